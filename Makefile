@@ -1,0 +1,43 @@
+# Two commands: `make demo` and `make test`. Both set up all they need, into .venv.
+#
+# The environment is made by uv, which is installed into .venv itself; versions are locked with hashes.
+
+PYTHON ?= $(shell for p in python3.13 python3.12 python3.11 python3; do \
+	command -v $$p >/dev/null 2>&1 && $$p -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo $$p && break; done)
+UV_VERSION = 0.13.8
+
+.PHONY: demo test check lock clean
+
+demo: .venv/.run-time
+	.venv/bin/safelight demo $(ARGS)
+
+test: .venv/.development
+	.venv/bin/ruff check .
+	.venv/bin/ruff format --check .
+	.venv/bin/mypy
+	.venv/bin/lint-imports
+	.venv/bin/pytest $(ARGS)
+
+lock: .venv/.uv
+	.venv/bin/uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-header --no-annotate \
+		--upgrade pyproject.toml -o requirements.lock
+	.venv/bin/uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-header --no-annotate \
+		--upgrade --group dev --constraint requirements.lock pyproject.toml -o requirements-dev.lock
+
+.venv/.uv:
+	@test -n "$(PYTHON)" || { echo "safelight needs Python 3.11 or newer: install it, or run make PYTHON=/path/to/python"; exit 1; }
+	$(PYTHON) -m venv .venv
+	.venv/bin/python -m pip install --quiet --disable-pip-version-check uv==$(UV_VERSION)
+	@touch $@
+
+.venv/.run-time: .venv/.uv requirements.lock pyproject.toml
+	VIRTUAL_ENV=.venv .venv/bin/uv pip install --quiet --require-hashes -r requirements.lock
+	VIRTUAL_ENV=.venv .venv/bin/uv pip install --quiet --no-deps --editable .
+	@touch $@
+
+.venv/.development: .venv/.run-time requirements-dev.lock
+	VIRTUAL_ENV=.venv .venv/bin/uv pip install --quiet --require-hashes -r requirements-dev.lock
+	@touch $@
+
+clean:
+	rm -rf .venv

@@ -1,0 +1,222 @@
+"""Sessions, credits and history of a customer (contract section 1.4)."""
+
+from datetime import UTC, datetime
+from typing import Annotated, Any
+
+from fastapi import APIRouter, Path, Query, Request
+
+from safelight.api import examples
+from safelight.api.bodies import IdentityBody
+from safelight.api.errors import ErrorBody, request_id
+from safelight.api.folding import Short, Spelt
+from safelight.api.identity import PassIdHeader, stated_pass_id
+from safelight.api.json_body import StrictRoute
+from safelight.api.orders import clean_session_id
+from safelight.api.services import FromApp
+from safelight.db import customers, generations, ledger
+from safelight.db.database import Row
+from safelight.domain.errors import InvalidInput
+
+Json = dict[str, Any]
+
+PAGE_DEFAULT = 200
+ANONYMOUS = "anonymous"
+
+router = APIRouter(route_class=StrictRoute, tags=["account"])
+
+
+class SessionBody(IdentityBody):
+    """A sitting of one customer: what is made in it belongs together."""
+
+    session_id: Annotated[Short | None, Spelt("sessionId", "A uuid to use; else a new one.")] = None
+    platform: Annotated[Short, Spelt("", "Where results will be shown.", example="tiktok")] = "tiktok"
+    title: Annotated[Short, Spelt("", "What it is about.")] = "Mina session"
+
+
+_SESSION = {
+    "id": "0d0f5a3e-5b1c-4b36-9a0a-2f1f6f6c2a11",
+    "customerId": "pass:user:42",
+    "platform": "tiktok",
+    "title": "Mina session",
+    "createdAt": "2025-12-19T08:00:00Z",
+}
+
+
+@router.post(
+    "/sessions/start",
+    summary="Begin a session",
+    responses={
+        200: examples.of(
+            {
+                "ok": True,
+                "requestId": "req_…",
+                "session": _SESSION,
+                "sessionId": _SESSION["id"],
+                "passId": "pass:user:42",
+            }
+        ),
+        400: {"model": ErrorBody},
+    },
+)
+async def start_session(
+    request: Request, services: FromApp, body: SessionBody, pass_id_header: PassIdHeader = None
+) -> Json:
+    session_id, platform = clean_session_id(body.session_id), body.platform.lower()
+    async with services.db.transaction() as conn:
+        pass_id = await stated_pass_id(conn, pass_id=body.pass_id, customer_key=body.customer_id, header=pass_id_header)
+        request.state.pass_id = pass_id
+        if pass_id:  # a visitor without any id has no row, so no session row either
+            await customers.ensure(conn, pass_id, free_credits=services.free_credits)
+            await generations.insert_session(
+                conn,
+                session_id=session_id,
+                pass_id=pass_id,
+                platform=platform,
+                title=body.title,
+                meta={"request_id": request_id(request)},
+            )
+    session = {
+        "id": session_id,
+        "customerId": pass_id or ANONYMOUS,
+        "platform": platform,
+        "title": body.title,
+        "createdAt": datetime.now(UTC),
+    }
+    return {
+        "ok": True,
+        "requestId": request_id(request),
+        "session": session,
+        "sessionId": session_id,
+        "passId": pass_id,
+    }
+
+
+@router.get(
+    "/credits/balance",
+    summary="A customer's credits",
+    responses={
+        200: examples.of(
+            {
+                "ok": True,
+                "requestId": "req_…",
+                "customerId": "pass:user:42",
+                "balance": 13,
+                "historyLength": 2,
+                "meta": {"imageCost": 1, "motionCost": 5},
+                "source": "mega",
+                "passId": "pass:user:42",
+                "expiresAt": None,
+            }
+        )
+    },
+)
+async def balance(
+    request: Request,
+    services: FromApp,
+    pass_id: Annotated[str | None, Query(alias="passId", max_length=200)] = None,
+    customer_id: Annotated[str | None, Query(alias="customerId", max_length=200)] = None,
+    pass_id_header: PassIdHeader = None,
+) -> Json:
+    async with services.db.transaction() as conn:
+        found = await stated_pass_id(conn, pass_id=pass_id, customer_key=customer_id, header=pass_id_header)
+        request.state.pass_id = found
+        credits, expires_at, entries = 0, None, 0
+        if found:
+            await customers.ensure(conn, found, free_credits=services.free_credits)
+            row = await customers.get(conn, found) or {}
+            credits, expires_at = row["mg_credits"], row["mg_expires_at"]
+            entries = await ledger.entry_count(conn, found)
+    return {
+        "ok": True,
+        "requestId": request_id(request),
+        "customerId": found or ANONYMOUS,
+        "balance": credits,
+        "historyLength": entries,
+        "meta": {"imageCost": services.prices.still_credits, "motionCost": services.prices.video_credits},
+        "source": "mega",
+        "passId": found,
+        "expiresAt": expires_at,
+    }
+
+
+@router.get(
+    "/history/pass/{pass_id}",
+    summary="What a customer made, said and paid",
+    responses={400: {"model": ErrorBody}},
+)
+async def history(
+    request: Request,
+    services: FromApp,
+    pass_id: Annotated[str, Path(max_length=200)],
+    limit: Annotated[int, Query(ge=1, le=generations.HISTORY_ROWS_MAX)] = PAGE_DEFAULT,
+    cursor: Annotated[datetime | None, Query(description="`page.nextCursor` of the page before.")] = None,
+) -> Json:
+    async with services.db.connection() as conn:
+        found = await stated_pass_id(conn, pass_id=pass_id, customer_key=None, header=None)
+        if found is None:
+            raise InvalidInput("passId: an id is needed.", code="MISSING_PASS_ID")
+        request.state.pass_id = found
+        rows = await generations.history(conn, found, before=cursor, most=limit + 1)
+        customer = await customers.get(conn, found) or {}
+        entries = await generations.credit_history(conn, found)
+    page, more = rows[:limit], len(rows) > limit
+    return {
+        "ok": True,
+        "requestId": request_id(request),
+        "passId": found,
+        "customerId": found,
+        "passIdsChecked": [found],
+        "credits": {
+            "balance": customer.get("mg_credits", 0),
+            "expiresAt": customer.get("mg_expires_at"),
+            "history": entries,
+        },
+        "page": {
+            "limit": limit,
+            "cursor": cursor,
+            "nextCursor": page[-1]["mg_created_at"] if more else None,
+            "hasMore": more,
+            "returned": len(page),
+        },
+        "sessions": [_session(row) for row in page if row["mg_record_type"] == "session"],
+        "generations": [_generation(row) for row in page if row["mg_record_type"] == "generation"],
+        "feedbacks": [_feedback(row) for row in page if row["mg_record_type"] == "feedback"],
+    }
+
+
+def _common(row: Row) -> Json:
+    """Both namings: the raw `mg_*` keys, and camelCase."""
+    return row | {
+        "id": row["mg_id"],
+        "passId": row["mg_pass_id"],
+        "sessionId": row["mg_session_id"],
+        "platform": row["mg_platform"],
+        "createdAt": row["mg_created_at"],
+    }
+
+
+def _session(row: Row) -> Json:
+    return _common(row) | {"title": row["mg_title"]}
+
+
+def _generation(row: Row) -> Json:
+    trimmed = {key: value for key, value in row.items() if key != "mg_payload"}
+    return _common(trimmed) | {
+        "generationId": row["mg_generation_id"],
+        "type": row["mg_type"],
+        "mode": row["mg_mma_mode"],
+        "prompt": row["mg_prompt"],
+        "outputUrl": row["mg_output_url"],
+        "status": row["mg_mma_status"],
+        "meta": row["mg_meta"],
+    }
+
+
+def _feedback(row: Row) -> Json:
+    return _common(row) | {
+        "resultType": row["mg_result_type"],
+        "prompt": row["mg_prompt"],
+        "comment": row["mg_comment"],
+        "imageUrl": row["mg_image_url"],
+        "videoUrl": row["mg_video_url"],
+    }

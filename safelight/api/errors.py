@@ -1,0 +1,194 @@
+"""One table from errors to answers, and to the ops plane.
+
+Every error body is `{ok:false, error, message, requestId}`; 402 adds the union of section 4.5. A row is written to
+the ops plane for every answer of 5xx, for refused access, and for requests that change something and were wrong.
+"""
+
+import time
+import traceback
+from dataclasses import dataclass
+from typing import Any
+
+import psycopg
+from fastapi import Request
+from fastapi.exceptions import RequestValidationError
+from fastapi.responses import JSONResponse
+from pydantic import BaseModel
+from starlette.exceptions import HTTPException
+
+from safelight import telemetry
+from safelight.db import ops_rows
+from safelight.db.database import Database
+from safelight.db.ops_rows import OpsError
+from safelight.domain.errors import Category, InsufficientCredits, SafelightError, category_of_status
+
+RETRY_AFTER_SECONDS = 5
+OPS_WARNINGS_PER_MINUTE = 60
+VALIDATION_PROBLEMS_SHOWN = 5
+
+# What clients already know a failed route by (contract section 2.3).
+ROUTE_CODES = {
+    "/mma/still/create": "MMA_CREATE_FAILED",
+    "/mma/still/tweak": "MMA_TWEAK_FAILED",
+    "/mma/still/{generation_id}/tweak": "MMA_TWEAK_FAILED",
+    "/mma/video/animate": "MMA_ANIMATE_FAILED",
+    "/mma/video/create": "MMA_ANIMATE_FAILED",
+    "/mma/video/tweak": "MMA_VIDEO_TWEAK_FAILED",
+    "/mma/video/{generation_id}/tweak": "MMA_VIDEO_TWEAK_FAILED",
+    "/mma/generations/{generation_id}": "MMA_FETCH_FAILED",
+    "/mma/events": "MMA_EVENT_FAILED",
+    "/sessions/start": "SESSION_ERROR",
+    "/credits/balance": "CREDITS_ERROR",
+    "/history/pass/{pass_id}": "HISTORY_FAILED",
+    "/api/r2/upload-signed": "UPLOAD_PUBLIC_FAILED",
+    "/api/r2/store-remote-signed": "STORE_REMOTE_PUBLIC_FAILED",
+}
+
+
+class ErrorBody(BaseModel):
+    """Every error answer."""
+
+    ok: bool = False
+    error: str
+    message: str
+    requestId: str  # noqa: N815 - the contract spells it so
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    status: int
+    code: str
+    message: str
+    category: Category
+    more: dict[str, Any]
+    headers: dict[str, str]
+
+
+def answer_to(request: Request, error: Exception) -> Answer:
+    """The table."""
+    match error:
+        case InsufficientCredits():
+            return _answer(402, error.code, error.safe_message, more=_insufficient(request, error))
+        case SafelightError():
+            return _answer(error.http_status, error.code, error.safe_message, error.category)
+        case RequestValidationError():
+            return _answer(400, "VALIDATION_ERROR", _problems(error))
+        case HTTPException(status_code=404):
+            return _answer(404, "NOT_FOUND", f"There is nothing at {request.url.path}.")
+        case HTTPException(status_code=405):
+            return _answer(405, "METHOD_NOT_ALLOWED", f"{request.method} is not possible at {request.url.path}.")
+        case HTTPException():
+            return _answer(error.status_code, "HTTP_ERROR", str(error.detail))
+        case psycopg.OperationalError():
+            message = "The database cannot be reached right now. Please try again in a moment."
+            return _answer(503, "NO_SUPABASE", message, headers={"Retry-After": str(RETRY_AFTER_SECONDS)})
+    message = "Something went wrong on our side. Please try again."
+    return _answer(500, ROUTE_CODES.get(_route(request), "INTERNAL_ERROR"), message)
+
+
+async def handle(request: Request, error: Exception) -> JSONResponse:
+    answer = answer_to(request, error)
+    if answer.status >= 500:
+        telemetry.error(
+            answer.category.emoji, telemetry.Tag.API, f"{request.method} {request.url.path}: {error!r}", error,
+            request_id=request_id(request),
+        )  # fmt: skip
+    if _matters(request, answer):
+        await _tell_operators(request, answer, error)
+    body = {
+        "ok": False,
+        "error": answer.code,
+        "message": answer.message,
+        "requestId": request_id(request),
+        **answer.more,
+    }
+    return JSONResponse(body, answer.status, answer.headers)
+
+
+def request_id(request: Request) -> str:
+    return str(getattr(request.state, "request_id", ""))
+
+
+def _answer(
+    status: int,
+    code: str,
+    message: str,
+    category: Category | None = None,
+    *,
+    more: dict[str, Any] | None = None,
+    headers: dict[str, str] | None = None,
+) -> Answer:
+    return Answer(status, code, message, category or category_of_status(status), more or {}, headers or {})
+
+
+def _insufficient(request: Request, error: InsufficientCredits) -> dict[str, Any]:
+    return {
+        "requiredCredits": error.required,
+        "currentCredits": error.balance,
+        "passId": getattr(request.state, "pass_id", None),
+        "details": {"required": error.required, "needed": error.required, "balance": error.balance},
+    }
+
+
+def _problems(error: RequestValidationError) -> str:
+    """`inputs.brief: String should have at most 8000 characters`: the field, and what is allowed."""
+    found = [
+        f"{'.'.join(str(part) for part in problem['loc'] if part != 'body') or 'body'}: {problem['msg']}"
+        for problem in error.errors()[:VALIDATION_PROBLEMS_SHOWN]
+    ]
+    return "; ".join(found)
+
+
+def _route(request: Request) -> str:
+    return getattr(request.scope.get("route"), "path", request.url.path)
+
+
+class _Allowance:
+    """At most so many warnings a minute from one process: a flood of bad requests must not become a flood of rows."""
+
+    def __init__(self) -> None:
+        self._minute = 0
+        self._used = 0
+
+    def take(self) -> bool:
+        minute = int(time.monotonic() // 60)
+        if minute != self._minute:
+            self._minute, self._used = minute, 0
+        self._used += 1
+        return self._used <= OPS_WARNINGS_PER_MINUTE
+
+
+_warnings = _Allowance()
+
+
+def _matters(request: Request, answer: Answer) -> bool:
+    if answer.status >= 500:
+        return answer.code != "NO_SUPABASE"
+    refused = answer.status in (401, 403, 408)
+    wrong = request.method == "POST" and answer.status in (400, 413, 422)
+    return (refused or wrong) and _warnings.take()
+
+
+async def _tell_operators(request: Request, answer: Answer, error: Exception) -> None:
+    row = OpsError(
+        category=answer.category,
+        code=answer.code,
+        message=answer.message if answer.status < 500 else f"{type(error).__name__}: {error}",
+        level="error" if answer.status >= 500 else "warn",
+        request_id=request_id(request),
+        route=_route(request),
+        method=request.method,
+        http_status=answer.status,
+        pass_id=getattr(request.state, "pass_id", None),
+        generation_id=request.path_params.get("generation_id"),
+        stack="".join(traceback.format_exception(error)) if answer.status >= 500 else None,
+        ip=request.client.host if request.client else None,
+        user_agent=request.headers.get("user-agent", "")[:300],
+    )
+    db: Database = request.app.state.services.db
+    try:
+        async with db.connection() as conn:
+            await ops_rows.insert(conn, row)
+    except psycopg.Error as failure:
+        # The answer must go out all the same; the line keeps what the row would have said.
+        telemetry.error("🔥", telemetry.Tag.API, f"Ops row not written ({failure}): {row.detail()}")

@@ -1,0 +1,169 @@
+"""What the OpenAPI document shows: one worked example for each body and answer."""
+
+from typing import Any
+
+from safelight.domain.orders import Flow
+
+Json = dict[str, Any]
+
+_ID = "019a9f1c-7d2e-7c11-a5a0-6f2b8c1d9e42"
+_PARENT = "019a9f1b-11aa-7b02-9c3d-2e4f6a8b0c1d"
+_PASS = "pass:user:42"  # noqa: S105 - an id, no secret
+
+SUMMARIES = {
+    Flow.STILL_CREATE: "Make a still from a product photo and a brief",
+    Flow.STILL_TWEAK: "Change a still",
+    Flow.VIDEO_ANIMATE: "Set a still in motion, or only suggest how",
+    Flow.VIDEO_TWEAK: "Change a video",
+}
+
+OF_FLOWS: dict[Flow, Any] = {
+    Flow.STILL_CREATE: {
+        "product and brief": {
+            "value": {
+                "passId": _PASS,
+                "assets": {"product_image_url": "https://example.com/cup.jpg"},
+                "inputs": {
+                    "brief": "A calm morning on a stone table, soft light from the left",
+                    "style": "editorial still life",
+                    "aspect_ratio": "4:5",
+                },
+            }
+        }
+    },
+    Flow.STILL_TWEAK: {
+        "darker background": {
+            "value": {
+                "passId": _PASS,
+                "parent_generation_id": _PARENT,
+                "feedback": {"still_feedback": "darker background, no reflections"},
+            }
+        }
+    },
+    Flow.VIDEO_ANIMATE: {
+        "type for me": {"value": {"passId": _PASS, "parent_generation_id": _PARENT, "inputs": {"type_for_me": True}}},
+        "own words": {
+            "value": {
+                "passId": _PASS,
+                "assets": {"start_image_url": "https://example.com/still.png"},
+                "inputs": {
+                    "motion_user_brief": "push in slowly",
+                    "movement_style": "fix_camera",
+                    "duration": 5,
+                },
+            }
+        },
+        "suggestion only": {
+            "value": {"passId": _PASS, "parent_generation_id": _PARENT, "inputs": {"suggest_only": True}}
+        },
+    },
+    Flow.VIDEO_TWEAK: {
+        "slower": {
+            "value": {
+                "passId": _PASS,
+                "parent_generation_id": _PARENT,
+                "feedback": {"motion_feedback": "slower, and let it loop"},
+            }
+        }
+    },
+}
+
+ACCEPTED: Json = {
+    "description": "Accepted and charged; the stream and the generation tell how it goes.",
+    "content": {
+        "application/json": {
+            "example": {
+                "generation_id": _ID,
+                "status": "queued",
+                "sse_url": f"/mma/stream/{_ID}",
+                "ok": True,
+                "generationId": _ID,
+                "passId": _PASS,
+                "requestId": "req_1766131200000_7f1d2c1e-6a51-4a55-9a5e-7f6f1f0b7c55",
+                "parent_generation_id": None,
+                "credits_cost": 1,
+                "credits": {"balance": 13, "cost": 1},
+                "billing": {"cost": 1, "mode": "still"},
+            }
+        }
+    },
+}
+
+INSUFFICIENT_CREDITS: Json = {
+    "content": {
+        "application/json": {
+            "example": {
+                "ok": False,
+                "error": "INSUFFICIENT_CREDITS",
+                "message": "INSUFFICIENT_CREDITS: this needs 5 credits and the balance is 2.",
+                "requestId": "req_1766131200000_7f1d2c1e-6a51-4a55-9a5e-7f6f1f0b7c55",
+                "requiredCredits": 5,
+                "currentCredits": 2,
+                "passId": _PASS,
+                "details": {"required": 5, "needed": 5, "balance": 2},
+            }
+        }
+    }
+}
+
+GENERATION: Json = {
+    "description": "The generation as it is now.",
+    "content": {
+        "application/json": {
+            "example": {
+                "ok": True,
+                "generation_id": _ID,
+                "status": "done",
+                "state": "done",
+                "status_text": "Ready.",
+                "mode": "still",
+                "mma_vars": {
+                    "version": "2025-12-19",
+                    "mode": "still",
+                    "prompts": {"clean_prompt": "A cup …"},
+                },
+                "outputs": {
+                    "seedream_image_url": f"http://127.0.0.1:8787/assets/mma/still/{_ID}.png",
+                    "kling_video_url": None,
+                },
+                "prompt": "A cup on a stone table …",
+                "error": None,
+                "credits": {"balance": 13, "cost": 1},
+                "parent_generation_id": None,
+                "created_at": "2025-12-19T08:00:00Z",
+                "updated_at": "2025-12-19T08:00:09Z",
+            }
+        }
+    },
+}
+
+EVENT_STORED: Json = {
+    "description": "Stored.",
+    "content": {
+        "application/json": {
+            "example": {
+                "ok": True,
+                "status": "ok",
+                "event_id": _ID,
+                "eventId": _ID,
+                "requestId": "req_1766131200000_7f1d2c1e-6a51-4a55-9a5e-7f6f1f0b7c55",
+                "passId": _PASS,
+                "preferences": {"hard_blocks": [], "tag_weights": {"soft light": 1}},
+            }
+        }
+    },
+}
+
+STREAM: Json = {
+    "description": "Server-sent events: `scan_line` (with an id), `status`, and at the end one `done`.",
+    "content": {
+        "text/event-stream": {
+            "example": 'id: 1\nevent: scan_line\ndata: {"index":0,"text":"We have your order."}\n\n'
+            'event: status\ndata: {"status":"queued"}\n\nevent: done\ndata: {"status":"done"}\n\n'
+        }
+    },
+}
+
+
+def of(value: Json, description: str = "Done.") -> Json:
+    return {"description": description, "content": {"application/json": {"example": value}}}

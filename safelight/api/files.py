@@ -1,0 +1,213 @@
+"""Files in and out: uploads in both forms, copies of remote files, and the public assets themselves."""
+
+import base64
+import binascii
+from typing import Annotated, Any
+
+from fastapi import APIRouter, Query, Request, Response
+from fastapi.responses import FileResponse
+
+from safelight import telemetry
+from safelight.api import examples
+from safelight.api.bodies import IdentityBody
+from safelight.api.errors import ErrorBody, request_id
+from safelight.api.folding import Short, Spelt, Url
+from safelight.api.identity import PassIdHeader, stated_pass_id
+from safelight.api.json_body import StrictRoute, StrictUploadRoute
+from safelight.api.services import FromApp, Services
+from safelight.domain.errors import InvalidInput, NotFound, PayloadTooLarge
+from safelight.storage import keys
+from safelight.storage.assets import ROUTE, UPLOAD_BYTES_MAX, UPLOAD_URL_SECONDS, checked_media_type
+
+Json = dict[str, Any]
+
+IMMUTABLE = "public, max-age=31536000, immutable"
+DATA_URL_CHARS_MAX = UPLOAD_BYTES_MAX * 4 // 3 + 200
+
+uploads = APIRouter(route_class=StrictUploadRoute, tags=["files"])
+router = APIRouter(route_class=StrictRoute, tags=["files"])
+
+
+class UploadBody(IdentityBody):
+    """With `dataUrl` the bytes are stored now; without it the answer holds a URL to PUT them to."""
+
+    data_url: Annotated[
+        str | None,
+        Spelt("dataUrl", "The file as a base64 data URL.", example="data:image/png;base64,iVBORw0…"),
+    ] = None
+    kind: Annotated[Short, Spelt("folder", "What it is: product, logo, inspiration, …", example="product")] = "uploads"
+    filename: Annotated[Short, Spelt("fileName|file_name", "The file's name.", example="cup.jpg")] = ""
+    content_type: Annotated[Short, Spelt("contentType", "The media type that will be PUT.", example="image/jpeg")] = (
+        "application/octet-stream"
+    )
+
+
+@uploads.post(
+    "/api/r2/upload-signed",
+    summary="Upload a file, or get a URL to upload it to",
+    responses={
+        200: examples.of(
+            {
+                "ok": True,
+                "key": "product/pass_user_42/1766131200000-…-cup.jpg",
+                "url": "http://127.0.0.1:8787/assets/product/…",
+                "publicUrl": "http://127.0.0.1:8787/assets/product/…",
+                "contentType": "image/jpeg",
+                "bytes": 79975,
+            }
+        ),
+        400: {"model": ErrorBody},
+        413: {"model": ErrorBody},
+    },
+)
+async def upload(request: Request, services: FromApp, body: UploadBody, pass_id_header: PassIdHeader = None) -> Json:
+    customer = await _customer(request, services, body, pass_id_header)
+    if body.data_url is None:
+        return _upload_ticket(request, services, body, customer)
+    content = _decode(body.data_url)
+    telemetry.info("📤", telemetry.Tag.STORAGE_FILE, f"Starting file upload for user {customer}")
+    stored = await services.assets.put_upload(content, kind=body.kind, customer=customer, name=body.filename)
+    return {
+        "ok": True,
+        "key": stored.key,
+        "url": stored.url,
+        "publicUrl": stored.url,
+        "contentType": stored.media_type,
+        "bytes": stored.bytes,
+        "requestId": request_id(request),
+    }
+
+
+def _upload_ticket(request: Request, services: Services, body: UploadBody, customer: str) -> Json:
+    if body.content_type not in keys.EXTENSIONS:
+        allowed = ", ".join(sorted(keys.EXTENSIONS))
+        raise InvalidInput(
+            f"dataUrl, or contentType as one of {allowed}: one of the two is needed.", code="MISSING_DATAURL"
+        )
+    key = keys.upload_key(body.kind, customer, body.filename, keys.EXTENSIONS[body.content_type])
+    public_url = services.assets.url_of(key)
+    return {
+        "ok": True,
+        "key": key,
+        "uploadUrl": services.assets.signed_upload_url(key),
+        "publicUrl": public_url,
+        "url": public_url,
+        "expiresIn": UPLOAD_URL_SECONDS,
+        "requestId": request_id(request),
+    }
+
+
+class StoreRemoteBody(IdentityBody):
+    """A remote file to keep a copy of."""
+
+    url: Annotated[Url | None, Spelt("sourceUrl", "Where the file is now.", example="https://example.com/a.png")] = None
+    kind: Annotated[Short, Spelt("folder", "What it is.")] = "generations"
+
+
+@router.post(
+    "/api/r2/store-remote-signed",
+    summary="Keep our own copy of a remote file",
+    responses={
+        200: examples.of({"ok": True, "key": "generations/…", "url": "http://…", "publicUrl": "http://…"}),
+        400: {"model": ErrorBody},
+    },
+)
+async def store_remote(
+    request: Request, services: FromApp, body: StoreRemoteBody, pass_id_header: PassIdHeader = None
+) -> Json:
+    if not body.url:
+        raise InvalidInput("url: the address of the file to copy is needed.", code="MISSING_URL")
+    own_key = services.assets.key_of(body.url)
+    if own_key:  # ours already: the permanent URL is this one
+        return {
+            "ok": True,
+            "key": own_key,
+            "url": body.url,
+            "publicUrl": body.url,
+            "requestId": request_id(request),
+        }
+    customer = await _customer(request, services, body, pass_id_header)
+    content = await services.fetcher.fetch(body.url, bytes_max=UPLOAD_BYTES_MAX)
+    name = body.url.split("?", 1)[0].rsplit("/", 1)[-1]
+    stored = await services.assets.put_upload(content, kind=body.kind, customer=customer, name=name)
+    return {
+        "ok": True,
+        "key": stored.key,
+        "url": stored.url,
+        "publicUrl": stored.url,
+        "requestId": request_id(request),
+    }
+
+
+@router.get(
+    ROUTE + "/{key:path}",
+    summary="A public file",
+    response_class=Response,
+    responses={
+        200: {"description": "The file.", "content": {"image/*": {}, "video/*": {}}},
+        206: {"description": "A part of it."},
+        404: {"model": ErrorBody},
+    },
+)
+@router.head(ROUTE + "/{key:path}", include_in_schema=False)
+async def read_asset(services: FromApp, key: str) -> Response:
+    path = services.assets.path_of(key)
+    if path is None:
+        raise NotFound(f"There is no file {key!r}.")
+    headers = {"Cache-Control": IMMUTABLE, "X-Content-Type-Options": "nosniff"}
+    return FileResponse(path, media_type=keys.media_type_of_key(key), headers=headers)
+
+
+@router.put(
+    ROUTE + "/{key:path}",
+    summary="Upload to a URL that was given out for it",
+    responses={403: {"model": ErrorBody}, 413: {"model": ErrorBody}},
+)
+async def write_asset(
+    request: Request,
+    services: FromApp,
+    key: str,
+    expires: Annotated[int, Query(ge=0)],
+    signature: Annotated[str, Query(max_length=200)],
+) -> Json:
+    if not keys.is_valid_key(key) or not services.assets.is_valid_upload(key, expires, signature):
+        raise UploadRefused("This upload URL is not valid, or no longer.", code="UPLOAD_URL_INVALID")
+    content = await _bounded_body(request)
+    media_type = checked_media_type(content)
+    if media_type != keys.media_type_of_key(key):
+        raise InvalidInput(f"The URL is for {keys.media_type_of_key(key)}, the file is {media_type}.")
+    stored = await services.assets.put(key, content, media_type)
+    return {"ok": True, "key": stored.key, "url": stored.url, "publicUrl": stored.url, "bytes": stored.bytes}
+
+
+class UploadRefused(InvalidInput):
+    http_status = 403
+
+
+async def _bounded_body(request: Request) -> bytes:
+    content = bytearray()
+    async for chunk in request.stream():
+        content += chunk
+        if len(content) > UPLOAD_BYTES_MAX:
+            raise PayloadTooLarge(f"A file may have at most {UPLOAD_BYTES_MAX} bytes.")
+    return bytes(content)
+
+
+async def _customer(request: Request, services: Services, body: IdentityBody, header: str | None) -> str:
+    async with services.db.connection() as conn:
+        found = await stated_pass_id(conn, pass_id=body.pass_id, customer_key=body.customer_id, header=header)
+    request.state.pass_id = found
+    return found or "anon"
+
+
+def _decode(data_url: str) -> bytes:
+    """Raises InvalidInput where it is no base64 data URL, or larger than a file may be."""
+    if len(data_url) > DATA_URL_CHARS_MAX:
+        raise PayloadTooLarge(f"A file may have at most {UPLOAD_BYTES_MAX} bytes.")
+    head, comma, encoded = data_url.partition(",")
+    if not (head.startswith("data:") and head.endswith(";base64") and comma):
+        raise InvalidInput("dataUrl: it must begin with data:<type>;base64, and hold the file.", code="MISSING_DATAURL")
+    try:
+        return base64.b64decode(encoded, validate=True)
+    except binascii.Error as error:
+        raise InvalidInput(f"dataUrl: it is not base64 ({error}).", code="MISSING_DATAURL") from error

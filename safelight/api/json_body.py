@@ -1,0 +1,118 @@
+"""Reads a request's JSON strictly and with bounds, before anything else looks at it."""
+
+import json
+import math
+from collections.abc import Callable, Coroutine
+from typing import Any
+
+from fastapi import Request, Response
+from fastapi.routing import APIRoute
+
+from safelight.domain.errors import InvalidInput, PayloadTooLarge
+
+JSON_BYTES_MAX = 1 * 1024 * 1024
+UPLOAD_JSON_BYTES_MAX = 30 * 1024 * 1024  # a picture as a base64 data URL
+DEPTH_MAX = 32
+NUMBER_MAX = 1e15
+
+
+class StrictRequest(Request):
+    """A request whose `json()` refuses what a database or another parser would stumble over."""
+
+    bytes_max = JSON_BYTES_MAX
+
+    async def body(self) -> bytes:
+        if not hasattr(self, "_body"):
+            content = bytearray()
+            async for chunk in self.stream():
+                content += chunk
+                if len(content) > self.bytes_max:
+                    raise PayloadTooLarge(f"The body may have at most {self.bytes_max} bytes.")
+            self._body = bytes(content)
+        return self._body
+
+    async def json(self) -> Any:
+        if not hasattr(self, "_json"):
+            self._json = parse(await self.body())
+        return self._json
+
+
+class StrictUploadRequest(StrictRequest):
+    bytes_max = UPLOAD_JSON_BYTES_MAX
+
+
+def parse(content: bytes) -> Any:
+    """Raises InvalidInput (INVALID_JSON) with the reason."""
+    try:
+        value = json.loads(content, parse_constant=_refuse_constant, object_pairs_hook=_unique_keys)
+        _check(value, 0)
+    except RecursionError as error:
+        raise _invalid(f"it is nested deeper than {DEPTH_MAX} levels") from error
+    except UnicodeDecodeError as error:
+        raise _invalid("it is not UTF-8 text") from error
+    except json.JSONDecodeError as error:
+        raise _invalid(f"{error.msg} at line {error.lineno}, column {error.colno}") from error
+    except ValueError as error:  # a number of more digits than Python converts
+        raise _invalid(str(error)) from error
+    return value
+
+
+def _invalid(reason: str) -> InvalidInput:
+    return InvalidInput(f"The body is not valid JSON: {reason}.", code="INVALID_JSON")
+
+
+def _refuse_constant(name: str) -> None:
+    raise _invalid(f"{name} is no JSON value")
+
+
+def _unique_keys(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    found = dict(pairs)
+    if len(found) != len(pairs):
+        raise _invalid("an object has the same key twice")
+    return found
+
+
+def _check(value: Any, depth: int) -> None:
+    if depth > DEPTH_MAX:
+        raise _invalid(f"it is nested deeper than {DEPTH_MAX} levels")
+    match value:
+        case str():
+            _check_text(value)
+        case float() | int() if not isinstance(value, bool):
+            if not math.isfinite(value) or abs(value) > NUMBER_MAX:
+                raise _invalid(f"a number is larger than {NUMBER_MAX:.0e}")
+        case dict():
+            for key, item in value.items():
+                _check_text(key)
+                _check(item, depth + 1)
+        case list():
+            for item in value:
+                _check(item, depth + 1)
+
+
+def _check_text(text: str) -> None:
+    if "\0" in text:
+        raise _invalid("a text holds the character NUL")
+    if any("\ud800" <= char <= "\udfff" for char in text):
+        raise _invalid("a text holds half of a surrogate pair")
+
+
+Handler = Callable[[Request], Coroutine[Any, Any, Response]]
+
+
+class StrictRoute(APIRoute):
+    """A route whose body is read by StrictRequest."""
+
+    request_class: type[StrictRequest] = StrictRequest
+
+    def get_route_handler(self) -> Handler:
+        handle = super().get_route_handler()
+
+        async def strict(request: Request) -> Response:
+            return await handle(self.request_class(request.scope, request.receive))
+
+        return strict
+
+
+class StrictUploadRoute(StrictRoute):
+    request_class = StrictUploadRequest

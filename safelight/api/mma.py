@@ -1,0 +1,208 @@
+"""The MMA routes: create, tweak, animate, fetch, events (contract section 2)."""
+
+from datetime import UTC, datetime
+from typing import Annotated, Any
+
+from fastapi import APIRouter, Body, Header, Path, Request
+from pydantic import Field
+
+from safelight.api import examples
+from safelight.api.bodies import CreateBody, IdentityBody
+from safelight.api.errors import ErrorBody, request_id
+from safelight.api.folding import Short, Spelt
+from safelight.api.identity import PassIdHeader, resolve, stated_pass_id
+from safelight.api.json_body import StrictRoute
+from safelight.api.orders import Asked, OrderDesk
+from safelight.api.services import FromApp, Services
+from safelight.db import customers, generations
+from safelight.domain import preferences
+from safelight.domain.errors import NotFound
+from safelight.domain.orders import Flow
+from safelight.domain.statuses import Status
+
+Json = dict[str, Any]
+
+CREATE_ERRORS: dict[int | str, dict[str, Any]] = {
+    400: {"model": ErrorBody, "description": "A field is wrong; the message names it."},
+    402: {"model": ErrorBody, "description": "Not enough credits.", **examples.INSUFFICIENT_CREDITS},
+    404: {"model": ErrorBody, "description": "There is no such parent generation."},
+    422: {"model": ErrorBody, "description": "The idempotency key was used for another request."},
+}
+ROUTES_OF_FLOWS = {
+    Flow.STILL_CREATE: ["/mma/still/create"],
+    Flow.STILL_TWEAK: ["/mma/still/tweak", "/mma/still/{generation_id}/tweak"],
+    Flow.VIDEO_ANIMATE: ["/mma/video/animate", "/mma/video/create"],
+    Flow.VIDEO_TWEAK: ["/mma/video/tweak", "/mma/video/{generation_id}/tweak"],
+}
+
+router = APIRouter(route_class=StrictRoute, tags=["generations"])
+IdempotencyKey = Annotated[
+    str | None,
+    Header(
+        alias="Idempotency-Key",
+        max_length=200,
+        description="The same key with the same request gives the generation that was accepted first, once charged.",
+    ),
+]
+
+
+def _add_routes(flow: Flow) -> None:
+    """One handler serves every path a flow is known by; tweaks name their parent in the path or in the body."""
+
+    async def accept(
+        request: Request,
+        services: FromApp,
+        body: Annotated[CreateBody, Body(openapi_examples=examples.OF_FLOWS[flow])],
+        key: IdempotencyKey = None,
+        pass_id_header: PassIdHeader = None,
+    ) -> Json:
+        async with services.db.connection() as conn:
+            pass_id = await resolve(
+                request, conn, pass_id=body.pass_id, customer_key=body.customer_id, header=pass_id_header
+            )
+            asked = Asked(flow, body, pass_id, request.path_params.get("generation_id"))
+            order = await OrderDesk(conn, services.assets).order(asked)
+        accepted = await services.acceptance.accept(
+            order,
+            idempotency_key=key or body.stated_idempotency_key,
+            request={
+                "request_id": request_id(request),
+                "route": request.scope["route"].path,
+                "method": request.method,
+            },
+        )
+        return {
+            "generation_id": accepted.generation_id,
+            "status": Status.QUEUED,
+            "sse_url": f"/mma/stream/{accepted.generation_id}",
+            "ok": True,
+            "generationId": accepted.generation_id,
+            "passId": pass_id,
+            "requestId": request_id(request),
+            "parent_generation_id": order.parent.generation_id if order.parent else None,
+            "credits_cost": accepted.credits_cost,
+            "credits": {"balance": accepted.balance, "cost": accepted.credits_cost},
+            "billing": {"cost": accepted.credits_cost, "mode": order.flow.mode},
+        }
+
+    for path in ROUTES_OF_FLOWS[flow]:
+        router.add_api_route(
+            path,
+            accept,
+            methods=["POST"],
+            name=f"{flow.value} at {path}",
+            summary=examples.SUMMARIES[flow],
+            responses={200: examples.ACCEPTED, **CREATE_ERRORS},
+            operation_id=f"{flow.value}{path.replace('/', '_').replace('{', '').replace('}', '')}",
+            openapi_extra=_path_parameter() if "{generation_id}" in path else None,
+        )
+
+
+def _path_parameter() -> Json:
+    schema = {"type": "string", "maxLength": 200}
+    return {"parameters": [{"name": "generation_id", "in": "path", "required": True, "schema": schema}]}
+
+
+for each_flow in Flow:
+    _add_routes(each_flow)
+
+
+@router.get(
+    "/mma/generations/{generation_id}",
+    summary="A generation: status, variables, outputs",
+    responses={200: examples.GENERATION, 404: {"model": ErrorBody}},
+)
+async def fetch(services: FromApp, generation_id: Annotated[str, Path(max_length=200)]) -> Json:
+    async with services.db.connection() as conn:
+        row = await generations.get(conn, generation_id)
+    if row is None or row["mg_mma_status"] is None:
+        raise NotFound(f"There is no generation {generation_id!r}.")
+    return _as_json(row)
+
+
+def _as_json(row: Json) -> Json:
+    """An output URL is shown only when the status is final: clients stop asking as soon as they see one."""
+    status, variables = Status(row["mg_mma_status"]), row["mg_mma_vars"]
+    outputs = variables["outputs"] if status is Status.DONE else {}
+    parent = row["mg_parent_id"]
+    return {
+        "ok": True,
+        "generation_id": row["mg_generation_id"],
+        "status": status,
+        "state": status,
+        "status_text": status.friendly,
+        "mode": row["mg_mma_mode"],
+        "mma_vars": variables,
+        "outputs": {
+            "seedream_image_url": outputs.get("seedream_image_url"),
+            "kling_video_url": outputs.get("kling_video_url"),
+        },
+        "prompt": row["mg_prompt"],
+        "error": row["mg_meta"].get("error"),
+        "credits": {"balance": row["balance"], "cost": row["mg_meta"].get("cost")},
+        "parent_generation_id": parent.removeprefix("generation:") if parent else None,
+        "created_at": row["mg_created_at"],
+        "updated_at": row["mg_updated_at"],
+    }
+
+
+class EventBody(IdentityBody):
+    """Something the customer did: like, dislike, download, preference_set, …"""
+
+    event_type: Annotated[Short, Spelt("eventType", "What happened.", example="like")] = Field(min_length=1)
+    generation_id: Annotated[
+        Short | None, Spelt("generationId|payload.generation_id|payload.generationId", "What it happened to.")
+    ] = None
+    event_id: Annotated[Short | None, Spelt("eventId", "The event's own id: stated twice, stored once.")] = None
+    payload: Annotated[
+        dict[str, Any], Spelt("", "More about it, e.g. tags.", example={"tags": ["soft light"]})
+    ] = Field(default={}, validate_default=False)
+
+
+@router.post(
+    "/mma/events",
+    summary="Store an event; likes and blocks shape what comes next",
+    responses={200: examples.EVENT_STORED, 400: {"model": ErrorBody}},
+)
+async def store_event(
+    request: Request, services: FromApp, body: EventBody, pass_id_header: PassIdHeader = None
+) -> Json:
+    async with services.db.transaction() as conn:
+        pass_id = await _pass_id_of_event(request, services, conn, body, pass_id_header)
+        await customers.ensure(conn, pass_id, free_credits=services.free_credits)
+        row = await customers.lock(conn, pass_id) or {}
+        event_id, is_new = await generations.insert_event(
+            conn,
+            event_type=body.event_type,
+            pass_id=pass_id,
+            generation_id=body.generation_id,
+            payload=body.payload,
+            event_id=body.event_id,
+        )
+        before = row.get("mg_mma_preferences") or {}
+        after = before
+        if is_new:
+            now = datetime.now(UTC).isoformat()
+            after = preferences.after_event(before, body.event_type, body.payload, now=now)
+        if after is not before:
+            await customers.save_preferences(conn, pass_id, after)
+    return {
+        "ok": True,
+        "status": "ok",
+        "event_id": event_id,
+        "eventId": event_id,
+        "requestId": request_id(request),
+        "passId": pass_id,
+        "preferences": after or None,
+    }
+
+
+async def _pass_id_of_event(
+    request: Request, services: Services, conn: Any, body: EventBody, header: str | None
+) -> str:
+    """Who is stated; else whoever the generation belongs to; else a new visitor."""
+    found = await stated_pass_id(conn, pass_id=body.pass_id, customer_key=body.customer_id, header=header)
+    if found is None and body.generation_id:
+        row = await generations.get(conn, body.generation_id)
+        found = row["mg_pass_id"] if row else None
+    return await resolve(request, conn, pass_id=found, customer_key=None, header=None)

@@ -1,0 +1,116 @@
+"""The HTTP application: routes, request ids, CORS, the error table, OpenAPI."""
+
+import time
+import uuid
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from datetime import UTC, datetime
+from typing import Any
+
+import psycopg
+from fastapi import FastAPI, Request
+from fastapi.exceptions import RequestValidationError
+from fastapi.middleware.cors import CORSMiddleware
+from starlette.exceptions import HTTPException
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from safelight import __version__
+from safelight.api import accounts, errors, examples, files, mma, stream
+from safelight.api.identity import HEADER
+from safelight.api.services import FromApp, Services
+from safelight.domain.errors import SafelightError
+
+PREFLIGHT_SECONDS = 600
+HEALTH_SECONDS = 2.0
+DESCRIPTION = (
+    "The backend for generative-media products in which no generation is lost, stuck, paid twice or unexplained."
+)
+
+StartServices = Callable[[], AbstractAsyncContextManager[Services]]
+
+
+def create_api(start: StartServices, *, cors_origins: Sequence[str]) -> FastAPI:
+    """`start` gives the services for as long as the server runs."""
+
+    @asynccontextmanager
+    async def lifespan(app: FastAPI) -> AsyncIterator[None]:
+        async with start() as services:
+            app.state.services = services
+            yield
+
+    app = FastAPI(title="safelight", version=__version__, description=DESCRIPTION, lifespan=lifespan)
+    for error_type in (SafelightError, RequestValidationError, HTTPException, psycopg.OperationalError):
+        app.add_exception_handler(error_type, errors.handle)
+    for router in (mma.router, stream.router, accounts.router, files.uploads, files.router):
+        app.include_router(router)
+    app.add_api_route("/health", health, methods=["GET"], tags=["operations"], summary="Is it up?", responses=_HEALTH)
+    app.add_middleware(NameRequests)
+    app.add_middleware(
+        CORSMiddleware,
+        allow_origins=list(cors_origins),
+        allow_methods=["GET", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"],
+        allow_headers=["Content-Type", "Authorization", HEADER, "Idempotency-Key", "Last-Event-ID"],
+        expose_headers=[HEADER, "X-Request-Id"],
+        max_age=PREFLIGHT_SECONDS,
+    )
+    return app
+
+
+class NameRequests:
+    """Gives each request its id, says whose it was in the answer's header, and answers what nobody expected."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        state: dict[str, Any] = scope.setdefault("state", {})
+        state["request_id"] = f"req_{time.time_ns() // 1_000_000}_{uuid.uuid4()}"
+        started = False
+
+        async def send_named(message: Message) -> None:
+            nonlocal started
+            if message["type"] == "http.response.start":
+                started = True
+                message["headers"] = [*message["headers"], *_headers(state)]
+            await send(message)
+
+        try:
+            await self._app(scope, receive, send_named)
+        except Exception as error:
+            if started:
+                raise
+            response = await errors.handle(Request(scope, receive), error)
+            await response(scope, receive, send_named)
+
+
+def _headers(state: dict[str, Any]) -> list[tuple[bytes, bytes]]:
+    named = [("X-Request-Id", state["request_id"]), (HEADER, state.get("pass_id"))]
+    return [(name.lower().encode(), str(value).encode("latin-1", "replace")) for name, value in named if value]
+
+
+_HEALTH: dict[int | str, dict[str, Any]] = {
+    200: examples.of({"ok": True, "service": "safelight", "time": "2025-12-19T08:00:00Z", "supabase": True})
+}
+
+
+async def health(services: FromApp) -> dict[str, Any]:
+    """`supabase` says whether the database answers; the name is the contract's."""
+    return {
+        "ok": True,
+        "service": "safelight",
+        "time": datetime.now(UTC),
+        "supabase": await _database_answers(services),
+        "version": __version__,
+    }
+
+
+async def _database_answers(services: Services) -> bool:
+    try:
+        async with services.db.pool.connection(timeout=HEALTH_SECONDS) as conn:
+            await conn.execute("select 1")
+    except psycopg.Error:
+        return False
+    return True

@@ -1,0 +1,31 @@
+"""What the routes work with, handed in by `app.py`."""
+
+from dataclasses import dataclass
+from typing import Annotated, cast
+
+from fastapi import Depends, Request
+
+from safelight.db.database import Database
+from safelight.db.wakeups import Listener
+from safelight.domain.orders import Prices
+from safelight.pipelines.accept import Acceptance
+from safelight.storage.assets import AssetStore
+from safelight.storage.fetch import GuardedFetcher
+
+
+@dataclass(frozen=True, slots=True)
+class Services:
+    db: Database
+    acceptance: Acceptance
+    listener: Listener
+    assets: AssetStore
+    fetcher: GuardedFetcher
+    prices: Prices
+    free_credits: int
+
+
+def _services(request: Request) -> Services:
+    return cast(Services, request.app.state.services)
+
+
+FromApp = Annotated[Services, Depends(_services)]

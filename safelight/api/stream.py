@@ -1,0 +1,89 @@
+"""The live log of a generation as server-sent events (contract section 2.5).
+
+Every line's `id` is its `seq` in the job log, so a client that comes back, to any process, with the last id it saw
+gets every later line once. Control frames carry no id.
+"""
+
+import asyncio
+from collections.abc import AsyncIterable
+from contextlib import suppress
+from typing import Annotated, Any
+
+from fastapi import APIRouter, Depends, Header, Path, Query
+from fastapi.sse import EventSourceResponse, ServerSentEvent
+
+from safelight.api import examples
+from safelight.api.errors import ErrorBody
+from safelight.api.services import FromApp
+from safelight.db import job_log
+from safelight.db.job_log import LINES_AT_ONCE
+from safelight.domain.errors import NotFound
+from safelight.domain.statuses import Status
+
+POLL_SECONDS = 2.0  # what a lost wake-up costs at most
+SEQ_MAX = 2**31 - 1
+
+router = APIRouter(tags=["generations"])
+GenerationId = Annotated[str, Path(max_length=200)]
+
+
+async def _must_exist(services: FromApp, generation_id: GenerationId) -> None:
+    async with services.db.connection() as conn:
+        if await job_log.tail(conn, generation_id, SEQ_MAX) is None:
+            raise NotFound(f"There is no generation {generation_id!r}.")
+
+
+def _cursor(
+    after: Annotated[int | None, Query(ge=0, le=SEQ_MAX, description="The id of the last line seen.")] = None,
+    last_event_id: Annotated[str | None, Header(description="As `after`; browsers send it by themselves.")] = None,
+) -> int:
+    """The header wins: a browser that reconnects sends the newest id there and the old address again."""
+    if last_event_id and last_event_id.isdigit() and int(last_event_id) <= SEQ_MAX:
+        return int(last_event_id)
+    return after or 0
+
+
+@router.get(
+    "/mma/stream/{generation_id}",
+    summary="Follow a generation live",
+    response_class=EventSourceResponse,
+    dependencies=[Depends(_must_exist)],
+    responses={200: examples.STREAM, 404: {"model": ErrorBody}},
+)
+async def stream(
+    services: FromApp, generation_id: GenerationId, after: Annotated[int, Depends(_cursor)]
+) -> AsyncIterable[ServerSentEvent]:
+    shown: Status | None = None
+    async with services.listener.subscribe(generation_id) as news:
+        while True:
+            news.clear()
+            async with services.db.connection() as conn:
+                now = await job_log.tail(conn, generation_id, after)
+            if now is None:
+                return
+            if after > now["last_seq"]:
+                yield ServerSentEvent(event="reset", data={"last_seq": now["last_seq"]})
+                after = 0
+                continue
+            for line in now["lines"]:
+                after = line["seq"]
+                yield ServerSentEvent(id=str(after), event="scan_line", data=_scan_line(line))
+            if len(now["lines"]) == LINES_AT_ONCE:
+                continue
+            status = Status(now["status"])
+            if status is not shown:
+                shown = status
+                yield ServerSentEvent(event="status", data={"status": status})
+            if status.is_terminal:
+                yield ServerSentEvent(event="done", data=_done(status, now["error"]))
+                return
+            with suppress(TimeoutError):
+                await asyncio.wait_for(news.wait(), POLL_SECONDS)
+
+
+def _scan_line(line: dict[str, Any]) -> dict[str, Any]:
+    return {"index": line["seq"] - 1, "text": line["message"], "level": line["level"], "step": line["step"]}
+
+
+def _done(status: Status, error: dict[str, Any] | None) -> dict[str, Any]:
+    return {"status": status, "error": error} if error else {"status": status}

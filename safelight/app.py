@@ -1,0 +1,201 @@
+"""The one place that wires settings to services: what an API process, a worker process or a command works with."""
+
+import asyncio
+import os
+import secrets
+import sys
+import traceback
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import psycopg
+from fastapi import FastAPI
+
+from safelight import telemetry
+from safelight.api.server import create_api
+from safelight.api.services import Services
+from safelight.config import Settings
+from safelight.db import embedded, ops_rows
+from safelight.db.database import Database
+from safelight.db.migrate import migrate
+from safelight.db.wakeups import Announcer, Listener
+from safelight.domain.errors import Category, SafelightError
+from safelight.domain.ids import new_id
+from safelight.domain.orders import Prices
+from safelight.pipelines.accept import Acceptance
+from safelight.pipelines.configuration import Configuration, install_version_1
+from safelight.pipelines.queue import Queue
+from safelight.pipelines.studio import Adapters, Studio, read_picture
+from safelight.pipelines.worker import Worker
+from safelight.providers.local import Fault, LocalImageProvider, LocalTextModel, LocalVideoProvider
+from safelight.storage.assets import AssetStore
+from safelight.storage.fetch import GuardedFetcher
+
+SECRET_BYTES = 32
+
+
+class App:
+    """Everything one process needs, from its settings. `dsn` is the database it works on."""
+
+    def __init__(self, settings: Settings) -> None:
+        self.settings = settings
+        self.home = settings.home_path
+        self.prices = Prices(still_credits=settings.still_credits, video_credits=settings.video_credits)
+        self.dsn = settings.database_url or ""
+
+    def start_database(self) -> str:
+        """Returns the DSN; starts the embedded server where no other database is set."""
+        self.dsn = self.settings.database_url or embedded.start(self.home)
+        return self.dsn
+
+    async def migrate(self) -> list[str]:
+        """Bring the database up to date, with version 1 of our own configuration. Returns what was applied now."""
+        applied = await migrate(self.dsn)
+        db = Database(self.dsn, pool_size=1)
+        await db.open()
+        try:
+            async with db.transaction() as conn:
+                await install_version_1(conn)
+        finally:
+            await db.close()
+        return applied
+
+    @asynccontextmanager
+    async def database(self, pool_size: int = 2) -> AsyncIterator[Database]:
+        db = Database(self.dsn, pool_size=pool_size)
+        await db.open()
+        try:
+            yield db
+        finally:
+            await db.close()
+
+    # --- the API ---------------------------------------------------------------------------------------------------
+
+    def api(self) -> FastAPI:
+        return create_api(self._services, cors_origins=_listed(self.settings.cors_origins))
+
+    @asynccontextmanager
+    async def _services(self) -> AsyncIterator[Services]:
+        async with self.database(self.settings.api_pool_size) as db:
+            queue, listener = Queue(db), Listener(self.dsn)
+            await queue.open()
+            await listener.open()
+            try:
+                yield Services(
+                    db=db,
+                    acceptance=Acceptance(db, queue, self.prices, self.settings.free_credits),
+                    listener=listener,
+                    assets=self.assets(),
+                    fetcher=self.fetcher(),
+                    prices=self.prices,
+                    free_credits=self.settings.free_credits,
+                )
+            finally:
+                await listener.close()
+                await queue.close()
+
+    def assets(self) -> AssetStore:
+        return AssetStore(self.home / "assets", base_url=self.settings.base_url, secret=_secret(self.home))
+
+    def fetcher(self) -> GuardedFetcher:
+        return GuardedFetcher(_listed(self.settings.fetch_allow_hosts))
+
+    # --- the worker ------------------------------------------------------------------------------------------------
+
+    async def work(self, stop: asyncio.Event) -> None:
+        """Run generations until `stop` is set; then let the steps under way end."""
+        async with self.database(self.settings.worker_pool_size) as db:
+            announcer = Announcer(db)
+            queue = Queue(db, Worker(self.studio(db), announcer).run)
+            await queue.open()
+            working = asyncio.create_task(
+                queue.work(
+                    concurrency=self.settings.worker_concurrency,
+                    poll_seconds=self.settings.worker_poll_seconds,
+                )
+            )
+            try:
+                stopped = asyncio.create_task(stop.wait())
+                await asyncio.wait({working, stopped}, return_when=asyncio.FIRST_COMPLETED)
+                queue.stop()
+                await working
+                if not stop.is_set():
+                    raise SafelightError("the worker ended by itself; the lines above say why")
+            finally:
+                await announcer.drain()
+                await queue.close()
+
+    def studio(self, db: Database) -> Studio:
+        return Studio(db, Configuration(db), self._adapters(), self.assets(), self.fetcher())
+
+    def _adapters(self) -> Adapters:
+        assets, fetcher = self.assets(), self.fetcher()
+
+        async def read(url: str) -> bytes:
+            return await read_picture(assets, fetcher, url)
+
+        fault = Fault.parse(self.settings.local_fault) if self.settings.local_fault else None
+        seconds = self.settings.local_wait_seconds
+        return Adapters(
+            text={"local": LocalTextModel(read, fault)},
+            image={"local": LocalImageProvider(read, fault, seconds)},
+            video={"local": LocalVideoProvider(read, fault, seconds)},
+        )
+
+
+def report_crashes(app: App) -> None:
+    """Process-level crashes reach the ops plane too: 💥 what nothing caught, 🧵 what a background task left behind."""
+
+    def uncaught(kind: type[BaseException], error: BaseException, trace: Any) -> None:
+        if issubclass(kind, Exception):
+            _write_crash(app.dsn, Category.UNCAUGHT_EXCEPTION, "process.uncaughtException", error)
+        sys.__excepthook__(kind, error, trace)
+
+    sys.excepthook = uncaught
+
+
+def report_task_crashes(app: App) -> None:
+    """As `report_crashes`, for the running event loop."""
+
+    def unhandled(loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
+        error = context.get("exception")
+        if isinstance(error, Exception):
+            _write_crash(app.dsn, Category.UNHANDLED_REJECTION, "process.unhandledRejection", error)
+        loop.default_exception_handler(context)
+
+    asyncio.get_running_loop().set_exception_handler(unhandled)
+
+
+def _write_crash(dsn: str, category: Category, action: str, error: BaseException) -> None:
+    telemetry.error(category.emoji, telemetry.Tag.API, f"{action}: {error!r}", error)
+    row = ops_rows.OpsError(
+        category=category,
+        code=category.value,
+        message=f"{type(error).__name__}: {error}",
+        request_id=f"process_{os.getpid()}_{new_id()}",
+        route="process",
+        method=Path(sys.argv[0]).name,
+        http_status=500,
+        action=action,
+        stack="".join(traceback.format_exception(error)),
+    )
+    try:
+        ops_rows.insert_now(dsn, row)
+    except psycopg.Error as failure:
+        telemetry.error("🔥", telemetry.Tag.API, f"Ops row not written ({failure})")
+
+
+def _listed(text: str) -> tuple[str, ...]:
+    return tuple(part.strip() for part in text.split(",") if part.strip())
+
+
+def _secret(home: Path) -> bytes:
+    """The key that signs upload URLs: made once for a home, readable by its owner only."""
+    path = home / "secret"
+    if not path.exists():
+        home.mkdir(parents=True, exist_ok=True)
+        path.touch(mode=0o600)
+        path.write_text(secrets.token_hex(SECRET_BYTES))
+    return bytes.fromhex(path.read_text())

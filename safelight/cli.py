@@ -1,0 +1,402 @@
+"""The commands; thin."""
+
+import asyncio
+import json
+import sys
+from collections.abc import Coroutine
+from datetime import datetime
+from pathlib import Path
+from typing import Annotated, Any
+
+import httpx
+import psycopg
+import typer
+from pydantic import ValidationError
+from rich.console import Console
+from rich.table import Table
+
+from safelight import demo as story
+from safelight import serve, telemetry
+from safelight.app import App, report_crashes
+from safelight.config import Settings
+from safelight.db import customers, embedded, generations, job_log, ledger, runs
+from safelight.domain import passes
+from safelight.domain.errors import InvalidInput, NotFound, SafelightError
+from safelight.domain.ids import new_id
+
+GENERATIONS_SHOWN_MAX = 500
+SAMPLE_PRODUCT = Path(__file__).with_name("samples") / "coffee.jpg"
+
+commands = typer.Typer(no_args_is_help=True, add_completion=False, help="The backend for generative-media products.")
+db_commands = typer.Typer(no_args_is_help=True, help="The database.")
+credits_commands = typer.Typer(no_args_is_help=True, help="The credits ledger.")
+generations_commands = typer.Typer(no_args_is_help=True, help="Generations and what happened in them.")
+commands.add_typer(db_commands, name="db")
+commands.add_typer(credits_commands, name="credits")
+commands.add_typer(generations_commands, name="generations")
+
+console = Console()
+AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
+Port = Annotated[int | None, typer.Option(min=0, max=65535, help="The API's port; 0 takes a free one.")]
+Host = Annotated[str | None, typer.Option(help="The address to listen on.")]
+
+
+def main() -> None:
+    try:
+        commands()
+    except (SafelightError, psycopg.OperationalError) as error:
+        sys.exit(f"safelight: {error}")
+    except ValidationError as error:
+        problems = "; ".join(f"SAFELIGHT_{'_'.join(map(str, p['loc'])).upper()}: {p['msg']}" for p in error.errors())
+        sys.exit(f"safelight: {problems}")
+
+
+# --- servers ---------------------------------------------------------------------------------------------------------
+
+
+@commands.command()
+def up(port: Port = None, host: Host = None) -> None:
+    """Everything on one machine: database, API and worker. Ctrl-C ends it."""
+    app, listening = _prepared(port, host)
+
+    async def run() -> None:
+        stop = serve.stop_on_signals()
+        await app.migrate()
+        async with serve.serving(app, listening), serve.working(app):
+            _print_addresses(app)
+            await stop.wait()
+
+    _run(app, run())
+
+
+@commands.command()
+def api(port: Port = None, host: Host = None) -> None:
+    """The API alone; workers run elsewhere, on the same database."""
+    app, listening = _prepared(port, host)
+
+    async def run() -> None:
+        stop = serve.stop_on_signals()
+        await app.migrate()
+        async with serve.serving(app, listening):
+            _print_addresses(app)
+            await stop.wait()
+
+    _run(app, run())
+
+
+@commands.command()
+def worker() -> None:
+    """A worker alone; any number may share one database."""
+    app = _app()
+    app.start_database()
+
+    async def run() -> None:
+        stop = serve.stop_on_signals()
+        await app.migrate()
+        async with serve.working(app):
+            console.print("worker: taking generations; Ctrl-C ends it")
+            await stop.wait()
+
+    _run(app, run())
+
+
+@commands.command()
+def migrate() -> None:
+    """Bring the database up to date; running it again changes nothing."""
+    app = _app()
+    app.start_database()
+    applied = asyncio.run(app.migrate())
+    console.print(f"applied: {', '.join(applied)}" if applied else "nothing to apply: the database is up to date")
+
+
+# --- the demo --------------------------------------------------------------------------------------------------------
+
+
+@commands.command()
+def demo(
+    product: Annotated[Path, typer.Option(exists=True, dir_okay=False, help="A product photo.")] = SAMPLE_PRODUCT,
+    logo: Annotated[Path | None, typer.Option(exists=True, dir_okay=False, help="A logo.")] = None,
+    as_json: AsJson = False,
+) -> None:
+    """The whole story on a real picture: a still, 3 tweaks, a video, a tweak of it, a like, a download."""
+    app = _app(console_lines=False)
+    listening = _demo_socket(app)
+    app.start_database()
+    tell = _tell_nothing if as_json else _tell
+    report = asyncio.run(_demo(app, listening, product, logo, tell))
+    if as_json:
+        print(json.dumps(report.as_json(), indent=2))  # noqa: T201 - the answer itself
+        return
+    _show_report(app, report)
+
+
+async def _demo(app: App, listening: Any, product: Path, logo: Path | None, tell: story.Tell) -> story.Report:
+    pass_id = f"pass:anon:{new_id()}"
+    folder = app.home / "demo" / f"{datetime.now():%Y%m%d-%H%M%S}"
+    folder.mkdir(parents=True)
+    await app.migrate()
+    async with app.database() as db, db.transaction() as conn:
+        await customers.ensure(conn, pass_id, free_credits=0)
+        await ledger.grant(
+            conn,
+            pass_id=pass_id,
+            credits=story.STORY_CREDITS,
+            reason="demo",
+            source="system",
+            ref=("demo", pass_id),
+        )
+    base_url = app.settings.base_url
+    async with (
+        serve.serving(app, listening),
+        serve.working(app),
+        httpx.AsyncClient(base_url=base_url, timeout=story.REQUEST_SECONDS, trust_env=False) as client,
+    ):
+        return await story.Story(client, pass_id, folder, tell).run(product, logo)
+
+
+def _demo_socket(app: App) -> Any:
+    """The usual port, so that the stored URLs work in `safelight up` too; a free one where it is taken."""
+    try:
+        return _listen(app)
+    except InvalidInput:
+        app.settings.port = 0
+        return _listen(app)
+
+
+def _tell_nothing(event: story.Event) -> None:
+    """`--json` prints the report alone."""
+
+
+_LEVEL_MARKS = {"info": "[blue]·[/]", "success": "[green]✓[/]", "warning": "[yellow]![/]", "error": "[red]✗[/]"}
+
+
+def _tell(event: story.Event) -> None:
+    match event.kind:
+        case "begins":
+            console.print(f"\n[bold]{event.chapter}[/]  [dim]{event.text}[/]")
+        case "line":
+            mark = _LEVEL_MARKS[event.level]
+            console.print(f"  {mark} [dim]{event.seconds:6.1f} s  {event.step:<32}[/] {event.text}")
+        case _:
+            console.print(f"  [green]→[/] {event.text}  [dim]({event.seconds:.1f} s)[/]", soft_wrap=True)
+
+
+def _show_report(app: App, report: story.Report) -> None:
+    table = Table(title="What the demo made", title_justify="left")
+    for name in ("chapter", "generation", "seconds", "credits", "file", "KB"):
+        table.add_column(name, justify="right" if name in ("seconds", "credits", "KB") else "left", overflow="fold")
+    for made in report.made:
+        table.add_row(
+            made.chapter,
+            made.generation_id,
+            f"{made.seconds:.1f}",
+            str(made.credits),
+            Path(made.file).name,
+            f"{made.bytes / 1024:.0f}",
+        )
+    console.print()
+    console.print(table)
+    folder = Path(report.made[0].file).parent
+    console.print(
+        f"{len(report.made)} files in {folder}, {report.credits_charged} credits charged, balance {report.balance},"
+        f" {report.seconds:.0f} s",
+        soft_wrap=True,
+    )
+    console.print("Ask what happened, step by step:", style="bold")
+    console.print(f"  .venv/bin/safelight generations show {report.made[0].generation_id}", soft_wrap=True)
+    console.print("Go on from here, on the same data:", style="bold")
+    console.print(f"  .venv/bin/safelight up   # then {app.settings.base_url}/docs", soft_wrap=True)
+
+
+# --- database, credits, generations ------------------------------------------------------------------------------------
+
+
+@db_commands.command("url")
+def db_url() -> None:
+    """Print the DSN of the running database, e.g. for `psql "$(safelight db url)"`."""
+    app = _app()
+    dsn = app.settings.database_url or embedded.running_dsn(app.home)
+    if dsn is None:
+        raise NotFound("the embedded database is not running; start it with `safelight up`")
+    print(dsn)  # noqa: T201 - the answer itself
+
+
+@credits_commands.command("grant")
+def grant(
+    pass_id: Annotated[str, typer.Argument(help="The customer's pass id; made where it is new.")],
+    amount: Annotated[int, typer.Argument(min=1, max=1_000_000, metavar="N", help="How many credits.")],
+) -> None:
+    """Give credits to a customer, as a row of the ledger."""
+    app = _app()
+    app.start_database()
+
+    async def run() -> int:
+        await app.migrate()
+        async with app.database() as db, db.transaction() as conn:
+            await customers.ensure(conn, stated, free_credits=app.settings.free_credits)
+            return await ledger.grant(
+                conn,
+                pass_id=stated,
+                credits=amount,
+                reason="manual-topup",
+                source="admin",
+                ref=("manual", f"cli_{new_id()}"),
+            )
+
+    stated = passes.normal_form(pass_id)
+    if stated is None or len(stated) > passes.PASS_ID_CHARS_MAX:
+        raise InvalidInput(f"PASS_ID: 1 to {passes.PASS_ID_CHARS_MAX} characters, and not 'anonymous'")
+    console.print(f"{stated}: +{amount}, balance {asyncio.run(run())}")
+
+
+@generations_commands.command("list")
+def list_generations(
+    pass_id: Annotated[str | None, typer.Option(help="Only this customer's.")] = None,
+    status: Annotated[str | None, typer.Option(help="Only those in this status, e.g. error.")] = None,
+    limit: Annotated[int, typer.Option(min=1, max=GENERATIONS_SHOWN_MAX)] = 50,
+    as_json: AsJson = False,
+) -> None:
+    """The newest generations."""
+    rows = _read(lambda conn: generations.newest(conn, pass_id=pass_id, status=status, most=limit))
+    if as_json:
+        _print_json(rows)
+        return
+    table = Table()
+    for name in ("generation", "flow", "status", "seconds", "pass id", "error"):
+        table.add_column(name, overflow="fold")
+    for row in rows:
+        seconds = "" if row["mg_latency_ms"] is None else f"{row['mg_latency_ms'] / 1000:.1f}"
+        table.add_row(
+            row["mg_generation_id"],
+            row["flow"],
+            row["mg_mma_status"],
+            seconds,
+            row["mg_pass_id"],
+            row["mg_error"] or "",
+        )
+    console.print(table)
+
+
+@generations_commands.command("show")
+def show(generation_id: str, as_json: AsJson = False) -> None:
+    """One generation: what it is, and each step with its time and outcome."""
+
+    async def read(conn: Any) -> Any:
+        return await generations.get(conn, generation_id), await runs.steps_of(conn, generation_id)
+
+    row, steps = _read(read)
+    if row is None:
+        raise NotFound(f"there is no generation {generation_id!r}")
+    if as_json:
+        _print_json({"generation": row, "steps": steps})
+        return
+    _show_generation(row, steps)
+
+
+@generations_commands.command("logs")
+def logs(generation_id: str, as_json: AsJson = False) -> None:
+    """The lines a waiting person saw."""
+
+    async def read(conn: Any) -> Any:
+        return await generations.get(conn, generation_id), await job_log.lines_after(conn, generation_id, 0)
+
+    row, lines = _read(read)
+    if row is None:
+        raise NotFound(f"there is no generation {generation_id!r}")
+    if as_json:
+        _print_json(lines)
+        return
+    for line in lines:
+        at = line["created_at"].strftime("%H:%M:%S.%f")[:-3]
+        mark, step = _LEVEL_MARKS[line["level"]], line["step"]
+        console.print(f"{line['seq']:4d} {at} {mark} [dim]{step:<32}[/] {line['message']}")
+
+
+def _show_generation(row: dict[str, Any], steps: list[dict[str, Any]]) -> None:
+    facts = {
+        "generation": row["mg_generation_id"],
+        "flow": row["mg_meta"].get("flow"),
+        "status": row["mg_mma_status"],
+        "customer": row["mg_pass_id"],
+        "parent": row["mg_parent_id"],
+        "prompt": row["mg_prompt"],
+        "result": row["mg_output_url"],
+        "error": row["mg_error"],
+    }
+    for name, value in facts.items():
+        if value:
+            console.print(f"[dim]{name:<11}[/] {value}", soft_wrap=True)
+    table = Table()
+    for name in ("no", "step", "ms", "context or settings", "outcome"):
+        table.add_column(name, overflow="fold")
+    for step in steps:
+        payload = step["mg_payload"]
+        given = payload["input"]
+        outcome = payload["error"]["error_code"] if payload["error"] else _first_text(payload["output"])
+        table.add_row(
+            str(step["mg_step_no"]),
+            step["mg_step_type"],
+            str(payload["timing"]["duration_ms"] or ""),
+            given.get("ctx_id") or given.get("settings_id") or "",
+            outcome,
+        )
+    console.print(table)
+
+
+def _first_text(output: dict[str, Any]) -> str:
+    return next((value[:160] for value in output.values() if isinstance(value, str) and value), "")
+
+
+# --- what the commands share -------------------------------------------------------------------------------------------
+
+
+def _app(port: int | None = None, host: str | None = None, *, console_lines: bool = True) -> App:
+    settings = Settings()
+    settings.port = settings.port if port is None else port
+    settings.host = host or settings.host
+    telemetry.configure(settings.log_level, settings.log_file, console=console_lines)
+    app = App(settings)
+    report_crashes(app)
+    return app
+
+
+def _prepared(port: int | None, host: str | None) -> tuple[App, Any]:
+    app = _app(port, host)
+    listening = _listen(app)
+    app.start_database()
+    return app, listening
+
+
+def _listen(app: App) -> Any:
+    listening = serve.listen(app.settings.host, app.settings.port)
+    app.settings.port = listening.getsockname()[1]
+    return listening
+
+
+def _run(app: App, main_task: Coroutine[Any, Any, None]) -> None:
+    asyncio.run(main_task)
+    telemetry.info("✅", telemetry.Tag.API, f"Stopped; all state is in {app.home}")
+
+
+def _read(query: Any) -> Any:
+    app = _app()
+    app.start_database()
+
+    async def run() -> Any:
+        await app.migrate()
+        async with app.database() as db, db.connection() as conn:
+            return await query(conn)
+
+    return asyncio.run(run())
+
+
+def _print_json(value: Any) -> None:
+    print(json.dumps(value, indent=2, default=str, ensure_ascii=False))  # noqa: T201 - the answer itself
+
+
+def _print_addresses(app: App) -> None:
+    base = app.settings.base_url
+    console.print(f"API        {base}", soft_wrap=True)
+    console.print(f"Reference  {base}/docs", soft_wrap=True)
+    console.print(f"Database   {app.dsn}", soft_wrap=True)
+    console.print(f"Files      {app.home / 'assets'}", soft_wrap=True)

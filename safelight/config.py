@@ -1,0 +1,55 @@
+"""Every setting: name, type, default, help. The only reader of the environment (prefix `SAFELIGHT_`)."""
+
+from pathlib import Path
+
+from pydantic import Field
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+
+class Settings(BaseSettings):
+    model_config = SettingsConfigDict(env_prefix="SAFELIGHT_", extra="ignore")
+
+    home: Path = Field(Path("~/.safelight"), description="Where all state lives: the embedded database and the files.")
+    database_url: str | None = Field(
+        None,
+        description="A PostgreSQL 15+ to use instead of the embedded one, e.g. postgresql://user@host/db.",
+    )
+    host: str = Field("127.0.0.1", description="The address the API listens on.")
+    port: int = Field(8787, ge=0, le=65535, description="The port the API listens on; 0 takes a free one.")
+    public_url: str | None = Field(
+        None,
+        description="The API's address as clients see it; stored URLs begin with it. Default: http://HOST:PORT.",
+    )
+    cors_origins: str = Field("*", description="Comma-separated origins that browsers may call from; * for any.")
+    log_level: str = Field("INFO", description="The least level that is written to the console and the file.")
+    log_file: Path | None = Field(None, description="A file that also gets every log line, as JSON, rotating.")
+
+    still_credits: int = Field(1, ge=0, le=100, description="Credits charged for a still or a tweak of it.")
+    video_credits: int = Field(5, ge=0, le=100, description="Credits charged for a video or a tweak of it.")
+    free_credits: int = Field(0, ge=0, le=10_000, description="Credits granted to each new customer.")
+
+    worker_concurrency: int = Field(8, ge=1, le=500, description="Generations one worker process runs side by side.")
+    worker_poll_seconds: float = Field(
+        1.0, gt=0, le=60, description="How often a worker looks for scheduled work that nobody announced."
+    )
+    api_pool_size: int = Field(10, ge=2, le=100, description="Database connections of one API process.")
+    worker_pool_size: int = Field(6, ge=2, le=100, description="Database connections of one worker process.")
+
+    fetch_allow_hosts: str = Field(
+        "",
+        description="Comma-separated host:port pairs that may be read although they are private (for tests).",
+    )
+    local_fault: str | None = Field(
+        None, description="Makes the local adapter fail: STEP:ERROR, e.g. seedream_generate:timeout."
+    )
+    local_wait_seconds: float = Field(
+        0.0, ge=0, le=3600, description="How long the local adapter pretends to need for a still or a video."
+    )
+
+    @property
+    def base_url(self) -> str:
+        return (self.public_url or f"http://{self.host}:{self.port}").rstrip("/")
+
+    @property
+    def home_path(self) -> Path:
+        return self.home.expanduser().resolve()

@@ -1,0 +1,23 @@
+"""Versioned configuration: contexts, provider defaults and the registry, one immutable row a version."""
+
+from psycopg.types.json import Jsonb
+
+from safelight.db.database import Connection, Row, load_queries
+
+_queries = load_queries(__file__)
+
+
+async def active(conn: Connection, key: str) -> Row | None:
+    row: Row | None = await _queries.active(conn, key=key)
+    return row
+
+
+async def insert_version(conn: Connection, key: str, version: int, value: Row) -> bool:
+    """Add a version of a key. False: this version exists already and stays as it is."""
+    inserted = await _queries.insert_version(
+        conn,
+        id=f"app_config:{key}.v{version}",
+        key=key,
+        value=Jsonb({"version": version, "enabled": True} | value),
+    )
+    return bool(inserted)

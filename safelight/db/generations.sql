@@ -1,0 +1,100 @@
+-- name: insert_generation!
+insert into mega_generations (
+  mg_id, mg_record_type, mg_generation_id, mg_parent_id, mg_pass_id, mg_session_id, mg_platform, mg_title,
+  mg_type, mg_content_type, mg_provider, mg_mma_mode, mg_mma_status, mg_status, mg_mma_vars, mg_meta, mg_payload,
+  mg_pipeline_version, mg_idempotency_key, mg_request_hash, mg_log_seq, mg_event_at, mg_source_system
+) values (
+  :generation_key, 'generation', :generation_id, :parent_key, :pass_id, :session_id, :platform, :title,
+  :type, :content_type, :provider, :mode, 'queued', 'pending', :variables, :meta, :payload,
+  :pipeline_version, :idempotency_key, :request_hash, 1, now(), 'safelight'
+);
+
+-- name: by_idempotency_key^
+select mg_generation_id, mg_request_hash, mg_mma_mode, mg_parent_id, mg_meta
+from mega_generations
+where mg_record_type = 'generation' and mg_pass_id = :pass_id and mg_idempotency_key = :key;
+
+-- name: by_id^
+select generation.*, customer.mg_credits as balance
+from mega_generations generation
+left join mega_customers customer using (mg_pass_id)
+where generation.mg_id = :generation_key and generation.mg_record_type = 'generation';
+
+-- name: newest
+select mg_generation_id, mg_pass_id, mg_mma_mode, mg_mma_status, mg_error, mg_parent_id, mg_output_url, mg_created_at,
+  mg_latency_ms, mg_meta->>'flow' as flow
+from mega_generations
+where mg_record_type = 'generation'
+  and (:pass_id::text is null or mg_pass_id = :pass_id)
+  and (:status::text is null or mg_mma_status = :status)
+order by mg_created_at desc
+limit :most;
+
+-- name: insert_session!
+insert into mega_generations (
+  mg_id, mg_record_type, mg_pass_id, mg_session_id, mg_platform, mg_title, mg_status, mg_meta, mg_event_at
+) values (
+  'session:' || :session_id, 'session', :pass_id, :session_id, :platform, :title, 'succeeded', :meta, now()
+)
+on conflict (mg_id) do nothing;
+
+-- name: insert_event!
+insert into mega_generations (
+  mg_id, mg_record_type, mg_pass_id, mg_generation_id, mg_parent_id, mg_meta, mg_event_at
+) values (
+  'mma_event:' || :event_id, 'mma_event', :pass_id, :generation_id, :parent_key, :meta, now()
+)
+on conflict (mg_id) do nothing;
+
+-- name: liked
+-- Newest first, the latest word on each item: liked or downloaded things, without those un-liked or disliked since.
+-- A feedback row without a comment is a like (contract section 5.2); an item is its generation, else its URL.
+with word as (
+  select
+    coalesce(nullif(mg_generation_id, ''), (
+      select made.mg_generation_id from mega_generations made
+      where made.mg_pass_id = :pass_id and made.mg_record_type = 'generation'
+        and made.mg_output_url = coalesce(said.mg_output_url, said.mg_meta #>> '{payload,url}')
+      limit 1
+    ), mg_output_url, mg_meta #>> '{payload,url}') as item,
+    case
+      when mg_record_type = 'feedback' then coalesce((mg_meta->>'liked')::boolean, true)
+      when mg_meta #>> '{payload,liked}' = 'false' then false
+      else mg_meta->>'event_type' in ('like', 'download')
+    end as liked,
+    coalesce(mg_prompt, mg_meta #>> '{payload,prompt}') as prompt,
+    coalesce(mg_output_url, mg_meta #>> '{payload,url}') as url,
+    mg_created_at as at,
+    mg_id as id
+  from mega_generations said
+  where mg_pass_id = :pass_id
+    and (
+      (mg_record_type = 'feedback' and coalesce(mg_comment, '') = '')
+      or (mg_record_type = 'mma_event' and mg_meta->>'event_type' in ('like', 'unlike', 'dislike', 'download'))
+    )
+), latest as (
+  select distinct on (item) * from word where item is not null order by item, at desc, id desc
+)
+select latest.item, coalesce(generation.mg_prompt, latest.prompt) as prompt,
+  coalesce(generation.mg_output_url, latest.url) as url, generation.mg_content_type as content_type, latest.at
+from latest
+left join mega_generations generation
+  on generation.mg_id = 'generation:' || latest.item and generation.mg_record_type = 'generation'
+where latest.liked
+order by latest.at desc
+limit :most;
+
+-- name: history
+select * from mega_generations
+where mg_pass_id = :pass_id
+  and mg_record_type in ('session', 'generation', 'feedback')
+  and mg_deleted_at is null
+  and (:before::timestamptz is null or mg_created_at < :before)
+order by mg_created_at desc
+limit :most;
+
+-- name: credit_history
+select * from mega_generations
+where mg_pass_id = :pass_id and mg_record_type = 'credit_transaction'
+order by mg_created_at desc
+limit :most;

@@ -1,0 +1,108 @@
+"""The ops plane: one `error` or `warn` row in `mega_admin` for each thing that is broken (seed 000 section 3.1)."""
+
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+import psycopg
+from psycopg.types.json import Jsonb
+
+from safelight.db.database import Connection, Row, connection_options, load_queries
+from safelight.domain.errors import Category
+from safelight.domain.ids import new_id
+
+_queries = load_queries(__file__)
+
+MESSAGE_CHARS_MAX = 2000
+STACK_CHARS_MAX = 4000
+
+
+@dataclass(frozen=True, slots=True)
+class OpsError:
+    """What one ops row says. The fields of seed 000 section 9 are always present in `mg_detail`, null where unknown."""
+
+    category: Category
+    code: str
+    message: str
+    request_id: str
+    route: str
+    method: str
+    http_status: int
+    level: Literal["error", "warn"] = "error"
+    action: str = "api.error"
+    pass_id: str | None = None
+    generation_id: str | None = None
+    step_type: str | None = None
+    provider: str | None = None
+    model: str | None = None
+    provider_http_status: int | None = None
+    context: Row | None = None
+    settings: Row | None = None
+    retry: Row | None = None
+    stack: str | None = None
+    ip: str | None = None
+    user_agent: str | None = None
+    extra: Row = field(default_factory=dict)
+
+    def detail(self) -> Row:
+        return self.extra | {
+            "emoji": self.category.emoji,
+            "level": self.level,
+            "category": self.category.value,
+            "error_code": self.code,
+            "message": self.message[:MESSAGE_CHARS_MAX],
+            "request_id": self.request_id,
+            "pass_id": self.pass_id,
+            "route": self.route,
+            "http_status": self.http_status,
+            "http": {"route": self.route, "method": self.method, "status": self.http_status},
+            "generation_id": self.generation_id,
+            "step_type": self.step_type,
+            "provider": self.provider,
+            "model": self.model,
+            "provider_http_status": self.provider_http_status,
+            "ctx": self.context,
+            **_flat("ctx", self.context),
+            "settings": self.settings,
+            **_flat("settings", self.settings),
+            "retry": self.retry,
+            "stack": _cut(self.stack),
+        }
+
+
+async def insert(conn: Connection, error: OpsError) -> str:
+    """Write the row. Returns its `mg_id`."""
+    row_id = f"error:{new_id()}"
+    await _queries.insert_row(conn, **columns(row_id, error))
+    return row_id
+
+
+def columns(row_id: str, error: OpsError) -> dict[str, Any]:
+    return {
+        "id": row_id,
+        "record_type": error.level,
+        "pass_id": error.pass_id,
+        "action": error.action,
+        "route": error.route,
+        "method": error.method,
+        "status": error.http_status,
+        "detail": Jsonb(error.detail()),
+        "error_code": f"{error.category.emoji} {error.code}",
+        "error_message": error.message[:MESSAGE_CHARS_MAX],
+        "error_stack": _cut(error.stack),
+        "ip": error.ip,
+        "user_agent": error.user_agent,
+    }
+
+
+def _cut(stack: str | None) -> str | None:
+    return stack[-STACK_CHARS_MAX:] if stack else None
+
+
+def _flat(name: str, used: Row | None) -> Row:
+    return {f"{name}_key": used["key"], f"{name}_version": used["version"]} if used else {}
+
+
+def insert_now(dsn: str, error: OpsError) -> None:
+    """Write the row from a process that is about to end and has no loop left to wait in."""
+    with psycopg.connect(dsn, **connection_options()) as conn:
+        conn.execute(_queries.insert_row.sql, columns(f"error:{new_id()}", error))

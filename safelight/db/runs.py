@@ -1,0 +1,159 @@
+"""What a worker writes while it runs a generation, each set of rows in one statement that holds the fence."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any
+from uuid import UUID
+
+from psycopg.types.json import Jsonb
+
+from safelight.db.database import Connection, Row, load_queries
+from safelight.domain.errors import LeaseLost
+from safelight.domain.ids import generation_key, step_key
+from safelight.domain.lines import Line
+from safelight.domain.statuses import Status
+
+_queries = load_queries(__file__)
+
+
+@dataclass(frozen=True, slots=True)
+class Lease:
+    """The right to write to one generation, until another worker takes it over."""
+
+    generation_id: str
+    number: int
+    user_id: UUID | None
+
+
+@dataclass(slots=True)
+class StepRow:
+    """One `mma_step` row. `payload` has the keys of seed 000 section 3.2, and `attempts` and `operation`."""
+
+    number: int
+    type: str
+    payload: Row
+    provider: str | None = None
+    model: str | None = None
+    latency_ms: int | None = None
+    input_chars: int | None = None
+    output_chars: int | None = None
+    input_tokens: int | None = None
+    output_tokens: int | None = None
+
+    @property
+    def status(self) -> str:
+        if self.payload["error"] is not None:
+            return "failed"
+        return "succeeded" if self.payload["timing"]["ended_at"] else "processing"
+
+
+@dataclass(frozen=True, slots=True)
+class Ending:
+    """How a generation ends."""
+
+    status: Status
+    variables: Row
+    lines: Sequence[Line]
+    prompt: str | None = None
+    output_url: str | None = None
+    output_key: str | None = None
+    provider: str | None = None
+    model: str | None = None
+    error: str | None = None
+    meta: Row = field(default_factory=dict)
+
+
+async def take_lease(conn: Connection, generation_id: str) -> Row | None:
+    """Take the generation over from whoever had it. None: it is final, or unknown."""
+    row: Row | None = await _queries.take_lease(conn, generation_key=generation_key(generation_id))
+    return row
+
+
+async def steps_of(conn: Connection, generation_id: str) -> list[Row]:
+    return [row async for row in _queries.steps_of(conn, generation_id=generation_id)]
+
+
+async def write_step(
+    conn: Connection,
+    lease: Lease,
+    step: StepRow,
+    *,
+    status: Status,
+    variables: Row | None,
+    lines: Sequence[Line] = (),
+) -> None:
+    """Begin, continue or end a step. `variables` None leaves the generation's map as it is.
+
+    Raises:
+        LeaseLost: nothing was written.
+    """
+    seq = await _queries.write_step(
+        conn,
+        **_fence(lease),
+        status=status,
+        variables=None if variables is None else Jsonb(variables),
+        lines=_json(lines),
+        step_key=step_key(lease.generation_id, step.number),
+        step_no=step.number,
+        step_type=step.type,
+        payload=Jsonb(step.payload),
+        provider=step.provider,
+        model=step.model,
+        latency_ms=step.latency_ms,
+        input_chars=step.input_chars,
+        output_chars=step.output_chars,
+        input_tokens=step.input_tokens,
+        output_tokens=step.output_tokens,
+        step_status=step.status,
+    )
+    _must_hold(lease, seq)
+
+
+async def say(conn: Connection, lease: Lease, lines: Sequence[Line]) -> None:
+    """Add lines to the job log.
+
+    Raises:
+        LeaseLost: nothing was written.
+    """
+    _must_hold(lease, await _queries.say(conn, **_fence(lease), lines=_json(lines)))
+
+
+async def finish(conn: Connection, lease: Lease, ending: Ending) -> None:
+    """Give the generation its final status.
+
+    Raises:
+        LeaseLost: nothing was written.
+    """
+    seq = await _queries.finish(
+        conn,
+        **_fence(lease),
+        status=ending.status,
+        record_status=ending.status.record_status,
+        error=ending.error,
+        meta=Jsonb(ending.meta),
+        variables=Jsonb(ending.variables),
+        prompt=ending.prompt,
+        output_url=ending.output_url,
+        output_key=ending.output_key,
+        provider=ending.provider,
+        model=ending.model,
+        lines=_json(ending.lines),
+    )
+    _must_hold(lease, seq)
+
+
+def _fence(lease: Lease) -> dict[str, Any]:
+    return {
+        "generation_key": generation_key(lease.generation_id),
+        "lease_no": lease.number,
+        "user_id": lease.user_id,
+    }
+
+
+def _json(lines: Sequence[Line]) -> Jsonb:
+    return Jsonb([line.to_json() for line in lines])
+
+
+def _must_hold(lease: Lease, seq: int | None) -> None:
+    if seq is None:
+        raise LeaseLost(f"generation {lease.generation_id}: lease {lease.number} is no longer ours")

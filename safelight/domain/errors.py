@@ -1,0 +1,226 @@
+"""The error tree. Code decides on these types, never on message text.
+
+Each type carries what every plane needs: the category of seed 000 section 2 (which decides the emoji), a stable
+`error_code`, and a `safe_message` that may be shown to a user: no host, key, stack or vendor text.
+"""
+
+from enum import StrEnum
+from typing import ClassVar
+
+
+class Category(StrEnum):
+    """Seed 000 section 2. The ASCII name is the key; the emoji is for display."""
+
+    API_ERROR = "API_ERROR"
+    FRONTEND_CRASH = "FRONTEND_CRASH"
+    AUTH_ERROR = "AUTH_ERROR"
+    VALIDATION_ERROR = "VALIDATION_ERROR"
+    TIMEOUT = "TIMEOUT"
+    PROVIDER_ERROR = "PROVIDER_ERROR"
+    UNHANDLED_REJECTION = "UNHANDLED_REJECTION"
+    UNCAUGHT_EXCEPTION = "UNCAUGHT_EXCEPTION"
+    CONFIG_ERROR = "CONFIG_ERROR"
+    GPT_SCHEMA_ERROR = "GPT_SCHEMA_ERROR"
+
+    @property
+    def emoji(self) -> str:
+        return _EMOJI[self]
+
+
+_EMOJI = {
+    Category.API_ERROR: "🔥",
+    Category.FRONTEND_CRASH: "🖥️",
+    Category.AUTH_ERROR: "🚫",
+    Category.VALIDATION_ERROR: "⚠️",
+    Category.TIMEOUT: "⏱️",
+    Category.PROVIDER_ERROR: "🛰️",
+    Category.UNHANDLED_REJECTION: "🧵",
+    Category.UNCAUGHT_EXCEPTION: "💥",
+    Category.CONFIG_ERROR: "🎛️",
+    Category.GPT_SCHEMA_ERROR: "🧠",
+}
+
+
+class SafelightError(Exception):
+    """Anything we can name. `str(error)` is for operators; `safe_message` is for users."""
+
+    category: ClassVar[Category] = Category.API_ERROR
+    http_status: ClassVar[int] = 500
+    retryable: ClassVar[bool] = False
+    code: str = "INTERNAL_ERROR"
+    safe_message: str = "Something went wrong on our side. Please try again."
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        code: str | None = None,
+        safe_message: str | None = None,
+        details: dict[str, object] | None = None,
+    ) -> None:
+        super().__init__(message)
+        self.code = code or self.code
+        self.safe_message = safe_message or self.safe_message
+        self.details = details or {}
+
+
+# --- what a client did -------------------------------------------------------------------------------------------
+
+
+class InvalidInput(SafelightError):
+    """A request that can never work as it stands. The message names the field and what is allowed."""
+
+    category = Category.VALIDATION_ERROR
+    http_status = 400
+    code = "VALIDATION_ERROR"
+
+    def __init__(self, message: str, *, code: str | None = None, details: dict[str, object] | None = None) -> None:
+        super().__init__(message, code=code, safe_message=message, details=details)
+
+
+class PayloadTooLarge(InvalidInput):
+    http_status = 413
+    code = "PAYLOAD_TOO_LARGE"
+
+
+class NotFound(InvalidInput):
+    http_status = 404
+    code = "NOT_FOUND"
+
+
+class IdempotencyConflict(InvalidInput):
+    """The same key with another body (DESIGN: 422)."""
+
+    http_status = 422
+    code = "IDEMPOTENCY_KEY_REUSED"
+
+
+class InsufficientCredits(SafelightError):
+    category = Category.VALIDATION_ERROR
+    http_status = 402
+    code = "INSUFFICIENT_CREDITS"
+
+    def __init__(self, *, required: int, balance: int) -> None:
+        super().__init__(
+            f"INSUFFICIENT_CREDITS: this needs {required} credits and the balance is {balance}.",
+            safe_message=f"INSUFFICIENT_CREDITS: this needs {required} credits and the balance is {balance}.",
+        )
+        self.required = required
+        self.balance = balance
+
+
+class RemoteFileRefused(InvalidInput):
+    """A URL we were asked to copy that we may not or could not read."""
+
+    code = "REMOTE_FILE_REFUSED"
+
+
+# --- what an outside service did ---------------------------------------------------------------------------------
+
+
+class ProviderError(SafelightError):
+    """An outside service did not do what it was asked."""
+
+    category = Category.PROVIDER_ERROR
+    http_status = 502
+    code = "PROVIDER_FAILED"
+    safe_message = "The picture service had a problem. Please try again."
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        provider_http_status: int | None = None,
+        code: str | None = None,
+        retry_after_seconds: float | None = None,
+    ) -> None:
+        super().__init__(message, code=code)
+        self.provider_http_status = provider_http_status
+        self.retry_after_seconds = retry_after_seconds
+
+
+class ProviderUnavailable(ProviderError):
+    retryable = True
+    code = "PROVIDER_UNAVAILABLE"
+    safe_message = "The picture service is not reachable right now. Please try again soon."
+
+
+class ProviderRateLimited(ProviderError):
+    retryable = True
+    code = "RATE_LIMITED"
+    safe_message = "The picture service is very busy. Please try again in a minute."
+
+
+class ProviderTimeout(ProviderError):
+    category = Category.TIMEOUT
+    http_status = 504
+    retryable = True
+    code = "TIMEOUT"
+    safe_message = "The picture service took too long to answer. Please try again."
+
+
+class ProviderRejected(ProviderError):
+    """The service says that our request is wrong; asking again cannot help."""
+
+    code = "REJECTED"
+
+
+class ContentRefused(ProviderError):
+    """The service will not make this content. Refunded, never retried."""
+
+    code = "CONTENT_REFUSED"
+    safe_message = "The picture service declined this request because of its content rules."
+
+
+class ProviderContractBroken(ProviderError):
+    """An answer whose shape we do not know."""
+
+    code = "CONTRACT_BROKEN"
+
+
+class SchemaMismatch(SafelightError):
+    """A model's answer that is not JSON, or does not match the context's `output_schema`."""
+
+    category = Category.GPT_SCHEMA_ERROR
+    http_status = 502
+    code = "OUTPUT_SCHEMA"
+    safe_message = "We could not make sense of one answer while preparing your picture."
+
+
+# --- what we did ---------------------------------------------------------------------------------------------------
+
+
+class ConfigError(SafelightError):
+    """A context, provider default or registry row that is missing or cannot be used."""
+
+    category = Category.CONFIG_ERROR
+    code = "CONFIG"
+
+
+class StorageError(SafelightError):
+    code = "STORAGE"
+    safe_message = "We could not save the result. Please try again."
+
+
+class AssetUnreadable(SafelightError):
+    """An input picture that cannot be read or is no picture."""
+
+    category = Category.VALIDATION_ERROR
+    http_status = 400
+    code = "ASSET_UNREADABLE"
+    safe_message = "One of the pictures could not be read. Please upload it again."
+
+
+class LeaseLost(SafelightError):
+    """Another worker has taken this generation over; nothing we write counts any more."""
+
+    code = "LEASE_LOST"
+
+
+def category_of_status(status: int) -> Category:
+    """The category of an HTTP answer. Time-outs are tested before 5xx, so a 504 is a ⏱️, not a 🔥."""
+    if status in (408, 504):
+        return Category.TIMEOUT
+    if status in (401, 403):
+        return Category.AUTH_ERROR
+    return Category.API_ERROR if status >= 500 else Category.VALIDATION_ERROR

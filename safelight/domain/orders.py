@@ -1,0 +1,134 @@
+"""What a customer asked for, cleaned: the one form in which pipelines know a request."""
+
+from enum import StrEnum
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+Mode = Literal["still", "video"]
+
+ASPECT_RATIOS = (
+    "match_input_image", "9:16", "3:4", "2:3", "4:5", "1:1", "5:4", "4:3", "3:2", "16:9", "21:9",
+)  # fmt: skip
+LIKE_WINDOW_WITH_VISION = 5
+LIKE_WINDOW_WITHOUT_VISION = 20
+INSPIRATIONS_SCANNED_MAX = 4
+
+
+class Flow(StrEnum):
+    """The pipelines, by the name that `mg_mma_vars.meta.flow` holds."""
+
+    STILL_CREATE = "still_create"
+    STILL_TWEAK = "still_tweak"
+    VIDEO_ANIMATE = "video_animate"
+    VIDEO_TWEAK = "video_tweak"
+
+    @property
+    def mode(self) -> Mode:
+        return "still" if self in (Flow.STILL_CREATE, Flow.STILL_TWEAK) else "video"
+
+    @property
+    def is_tweak(self) -> bool:
+        return self in (Flow.STILL_TWEAK, Flow.VIDEO_TWEAK)
+
+    @property
+    def engine(self) -> str:
+        return "seedream" if self.mode == "still" else "kling"
+
+
+class Frozen(BaseModel):
+    model_config = ConfigDict(frozen=True)
+
+
+class Assets(Frozen):
+    """Public URLs of the pictures that came with the request."""
+
+    product: str | None = None
+    logo: str | None = None
+    inspirations: tuple[str, ...] = ()
+    style_hero: str | None = None
+    start: str | None = None
+    end: str | None = None
+
+
+class Parent(Frozen):
+    """What a tweak, or a video made from a still, takes over from the generation before it."""
+
+    generation_id: str
+    mode: Mode
+    output_url: str | None = None
+    prompt: str | None = None
+    output_crt: str | None = None
+    still_crt: str | None = None
+    start_url: str | None = None
+    end_url: str | None = None
+    aspect_ratio: str | None = None
+    session_id: str | None = None
+    platform: str | None = None
+    title: str | None = None
+    movement_style: str | None = None
+    engine_settings: dict[str, Any] = Field(default_factory=dict)
+
+
+class Order(Frozen):
+    """One generation as it was accepted."""
+
+    flow: Flow
+    pass_id: str
+    session_id: str
+    platform: str
+    title: str
+    assets: Assets = Assets()
+    parent: Parent | None = None
+    brief: str = ""
+    style: str = ""
+    motion_brief: str = ""
+    movement_style: str = ""
+    type_for_me: bool = False
+    suggest_only: bool = False
+    aspect_ratio: str | None = None
+    duration_seconds: float | None = None
+    kling_mode: str | None = None
+    negative_prompt: str = ""
+    feedback: str = ""
+    vision_intelligence: bool = True
+    style_history_csv: str | None = None
+    preset_prompt: str | None = None
+    settings: dict[str, dict[str, Any]] = Field(default_factory=dict)
+    informational: dict[str, Any] = Field(default_factory=dict)
+
+    @property
+    def like_window(self) -> int:
+        """Contract section 5.2: 5 likes with their pictures where vision is on, 20 without."""
+        return LIKE_WINDOW_WITH_VISION if self.vision_intelligence else LIKE_WINDOW_WITHOUT_VISION
+
+    @property
+    def start_url(self) -> str | None:
+        """The frame a video begins with: a still that came before it, or that of the video before it."""
+        if self.assets.start or self.parent is None:
+            return self.assets.start
+        return self.parent.output_url if self.parent.mode == "still" else self.parent.start_url
+
+    @property
+    def end_url(self) -> str | None:
+        return self.assets.end or (self.parent.end_url if self.parent else None)
+
+
+class Prices(Frozen):
+    still_credits: int
+    video_credits: int
+
+    def of(self, order: Order) -> int:
+        """A suggestion alone is free (contract section 4.1)."""
+        if order.suggest_only:
+            return 0
+        return self.still_credits if order.flow.mode == "still" else self.video_credits
+
+
+def aspect_ratio_of_platform(platform: str) -> str | None:
+    """The shape a platform's posts have (contract section 1.4 #6); None where the platform says nothing."""
+    if platform == "tiktok" or "reel" in platform:
+        return "9:16"
+    if "youtube" in platform:
+        return "16:9"
+    return {"instagram-post": "3:4", "print": "2:3", "square": "1:1"}.get(platform)

@@ -1,0 +1,29 @@
+"""Pass ids: the stable identity of a customer (contract section 3). Opaque text; only documented forms are made."""
+
+import re
+import uuid
+
+PASS_ID_CHARS_MAX = 200
+_BARE_UUID = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}", re.IGNORECASE)
+
+
+def new_anonymous() -> str:
+    return f"pass:anon:{uuid.uuid4()}"
+
+
+def looks_like_pass_id(value: str) -> bool:
+    return value.startswith(("pass:", "pass_"))
+
+
+def normal_form(value: str) -> str | None:
+    """A stated id cleaned: `anonymous` is none at all, and a bare uuid is the short form of an anonymous pass."""
+    value = value.strip()
+    if not value or value.lower() in ("anonymous", "null", "undefined", "pass_anonymous"):
+        return None
+    if _BARE_UUID.fullmatch(value):
+        return f"pass:anon:{value.lower()}"
+    return value
+
+
+def of_shopify_customer(shopify_customer_id: str) -> str:
+    return f"pass:shopify:{shopify_customer_id}"

@@ -1,0 +1,40 @@
+"""The steps of each pipeline by their documented names, and the status a generation has while one runs."""
+
+from enum import StrEnum
+
+from safelight.domain.statuses import Status
+
+
+class StepType(StrEnum):
+    SCAN_PRODUCT = "scan_product"
+    SCAN_LOGO = "scan_logo"
+    SCAN_INSPIRATION = "scan_inspiration"
+    LIKE_HISTORY = "like_history"
+    GPT_READER = "gpt_reader"
+    SEEDREAM_GENERATE = "seedream_generate"
+    POSTSCAN_OUTPUT_STILL = "postscan_output_still"
+    GPT_FEEDBACK_STILL = "gpt_feedback_still"
+    SEEDREAM_GENERATE_FEEDBACK = "seedream_generate_feedback"
+    POSTSCAN_OUTPUT_STILL_FEEDBACK = "postscan_output_still_feedback"
+    SCAN_INPUT_STILL = "scan_input_still"
+    MOTION_SUGGESTION = "motion_suggestion"
+    GPT_READER_MOTION = "gpt_reader_motion"
+    KLING_GENERATE = "kling_generate"
+    POSTSCAN_OUTPUT_VIDEO = "postscan_output_video"
+    GPT_FEEDBACK_MOTION = "gpt_feedback_motion"
+    KLING_GENERATE_FEEDBACK = "kling_generate_feedback"
+    POSTSCAN_OUTPUT_VIDEO_FEEDBACK = "postscan_output_video_feedback"
+
+    @property
+    def status(self) -> Status:
+        """What the generation is doing while this step runs."""
+        return _PHASES.get(self.value.split("_", 1)[0], Status.PROMPTING)
+
+
+_PHASES = {
+    "scan": Status.SCANNING,
+    "like": Status.SCANNING,
+    "seedream": Status.GENERATING,
+    "kling": Status.GENERATING,
+    "postscan": Status.POSTSCAN,
+}

@@ -1,0 +1,151 @@
+"""Accepts an order: generation, charge, event, first line and queue job in one transaction, or nothing.
+
+The same idempotency key with the same request gives the generation that was accepted first; with another request it
+is refused.
+"""
+
+import hashlib
+from dataclasses import dataclass
+from typing import Any
+
+from safelight import telemetry
+from safelight.db import customers, generations, job_log, ledger
+from safelight.db.database import Connection, Database, Row
+from safelight.domain import variables
+from safelight.domain.errors import IdempotencyConflict, InsufficientCredits
+from safelight.domain.ids import new_id
+from safelight.domain.lines import Line
+from safelight.domain.orders import Order, Prices
+from safelight.pipelines.queue import Queue
+
+Json = dict[str, Any]
+
+PIPELINE_VERSION = 1
+ACCEPTED_LINE = "We have your order and are getting started."
+
+
+@dataclass(frozen=True, slots=True)
+class Accepted:
+    generation_id: str
+    credits_cost: int
+    balance: int
+    repeated: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Acceptance:
+    """Accepts orders for one process."""
+
+    db: Database
+    queue: Queue
+    prices: Prices
+    free_credits: int
+
+    async def accept(self, order: Order, *, idempotency_key: str | None, request: Json) -> Accepted:
+        """`request` is what the ops plane should know of where the order came from: id, route, method.
+
+        Raises:
+            InsufficientCredits: nothing was written.
+            IdempotencyConflict: the key was used for another request.
+        """
+        cost = self.prices.of(order)
+        fingerprint = _fingerprint(order)
+        telemetry.info("🔍", telemetry.Tag.GENERATION, f"Starting credit check for user {order.pass_id}")
+        async with self.db.transaction() as conn:
+            customer = await self._locked_customer(conn, order.pass_id)
+            balance = int(customer["mg_credits"])
+            if idempotency_key:
+                first = await generations.by_idempotency_key(conn, order.pass_id, idempotency_key)
+                if first:
+                    return _repeated(first, fingerprint, idempotency_key, cost, balance)
+            if balance < cost:
+                raise InsufficientCredits(required=cost, balance=balance)
+            generation_id = new_id()
+            await self._insert(conn, order, generation_id, customer, cost, fingerprint, idempotency_key, request)
+            if cost:
+                balance = await ledger.charge(
+                    conn,
+                    pass_id=order.pass_id,
+                    generation_id=generation_id,
+                    credits=cost,
+                    reason=f"mma_{order.flow.mode}",
+                )
+            await self.queue.defer(conn, generation_id)
+        telemetry.info("💳", telemetry.Tag.GENERATION, f"Successfully deducted {cost} credits", pass_id=order.pass_id)
+        telemetry.info("✅", telemetry.Tag.DB_CREATE, f"Generation created successfully: {generation_id}")
+        return Accepted(generation_id, cost, balance, repeated=False)
+
+    async def _locked_customer(self, conn: Connection, pass_id: str) -> Row:
+        """The customer, locked until the transaction ends; a new one is made on the way."""
+        row = await customers.lock(conn, pass_id)
+        if row is None:
+            await customers.ensure(conn, pass_id, free_credits=self.free_credits)
+            row = await customers.lock(conn, pass_id)
+        assert row is not None  # it was made in this transaction
+        return row
+
+    async def _insert(
+        self,
+        conn: Connection,
+        order: Order,
+        generation_id: str,
+        customer: Row,
+        cost: int,
+        fingerprint: str,
+        idempotency_key: str | None,
+        request: Json,
+    ) -> None:
+        parent_id = order.parent.generation_id if order.parent else None
+        await generations.insert_session(
+            conn,
+            session_id=order.session_id,
+            pass_id=order.pass_id,
+            platform=order.platform,
+            title=order.title,
+            meta={"source": "mma", "flow": order.flow.value},
+        )
+        await generations.insert(
+            conn,
+            generation_id=generation_id,
+            parent_generation_id=parent_id,
+            pass_id=order.pass_id,
+            session_id=order.session_id,
+            platform=order.platform,
+            title=order.title,
+            mode=order.flow.mode,
+            provider=order.flow.engine,
+            variables=_first_variables(order),
+            meta={"flow": order.flow.value, "cost": cost, "request": request},
+            payload={"order": order.model_dump(mode="json")},
+            pipeline_version=PIPELINE_VERSION,
+            idempotency_key=idempotency_key,
+            request_hash=fingerprint,
+        )
+        await generations.insert_event(
+            conn,
+            event_type="tweak" if order.flow.is_tweak else "create",
+            pass_id=order.pass_id,
+            generation_id=generation_id,
+            payload={"flow": order.flow.value, "parent_generation_id": parent_id},
+        )
+        await job_log.insert_first(
+            conn, generation_id, customer["mg_user_id"], Line("info", "initialization", ACCEPTED_LINE)
+        )
+
+
+def _first_variables(order: Order) -> variables.Variables:
+    first = variables.initial(order)
+    first["userMessages"]["scan_lines"] = [{"index": 0, "text": ACCEPTED_LINE}]
+    return first
+
+
+def _fingerprint(order: Order) -> str:
+    """The same request has the same fingerprint, whichever spelling of a field it used. A session that the server
+    made up for the request is no part of it."""
+    return hashlib.sha256(order.model_dump_json(exclude={"session_id"}).encode()).hexdigest()
+
+
+def _repeated(first: Row, fingerprint: str, key: str, cost: int, balance: int) -> Accepted:
+    if first["mg_request_hash"] != fingerprint:
+        raise IdempotencyConflict(f"The idempotency key {key!r} was used for another request.")
+    return Accepted(first["mg_generation_id"], cost, balance, repeated=True)

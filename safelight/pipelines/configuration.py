@@ -1,0 +1,110 @@
+"""The versioned rows a step runs under: contexts (prompts), provider defaults and the registry.
+
+Our own texts are version 1, in `prompts/`; every later version is a row somebody added. A step records which version
+it used.
+"""
+
+import time
+import tomllib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from safelight.db import app_config
+from safelight.db.database import Connection, Database, Row
+from safelight.domain.errors import ConfigError
+
+CACHE_SECONDS = 5.0
+REGISTRY_KEY = "mma.provider.registry"
+
+_VERSION_1 = Path(__file__).with_name("prompts")
+
+
+@dataclass(frozen=True, slots=True)
+class Version:
+    """Which row was used: what every step stores (seed 000 section 3.2)."""
+
+    key: str
+    version: int
+    id: str
+
+    def as_reference(self) -> Row:
+        return {"key": self.key, "version": self.version, "id": self.id}
+
+
+@dataclass(frozen=True, slots=True)
+class Context:
+    """A prompt template and the JSON Schema its answer must match."""
+
+    version: Version
+    system: str
+    user_template: str
+    output_schema: Mapping[str, Any]
+
+    def render(self, values: Mapping[str, str]) -> str:
+        text = self.user_template
+        for name, value in values.items():
+            text = text.replace("{{" + name + "}}", value or "(none)")
+        if "{{" in text:
+            unknown = text.split("{{", 1)[1].split("}}", 1)[0]
+            raise ConfigError(f"{self.version.id}: nothing fills the placeholder {unknown!r}")
+        return text.strip()
+
+
+@dataclass(frozen=True, slots=True)
+class Engine:
+    """What the registry says about an engine name such as `seedream`: who serves it, with which model."""
+
+    id: str
+    adapter: str
+    model: str
+
+
+class Configuration:
+    def __init__(self, db: Database) -> None:
+        self._db = db
+        self._cache: dict[str, tuple[float, Version, Row]] = {}
+
+    async def context(self, key: str) -> Context:
+        """Raises ConfigError where no enabled row has a usable context under this key."""
+        version, value = await self._active(key)
+        try:
+            return Context(version, value["system"].strip(), value["user_template"], value["output_schema"])
+        except (KeyError, AttributeError) as error:
+            raise ConfigError(f"{version.id}: a context needs system, user_template and output_schema") from error
+
+    async def provider_defaults(self, engine_id: str) -> tuple[Version, Row]:
+        """Only `.defaults` counts: version and enabled flag are ours and never reach a provider."""
+        version, value = await self._active(f"mma.provider.{engine_id}.defaults")
+        defaults = value.get("defaults")
+        if not isinstance(defaults, dict):
+            raise ConfigError(f"{version.id}: defaults must be an object")
+        return version, defaults
+
+    async def engine(self, engine_id: str) -> Engine:
+        version, value = await self._active(REGISTRY_KEY)
+        for entry in value.get("providers", ()):
+            if entry.get("id") == engine_id and entry.get("enabled", True):
+                return Engine(engine_id, entry["adapter"], entry["model"])
+        raise ConfigError(f"{version.id}: no enabled provider serves {engine_id!r}")
+
+    async def _active(self, key: str) -> tuple[Version, Row]:
+        cached = self._cache.get(key)
+        if cached and time.monotonic() - cached[0] < CACHE_SECONDS:
+            return cached[1], cached[2]
+        async with self._db.connection() as conn:
+            row = await app_config.active(conn, key)
+        if row is None:
+            raise ConfigError(f"no enabled app_config row has the key {key!r}")
+        value = row["mg_value"]
+        version = Version(key, int(value.get("version", 1)), row["mg_id"])
+        self._cache[key] = (time.monotonic(), version, value)
+        return version, value
+
+
+async def install_version_1(conn: Connection) -> int:
+    """Add our own texts where a key has no version 1 yet. Returns how many were added."""
+    files = sorted(_VERSION_1.glob("*.toml"))
+    added = [await app_config.insert_version(conn, file.stem, 1, tomllib.loads(file.read_text())) for file in files]
+    return sum(added)

@@ -1,0 +1,183 @@
+"""Steps that make the picture or the video: settings merged and recorded, the operation watched, the result copied to
+our own storage before the step ends."""
+
+import zlib
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from safelight import telemetry
+from safelight.db.runs import Ending
+from safelight.domain.errors import ProviderContractBroken
+from safelight.domain.lines import Line
+from safelight.domain.preferences import hard_blocks
+from safelight.domain.statuses import Status
+from safelight.domain.steps import StepType
+from safelight.pipelines.configuration import Engine, Version
+from safelight.pipelines.runner import OperationPlan, Outcome, Run
+from safelight.pipelines.studio import Studio, adapter_named
+from safelight.providers.base import (
+    ImageProvider,
+    ImageRequest,
+    OutputFile,
+    ReferenceImage,
+    Succeeded,
+    VideoProvider,
+    VideoRequest,
+)
+from safelight.storage.assets import StoredFile
+from safelight.storage.keys import EXTENSIONS, sniff
+
+Json = dict[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """One file to be made. `overrides` are the request's own settings, the last word in the merge."""
+
+    engine_id: str
+    prompt: str
+    images: tuple[ReferenceImage, ...]
+    overrides: Json
+    begin_line: str
+    end_line: str
+
+
+async def generate(studio: Studio, run: Run, step_type: StepType, wanted: Wanted) -> StoredFile:
+    """Make the file and store it. Returns where it is."""
+    output = await run.operation(step_type, lambda recorded: _plan(studio, run, step_type, wanted, recorded))
+    return StoredFile(
+        key=output["output_key"],
+        url=output["output_url"],
+        media_type=output["media_type"],
+        bytes=output["bytes"],
+        sha256=output["sha256"],
+    )
+
+
+async def _plan(studio: Studio, run: Run, step_type: StepType, wanted: Wanted, recorded: Json | None) -> OperationPlan:
+    given = recorded or await _input(studio, run, wanted)
+    engine = Engine(wanted.engine_id, given["adapter"], given["model"])
+    provider: ImageProvider | VideoProvider
+    start: Callable[[], Awaitable[Any]]
+    if wanted.engine_id == "kling":
+        provider = video = adapter_named(studio.adapters.video, engine.adapter, engine.id)
+        start = lambda: video.start(VideoRequest(**_request(run, step_type, wanted, given)))  # noqa: E731
+    else:
+        provider = image = adapter_named(studio.adapters.image, engine.adapter, engine.id)
+        start = lambda: image.start(ImageRequest(**_request(run, step_type, wanted, given)))  # noqa: E731
+    return OperationPlan(
+        input=given,
+        provider=wanted.engine_id,
+        model=engine.model,
+        start=start,
+        check=provider.check,
+        complete=lambda answer: _store(studio, run, wanted, answer),
+        begin_line=wanted.begin_line,
+    )
+
+
+async def _input(studio: Studio, run: Run, wanted: Wanted) -> Json:
+    """What the step records before anything starts; a resumed step goes on with just this."""
+    engine = await studio.configuration.engine(wanted.engine_id)
+    version, defaults = await studio.configuration.provider_defaults(wanted.engine_id)
+    resolved = _resolved(run, wanted, defaults)
+    run.variables["settings"][wanted.engine_id] = resolved
+    run.variables["meta"]["settings_versions"][version.key] = version.version
+    return {
+        "prompt": wanted.prompt,
+        **_settings_reference(version),
+        "settings_resolved": resolved,
+        "images": [{"role": image.role, "url": image.url} for image in wanted.images],
+        "adapter": engine.adapter,
+        "model": engine.model,
+        "seed": int(resolved.get("seed", zlib.crc32(run.generation_id.encode()))),
+    }
+
+
+def _resolved(run: Run, wanted: Wanted, defaults: Mapping[str, Any]) -> Json:
+    """Provider defaults, then the customer's preferences, then the request (contract section 5.6)."""
+    preferred = (run.preferences.get("settings") or {}).get(wanted.engine_id) or {}
+    resolved: Json = {**defaults, **preferred, **wanted.overrides}
+    blocks = hard_blocks(run.preferences)
+    if blocks and "negative_prompt" in resolved:
+        resolved["negative_prompt"] = ", ".join(filter(None, [resolved["negative_prompt"], *blocks]))
+    return resolved
+
+
+def _settings_reference(version: Version) -> Json:
+    return {"settings_key": version.key, "settings_version": version.version, "settings_id": version.id}
+
+
+def _request(run: Run, step_type: StepType, wanted: Wanted, given: Json) -> dict[str, Any]:
+    return {
+        "step_type": step_type.value,
+        "model": given["model"],
+        "prompt": given["prompt"],
+        "images": wanted.images,
+        "settings": given["settings_resolved"],
+        "seed": given["seed"],
+        "attempt_key": f"{run.generation_id}:{step_type}",
+    }
+
+
+async def _store(studio: Studio, run: Run, wanted: Wanted, answer: Succeeded) -> Outcome:
+    if not answer.outputs:
+        raise ProviderContractBroken(f"{wanted.engine_id} succeeded without a file", code="NO_URL")
+    file = answer.outputs[0]
+    content = await _content(studio, file)
+    media_type = sniff(content) or ""
+    mode = run.order.flow.mode
+    if not media_type.startswith("video/" if mode == "video" else "image/"):
+        raise ProviderContractBroken(f"{wanted.engine_id} sent {media_type or 'unknown bytes'} for a {mode}")
+    telemetry.info("📦", telemetry.Tag.STORAGE, f"Starting storage process for generation {run.generation_id}")
+    stored = await studio.assets.put(f"mma/{mode}/{run.generation_id}.{EXTENSIONS[media_type]}", content, media_type)
+    return Outcome(
+        output={
+            "output_url": stored.url,
+            "output_key": stored.key,
+            "media_type": stored.media_type,
+            "bytes": stored.bytes,
+            "sha256": stored.sha256,
+            "response": answer.response,
+            "warnings": list(answer.warnings),
+        },
+        line=wanted.end_line,
+    )
+
+
+async def _content(studio: Studio, file: OutputFile) -> bytes:
+    if file.content is not None:
+        return file.content
+    return await studio.fetcher.fetch(file.url or "")
+
+
+async def deliver(run: Run, file: StoredFile, prompt: str, line: str) -> None:
+    """Done: the output URL becomes visible only now, together with the final status."""
+    kind = "seedream_image" if run.order.flow.mode == "still" else "kling_video"
+    run.set(f"outputs.{kind}_id", file.key)
+    run.set(f"outputs.{kind}_url", file.url)
+    await end(run, Status.DONE, line, prompt=prompt, file=file)
+
+
+async def end(run: Run, status: Status, line: str, *, prompt: str, file: StoredFile | None = None) -> None:
+    run.set("userMessages.final_line", line)
+    lines = [Line("success", "completion", line)]
+    run.remember(lines)
+    await run.finish(
+        Ending(
+            status,
+            run.variables,
+            lines,
+            prompt=prompt,
+            output_url=file.url if file else None,
+            output_key=file.key if file else None,
+            model=run.model,
+        )
+    )
+    telemetry.info(
+        "🎉",
+        telemetry.Tag.GENERATION_PROCESSING,
+        f"Generation {run.generation_id} is {status}",
+        generation_id=run.generation_id,
+    )

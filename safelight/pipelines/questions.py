@@ -1,0 +1,104 @@
+"""Steps that ask a vision-language model: scans, readers, feedback. Each records the context version it used."""
+
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import jsonschema
+
+from safelight.domain.errors import SchemaMismatch
+from safelight.domain.preferences import hard_blocks
+from safelight.pipelines.configuration import Context
+from safelight.pipelines.runner import Outcome, Plan, Run
+from safelight.pipelines.studio import Studio, adapter_named
+from safelight.providers.base import Answer, ReferenceImage, TextRequest
+
+Json = dict[str, Any]
+
+TEXT_ENGINE = "gpt"
+USER_MESSAGE_CHARS_MAX = 140
+
+
+@dataclass(frozen=True, slots=True)
+class Question:
+    """`values` fill the context's template; `read` turns the checked answer into the step's outcome."""
+
+    step_type: str
+    context_key: str
+    values: Mapping[str, str]
+    given: Json
+    read: Callable[[Json], Outcome]
+    begin_line: str
+    images: tuple[ReferenceImage, ...] = ()
+    sent_as: str | None = None  # the input key under which the text that was really sent is stored
+
+
+def ask(studio: Studio, run: Run, question: Question) -> Callable[[], Awaitable[Plan]]:
+    """The plan of a step that asks the model."""
+
+    async def plan() -> Plan:
+        context = await studio.configuration.context(question.context_key)
+        engine = await studio.configuration.engine(TEXT_ENGINE)
+        model = adapter_named(studio.adapters.text, engine.adapter, TEXT_ENGINE)
+        user = context.render(question.values)
+        request = TextRequest(
+            step_type=question.step_type,
+            model=engine.model,
+            context_key=question.context_key,
+            system=context.system,
+            user=user,
+            schema=context.output_schema,
+            images=question.images,
+        )
+
+        async def act() -> Outcome:
+            answer = await model.complete(request)
+            checked = _checked(answer, context)
+            run.variables["meta"]["ctx_versions"][question.context_key] = context.version.version
+            return _measured(question.read(checked), request, answer)
+
+        sent = {question.sent_as: user} if question.sent_as else {}
+        return Plan(
+            input=question.given | sent | _context_reference(context),
+            act=act,
+            provider=engine.adapter,
+            model=engine.model,
+            begin_line=question.begin_line,
+        )
+
+    return plan
+
+
+def avoid_text(run: Run) -> str:
+    """What must never be in a picture of this customer, as the prompts say it."""
+    return ", ".join(hard_blocks(run.preferences))
+
+
+def friendly(answer: Json, otherwise: str) -> str:
+    return str(answer.get("userMessage") or otherwise)[:USER_MESSAGE_CHARS_MAX]
+
+
+def _context_reference(context: Context) -> Json:
+    version = context.version
+    return {"ctx_key": version.key, "ctx_version": version.version, "ctx_id": version.id}
+
+
+def _checked(answer: Answer, context: Context) -> Json:
+    try:
+        jsonschema.validate(answer.data, context.output_schema)
+    except jsonschema.ValidationError as error:
+        place = "/".join(str(part) for part in error.absolute_path) or "the answer"
+        raise SchemaMismatch(f"{context.version.key}: {place}: {error.message[:300]}") from error
+    return answer.data
+
+
+def _measured(outcome: Outcome, request: TextRequest, answer: Answer) -> Outcome:
+    return Outcome(
+        output=outcome.output,
+        variables=outcome.variables,
+        line=outcome.line,
+        input_chars=len(request.system) + len(request.user),
+        output_chars=len(answer.text),
+        input_tokens=answer.input_tokens,
+        output_tokens=answer.output_tokens,
+    )

@@ -1,0 +1,123 @@
+"""What the pipelines ask of an outside service, and what comes back.
+
+An adapter translates: it does not wait, loop, charge or store. `start` hands work to the service and returns
+the handle of what is now in progress; `check` asks about that handle. Results are files we then copy to our
+own storage. Errors are raised as `safelight.domain.errors.ProviderError` and its children.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+Json = dict[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class ReferenceImage:
+    """A picture a request refers to: `url` as the outside service would be given it; `role` says what it shows
+    (`product`, `logo`, `inspiration`, `style_hero`, `parent_output`, `start_frame`, `end_frame`, `video_frame`)."""
+
+    role: str
+    url: str
+    content: bytes | None = None  # set where the picture has no URL, e.g. a frame taken out of a video
+
+
+@dataclass(frozen=True, slots=True)
+class ImageRequest:
+    """One still. `settings` is the resolved set: provider defaults, then preferences, then the request's own."""
+
+    step_type: str
+    model: str
+    prompt: str
+    images: tuple[ReferenceImage, ...]
+    settings: Mapping[str, Any]
+    seed: int
+    attempt_key: str
+
+
+@dataclass(frozen=True, slots=True)
+class VideoRequest:
+    """One video that begins with the `start_frame` image, and ends with the `end_frame` image if there is one."""
+
+    step_type: str
+    model: str
+    prompt: str
+    images: tuple[ReferenceImage, ...]
+    settings: Mapping[str, Any]
+    seed: int
+    attempt_key: str
+
+
+@dataclass(frozen=True, slots=True)
+class TextRequest:
+    """A question to a vision-language model whose answer must match `schema` (a JSON Schema)."""
+
+    step_type: str
+    model: str
+    context_key: str
+    system: str
+    user: str
+    schema: Mapping[str, Any]
+    images: tuple[ReferenceImage, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Operation:
+    """The provider's handle of work in progress: small JSON, stored before anyone waits for it."""
+
+    handle: Json
+    check_after_seconds: float = 0.0
+    warnings: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class OutputFile:
+    """A result file: either `url` (to be copied before it expires) or `content`."""
+
+    media_type: str
+    url: str | None = None
+    content: bytes | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Pending:
+    check_after_seconds: float
+
+
+@dataclass(frozen=True, slots=True)
+class Succeeded:
+    outputs: tuple[OutputFile, ...]
+    response: Json = field(default_factory=dict)
+    warnings: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """`data` is the parsed JSON object; `text` what the model really sent."""
+
+    data: Json
+    text: str
+    input_tokens: int | None = None
+    output_tokens: int | None = None
+
+
+class ImageProvider(Protocol):
+    name: str
+
+    async def start(self, request: ImageRequest) -> Operation: ...
+    async def check(self, operation: Operation) -> Pending | Succeeded: ...
+    async def cancel(self, operation: Operation) -> None: ...
+
+
+class VideoProvider(Protocol):
+    name: str
+
+    async def start(self, request: VideoRequest) -> Operation: ...
+    async def check(self, operation: Operation) -> Pending | Succeeded: ...
+    async def cancel(self, operation: Operation) -> None: ...
+
+
+class TextModel(Protocol):
+    name: str
+
+    async def complete(self, request: TextRequest) -> Answer: ...

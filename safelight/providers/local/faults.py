@@ -1,0 +1,70 @@
+"""Failures made on purpose: what an operator or a test asks the local adapter to do in one step."""
+
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Self
+
+from safelight.domain.errors import (
+    ContentRefused,
+    ProviderContractBroken,
+    ProviderError,
+    ProviderRateLimited,
+    ProviderRejected,
+    ProviderTimeout,
+    ProviderUnavailable,
+)
+
+
+class FaultKind(StrEnum):
+    TIMEOUT = "timeout"
+    UNAVAILABLE = "unavailable"
+    RATE_LIMITED = "rate_limited"
+    REJECTED = "rejected"
+    REFUSED = "refused"
+    BAD_SHAPE = "bad_shape"
+    BAD_JSON = "bad_json"
+
+
+@dataclass(frozen=True, slots=True)
+class Fault:
+    step_type: str
+    kind: FaultKind
+
+    @classmethod
+    def parse(cls, text: str) -> Self:
+        """Read `step_type:kind`, e.g. `seedream_generate:timeout`."""
+        step_type, _, kind = text.strip().partition(":")
+        if not step_type or kind not in list(FaultKind):
+            raise ValueError(f"{text!r} is no fault: say step_type:kind, where kind is one of {', '.join(FaultKind)}")
+        return cls(step_type, FaultKind(kind))
+
+    def spoils_answer(self, step_type: str) -> bool:
+        """Whether the model's answer in this step is to be unusable rather than missing."""
+        return self.kind is FaultKind.BAD_JSON and step_type == self.step_type
+
+    def strike(self, step_type: str) -> None:
+        """Raise what the step is to fail with."""
+        if step_type == self.step_type and self.kind is not FaultKind.BAD_JSON:
+            raise _error(self.kind, step_type)
+
+
+def strike(fault: Fault | None, step_type: str) -> None:
+    if fault is not None:
+        fault.strike(step_type)
+
+
+def _error(kind: FaultKind, step_type: str) -> ProviderError:
+    message = f"local: {kind} on purpose in {step_type}"
+    match kind:
+        case FaultKind.TIMEOUT:
+            return ProviderTimeout(message, provider_http_status=504)
+        case FaultKind.UNAVAILABLE:
+            return ProviderUnavailable(message, provider_http_status=503)
+        case FaultKind.RATE_LIMITED:
+            return ProviderRateLimited(message, provider_http_status=429, retry_after_seconds=1.0)
+        case FaultKind.REJECTED:
+            return ProviderRejected(message, provider_http_status=400)
+        case FaultKind.REFUSED:
+            return ContentRefused(message, provider_http_status=422)
+        case _:
+            return ProviderContractBroken(message, provider_http_status=200)

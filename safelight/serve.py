@@ -1,0 +1,80 @@
+"""Runs the parts of one process: the API, a worker, or both, until told to stop."""
+
+import asyncio
+import signal
+import socket
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager
+
+import uvicorn
+
+from safelight.app import App, report_task_crashes
+from safelight.domain.errors import InvalidInput
+
+CONNECTIONS_WAITING_MAX = 2048
+GRACEFUL_SECONDS = 5
+
+
+class _Server(uvicorn.Server):
+    """Leaves signals to us: one process may run more than the API."""
+
+    @contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        yield
+
+
+def listen(host: str, port: int) -> socket.socket:
+    """Raises InvalidInput where the address is taken."""
+    try:
+        return socket.create_server((host, port), backlog=CONNECTIONS_WAITING_MAX)
+    except OSError as error:
+        raise InvalidInput(
+            f"port {port} of {host} cannot be used: {error.strerror}; choose another with --port"
+        ) from error
+
+
+def stop_on_signals() -> asyncio.Event:
+    """An event that Ctrl-C and the usual request to end set."""
+    stop = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        loop.add_signal_handler(number, stop.set)
+    return stop
+
+
+@asynccontextmanager
+async def serving(app: App, listening: socket.socket) -> AsyncIterator[None]:
+    """The API answers inside this context."""
+    report_task_crashes(app)
+    config = uvicorn.Config(
+        app.api(),
+        log_config=None,
+        access_log=False,
+        timeout_graceful_shutdown=GRACEFUL_SECONDS,
+        backlog=CONNECTIONS_WAITING_MAX,
+    )
+    server = _Server(config)
+    task = asyncio.create_task(server.serve(sockets=[listening]))
+    while not server.started and not task.done():
+        await asyncio.sleep(0.01)
+    try:
+        if task.done():
+            await task
+            raise InvalidInput("the API could not start; the lines above say why")
+        yield
+    finally:
+        server.should_exit = True
+        await task
+
+
+@asynccontextmanager
+async def working(app: App) -> AsyncIterator[None]:
+    """A worker runs inside this context; leaving it lets the steps under way end, and a worker that dies ends it."""
+    report_task_crashes(app)
+    stop = asyncio.Event()
+    async with asyncio.TaskGroup() as group:
+        group.create_task(app.work(stop))
+        try:
+            yield
+        finally:
+            stop.set()
