@@ -1,0 +1,219 @@
+"""A real PostgreSQL for every test: one embedded server, one migrated template, one fresh database a test."""
+
+import asyncio
+import base64
+import tempfile
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import AsyncExitStack, asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import httpx
+import psycopg
+import pytest
+from httpx_sse import aconnect_sse
+from psycopg import sql
+from psycopg.rows import dict_row
+
+from safelight import serve
+from safelight.app import App
+from safelight.config import Settings
+from safelight.db import embedded
+from safelight.domain.ids import new_id
+
+Json = dict[str, Any]
+
+COFFEE = Path(__file__).parents[1] / "safelight" / "samples" / "coffee.jpg"
+TEMPLATE = "safelight_template"
+WAIT_SECONDS = 60
+
+
+@pytest.fixture(scope="session")
+def postgres() -> Iterator[str]:
+    """The DSN of the session's server (its maintenance database)."""
+    with tempfile.TemporaryDirectory(prefix="sl") as folder:
+        dsn = embedded.start(Path(folder))
+        with psycopg.connect(dsn, autocommit=True) as conn:
+            # Nothing here outlives the session, so the disk need not be waited for.
+            for setting in ("fsync = off", "synchronous_commit = off", "full_page_writes = off"):
+                conn.execute(sql.SQL(f"alter system set {setting}"))
+            conn.execute("select pg_reload_conf()")
+        yield dsn
+
+
+def dsn_of(server: str, database: str) -> str:
+    return server.replace(f"/{embedded.DATABASE_NAME}?", f"/{database}?")
+
+
+@pytest.fixture(scope="session")
+async def template(postgres: str) -> str:
+    with psycopg.connect(postgres, autocommit=True) as conn:
+        conn.execute(sql.SQL("create database {}").format(sql.Identifier(TEMPLATE)))
+    app = App(Settings(database_url=dsn_of(postgres, TEMPLATE)))
+    await app.migrate()
+    return TEMPLATE
+
+
+@pytest.fixture
+def dsn(postgres: str, template: str) -> Iterator[str]:
+    """A fresh, migrated database."""
+    yield from _database(postgres, template)
+
+
+@pytest.fixture(scope="module")
+def module_dsn(postgres: str, template: str) -> Iterator[str]:
+    """A fresh, migrated database that the tests of one file share."""
+    yield from _database(postgres, template)
+
+
+@pytest.fixture
+def empty_dsn(postgres: str) -> Iterator[str]:
+    yield from _database(postgres, "template0")
+
+
+def _database(server: str, template: str) -> Iterator[str]:
+    name = f"test_{new_id().replace('-', '')}"
+    with psycopg.connect(server, autocommit=True) as conn:
+        conn.execute(sql.SQL("create database {} template {}").format(sql.Identifier(name), sql.Identifier(template)))
+        yield dsn_of(server, name)
+        conn.execute(sql.SQL("drop database {} with (force)").format(sql.Identifier(name)))
+
+
+class Backend:
+    """A running API, with a worker unless a test says otherwise, and what tests do with it."""
+
+    def __init__(self, app: App, client: httpx.AsyncClient, work: AsyncExitStack) -> None:
+        self.app = app
+        self._work = work
+        self.dsn = app.dsn
+        self.client = client
+        self.pass_id = f"pass:user:{new_id()}"
+
+    def sql(self, query: str, *values: Any) -> list[Json]:
+        with psycopg.connect(self.dsn, autocommit=True, row_factory=dict_row) as conn:
+            cursor = conn.execute(query, values)  # type: ignore[arg-type]
+            return cursor.fetchall() if cursor.description else []
+
+    def value(self, query: str, *values: Any) -> Any:
+        return next(iter(self.sql(query, *values)[0].values()))
+
+    async def grant(self, credits: int, pass_id: str | None = None) -> None:
+        from safelight.db import customers, ledger  # noqa: PLC0415
+
+        stated = pass_id or self.pass_id
+        async with self.app.database() as db, db.transaction() as conn:
+            await customers.ensure(conn, stated, free_credits=0)
+            await ledger.grant(
+                conn, pass_id=stated, credits=credits, reason="manual-topup", source="admin", ref=("manual", new_id())
+            )
+
+    async def upload(self, path: Path = COFFEE, kind: str = "product") -> str:
+        data_url = "data:image/jpeg;base64," + base64.b64encode(path.read_bytes()).decode()
+        answer = await self.post("/api/r2/upload-signed", {"dataUrl": data_url, "kind": kind, "filename": path.name})
+        return str(answer["publicUrl"])
+
+    async def stop_working(self) -> None:
+        await self._work.aclose()
+
+    async def post(self, path: str, body: Json, *, status: int = 200, **more: Any) -> Json:
+        answer = await self.client.post(path, json={"passId": self.pass_id, **body}, **more)
+        assert answer.status_code == status, answer.text
+        return dict(answer.json())
+
+    async def get(self, path: str, *, status: int = 200, **more: Any) -> Json:
+        answer = await self.client.get(path, **more)
+        assert answer.status_code == status, answer.text
+        return dict(answer.json())
+
+    async def create(self, **more: Any) -> Json:
+        """Order a small still of the sample product."""
+        product = more.pop("product", None) or await self.upload()
+        body = {
+            "assets": {"product_image_url": product},
+            "inputs": {"brief": "on pale stone, soft light", "aspect_ratio": "1:1", **more.pop("inputs", {})},
+            "settings": {"seedream": {"size": "1K"}},
+            **more,
+        }
+        return await self.post("/mma/still/create", body)
+
+    async def finished(self, accepted: Json) -> Json:
+        """The generation as fetched once its stream has said done."""
+        async with asyncio.timeout(WAIT_SECONDS):
+            await self.events(accepted["sse_url"])
+        return await self.get(f"/mma/generations/{accepted['generation_id']}")
+
+    async def events(self, url: str, **more: Any) -> list[tuple[str, str | None, Json]]:
+        """(event, id, data) of a whole stream."""
+        found = []
+        async with aconnect_sse(self.client, "GET", url, **more) as source:
+            async for event in source.aiter_sse():
+                found.append((event.event, event.id or None, event.json()))
+        return found
+
+    def steps(self, generation_id: str) -> list[Json]:
+        return self.sql(
+            "select * from mega_generations where mg_record_type = 'mma_step' and mg_generation_id = %s"
+            " order by mg_step_no",
+            generation_id,
+        )
+
+    def step_types(self, generation_id: str) -> list[str]:
+        return [step["mg_step_type"] for step in self.steps(generation_id)]
+
+    def ops_rows(self, generation_id: str | None = None) -> list[Json]:
+        return self.sql(
+            "select * from mega_admin where mg_record_type in ('error', 'warn')"
+            " and (%s::text is null or mg_detail->>'generation_id' = %s) order by mg_created_at",
+            generation_id,
+            generation_id,
+        )
+
+    def balance(self, pass_id: str | None = None) -> int:
+        return int(self.value("select mg_credits from mega_customers where mg_pass_id = %s", pass_id or self.pass_id))
+
+    def ledger_sum(self, pass_id: str | None = None) -> int:
+        return int(
+            self.value(
+                "select coalesce(sum(mg_delta), 0) from mega_generations"
+                " where mg_record_type = 'credit_transaction' and mg_pass_id = %s",
+                pass_id or self.pass_id,
+            )
+        )
+
+
+StartBackend = Callable[..., Any]
+
+
+@asynccontextmanager
+async def running(dsn: str, home: Path, *, worker: bool = True, **settings: Any) -> AsyncIterator[Backend]:
+    app = App(Settings(database_url=dsn, home=home, **{"port": 0, "worker_poll_seconds": 0.1, **settings}))
+    listening = serve.listen("127.0.0.1", app.settings.port)
+    app.settings.port = listening.getsockname()[1]
+    async with AsyncExitStack() as stack, AsyncExitStack() as work:
+        await stack.enter_async_context(serve.serving(app, listening))
+        if worker:
+            await work.enter_async_context(serve.working(app))
+        client = httpx.AsyncClient(
+            base_url=app.settings.base_url,
+            timeout=WAIT_SECONDS,
+            trust_env=False,
+            limits=httpx.Limits(max_connections=None),
+        )
+        yield Backend(app, await stack.enter_async_context(client), work)
+
+
+@pytest.fixture
+async def backend(dsn: str, tmp_path: Path) -> AsyncIterator[Backend]:
+    async with running(dsn, tmp_path) as started:
+        yield started
+
+
+@pytest.fixture
+async def start(dsn: str, tmp_path: Path) -> AsyncIterator[StartBackend]:
+    """Starts backends with settings of the test's own, on the test's database."""
+    async with AsyncExitStack() as stack:
+
+        async def start_one(**settings: Any) -> Backend:
+            return await stack.enter_async_context(running(dsn, tmp_path, **settings))
+
+        yield start_one
