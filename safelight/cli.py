@@ -16,7 +16,7 @@ from rich.console import Console
 from rich.table import Table
 
 from safelight import demo as story
-from safelight import serve, telemetry
+from safelight import bench, serve, telemetry
 from safelight.app import App, report_crashes
 from safelight.config import Settings
 from safelight.db import customers, embedded, generations, job_log, ledger, runs
@@ -25,12 +25,15 @@ from safelight.domain.errors import InvalidInput, NotFound, SafelightError
 from safelight.domain.ids import new_id
 
 GENERATIONS_SHOWN_MAX = 500
+ENGINE_RATIO_TO_REACH = 0.75
 SAMPLE_PRODUCT = Path(__file__).with_name("samples") / "coffee.jpg"
 
 commands = typer.Typer(no_args_is_help=True, add_completion=False, help="The backend for generative-media products.")
 db_commands = typer.Typer(no_args_is_help=True, help="The database.")
 credits_commands = typer.Typer(no_args_is_help=True, help="The credits ledger.")
 generations_commands = typer.Typer(no_args_is_help=True, help="Generations and what happened in them.")
+bench_commands = typer.Typer(no_args_is_help=True, help="Speed, as ratios against a floor in the same run.")
+commands.add_typer(bench_commands, name="bench")
 commands.add_typer(db_commands, name="db")
 commands.add_typer(credits_commands, name="credits")
 commands.add_typer(generations_commands, name="generations")
@@ -345,6 +348,23 @@ def _show_generation(row: dict[str, Any], steps: list[dict[str, Any]]) -> None:
 
 def _first_text(output: dict[str, Any]) -> str:
     return next((value[:160] for value in output.values() if isinstance(value, str) and value), "")
+
+
+@bench_commands.command("engine")
+def bench_engine(
+    pipelines: Annotated[int, typer.Option(min=10, max=100_000, help="Pipelines a round.")] = 200,
+    as_json: AsJson = False,
+) -> None:
+    """7-step no-op pipelines per second, beside plain psycopg writing the same rows in the same run."""
+    app = _app()
+    app.start_database()
+    result = asyncio.run(bench.engine(app, pipelines))
+    if as_json:
+        _print_json(result.as_json())
+        return
+    console.print(f"plain psycopg, same rows  {result.floor_per_second:8.1f} pipelines/s")
+    console.print(f"the engine                {result.engine_per_second:8.1f} pipelines/s")
+    console.print(f"ratio                     {result.ratio:8.3f}   (to reach: {ENGINE_RATIO_TO_REACH})")
 
 
 # --- what the commands share -------------------------------------------------------------------------------------------

@@ -109,7 +109,10 @@ class StrictRoute(APIRoute):
         handle = super().get_route_handler()
 
         async def strict(request: Request) -> Response:
-            return await handle(self.request_class(request.scope, request.receive))
+            checked = self.request_class(request.scope, request.receive)
+            if request.method == "POST":
+                await checked.json()  # here, because the framework gives every parsing error the same words
+            return await handle(checked)
 
         return strict
 

@@ -29,9 +29,12 @@ STORIES: Mapping[int, Mapping[Flow, Story]] = {
 
 
 class Worker:
-    def __init__(self, studio: Studio, announcer: Announcer) -> None:
+    def __init__(
+        self, studio: Studio, announcer: Announcer, stories: Mapping[int, Mapping[Flow, Story]] = STORIES
+    ) -> None:
         self._studio = studio
         self._announcer = announcer
+        self._stories = stories
 
     async def run(self, generation_id: str) -> None:
         """Run the generation as far as it goes now.
@@ -66,4 +69,4 @@ class Worker:
                 f"Starting background processing for generation {generation_id}",
                 generation_id=generation_id,
             )
-        return run, STORIES[leased["mg_pipeline_version"]][run.order.flow]
+        return run, self._stories[leased["mg_pipeline_version"]][run.order.flow]

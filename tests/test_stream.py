@@ -1,0 +1,130 @@
+"""The live log: replay, resume, other processes, the end."""
+
+import asyncio
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import httpx
+import psycopg
+from httpx_sse import aconnect_sse
+
+from tests.conftest import Backend, StartBackend
+
+
+async def test_a_finished_stream_replays_lines_then_status_then_done(backend: Backend):
+    await backend.grant(1)
+    accepted = await backend.create()
+    await backend.finished(accepted)
+    events = await backend.events(accepted["sse_url"])
+    lines = [(event_id, data) for event, event_id, data in events if event == "scan_line"]
+    assert [int(event_id) for event_id, _ in lines] == list(range(1, len(lines) + 1))
+    assert [data["index"] for _, data in lines] == list(range(len(lines)))
+    assert [event for event, _, _ in events[-2:]] == ["status", "done"]
+    assert events[-1][2] == {"status": "done"}
+    frames = (await backend.client.get(accepted["sse_url"])).text.strip().split("\n\n")
+    assert all(("id: " in frame) == ("event: scan_line" in frame) for frame in frames)
+
+
+async def test_statuses_come_in_order_while_it_runs(backend: Backend):
+    await backend.grant(1)
+    events = await backend.events((await backend.create())["sse_url"])
+    order = ["queued", "scanning", "prompting", "generating", "postscan", "done"]
+    statuses = [data["status"] for event, _, data in events if event == "status"]
+    assert statuses == sorted(set(statuses), key=order.index)
+    assert statuses[-1] == "done"
+
+
+async def test_a_cursor_gives_every_later_line_once(backend: Backend):
+    await backend.grant(1)
+    accepted = await backend.create()
+    await backend.finished(accepted)
+    all_ids = [event_id for event, event_id, _ in await backend.events(accepted["sse_url"]) if event == "scan_line"]
+    for after in (0, 1, len(all_ids) - 1, len(all_ids)):
+        by_query = await backend.events(f"{accepted['sse_url']}?after={after}")
+        by_header = await backend.events(accepted["sse_url"], headers={"Last-Event-ID": str(after)})
+        for events in (by_query, by_header):
+            assert [event_id for event, event_id, _ in events if event == "scan_line"] == all_ids[after:]
+
+
+async def test_a_cursor_beyond_the_log_is_reset(backend: Backend):
+    await backend.grant(1)
+    accepted = await backend.create()
+    await backend.finished(accepted)
+    events = await backend.events(f"{accepted['sse_url']}?after=9999")
+    assert events[0][0] == "reset"
+    assert [data["index"] for event, _, data in events if event == "scan_line"][0] == 0
+
+
+async def test_an_unknown_generation_is_a_json_404(backend: Backend):
+    for unknown in ("01a1fc5b-1b1f-7401-a117-04a95e931b1a", "nonsense"):
+        answer = await backend.get(f"/mma/stream/{unknown}", status=404)
+        assert (answer["ok"], answer["error"]) == (False, "NOT_FOUND")
+
+
+async def test_the_stream_has_the_headers_proxies_and_browsers_need(backend: Backend):
+    await backend.grant(1)
+    accepted = await backend.create()
+    await backend.finished(accepted)
+    answer = await backend.client.get(accepted["sse_url"], headers={"Origin": "https://app.example"})
+    assert answer.headers["content-type"].startswith("text/event-stream")
+    assert answer.headers["x-accel-buffering"] == "no"
+    assert "no-cache" in answer.headers["cache-control"]
+    assert answer.headers["access-control-allow-origin"] == "*"
+
+
+def api_process(dsn: str, home: Path) -> tuple[subprocess.Popen, str]:
+    """An API process of its own; returns it and its address."""
+    environment = os.environ | {
+        "SAFELIGHT_DATABASE_URL": dsn,
+        "SAFELIGHT_HOME": str(home),
+        "PYTHONUNBUFFERED": "1",
+        "COLUMNS": "200",
+    }
+    command = [str(Path(sys.executable).with_name("safelight")), "api", "--port", "0"]
+    process = subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
+    assert process.stdout
+    address = process.stdout.readline().split()[-1]
+    return process, address
+
+
+async def read_lines(address: str, url: str, headers: dict, seen: list[int], until: int | None) -> bool:
+    """Append the ids of lines to `seen`, until there are `until` of them; True where the stream said done."""
+    async with (
+        httpx.AsyncClient(base_url=address, timeout=60, trust_env=False) as client,
+        aconnect_sse(client, "GET", url, headers=headers) as source,
+    ):
+        async for event in source.aiter_sse():
+            if event.event == "scan_line":
+                seen.append(int(event.id))
+                if until and len(seen) >= until:
+                    return False
+            if event.event == "done":
+                return True
+    return False
+
+
+async def test_killing_the_api_in_the_middle_loses_and_doubles_nothing(start: StartBackend, tmp_path: Path):
+    backend = await start(local_wait_seconds=2.0)
+    await backend.grant(1)
+    processes = [await asyncio.to_thread(api_process, backend.dsn, tmp_path) for _ in range(2)]
+    try:
+        accepted = await backend.create()
+        seen: list[int] = []
+        first = asyncio.create_task(read_lines(processes[0][1], accepted["sse_url"], {}, seen, None))
+        while len(seen) < 3:
+            await asyncio.sleep(0.05)
+        os.kill(processes[0][0].pid, signal.SIGKILL)
+        await asyncio.gather(first, return_exceptions=True)
+        assert first.exception() is not None
+        headers = {"Last-Event-ID": str(seen[-1])}
+        assert await read_lines(processes[1][1], accepted["sse_url"], headers, seen, None)
+    finally:
+        for process, _ in processes:
+            process.kill()
+            process.wait()
+    with psycopg.connect(backend.dsn) as conn:
+        [count] = conn.execute("select count(*) from image_generation_logs").fetchone() or [0]
+    assert seen == list(range(1, count + 1))
