@@ -28,11 +28,11 @@ GENERATIONS_SHOWN_MAX = 500
 ENGINE_RATIO_TO_REACH = 0.75
 SAMPLE_PRODUCT = Path(__file__).with_name("samples") / "coffee.jpg"
 
-commands = typer.Typer(no_args_is_help=True, add_completion=False, help="The backend for generative-media products.")
-db_commands = typer.Typer(no_args_is_help=True, help="The database.")
-credits_commands = typer.Typer(no_args_is_help=True, help="The credits ledger.")
-generations_commands = typer.Typer(no_args_is_help=True, help="Generations and what happened in them.")
-bench_commands = typer.Typer(no_args_is_help=True, help="Speed, as ratios against a floor in the same run.")
+commands = typer.Typer(no_args_is_help=True, rich_markup_mode=None, add_completion=False, help="The backend for generative-media products.")
+db_commands = typer.Typer(no_args_is_help=True, rich_markup_mode=None, help="The database.")
+credits_commands = typer.Typer(no_args_is_help=True, rich_markup_mode=None, help="The credits ledger.")
+generations_commands = typer.Typer(no_args_is_help=True, rich_markup_mode=None, help="Generations and what happened in them.")
+bench_commands = typer.Typer(no_args_is_help=True, rich_markup_mode=None, help="Speed, as ratios against a floor in the same run.")
 commands.add_typer(bench_commands, name="bench")
 commands.add_typer(db_commands, name="db")
 commands.add_typer(credits_commands, name="credits")
@@ -356,7 +356,7 @@ def bench_engine(
     as_json: AsJson = False,
 ) -> None:
     """7-step no-op pipelines per second, beside plain psycopg writing the same rows in the same run."""
-    app = _app()
+    app = _app(console_lines=False)
     app.start_database()
     result = asyncio.run(bench.engine(app, pipelines))
     if as_json:

@@ -90,7 +90,8 @@ class Backend:
         self.pass_id = f"pass:user:{new_id()}"
 
     def sql(self, query: str, *values: Any) -> list[Json]:
-        with psycopg.connect(self.dsn, autocommit=True, row_factory=dict_row) as conn:
+        path = "-c search_path=public,procrastinate"
+        with psycopg.connect(self.dsn, autocommit=True, row_factory=dict_row, options=path) as conn:
             cursor = conn.execute(query, values)  # type: ignore[arg-type]
             return cursor.fetchall() if cursor.description else []
 

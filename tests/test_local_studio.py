@@ -76,7 +76,7 @@ def video_request(prompt: str, *images: tuple[str, str], **settings: Any) -> Vid
         model="darkroom-motion-1",
         prompt=prompt,
         images=tuple(ReferenceImage(role, url) for role, url in images),
-        settings={"duration": 2, "mode": "standard", **settings},
+        settings={"duration": 1, "mode": "standard", **settings},
         seed=3,
         attempt_key="generation:kling_generate",
     )
@@ -272,7 +272,7 @@ async def test_a_video_plays_at_once_and_everywhere():
 
 
 async def test_the_same_video_is_the_same_bytes():
-    once, again = [await video("Orbit, steam", ("start_frame", "coffee"), duration=1) for _ in range(2)]
+    once, again = [await video("Orbit, steam", ("start_frame", "coffee")) for _ in range(2)]
     assert once == again
 
 
@@ -305,7 +305,7 @@ async def test_a_slower_revision_moves_less():
 async def test_a_loop_ends_where_it_began():
     content = await video("Seamless loop, orbit around the cup, steam rises", ("start_frame", "coffee"))
     first, middle, last = frame(content, 0.0), frame(content, 0.5), frame(content, 1.0)
-    assert np.abs(first - last).mean() < 1.5
+    assert np.abs(first - last).mean() < 2
     assert np.abs(first - middle).mean() > 2 * np.abs(first - last).mean()
 
 
@@ -332,7 +332,7 @@ async def test_a_video_without_a_start_frame_is_refused_and_unused_pictures_are_
     provider = LocalVideoProvider(Shelf().read)
     with pytest.raises(ProviderRejected):
         await provider.start(video_request("Push in", ("end_frame", "coffee")))
-    result = await made(provider, video_request("Push in", ("start_frame", "coffee"), ("logo", "cat"), duration=1))
+    result = await made(provider, video_request("Push in", ("start_frame", "coffee"), ("logo", "cat")))
     assert any("logo" in warning for warning in result.warnings)
 
 

@@ -79,7 +79,8 @@ ASPECT RATIO: 4:5"""
 @pytest.mark.parametrize("filler", ["", "(none)", "word " * 3000, "ROLE: BRIEF: AVOID: ,,, Revision: Revision:"])
 async def test_whatever_is_asked_the_answer_fits_the_schema(key, filler):
     names = {name.split("}}")[0] for name in CONTEXTS[key]["user_template"].split("{{")[1:]}
-    await asked(key, dict.fromkeys(names, filler), COFFEE)
+    pictures = [COFFEE] if key in ("mma.ctx.gpt_scanner", "mma.ctx.like_history") else []
+    await asked(key, dict.fromkeys(names, filler), *pictures)
 
 
 @pytest.mark.parametrize("role", ["product", "logo", "inspiration", "still", "video_frame"])

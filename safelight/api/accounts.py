@@ -156,10 +156,11 @@ async def history(
         if found is None:
             raise InvalidInput("passId: an id is needed.", code="MISSING_PASS_ID")
         request.state.pass_id = found
-        rows = await generations.history(conn, found, before=cursor, most=limit + 1)
+        page = await generations.history(conn, found, before=cursor, most=limit)
+        oldest = page[-1]["mg_created_at"] if page else None
+        more = bool(oldest and await generations.history(conn, found, before=oldest, most=1))
         customer = await customers.get(conn, found) or {}
         entries = await generations.credit_history(conn, found)
-    page, more = rows[:limit], len(rows) > limit
     return {
         "ok": True,
         "requestId": request_id(request),
@@ -174,7 +175,7 @@ async def history(
         "page": {
             "limit": limit,
             "cursor": cursor,
-            "nextCursor": page[-1]["mg_created_at"] if more else None,
+            "nextCursor": oldest if more else None,
             "hasMore": more,
             "returned": len(page),
         },

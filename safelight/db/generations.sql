@@ -85,13 +85,14 @@ order by latest.at desc
 limit :most;
 
 -- name: history
+-- Rows of one transaction share their time, which is the cursor: they stay on one page.
 select * from mega_generations
 where mg_pass_id = :pass_id
   and mg_record_type in ('session', 'generation', 'feedback')
   and mg_deleted_at is null
   and (:before::timestamptz is null or mg_created_at < :before)
 order by mg_created_at desc
-limit :most;
+fetch first :most rows with ties;
 
 -- name: credit_history
 select * from mega_generations

@@ -1,0 +1,214 @@
+"""`safelight demo` in an empty home, and what SQL says about it afterwards: the blocks of seed 000 sections 5 and 6,
+as written."""
+
+import json
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import av
+import psycopg
+import pytest
+from PIL import Image
+from psycopg.rows import dict_row
+
+from safelight.db import embedded
+
+COMMAND = str(Path(sys.executable).with_name("safelight"))
+BLOCKS = {
+    name: statement
+    for name, statement in re.findall(
+        r"^-- (\d\.\d) [^\n]*\n(.*?)(?=^-- \d\.\d|\Z)", (Path(__file__).parent / "seeds" / "000.sql").read_text(), re.M | re.S
+    )
+}  # fmt: skip
+PARAMETERS = re.compile(r"\$\d")
+
+
+def safelight(home: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
+    environment = {name: value for name, value in os.environ.items() if not name.startswith("SAFELIGHT_")}
+    return subprocess.run(
+        [COMMAND, *arguments],
+        env=environment | {"SAFELIGHT_HOME": str(home), "SAFELIGHT_PORT": "0", "COLUMNS": "200"},
+        capture_output=True,
+        text=True,
+        timeout=240,
+        check=False,
+    )
+
+
+@pytest.fixture(scope="module")
+def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("home")
+
+
+@pytest.fixture(scope="module")
+def report(home: Path) -> dict:
+    done = safelight(home, "demo", "--json")
+    assert done.returncode == 0, done.stderr[-3000:]
+    return json.loads(done.stdout)
+
+
+@pytest.fixture(scope="module")
+def conn(home: Path, report: dict) -> Any:
+    with psycopg.connect(embedded.start(home), autocommit=True, row_factory=dict_row) as conn:
+        yield conn
+
+
+def test_it_ends_with_four_stills_and_two_videos(report: dict):
+    files = [Path(made["file"]) for made in report["made"]]
+    assert len({file.read_bytes() for file in files}) == 6
+    for file in files[:4]:
+        with Image.open(file) as image:
+            assert min(image.size) >= 512
+    for file in files[4:]:
+        with av.open(str(file)) as video:
+            assert video.streams.video[0].codec_context.name == "h264"
+            assert sum(1 for _ in video.decode(video=0)) >= 24
+
+
+def test_it_charges_exactly_fourteen(report: dict, conn: Any):
+    assert (report["credits_charged"], report["balance"]) == (-14, 0)
+    [row] = conn.execute(
+        "select sum(mg_delta) as sum from mega_generations where mg_ref_type = 'mma_charge' and mg_pass_id = %s",
+        [report["pass_id"]],
+    ).fetchall()
+    assert row["sum"] == -14
+
+
+def test_it_ends_with_a_like_and_a_download(conn: Any):
+    rows = conn.execute(
+        "select mg_meta->>'event_type' as type from mega_generations where mg_record_type = 'mma_event'"
+        " and mg_meta->>'event_type' in ('like', 'download') order by mg_created_at"
+    ).fetchall()
+    assert [row["type"] for row in rows] == ["like", "download"]
+
+
+def run_block(conn: Any, name: str, *values: str | None) -> list[dict]:
+    """The block as it stands, its $1… bound by the server."""
+    statement = BLOCKS[name].strip().rstrip(";")
+    statement = re.sub(r"^--.*$", "", statement, flags=re.M)
+    conn.execute(f"prepare block as {statement}")
+    try:
+        literals = ", ".join(psycopg.sql.Literal(value).as_string(conn) for value in values)
+        cursor = conn.execute(f"execute block({literals})" if values else "execute block")
+        return cursor.fetchall() if cursor.description else []
+    finally:
+        conn.execute("deallocate block")
+
+
+def test_every_block_is_known():
+    assert sorted(BLOCKS) == ["5.1", "5.2", "6.1", "6.2", "6.3", "6.4", "6.5", "6.6"]
+
+
+def test_the_sections_blocks_run_as_written(report: dict, conn: Any):
+    """5.1 inserts an ops error and 5.2 marks a generation as failed; section 6 then finds what they wrote."""
+    first = report["made"][0]["generation_id"]
+    detail = json.dumps(
+        {
+            "category": "PROVIDER_ERROR",
+            "error_code": "MMA_TEST",
+            "message": "by hand",
+            "generation_id": first,
+            "step_type": "gpt_reader",
+        }
+    )
+    with conn.transaction(force_rollback=True):
+        run_block(conn, "5.1", report["pass_id"], "/mma/still/create", "POST", "504", detail)
+        run_block(conn, "5.2", first, "It did not work.")
+        [marked] = conn.execute(
+            "select mg_status, mg_mma_status, mg_error from mega_generations where mg_id = %s", [f"generation:{first}"]
+        ).fetchall()
+        assert marked == {"mg_status": "failed", "mg_mma_status": "error", "mg_error": "It did not work."}
+        [latest] = run_block(conn, "6.1")
+        assert (latest["error_code"], latest["generation_id"]) == ("MMA_TEST", first)
+        [of_generation] = run_block(conn, "6.2", first)
+        assert of_generation["mg_detail"]["message"] == "by hand"
+        assert run_block(conn, "6.6") == [{"category": "PROVIDER_ERROR", "cnt": 1}]
+    assert run_block(conn, "6.1") == []
+
+
+def test_the_timeline_block_tells_every_step(report: dict, conn: Any):
+    for made in report["made"]:
+        timeline = run_block(conn, "6.3", made["generation_id"])
+        assert [row["mg_step_no"] for row in timeline] == list(range(len(timeline)))
+        assert all({"input", "output", "timing", "error"} <= row["mg_payload"].keys() for row in timeline)
+    assert timeline[0]["mg_step_type"] == "gpt_feedback_motion"
+
+
+def test_the_version_blocks_name_context_and_settings(report: dict, conn: Any):
+    first = report["made"][0]["generation_id"]
+    assert run_block(conn, "6.4", first) == [
+        {"ctx_key": "mma.ctx.gpt_reader", "ctx_version": "1", "ctx_id": "app_config:mma.ctx.gpt_reader.v1"}
+    ]
+    [settings] = run_block(conn, "6.5", first)
+    assert settings["settings_key"] == "mma.provider.seedream.defaults"
+    assert settings["settings_version"] == "1"
+    assert settings["settings_resolved"]["aspect_ratio"] == "4:5"
+
+
+RECIPES = sorted((Path(__file__).parents[1] / "docs" / "recipes").glob("*.sql"))
+
+
+@pytest.mark.parametrize("recipe", RECIPES, ids=lambda path: path.stem)
+def test_each_recipe_answers_its_question(recipe: Path, report: dict, conn: Any):
+    values = {"generation_id": report["made"][4]["generation_id"], "pass_id": report["pass_id"]}
+    statement = re.sub(r":'(\w+)'", lambda found: f"'{values[found[1]]}'", recipe.read_text())
+    rows = conn.execute(statement).fetchall()
+    if "error" in recipe.stem:
+        assert rows == []
+    else:
+        assert rows
+
+
+def test_show_and_logs_tell_the_same_story(home: Path, report: dict, conn: Any):
+    first = report["made"][0]["generation_id"]
+    shown = json.loads(safelight(home, "generations", "show", first, "--json").stdout)
+    assert shown["generation"]["mg_mma_status"] == "done"
+    assert [step["mg_step_type"] for step in shown["steps"]][-1] == "postscan_output_still"
+    lines = json.loads(safelight(home, "generations", "logs", first, "--json").stdout)
+    assert [line["seq"] for line in lines] == list(range(1, len(lines) + 1))
+    listed = json.loads(safelight(home, "generations", "list", "--json").stdout)
+    assert {row["mg_generation_id"] for row in listed} == {made["generation_id"] for made in report["made"]}
+    text = safelight(home, "generations", "show", first).stdout
+    assert "app_config:mma.ctx.gpt_reader.v1" in text
+
+
+def test_the_dsn_is_printed_while_the_database_runs(home: Path, conn: Any):
+    printed = safelight(home, "db", "url").stdout.strip()
+    with psycopg.connect(printed) as other:
+        assert other.execute("select count(*) from mega_customers").fetchone() == (1,)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["generations", "show", "nope"], "there is no generation 'nope'"),
+        (["credits", "grant", "anonymous", "5"], "PASS_ID"),
+        (["credits", "grant", "pass:user:1", "0"], "1<=x<=1000000"),
+        (["demo", "--product", "/no/such/file"], "does not exist"),
+        (["up", "--port", "99999"], "0<=x<=65535"),
+    ],
+)
+def test_bad_input_is_one_clear_line(home: Path, conn: Any, arguments: list[str], said: str):
+    done = safelight(home, *arguments)
+    assert done.returncode != 0
+    assert said in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_a_grant_shows_in_the_ledger(home: Path, conn: Any):
+    done = safelight(home, "credits", "grant", "pass:user:new", "25")
+    assert "balance 25" in done.stdout
+    rows = conn.execute("select mg_delta from mega_generations where mg_pass_id = 'pass:user:new'").fetchall()
+    assert rows == [{"mg_delta": 25}]
+
+
+def test_the_engine_benchmark_reports_a_ratio(home: Path, conn: Any):
+    result = json.loads(safelight(home, "bench", "engine", "--pipelines", "20", "--json").stdout)
+    assert result["ratio"] > 0
+    assert result["floor_per_second"] > 0
+    databases = conn.execute("select datname from pg_database where datname like 'safelight_bench%'").fetchall()
+    assert databases == []

@@ -1,0 +1,123 @@
+"""A run may stop anywhere and go on elsewhere: finished steps are skipped, waiting holds no worker."""
+
+import asyncio
+import signal
+import subprocess
+import sys
+import os
+import time
+from pathlib import Path
+
+from tests.conftest import Backend, StartBackend
+
+STILL_STEPS = ["scan_product", "like_history", "gpt_reader", "seedream_generate", "postscan_output_still"]
+
+
+async def wait_for(backend: Backend, query: str, *values: object, seconds: float = 20) -> None:
+    deadline = time.monotonic() + seconds
+    while not backend.value(query, *values):
+        assert time.monotonic() < deadline, query
+        await asyncio.sleep(0.05)
+
+
+async def test_waiting_for_a_provider_holds_no_worker(start: StartBackend):
+    backend = await start(local_wait_seconds=2.0, worker_concurrency=1)
+    await backend.grant(6)
+    photo = await backend.upload()
+    accepted = [await backend.create(product=photo) for _ in range(6)]
+    started = time.monotonic()
+    await wait_for(
+        backend,
+        "select count(*) = 6 from mega_generations where mg_record_type = 'mma_step'"
+        " and mg_step_type = 'seedream_generate' and mg_payload ? 'operation'",
+    )
+    assert backend.value("select count(*) from procrastinate.procrastinate_jobs where status = 'todo'") >= 5
+    made = await asyncio.gather(*(backend.finished(one) for one in accepted))
+    assert {one["status"] for one in made} == {"done"}
+    assert time.monotonic() - started < 6 * 2.0 + 20
+    for one in made:
+        [step] = [step for step in backend.steps(one["generation_id"]) if step["mg_step_type"] == "seedream_generate"]
+        assert len(step["mg_payload"]["attempts"]) == 1
+        assert step["mg_payload"]["timing"]["duration_ms"] >= 2000
+        assert step["mg_latency_ms"] == step["mg_payload"]["timing"]["duration_ms"]
+
+
+async def test_each_wake_up_takes_a_new_lease(start: StartBackend):
+    backend = await start(local_wait_seconds=0.5)
+    await backend.grant(1)
+    made = await backend.finished(await backend.create())
+    lease = backend.value(
+        "select mg_lease_no from mega_generations where mg_id = %s", f"generation:{made['generation_id']}"
+    )
+    assert lease >= 2
+
+
+def worker_process(backend: Backend, **environment: str) -> subprocess.Popen:
+    command = [str(Path(sys.executable).with_name("safelight")), "worker"]
+    settings = {
+        "SAFELIGHT_DATABASE_URL": backend.dsn,
+        "SAFELIGHT_HOME": str(backend.app.home),
+        "SAFELIGHT_PUBLIC_URL": backend.app.settings.base_url,
+    }
+    return subprocess.Popen(
+        command, env=os.environ | settings | environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+    )
+
+
+async def test_a_run_that_was_cut_off_goes_on_where_it_stopped(start: StartBackend):
+    """The worker is killed while a step runs; its job is put back as the taking-over of dead workers will do."""
+    backend = await start(worker=False)
+    await backend.grant(1)
+    accepted = await backend.create()
+    generation_id = accepted["generation_id"]
+    killed = worker_process(backend, SAFELIGHT_LOCAL_WAIT_SECONDS="30")
+    started = "select count(*) from mega_generations where mg_step_type = 'seedream_generate' and mg_payload ? 'operation'"
+    await wait_for(backend, started, seconds=30)
+    killed.send_signal(signal.SIGKILL)
+    killed.wait()
+    before = backend.steps(generation_id)
+    backend.sql("update procrastinate.procrastinate_jobs set status = 'todo', worker_id = null, scheduled_at = null")
+    backend.sql(
+        "update mega_generations set mg_payload = jsonb_set(mg_payload, '{operation,handle,started_at}', '0')"
+        " where mg_step_type = 'seedream_generate'"
+    )
+    successor = worker_process(backend)
+    try:
+        made = await backend.finished(accepted)
+    finally:
+        successor.terminate()
+        successor.wait()
+    assert made["status"] == "done"
+    after = backend.steps(generation_id)
+    assert [step["mg_step_type"] for step in after] == STILL_STEPS
+    finished = [step for step in before if step["mg_payload"]["timing"]["ended_at"]]
+    assert len(finished) == 3
+    assert [step["mg_payload"] for step in after[:3]] == [step["mg_payload"] for step in finished]
+    assert after[3]["mg_payload"]["operation"]["handle"]["prompt"] == before[3]["mg_payload"]["operation"]["handle"]["prompt"]
+    rows = backend.sql("select seq, message from image_generation_logs where job_id = %s order by seq", generation_id)
+    assert [row["seq"] for row in rows] == list(range(1, len(rows) + 1))
+    lines = made["mma_vars"]["userMessages"]["scan_lines"]
+    assert [line["text"] for line in lines] == [row["message"] for row in rows]
+    assert backend.value("select count(*) from mega_generations where mg_ref_type = 'mma_charge'") == 1
+
+
+async def test_a_worker_that_lost_its_lease_writes_nothing(start: StartBackend):
+    """Somebody else takes the lease while a slow step runs: the first worker's later writes do not count."""
+    backend = await start(worker=False)
+    await backend.grant(1)
+    accepted = await backend.create(settings={"seedream": {"size": "4K"}})
+    key = f"generation:{accepted['generation_id']}"
+    stale = worker_process(backend)
+    try:
+        started = "select count(*) from mega_generations where mg_step_type = 'seedream_generate'"
+        await wait_for(backend, started, seconds=30)
+        backend.sql("update mega_generations set mg_lease_no = mg_lease_no + 1 where mg_id = %s", key)
+        await wait_for(backend, "select count(*) = 0 from procrastinate.procrastinate_jobs", seconds=30)
+    finally:
+        stale.terminate()
+        stale.wait()
+    row = backend.sql("select mg_mma_status, mg_output_url from mega_generations where mg_id = %s", key)[0]
+    assert row == {"mg_mma_status": "generating", "mg_output_url": None}
+    [*_, last] = backend.steps(accepted["generation_id"])
+    assert (last["mg_step_type"], last["mg_payload"]["timing"]["ended_at"]) == ("seedream_generate", None)
+    assert backend.ops_rows() == []
