@@ -32,7 +32,7 @@ AT_ONCE = 10
 ROUNDS = 3
 AUDIT_BYTES = 1024
 POLL_SECONDS = 0.05
-PASS_ID = "pass:anon:bench"
+CUSTOMER = "pass:anon:bench"
 STEPS = (
     StepType.SCAN_PRODUCT,
     StepType.SCAN_LOGO,
@@ -65,10 +65,10 @@ async def engine(app: App, pipelines: int) -> EngineResult:
     loop that writes the same rows with plain psycopg, one transaction a step; in turn, round by round."""
     async with _scratch_database(app), app.database(AT_ONCE + 2) as db:
         async with db.transaction() as conn:
-            await customers.ensure(conn, PASS_ID, free_credits=0)
+            await customers.ensure(conn, CUSTOMER, free_credits=0)
             credits = 2 * (ROUNDS + 1) * pipelines
             await ledger.grant(
-                conn, pass_id=PASS_ID, credits=credits, reason="bench", source="system", ref=("bench", "1")
+                conn, pass_id=CUSTOMER, credits=credits, reason="bench", source="system", ref=("bench", "1")
             )
         floor, ours = [], []
         for number in range(ROUNDS + 1):
@@ -78,9 +78,7 @@ async def engine(app: App, pipelines: int) -> EngineResult:
                 floor.append(floor_rate)
                 ours.append(our_rate)
     ratio = median(our_rate / floor_rate for our_rate, floor_rate in zip(ours, floor, strict=True))
-    return EngineResult(
-        pipelines, ROUNDS, AT_ONCE, round(median(floor), 1), round(median(ours), 1), round(ratio, 3)
-    )
+    return EngineResult(pipelines, ROUNDS, AT_ONCE, round(median(floor), 1), round(median(ours), 1), round(ratio, 3))
 
 
 async def _timed(db: Database, pipelines: int, run: Callable[[Database, list[str]], Awaitable[None]]) -> float:
@@ -89,7 +87,7 @@ async def _timed(db: Database, pipelines: int, run: Callable[[Database, list[str
     await queue.open()
     acceptance = Acceptance(db, queue, Prices(still_credits=1, video_credits=5), 0)
     order = Order(
-        flow=Flow.STILL_CREATE, pass_id=PASS_ID, session_id=new_id(), platform="web", title="bench", brief="bench"
+        flow=Flow.STILL_CREATE, pass_id=CUSTOMER, session_id=new_id(), platform="web", title="bench", brief="bench"
     )
     accepted = [await acceptance.accept(order, idempotency_key=None, request={}) for _ in range(pipelines)]
     await queue.close()
@@ -139,7 +137,9 @@ async def _run_with_engine(db: Database, ids: list[str]) -> None:
 
 
 def _no_studio(db: Database) -> Studio:
-    return Studio(db, None, None, None, None)  # type: ignore[arg-type] - no-op steps touch nothing of it
+    """No-op steps touch nothing of it."""
+    nothing: Any = None
+    return Studio(db, nothing, nothing, nothing, nothing)
 
 
 # --- the floor -------------------------------------------------------------------------------------------------------
@@ -168,7 +168,7 @@ async def _write_pipeline(db: Database, generation_id: str) -> None:
                     step_key(generation_id, number),
                     generation_id,
                     generation_key(generation_id),
-                    PASS_ID,
+                    CUSTOMER,
                     step_type.status,
                     number,
                     step_type,
@@ -194,7 +194,7 @@ async def _advance(conn: Any, generation_id: str, status: Status, step: str, seq
     )
 
 
-# --- a database to throw away ------------------------------------------------------------------------------------------
+# --- a database to throw away ------------------------------------------------------------
 
 
 @asynccontextmanager

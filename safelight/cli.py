@@ -12,11 +12,9 @@ import httpx
 import psycopg
 import typer
 from pydantic import ValidationError
-from rich.console import Console
-from rich.table import Table
 
+from safelight import bench, serve, telemetry, terminal
 from safelight import demo as story
-from safelight import bench, serve, telemetry
 from safelight.app import App, report_crashes
 from safelight.config import Settings
 from safelight.db import customers, embedded, generations, job_log, ledger, runs
@@ -28,17 +26,22 @@ GENERATIONS_SHOWN_MAX = 500
 ENGINE_RATIO_TO_REACH = 0.75
 SAMPLE_PRODUCT = Path(__file__).with_name("samples") / "coffee.jpg"
 
-commands = typer.Typer(no_args_is_help=True, rich_markup_mode=None, add_completion=False, help="The backend for generative-media products.")
+commands = typer.Typer(
+    no_args_is_help=True, rich_markup_mode=None, add_completion=False, help="The backend for generative-media products."
+)
 db_commands = typer.Typer(no_args_is_help=True, rich_markup_mode=None, help="The database.")
 credits_commands = typer.Typer(no_args_is_help=True, rich_markup_mode=None, help="The credits ledger.")
-generations_commands = typer.Typer(no_args_is_help=True, rich_markup_mode=None, help="Generations and what happened in them.")
-bench_commands = typer.Typer(no_args_is_help=True, rich_markup_mode=None, help="Speed, as ratios against a floor in the same run.")
+generations_commands = typer.Typer(
+    no_args_is_help=True, rich_markup_mode=None, help="Generations and what happened in them."
+)
+bench_commands = typer.Typer(
+    no_args_is_help=True, rich_markup_mode=None, help="Speed, as ratios against a floor in the same run."
+)
 commands.add_typer(bench_commands, name="bench")
 commands.add_typer(db_commands, name="db")
 commands.add_typer(credits_commands, name="credits")
 commands.add_typer(generations_commands, name="generations")
 
-console = Console()
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 Port = Annotated[int | None, typer.Option(min=0, max=65535, help="The API's port; 0 takes a free one.")]
 Host = Annotated[str | None, typer.Option(help="The address to listen on.")]
@@ -66,7 +69,7 @@ def up(port: Port = None, host: Host = None) -> None:
         stop = serve.stop_on_signals()
         await app.migrate()
         async with serve.serving(app, listening), serve.working(app):
-            _print_addresses(app)
+            terminal.print_addresses(app)
             await stop.wait()
 
     _run(app, run())
@@ -81,7 +84,7 @@ def api(port: Port = None, host: Host = None) -> None:
         stop = serve.stop_on_signals()
         await app.migrate()
         async with serve.serving(app, listening):
-            _print_addresses(app)
+            terminal.print_addresses(app)
             await stop.wait()
 
     _run(app, run())
@@ -97,7 +100,7 @@ def worker() -> None:
         stop = serve.stop_on_signals()
         await app.migrate()
         async with serve.working(app):
-            console.print("worker: taking generations; Ctrl-C ends it")
+            terminal.console.print("worker: taking generations; Ctrl-C ends it")
             await stop.wait()
 
     _run(app, run())
@@ -109,7 +112,9 @@ def migrate() -> None:
     app = _app()
     app.start_database()
     applied = asyncio.run(app.migrate())
-    console.print(f"applied: {', '.join(applied)}" if applied else "nothing to apply: the database is up to date")
+    terminal.console.print(
+        f"applied: {', '.join(applied)}" if applied else "nothing to apply: the database is up to date"
+    )
 
 
 # --- the demo --------------------------------------------------------------------------------------------------------
@@ -125,12 +130,12 @@ def demo(
     app = _app(console_lines=False)
     listening = _demo_socket(app)
     app.start_database()
-    tell = _tell_nothing if as_json else _tell
+    tell = terminal.tell_nothing if as_json else terminal.tell
     report = asyncio.run(_demo(app, listening, product, logo, tell))
     if as_json:
         print(json.dumps(report.as_json(), indent=2))  # noqa: T201 - the answer itself
         return
-    _show_report(app, report)
+    terminal.show_report(app, report)
 
 
 async def _demo(app: App, listening: Any, product: Path, logo: Path | None, tell: story.Tell) -> story.Report:
@@ -166,52 +171,7 @@ def _demo_socket(app: App) -> Any:
         return _listen(app)
 
 
-def _tell_nothing(event: story.Event) -> None:
-    """`--json` prints the report alone."""
-
-
-_LEVEL_MARKS = {"info": "[blue]·[/]", "success": "[green]✓[/]", "warning": "[yellow]![/]", "error": "[red]✗[/]"}
-
-
-def _tell(event: story.Event) -> None:
-    match event.kind:
-        case "begins":
-            console.print(f"\n[bold]{event.chapter}[/]  [dim]{event.text}[/]")
-        case "line":
-            mark = _LEVEL_MARKS[event.level]
-            console.print(f"  {mark} [dim]{event.seconds:6.1f} s  {event.step:<32}[/] {event.text}")
-        case _:
-            console.print(f"  [green]→[/] {event.text}  [dim]({event.seconds:.1f} s)[/]", soft_wrap=True)
-
-
-def _show_report(app: App, report: story.Report) -> None:
-    table = Table(title="What the demo made", title_justify="left")
-    for name in ("chapter", "generation", "seconds", "credits", "file", "KB"):
-        table.add_column(name, justify="right" if name in ("seconds", "credits", "KB") else "left", overflow="fold")
-    for made in report.made:
-        table.add_row(
-            made.chapter,
-            made.generation_id,
-            f"{made.seconds:.1f}",
-            str(made.credits),
-            Path(made.file).name,
-            f"{made.bytes / 1024:.0f}",
-        )
-    console.print()
-    console.print(table)
-    folder = Path(report.made[0].file).parent
-    console.print(
-        f"{len(report.made)} files in {folder}, {report.credits_charged} credits charged, balance {report.balance},"
-        f" {report.seconds:.0f} s",
-        soft_wrap=True,
-    )
-    console.print("Ask what happened, step by step:", style="bold")
-    console.print(f"  .venv/bin/safelight generations show {report.made[0].generation_id}", soft_wrap=True)
-    console.print("Go on from here, on the same data:", style="bold")
-    console.print(f"  .venv/bin/safelight up   # then {app.settings.base_url}/docs", soft_wrap=True)
-
-
-# --- database, credits, generations ------------------------------------------------------------------------------------
+# --- database, credits, generations ----------------------------------------------------------------------------------
 
 
 @db_commands.command("url")
@@ -230,6 +190,9 @@ def grant(
     amount: Annotated[int, typer.Argument(min=1, max=1_000_000, metavar="N", help="How many credits.")],
 ) -> None:
     """Give credits to a customer, as a row of the ledger."""
+    stated = passes.normal_form(pass_id) or ""
+    if not 0 < len(stated) <= passes.PASS_ID_CHARS_MAX:
+        raise InvalidInput(f"PASS_ID: 1 to {passes.PASS_ID_CHARS_MAX} characters, and not 'anonymous'")
     app = _app()
     app.start_database()
 
@@ -246,10 +209,7 @@ def grant(
                 ref=("manual", f"cli_{new_id()}"),
             )
 
-    stated = passes.normal_form(pass_id)
-    if stated is None or len(stated) > passes.PASS_ID_CHARS_MAX:
-        raise InvalidInput(f"PASS_ID: 1 to {passes.PASS_ID_CHARS_MAX} characters, and not 'anonymous'")
-    console.print(f"{stated}: +{amount}, balance {asyncio.run(run())}")
+    terminal.console.print(f"{stated}: +{amount}, balance {asyncio.run(run())}")
 
 
 @generations_commands.command("list")
@@ -262,22 +222,9 @@ def list_generations(
     """The newest generations."""
     rows = _read(lambda conn: generations.newest(conn, pass_id=pass_id, status=status, most=limit))
     if as_json:
-        _print_json(rows)
+        terminal.print_json(rows)
         return
-    table = Table()
-    for name in ("generation", "flow", "status", "seconds", "pass id", "error"):
-        table.add_column(name, overflow="fold")
-    for row in rows:
-        seconds = "" if row["mg_latency_ms"] is None else f"{row['mg_latency_ms'] / 1000:.1f}"
-        table.add_row(
-            row["mg_generation_id"],
-            row["flow"],
-            row["mg_mma_status"],
-            seconds,
-            row["mg_pass_id"],
-            row["mg_error"] or "",
-        )
-    console.print(table)
+    terminal.show_generations(rows)
 
 
 @generations_commands.command("show")
@@ -291,9 +238,9 @@ def show(generation_id: str, as_json: AsJson = False) -> None:
     if row is None:
         raise NotFound(f"there is no generation {generation_id!r}")
     if as_json:
-        _print_json({"generation": row, "steps": steps})
+        terminal.print_json({"generation": row, "steps": steps})
         return
-    _show_generation(row, steps)
+    terminal.show_generation(row, steps)
 
 
 @generations_commands.command("logs")
@@ -307,47 +254,12 @@ def logs(generation_id: str, as_json: AsJson = False) -> None:
     if row is None:
         raise NotFound(f"there is no generation {generation_id!r}")
     if as_json:
-        _print_json(lines)
+        terminal.print_json(lines)
         return
-    for line in lines:
-        at = line["created_at"].strftime("%H:%M:%S.%f")[:-3]
-        mark, step = _LEVEL_MARKS[line["level"]], line["step"]
-        console.print(f"{line['seq']:4d} {at} {mark} [dim]{step:<32}[/] {line['message']}")
+    terminal.show_lines(lines)
 
 
-def _show_generation(row: dict[str, Any], steps: list[dict[str, Any]]) -> None:
-    facts = {
-        "generation": row["mg_generation_id"],
-        "flow": row["mg_meta"].get("flow"),
-        "status": row["mg_mma_status"],
-        "customer": row["mg_pass_id"],
-        "parent": row["mg_parent_id"],
-        "prompt": row["mg_prompt"],
-        "result": row["mg_output_url"],
-        "error": row["mg_error"],
-    }
-    for name, value in facts.items():
-        if value:
-            console.print(f"[dim]{name:<11}[/] {value}", soft_wrap=True)
-    table = Table()
-    for name in ("no", "step", "ms", "context or settings", "outcome"):
-        table.add_column(name, overflow="fold")
-    for step in steps:
-        payload = step["mg_payload"]
-        given = payload["input"]
-        outcome = payload["error"]["error_code"] if payload["error"] else _first_text(payload["output"])
-        table.add_row(
-            str(step["mg_step_no"]),
-            step["mg_step_type"],
-            str(payload["timing"]["duration_ms"] or ""),
-            given.get("ctx_id") or given.get("settings_id") or "",
-            outcome,
-        )
-    console.print(table)
-
-
-def _first_text(output: dict[str, Any]) -> str:
-    return next((value[:160] for value in output.values() if isinstance(value, str) and value), "")
+# --- benchmarks ------------------------------------------------------------------------------------------------------
 
 
 @bench_commands.command("engine")
@@ -360,14 +272,14 @@ def bench_engine(
     app.start_database()
     result = asyncio.run(bench.engine(app, pipelines))
     if as_json:
-        _print_json(result.as_json())
+        terminal.print_json(result.as_json())
         return
-    console.print(f"plain psycopg, same rows  {result.floor_per_second:8.1f} pipelines/s")
-    console.print(f"the engine                {result.engine_per_second:8.1f} pipelines/s")
-    console.print(f"ratio                     {result.ratio:8.3f}   (to reach: {ENGINE_RATIO_TO_REACH})")
+    terminal.console.print(f"plain psycopg, same rows  {result.floor_per_second:8.1f} pipelines/s")
+    terminal.console.print(f"the engine                {result.engine_per_second:8.1f} pipelines/s")
+    terminal.console.print(f"ratio                     {result.ratio:8.3f}   (to reach: {ENGINE_RATIO_TO_REACH})")
 
 
-# --- what the commands share -------------------------------------------------------------------------------------------
+# --- what the commands share -----------------------------------------------------------------------------------------
 
 
 def _app(port: int | None = None, host: str | None = None, *, console_lines: bool = True) -> App:
@@ -408,15 +320,3 @@ def _read(query: Any) -> Any:
             return await query(conn)
 
     return asyncio.run(run())
-
-
-def _print_json(value: Any) -> None:
-    print(json.dumps(value, indent=2, default=str, ensure_ascii=False))  # noqa: T201 - the answer itself
-
-
-def _print_addresses(app: App) -> None:
-    base = app.settings.base_url
-    console.print(f"API        {base}", soft_wrap=True)
-    console.print(f"Reference  {base}/docs", soft_wrap=True)
-    console.print(f"Database   {app.dsn}", soft_wrap=True)
-    console.print(f"Files      {app.home / 'assets'}", soft_wrap=True)

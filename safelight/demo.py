@@ -1,10 +1,12 @@
 """The whole story on a real picture, by HTTP as a client would: a still, three tweaks, a video, one tweak of it, a
 like, a download. Its end is six media files and a ledger of exactly −14 credits."""
 
+import asyncio
 import base64
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterator
 from dataclasses import asdict, dataclass, field
+from itertools import count
 from pathlib import Path
 from typing import Any
 
@@ -72,6 +74,7 @@ class Story:
     pass_id: str
     folder: Path
     tell: Tell
+    file_numbers: Iterator[int] = field(default_factory=lambda: count(1))
 
     async def run(self, product: Path, logo: Path | None) -> Report:
         started = time.monotonic()
@@ -99,8 +102,8 @@ class Story:
             body = {"feedback": {"still_feedback": feedback}}
             still = await self._generation(f"Tweak {number}", f"/mma/still/{still.generation_id}/tweak", body)
             report.made.append(still)
-        body = {"parent_generation_id": still.generation_id, "inputs": {"type_for_me": True}}
-        video = await self._generation("Video", "/mma/video/animate", body)
+        wish: Json = {"parent_generation_id": still.generation_id, "inputs": {"type_for_me": True}}
+        video = await self._generation("Video", "/mma/video/animate", wish)
         report.made.append(video)
         body = {"feedback": {"motion_feedback": VIDEO_TWEAK}}
         report.made.append(await self._generation("Video tweak", f"/mma/video/{video.generation_id}/tweak", body))
@@ -137,14 +140,15 @@ class Story:
     async def _download(self, chapter: str, url: str) -> Path:
         answer = await self.client.get(url)
         answer.raise_for_status()
-        number = len(list(self.folder.iterdir())) + 1
+        number = next(self.file_numbers)
         name = chapter.lower().replace(" ", "-")
         path = self.folder / f"{number}-{name}{Path(httpx.URL(url).path).suffix}"
-        path.write_bytes(answer.content)
+        await asyncio.to_thread(path.write_bytes, answer.content)
         return path
 
     async def _upload(self, path: Path, kind: str) -> str:
-        data_url = "data:application/octet-stream;base64," + base64.b64encode(path.read_bytes()).decode()
+        content = await asyncio.to_thread(path.read_bytes)
+        data_url = f"data:application/octet-stream;base64,{base64.b64encode(content).decode()}"
         body = {"dataUrl": data_url, "kind": kind, "filename": path.name}
         return str((await self._post("/api/r2/upload-signed", body))["publicUrl"])
 

@@ -9,14 +9,24 @@ from contextlib import asynccontextmanager, contextmanager
 import uvicorn
 
 from safelight.app import App, report_task_crashes
-from safelight.domain.errors import InvalidInput
+from safelight.domain.errors import InvalidInput, SafelightError
 
 CONNECTIONS_WAITING_MAX = 2048
 GRACEFUL_SECONDS = 5
 
 
 class _Server(uvicorn.Server):
-    """Leaves signals to us: one process may run more than the API."""
+    """Leaves signals to us, since one process may run more than the API, and says when it is up."""
+
+    def __init__(self, config: uvicorn.Config) -> None:
+        super().__init__(config)
+        self.tried_to_start = asyncio.Event()
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        try:
+            await super().startup(sockets)
+        finally:
+            self.tried_to_start.set()
 
     @contextmanager
     def capture_signals(self) -> Iterator[None]:
@@ -55,12 +65,11 @@ async def serving(app: App, listening: socket.socket) -> AsyncIterator[None]:
     )
     server = _Server(config)
     task = asyncio.create_task(server.serve(sockets=[listening]))
-    while not server.started and not task.done():
-        await asyncio.sleep(0.01)
+    task.add_done_callback(lambda _: server.tried_to_start.set())
+    await server.tried_to_start.wait()
     try:
-        if task.done():
-            await task
-            raise InvalidInput("the API could not start; the lines above say why")
+        if not server.started:
+            raise SafelightError("the API could not start; the lines above say why")
         yield
     finally:
         server.should_exit = True

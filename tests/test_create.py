@@ -269,9 +269,7 @@ async def test_a_preset_prompt_is_used_as_it_is(start: StartBackend):
     ],
 )
 async def test_ugly_json_is_a_400(idle: Backend, content: bytes):
-    answer = await idle.client.post(
-        "/mma/still/create", content=content, headers={"Content-Type": "application/json"}
-    )
+    answer = await idle.client.post("/mma/still/create", content=content, headers={"Content-Type": "application/json"})
     assert answer.status_code == 400, answer.text
     assert answer.json()["error"] in ("INVALID_JSON", "VALIDATION_ERROR")
 

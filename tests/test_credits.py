@@ -38,7 +38,9 @@ async def test_a_hundred_posts_with_one_key_are_one_generation(idle: Backend):
 @pytest.mark.parametrize("place", ["header", "idempotency_key", "idempotencyKey", "inputs"])
 async def test_the_key_may_stand_in_header_or_body(idle: Backend, place: str):
     await idle.grant(5)
-    more: dict = {"header": {}, "inputs": {"inputs": {**BRIEF["inputs"], "idempotency_key": "k"}}}.get(place, {place: "k"})
+    more: dict = {"header": {}, "inputs": {"inputs": {**BRIEF["inputs"], "idempotency_key": "k"}}}.get(
+        place, {place: "k"}
+    )
     headers = {"Idempotency-Key": "k"} if place == "header" else {}
     first = await idle.post("/mma/still/create", BRIEF | more, headers=headers)
     second = await idle.post("/mma/still/create", BRIEF | more, headers=headers)

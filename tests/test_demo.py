@@ -18,13 +18,8 @@ from psycopg.rows import dict_row
 from safelight.db import embedded
 
 COMMAND = str(Path(sys.executable).with_name("safelight"))
-BLOCKS = {
-    name: statement
-    for name, statement in re.findall(
-        r"^-- (\d\.\d) [^\n]*\n(.*?)(?=^-- \d\.\d|\Z)", (Path(__file__).parent / "seeds" / "000.sql").read_text(), re.M | re.S
-    )
-}  # fmt: skip
-PARAMETERS = re.compile(r"\$\d")
+SEED_000 = (Path(__file__).parent / "seeds" / "000.sql").read_text()
+BLOCKS = dict(re.findall(r"^-- (\d\.\d) [^\n]*\n(.*?)(?=^-- \d\.\d|\Z)", SEED_000, re.M | re.S))
 
 
 def safelight(home: Path, *arguments: str) -> subprocess.CompletedProcess[str]:

@@ -4,7 +4,14 @@ import pytest
 
 from tests.conftest import Backend, StartBackend
 
-STILL_STEPS = ["scan_product", "scan_logo", "scan_inspiration", "gpt_reader", "seedream_generate", "postscan_output_still"]
+STILL_STEPS = [
+    "scan_product",
+    "scan_logo",
+    "scan_inspiration",
+    "gpt_reader",
+    "seedream_generate",
+    "postscan_output_still",
+]
 TWEAK_STEPS = ["gpt_feedback_still", "seedream_generate_feedback", "postscan_output_still_feedback"]
 VIDEO_STEPS = ["scan_input_still", "gpt_reader_motion", "kling_generate", "postscan_output_video"]
 VIDEO_TWEAK_STEPS = ["gpt_feedback_motion", "kling_generate_feedback", "postscan_output_video_feedback"]
@@ -66,7 +73,7 @@ async def test_a_provider_failure_leaves_both_planes_the_refund_and_the_variable
     detail = ops["mg_detail"]
     assert ops["mg_record_type"] == "error"
     assert ops["mg_actor_pass_id"] == backend.pass_id
-    assert SECTION_9 <= {name for name, value in detail.items() if value is not None}
+    assert {name for name, value in detail.items() if value is not None} >= SECTION_9
     assert (detail["emoji"], detail["category"]) == ("⏱️", "TIMEOUT")
     assert (detail["step_type"], detail["generation_id"]) == (step_type, generation_id)
     assert detail["provider"] and detail["model"]
@@ -118,7 +125,11 @@ async def test_an_answer_that_misses_its_schema_is_a_gpt_schema_error(start: Sta
     failed = await backend.finished(await backend.create())
     [ops] = backend.ops_rows(failed["generation_id"])
     assert (ops["mg_detail"]["emoji"], ops["mg_detail"]["category"]) == ("🧠", "GPT_SCHEMA_ERROR")
-    assert ops["mg_detail"]["ctx"] == {"key": "mma.ctx.gpt_reader", "version": 1, "id": "app_config:mma.ctx.gpt_reader.v1"}
+    assert ops["mg_detail"]["ctx"] == {
+        "key": "mma.ctx.gpt_reader",
+        "version": 1,
+        "id": "app_config:mma.ctx.gpt_reader.v1",
+    }
     assert failed["error"]["code"] == "GPT_OUTPUT_SCHEMA"
 
 

@@ -55,11 +55,17 @@ async def test_each_tweak_is_chained_to_its_parent(backend: Backend, story: list
     assert parents == [None, *[made["generation_id"] for made in story[:-1]]]
     rows = backend.sql("select mg_generation_id, mg_parent_id from mega_generations where mg_record_type='generation'")
     stored = {row["mg_generation_id"]: row["mg_parent_id"] for row in rows}
-    assert all(stored[made["generation_id"]] == f"generation:{parent}" for made, parent in zip(story, parents) if parent)
+    assert all(
+        stored[made["generation_id"]] == f"generation:{parent}"
+        for made, parent in zip(story, parents, strict=True)
+        if parent
+    )
 
 
 async def test_the_ledger_holds_exactly_minus_fourteen(backend: Backend, story: list[dict]):
-    charges = backend.sql("select mg_delta from mega_generations where mg_ref_type = 'mma_charge' order by mg_created_at")
+    charges = backend.sql(
+        "select mg_delta from mega_generations where mg_ref_type = 'mma_charge' order by mg_created_at"
+    )
     assert [row["mg_delta"] for row in charges] == [-1, -1, -1, -1, -5, -5]
     assert backend.balance() == backend.ledger_sum() == 0
 

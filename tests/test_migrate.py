@@ -42,7 +42,9 @@ def postgres_15() -> Iterator[str]:
 
     run(str(POSTGRES_15 / "initdb"), "-D", str(folder / "data"), "-U", "postgres", "--auth=trust", "--encoding=utf8")
     options = f"-h '' -k {folder} -c fsync=off"
-    run(str(POSTGRES_15 / "pg_ctl"), "-w", "-D", str(folder / "data"), "-o", options, "-l", str(folder / "log"), "start")
+    run(
+        str(POSTGRES_15 / "pg_ctl"), "-w", "-D", str(folder / "data"), "-o", options, "-l", str(folder / "log"), "start"
+    )
     try:
         yield f"postgresql://postgres@/postgres?host={folder}"
     finally:

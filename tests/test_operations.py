@@ -92,7 +92,9 @@ async def test_a_crash_of_a_process_reaches_the_ops_plane(dsn: str, tmp_path: Pa
     environment = os.environ | {"SAFELIGHT_DATABASE_URL": dsn, "SAFELIGHT_HOME": str(tmp_path)}
     subprocess.run([sys.executable, "-c", program], env=environment, capture_output=True, check=False, timeout=60)
     with psycopg.connect(dsn) as conn:
-        rows = conn.execute("select mg_detail, mg_error_stack from mega_admin where mg_record_type = 'error'").fetchall()
+        rows = conn.execute(
+            "select mg_detail, mg_error_stack from mega_admin where mg_record_type = 'error'"
+        ).fetchall()
     [(detail, stack)] = rows
     assert (detail["emoji"], detail["category"]) == (emoji, category)
     assert detail["message"] == "RuntimeError: out of paper"

@@ -1,10 +1,10 @@
 """A run may stop anywhere and go on elsewhere: finished steps are skipped, waiting holds no worker."""
 
 import asyncio
+import os
 import signal
 import subprocess
 import sys
-import os
 import time
 from pathlib import Path
 
@@ -71,7 +71,9 @@ async def test_a_run_that_was_cut_off_goes_on_where_it_stopped(start: StartBacke
     accepted = await backend.create()
     generation_id = accepted["generation_id"]
     killed = worker_process(backend, SAFELIGHT_LOCAL_WAIT_SECONDS="30")
-    started = "select count(*) from mega_generations where mg_step_type = 'seedream_generate' and mg_payload ? 'operation'"
+    started = (
+        "select count(*) from mega_generations where mg_step_type = 'seedream_generate' and mg_payload ? 'operation'"
+    )
     await wait_for(backend, started, seconds=30)
     killed.send_signal(signal.SIGKILL)
     killed.wait()
@@ -93,7 +95,10 @@ async def test_a_run_that_was_cut_off_goes_on_where_it_stopped(start: StartBacke
     finished = [step for step in before if step["mg_payload"]["timing"]["ended_at"]]
     assert len(finished) == 3
     assert [step["mg_payload"] for step in after[:3]] == [step["mg_payload"] for step in finished]
-    assert after[3]["mg_payload"]["operation"]["handle"]["prompt"] == before[3]["mg_payload"]["operation"]["handle"]["prompt"]
+    assert (
+        after[3]["mg_payload"]["operation"]["handle"]["prompt"]
+        == before[3]["mg_payload"]["operation"]["handle"]["prompt"]
+    )
     rows = backend.sql("select seq, message from image_generation_logs where job_id = %s order by seq", generation_id)
     assert [row["seq"] for row in rows] == list(range(1, len(rows) + 1))
     lines = made["mma_vars"]["userMessages"]["scan_lines"]

@@ -92,7 +92,7 @@ def test_every_setting_is_explained():
         assert f"SAFELIGHT_{name.upper()}" in documented, f"add SAFELIGHT_{name.upper()} to docs/settings.md"
 
 
-@pytest.mark.parametrize("document", sorted((ROOT / "docs").rglob("*.md")) + [ROOT / "README.md"], ids=lambda p: p.name)
+@pytest.mark.parametrize("document", [*sorted((ROOT / "docs").rglob("*.md")), ROOT / "README.md"], ids=lambda p: p.name)
 def test_links_of_documents_lead_somewhere(document: Path):
     for target in re.findall(r"\]\((?!https?:|#)([^)#]+)", document.read_text()):
         assert (document.parent / target).exists(), f"{document.name}: {target} is not there"

@@ -142,7 +142,7 @@ async def balance(
 @router.get(
     "/history/pass/{pass_id}",
     summary="What a customer made, said and paid",
-    responses={400: {"model": ErrorBody}},
+    responses={200: examples.HISTORY, 400: {"model": ErrorBody}},
 )
 async def history(
     request: Request,

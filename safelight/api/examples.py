@@ -165,5 +165,38 @@ STREAM: Json = {
 }
 
 
+_GENERATION_ROW = {
+    "id": f"generation:{_ID}",
+    "generationId": _ID,
+    "type": "image",
+    "mode": "still",
+    "prompt": "A cup on a stone table …",
+    "outputUrl": f"http://127.0.0.1:8787/assets/mma/still/{_ID}.png",
+    "createdAt": "2025-12-19T08:00:00Z",
+    "mg_id": f"generation:{_ID}",
+    "mg_prompt": "A cup on a stone table …",
+}
+
+HISTORY: Json = {
+    "description": "Newest first; every item under its camelCase and its raw names.",
+    "content": {
+        "application/json": {
+            "example": {
+                "ok": True,
+                "requestId": "req_…",
+                "passId": _PASS,
+                "customerId": _PASS,
+                "passIdsChecked": [_PASS],
+                "credits": {"balance": 13, "expiresAt": None, "history": [{"mg_delta": -1, "mg_reason": "mma_still"}]},
+                "page": {"limit": 200, "cursor": None, "nextCursor": None, "hasMore": False, "returned": 2},
+                "sessions": [{"id": "session:…", "platform": "tiktok", "title": "Mina session"}],
+                "generations": [_GENERATION_ROW],
+                "feedbacks": [],
+            }
+        }
+    },
+}
+
+
 def of(value: Json, description: str = "Done.") -> Json:
     return {"description": description, "content": {"application/json": {"example": value}}}

@@ -119,11 +119,12 @@ async def store_remote(
         raise InvalidInput("url: the address of the file to copy is needed.", code="MISSING_URL")
     own_key = services.assets.key_of(body.url)
     if own_key:  # ours already: the permanent URL is this one
+        own_url = services.assets.url_of(own_key)
         return {
             "ok": True,
             "key": own_key,
-            "url": body.url,
-            "publicUrl": body.url,
+            "url": own_url,
+            "publicUrl": own_url,
             "requestId": request_id(request),
         }
     customer = await _customer(request, services, body, pass_id_header)

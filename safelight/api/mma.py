@@ -154,9 +154,9 @@ class EventBody(IdentityBody):
         Short | None, Spelt("generationId|payload.generation_id|payload.generationId", "What it happened to.")
     ] = None
     event_id: Annotated[Short | None, Spelt("eventId", "The event's own id: stated twice, stored once.")] = None
-    payload: Annotated[
-        dict[str, Any], Spelt("", "More about it, e.g. tags.", example={"tags": ["soft light"]})
-    ] = Field(default={}, validate_default=False)
+    payload: Annotated[dict[str, Any], Spelt("", "More about it, e.g. tags.", example={"tags": ["soft light"]})] = (
+        Field(default={}, validate_default=False)
+    )
 
 
 @router.post(

@@ -28,11 +28,11 @@ def connection_options() -> dict[str, Any]:
     }
 
 
-class _DictRows(AsyncPyFormatAdapter):  # type: ignore[misc]
+class _DictRows(AsyncPyFormatAdapter):
     """Rows are dicts here; a query for one value takes the only column of the only row."""
 
     async def select_value(self, conn: Connection, query_name: str, sql: str, parameters: Any) -> Any:
-        row = await self.select_one(conn, query_name, sql, parameters)
+        row = await self.select_one(conn, query_name, sql, parameters)  # type: ignore[no-untyped-call]
         return next(iter(row.values())) if row else None
 
 

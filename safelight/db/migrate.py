@@ -63,7 +63,7 @@ async def _apply_once(conn: AsyncConnection[Row], migration: Migration) -> bool:
             [migration.version, migration.name, migration.statements],
         )
         if cursor.rowcount:
-            await conn.execute(sql.SQL(migration.text))  # type: ignore[arg-type]
+            await conn.execute(sql.SQL(migration.text))
         return bool(cursor.rowcount)
 
 

@@ -18,6 +18,7 @@ from safelight.storage import keys
 ROUTE = "/assets"
 UPLOAD_BYTES_MAX = 20 * 1024 * 1024
 UPLOAD_URL_SECONDS = 600
+LOOPBACK = ("127.0.0.1", "localhost", "::1")
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,11 +44,18 @@ class AssetStore:
         return f"{self._base_url}{ROUTE}/{quote(key)}"
 
     def key_of(self, url: str) -> str | None:
-        """The key behind one of our own URLs; None for a foreign URL."""
-        prefix = f"{self._base_url}{ROUTE}/"
-        if not url.startswith(prefix):
+        """The key behind one of our own URLs; None for a foreign URL.
+
+        A loopback address is ours on every port: a development home may be served on another port than before.
+        """
+        try:
+            parts = urlsplit(url)
+        except ValueError:
             return None
-        key = unquote(urlsplit(url[len(prefix) :]).path)
+        is_ours = url.startswith(f"{self._base_url}{ROUTE}/") or parts.hostname in LOOPBACK
+        if not is_ours or not parts.path.startswith(f"{ROUTE}/"):
+            return None
+        key = unquote(parts.path.removeprefix(f"{ROUTE}/"))
         return key if keys.is_valid_key(key) else None
 
     async def put(self, key: str, content: bytes, media_type: str) -> StoredFile:

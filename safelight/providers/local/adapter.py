@@ -6,7 +6,7 @@ import time
 from collections.abc import Awaitable, Callable
 from typing import Any
 
-from safelight.domain.errors import AssetUnreadable, ProviderRejected
+from safelight.domain.errors import ProviderRejected, SafelightError
 from safelight.providers.base import (
     Answer,
     ImageRequest,
@@ -19,13 +19,15 @@ from safelight.providers.base import (
     VideoRequest,
 )
 from safelight.providers.local import film, still, words
-from safelight.providers.local.faults import Fault
+from safelight.providers.local.faults import Fault, strike
 from safelight.providers.local.picture import Picture, Rendered, StillOrder, VideoOrder
 
 ReadImage = Callable[[str], Awaitable[bytes]]
 Json = dict[str, Any]
 
 PROMPT_CHARS_MAX = 10_000
+IMAGES_MAX = 20
+FILMED_ROLES = ("start_frame", "end_frame")
 
 
 class LocalTextModel:
@@ -36,13 +38,15 @@ class LocalTextModel:
         self._fault = fault
 
     async def complete(self, request: TextRequest) -> Answer:
-        if self._fault:
-            self._fault.strike(request.step_type)
-        pictures = [Picture(image.role, image.url, await _content(self._read, image)) for image in request.images]
-        data = await asyncio.to_thread(words.answer, request.context_key, request.user, tuple(pictures))
+        strike(self._fault, request.step_type)
         if self._fault and self._fault.spoils_answer(request.step_type):
-            data = {"unexpected": "shape"}
+            return Answer({"unexpected": "shape"}, '{"unexpected": "shape"}')
+        pictures = [Picture(image.role, image.url, await self._content(image)) for image in request.images]
+        data = await asyncio.to_thread(words.answer, request.context_key, request.user, tuple(pictures))
         return Answer(data, json.dumps(data, ensure_ascii=False))
+
+    async def _content(self, image: ReferenceImage) -> bytes:
+        return image.content if image.content is not None else await self._read(image.url)
 
 
 class _Darkroom:
@@ -56,11 +60,10 @@ class _Darkroom:
         self._wait_seconds = wait_seconds
 
     async def start(self, request: ImageRequest | VideoRequest) -> Operation:
-        if self._fault:
-            self._fault.strike(request.step_type)
-        if not request.prompt.strip() or len(request.prompt) > PROMPT_CHARS_MAX:
-            raise ProviderRejected(f"local: a prompt has 1 to {PROMPT_CHARS_MAX} characters", code="EMPTY_PROMPT")
+        strike(self._fault, request.step_type)
+        _refuse_unusable(request)
         handle = {
+            "step_type": request.step_type,
             "model": request.model,
             "prompt": request.prompt,
             "images": [{"role": image.role, "url": image.url} for image in request.images],
@@ -86,45 +89,54 @@ class _Darkroom:
     async def _develop(self, handle: Json) -> Rendered:
         raise NotImplementedError
 
-    async def _pictures(self, handle: Json) -> list[Picture]:
-        return [Picture(image["role"], image["url"], await self._read(image["url"])) for image in handle["images"]]
+    async def _pictures(self, handle: Json) -> tuple[Picture, ...]:
+        images = handle["images"]
+        return tuple([Picture(image["role"], image["url"], await self._read(image["url"])) for image in images])
 
 
 class LocalImageProvider(_Darkroom):
     async def _develop(self, handle: Json) -> Rendered:
         pictures = await self._pictures(handle)
-        sources = {
-            url: content
-            for picture in pictures
-            if picture.role == "parent_output"
-            for url in still.source_urls(picture.content)
-            if (content := await self._read_if_there(url)) is not None
-        }
-        order = StillOrder(handle["prompt"], handle["settings"], handle["seed"], tuple(pictures), sources)
+        sources = await self._sources(pictures)
+        order = StillOrder(handle["prompt"], handle["settings"], handle["seed"], pictures, sources)
         return await asyncio.to_thread(still.compose, order)
 
-    async def _read_if_there(self, url: str) -> bytes | None:
-        """A tweak can do without the pictures its parent was made from: it then works on the parent itself."""
-        try:
-            return await self._read(url)
-        except AssetUnreadable:
-            return None
+    async def _sources(self, pictures: tuple[Picture, ...]) -> dict[str, bytes]:
+        """What the parent was made from. A tweak can do without: it then works on the parent itself."""
+        parents = [picture.content for picture in pictures if picture.role == still.PARENT]
+        sources = {}
+        for url in (url for parent in parents for url in still.source_urls(parent)):
+            try:
+                sources[url] = await self._read(url)
+            except SafelightError:
+                continue
+        return sources
 
 
 class LocalVideoProvider(_Darkroom):
-    async def _develop(self, handle: Json) -> Rendered:
-        frames = {picture.role: picture.content for picture in await self._pictures(handle)}
-        if "start_frame" not in frames:
+    async def start(self, request: ImageRequest | VideoRequest) -> Operation:
+        if not any(image.role == "start_frame" for image in request.images):
             raise ProviderRejected("local: a video needs a start_frame", code="MISSING_START_IMAGE_FOR_VIDEO")
+        return await super().start(request)
+
+    async def _develop(self, handle: Json) -> Rendered:
+        filmed = {**handle, "images": [image for image in handle["images"] if image["role"] in FILMED_ROLES]}
+        frames = {picture.role: picture.content for picture in await self._pictures(filmed)}
         order = VideoOrder(
-            handle["prompt"],
-            handle["settings"],
-            handle["seed"],
-            frames["start_frame"],
-            frames.get("end_frame"),
+            prompt=handle["prompt"],
+            settings=handle["settings"],
+            seed=handle["seed"],
+            start=frames["start_frame"],
+            end=frames.get("end_frame"),
+            unused_roles=tuple(image["role"] for image in handle["images"] if image["role"] not in FILMED_ROLES),
         )
         return await asyncio.to_thread(film.film, order)
 
 
-async def _content(read: ReadImage, image: ReferenceImage) -> bytes:
-    return image.content if image.content is not None else await read(image.url)
+def _refuse_unusable(request: ImageRequest | VideoRequest) -> None:
+    if not request.prompt.strip() or len(request.prompt) > PROMPT_CHARS_MAX:
+        raise ProviderRejected(
+            f"local: a prompt has 1 to {PROMPT_CHARS_MAX} characters", provider_http_status=400, code="EMPTY_PROMPT"
+        )
+    if len(request.images) > IMAGES_MAX:
+        raise ProviderRejected(f"local: at most {IMAGES_MAX} pictures", provider_http_status=400)

@@ -4,6 +4,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+SUBJECT_BOX = "safelight-subject"  # the PNG text that says where the product of a still is: four parts of its size
+
 
 @dataclass(frozen=True, slots=True)
 class Picture:
@@ -32,6 +34,7 @@ class VideoOrder:
     seed: int
     start: bytes
     end: bytes | None
+    unused_roles: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,0 +1,128 @@
+"""What the commands print."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+from rich.table import Table
+
+from safelight import demo as story
+from safelight.app import App
+
+console = Console()
+
+
+def print_json(value: Any) -> None:
+    print(json.dumps(value, indent=2, default=str, ensure_ascii=False))  # noqa: T201 - the answer itself
+
+
+def tell_nothing(event: story.Event) -> None:
+    """`--json` prints the report alone."""
+
+
+LEVEL_MARKS = {"info": "[blue]·[/]", "success": "[green]✓[/]", "warning": "[yellow]![/]", "error": "[red]✗[/]"}
+
+
+def tell(event: story.Event) -> None:
+    match event.kind:
+        case "begins":
+            console.print(f"\n[bold]{event.chapter}[/]  [dim]{event.text}[/]")
+        case "line":
+            mark = LEVEL_MARKS[event.level]
+            console.print(f"  {mark} [dim]{event.seconds:6.1f} s  {event.step:<32}[/] {event.text}")
+        case _:
+            console.print(f"  [green]→[/] {event.text}  [dim]({event.seconds:.1f} s)[/]", soft_wrap=True)
+
+
+def show_report(app: App, report: story.Report) -> None:
+    table = Table(title="What the demo made", title_justify="left")
+    for name in ("chapter", "file", "seconds", "credits", "KB"):
+        table.add_column(name, justify="right" if name in ("seconds", "credits", "KB") else "left", overflow="fold")
+    for made in report.made:
+        table.add_row(
+            made.chapter,
+            Path(made.file).name,
+            f"{made.seconds:.1f}",
+            str(made.credits),
+            f"{made.bytes / 1024:.0f}",
+        )
+    console.print()
+    console.print(table)
+    folder = Path(report.made[0].file).parent
+    console.print(
+        f"{len(report.made)} files in {folder}, {report.credits_charged} credits charged, balance {report.balance},"
+        f" {report.seconds:.0f} s",
+        soft_wrap=True,
+    )
+    console.print("Ask what happened, step by step:", style="bold")
+    console.print(f"  .venv/bin/safelight generations show {report.made[0].generation_id}", soft_wrap=True)
+    console.print("Go on from here, on the same data:", style="bold")
+    console.print(f"  .venv/bin/safelight up   # then {app.settings.base_url}/docs", soft_wrap=True)
+
+
+def show_generation(row: dict[str, Any], steps: list[dict[str, Any]]) -> None:
+    facts = {
+        "generation": row["mg_generation_id"],
+        "flow": row["mg_meta"].get("flow"),
+        "status": row["mg_mma_status"],
+        "customer": row["mg_pass_id"],
+        "parent": row["mg_parent_id"],
+        "prompt": row["mg_prompt"],
+        "result": row["mg_output_url"],
+        "error": row["mg_error"],
+    }
+    for name, value in facts.items():
+        if value:
+            console.print(f"[dim]{name:<11}[/] {value}", soft_wrap=True)
+    table = Table()
+    for name in ("no", "step", "ms", "context or settings", "outcome"):
+        table.add_column(name, overflow="fold")
+    for step in steps:
+        payload = step["mg_payload"]
+        given = payload["input"]
+        outcome = payload["error"]["error_code"] if payload["error"] else _first_text(payload["output"])
+        table.add_row(
+            str(step["mg_step_no"]),
+            step["mg_step_type"],
+            str(payload["timing"]["duration_ms"] or ""),
+            given.get("ctx_id") or given.get("settings_id") or "",
+            outcome,
+        )
+    console.print(table)
+
+
+def _first_text(output: dict[str, Any]) -> str:
+    return next((value[:160] for value in output.values() if isinstance(value, str) and value), "")
+
+
+def print_addresses(app: App) -> None:
+    base = app.settings.base_url
+    console.print(f"API        {base}", soft_wrap=True)
+    console.print(f"Reference  {base}/docs", soft_wrap=True)
+    console.print(f"Database   {app.dsn}", soft_wrap=True)
+    console.print(f"Files      {app.home / 'assets'}", soft_wrap=True)
+
+
+def show_generations(rows: list[dict[str, Any]]) -> None:
+    table = Table()
+    for name in ("generation", "flow", "status", "seconds", "pass id", "error"):
+        table.add_column(name, overflow="fold")
+    for row in rows:
+        seconds = "" if row["mg_latency_ms"] is None else f"{row['mg_latency_ms'] / 1000:.1f}"
+        table.add_row(
+            row["mg_generation_id"],
+            row["flow"],
+            row["mg_mma_status"],
+            seconds,
+            row["mg_pass_id"],
+            row["mg_error"] or "",
+        )
+    console.print(table)
+
+
+def show_lines(lines: list[dict[str, Any]]) -> None:
+    for line in lines:
+        at = line["created_at"].strftime("%H:%M:%S.%f")[:-3]
+        mark, step = LEVEL_MARKS[line["level"]], line["step"]
+        console.print(f"{line['seq']:4d} {at} {mark} [dim]{step:<32}[/] {line['message']}")
