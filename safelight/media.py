@@ -165,13 +165,19 @@ def _configure(stream: VideoStream, width: int, height: int, quality: int) -> No
     context = stream.codec_context
     context.gop_size = FRAMES_BETWEEN_KEYFRAMES
     context.thread_count = 1  # one thread: the same frames give the same bytes on every machine
-    context.options = {"crf": str(quality), "preset": "veryfast", "profile": "high", "threads": "1"}
+    context.options = {
+        "crf": str(quality),
+        "preset": "veryfast",
+        "profile": "high",
+        "threads": "1",
+        # With its macroblock tree x264 did not always give the same film twice on a busy machine.
+        "x264-params": "mbtree=0:rc-lookahead=0:cpu-independent=1",
+    }
     context.color_range, context.colorspace = 1, 6  # limited range, BT.601: what OpenCV converts to
     context.color_primaries, context.color_trc = 6, 6
 
 
 def _video_frame(pixels: Pixels) -> av.VideoFrame:
-    # Not by FFmpeg's own converter: on a busy machine it did not always give the same film twice.
     planes = cv2.cvtColor(np.ascontiguousarray(pixels), cv2.COLOR_RGB2YUV_I420)
     return av.VideoFrame.from_ndarray(np.asarray(planes, np.uint8), format="yuv420p")
 

@@ -182,9 +182,9 @@ def test_the_dsn_is_printed_while_the_database_runs(home: Path, conn: Any):
     [
         (["generations", "show", "nope"], "there is no generation 'nope'"),
         (["credits", "grant", "anonymous", "5"], "PASS_ID"),
-        (["credits", "grant", "pass:user:1", "0"], "1<=x<=1000000"),
+        (["credits", "grant", "pass:user:1", "0"], "greater than or equal to 1"),
         (["demo", "--product", "/no/such/file"], "does not exist"),
-        (["up", "--port", "99999"], "0<=x<=65535"),
+        (["up", "--port", "99999"], "less than or equal to 65535"),
     ],
 )
 def test_bad_input_is_one_clear_line(home: Path, conn: Any, arguments: list[str], said: str):
