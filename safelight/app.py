@@ -21,7 +21,7 @@ from safelight.db import embedded, ops_rows
 from safelight.db.database import Database
 from safelight.db.migrate import migrate
 from safelight.db.wakeups import Announcer, Listener
-from safelight.domain.errors import Category, SafelightError
+from safelight.domain.errors import Category, InvalidInput, SafelightError
 from safelight.domain.ids import new_id
 from safelight.domain.orders import Prices
 from safelight.pipelines.accept import Acceptance
@@ -44,6 +44,7 @@ class App:
         self.home = settings.home_path
         self.prices = Prices(still_credits=settings.still_credits, video_credits=settings.video_credits)
         self.dsn = settings.database_url or ""
+        self.fault = _fault(settings.local_fault)
 
     def start_database(self) -> str:
         """Returns the DSN; starts the embedded server where no other database is set."""
@@ -114,6 +115,7 @@ class App:
                 queue.work(
                     concurrency=self.settings.worker_concurrency,
                     poll_seconds=self.settings.worker_poll_seconds,
+                    shutdown_seconds=self.settings.worker_shutdown_seconds,
                 )
             )
             try:
@@ -136,8 +138,7 @@ class App:
         async def read(url: str) -> bytes:
             return await read_picture(assets, fetcher, url)
 
-        fault = Fault.parse(self.settings.local_fault) if self.settings.local_fault else None
-        seconds = self.settings.local_wait_seconds
+        fault, seconds = self.fault, self.settings.local_wait_seconds
         return Adapters(
             text={"local": LocalTextModel(read, fault)},
             image={"local": LocalImageProvider(read, fault, seconds)},
@@ -185,6 +186,13 @@ def _write_crash(dsn: str, category: Category, action: str, error: BaseException
         ops_rows.insert_now(dsn, row)
     except psycopg.Error as failure:
         telemetry.error("🔥", telemetry.Tag.API, f"Ops row not written ({failure})")
+
+
+def _fault(text: str | None) -> Fault | None:
+    try:
+        return Fault.parse(text) if text else None
+    except ValueError as error:
+        raise InvalidInput(f"SAFELIGHT_LOCAL_FAULT: {error}") from error
 
 
 def _listed(text: str) -> tuple[str, ...]:

@@ -128,7 +128,7 @@ async def _run_with_engine(db: Database, ids: list[str]) -> None:
     worker = Worker(_no_studio(db), announcer, stories)
     queue = Queue(db, handle)
     await queue.open()
-    working = asyncio.create_task(queue.work(concurrency=AT_ONCE, poll_seconds=POLL_SECONDS))
+    working = asyncio.create_task(queue.work(concurrency=AT_ONCE, poll_seconds=POLL_SECONDS, shutdown_seconds=0))
     await done.wait()
     queue.stop()
     await working

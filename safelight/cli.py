@@ -21,6 +21,7 @@ from safelight.db import customers, embedded, generations, job_log, ledger, runs
 from safelight.domain import passes
 from safelight.domain.errors import InvalidInput, NotFound, SafelightError
 from safelight.domain.ids import new_id
+from safelight.domain.statuses import Status
 
 GENERATIONS_SHOWN_MAX = 500
 ENGINE_RATIO_TO_REACH = 0.75
@@ -51,7 +52,7 @@ def main() -> None:
     try:
         commands()
     except (SafelightError, psycopg.OperationalError) as error:
-        sys.exit(f"safelight: {error}")
+        sys.exit(f"safelight: {' '.join(str(error).split())}")
     except ValidationError as error:
         problems = "; ".join(f"SAFELIGHT_{'_'.join(map(str, p['loc'])).upper()}: {p['msg']}" for p in error.errors())
         sys.exit(f"safelight: {problems}")
@@ -215,7 +216,7 @@ def grant(
 @generations_commands.command("list")
 def list_generations(
     pass_id: Annotated[str | None, typer.Option(help="Only this customer's.")] = None,
-    status: Annotated[str | None, typer.Option(help="Only those in this status, e.g. error.")] = None,
+    status: Annotated[Status | None, typer.Option(help="Only those in this status, e.g. error.")] = None,
     limit: Annotated[int, typer.Option(min=1, max=GENERATIONS_SHOWN_MAX)] = 50,
     as_json: AsJson = False,
 ) -> None:

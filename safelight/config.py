@@ -32,6 +32,9 @@ class Settings(BaseSettings):
     worker_poll_seconds: float = Field(
         1.0, gt=0, le=60, description="How often a worker looks for scheduled work that nobody announced."
     )
+    worker_shutdown_seconds: float = Field(
+        10.0, ge=0, le=600, description="How long a worker that is told to stop lets its steps go on."
+    )
     api_pool_size: int = Field(10, ge=2, le=100, description="Database connections of one API process.")
     worker_pool_size: int = Field(6, ge=2, le=100, description="Database connections of one worker process.")
 

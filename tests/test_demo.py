@@ -184,6 +184,7 @@ def test_the_dsn_is_printed_while_the_database_runs(home: Path, conn: Any):
         (["credits", "grant", "anonymous", "5"], "PASS_ID"),
         (["credits", "grant", "pass:user:1", "0"], "greater than or equal to 1"),
         (["demo", "--product", "/no/such/file"], "does not exist"),
+        (["generations", "list", "--status", "odd"], "'odd' is not one of"),
         (["up", "--port", "99999"], "less than or equal to 65535"),
     ],
 )

@@ -126,3 +126,27 @@ async def test_a_worker_that_lost_its_lease_writes_nothing(start: StartBackend):
     [*_, last] = backend.steps(accepted["generation_id"])
     assert (last["mg_step_type"], last["mg_payload"]["timing"]["ended_at"]) == ("seedream_generate", None)
     assert backend.ops_rows() == []
+
+
+async def test_a_worker_that_is_told_to_stop_hands_its_work_back(start: StartBackend):
+    backend = await start(worker=False)
+    await backend.grant(1)
+    accepted = await backend.create(settings={"seedream": {"size": "4K"}})
+    stopped = worker_process(backend, SAFELIGHT_WORKER_SHUTDOWN_SECONDS="0.1")
+    started = (
+        "select count(*) from mega_generations where mg_step_type = 'seedream_generate' and mg_payload ? 'operation'"
+    )
+    await wait_for(backend, started, seconds=30)
+    stopped.send_signal(signal.SIGTERM)
+    assert await asyncio.to_thread(stopped.wait, 30) == 0
+    [job] = backend.sql("select status, worker_id from procrastinate.procrastinate_jobs")
+    assert job["status"] == "todo"
+    assert backend.ops_rows() == []
+    successor = worker_process(backend)
+    try:
+        made = await backend.finished(accepted)
+    finally:
+        successor.terminate()
+        successor.wait()
+    assert made["status"] == "done"
+    assert backend.step_types(made["generation_id"]) == STILL_STEPS

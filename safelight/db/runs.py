@@ -109,15 +109,6 @@ async def write_step(
     _must_hold(lease, seq)
 
 
-async def say(conn: Connection, lease: Lease, lines: Sequence[Line]) -> None:
-    """Add lines to the job log.
-
-    Raises:
-        LeaseLost: nothing was written.
-    """
-    _must_hold(lease, await _queries.say(conn, **_fence(lease), lines=_json(lines)))
-
-
 async def finish(conn: Connection, lease: Lease, ending: Ending) -> None:
     """Give the generation its final status.
 

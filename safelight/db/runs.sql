@@ -60,22 +60,6 @@ with held as (
 )
 select mg_log_seq from held;
 
--- name: say$
-with held as (
-  update mega_generations
-  set mg_log_seq = mg_log_seq + jsonb_array_length(:lines)
-  where mg_id = :generation_key
-    and mg_lease_no = :lease_no
-    and mg_mma_status not in ('done', 'error', 'suggested', 'cancelled', 'partial')
-  returning mg_generation_id, mg_log_seq
-), line as (
-  insert into image_generation_logs (job_id, user_id, level, step, message, details, seq)
-  select mg_generation_id::uuid, :user_id, said.value->>'level', said.value->>'step', said.value->>'message',
-    said.value->'details', mg_log_seq - jsonb_array_length(:lines) + said.no
-  from held, jsonb_array_elements(:lines) with ordinality as said (value, no)
-)
-select mg_log_seq from held;
-
 -- name: finish$
 -- A final status never changes again.
 with held as (

@@ -71,7 +71,10 @@ class Acceptance:
                     reason=f"mma_{order.flow.mode}",
                 )
             await self.queue.defer(conn, generation_id)
-        telemetry.info("💳", telemetry.Tag.GENERATION, f"Successfully deducted {cost} credits", pass_id=order.pass_id)
+        if cost:
+            telemetry.info(
+                "💳", telemetry.Tag.GENERATION, f"Successfully deducted {cost} credits", pass_id=order.pass_id
+            )
         telemetry.info("✅", telemetry.Tag.DB_CREATE, f"Generation created successfully: {generation_id}")
         return Accepted(generation_id, cost, balance, repeated=False)
 

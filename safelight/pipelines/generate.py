@@ -143,6 +143,7 @@ async def _store(studio: Studio, run: Run, wanted: Wanted, answer: Succeeded) ->
             "warnings": list(answer.warnings),
         },
         line=wanted.end_line,
+        warnings=answer.warnings,
     )
 
 

@@ -1,5 +1,6 @@
 """The queue: one Procrastinate job for each generation, put there in the transaction that accepts it."""
 
+import asyncio
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -16,7 +17,6 @@ from safelight.pipelines.runner import Snooze
 TASK = "run_generation"
 QUEUE_NAME = "generations"
 DATABASE_RETRY_SECONDS = 2.0
-SHUTDOWN_SECONDS = 10.0
 
 
 class GoOnLater(BaseRetryStrategy):
@@ -26,7 +26,7 @@ class GoOnLater(BaseRetryStrategy):
         match exception:
             case Snooze():
                 return _in(exception.seconds)
-            case JobAborted():
+            case JobAborted() | asyncio.CancelledError():  # the worker is shutting down
                 return _in(0)
             case OperationalError() | InterfaceError():
                 return _in(DATABASE_RETRY_SECONDS)
@@ -63,8 +63,8 @@ class Queue:
             generation_id=generation_id
         )
 
-    async def work(self, *, concurrency: int, poll_seconds: float) -> None:
-        """Take jobs until `stop`; then let those under way end, for at most SHUTDOWN_SECONDS."""
+    async def work(self, *, concurrency: int, poll_seconds: float, shutdown_seconds: float) -> None:
+        """Take jobs until `stop`; then let those under way go on for `shutdown_seconds` and hand the rest back."""
         self._worker = Worker(
             app=self.app,
             queues=[QUEUE_NAME],
@@ -72,7 +72,7 @@ class Queue:
             fetch_job_polling_interval=poll_seconds,
             install_signal_handlers=False,
             delete_jobs=DeleteJobCondition.ALWAYS,
-            shutdown_graceful_timeout=SHUTDOWN_SECONDS,
+            shutdown_graceful_timeout=shutdown_seconds,
         )
         await self._worker.run()  # type: ignore[no-untyped-call]
 

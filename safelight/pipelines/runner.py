@@ -35,11 +35,13 @@ class Snooze(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """What a step ends with. `variables` maps dotted paths of the variable map to their new values."""
+    """What a step ends with. `variables` maps dotted paths of the variable map to their new values; `warnings` say
+    what was asked for and not used."""
 
     output: Json
     variables: Json = field(default_factory=dict)
     line: str | None = None
+    warnings: tuple[str, ...] = ()
     input_chars: int | None = None
     output_chars: int | None = None
     input_tokens: int | None = None
@@ -72,7 +74,7 @@ class OperationPlan:
 
 
 class Run:
-    """The five verbs a story is told with, and what it may read: the order, the variables, the preferences."""
+    """The verbs a story is told with, and what it may read: the order, the variables, the preferences."""
 
     def __init__(self, db: Database, announcer: Announcer, leased: Row, steps: list[Row], said: list[Row]) -> None:
         self.order = Order.model_validate(leased["mg_payload"]["order"])
@@ -130,13 +132,6 @@ class Run:
             generation_id=self.generation_id,
         )
         return await self._end(step, await planned.complete(answer), [])
-
-    async def say(self, text: str, *, level: Level = "info", step: str = "processing") -> None:
-        lines = [Line(level, step, text)]
-        self.remember(lines)
-        async with self._db.connection() as conn:
-            await runs.say(conn, self.lease, lines)
-        self.announce()
 
     def set(self, path: str, value: Any) -> None:
         """Set a variable; the next write stores it."""
@@ -219,7 +214,9 @@ class Run:
         step.input_tokens, step.output_tokens = outcome.input_tokens, outcome.output_tokens
         for path, value in outcome.variables.items():
             self.set(path, value)
-        lines = [*begin, self._line("success", step, outcome.line)] if outcome.line else begin
+        lines = begin + [self._line("warning", step, warning) for warning in outcome.warnings]
+        if outcome.line:
+            lines.append(self._line("success", step, outcome.line))
         await self._write(step, lines, with_variables=True)
         telemetry.info(
             "✅",

@@ -46,11 +46,15 @@ class Worker:
         if run is None or story is None:
             return
         try:
-            await story(self._studio, run)
-        except (Snooze, psycopg.OperationalError):
-            raise  # not a failure of the generation: the queue brings it back
+            await self._tell(run, story)
         except LeaseLost as lost:
             telemetry.warning(telemetry.Tag.GENERATION_PROCESSING, str(lost), generation_id=generation_id)
+
+    async def _tell(self, run: Run, story: Story) -> None:
+        try:
+            await story(self._studio, run)
+        except (Snooze, LeaseLost, psycopg.OperationalError):
+            raise  # not a failure of the generation: the queue, or another worker, goes on with it
         except Exception as cause:  # noqa: BLE001 - whatever went wrong, the customer gets an end and a refund
             await fail(self._studio.db, run, cause)
 
