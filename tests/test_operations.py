@@ -161,3 +161,11 @@ async def test_an_example_of_the_document_is_accepted(backend: Backend, document
     for example in examples.values():
         answer = await backend.client.post("/mma/still/create", json={**example["value"], "passId": backend.pass_id})
         assert answer.status_code == 200
+
+
+async def test_the_reference_page_needs_no_network(backend: Backend):
+    page = await backend.client.get("/docs")
+    assert page.status_code == 200
+    assert not re.search(r"(src|href)=\"https?://", page.text)
+    for path in re.findall(r"(?:src|href)=\"(/[^\"]+)\"", page.text):
+        assert (await backend.client.get(path)).status_code == 200

@@ -11,6 +11,7 @@ import psycopg
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.middleware.cors import CORSMiddleware
+from fastapi_offline import FastAPIOffline
 from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
@@ -38,7 +39,7 @@ def create_api(start: StartServices, *, cors_origins: Sequence[str]) -> FastAPI:
             app.state.services = services
             yield
 
-    app = FastAPI(title="safelight", version=__version__, description=DESCRIPTION, lifespan=lifespan)
+    app = FastAPIOffline(title="safelight", version=__version__, description=DESCRIPTION, lifespan=lifespan)
     for error_type in (SafelightError, RequestValidationError, HTTPException, psycopg.OperationalError):
         app.add_exception_handler(error_type, errors.handle)
     for router in (mma.router, stream.router, accounts.router, files.uploads, files.router):
