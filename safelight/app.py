@@ -26,7 +26,8 @@ from safelight.domain.ids import new_id
 from safelight.domain.orders import Prices
 from safelight.pipelines.accept import Acceptance
 from safelight.pipelines.configuration import Configuration, install_version_1
-from safelight.pipelines.queue import Queue
+from safelight.pipelines.queue import Queue, WorkingHours
+from safelight.pipelines.reaper import Reaper
 from safelight.pipelines.studio import Adapters, Studio, read_picture
 from safelight.pipelines.worker import Worker
 from safelight.providers.local import Fault, LocalImageProvider, LocalTextModel, LocalVideoProvider
@@ -111,23 +112,30 @@ class App:
             announcer = Announcer(db)
             queue = Queue(db, Worker(self.studio(db), announcer).run)
             await queue.open()
-            working = asyncio.create_task(
-                queue.work(
-                    concurrency=self.settings.worker_concurrency,
-                    poll_seconds=self.settings.worker_poll_seconds,
-                    shutdown_seconds=self.settings.worker_shutdown_seconds,
-                )
-            )
+            working = asyncio.create_task(queue.work(self._working_hours()))
+            reaping = asyncio.create_task(self.reaper(db).run())
             try:
                 stopped = asyncio.create_task(stop.wait())
-                await asyncio.wait({working, stopped}, return_when=asyncio.FIRST_COMPLETED)
+                await asyncio.wait({working, reaping, stopped}, return_when=asyncio.FIRST_COMPLETED)
                 queue.stop()
                 await working
                 if not stop.is_set():
                     raise SafelightError("the worker ended by itself; the lines above say why")
             finally:
+                reaping.cancel()
                 await announcer.drain()
                 await queue.close()
+
+    def _working_hours(self) -> WorkingHours:
+        return WorkingHours(
+            concurrency=self.settings.worker_concurrency,
+            poll_seconds=self.settings.worker_poll_seconds,
+            shutdown_seconds=self.settings.worker_shutdown_seconds,
+            heartbeat_seconds=self.settings.worker_heartbeat_seconds,
+        )
+
+    def reaper(self, db: Database) -> Reaper:
+        return Reaper(db, heartbeat_seconds=self.settings.worker_heartbeat_seconds)
 
     def studio(self, db: Database) -> Studio:
         return Studio(db, Configuration(db), self._adapters(), self.assets(), self.fetcher())

@@ -23,7 +23,7 @@ from safelight.domain.statuses import Status
 from safelight.domain.steps import StepType
 from safelight.pipelines.accept import PIPELINE_VERSION, Acceptance
 from safelight.pipelines.generate import end
-from safelight.pipelines.queue import Queue
+from safelight.pipelines.queue import Queue, WorkingHours
 from safelight.pipelines.runner import Outcome, Plan, Run
 from safelight.pipelines.studio import Studio
 from safelight.pipelines.worker import Worker
@@ -31,7 +31,7 @@ from safelight.pipelines.worker import Worker
 AT_ONCE = 10
 ROUNDS = 3
 AUDIT_BYTES = 1024
-POLL_SECONDS = 0.05
+HOURS = WorkingHours(concurrency=AT_ONCE, poll_seconds=0.05, shutdown_seconds=0, heartbeat_seconds=5)
 CUSTOMER = "pass:anon:bench"
 STEPS = (
     StepType.SCAN_PRODUCT,
@@ -128,7 +128,7 @@ async def _run_with_engine(db: Database, ids: list[str]) -> None:
     worker = Worker(_no_studio(db), announcer, stories)
     queue = Queue(db, handle)
     await queue.open()
-    working = asyncio.create_task(queue.work(concurrency=AT_ONCE, poll_seconds=POLL_SECONDS, shutdown_seconds=0))
+    working = asyncio.create_task(queue.work(HOURS))
     await done.wait()
     queue.stop()
     await working

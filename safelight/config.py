@@ -32,6 +32,9 @@ class Settings(BaseSettings):
     worker_poll_seconds: float = Field(
         1.0, gt=0, le=60, description="How often a worker looks for scheduled work that nobody announced."
     )
+    worker_heartbeat_seconds: float = Field(
+        5.0, gt=0, le=60, description="How often a worker says that it lives; after three missed it is taken over."
+    )
     worker_shutdown_seconds: float = Field(
         10.0, ge=0, le=600, description="How long a worker that is told to stop lets its steps go on."
     )

@@ -150,3 +150,99 @@ async def test_a_worker_that_is_told_to_stop_hands_its_work_back(start: StartBac
         successor.wait()
     assert made["status"] == "done"
     assert backend.step_types(made["generation_id"]) == STILL_STEPS
+
+
+HEARTBEAT = "0.3"
+
+
+async def slow_step_begun(backend: Backend) -> None:
+    await wait_for(
+        backend,
+        "select count(*) from mega_generations where mg_step_type = 'seedream_generate' and mg_payload ? 'operation'",
+        seconds=30,
+    )
+
+
+async def test_a_killed_worker_is_taken_over_and_nothing_is_done_twice(start: StartBackend):
+    backend = await start(worker=False)
+    await backend.grant(1)
+    accepted = await backend.create(settings={"seedream": {"size": "4K"}})
+    killed = worker_process(backend, SAFELIGHT_WORKER_HEARTBEAT_SECONDS=HEARTBEAT)
+    await slow_step_begun(backend)
+    killed.kill()
+    killed.wait()
+    before = backend.steps(accepted["generation_id"])
+    successor = worker_process(backend, SAFELIGHT_WORKER_HEARTBEAT_SECONDS=HEARTBEAT)
+    try:
+        made = await backend.finished(accepted)
+    finally:
+        successor.terminate()
+        successor.wait()
+    assert made["status"] == "done"
+    after = backend.steps(accepted["generation_id"])
+    assert [step["mg_step_type"] for step in after] == STILL_STEPS
+    assert [step["mg_payload"] for step in after[:3]] == [step["mg_payload"] for step in before[:3]]
+    assert after[3]["mg_payload"]["operation"] == before[3]["mg_payload"]["operation"]
+    assert backend.value("select count(*) from procrastinate.procrastinate_jobs") == 0
+    assert backend.balance() == backend.ledger_sum() == 0
+
+
+async def test_a_paused_worker_that_wakes_up_writes_nothing(start: StartBackend):
+    backend = await start(worker=False)
+    await backend.grant(2)
+    accepted = await backend.create(settings={"seedream": {"size": "4K"}})
+    paused = worker_process(backend, SAFELIGHT_WORKER_HEARTBEAT_SECONDS=HEARTBEAT)
+    successor = None
+    try:
+        await slow_step_begun(backend)
+        paused.send_signal(signal.SIGSTOP)
+        successor = worker_process(backend, SAFELIGHT_WORKER_HEARTBEAT_SECONDS=HEARTBEAT)
+        made = await backend.finished(accepted)
+        rows = "select * from mega_generations where mg_generation_id = %s order by mg_id"
+        before = backend.sql(rows, accepted["generation_id"])
+        successor.terminate()
+        successor.wait()
+        paused.send_signal(signal.SIGCONT)
+        again = await backend.finished(await backend.create())  # the one that woke up works on
+        await asyncio.sleep(3)
+        assert (made["status"], again["status"]) == ("done", "done")
+        assert backend.sql(rows, accepted["generation_id"]) == before
+        assert backend.ops_rows() == []
+    finally:
+        for process in filter(None, (paused, successor)):
+            process.kill()
+            process.wait()
+
+
+async def test_an_unfinished_generation_without_a_job_gets_one(start: StartBackend):
+    backend = await start(worker=False)
+    await backend.grant(1)
+    accepted = await backend.create()
+    backend.sql("delete from procrastinate.procrastinate_jobs")
+    backend.sql("update mega_generations set mg_created_at = now() - interval '1 minute'")
+    async with backend.app.database() as db:
+        assert await backend.app.reaper(db).reap() == ([], [accepted["generation_id"]])
+        assert await backend.app.reaper(db).reap() == ([], [])
+    successor = worker_process(backend)
+    try:
+        assert (await backend.finished(accepted))["status"] == "done"
+    finally:
+        successor.terminate()
+        successor.wait()
+
+
+async def test_many_reapers_at_once_take_each_job_back_once(start: StartBackend):
+    backend = await start(worker=False)
+    await backend.grant(30)
+    body = {"inputs": {"brief": "a cup"}}
+    accepted = [await backend.post("/mma/still/create", body) for _ in range(30)]
+    backend.sql("insert into procrastinate.procrastinate_workers (last_heartbeat) values (now() - interval '1 minute')")
+    backend.sql(
+        "update procrastinate.procrastinate_jobs set status = 'doing',"
+        " worker_id = (select max(id) from procrastinate.procrastinate_workers)"
+    )
+    async with backend.app.database(8) as db:
+        reaped = await asyncio.gather(*(backend.app.reaper(db).reap() for _ in range(8)))
+    taken = [generation_id for taken_back, _ in reaped for generation_id in taken_back]
+    assert sorted(taken) == sorted(one["generation_id"] for one in accepted)
+    assert backend.value("select count(*) from procrastinate.procrastinate_jobs where status = 'todo'") == 30

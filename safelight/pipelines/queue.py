@@ -1,22 +1,26 @@
 """The queue: one Procrastinate job for each generation, put there in the transaction that accepts it."""
 
 import asyncio
+from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import procrastinate
 from procrastinate import BaseRetryStrategy, PsycopgConnector, RetryDecision
-from procrastinate.exceptions import JobAborted
+from procrastinate.exceptions import ConnectorException, JobAborted
 from procrastinate.jobs import DeleteJobCondition, Job
 from procrastinate.worker import Worker
 from psycopg import InterfaceError, OperationalError
 
+from safelight import telemetry
 from safelight.db.database import Connection, Database
 from safelight.pipelines.runner import Snooze
 
 TASK = "run_generation"
 QUEUE_NAME = "generations"
 DATABASE_RETRY_SECONDS = 2.0
+# A paused worker keeps its registration, so that it can go on when it wakes; takeover does not wait for this.
+FORGET_WORKER_SECONDS = 86_400.0
 
 
 class GoOnLater(BaseRetryStrategy):
@@ -37,6 +41,31 @@ def _in(seconds: float) -> RetryDecision:
     return RetryDecision(retry_at=datetime.now(UTC) + timedelta(seconds=seconds))
 
 
+@dataclass(frozen=True, slots=True)
+class WorkingHours:
+    """How a worker works: how many jobs side by side, how often it looks, how it stops, how it shows that it lives."""
+
+    concurrency: int
+    poll_seconds: float
+    shutdown_seconds: float
+    heartbeat_seconds: float
+
+
+class _PersistentWorker(Worker):
+    """Writes a job's end down through a database outage, and lets go of a job that was taken over."""
+
+    async def _persist_job_status(self, *args: Any, **more: Any) -> None:
+        while True:
+            try:
+                await super()._persist_job_status(*args, **more)
+            except ConnectorException as error:
+                if isinstance(error.__cause__, OperationalError):
+                    await asyncio.sleep(DATABASE_RETRY_SECONDS)
+                    continue
+                telemetry.warning(telemetry.Tag.GENERATION_PROCESSING, f"A job was taken over: {error.__cause__}")
+            return
+
+
 class Queue:
     """`handler` is what a worker calls with a generation's id; the API process has none."""
 
@@ -50,6 +79,7 @@ class Queue:
 
         self._task = run_generation
         self._worker: Worker | None = None
+        self._stopping = False
 
     async def open(self) -> None:
         await self.app.open_async(self._db.pool)
@@ -63,19 +93,29 @@ class Queue:
             generation_id=generation_id
         )
 
-    async def work(self, *, concurrency: int, poll_seconds: float, shutdown_seconds: float) -> None:
-        """Take jobs until `stop`; then let those under way go on for `shutdown_seconds` and hand the rest back."""
-        self._worker = Worker(
-            app=self.app,
-            queues=[QUEUE_NAME],
-            concurrency=concurrency,
-            fetch_job_polling_interval=poll_seconds,
-            install_signal_handlers=False,
-            delete_jobs=DeleteJobCondition.ALWAYS,
-            shutdown_graceful_timeout=shutdown_seconds,
-        )
-        await self._worker.run()  # type: ignore[no-untyped-call]
+    async def work(self, hours: WorkingHours) -> None:
+        """Take jobs until `stop`; then let those under way go on for a while and hand the rest back. A worker that
+        trouble with the database has ended begins anew, under a new registration."""
+        while not self._stopping:
+            self._worker = _PersistentWorker(
+                app=self.app,
+                queues=[QUEUE_NAME],
+                concurrency=hours.concurrency,
+                fetch_job_polling_interval=hours.poll_seconds,
+                install_signal_handlers=False,
+                delete_jobs=DeleteJobCondition.ALWAYS,
+                shutdown_graceful_timeout=hours.shutdown_seconds,
+                update_heartbeat_interval=hours.heartbeat_seconds,
+                stalled_worker_timeout=FORGET_WORKER_SECONDS,
+            )
+            try:
+                await self._worker.run()  # type: ignore[no-untyped-call]
+            except ConnectorException as error:
+                telemetry.warning(telemetry.Tag.GENERATION_PROCESSING, f"The worker waits for the database: {error}")
+            if not self._stopping:
+                await asyncio.sleep(DATABASE_RETRY_SECONDS)
 
     def stop(self) -> None:
+        self._stopping = True
         if self._worker:
             self._worker.stop()  # type: ignore[no-untyped-call]

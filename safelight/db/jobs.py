@@ -1,0 +1,21 @@
+"""The queue's rows, seen from outside the queue: what dead workers left behind."""
+
+from safelight.db.database import Connection, load_queries
+
+_queries = load_queries(__file__)
+
+
+async def take_back(conn: Connection, *, queue_name: str, dead_after_seconds: float) -> list[str]:
+    """Put the jobs of workers without a heartbeat back. Returns their generations."""
+    rows = _queries.take_back_jobs(conn, queue_name=queue_name, dead_after_seconds=dead_after_seconds)
+    return [row["generation_id"] async for row in rows]
+
+
+async def adopt(
+    conn: Connection, *, queue_name: str, task_name: str, older_than_seconds: float, most: int
+) -> list[str]:
+    """Give a job to unfinished generations that have none. Returns them."""
+    rows = _queries.adopt_generations(
+        conn, queue_name=queue_name, task_name=task_name, older_than_seconds=older_than_seconds, most=most
+    )
+    return [row["generation_id"] async for row in rows]

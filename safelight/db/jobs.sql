@@ -1,0 +1,37 @@
+-- The queue's rows, seen from outside the queue. Each statement decides and acts at once, so that two reapers, or a
+-- reaper and a worker, cannot both act on the same row.
+
+-- name: take_back_jobs
+-- Jobs of workers without a heartbeat become new jobs. The old row goes: a worker that was only paused and comes back
+-- must not end the job of its successor.
+with dead as (
+  delete from procrastinate_jobs job
+  where job.queue_name = :queue_name and job.status = 'doing'
+    and not exists (
+      select from procrastinate_workers worker
+      where worker.id = job.worker_id and worker.last_heartbeat > now() - make_interval(secs => :dead_after_seconds)
+    )
+  returning job.queue_name, job.task_name, job.queueing_lock, job.args, job.attempts
+)
+insert into procrastinate_jobs (queue_name, task_name, queueing_lock, args, attempts)
+select queue_name, task_name, queueing_lock, args, attempts + 1 from dead
+on conflict do nothing
+returning queueing_lock as generation_id;
+
+-- name: adopt_generations
+-- An unfinished generation that no job will come back for gets one.
+insert into procrastinate_jobs (queue_name, task_name, queueing_lock, args)
+select :queue_name, :task_name, generation.mg_generation_id,
+  jsonb_build_object('generation_id', generation.mg_generation_id)
+from mega_generations generation
+where generation.mg_record_type = 'generation' and generation.mg_pipeline_version is not null
+  and generation.mg_mma_status in ('queued', 'scanning', 'prompting', 'generating', 'postscan')
+  and generation.mg_created_at < now() - make_interval(secs => :older_than_seconds)
+  and not exists (
+    select from procrastinate_jobs job
+    where job.queueing_lock = generation.mg_generation_id and job.status in ('todo', 'doing')
+  )
+order by generation.mg_created_at
+limit :most
+on conflict do nothing
+returning queueing_lock as generation_id;
