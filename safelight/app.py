@@ -28,6 +28,7 @@ from safelight.pipelines.accept import Acceptance
 from safelight.pipelines.configuration import Configuration, install_version_1
 from safelight.pipelines.queue import Queue, WorkingHours
 from safelight.pipelines.reaper import Reaper
+from safelight.pipelines.retries import RetryPolicy
 from safelight.pipelines.studio import Adapters, Studio, read_picture
 from safelight.pipelines.worker import Worker
 from safelight.providers.local import Fault, LocalImageProvider, LocalTextModel, LocalVideoProvider
@@ -110,7 +111,7 @@ class App:
         """Run generations until `stop` is set; then let the steps under way end."""
         async with self.database(self.settings.worker_pool_size) as db:
             announcer = Announcer(db)
-            queue = Queue(db, Worker(self.studio(db), announcer).run)
+            queue = Queue(db, Worker(self.studio(db), announcer, RetryPolicy(self.settings.retry_base_seconds)).run)
             await queue.open()
             working = asyncio.create_task(queue.work(self._working_hours()))
             reaping = asyncio.create_task(self.reaper(db).run())

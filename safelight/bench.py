@@ -24,6 +24,7 @@ from safelight.domain.steps import StepType
 from safelight.pipelines.accept import PIPELINE_VERSION, Acceptance
 from safelight.pipelines.generate import end
 from safelight.pipelines.queue import Queue, WorkingHours
+from safelight.pipelines.retries import RetryPolicy
 from safelight.pipelines.runner import Outcome, Plan, Run
 from safelight.pipelines.studio import Studio
 from safelight.pipelines.worker import Worker
@@ -125,7 +126,7 @@ async def _run_with_engine(db: Database, ids: list[str]) -> None:
         if not waiting:
             done.set()
 
-    worker = Worker(_no_studio(db), announcer, stories)
+    worker = Worker(_no_studio(db), announcer, RetryPolicy(base_seconds=2), stories)
     queue = Queue(db, handle)
     await queue.open()
     working = asyncio.create_task(queue.work(HOURS))

@@ -32,6 +32,9 @@ class Settings(BaseSettings):
     worker_poll_seconds: float = Field(
         1.0, gt=0, le=60, description="How often a worker looks for scheduled work that nobody announced."
     )
+    retry_base_seconds: float = Field(
+        2.0, ge=0, le=60, description="The first pause before a failed call is tried again; each further one doubles."
+    )
     worker_heartbeat_seconds: float = Field(
         5.0, gt=0, le=60, description="How often a worker says that it lives; after three missed it is taken over."
     )

@@ -187,7 +187,13 @@ StartBackend = Callable[..., Any]
 
 @asynccontextmanager
 async def running(dsn: str, home: Path, *, worker: bool = True, **settings: Any) -> AsyncIterator[Backend]:
-    app = App(Settings(database_url=dsn, home=home, **{"port": 0, "worker_poll_seconds": 0.1, **settings}))
+    app = App(
+        Settings(
+            database_url=dsn,
+            home=home,
+            **{"port": 0, "worker_poll_seconds": 0.1, "retry_base_seconds": 0.02, **settings},
+        )
+    )
     listening = serve.listen("127.0.0.1", app.settings.port)
     app.settings.port = listening.getsockname()[1]
     async with AsyncExitStack() as stack, AsyncExitStack() as work:

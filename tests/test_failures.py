@@ -79,7 +79,10 @@ async def test_a_provider_failure_leaves_both_planes_the_refund_and_the_variable
     assert detail["provider"] and detail["model"]
     versions = {"settings_key", "settings_version"} if "generate" in step_type else {"ctx_key", "ctx_version"}
     assert all(detail[name] for name in versions)
-    assert detail["retry"]["attempt"] == 1
+    # A start that got no answer may have been paid; everything else is tried three times.
+    attempts = 1 if "generate" in step_type else 3
+    assert detail["retry"] == {"attempt": attempts, "max": 3}
+    assert [attempt["error"] for attempt in last["mg_payload"]["attempts"]] == ["ProviderTimeout"] * attempts
 
     charge, refund = backend.sql(
         "select * from mega_generations where mg_ref_id = %s order by mg_ref_type", f"mma:{generation_id}"
@@ -211,3 +214,58 @@ async def test_an_unexpected_exception_is_a_500_with_an_ops_row(backend: Backend
     assert (ops["mg_detail"]["emoji"], ops["mg_detail"]["category"]) == ("🔥", "API_ERROR")
     assert "mg_title" in ops["mg_error_stack"]
     assert backend.balance() == backend.ledger_sum() == 1
+
+
+async def test_a_failure_that_passes_is_tried_again_and_told(start: StartBackend):
+    backend = await start(local_fault="seedream_generate:unavailable:2")
+    await backend.grant(1)
+    made = await backend.finished(await backend.create())
+    assert made["status"] == "done"
+    [step] = [step for step in backend.steps(made["generation_id"]) if step["mg_step_type"] == "seedream_generate"]
+    attempts = step["mg_payload"]["attempts"]
+    assert [(one["attempt"], one["error"]) for one in attempts] == [
+        (1, "ProviderUnavailable"),
+        (2, "ProviderUnavailable"),
+        (3, None),
+    ]
+    assert step["mg_payload"]["error"] is None
+    lines = backend.sql(
+        "select level, message, details from image_generation_logs where job_id = %s and step = 'seedream_generate' order by seq",
+        made["generation_id"],
+    )
+    assert [line["level"] for line in lines] == ["info", "warning", "warning", "success"]
+    assert [line["details"]["attempt"] for line in lines[1:3]] == [1, 2]
+    assert lines[2]["message"].endswith("(attempt 3 of 3).")
+    assert backend.ops_rows() == []
+    assert backend.balance() == 0
+
+
+@pytest.mark.parametrize(
+    ("kind", "attempts"), [("unavailable", 3), ("rate_limited", 3), ("rejected", 1), ("refused", 1), ("bad_shape", 1)]
+)
+async def test_only_what_may_pass_is_tried_again(start: StartBackend, kind: str, attempts: int):
+    backend = await start(local_fault=f"gpt_reader:{kind}")
+    await backend.grant(1)
+    failed = await backend.finished(await backend.create())
+    [*_, step] = backend.steps(failed["generation_id"])
+    assert len(step["mg_payload"]["attempts"]) == attempts
+    assert backend.balance() == 1
+
+
+async def test_retry_after_is_honoured(start: StartBackend):
+    backend = await start(local_fault="gpt_reader:rate_limited:1")
+    await backend.grant(1)
+    made = await backend.finished(await backend.create())
+    [step] = [step for step in backend.steps(made["generation_id"]) if step["mg_step_type"] == "gpt_reader"]
+    assert step["mg_payload"]["timing"]["duration_ms"] >= 1000
+
+
+async def test_a_generation_may_have_its_own_number_of_attempts_within_limits(start: StartBackend):
+    backend = await start(local_fault="gpt_reader:unavailable")
+    await backend.grant(1)
+    failed = await backend.finished(await backend.create(settings={"attempts_max": 5}))
+    [*_, step] = backend.steps(failed["generation_id"])
+    assert len(step["mg_payload"]["attempts"]) == 5
+    body = {"inputs": {"brief": "a"}, "settings": {"attempts_max": 6}}
+    answer = await backend.post("/mma/still/create", body, status=400)
+    assert "settings.attempts_max" in answer["message"]

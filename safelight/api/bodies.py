@@ -6,6 +6,7 @@ from typing import Annotated, Any
 from pydantic import ConfigDict, Field, field_validator, model_validator
 
 from safelight.api.folding import Flag, Folded, Long, Short, Spelt, Url, is_absent, spellings
+from safelight.pipelines.retries import ATTEMPTS_MAX
 
 INSPIRATIONS_MAX = 8
 SETTINGS_CHARS_MAX = 4000
@@ -135,6 +136,9 @@ class SettingsBody(Folded):
 
     seedream: dict[str, Any] = Field(default={}, examples=[{"size": "2K"}])
     kling: dict[str, Any] = Field(default={}, examples=[{"duration": 5}])
+    attempts_max: Annotated[
+        int | None, Spelt("attemptsMax|max_attempts", f"How often a failing call is tried, 1 to {ATTEMPTS_MAX}.")
+    ] = Field(default=None, ge=1, le=ATTEMPTS_MAX)
 
     @field_validator("seedream", "kling")
     @classmethod

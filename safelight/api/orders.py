@@ -66,6 +66,7 @@ class OrderDesk:
             preset_prompt=body.prompts.clean_prompt if flow.mode == "still" else body.prompts.motion_prompt,
             settings={"seedream": body.settings.seedream, "kling": body.settings.kling},
             informational=body.inputs.informational,
+            attempts_max=body.settings.attempts_max,
         )
         _must_be_possible(order)
         return order

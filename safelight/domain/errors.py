@@ -198,6 +198,7 @@ class ConfigError(SafelightError):
 
 
 class StorageError(SafelightError):
+    retryable = True
     code = "STORAGE"
     safe_message = "We could not save the result. Please try again."
 

@@ -94,6 +94,7 @@ class Order(Frozen):
     vision_intelligence: bool = True
     style_history_csv: str | None = None
     preset_prompt: str | None = None
+    attempts_max: int | None = None
     settings: dict[str, dict[str, Any]] = Field(default_factory=dict)
     informational: dict[str, Any] = Field(default_factory=dict)
 

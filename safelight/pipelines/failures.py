@@ -16,7 +16,6 @@ from safelight.pipelines.runner import Run, close, empty_step
 
 Json = dict[str, Any]
 
-ATTEMPTS_MAX = 1
 REFUNDED = " Your credits were returned."
 ERROR_MESSAGE_CHARS_MAX = 1000
 
@@ -85,7 +84,7 @@ def ops_error(
         provider_http_status=getattr(error, "provider_http_status", None),
         context=_reference(given, "ctx"),
         settings=_reference(given, "settings"),
-        retry={"attempt": _attempt_of(run), "max": ATTEMPTS_MAX},
+        retry={"attempt": _attempt_of(run), "max": run.policy.attempts_max},
         stack="".join(traceback.format_exception(cause or error)),
         extra={"adapter": provider},
     )

@@ -4,10 +4,11 @@ The step rows are the checkpoints: a step whose row has ended is skipped and its
 fenced by the lease's number; a worker that has lost the lease writes nothing more.
 """
 
+import asyncio
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, TypeVar
 
 from safelight import telemetry
 from safelight.db import runs
@@ -15,14 +16,16 @@ from safelight.db.database import Database, Row
 from safelight.db.runs import Ending, Lease, StepRow
 from safelight.db.wakeups import Announcer
 from safelight.domain import variables as variable_map
-from safelight.domain.errors import SafelightError
+from safelight.domain.errors import ProviderTimeout, SafelightError
 from safelight.domain.lines import Level, Line
 from safelight.domain.orders import Order
 from safelight.domain.statuses import Status
 from safelight.domain.steps import StepType
+from safelight.pipelines.retries import CALL_SECONDS_MAX, RetryPolicy
 from safelight.providers.base import Operation, Pending, Succeeded
 
 Json = dict[str, Any]
+Result = TypeVar("Result")
 
 
 class Snooze(Exception):
@@ -76,7 +79,18 @@ class OperationPlan:
 class Run:
     """The verbs a story is told with, and what it may read: the order, the variables, the preferences."""
 
-    def __init__(self, db: Database, announcer: Announcer, leased: Row, steps: list[Row], said: list[Row]) -> None:
+    def __init__(
+        self,
+        db: Database,
+        announcer: Announcer,
+        policy: RetryPolicy,
+        leased: Row,
+        steps: list[Row],
+        said: list[Row],
+    ) -> None:
+        self.policy = replace(
+            policy, attempts_max=leased["mg_payload"]["order"].get("attempts_max") or policy.attempts_max
+        )
         self.order = Order.model_validate(leased["mg_payload"]["order"])
         self.generation_id: str = leased["mg_generation_id"]
         self.preferences: Json = leased["mg_mma_preferences"]
@@ -101,11 +115,11 @@ class Run:
             return self._leave(step)
         planned = await plan()
         self._begin(step, planned.input, planned.provider, planned.model)
-        begin = [self._line("info", step, planned.begin_line)] if planned.begin_line else []
+        begin = self._begin_lines(step, planned.begin_line)
         if planned.effect:
             await self._write(step, begin)
             begin = []
-        outcome = await planned.act()
+        outcome = await self._attempt(step, planned.act())
         return await self._end(step, outcome, begin)
 
     async def operation(self, step_type: StepType, plan: Callable[[Json | None], Awaitable[OperationPlan]]) -> Json:
@@ -121,8 +135,8 @@ class Run:
         step.provider, step.model = planned.provider, planned.model
         self.model = planned.model
         stored = step.payload.get("operation")
-        operation = Operation(**stored) if stored else await self._start(step, planned)
-        answer = await planned.check(operation)
+        operation = self._resume(step, stored) if stored else await self._start(step, planned)
+        answer = await self._attempt(step, planned.check(operation))
         if isinstance(answer, Pending):
             raise Snooze(answer.check_after_seconds)
         telemetry.info(
@@ -131,7 +145,8 @@ class Run:
             f"{planned.provider} result received: {len(answer.outputs)} file(s)",
             generation_id=self.generation_id,
         )
-        return await self._end(step, await planned.complete(answer), [])
+        outcome = await self._attempt(step, planned.complete(answer), seconds=None)
+        return await self._end(step, outcome, [])
 
     def set(self, path: str, value: Any) -> None:
         """Set a variable; the next write stores it."""
@@ -178,9 +193,8 @@ class Run:
         self.status = StepType(step.type).status
         step.provider, step.model = provider, model
         step.payload["input"] = given
-        step.payload["timing"]["started_at"] = _now()
-        attempts = step.payload["attempts"]
-        attempts.append({"attempt": len(attempts) + 1, "started_at": _now(), "ended_at": None, "error": None})
+        step.payload["timing"]["started_at"] = step.payload["timing"]["started_at"] or _now()
+        _add_attempt(step)
         telemetry.info(
             "🔍",
             telemetry.Tag.GENERATION_PROCESSING,
@@ -190,14 +204,14 @@ class Run:
 
     async def _start(self, step: StepRow, planned: OperationPlan) -> Operation:
         self._begin(step, planned.input, planned.provider, planned.model)
-        await self._write(step, [self._line("info", step, planned.begin_line)] if planned.begin_line else [])
+        await self._write(step, self._begin_lines(step, planned.begin_line))
         telemetry.info(
             "🤖",
             telemetry.Tag.GENERATION_PROCESSING,
             f"Submitting to {planned.provider} ({planned.model})",
             generation_id=self.generation_id,
         )
-        operation = await planned.start()
+        operation = await self._attempt(step, planned.start(), paid=True)
         step.payload["operation"] = {
             "handle": operation.handle,
             "check_after_seconds": operation.check_after_seconds,
@@ -207,6 +221,41 @@ class Run:
         if operation.check_after_seconds > 0:
             raise Snooze(operation.check_after_seconds)
         return operation
+
+    def _resume(self, step: StepRow, stored: Json) -> Operation:
+        if step.payload["attempts"][-1]["ended_at"]:
+            _add_attempt(step)
+        return Operation(**stored)
+
+    async def _attempt(
+        self, step: StepRow, call: Awaitable[Result], *, paid: bool = False, seconds: float | None = CALL_SECONDS_MAX
+    ) -> Result:
+        """Await the call. A failure that may pass is noted in the step and the log, and tried again later.
+
+        Raises:
+            Snooze: until the next attempt.
+            SafelightError: that was the last attempt.
+        """
+        try:
+            return await _bounded(call, seconds)
+        except SafelightError as error:
+            attempt = len(step.payload["attempts"])
+            delay = self.policy.delay(error, attempt, key=f"{self.generation_id}:{step.type}", paid=paid)
+            if delay is None:
+                raise
+            await self._note_retry(step, error, attempt, delay)
+            raise Snooze(delay) from error
+
+    async def _note_retry(self, step: StepRow, error: SafelightError, attempt: int, delay: float) -> None:
+        step.payload["attempts"][-1] |= {"ended_at": _now(), "error": type(error).__name__, "message": str(error)[:300]}
+        text = f"That did not work yet; trying again (attempt {attempt + 1} of {self.policy.attempts_max})."
+        details = {"attempt": attempt, "retry_seconds": round(delay, 2), "error": error.code}
+        telemetry.warning(
+            telemetry.Tag.GENERATION_PROCESSING,
+            f"{step.type}: attempt {attempt} failed, next in {delay:.1f} s: {error}",
+            generation_id=self.generation_id,
+        )
+        await self._write(step, [Line("warning", step.type, text, details)])
 
     async def _end(self, step: StepRow, outcome: Outcome, begin: list[Line]) -> Json:
         close(step, outcome.output, None)
@@ -233,8 +282,25 @@ class Run:
             await runs.write_step(conn, self.lease, step, status=self.status, variables=variables, lines=lines)
         self.announce()
 
+    def _begin_lines(self, step: StepRow, text: str | None) -> list[Line]:
+        is_first = len(step.payload["attempts"]) == 1
+        return [self._line("info", step, text)] if text and is_first else []
+
     def _line(self, level: Level, step: StepRow, text: str) -> Line:
         return Line(level, step.type, text)
+
+
+async def _bounded(call: Awaitable[Result], seconds: float | None) -> Result:
+    try:
+        async with asyncio.timeout(seconds):
+            return await call
+    except TimeoutError as error:
+        raise ProviderTimeout(f"no answer within {seconds:.0f} s") from error
+
+
+def _add_attempt(step: StepRow) -> None:
+    attempts = step.payload["attempts"]
+    attempts.append({"attempt": len(attempts) + 1, "started_at": _now(), "ended_at": None, "error": None})
 
 
 def close(step: StepRow, output: Json, error: Json | None) -> None:
@@ -247,7 +313,7 @@ def close(step: StepRow, output: Json, error: Json | None) -> None:
     step.payload["error"] = error
     for attempt in step.payload["attempts"][-1:]:
         attempt["ended_at"] = timing["ended_at"]
-        attempt["error"] = error and error["error_code"]
+        attempt["error"] = error and error["type"]
     if step.provider:
         step.latency_ms = timing["duration_ms"]
 

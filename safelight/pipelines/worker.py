@@ -10,6 +10,7 @@ from safelight.db.wakeups import Announcer
 from safelight.domain.errors import LeaseLost
 from safelight.domain.orders import Flow
 from safelight.pipelines.failures import fail
+from safelight.pipelines.retries import RetryPolicy
 from safelight.pipelines.runner import Run, Snooze
 from safelight.pipelines.stills import still_create, still_tweak
 from safelight.pipelines.studio import Studio
@@ -30,9 +31,14 @@ STORIES: Mapping[int, Mapping[Flow, Story]] = {
 
 class Worker:
     def __init__(
-        self, studio: Studio, announcer: Announcer, stories: Mapping[int, Mapping[Flow, Story]] = STORIES
+        self,
+        studio: Studio,
+        announcer: Announcer,
+        policy: RetryPolicy,
+        stories: Mapping[int, Mapping[Flow, Story]] = STORIES,
     ) -> None:
         self._studio = studio
+        self._policy = policy
         self._announcer = announcer
         self._stories = stories
 
@@ -65,7 +71,7 @@ class Worker:
                 return None, None
             steps = await runs.steps_of(conn, generation_id)
             said = await job_log.lines_after(conn, generation_id, 0)
-        run = Run(self._studio.db, self._announcer, leased, steps, said)
+        run = Run(self._studio.db, self._announcer, self._policy, leased, steps, said)
         if not steps:
             telemetry.info(
                 "🚀",

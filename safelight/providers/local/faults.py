@@ -25,18 +25,25 @@ class FaultKind(StrEnum):
     BAD_JSON = "bad_json"
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Fault:
+    """`times` counts down to zero; None fails for ever."""
+
     step_type: str
     kind: FaultKind
+    times: int | None = None
 
     @classmethod
     def parse(cls, text: str) -> Self:
-        """Read `step_type:kind`, e.g. `seedream_generate:timeout`."""
-        step_type, _, kind = text.strip().partition(":")
-        if not step_type or kind not in list(FaultKind):
-            raise ValueError(f"{text!r} is no fault: say step_type:kind, where kind is one of {', '.join(FaultKind)}")
-        return cls(step_type, FaultKind(kind))
+        """Read `step_type:kind` or `step_type:kind:times`, e.g. `seedream_generate:unavailable:2`."""
+        step_type, _, rest = text.strip().partition(":")
+        kind, _, times = rest.partition(":")
+        if not step_type or kind not in list(FaultKind) or (times and not times.isdigit()):
+            raise ValueError(
+                f"{text!r} is no fault: say step_type:kind or step_type:kind:times,"
+                f" where kind is one of {', '.join(FaultKind)}"
+            )
+        return cls(step_type, FaultKind(kind), int(times) if times else None)
 
     def spoils_answer(self, step_type: str) -> bool:
         """Whether the model's answer in this step is to be unusable rather than missing."""
@@ -44,8 +51,11 @@ class Fault:
 
     def strike(self, step_type: str) -> None:
         """Raise what the step is to fail with."""
-        if step_type == self.step_type and self.kind is not FaultKind.BAD_JSON:
-            raise _error(self.kind, step_type)
+        if step_type != self.step_type or self.kind is FaultKind.BAD_JSON or self.times == 0:
+            return
+        if self.times is not None:
+            self.times -= 1
+        raise _error(self.kind, step_type)
 
 
 def strike(fault: Fault | None, step_type: str) -> None:
