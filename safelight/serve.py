@@ -13,6 +13,7 @@ from safelight.domain.errors import InvalidInput, SafelightError
 
 CONNECTIONS_WAITING_MAX = 2048
 GRACEFUL_SECONDS = 5
+KEEP_ALIVE_SECONDS = 75  # longer than clients and proxies keep theirs, so that they close first
 
 
 class _Server(uvicorn.Server):
@@ -61,6 +62,7 @@ async def serving(app: App, listening: socket.socket) -> AsyncIterator[None]:
         log_config=None,
         access_log=False,
         timeout_graceful_shutdown=GRACEFUL_SECONDS,
+        timeout_keep_alive=KEEP_ALIVE_SECONDS,
         backlog=CONNECTIONS_WAITING_MAX,
     )
     server = _Server(config)

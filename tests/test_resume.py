@@ -18,7 +18,7 @@ from tests.conftest import Backend, StartBackend, running
 STILL_STEPS = ["scan_product", "like_history", "gpt_reader", "seedream_generate", "postscan_output_still"]
 
 
-async def wait_for(backend: Backend, query: str, *values: object, seconds: float = 20) -> None:
+async def wait_for(backend: Backend, query: str, *values: object, seconds: float = 60) -> None:
     deadline = time.monotonic() + seconds
     while not backend.value(query, *values):
         assert time.monotonic() < deadline, query
@@ -79,7 +79,7 @@ async def test_a_run_that_was_cut_off_goes_on_where_it_stopped(start: StartBacke
     started = (
         "select count(*) from mega_generations where mg_step_type = 'seedream_generate' and mg_payload ? 'operation'"
     )
-    await wait_for(backend, started, seconds=30)
+    await wait_for(backend, started)
     killed.send_signal(signal.SIGKILL)
     killed.wait()
     before = backend.steps(generation_id)
@@ -120,9 +120,9 @@ async def test_a_worker_that_lost_its_lease_writes_nothing(start: StartBackend):
     stale = worker_process(backend)
     try:
         started = "select count(*) from mega_generations where mg_step_type = 'seedream_generate'"
-        await wait_for(backend, started, seconds=30)
+        await wait_for(backend, started)
         backend.sql("update mega_generations set mg_lease_no = mg_lease_no + 1 where mg_id = %s", key)
-        await wait_for(backend, "select count(*) = 0 from procrastinate.procrastinate_jobs", seconds=30)
+        await wait_for(backend, "select count(*) = 0 from procrastinate.procrastinate_jobs")
     finally:
         stale.terminate()
         stale.wait()
@@ -141,7 +141,7 @@ async def test_a_worker_that_is_told_to_stop_hands_its_work_back(start: StartBac
     started = (
         "select count(*) from mega_generations where mg_step_type = 'seedream_generate' and mg_payload ? 'operation'"
     )
-    await wait_for(backend, started, seconds=30)
+    await wait_for(backend, started)
     stopped.send_signal(signal.SIGTERM)
     assert await asyncio.to_thread(stopped.wait, 30) == 0
     [job] = backend.sql("select status, worker_id from procrastinate.procrastinate_jobs")
@@ -164,7 +164,6 @@ async def slow_step_begun(backend: Backend) -> None:
     await wait_for(
         backend,
         "select count(*) from mega_generations where mg_step_type = 'seedream_generate' and mg_payload ? 'operation'",
-        seconds=30,
     )
 
 
@@ -265,7 +264,7 @@ async def test_a_restart_of_the_database_loses_nothing(tmp_path: Path):
         await asyncio.sleep(1)
         await asyncio.to_thread(server.ensure_postgres_running)
         done = "select count(*) = 2 from mega_generations where mg_mma_status = 'done'"
-        await wait_for(backend, done, seconds=60)
+        await wait_for(backend, done)
         for one in accepted:
             assert backend.step_types(one["generation_id"]) == STILL_STEPS
             rows = backend.sql(
