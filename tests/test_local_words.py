@@ -11,13 +11,14 @@ import skimage.data
 
 import safelight
 from safelight import media
-from safelight.domain.errors import AssetUnreadable, ProviderTimeout
+from safelight.domain.errors import AssetUnreadable, ConfigError, ProviderTimeout
 from safelight.providers.base import Answer, ReferenceImage, TextRequest
-from safelight.providers.local import Fault, LocalTextModel
+from safelight.providers.local import Fault, LocalTextModel, words
 
 PACKAGE = Path(safelight.__file__).parent
 COFFEE = (PACKAGE / "samples" / "coffee.jpg").read_bytes()
 CAT = media.encode_png(skimage.data.chelsea())
+ROCKET = media.encode_jpeg(skimage.data.rocket())
 CONTEXTS = {
     path.name.removesuffix(".toml"): tomllib.loads(path.read_text())
     for path in sorted((PACKAGE / "pipelines" / "prompts").glob("mma.ctx.*.toml"))
@@ -125,6 +126,54 @@ async def test_what_must_be_avoided_is_only_ever_named_as_absent():
     assert "cup" in wanted
 
 
+@pytest.mark.parametrize(
+    ("brief", "avoid", "left"),
+    [
+        ("a stone table, soft light, no plants", "plants", "A stone table, soft light."),
+        ("neon city night with plants", "plants, neon", "City night."),
+        ("a stone table, no plants or books", "plants", "A stone table, no books."),
+        ("plants and a stone table. Blue wall", "plants", "A stone table. Blue wall."),
+        ("a marble floor, glass", "glass", "A marble floor."),
+        ("a stone table, no plants", "no plants", "A stone table."),
+    ],
+)
+async def test_what_is_left_of_a_brief_can_be_read(brief, avoid, left):
+    reader = f"BRIEF: {brief}\nAVOID: {avoid}"
+    assert f" {left} " in (await asked("mma.ctx.gpt_reader", {"input_gpt_reader": reader}))["clean_prompt"]
+
+
+async def test_a_long_prompt_gives_up_what_nobody_asked_for():
+    brief = " ".join(f"word{number}" for number in range(60))
+    reader = READER.replace("A calm morning on a stone table, soft light from the left", brief)
+    prompt = (await asked("mma.ctx.gpt_reader", {"input_gpt_reader": reader}))["clean_prompt"]
+    assert len(prompt.split()) <= 120
+    assert f"W{brief[1:]}." in prompt
+    assert prompt.endswith("Without plants, without neon.")
+
+
+async def test_an_unknown_context_is_named():
+    with pytest.raises(ConfigError, match="unheard"):
+        words.answer("mma.ctx.unheard", "BRIEF: a cup", ())
+
+
+async def test_different_photographs_are_described_by_their_own_colours():
+    captions = [
+        (await asked("mma.ctx.gpt_scanner", {"role": "product"}, photo))["crt"] for photo in (COFFEE, CAT, ROCKET)
+    ]
+    assert len(set(captions)) == 3
+    assert "red" in captions[0] and "warmly" in captions[0]
+    assert "brown" in captions[1]
+    assert "navy" in captions[2] and "dark" in captions[2]
+
+
+async def test_a_role_has_a_line_of_its_own():
+    lines = {
+        (await asked("mma.ctx.gpt_scanner", {"role": role}, COFFEE))["userMessage"]
+        for role in ("product", "logo", "inspiration", "still")
+    }
+    assert len(lines) == 4
+
+
 async def test_feedback_is_added_to_the_prompt():
     answer = await asked("mma.ctx.gpt_feedback_still", feedback("Darker background, no reflections."))
     assert answer["clean_prompt"] == "A red cup on stone. Revision: darker background, no reflections."
@@ -136,6 +185,29 @@ async def test_a_prompt_with_very_many_revisions_keeps_its_base_and_the_latest()
     answer = await asked("mma.ctx.gpt_feedback_still", feedback("a blue wall", previous))
     assert answer["clean_prompt"].startswith("A red cup on stone. Revision:")
     assert answer["clean_prompt"].endswith("Revision: a blue wall.")
+
+
+@pytest.mark.parametrize("revisions", [0, 1, 400])
+async def test_a_long_base_prompt_stays_whole(revisions):
+    base = "A red cup on stone. " * 150 + "The end."
+    answer = await asked(
+        "mma.ctx.gpt_feedback_still", feedback("a blue wall", base + " Revision: brighter." * revisions)
+    )
+    assert answer["clean_prompt"].startswith(base)
+    assert answer["clean_prompt"].endswith("Revision: a blue wall.")
+
+
+async def test_merged_revisions_keep_each_wish_apart():
+    """`no steam, brighter` would be read as no brightness either."""
+    previous = "A cup." + " Revision: no steam. Revision: brighter." * 100
+    answer = await asked("mma.ctx.gpt_feedback_still", feedback("a blue wall", previous))
+    assert "no steam; brighter" in answer["clean_prompt"]
+    assert "no steam, brighter" not in answer["clean_prompt"]
+
+
+async def test_feedback_only_about_what_is_avoided_says_it_is_absent():
+    answer = await asked("mma.ctx.gpt_feedback_still", feedback("remove the plants", avoid="plants"))
+    assert answer["clean_prompt"].endswith("Revision: without plants.")
 
 
 async def test_feedback_on_a_video_is_added_to_its_prompt():
@@ -165,6 +237,22 @@ async def test_a_suggestion_suits_the_wished_movement(style):
     words = {"fix_camera": "stays fixed", "slow_motion": "slow motion", "satisfying": "loop"}
     assert words.get(style, style) in suggestion.lower()
     assert "without steam" in suggestion
+
+
+@pytest.mark.parametrize("key", ["mma.ctx.motion_suggestion", "mma.ctx.gpt_reader_motion"])
+@pytest.mark.parametrize("style", ["slow push-in", "like a falling feather"])
+async def test_a_style_of_ones_own_comes_back_in_its_own_words(key, style):
+    answer = await asked(key, motion(style=style))
+    assert style in next(text for name, text in answer.items() if name.endswith("prompt")).lower()
+
+
+async def test_a_suggestion_suits_the_picture():
+    from_above, tall = [
+        (await asked("mma.ctx.motion_suggestion", {**motion(), "still_crt": seen}))["sugg_prompt"]
+        for seen in ("A round object, seen from above.", "A tall, slender object.")
+    ]
+    assert "orbit" in from_above
+    assert "tilts up" in tall
 
 
 async def test_a_motion_brief_is_kept_beside_the_style():

@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 from safelight.providers.local.scene import split_prompt
 
 PUSH = 0.16
+PUSH_MAX = 0.32
 PAN = 0.11
 SPEED_RANGE = (0.25, 2.5)
 
@@ -96,6 +97,8 @@ def _needed_zoom(move: Move) -> float:
 
 def _revised(move: Move, text: str) -> Move:
     for clause in re.split(r"[.,;!?\n]|\band\b|\bwhile\b|\bthen\b|\bbut\b", text):
+        if re.search(r"\binstead\b(?! of)", clause):
+            move = _halted(move)
         negated = re.search(r"\b(?:no|not|without|never|stop|remove|don't|avoid|less)\b", clause) is not None
         for pattern, change in _WORDS:
             if pattern.search(clause):
@@ -115,8 +118,20 @@ def _without(move: Move, pattern: str) -> Move:
     return replace(move, **taken)
 
 
+def _halted(move: Move) -> Move:
+    return replace(move, push=0.0, pan=0.0, rise=0.0, turn=0.0, depth=0.0)
+
+
 def _held(move: Move) -> Move:
-    return replace(move, push=0.0, pan=0.0, rise=0.0, turn=0.0, depth=0.0, light=max(move.light, 1.0))
+    return replace(_halted(move), light=max(move.light, 1.0))
+
+
+def _nearer(move: Move) -> Move:
+    return replace(move, push=min(PUSH_MAX, move.push * 1.5) if move.push > 0 else PUSH)
+
+
+def _slower(move: Move) -> Move:
+    return replace(move, speed=move.speed * 0.6)
 
 
 def _reversed(move: Move) -> Move:
@@ -161,6 +176,12 @@ _WORDS_BY_TEXT: tuple[tuple[str, _Change], ...] = (
     (r"\b(?:tilt|tilts|tilting|crane|lowers?|pan|pans)\b[^.,;]*\bdown\w*\b", lambda move: replace(move, rise=PAN)),
     (r"\btilt(?:s|ing)?\b(?![^.,;]*\b(?:up|down)\w*\b)", lambda move: replace(move, rise=-PAN)),
     (
+        r"(?:\bcamera\b[^.,;]*|^\W*(?:(?:slow|slowly|gentle|gently|soft|softly) )*)\bdrift\w*"
+        r"(?![^.,;]*\b(?:left|right)\b)",
+        lambda move: replace(move, pan=move.pan or PAN * 0.5, rise=move.rise or PAN * 0.15),
+    ),
+    (r"^\W*(?:(?:a|bit|little|much|even|still|come|go|get) )*closer\b", _nearer),
+    (
         r"\borbit\w*|\barcs?\b|parallax|circl(?:e|es|ing) around|around the (?:product|cup|bottle|subject)",
         lambda move: replace(move, depth=1.0, pan=move.pan or PAN * 0.3),
     ),
@@ -178,21 +199,25 @@ _WORDS_BY_TEXT: tuple[tuple[str, _Change], ...] = (
     (r"\bcinematic\b|\bfloat\w*|\bhover\w*", lambda move: replace(move, depth=max(move.depth, 0.7))),
     (_HOLDS.pattern, _held),
     (
-        r"\bslow[ -]?mo(?:tion)?\b|\bslower\b|\bcalmer\b|\bgentler\b|more slowly|too fast",
-        lambda move: replace(move, speed=move.speed * 0.6),
+        r"\bslow[ _-]?mo(?:tion)?\b|\bslower\b|\bcalmer\b|\bgentler\b|more slowly|"
+        r"(?:too|not so|not as|less) fast",
+        _slower,
     ),
-    (r"\bslow(?:ly)?\b|\bgently?\b|\bsubtl[ey]\b|\bcalm\b", lambda move: replace(move, speed=move.speed * 0.85)),
+    (
+        r"(?<!too )\bslow(?:ly)?\b|\bgently?\b|\bsubtl[ey]\b|\bcalm\b",
+        lambda move: replace(move, speed=move.speed * 0.85),
+    ),
     (
         r"\bfaster\b|\bquicker\b|more (?:dynamic|movement|motion|energy)|too slow|\bstronger\b",
         lambda move: replace(move, speed=move.speed * 1.6),
     ),
     (
-        r"\bfast\b|\bquick(?:ly)?\b|\bdynamic\b|\benergetic\b|\bdramatic\b",
+        r"(?<!too )(?<!so )(?<!as )(?<!less )\bfast\b|\bquick(?:ly)?\b|\bdynamic\b|\benergetic\b|\bdramatic\b",
         lambda move: replace(move, speed=move.speed * 1.3),
     ),
     (r"\breverse\w*|other (?:direction|way)|opposite direction|\bbackwards?\b", _reversed),
     (r"\bconstant speed\b|\blinear\b|\beven(?:ly)?\b", lambda move: replace(move, linear=True)),
 )
 _WORDS = tuple((re.compile(text), change) for text, change in _WORDS_BY_TEXT)
-# `no camera movement` already is its own negation, and so are words for speed and direction.
-_UNDENIABLE = {pattern for pattern, change in _WORDS if change in (_held, _reversed)}
+# `no camera movement` already is its own negation, and so are `not so fast` and words for direction.
+_UNDENIABLE = {pattern for pattern, change in _WORDS if change in (_held, _reversed, _slower)}

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from typing import Any
 
 from safelight import media
+from safelight.domain.errors import ConfigError
 from safelight.providers.local.clauses import LIGHT_WORDS, SURFACE_WORDS
 from safelight.providers.local.colours import COLOUR_PATTERN, name_of, palette
 from safelight.providers.local.picture import Picture
@@ -17,6 +18,7 @@ Json = dict[str, Any]
 
 MESSAGE_CHARS_MAX = 140
 STILL_PROMPT_CHARS_MAX = 4000
+STILL_PROMPT_WORDS_MAX = 120
 MOTION_PROMPT_CHARS_MAX = 2000
 TAGS_MAX = 8
 LIKED_PICTURES_MAX = 6
@@ -42,13 +44,16 @@ class Sections:
         return [text for name, text in self._pairs if name == label and text.lower() not in NONE_SAID]
 
     def avoided(self) -> list[str]:
-        return [word.strip().strip(".") for word in re.split(r"[,;\n]", self.one("AVOID")) if word.strip(" .")]
+        words = [word.strip(" .") for word in re.split(r"[,;\n]", self.one("AVOID"))]
+        plain = [re.sub(r"^(?:no|any|without)\s+", "", word, flags=re.IGNORECASE) for word in words]
+        return list(dict.fromkeys(word for word in plain if word))
 
 
 def answer(context_key: str, user: str, pictures: tuple[Picture, ...]) -> Json:
-    """An unknown context gets an empty answer, which its schema refuses by name."""
     respond = _ANSWERS.get(context_key)
-    return respond(Sections(user), pictures) if respond else {}
+    if respond is None:
+        raise ConfigError(f"local: no answer is known for the context {context_key!r}")
+    return respond(Sections(user), pictures)
 
 
 # --- pictures ------------------------------------------------------------------------------------------------------
@@ -96,18 +101,31 @@ def _read_brief(sections: Sections, pictures: tuple[Picture, ...]) -> Json:
     brief, style = (_without(sections.one(label), avoided) for label in ("BRIEF", "STYLE"))
     product = _without(sections.one("PRODUCT"), avoided)
     said = f"{brief} {style}".lower()
+    taken_after = _taken_after([_without(text, avoided) for text in sections.all("INSPIRATION")])
+    taste = _taste(_without(sections.one("LIKED STYLE"), avoided), said)
+    left_open = _left_open(said, avoided)
     sentences = [
         _opening(product, style, sections.one("PLATFORM")),
         f"{KEPT_AS_IT_IS} {_one_sentence(product)}" if product else "",
-        _taken_after([_without(text, avoided) for text in sections.all("INSPIRATION")]),
-        _taste(_without(sections.one("LIKED STYLE"), avoided), said),
+        taken_after,
+        taste,
         brief,
-        *_left_open(said, avoided),
+        *left_open,
         "The logo appears once, small and discreet" if sections.one("LOGO") else "",
         ", ".join(f"without {word}" for word in avoided),
     ]
-    prompt = " ".join(_sentence(text) for text in sentences if text)
-    return {"clean_prompt": prompt[:STILL_PROMPT_CHARS_MAX], "userMessage": _line(_promise(brief, style))}
+    prompt = _joined(_shortened(sentences, [*reversed(left_open), taste, taken_after]))
+    return {"clean_prompt": _cut(prompt, STILL_PROMPT_CHARS_MAX), "userMessage": _line(_promise(brief, style))}
+
+
+def _shortened(sentences: list[str], dispensable: list[str]) -> list[str]:
+    """Without as many dispensable sentences as it takes; what the person said is never one of them."""
+    kept = list(sentences)
+    for text in dispensable:
+        if len(" ".join(kept).split()) <= STILL_PROMPT_WORDS_MAX:
+            break
+        kept.remove(text)
+    return kept
 
 
 def _opening(product: str, style: str, platform: str) -> str:
@@ -144,12 +162,8 @@ def _left_open(said: str, avoided: list[str]) -> list[str]:
 
 
 def _promise(brief: str, style: str) -> str:
-    wish = brief or style
-    return (
-        f"Setting the scene: {wish[0].lower()}{wish[1:].rstrip('.')}."
-        if wish
-        else "Setting a quiet scene for your product."
-    )
+    wish = _small_start(brief or style).rstrip(".")
+    return f"Setting the scene: {wish}." if wish else "Setting a quiet scene for your product."
 
 
 def _revise_still(sections: Sections, pictures: tuple[Picture, ...]) -> Json:
@@ -173,39 +187,56 @@ _STYLES: tuple[tuple[str, str], ...] = (
         r"fix|static|still|locked|tripod",
         "The camera stays fixed; soft light sweeps slowly across the scene and the highlights shimmer",
     ),
-    (r"loop|satisf", "A seamless loop: the camera glides softly in and back again while the light drifts"),
-    (r"slow", "In slow motion the camera pushes in, smooth and even"),
+    (r"satisf", "A satisfying, seamless loop: the camera glides softly in and back again while the light drifts"),
+    (r"loop", "A seamless loop: the camera glides softly in and back again while the light drifts"),
+    (r"slow[_ -]?mo", "In slow motion the camera pushes in, smooth and even"),
     (r"\bpan|slide", "The camera pans slowly from left to right"),
-    (r"push|zoom[_ ]?in|dolly", "The camera pushes in slowly towards the product"),
-    (r"pull|zoom[_ ]?out|reveal", "The camera pulls out slowly and reveals the scene"),
+    (r"push|zoom[_ ]?in|dolly[_ ]?in", "The camera pushes in slowly towards the product"),
+    (r"pull|zoom[_ ]?out|dolly[_ ]?out|reveal", "The camera pulls out slowly and reveals the scene"),
     (r"orbit|parallax|360", "The camera makes a slow orbit around the product"),
     (r"melt", "The surface seems to melt and flow softly downwards"),
     (r"drop|fall|bounce", "The product drops softly into place and comes to rest"),
     (r"expand|grow|pulse", "The product expands slowly towards the camera"),
     (r"dynamic|energetic|fast", "A dynamic push-in with a quick, smooth start"),
 )
+_STYLE_KEYS = ("melt", "drop", "expand", "satisfying", "slow_motion", "fix_camera", "loop")
+_SUITING: tuple[tuple[str, str], ...] = (
+    ("seen from above", "A slow orbit around the product, the highlights glide over its edges"),
+    ("tall, slender", "The camera tilts up slowly along the product while soft light moves across it"),
+    ("filling much of the frame", "The camera slowly pulls back and gives the product room, the light stays calm"),
+    ("small in the frame", "The camera pushes in slowly towards the product while soft light moves across it"),
+)
 
 
 def _suggest_motion(sections: Sections, pictures: tuple[Picture, ...]) -> Json:
-    avoided, style = sections.avoided(), sections.one("MOVEMENT STYLE")
-    idea = _styled(style) or _IDEAS[zlib.crc32(sections.one("STILL").encode()) % len(_IDEAS)]
+    avoided = sections.avoided()
+    idea = _styled(_style(sections, avoided)) or _without(_suiting(_seen_in(sections, pictures)), avoided)
     brief = _without(sections.one("MOTION BRIEF"), avoided)
-    prompt = " ".join(_sentence(text) for text in (brief, _without(idea, avoided), _nothing_else(avoided)) if text)
+    prompt = _joined([brief, idea, _nothing_else(avoided)])
     return {
-        "sugg_prompt": prompt[:MOTION_PROMPT_CHARS_MAX],
-        "userMessage": _line(f"How about this: {_small_start(idea)}."),
+        "sugg_prompt": _cut(prompt, MOTION_PROMPT_CHARS_MAX),
+        "userMessage": _line(f"How about this: {_small_start(idea or brief or 'a calm, quiet shot').rstrip('.')}."),
     }
 
 
+def _seen_in(sections: Sections, pictures: tuple[Picture, ...]) -> str:
+    told = sections.one("STILL")
+    return told if told or not pictures else caption(look(media.decode_image(pictures[0].content)), "still")
+
+
+def _suiting(seen: str) -> str:
+    """A movement that suits the picture; any of the ideas, but always the same one, where nothing speaks for one."""
+    suits = next((idea for words, idea in _SUITING if words in seen), "")
+    return suits or _IDEAS[zlib.crc32(seen.encode()) % len(_IDEAS)]
+
+
 def _read_motion(sections: Sections, pictures: tuple[Picture, ...]) -> Json:
-    avoided, style = sections.avoided(), sections.one("MOVEMENT STYLE")
-    brief = _without(sections.one("MOTION BRIEF"), avoided)
-    styled = _styled(style) or (f"The movement is {style.replace('_', ' ')}" if style else "")
-    wish = brief or styled or _IDEAS[0]
-    parts = [styled if brief else "", wish, _nothing_else(avoided)]
-    prompt = " ".join(_sentence(text) for text in parts if text)
+    avoided = sections.avoided()
+    brief, styled = _without(sections.one("MOTION BRIEF"), avoided), _styled(_style(sections, avoided))
+    wish = brief or styled or _without(_IDEAS[0], avoided) or "The camera stays fixed"
+    prompt = _joined([styled if brief else "", wish, _nothing_else(avoided)])
     return {
-        "motion_prompt": prompt[:MOTION_PROMPT_CHARS_MAX],
+        "motion_prompt": _cut(prompt, MOTION_PROMPT_CHARS_MAX),
         "userMessage": _line(f"On it: {_small_start(wish).rstrip('.')}."),
     }
 
@@ -216,8 +247,19 @@ def _revise_motion(sections: Sections, pictures: tuple[Picture, ...]) -> Json:
     return {"motion_prompt": prompt, "userMessage": _line(f"Changing the movement: {feedback}.")}
 
 
+def _style(sections: Sections, avoided: list[str]) -> str:
+    return _without(sections.one("MOVEMENT STYLE"), avoided).rstrip(" .")
+
+
 def _styled(style: str) -> str:
-    return next((idea for pattern, idea in _STYLES if style and re.search(pattern, style.lower())), "")
+    """Words of one's own come back as they were said, before what they are taken to mean."""
+    idea = next((idea for pattern, idea in _STYLES if style and re.search(pattern, style.lower())), "")
+    if not style or style in _STYLE_KEYS:
+        return idea
+    said = style.replace("_", " ")
+    if not idea:
+        return f"The movement is {_small_start(said)}"
+    return idea if said.lower() in idea.lower() else f"{said}: {_small_start(idea)}"
 
 
 def _nothing_else(avoided: list[str]) -> str:
@@ -229,30 +271,84 @@ def _nothing_else(avoided: list[str]) -> str:
 
 
 def _feedback(sections: Sections) -> str:
-    text = _without(sections.one("FEEDBACK").replace(REVISION, ""), sections.avoided())
-    return _small_start(text.strip(" .")) or "a little better"
+    avoided, said = sections.avoided(), sections.one("FEEDBACK").replace(REVISION, "").strip(" .")
+    wanted = _small_start(_without(said, avoided).strip(" ."))
+    if wanted:
+        return wanted
+    return ", ".join(f"without {word}" for word in avoided) if said and avoided else "a little better"
 
 
 def _with_revision(previous: str, feedback: str, chars_max: int) -> str:
-    """The oldest revisions go first where there is no room for all."""
+    """The base stays whole. Where room is short the oldest revisions become one, which then loses its oldest wishes."""
     base, revisions = split_prompt(previous)
-    said = [*revisions, f"{feedback[: chars_max // 4]}."]
-    room = chars_max // 2
-    while len(said) > 1 and sum(len(text) + len(REVISION) + 2 for text in said) > room:
-        said.pop(0)
-    return " ".join([base[: chars_max - room - 2], *(f"{REVISION} {text}" for text in said)])
+    newest = _revision(_cut(feedback, chars_max // 4))
+    room = chars_max - len(newest) - 1
+    while revisions and len(_revised(base, revisions)) > room:
+        if len(revisions) > 1:
+            revisions[:2] = [f"{revisions[0].rstrip(' .')}; {revisions[1]}"]
+        else:
+            _, _, later = revisions[0].partition("; ")
+            revisions = [later] if later else []
+    return f"{_cut(_revised(base, revisions), room)} {newest}".strip()
+
+
+def _revised(base: str, revisions: list[str]) -> str:
+    return " ".join([base, *(_revision(text) for text in revisions)])
+
+
+def _revision(text: str) -> str:
+    return f"{REVISION} {text.rstrip(' .')}."
 
 
 def _without(text: str, avoided: list[str]) -> str:
-    """`text` with no clause that wants what must be avoided."""
-    if not avoided or not text:
+    """`text` less what it says of things to be avoided, so that what is left can still be read."""
+    if not avoided:
         return text
-    unwanted = re.compile("|".join(rf"\b{re.escape(word.rstrip('s'))}(?:e?s)?\b" for word in avoided), re.IGNORECASE)
-    if not unwanted.search(text):
-        return text
-    clauses = re.split(r"(?<=[,.;])\s+", text)
-    kept = [clause if not unwanted.search(clause) else unwanted.sub("", clause) for clause in clauses]
-    return re.sub(r"\s+([,.;])", r"\1", re.sub(r"\s{2,}", " ", " ".join(kept))).strip(" ,;")
+    unwanted = re.compile("|".join(rf"\b{re.escape(_singular(word))}(?:e?s)?\b" for word in avoided), re.IGNORECASE)
+    kept: list[str] = []
+    for clause in re.split(r"(?<=[,.;!?])\s+", text):
+        wanted = _less(clause, unwanted) if unwanted.search(clause) else clause
+        if wanted:
+            kept.append(wanted)
+        elif kept and clause[-1] in ".!?":
+            kept[-1] = kept[-1].rstrip(",; ") + "."
+    return re.sub(r"\.+", ".", " ".join(kept)).strip(" ,;")
+
+
+def _less(clause: str, unwanted: re.Pattern[str]) -> str:
+    """The clause phrase by phrase; one that is only about the unwanted, or already denies it, goes altogether."""
+    kept: list[str] = []
+    denied = False
+    for phrase in _PHRASE_BEGINS.split(clause.rstrip(",.;!?")):
+        left = unwanted.sub(" ", phrase)
+        if left == phrase:
+            kept.append(re.sub(r"^(?:or|and)\b", "no", phrase) if denied else phrase)
+        elif not _DENIES.match(phrase) and set(re.findall(r"[a-z]+", left.lower())) - _SMALL_WORDS:
+            kept.append(left)
+        denied = left != phrase and bool(_DENIES.match(phrase))
+    words = " ".join(kept).split()
+    while words and words[-1].lower() in _SMALL_WORDS:
+        words.pop()
+    while words and words[0].lower() in ("and", "or", "but", "with"):
+        words.pop(0)
+    return " ".join(words) + clause[len(clause.rstrip(",.;!?")) :] if words else ""
+
+
+def _singular(word: str) -> str:
+    return word[:-1] if len(word) > 3 and word.endswith("s") and not word.endswith("ss") else word
+
+
+_PHRASE_BEGINS = re.compile(
+    r"\s+(?=(?:and|or|but|with|without|no|beside|behind|near|under|among|plus)\b)", re.IGNORECASE
+)
+_DENIES = re.compile(r"^(?:and |or |but )?(?:no|not|without|never|avoid|remove|less|fewer|don't)\b", re.IGNORECASE)
+_SMALL_WORDS = set(
+    re.findall(
+        r"\w+",
+        "a an the and or but with without no not in on at of by to from for near under behind beside among plus some "
+        "any more many lots few add put place show include remove",
+    )
+)
 
 
 def _said_of_scene(prompt: str) -> str:
@@ -261,6 +357,10 @@ def _said_of_scene(prompt: str) -> str:
 
 def _one_sentence(text: str) -> str:
     return re.sub(r"\.\s+", "; ", text.strip()).rstrip(".")
+
+
+def _joined(sentences: list[str]) -> str:
+    return " ".join(_sentence(text) for text in sentences if text)
 
 
 def _sentence(text: str) -> str:
@@ -273,10 +373,16 @@ def _small_start(text: str) -> str:
 
 
 def _line(text: str) -> str:
-    """At most one short line, cut at a word."""
-    if len(text) <= MESSAGE_CHARS_MAX:
+    """At most one short line."""
+    flat = " ".join(text.split())
+    return flat if len(flat) <= MESSAGE_CHARS_MAX else f"{_cut(flat, MESSAGE_CHARS_MAX - 1)}…"
+
+
+def _cut(text: str, chars_max: int) -> str:
+    """Ends at a word."""
+    if len(text) <= chars_max:
         return text
-    return f"{text[: MESSAGE_CHARS_MAX - 1].rsplit(' ', 1)[0].rstrip(' ,.;')}…"
+    return text[: chars_max + 1].rsplit(" ", 1)[0][:chars_max].rstrip(" ,.;")
 
 
 _ANSWERS: dict[str, Callable[[Sections, tuple[Picture, ...]], Json]] = {
