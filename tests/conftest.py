@@ -148,7 +148,8 @@ class Backend:
         found = []
         async with aconnect_sse(self.client, "GET", url, **more) as source:
             async for event in source.aiter_sse():
-                found.append((event.event, event.id or None, event.json()))
+                if event.data:  # the reader also reports the comments that keep an idle stream open
+                    found.append((event.event, event.id or None, event.json()))
         return found
 
     def steps(self, generation_id: str) -> list[Json]:
