@@ -159,6 +159,21 @@ class ProviderTimeout(ProviderError):
     safe_message = "The picture service took too long to answer. Please try again."
 
 
+class OutcomeUnknown(ProviderError):
+    """A paid start was sent and its answer did not arrive: the service may have accepted it."""
+
+    category = Category.TIMEOUT
+    http_status = 504
+    code = "OUTCOME_UNKNOWN"
+    safe_message = "The picture service did not tell us whether it started. Please try again."
+
+
+class LookUpUnsupported(ProviderError):
+    """The service cannot say whether it accepted a start."""
+
+    code = "LOOK_UP_UNSUPPORTED"
+
+
 class ProviderRejected(ProviderError):
     """The service says that our request is wrong; asking again cannot help."""
 

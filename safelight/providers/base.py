@@ -1,12 +1,14 @@
 """What the pipelines ask of an outside service, and what comes back.
 
 An adapter translates: it does not wait, loop, charge or store. `start` hands work to the service and returns
-the handle of what is now in progress; `check` asks about that handle. Results are files we then copy to our
+the handle of what is now in progress; `check` asks about that handle. A `start` that was sent and got no answer raises
+OutcomeUnknown, never a plain time-out: the service may be at work, and paid. Results are files we then copy to our
 own storage. Errors are raised as `safelight.domain.errors.ProviderError` and its children.
 """
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from enum import StrEnum
 from typing import Any, Protocol
 
 Json = dict[str, Any]
@@ -91,6 +93,14 @@ class Succeeded:
     warnings: tuple[str, ...] = ()
 
 
+class Stopping(StrEnum):
+    """What became of asking the service to stop."""
+
+    STOPPED = "stopped"
+    TOO_LATE = "too_late"  # the result is there, or will be
+    UNSUPPORTED = "unsupported"  # the service has no way to be stopped: it goes on and may cost
+
+
 @dataclass(frozen=True, slots=True)
 class Answer:
     """`data` is the parsed JSON object; `text` what the model really sent."""
@@ -102,19 +112,27 @@ class Answer:
 
 
 class ImageProvider(Protocol):
+    """`find` looks a start up whose answer was lost, by its attempt key: None means that the service never got it.
+    It raises LookUpUnsupported where the service cannot say."""
+
     name: str
 
     async def start(self, request: ImageRequest) -> Operation: ...
     async def check(self, operation: Operation) -> Pending | Succeeded: ...
-    async def cancel(self, operation: Operation) -> None: ...
+    async def cancel(self, operation: Operation) -> Stopping: ...
+    async def find(self, attempt_key: str) -> Operation | None: ...
 
 
 class VideoProvider(Protocol):
+    """`find` looks a start up whose answer was lost, by its attempt key: None means that the service never got it.
+    It raises LookUpUnsupported where the service cannot say."""
+
     name: str
 
     async def start(self, request: VideoRequest) -> Operation: ...
     async def check(self, operation: Operation) -> Pending | Succeeded: ...
-    async def cancel(self, operation: Operation) -> None: ...
+    async def cancel(self, operation: Operation) -> Stopping: ...
+    async def find(self, attempt_key: str) -> Operation | None: ...
 
 
 class TextModel(Protocol):

@@ -14,6 +14,7 @@ from safelight.providers.base import (
     OutputFile,
     Pending,
     ReferenceImage,
+    Stopping,
     Succeeded,
     TextRequest,
     VideoRequest,
@@ -83,8 +84,13 @@ class _Darkroom:
         response = {"model": handle["model"], "width": rendered.width, "height": rendered.height}
         return Succeeded((output,), response, rendered.warnings)
 
-    async def cancel(self, operation: Operation) -> None:
-        """Nothing runs between start and check, so there is nothing to stop."""
+    async def cancel(self, operation: Operation) -> Stopping:
+        """Nothing runs between start and check, so whatever was begun is as good as stopped."""
+        return Stopping.STOPPED
+
+    async def find(self, attempt_key: str) -> Operation | None:
+        """A start leaves nothing behind but its handle."""
+        return None
 
     async def _develop(self, handle: Json) -> Rendered:
         raise NotImplementedError
