@@ -88,7 +88,13 @@ class App:
             try:
                 yield Services(
                     db=db,
-                    acceptance=Acceptance(db, queue, self.prices, self.settings.free_credits),
+                    acceptance=Acceptance(
+                        db,
+                        queue,
+                        self.prices,
+                        self.settings.free_credits,
+                        self.settings.start_within_seconds,
+                    ),
                     listener=listener,
                     assets=self.assets(),
                     fetcher=self.fetcher(),
@@ -111,10 +117,10 @@ class App:
         """Run generations until `stop` is set; then let the steps under way end."""
         async with self.database(self.settings.worker_pool_size) as db:
             announcer = Announcer(db)
-            queue = Queue(db, Worker(self.studio(db), announcer, RetryPolicy(self.settings.retry_base_seconds)).run)
+            queue = Queue(db, self._worker(db, announcer).run)
             await queue.open()
             working = asyncio.create_task(queue.work(self._working_hours()))
-            reaping = asyncio.create_task(self.reaper(db).run())
+            reaping = asyncio.create_task(self.reaper(db, announcer).run())
             try:
                 stopped = asyncio.create_task(stop.wait())
                 await asyncio.wait({working, reaping, stopped}, return_when=asyncio.FIRST_COMPLETED)
@@ -135,8 +141,11 @@ class App:
             heartbeat_seconds=self.settings.worker_heartbeat_seconds,
         )
 
-    def reaper(self, db: Database) -> Reaper:
-        return Reaper(db, heartbeat_seconds=self.settings.worker_heartbeat_seconds)
+    def _worker(self, db: Database, announcer: Announcer) -> Worker:
+        return Worker(self.studio(db), announcer, RetryPolicy(self.settings.retry_base_seconds))
+
+    def reaper(self, db: Database, announcer: Announcer) -> Reaper:
+        return Reaper(db, self._worker(db, announcer).give_up, heartbeat_seconds=self.settings.worker_heartbeat_seconds)
 
     def studio(self, db: Database) -> Studio:
         return Studio(db, Configuration(db), self._adapters(), self.assets(), self.fetcher())

@@ -22,6 +22,7 @@ from safelight.domain import passes
 from safelight.domain.errors import InvalidInput, NotFound, SafelightError
 from safelight.domain.ids import new_id
 from safelight.domain.statuses import Status
+from safelight.pipelines import cancel as cancellation
 
 GENERATIONS_SHOWN_MAX = 500
 ENGINE_RATIO_TO_REACH = 0.75
@@ -258,6 +259,20 @@ def logs(generation_id: str, as_json: AsJson = False) -> None:
         terminal.print_json(lines)
         return
     terminal.show_lines(lines)
+
+
+@generations_commands.command("cancel")
+def cancel(generation_id: str, as_json: AsJson = False) -> None:
+    """Stop a generation: reaches the provider, refunds what was not delivered, is final."""
+    app = _app()
+    app.start_database()
+
+    async def run() -> cancellation.Cancelling:
+        await app.migrate()
+        async with app.database() as db:
+            return await cancellation.cancel(db, generation_id, pass_id=None)
+
+    terminal.show_cancelling(asyncio.run(run()), as_json=as_json)
 
 
 # --- benchmarks ------------------------------------------------------------------------------------------------------

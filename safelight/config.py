@@ -41,6 +41,12 @@ class Settings(BaseSettings):
     worker_shutdown_seconds: float = Field(
         10.0, ge=0, le=600, description="How long a worker that is told to stop lets its steps go on."
     )
+    start_within_seconds: float = Field(
+        3600.0,
+        gt=0,
+        le=604_800,
+        description="How long a generation may wait for a worker; then it fails, refunded, as never started.",
+    )
     api_pool_size: int = Field(10, ge=2, le=100, description="Database connections of one API process.")
     worker_pool_size: int = Field(6, ge=2, le=100, description="Database connections of one worker process.")
 

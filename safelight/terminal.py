@@ -1,6 +1,7 @@
 """What the commands print."""
 
 import json
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -9,6 +10,7 @@ from rich.table import Table
 
 from safelight import demo as story
 from safelight.app import App
+from safelight.pipelines.cancel import Cancelling
 
 console = Console()
 
@@ -19,6 +21,19 @@ def print_json(value: Any) -> None:
 
 def tell_nothing(event: story.Event) -> None:
     """`--json` prints the report alone."""
+
+
+def show_cancelling(cancelling: Cancelling, *, as_json: bool) -> None:
+    if as_json:
+        print_json(asdict(cancelling))
+        return
+    match cancelling.too_late:
+        case None:
+            console.print(f"asked; it is still {cancelling.status}: a worker stops it as soon as it can")
+        case True:
+            console.print(f"too late: it is {cancelling.status}")
+        case False:
+            console.print(f"cancelled; {cancelling.refunded_credits} credits returned")
 
 
 LEVEL_MARKS = {"info": "[blue]·[/]", "success": "[green]✓[/]", "warning": "[yellow]![/]", "error": "[red]✗[/]"}

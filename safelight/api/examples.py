@@ -89,6 +89,23 @@ ACCEPTED: Json = {
     },
 }
 
+CANCELLED: Json = {
+    "content": {
+        "application/json": {
+            "example": {
+                "ok": True,
+                "generation_id": _ID,
+                "status": "cancelled",
+                "cancelled": True,
+                "too_late": False,
+                "refunded_credits": 1,
+                "credits": {"balance": 14},
+                "requestId": "req_1766131200000_7f1d2c1e-6a51-4a55-9a5e-7f6f1f0b7c55",
+            }
+        }
+    }
+}
+
 INSUFFICIENT_CREDITS: Json = {
     "content": {
         "application/json": {

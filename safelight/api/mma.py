@@ -19,6 +19,7 @@ from safelight.domain import preferences
 from safelight.domain.errors import NotFound
 from safelight.domain.orders import Flow
 from safelight.domain.statuses import Status
+from safelight.pipelines import cancel as cancellation
 
 Json = dict[str, Any]
 
@@ -143,6 +144,37 @@ def _as_json(row: Json) -> Json:
         "parent_generation_id": parent.removeprefix("generation:") if parent else None,
         "created_at": row["mg_created_at"],
         "updated_at": row["mg_updated_at"],
+    }
+
+
+@router.post(
+    "/mma/generations/{generation_id}/cancel",
+    summary="Stop a generation",
+    description="Reaches the provider, refunds what was not delivered, and is final. Where it is too late, the result"
+    " is delivered. `too_late` is null while that is not known yet: then follow the stream.",
+    responses={200: examples.CANCELLED, 404: {"model": ErrorBody}},
+)
+async def cancel(
+    request: Request,
+    services: FromApp,
+    generation_id: Annotated[str, Path(max_length=200)],
+    body: IdentityBody,
+    pass_id_header: PassIdHeader = None,
+) -> Json:
+    async with services.db.connection() as conn:
+        pass_id = await stated_pass_id(conn, pass_id=body.pass_id, customer_key=body.customer_id, header=pass_id_header)
+    if pass_id is None:
+        raise NotFound(f"There is no generation {generation_id!r} of yours; say who you are with passId.")
+    cancelling = await cancellation.cancel(services.db, generation_id, pass_id=pass_id)
+    return {
+        "ok": True,
+        "generation_id": generation_id,
+        "status": cancelling.status,
+        "cancelled": cancelling.status is Status.CANCELLED,
+        "too_late": cancelling.too_late,
+        "refunded_credits": cancelling.refunded_credits,
+        "credits": {"balance": cancelling.balance},
+        "requestId": request_id(request),
     }
 
 

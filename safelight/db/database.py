@@ -1,23 +1,36 @@
 """The connection pool. Connections are in autocommit: one statement is one transaction unless `transaction()` says
 otherwise; sessions run in UTC and find the queue's functions behind ours."""
 
-from collections.abc import AsyncIterator
+import asyncio
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import aiosql
+import psycopg
 from aiosql.adapters.apyformat import AsyncPyFormatAdapter
 from psycopg import AsyncConnection
 from psycopg.rows import dict_row
 from psycopg_pool import AsyncConnectionPool
 
+from safelight import telemetry
+
 Row = dict[str, Any]
 Connection = AsyncConnection[Row]
 
 QUEUE_SCHEMA = "procrastinate"
-POOL_WAIT_SECONDS = 30.0
+OPEN_SECONDS_MAX = 30.0
 CONNECT_TIMEOUT_SECONDS = 10
+RECONNECT_SECONDS_MAX = 5.0  # then whoever needs a connection next tries again, without a growing pause
+FIRST_PAUSE_SECONDS = 0.05
+PAUSE_SECONDS_MAX = 2.0
+
+# What passes by itself: a server that restarts, is full, or is a standby for the moment; a connection that was cut.
+TROUBLE = (psycopg.OperationalError, psycopg.InterfaceError, psycopg.errors.ReadOnlySqlTransaction)
+
+Result = TypeVar("Result")
 
 
 def connection_options() -> dict[str, Any]:
@@ -46,20 +59,25 @@ async def _autocommit(conn: Connection) -> None:
 
 
 class Database:
-    def __init__(self, dsn: str, *, pool_size: int) -> None:
+    """`wait_seconds` is how long a caller waits for a free connection. `check` tries each one before it is used: right
+    where a failed statement is an answer to somebody, not where it is sent again."""
+
+    def __init__(self, dsn: str, *, pool_size: int, wait_seconds: float = 30.0, check: bool = False) -> None:
         self.dsn = dsn
         self.pool: AsyncConnectionPool[Connection] = AsyncConnectionPool(
             dsn,
             min_size=1,
             max_size=pool_size,
             open=False,
-            timeout=POOL_WAIT_SECONDS,
+            timeout=wait_seconds,
+            reconnect_timeout=RECONNECT_SECONDS_MAX,
             kwargs=connection_options(),
             configure=_autocommit,
+            check=AsyncConnectionPool.check_connection if check else None,
         )
 
     async def open(self) -> None:
-        await self.pool.open(wait=True, timeout=POOL_WAIT_SECONDS)
+        await self.pool.open(wait=True, timeout=OPEN_SECONDS_MAX)
 
     async def close(self) -> None:
         await self.pool.close()
@@ -73,3 +91,22 @@ class Database:
     async def transaction(self) -> AsyncIterator[Connection]:
         async with self.pool.connection() as conn, conn.transaction():
             yield conn
+
+    async def insist(self, work: Callable[[Connection], Awaitable[Result]], *, seconds: float) -> Result:
+        """Do `work` through trouble that lasts up to `seconds`. Its answer may be lost and it may be done again, so
+        doing it twice must be doing it once.
+
+        Raises:
+            TROUBLE: it lasted longer.
+        """
+        give_up, pause = time.monotonic() + seconds, FIRST_PAUSE_SECONDS
+        while True:
+            try:
+                async with self.connection() as conn:
+                    return await work(conn)
+            except TROUBLE as error:
+                if time.monotonic() + pause > give_up:
+                    raise
+                telemetry.warning(telemetry.Tag.DB_UPDATE, f"Trying again in {pause:.2f} s: {error}")
+            await asyncio.sleep(pause)
+            pause = min(2 * pause, PAUSE_SECONDS_MAX)

@@ -29,6 +29,7 @@ async def insert(
     pipeline_version: int,
     idempotency_key: str | None,
     request_hash: str,
+    start_within_seconds: float,
 ) -> None:
     await _queries.insert_generation(
         conn,
@@ -49,6 +50,7 @@ async def insert(
         pipeline_version=pipeline_version,
         idempotency_key=idempotency_key,
         request_hash=request_hash,
+        start_within_seconds=start_within_seconds,
     )
 
 
@@ -61,6 +63,13 @@ async def get(conn: Connection, generation_id: str) -> Row | None:
     """The generation's row, with its customer's `balance`."""
     row: Row | None = await _queries.by_id(conn, generation_key=generation_key(generation_id))
     return row
+
+
+async def request_cancelling(conn: Connection, generation_id: str, *, pass_id: str | None, by: str) -> bool:
+    """Note that somebody wants the generation stopped; a final one stays as it is. `pass_id` None: whoever's it is.
+    Returns whether there is such a generation."""
+    row = await _queries.request_cancelling(conn, generation_key=generation_key(generation_id), pass_id=pass_id, by=by)
+    return row is not None
 
 
 async def newest(conn: Connection, *, pass_id: str | None, status: str | None, most: int) -> list[Row]:

@@ -2,11 +2,12 @@
 insert into mega_generations (
   mg_id, mg_record_type, mg_generation_id, mg_parent_id, mg_pass_id, mg_session_id, mg_platform, mg_title,
   mg_type, mg_content_type, mg_provider, mg_mma_mode, mg_mma_status, mg_status, mg_mma_vars, mg_meta, mg_payload,
-  mg_pipeline_version, mg_idempotency_key, mg_request_hash, mg_log_seq, mg_event_at, mg_source_system
+  mg_pipeline_version, mg_idempotency_key, mg_request_hash, mg_log_seq, mg_event_at, mg_source_system, mg_deadline_at
 ) values (
   :generation_key, 'generation', :generation_id, :parent_key, :pass_id, :session_id, :platform, :title,
   :type, :content_type, :provider, :mode, 'queued', 'pending', :variables, :meta, :payload,
-  :pipeline_version, :idempotency_key, :request_hash, 1, now(), 'safelight'
+  :pipeline_version, :idempotency_key, :request_hash, 1, now(), 'safelight',
+  now() + make_interval(secs => :start_within_seconds)
 );
 
 -- name: by_idempotency_key^
@@ -99,3 +100,18 @@ select * from mega_generations
 where mg_pass_id = :pass_id and mg_record_type = 'credit_transaction'
 order by mg_created_at desc
 limit :most;
+
+-- name: request_cancelling^
+-- Notes once who asked. Where the generation is final, nothing changes.
+with asked as (
+  update mega_generations
+  set mg_cancel_requested_at = coalesce(mg_cancel_requested_at, now()),
+      mg_cancel_requested_by = coalesce(mg_cancel_requested_by, :by)
+  where mg_id = :generation_key and mg_mma_status not in ('done', 'error', 'suggested', 'cancelled', 'partial')
+    and (:pass_id::text is null or mg_pass_id = :pass_id)
+  returning mg_id
+)
+select generation.mg_mma_status
+from mega_generations generation
+where generation.mg_id = :generation_key and generation.mg_record_type = 'generation'
+  and (:pass_id::text is null or generation.mg_pass_id = :pass_id);

@@ -5,9 +5,14 @@ from safelight.db.database import Connection, load_queries
 _queries = load_queries(__file__)
 
 
-async def take_back(conn: Connection, *, queue_name: str, dead_after_seconds: float) -> list[str]:
-    """Put the jobs of workers without a heartbeat back. Returns their generations."""
-    rows = _queries.take_back_jobs(conn, queue_name=queue_name, dead_after_seconds=dead_after_seconds)
+async def take_back(
+    conn: Connection, *, queue_name: str, dead_after_seconds: float, hung_after_seconds: float
+) -> list[str]:
+    """Put the jobs of workers without a heartbeat back, and those whose generation is so long past its deadline.
+    Returns their generations."""
+    rows = _queries.take_back_jobs(
+        conn, queue_name=queue_name, dead_after_seconds=dead_after_seconds, hung_after_seconds=hung_after_seconds
+    )
     return [row["generation_id"] async for row in rows]
 
 
@@ -19,3 +24,13 @@ async def adopt(
         conn, queue_name=queue_name, task_name=task_name, older_than_seconds=older_than_seconds, most=most
     )
     return [row["generation_id"] async for row in rows]
+
+
+async def never_started(conn: Connection, *, most: int) -> list[str]:
+    """Generations that no worker has touched before their deadline."""
+    return [row["generation_id"] async for row in _queries.never_started(conn, most=most)]
+
+
+async def wake(conn: Connection, generation_id: str, *, priority: int = 0) -> None:
+    """Make the generation's job due now. One that is under way is left alone."""
+    await _queries.wake(conn, generation_id=generation_id, priority=priority)

@@ -2,14 +2,21 @@
 -- reaper and a worker, cannot both act on the same row.
 
 -- name: take_back_jobs
--- Jobs of workers without a heartbeat become new jobs. The old row goes: a worker that was only paused and comes back
--- must not end the job of its successor.
+-- Jobs of workers without a heartbeat become new jobs, and so do jobs that hang: their generation is long past its
+-- deadline. The old row goes: a worker that was only paused and comes back must not end the job of its successor.
 with dead as (
   delete from procrastinate_jobs job
   where job.queue_name = :queue_name and job.status = 'doing'
-    and not exists (
-      select from procrastinate_workers worker
-      where worker.id = job.worker_id and worker.last_heartbeat > now() - make_interval(secs => :dead_after_seconds)
+    and (
+      not exists (
+        select from procrastinate_workers worker
+        where worker.id = job.worker_id and worker.last_heartbeat > now() - make_interval(secs => :dead_after_seconds)
+      )
+      or exists (
+        select from mega_generations generation
+        where generation.mg_id = 'generation:' || job.queueing_lock
+          and generation.mg_deadline_at < now() - make_interval(secs => :hung_after_seconds)
+      )
     )
   returning job.queue_name, job.task_name, job.queueing_lock, job.args, job.attempts
 )
@@ -35,3 +42,20 @@ order by generation.mg_created_at
 limit :most
 on conflict do nothing
 returning queueing_lock as generation_id;
+
+-- name: never_started
+-- Generations that no worker has touched before their deadline.
+select generation.mg_generation_id as generation_id
+from mega_generations generation
+where generation.mg_record_type = 'generation' and generation.mg_pipeline_version is not null
+  and generation.mg_mma_status in ('queued', 'scanning', 'prompting', 'generating', 'postscan')
+  and generation.mg_lease_no = 0
+  and generation.mg_deadline_at < now()
+order by generation.mg_created_at
+limit :most;
+
+-- name: wake!
+-- The generation's job is due now, before all others.
+update procrastinate_jobs
+set scheduled_at = null, priority = greatest(priority, :priority)
+where queueing_lock = :generation_id and status = 'todo';

@@ -42,6 +42,7 @@ class OpsError:
     ip: str | None = None
     user_agent: str | None = None
     extra: Row = field(default_factory=dict)
+    id: str = field(default_factory=new_id)
 
     def detail(self) -> Row:
         return self.extra | {
@@ -69,16 +70,14 @@ class OpsError:
         }
 
 
-async def insert(conn: Connection, error: OpsError) -> str:
-    """Write the row. Returns its `mg_id`."""
-    row_id = f"error:{new_id()}"
-    await _queries.insert_row(conn, **columns(row_id, error))
-    return row_id
+async def insert(conn: Connection, error: OpsError) -> None:
+    """Write the row. Doing it twice is doing it once."""
+    await _queries.insert_row(conn, **columns(error))
 
 
-def columns(row_id: str, error: OpsError) -> dict[str, Any]:
+def columns(error: OpsError) -> dict[str, Any]:
     return {
-        "id": row_id,
+        "id": f"{error.level}:{error.id}",
         "record_type": error.level,
         "pass_id": error.pass_id,
         "action": error.action,
@@ -105,4 +104,4 @@ def _flat(name: str, used: Row | None) -> Row:
 def insert_now(dsn: str, error: OpsError) -> None:
     """Write the row from a process that is about to end and has no loop left to wait in."""
     with psycopg.connect(dsn, **connection_options()) as conn:
-        conn.execute(_queries.insert_row.sql, columns(f"error:{new_id()}", error))
+        conn.execute(_queries.insert_row.sql, columns(error))

@@ -6,4 +6,5 @@ insert into mega_admin (
 ) values (
   :id, :record_type, (select mg_pass_id from mega_customers where mg_pass_id = :pass_id), :action, :route, :method,
   :status, :detail, :error_code, :error_message, :error_stack, :ip, :user_agent, 'safelight', now()
-);
+)
+on conflict (mg_id) do nothing;

@@ -25,6 +25,14 @@ class Lease:
     user_id: UUID | None
 
 
+@dataclass(frozen=True, slots=True)
+class Written:
+    """How long the job log is after a write, and whether somebody asked for the generation to be stopped."""
+
+    log_seq: int
+    cancelling: bool
+
+
 @dataclass(slots=True)
 class StepRow:
     """One `mma_step` row. `payload` has the keys of seed 000 section 3.2, and `attempts` and `operation`."""
@@ -52,7 +60,6 @@ class Ending:
     """How a generation ends."""
 
     status: Status
-    variables: Row
     lines: Sequence[Line]
     prompt: str | None = None
     output_url: str | None = None
@@ -63,9 +70,12 @@ class Ending:
     meta: Row = field(default_factory=dict)
 
 
-async def take_lease(conn: Connection, generation_id: str) -> Row | None:
-    """Take the generation over from whoever had it. None: it is final, or unknown."""
-    row: Row | None = await _queries.take_lease(conn, generation_key=generation_key(generation_id))
+async def take_lease(conn: Connection, generation_id: str, *, if_lease_no: int | None = None) -> Row | None:
+    """Take the generation over from whoever had it, or only where its lease has this number. None: it is final, or
+    unknown, or has another."""
+    row: Row | None = await _queries.take_lease(
+        conn, generation_key=generation_key(generation_id), if_lease_no=if_lease_no
+    )
     return row
 
 
@@ -78,21 +88,25 @@ async def write_step(
     lease: Lease,
     step: StepRow,
     *,
+    log_seq: int,
     status: Status,
     variables: Row | None,
     lines: Sequence[Line] = (),
-) -> None:
-    """Begin, continue or end a step. `variables` None leaves the generation's map as it is.
+    deadline_seconds: float | None = None,
+) -> Written:
+    """Begin, continue or end a step. `log_seq` is how long the job log is; `variables` None leaves the generation's map
+    as it is, `deadline_seconds` None its deadline. Doing it twice is doing it once.
 
     Raises:
         LeaseLost: nothing was written.
     """
-    seq = await _queries.write_step(
+    row = await _queries.write_step(
         conn,
-        **_fence(lease),
+        **_fence(lease, log_seq),
         status=status,
         variables=None if variables is None else Jsonb(variables),
         lines=_json(lines),
+        deadline_seconds=deadline_seconds,
         step_key=step_key(lease.generation_id, step.number),
         step_no=step.number,
         step_type=step.type,
@@ -106,23 +120,23 @@ async def write_step(
         output_tokens=step.output_tokens,
         step_status=step.status,
     )
-    _must_hold(lease, seq)
+    return await _written(conn, lease, row, log_seq, lines)
 
 
-async def finish(conn: Connection, lease: Lease, ending: Ending) -> None:
-    """Give the generation its final status.
+async def finish(conn: Connection, lease: Lease, ending: Ending, *, log_seq: int, variables: Row) -> Written:
+    """Give the generation its final status. Doing it twice is doing it once.
 
     Raises:
         LeaseLost: nothing was written.
     """
-    seq = await _queries.finish(
+    row = await _queries.finish(
         conn,
-        **_fence(lease),
+        **_fence(lease, log_seq),
         status=ending.status,
         record_status=ending.status.record_status,
         error=ending.error,
         meta=Jsonb(ending.meta),
-        variables=Jsonb(ending.variables),
+        variables=Jsonb(variables),
         prompt=ending.prompt,
         output_url=ending.output_url,
         output_key=ending.output_key,
@@ -130,13 +144,14 @@ async def finish(conn: Connection, lease: Lease, ending: Ending) -> None:
         model=ending.model,
         lines=_json(ending.lines),
     )
-    _must_hold(lease, seq)
+    return await _written(conn, lease, row, log_seq, ending.lines)
 
 
-def _fence(lease: Lease) -> dict[str, Any]:
+def _fence(lease: Lease, log_seq: int) -> dict[str, Any]:
     return {
         "generation_key": generation_key(lease.generation_id),
         "lease_no": lease.number,
+        "log_seq": log_seq,
         "user_id": lease.user_id,
     }
 
@@ -145,6 +160,9 @@ def _json(lines: Sequence[Line]) -> Jsonb:
     return Jsonb([line.to_json() for line in lines])
 
 
-def _must_hold(lease: Lease, seq: int | None) -> None:
-    if seq is None:
-        raise LeaseLost(f"generation {lease.generation_id}: lease {lease.number} is no longer ours")
+async def _written(conn: Connection, lease: Lease, row: Row | None, log_seq: int, lines: Sequence[Line]) -> Written:
+    if row is None and lines:
+        row = await _queries.written_before(conn, **_fence(lease, log_seq + len(lines)))
+    if row is None:
+        raise LeaseLost(f"generation {lease.generation_id}: lease {lease.number} is no longer ours, or it is final")
+    return Written(**row)

@@ -233,6 +233,39 @@ class LeaseLost(SafelightError):
     code = "LEASE_LOST"
 
 
+class WorkerLost(SafelightError):
+    """Workers died in the middle of this step, again and again."""
+
+    code = "WORKER_LOST"
+
+
+class DeadlineExceeded(SafelightError):
+    """A provider was still at work when the model's deadline had passed."""
+
+    category = Category.TIMEOUT
+    http_status = 504
+    code = "DEADLINE"
+    safe_message = "This took longer than it ever should, so we stopped it."
+
+
+class NeverStarted(SafelightError):
+    """No worker had a free place for the generation before its deadline."""
+
+    category = Category.TIMEOUT
+    http_status = 504
+    code = "NEVER_STARTED"
+    safe_message = "We were too busy to begin. Please try again."
+
+
+class Cancelled(SafelightError):
+    """The customer, or an operator, asked for the generation to be stopped."""
+
+    category = Category.VALIDATION_ERROR
+    http_status = 200
+    code = "CANCELLED"
+    safe_message = "Stopped, as you asked."
+
+
 def category_of_status(status: int) -> Category:
     """The category of an HTTP answer. Time-outs are tested before 5xx, so a 504 is a ⏱️, not a 🔥."""
     if status in (408, 504):

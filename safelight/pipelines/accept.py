@@ -40,6 +40,7 @@ class Acceptance:
     queue: Queue
     prices: Prices
     free_credits: int
+    start_within_seconds: float
 
     async def accept(self, order: Order, *, idempotency_key: str | None, request: Json) -> Accepted:
         """`request` is what the ops plane should know of where the order came from: id, route, method.
@@ -123,6 +124,7 @@ class Acceptance:
             pipeline_version=PIPELINE_VERSION,
             idempotency_key=idempotency_key,
             request_hash=fingerprint,
+            start_within_seconds=self.start_within_seconds,
         )
         await generations.insert_event(
             conn,

@@ -16,6 +16,7 @@ from safelight.db.database import Connection, Database, Row
 from safelight.domain.errors import ConfigError
 
 CACHE_SECONDS = 5.0
+DEADLINE_SECONDS = 1800.0  # for a result, from its start, where the registry states no deadline_seconds
 REGISTRY_KEY = "mma.provider.registry"
 
 _VERSION_1 = Path(__file__).with_name("prompts")
@@ -59,6 +60,7 @@ class Engine:
     id: str
     adapter: str
     model: str
+    deadline_seconds: float
 
 
 class Configuration:
@@ -86,7 +88,8 @@ class Configuration:
         version, value = await self._active(REGISTRY_KEY)
         for entry in value.get("providers", ()):
             if entry.get("id") == engine_id and entry.get("enabled", True):
-                return Engine(engine_id, entry["adapter"], entry["model"])
+                deadline = float(entry.get("deadline_seconds", DEADLINE_SECONDS))
+                return Engine(engine_id, entry["adapter"], entry["model"], deadline)
         raise ConfigError(f"{version.id}: no enabled provider serves {engine_id!r}")
 
     async def _active(self, key: str) -> tuple[Version, Row]:

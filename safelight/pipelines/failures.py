@@ -1,27 +1,27 @@
-"""What is written when a generation fails (seed 000 section 4): both planes, the refund and the last line, in one
-transaction, with the variables kept as far as they had come."""
+"""What is written when a generation fails or is cancelled (seed 000 section 4): both planes, the refund and the last
+line, in one transaction, with the variables kept as far as they had come."""
 
-import traceback
-from typing import Any, Literal
+from typing import Any
 
 from safelight import telemetry
 from safelight.db import ledger, ops_rows, runs
-from safelight.db.database import Database
+from safelight.db.database import Connection
 from safelight.db.ops_rows import OpsError
-from safelight.db.runs import Ending, StepRow
-from safelight.domain.errors import Category, ProviderError, SafelightError
+from safelight.db.runs import Ending, StepRow, Written
+from safelight.domain.codes import engine_of, public_code
+from safelight.domain.errors import Cancelled, SafelightError
 from safelight.domain.lines import Line
 from safelight.domain.statuses import Status
-from safelight.pipelines.runner import Run, close, empty_step
+from safelight.pipelines.runner import ERROR_MESSAGE_CHARS_MAX, Run
+from safelight.pipelines.step_rows import close, empty_step
 
 Json = dict[str, Any]
 
 REFUNDED = " Your credits were returned."
-ERROR_MESSAGE_CHARS_MAX = 1000
 
 
-async def fail(db: Database, run: Run, cause: Exception) -> None:
-    """End the generation with an error.
+async def fail(run: Run, cause: Exception) -> None:
+    """End the generation with an error, or as cancelled.
 
     Raises:
         LeaseLost: another worker has it; nothing was written.
@@ -29,79 +29,40 @@ async def fail(db: Database, run: Run, cause: Exception) -> None:
     error = cause if isinstance(cause, SafelightError) else SafelightError(f"{type(cause).__name__}: {cause}")
     step = run.current or empty_step(run.next_step_no, "pipeline")
     close(step, {}, _step_error(step, error))
-    ops = ops_error(run, error, step.provider, step.model, step.payload["input"], step_type=step.type, cause=cause)
-    async with db.transaction() as conn:
-        await runs.write_step(conn, run.lease, step, status=run.status, variables=None)
-        refunded = await ledger.refund(conn, generation_id=run.generation_id)
-        message = error.safe_message + (REFUNDED if refunded else "")
-        lines = [Line("error", step.type, message)]
-        run.remember(lines)
-        public = {"code": public_code(step.type, error), "message": message, "step": step.type}
-        await runs.finish(
-            conn,
-            run.lease,
-            Ending(
-                status=Status.ERROR,
-                variables=run.variables,
-                lines=lines,
-                error=message,
-                meta={"error": public | {"provider": engine_of(step.type) or step.provider}},
-            ),
-        )
-        await ops_rows.insert(conn, ops)
-    run.announce()
-    _log(run, step, error, cause, refunded)
+    ops = run.ops_row(error, step=step, cause=cause, level="warn" if isinstance(error, Cancelled) else "error")
+    ending = _ending(run, step, error)
+
+    async def write(conn: Connection) -> Written:
+        async with conn.transaction():
+            return await _write(conn, run, step, ending, ops)
+
+    await run.record.insist(write, ending.lines)
+    _log(run, step, error, cause)
 
 
-def ops_error(
-    run: Run,
-    error: SafelightError,
-    provider: str | None,
-    model: str | None,
-    given: Json,
-    *,
-    step_type: str | None = None,
-    cause: Exception | None = None,
-    level: Literal["error", "warn"] = "error",
-) -> OpsError:
-    """The ops row of something that went wrong in a step of this run."""
-    step_type = step_type or (run.current.type if run.current else None)
-    return OpsError(
-        category=error.category,
-        code=f"MMA_{public_code(step_type, error)}",
-        message=str(error)[:ERROR_MESSAGE_CHARS_MAX],
-        level=level,
-        action="mma.step",
-        request_id=run.request.get("request_id", ""),
-        route=run.request.get("route", "mma"),
-        method=run.request.get("method", "POST"),
-        http_status=error.http_status,
-        pass_id=run.order.pass_id,
-        generation_id=run.generation_id,
-        step_type=step_type,
-        provider=engine_of(step_type) or provider,
-        model=model,
-        provider_http_status=getattr(error, "provider_http_status", None),
-        context=_reference(given, "ctx"),
-        settings=_reference(given, "settings"),
-        retry={"attempt": _attempt_of(run), "max": run.policy.attempts_max},
-        stack="".join(traceback.format_exception(cause or error)),
-        extra={"adapter": provider},
+def _ending(run: Run, step: StepRow, error: SafelightError) -> Ending:
+    message = error.safe_message + (REFUNDED if run.price_credits else "")
+    public = {
+        "code": public_code(step.type, error),
+        "message": message,
+        "step": step.type,
+        "provider": engine_of(step.type) or step.provider,
+    }
+    is_cancelled = isinstance(error, Cancelled)
+    return Ending(
+        status=Status.CANCELLED if is_cancelled else Status.ERROR,
+        lines=[Line("info" if is_cancelled else "error", step.type, message)],
+        error=message,
+        meta={"error": public},
     )
 
 
-def public_code(step_type: str | None, error: SafelightError) -> str:
-    """E.g. SEEDREAM_TIMEOUT: who failed, and how. The ops plane puts MMA_ before it."""
-    if error.category in (Category.CONFIG_ERROR, Category.API_ERROR):
-        return error.code
-    who = engine_of(step_type) or ("GPT" if isinstance(error, ProviderError) or error.code == "OUTPUT_SCHEMA" else "")
-    return f"{who.upper()}_{error.code}" if who else error.code
-
-
-def engine_of(step_type: str | None) -> str | None:
-    """The engine name a step is of: the word before `_generate`."""
-    name, found, _ = (step_type or "").partition("_generate")
-    return name if found else None
+async def _write(conn: Connection, run: Run, step: StepRow, ending: Ending, ops: OpsError) -> Written:
+    record = run.record
+    await runs.write_step(conn, record.lease, step, log_seq=record.log_seq, status=record.status, variables=None)
+    await ledger.refund(conn, generation_id=run.generation_id)
+    await ops_rows.insert(conn, ops)
+    return await runs.finish(conn, record.lease, ending, log_seq=record.log_seq, variables=record.told(ending.lines))
 
 
 def _step_error(step: StepRow, error: SafelightError) -> Json:
@@ -113,17 +74,7 @@ def _step_error(step: StepRow, error: SafelightError) -> Json:
     }
 
 
-def _reference(given: Json, name: str) -> Json | None:
-    if f"{name}_key" not in given:
-        return None
-    return {"key": given[f"{name}_key"], "version": given[f"{name}_version"], "id": given[f"{name}_id"]}
-
-
-def _attempt_of(run: Run) -> int:
-    return len(run.current.payload["attempts"]) if run.current else 1
-
-
-def _log(run: Run, step: StepRow, error: SafelightError, cause: Exception, refunded: int) -> None:
+def _log(run: Run, step: StepRow, error: SafelightError, cause: Exception) -> None:
     tag, fields = (
         telemetry.Tag.GENERATION_PROCESSING,
         {"generation_id": run.generation_id, "step_type": step.type},
@@ -138,5 +89,7 @@ def _log(run: Run, step: StepRow, error: SafelightError, cause: Exception, refun
         **fields,
     )
     telemetry.info("🔄", tag, f"Marked generation {run.generation_id} as failed", **fields)
-    if refunded:
-        telemetry.info("💳", telemetry.Tag.CREDIT, f"Refunded {refunded} credits to {run.order.pass_id}", **fields)
+    if run.price_credits:
+        telemetry.info(
+            "💳", telemetry.Tag.CREDIT, f"Refunded {run.price_credits} credits to {run.order.pass_id}", **fields
+        )

@@ -57,21 +57,24 @@ async def generate(studio: Studio, run: Run, step_type: StepType, wanted: Wanted
 
 async def _plan(studio: Studio, run: Run, step_type: StepType, wanted: Wanted, recorded: Json | None) -> OperationPlan:
     given = recorded or await _input(studio, run, wanted)
-    engine = Engine(wanted.engine_id, given["adapter"], given["model"])
+    engine = Engine(wanted.engine_id, given["adapter"], given["model"], given["deadline_seconds"])
     provider: ImageProvider | VideoProvider
-    start: Callable[[], Awaitable[Any]]
+    start: Callable[[str], Awaitable[Any]]
     if wanted.engine_id == "kling":
         provider = video = adapter_named(studio.adapters.video, engine.adapter, engine.id)
-        start = lambda: video.start(VideoRequest(**_request(run, step_type, wanted, given)))  # noqa: E731
+        start = lambda key: video.start(VideoRequest(**_request(step_type, wanted, given, key)))  # noqa: E731
     else:
         provider = image = adapter_named(studio.adapters.image, engine.adapter, engine.id)
-        start = lambda: image.start(ImageRequest(**_request(run, step_type, wanted, given)))  # noqa: E731
+        start = lambda key: image.start(ImageRequest(**_request(step_type, wanted, given, key)))  # noqa: E731
     return OperationPlan(
         input=given,
         provider=wanted.engine_id,
         model=engine.model,
+        seconds_max=engine.deadline_seconds,
         start=start,
         check=provider.check,
+        cancel=provider.cancel,
+        find=provider.find,
         complete=lambda answer: _store(studio, run, wanted, answer),
         begin_line=wanted.begin_line,
     )
@@ -91,6 +94,7 @@ async def _input(studio: Studio, run: Run, wanted: Wanted) -> Json:
         "images": [{"role": image.role, "url": image.url} for image in wanted.images],
         "adapter": engine.adapter,
         "model": engine.model,
+        "deadline_seconds": engine.deadline_seconds,
         "seed": int(resolved.get("seed", zlib.crc32(run.generation_id.encode()))),
     }
 
@@ -109,7 +113,7 @@ def _settings_reference(version: Version) -> Json:
     return {"settings_key": version.key, "settings_version": version.version, "settings_id": version.id}
 
 
-def _request(run: Run, step_type: StepType, wanted: Wanted, given: Json) -> dict[str, Any]:
+def _request(step_type: StepType, wanted: Wanted, given: Json, attempt_key: str) -> dict[str, Any]:
     return {
         "step_type": step_type.value,
         "model": given["model"],
@@ -117,7 +121,7 @@ def _request(run: Run, step_type: StepType, wanted: Wanted, given: Json) -> dict
         "images": wanted.images,
         "settings": given["settings_resolved"],
         "seed": given["seed"],
-        "attempt_key": f"{run.generation_id}:{step_type}",
+        "attempt_key": attempt_key,
     }
 
 
@@ -164,11 +168,9 @@ async def deliver(run: Run, file: StoredFile, prompt: str, line: str) -> None:
 async def end(run: Run, status: Status, line: str, *, prompt: str, file: StoredFile | None = None) -> None:
     run.set("userMessages.final_line", line)
     lines = [Line("success", "completion", line)]
-    run.remember(lines)
     await run.finish(
         Ending(
             status,
-            run.variables,
             lines,
             prompt=prompt,
             output_url=file.url if file else None,

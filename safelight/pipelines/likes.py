@@ -7,8 +7,8 @@ from safelight.db import generations, ops_rows
 from safelight.db.database import Row
 from safelight.domain.errors import SafelightError
 from safelight.domain.steps import StepType
-from safelight.pipelines.failures import ops_error
 from safelight.pipelines.questions import Question, ask
+from safelight.pipelines.record import OUTAGE_SECONDS_MAX
 from safelight.pipelines.runner import Outcome, Plan, Run
 from safelight.pipelines.studio import Studio
 from safelight.providers.base import ReferenceImage
@@ -63,7 +63,7 @@ async def _asked(studio: Studio, run: Run, given: Json, liked: list[Row]) -> Pla
         try:
             return await planned.act()
         except SafelightError as error:
-            await _tell_operators(studio, run, planned, error)
+            await _tell_operators(studio, run, error)
             return _outcome("", None, warning=error.code)
 
     return Plan(planned.input, act, planned.provider, planned.model, planned.begin_line)
@@ -90,7 +90,7 @@ def _pictures(liked: list[Row]) -> tuple[ReferenceImage, ...]:
     )
 
 
-async def _tell_operators(studio: Studio, run: Run, planned: Plan, error: SafelightError) -> None:
+async def _tell_operators(studio: Studio, run: Run, error: SafelightError) -> None:
     telemetry.warning(telemetry.Tag.GENERATION_PROCESSING, f"like_history: {error}", generation_id=run.generation_id)
-    async with studio.db.connection() as conn:
-        await ops_rows.insert(conn, ops_error(run, error, planned.provider, planned.model, planned.input, level="warn"))
+    row = run.ops_row(error, level="warn")
+    await studio.db.insist(lambda conn: ops_rows.insert(conn, row), seconds=OUTAGE_SECONDS_MAX)

@@ -10,10 +10,9 @@ from procrastinate import BaseRetryStrategy, PsycopgConnector, RetryDecision
 from procrastinate.exceptions import ConnectorException, JobAborted
 from procrastinate.jobs import DeleteJobCondition, Job
 from procrastinate.worker import Worker
-from psycopg import InterfaceError, OperationalError
 
 from safelight import telemetry
-from safelight.db.database import Connection, Database
+from safelight.db.database import TROUBLE, Connection, Database
 from safelight.pipelines.runner import Snooze
 
 TASK = "run_generation"
@@ -32,9 +31,7 @@ class GoOnLater(BaseRetryStrategy):
                 return _in(exception.seconds)
             case JobAborted() | asyncio.CancelledError():  # the worker is shutting down
                 return _in(0)
-            case OperationalError() | InterfaceError():
-                return _in(DATABASE_RETRY_SECONDS)
-        return None
+        return _in(DATABASE_RETRY_SECONDS) if isinstance(exception, TROUBLE) else None
 
 
 def _in(seconds: float) -> RetryDecision:
@@ -59,7 +56,7 @@ class _PersistentWorker(Worker):
             try:
                 await super()._persist_job_status(*args, **more)
             except ConnectorException as error:
-                if isinstance(error.__cause__, OperationalError):
+                if isinstance(error.__cause__, TROUBLE):
                     await asyncio.sleep(DATABASE_RETRY_SECONDS)
                     continue
                 telemetry.warning(telemetry.Tag.GENERATION_PROCESSING, f"A job was taken over: {error.__cause__}")

@@ -1,25 +1,40 @@
-"""Finds what dead workers left behind and gives it back to the living. Every worker runs one; it does not matter how
-many there are."""
+"""Finds what nobody would come back for: jobs of dead workers, jobs that hang, generations without a job, generations
+that no worker began in time. Every worker runs one; it does not matter how many there are."""
 
 import asyncio
-
-import psycopg
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
 
 from safelight import telemetry
 from safelight.db import jobs
-from safelight.db.database import Database
+from safelight.db.database import TROUBLE, Database
 from safelight.pipelines.queue import QUEUE_NAME, TASK
 
 HEARTBEATS_MISSED = 3
+HUNG_AFTER_SECONDS = 300.0  # past its deadline a run ends by itself, unless it hangs
 ADOPT_AFTER_SECONDS = 10.0  # longer than any transaction that accepts an order may take
 ADOPTED_AT_ONCE = 1000
+GIVEN_UP_AT_ONCE = 20
+
+GiveUp = Callable[[str], Awaitable[None]]
+
+
+@dataclass(frozen=True, slots=True)
+class Reaped:
+    """Generations by what became of them."""
+
+    taken_back: list[str]
+    adopted: list[str]
+    never_started: list[str]
 
 
 class Reaper:
-    """`heartbeat_seconds` is how often a living worker says so; it counts as dead after HEARTBEATS_MISSED of them."""
+    """`heartbeat_seconds` is how often a living worker says so; it counts as dead after HEARTBEATS_MISSED of them.
+    `give_up` ends a generation that is too late to be begun."""
 
-    def __init__(self, db: Database, *, heartbeat_seconds: float) -> None:
+    def __init__(self, db: Database, give_up: GiveUp, *, heartbeat_seconds: float) -> None:
         self._db = db
+        self._give_up = give_up
         self._heartbeat_seconds = heartbeat_seconds
 
     async def run(self) -> None:
@@ -28,14 +43,16 @@ class Reaper:
             await asyncio.sleep(self._heartbeat_seconds)
             try:
                 await self.reap()
-            except psycopg.OperationalError as error:
+            except TROUBLE as error:
                 telemetry.warning(telemetry.Tag.DB_UPDATE, f"The reaper waits for the database: {error}")
 
-    async def reap(self) -> tuple[list[str], list[str]]:
-        """Returns the generations taken back from dead workers, and those that had no job at all."""
+    async def reap(self) -> Reaped:
         async with self._db.connection() as conn:
             taken_back = await jobs.take_back(
-                conn, queue_name=QUEUE_NAME, dead_after_seconds=HEARTBEATS_MISSED * self._heartbeat_seconds
+                conn,
+                queue_name=QUEUE_NAME,
+                dead_after_seconds=HEARTBEATS_MISSED * self._heartbeat_seconds,
+                hung_after_seconds=HUNG_AFTER_SECONDS,
             )
             adopted = await jobs.adopt(
                 conn,
@@ -44,11 +61,15 @@ class Reaper:
                 older_than_seconds=ADOPT_AFTER_SECONDS,
                 most=ADOPTED_AT_ONCE,
             )
+            never_started = await jobs.never_started(conn, most=GIVEN_UP_AT_ONCE)
         for generation_id in taken_back:
-            _say(f"Taking generation {generation_id} over from a worker that stopped answering", generation_id)
+            _say(f"Taking generation {generation_id} over: its worker stopped answering, or hangs", generation_id)
         for generation_id in adopted:
             _say(f"Generation {generation_id} had no job and gets one", generation_id)
-        return taken_back, adopted
+        for generation_id in never_started:
+            _say(f"Generation {generation_id} was begun by nobody before its deadline", generation_id)
+            await self._give_up(generation_id)
+        return Reaped(taken_back, adopted, never_started)
 
 
 def _say(text: str, generation_id: str) -> None:

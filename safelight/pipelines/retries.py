@@ -2,13 +2,13 @@
 
 Three attempts, 2 s then 4 s (then 8 s) apart, with jitter; a provider's Retry-After is honoured. What is wrong with the
 request, and what a provider refuses to make, is never tried again. A start that got no answer may have been accepted
-and paid: it is not tried again either.
+and paid: the provider is asked about it first (`runner.py`).
 """
 
 import zlib
 from dataclasses import dataclass
 
-from safelight.domain.errors import ProviderError, ProviderTimeout, SafelightError
+from safelight.domain.errors import ProviderError, SafelightError
 
 ATTEMPTS_DEFAULT = 3
 ATTEMPTS_MAX = 5
@@ -22,17 +22,17 @@ class RetryPolicy:
     base_seconds: float
     attempts_max: int = ATTEMPTS_DEFAULT
 
-    def delay(self, error: SafelightError, attempt: int, *, key: str, paid: bool) -> float | None:
-        """Seconds until the next attempt after this one (from 1) failed; None: that was the last.
-
-        `key` spreads the delays of many generations; `paid` marks a call that may cost money even unanswered.
-        """
-        if not error.retryable or attempt >= self.attempts_max or (paid and isinstance(error, ProviderTimeout)):
+    def delay(self, error: SafelightError, attempt: int, *, key: str) -> float | None:
+        """Seconds until the next attempt after this one (from 1) failed; None: that was the last. `key` spreads the
+        delays of many generations."""
+        if not error.retryable or attempt >= self.attempts_max:
             return None
         stated = error.retry_after_seconds if isinstance(error, ProviderError) else None
-        stated = min(stated or 0.0, RETRY_AFTER_SECONDS_MAX)
-        pause = self.base_seconds * float(2 ** (attempt - 1)) * _jitter(f"{key}:{attempt}")
-        return max(pause, stated)
+        return max(self.pause(attempt, key=key), min(stated or 0.0, RETRY_AFTER_SECONDS_MAX))
+
+    def pause(self, attempt: int, *, key: str) -> float:
+        """Seconds after this attempt, each twice as long as the one before."""
+        return self.base_seconds * float(2 ** (attempt - 1)) * _jitter(f"{key}:{attempt}")
 
 
 def _jitter(key: str) -> float:

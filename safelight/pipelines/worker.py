@@ -2,19 +2,21 @@
 
 from collections.abc import Awaitable, Callable, Mapping
 
-import psycopg
-
 from safelight import telemetry
 from safelight.db import job_log, runs
+from safelight.db.database import TROUBLE
 from safelight.db.wakeups import Announcer
-from safelight.domain.errors import LeaseLost
+from safelight.domain.errors import LeaseLost, NeverStarted
 from safelight.domain.orders import Flow
 from safelight.pipelines.failures import fail
+from safelight.pipelines.record import Record
 from safelight.pipelines.retries import RetryPolicy
 from safelight.pipelines.runner import Run, Snooze
 from safelight.pipelines.stills import still_create, still_tweak
 from safelight.pipelines.studio import Studio
 from safelight.pipelines.videos import video_animate, video_tweak
+
+UNTOUCHED = 0  # the lease number of a generation that no worker has had
 
 Story = Callable[[Studio, Run], Awaitable[None]]
 
@@ -48,7 +50,14 @@ class Worker:
         Raises:
             Snooze: there is nothing to do for a while.
         """
-        run, story = await self._take(generation_id)
+        await self._run(generation_id, None)
+
+    async def give_up(self, generation_id: str) -> None:
+        """End a generation that no worker began before its deadline; leave it alone where one just did."""
+        await self._run(generation_id, UNTOUCHED)
+
+    async def _run(self, generation_id: str, if_lease_no: int | None) -> None:
+        run, story = await self._take(generation_id, if_lease_no)
         if run is None or story is None:
             return
         try:
@@ -58,20 +67,23 @@ class Worker:
 
     async def _tell(self, run: Run, story: Story) -> None:
         try:
+            if run.record.is_new and run.record.is_late():
+                raise NeverStarted("no worker had a free place before the deadline")
             await story(self._studio, run)
-        except (Snooze, LeaseLost, psycopg.OperationalError):
+        except (Snooze, LeaseLost, *TROUBLE):
             raise  # not a failure of the generation: the queue, or another worker, goes on with it
         except Exception as cause:  # noqa: BLE001 - whatever went wrong, the customer gets an end and a refund
-            await fail(self._studio.db, run, cause)
+            await fail(run, cause)
 
-    async def _take(self, generation_id: str) -> tuple[Run | None, Story | None]:
+    async def _take(self, generation_id: str, if_lease_no: int | None) -> tuple[Run | None, Story | None]:
         async with self._studio.db.connection() as conn:
-            leased = await runs.take_lease(conn, generation_id)
+            leased = await runs.take_lease(conn, generation_id, if_lease_no=if_lease_no)
             if leased is None:
                 return None, None
             steps = await runs.steps_of(conn, generation_id)
             said = await job_log.lines_after(conn, generation_id, 0)
-        run = Run(self._studio.db, self._announcer, self._policy, leased, steps, said)
+        record = Record(self._studio.db, self._announcer, leased, steps, said)
+        run = Run(record, self._policy, leased)
         if not steps:
             telemetry.info(
                 "🚀",

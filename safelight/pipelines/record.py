@@ -1,0 +1,127 @@
+"""What one run has written, and how it writes more: fenced by its lease, and through an outage of the database."""
+
+from collections.abc import Awaitable, Callable, Sequence
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+from safelight.db import ops_rows, runs
+from safelight.db.database import Connection, Database, Row
+from safelight.db.ops_rows import OpsError
+from safelight.db.runs import Ending, Lease, StepRow, Written
+from safelight.db.wakeups import Announcer
+from safelight.domain import variables as variable_map
+from safelight.domain.errors import SafelightError
+from safelight.domain.lines import Line
+from safelight.domain.statuses import Status
+from safelight.pipelines.step_rows import empty_step
+
+Json = dict[str, Any]
+
+OUTAGE_SECONDS_MAX = 900.0
+# A step that asks a model: every attempt, every pause between them, and the copying of its result fit into this.
+STEP_SECONDS_MAX = 1800.0
+
+
+class Record:
+    """`variables` is the generation's map; `status` what it is doing; `deadline` until when that must have ended."""
+
+    def __init__(self, db: Database, announcer: Announcer, leased: Row, steps: list[Row], said: list[Row]) -> None:
+        self.generation_id: str = leased["mg_generation_id"]
+        self.variables: Json = leased["mg_mma_vars"]
+        self.status = Status(leased["mg_mma_status"])
+        self.deadline: datetime | None = leased["mg_deadline_at"]
+        self.cancelling: bool = leased["cancelling"]
+        self.lease = Lease(self.generation_id, leased["mg_lease_no"], leased["mg_user_id"])
+        self.log_seq: int = leased["mg_log_seq"]
+        self._db = db
+        self._announcer = announcer
+        self._written = {row["mg_step_no"]: row for row in steps}
+        self.variables["userMessages"]["scan_lines"] = [
+            {"index": line["seq"] - 1, "text": line["message"]} for line in said
+        ]
+
+    @property
+    def is_new(self) -> bool:
+        """Nothing of the story has happened yet."""
+        return not self._written
+
+    def step(self, number: int, step_type: str) -> StepRow:
+        """The step as far as it is written. Raises SafelightError where the record tells another story."""
+        written = self._written.get(number)
+        if written is None:
+            return empty_step(number, step_type)
+        if written["mg_step_type"] == step_type:
+            return StepRow(number, step_type, written["mg_payload"])
+        raise SafelightError(f"step {number} is {written['mg_step_type']!r} in the record, {step_type!r} in the story")
+
+    def set(self, path: str, value: Any) -> None:
+        variable_map.assign(self.variables, path, value)
+
+    def is_late(self) -> bool:
+        return self.deadline is not None and datetime.now(UTC) >= self.deadline
+
+    def seconds_left(self) -> float | None:
+        return (self.deadline - datetime.now(UTC)).total_seconds() if self.deadline else None
+
+    async def write(
+        self,
+        step: StepRow,
+        lines: list[Line],
+        *,
+        with_variables: bool = False,
+        deadline_seconds: float | None = None,
+        ops: OpsError | None = None,
+    ) -> None:
+        """Write the step as it stands now. `ops` is a row of the ops plane that must be written with it.
+
+        Raises:
+            LeaseLost: another worker has the generation, or it is final; nothing was written.
+        """
+
+        async def write(conn: Connection) -> Written:
+            return await runs.write_step(
+                conn,
+                self.lease,
+                step,
+                log_seq=self.log_seq,
+                status=self.status,
+                variables=self.told(lines) if with_variables else None,
+                lines=lines,
+                deadline_seconds=deadline_seconds,
+            )
+
+        async def write_with_row(conn: Connection) -> Written:
+            async with conn.transaction():
+                if ops:
+                    await ops_rows.insert(conn, ops)
+                return await write(conn)
+
+        await self.insist(write_with_row if ops else write, lines)
+        if deadline_seconds is not None:
+            self.deadline = datetime.now(UTC) + timedelta(seconds=deadline_seconds)
+
+    async def finish(self, ending: Ending) -> None:
+        """Give the generation its final status.
+
+        Raises:
+            LeaseLost: as `write`.
+        """
+
+        async def write(conn: Connection) -> Written:
+            return await runs.finish(conn, self.lease, ending, log_seq=self.log_seq, variables=self.told(ending.lines))
+
+        await self.insist(write, ending.lines)
+
+    async def insist(self, write: Callable[[Connection], Awaitable[Written]], lines: Sequence[Line]) -> None:
+        """Do a write that adds these lines, through an outage. It may be done twice."""
+        written = await self._db.insist(write, seconds=OUTAGE_SECONDS_MAX)
+        self.variables = self.told(lines)
+        self.log_seq, self.cancelling = written.log_seq, written.cancelling
+        self._announcer.announce(self.generation_id)
+
+    def told(self, lines: Sequence[Line]) -> Json:
+        """The variable map with these lines: it tells them too."""
+        messages = self.variables["userMessages"]
+        told = messages["scan_lines"][: self.log_seq]
+        told += [{"index": self.log_seq + no, "text": line.to_json()["message"]} for no, line in enumerate(lines)]
+        return self.variables | {"userMessages": messages | {"scan_lines": told}}

@@ -1,0 +1,111 @@
+"""The payload of a step's row: how attempts and paid starts are kept in it. Pure; nothing is written here."""
+
+from datetime import UTC, datetime
+from typing import Any
+
+from safelight.db.runs import StepRow
+from safelight.domain.errors import SafelightError, WorkerLost
+
+Json = dict[str, Any]
+
+MESSAGE_CHARS_MAX = 300
+WORKERS_LOST_MAX = 5  # a step that keeps killing its worker must not kill for ever
+
+ASKED, ACCEPTED, UNKNOWN, REFUSED, NOT_ACCEPTED = "asked", "accepted", "unknown", "refused", "not_accepted"
+
+
+def empty_step(number: int, step_type: str) -> StepRow:
+    timing = {"started_at": None, "ended_at": None, "duration_ms": None}
+    return StepRow(number, step_type, {"input": {}, "output": {}, "timing": timing, "error": None, "attempts": []})
+
+
+def has_ended(step: StepRow) -> bool:
+    return bool(step.payload["timing"]["ended_at"])
+
+
+def add_attempt(step: StepRow) -> None:
+    """Begin an attempt. One that is still open belonged to a worker that is no more.
+
+    Raises:
+        WorkerLost: that happened too often.
+    """
+    attempts = step.payload["attempts"]
+    if attempts and not attempts[-1]["ended_at"]:
+        end_attempt(step, WorkerLost("the worker was lost in the middle of this attempt"))
+    if len(attempts) - tries(step) >= WORKERS_LOST_MAX:
+        raise WorkerLost(f"{WORKERS_LOST_MAX} workers were lost in this step")
+    attempts.append({"attempt": len(attempts) + 1, "started_at": now(), "ended_at": None, "error": None})
+
+
+def end_attempt(step: StepRow, error: SafelightError) -> None:
+    step.payload["attempts"][-1] |= {
+        "ended_at": now(),
+        "error": type(error).__name__,
+        "message": str(error)[:MESSAGE_CHARS_MAX],
+        "provider_http_status": getattr(error, "provider_http_status", None),
+    }
+
+
+def last_http_status(step: StepRow) -> int | None:
+    """What the provider last answered with, where it did."""
+    stated = [attempt.get("provider_http_status") for attempt in step.payload["attempts"]]
+    return next((status for status in reversed(stated) if status), None)
+
+
+def is_between_attempts(step: StepRow) -> bool:
+    return bool(step.payload["attempts"][-1]["ended_at"])
+
+
+def tries(step: StepRow) -> int:
+    """How many attempts count for the retry table: a lost worker is nobody's failure."""
+    return sum(attempt["error"] != WorkerLost.__name__ for attempt in step.payload["attempts"])
+
+
+def add_start(step: StepRow, generation_id: str) -> str:
+    """Note a paid start before it is made. Returns its attempt key, by which a provider can be asked about it."""
+    starts = step.payload.setdefault("starts", [])
+    key = f"{generation_id}:{step.number}:{len(starts) + 1}"
+    starts.append({"attempt_key": key, "outcome": ASKED, "at": now()})
+    return key
+
+
+def settle_start(step: StepRow, outcome: str) -> None:
+    step.payload["starts"][-1]["outcome"] = outcome
+
+
+def count_look_up(step: StepRow) -> int:
+    """Note a look-up of the last start that failed. Returns how many did."""
+    start = step.payload["starts"][-1]
+    start["look_ups_failed"] = start.get("look_ups_failed", 0) + 1
+    return int(start["look_ups_failed"])
+
+
+def unsettled_start(step: StepRow) -> str | None:
+    """The key of a start that may have been accepted, without our knowing."""
+    for start in step.payload.get("starts", [])[-1:]:
+        if start["outcome"] in (ASKED, UNKNOWN):
+            return str(start["attempt_key"])
+    return None
+
+
+def close(step: StepRow, output: Json, error: Json | None) -> None:
+    """End a step's payload: output or error, timing, and the attempt that ends with it."""
+    timing = step.payload["timing"]
+    timing["started_at"] = timing["started_at"] or now()
+    timing["ended_at"] = now()
+    timing["duration_ms"] = _milliseconds_between(timing["started_at"], timing["ended_at"])
+    step.payload["output"] = output
+    step.payload["error"] = error
+    for attempt in step.payload["attempts"][-1:]:
+        attempt["ended_at"] = attempt["ended_at"] or timing["ended_at"]
+        attempt["error"] = error["type"] if error else attempt["error"]
+    if step.provider:
+        step.latency_ms = timing["duration_ms"]
+
+
+def now() -> str:
+    return datetime.now(UTC).isoformat(timespec="milliseconds")
+
+
+def _milliseconds_between(started_at: str, ended_at: str) -> int:
+    return round((datetime.fromisoformat(ended_at) - datetime.fromisoformat(started_at)).total_seconds() * 1000)
