@@ -20,6 +20,7 @@ from safelight.config import Settings
 from safelight.db import embedded, ops_rows
 from safelight.db.database import Database
 from safelight.db.migrate import migrate
+from safelight.db.ops_spool import OpsSpool
 from safelight.db.wakeups import Announcer, Listener
 from safelight.domain.errors import Category, InvalidInput, SafelightError
 from safelight.domain.ids import new_id
@@ -36,6 +37,7 @@ from safelight.storage.assets import AssetStore
 from safelight.storage.fetch import GuardedFetcher
 
 SECRET_BYTES = 32
+API_STALL_SECONDS = 1.4  # without a free connection: the answer is a 503
 
 
 class App:
@@ -66,8 +68,9 @@ class App:
         return applied
 
     @asynccontextmanager
-    async def database(self, pool_size: int = 2) -> AsyncIterator[Database]:
-        db = Database(self.dsn, pool_size=pool_size)
+    async def database(self, pool_size: int = 2, **more: Any) -> AsyncIterator[Database]:
+        """A pool that is open inside this context; `more` is what else `Database` takes."""
+        db = Database(self.dsn, pool_size=pool_size, **more)
         await db.open()
         try:
             yield db
@@ -81,13 +84,16 @@ class App:
 
     @asynccontextmanager
     async def _services(self) -> AsyncIterator[Services]:
-        async with self.database(self.settings.api_pool_size) as db:
-            queue, listener = Queue(db), Listener(self.dsn)
+        pool = self.database(self.settings.api_pool_size, stall_seconds=API_STALL_SECONDS, check=True)
+        async with pool as db:
+            queue, listener, spool = Queue(db), Listener(self.dsn), self.spool()
             await queue.open()
             await listener.open()
+            catching_up = asyncio.create_task(spool.catch_up_for_ever(db))
             try:
                 yield Services(
                     db=db,
+                    spool=spool,
                     acceptance=Acceptance(
                         db,
                         queue,
@@ -102,8 +108,12 @@ class App:
                     free_credits=self.settings.free_credits,
                 )
             finally:
+                catching_up.cancel()
                 await listener.close()
                 await queue.close()
+
+    def spool(self) -> OpsSpool:
+        return OpsSpool(self.home / "ops-spool")
 
     def assets(self) -> AssetStore:
         return AssetStore(self.home / "assets", base_url=self.settings.base_url, secret=_secret(self.home))
@@ -121,6 +131,7 @@ class App:
             await queue.open()
             working = asyncio.create_task(queue.work(self._working_hours()))
             reaping = asyncio.create_task(self.reaper(db, announcer).run())
+            catching_up = asyncio.create_task(self.spool().catch_up_for_ever(db))
             try:
                 stopped = asyncio.create_task(stop.wait())
                 await asyncio.wait({working, reaping, stopped}, return_when=asyncio.FIRST_COMPLETED)
@@ -130,6 +141,7 @@ class App:
                     raise SafelightError("the worker ended by itself; the lines above say why")
             finally:
                 reaping.cancel()
+                catching_up.cancel()
                 await announcer.drain()
                 await queue.close()
 
@@ -169,7 +181,7 @@ def report_crashes(app: App) -> None:
 
     def uncaught(kind: type[BaseException], error: BaseException, trace: Any) -> None:
         if issubclass(kind, Exception):
-            _write_crash(app.dsn, Category.UNCAUGHT_EXCEPTION, "process.uncaughtException", error)
+            _write_crash(app, Category.UNCAUGHT_EXCEPTION, "process.uncaughtException", error)
         sys.__excepthook__(kind, error, trace)
 
     sys.excepthook = uncaught
@@ -181,13 +193,13 @@ def report_task_crashes(app: App) -> None:
     def unhandled(loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
         error = context.get("exception")
         if isinstance(error, Exception):
-            _write_crash(app.dsn, Category.UNHANDLED_REJECTION, "process.unhandledRejection", error)
+            _write_crash(app, Category.UNHANDLED_REJECTION, "process.unhandledRejection", error)
         loop.default_exception_handler(context)
 
     asyncio.get_running_loop().set_exception_handler(unhandled)
 
 
-def _write_crash(dsn: str, category: Category, action: str, error: BaseException) -> None:
+def _write_crash(app: App, category: Category, action: str, error: BaseException) -> None:
     telemetry.error(category.emoji, telemetry.Tag.API, f"{action}: {error!r}", error)
     row = ops_rows.OpsError(
         category=category,
@@ -201,9 +213,9 @@ def _write_crash(dsn: str, category: Category, action: str, error: BaseException
         stack="".join(traceback.format_exception(error)),
     )
     try:
-        ops_rows.insert_now(dsn, row)
-    except psycopg.Error as failure:
-        telemetry.error("🔥", telemetry.Tag.API, f"Ops row not written ({failure})")
+        ops_rows.insert_now(app.dsn, row)
+    except psycopg.Error:
+        app.spool().keep(row)
 
 
 def _fault(text: str | None) -> Fault | None:

@@ -25,7 +25,7 @@ Json = dict[str, Any]
 
 COFFEE = Path(__file__).parents[1] / "safelight" / "samples" / "coffee.jpg"
 TEMPLATE = "safelight_template"
-WAIT_SECONDS = 60
+WAIT_SECONDS = 120
 
 
 @pytest.fixture(scope="session")

@@ -13,18 +13,20 @@ import psycopg
 from fastapi import Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
+from psycopg.errors import ReadOnlySqlTransaction
 from pydantic import BaseModel
 from starlette.exceptions import HTTPException
 
 from safelight import telemetry
+from safelight.api.services import Services
 from safelight.db import ops_rows
-from safelight.db.database import Database
 from safelight.db.ops_rows import OpsError
 from safelight.domain.errors import Category, InsufficientCredits, SafelightError, category_of_status
 
-RETRY_AFTER_SECONDS = 5
-OPS_WARNINGS_PER_MINUTE = 60
+RETRY_AFTER_SECONDS = 2
+OPS_ROWS_PER_MINUTE = 60
 VALIDATION_PROBLEMS_SHOWN = 5
+NO_DATABASE = "NO_SUPABASE"  # the name is the contract's
 
 # What clients already know a failed route by (contract section 2.3).
 ROUTE_CODES = {
@@ -79,9 +81,9 @@ def answer_to(request: Request, error: Exception) -> Answer:
             return _answer(405, "METHOD_NOT_ALLOWED", f"{request.method} is not possible at {request.url.path}.")
         case HTTPException():
             return _answer(error.status_code, "HTTP_ERROR", str(error.detail))
-        case psycopg.OperationalError():
-            message = "The database cannot be reached right now. Please try again in a moment."
-            return _answer(503, "NO_SUPABASE", message, headers={"Retry-After": str(RETRY_AFTER_SECONDS)})
+        case psycopg.OperationalError() | psycopg.InterfaceError() | ReadOnlySqlTransaction():
+            message = "We are very busy, or the database cannot be reached. Please try again in a moment."
+            return _answer(503, NO_DATABASE, message, headers={"Retry-After": str(RETRY_AFTER_SECONDS)})
     message = "Something went wrong on our side. Please try again."
     return _answer(500, ROUTE_CODES.get(_route(request), "INTERNAL_ERROR"), message)
 
@@ -89,10 +91,7 @@ def answer_to(request: Request, error: Exception) -> Answer:
 async def handle(request: Request, error: Exception) -> JSONResponse:
     answer = answer_to(request, error)
     if answer.status >= 500:
-        telemetry.error(
-            answer.category.emoji, telemetry.Tag.API, f"{request.method} {request.url.path}: {error!r}", error,
-            request_id=request_id(request),
-        )  # fmt: skip
+        _log(request, answer, error)
     if _matters(request, answer):
         await _tell_operators(request, answer, error)
     body = {
@@ -103,6 +102,14 @@ async def handle(request: Request, error: Exception) -> JSONResponse:
         **answer.more,
     }
     return JSONResponse(body, answer.status, answer.headers)
+
+
+def _log(request: Request, answer: Answer, error: Exception) -> None:
+    text, named = f"{request.method} {request.url.path}: {error!r}", {"request_id": request_id(request)}
+    if answer.code == NO_DATABASE:
+        telemetry.warning(telemetry.Tag.API, text, **named)
+    else:
+        telemetry.error(answer.category.emoji, telemetry.Tag.API, text, error, **named)
 
 
 def request_id(request: Request) -> str:
@@ -144,7 +151,7 @@ def _route(request: Request) -> str:
 
 
 class _Allowance:
-    """At most so many warnings a minute from one process: a flood of bad requests must not become a flood of rows."""
+    """At most so many rows a minute from one process: a flood of bad requests must not become a flood of rows."""
 
     def __init__(self) -> None:
         self._minute = 0
@@ -155,18 +162,18 @@ class _Allowance:
         if minute != self._minute:
             self._minute, self._used = minute, 0
         self._used += 1
-        return self._used <= OPS_WARNINGS_PER_MINUTE
+        return self._used <= OPS_ROWS_PER_MINUTE
 
 
-_warnings = _Allowance()
+_allowance = _Allowance()
 
 
 def _matters(request: Request, answer: Answer) -> bool:
-    if answer.status >= 500:
-        return answer.code != "NO_SUPABASE"
+    if answer.status >= 500 and answer.code != NO_DATABASE:
+        return True
     refused = answer.status in (401, 403, 408)
     wrong = request.method == "POST" and answer.status in (400, 413, 422)
-    return (refused or wrong) and _warnings.take()
+    return (refused or wrong or answer.code == NO_DATABASE) and _allowance.take()
 
 
 async def _tell_operators(request: Request, answer: Answer, error: Exception) -> None:
@@ -185,10 +192,12 @@ async def _tell_operators(request: Request, answer: Answer, error: Exception) ->
         ip=request.client.host if request.client else None,
         user_agent=request.headers.get("user-agent", "")[:300],
     )
-    db: Database = request.app.state.services.db
+    services: Services = request.app.state.services
+    if answer.code == NO_DATABASE:
+        services.spool.keep(row)
+        return
     try:
-        async with db.connection() as conn:
+        async with services.db.connection() as conn:
             await ops_rows.insert(conn, row)
-    except psycopg.Error as failure:
-        # The answer must go out all the same; the line keeps what the row would have said.
-        telemetry.error("🔥", telemetry.Tag.API, f"Ops row not written ({failure}): {row.detail()}")
+    except psycopg.Error:
+        services.spool.keep(row)  # the answer must go out all the same

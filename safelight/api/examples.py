@@ -89,6 +89,8 @@ ACCEPTED: Json = {
     },
 }
 
+CANCEL: Json = {"by its owner": {"value": {"passId": _PASS}}}
+
 CANCELLED: Json = {
     "content": {
         "application/json": {

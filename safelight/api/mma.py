@@ -15,11 +15,14 @@ from safelight.api.json_body import StrictRoute
 from safelight.api.orders import Asked, OrderDesk
 from safelight.api.services import FromApp, Services
 from safelight.db import customers, generations
+from safelight.db.database import Connection
 from safelight.domain import preferences
 from safelight.domain.errors import NotFound
+from safelight.domain.ids import new_id
 from safelight.domain.orders import Flow
 from safelight.domain.statuses import Status
 from safelight.pipelines import cancel as cancellation
+from safelight.pipelines.accept import ANSWER_SECONDS_MAX
 
 Json = dict[str, Any]
 
@@ -158,7 +161,7 @@ async def cancel(
     request: Request,
     services: FromApp,
     generation_id: Annotated[str, Path(max_length=200)],
-    body: IdentityBody,
+    body: Annotated[IdentityBody, Body(openapi_examples=examples.CANCEL)],
     pass_id_header: PassIdHeader = None,
 ) -> Json:
     async with services.db.connection() as conn:
@@ -199,25 +202,12 @@ class EventBody(IdentityBody):
 async def store_event(
     request: Request, services: FromApp, body: EventBody, pass_id_header: PassIdHeader = None
 ) -> Json:
-    async with services.db.transaction() as conn:
+    async with services.db.connection() as conn:
         pass_id = await _pass_id_of_event(request, services, conn, body, pass_id_header)
-        await customers.ensure(conn, pass_id, free_credits=services.free_credits)
-        row = await customers.lock(conn, pass_id) or {}
-        event_id, is_new = await generations.insert_event(
-            conn,
-            event_type=body.event_type,
-            pass_id=pass_id,
-            generation_id=body.generation_id,
-            payload=body.payload,
-            event_id=body.event_id,
-        )
-        before = row.get("mg_mma_preferences") or {}
-        after = before
-        if is_new:
-            now = datetime.now(UTC).isoformat()
-            after = preferences.after_event(before, body.event_type, body.payload, now=now)
-        if after is not before:
-            await customers.save_preferences(conn, pass_id, after)
+    event_id = body.event_id or new_id()  # one for all tries
+    after = await services.db.insist(
+        lambda conn: _store(conn, services, body, pass_id, event_id), seconds=ANSWER_SECONDS_MAX
+    )
     return {
         "ok": True,
         "status": "ok",
@@ -227,6 +217,29 @@ async def store_event(
         "passId": pass_id,
         "preferences": after or None,
     }
+
+
+async def _store(conn: Connection, services: Services, body: EventBody, pass_id: str, event_id: str) -> Json:
+    """Store the event, once, with what it changes. Returns the preferences after it."""
+    async with conn.transaction():
+        await customers.ensure(conn, pass_id, free_credits=services.free_credits)
+        row = await customers.lock(conn, pass_id) or {}
+        is_new = await generations.insert_event(
+            conn,
+            event_type=body.event_type,
+            pass_id=pass_id,
+            generation_id=body.generation_id,
+            payload=body.payload,
+            event_id=event_id,
+        )
+        before: Json = row.get("mg_mma_preferences") or {}
+        after = before
+        if is_new:
+            now = datetime.now(UTC).isoformat()
+            after = preferences.after_event(before, body.event_type, body.payload, now=now)
+        if after is not before:
+            await customers.save_preferences(conn, pass_id, after)
+    return after
 
 
 async def _pass_id_of_event(

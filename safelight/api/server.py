@@ -19,6 +19,7 @@ from safelight import __version__
 from safelight.api import accounts, errors, examples, files, mma, stream
 from safelight.api.identity import HEADER
 from safelight.api.services import FromApp, Services
+from safelight.db.database import TROUBLE
 from safelight.domain.errors import SafelightError
 
 PREFLIGHT_SECONDS = 600
@@ -40,7 +41,7 @@ def create_api(start: StartServices, *, cors_origins: Sequence[str]) -> FastAPI:
             yield
 
     app = FastAPIOffline(title="safelight", version=__version__, description=DESCRIPTION, lifespan=lifespan)
-    for error_type in (SafelightError, RequestValidationError, HTTPException, psycopg.OperationalError):
+    for error_type in (SafelightError, RequestValidationError, HTTPException, *TROUBLE):
         app.add_exception_handler(error_type, errors.handle)
     for router in (mma.router, stream.router, accounts.router, files.uploads, files.router):
         app.include_router(router)

@@ -6,6 +6,7 @@ from typing import Annotated, cast
 from fastapi import Depends, Request
 
 from safelight.db.database import Database
+from safelight.db.ops_spool import OpsSpool
 from safelight.db.wakeups import Listener
 from safelight.domain.orders import Prices
 from safelight.pipelines.accept import Acceptance
@@ -16,6 +17,7 @@ from safelight.storage.fetch import GuardedFetcher
 @dataclass(frozen=True, slots=True)
 class Services:
     db: Database
+    spool: OpsSpool
     acceptance: Acceptance
     listener: Listener
     assets: AssetStore

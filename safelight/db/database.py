@@ -13,7 +13,7 @@ import psycopg
 from aiosql.adapters.apyformat import AsyncPyFormatAdapter
 from psycopg import AsyncConnection
 from psycopg.rows import dict_row
-from psycopg_pool import AsyncConnectionPool
+from psycopg_pool import AsyncConnectionPool, PoolTimeout
 
 from safelight import telemetry
 
@@ -21,7 +21,7 @@ Row = dict[str, Any]
 Connection = AsyncConnection[Row]
 
 QUEUE_SCHEMA = "procrastinate"
-OPEN_SECONDS_MAX = 30.0
+WAIT_SECONDS_MAX = 30.0
 CONNECT_TIMEOUT_SECONDS = 10
 RECONNECT_SECONDS_MAX = 5.0  # then whoever needs a connection next tries again, without a growing pause
 FIRST_PAUSE_SECONDS = 0.05
@@ -37,6 +37,11 @@ def connection_options() -> dict[str, Any]:
     return {
         "row_factory": dict_row,
         "connect_timeout": CONNECT_TIMEOUT_SECONDS,
+        # A peer that is gone without a word is noticed, not waited for.
+        "keepalives_idle": 5,
+        "keepalives_interval": 2,
+        "keepalives_count": 3,
+        "tcp_user_timeout": 10_000,
         "options": f"-c search_path=public,{QUEUE_SCHEMA} -c timezone=UTC",
     }
 
@@ -59,17 +64,22 @@ async def _autocommit(conn: Connection) -> None:
 
 
 class Database:
-    """`wait_seconds` is how long a caller waits for a free connection. `check` tries each one before it is used: right
-    where a failed statement is an answer to somebody, not where it is sent again."""
+    """`stall_seconds` is how long a caller waits for a connection while none is given back: where many are served, one
+    more may wait its turn; where nothing moves, waiting is hopeless. `check` tries each connection before it is used:
+    right where a failed statement is an answer to somebody, not where it is sent again."""
 
-    def __init__(self, dsn: str, *, pool_size: int, wait_seconds: float = 30.0, check: bool = False) -> None:
+    def __init__(
+        self, dsn: str, *, pool_size: int, stall_seconds: float = WAIT_SECONDS_MAX, check: bool = False
+    ) -> None:
         self.dsn = dsn
+        self._stall_seconds = stall_seconds
+        self._moved_at = 0.0
         self.pool: AsyncConnectionPool[Connection] = AsyncConnectionPool(
             dsn,
             min_size=1,
             max_size=pool_size,
             open=False,
-            timeout=wait_seconds,
+            timeout=WAIT_SECONDS_MAX,
             reconnect_timeout=RECONNECT_SECONDS_MAX,
             kwargs=connection_options(),
             configure=_autocommit,
@@ -77,20 +87,36 @@ class Database:
         )
 
     async def open(self) -> None:
-        await self.pool.open(wait=True, timeout=OPEN_SECONDS_MAX)
+        await self.pool.open(wait=True, timeout=WAIT_SECONDS_MAX)
 
     async def close(self) -> None:
         await self.pool.close()
 
     @asynccontextmanager
     async def connection(self) -> AsyncIterator[Connection]:
-        async with self.pool.connection() as conn:
-            yield conn
+        conn = await self._take()
+        try:
+            async with conn:
+                yield conn
+            self._moved_at = time.monotonic()
+        finally:
+            await self.pool.putconn(conn)
 
     @asynccontextmanager
     async def transaction(self) -> AsyncIterator[Connection]:
-        async with self.pool.connection() as conn, conn.transaction():
+        async with self.connection() as conn, conn.transaction():
             yield conn
+
+    async def _take(self) -> Connection:
+        give_up = time.monotonic() + WAIT_SECONDS_MAX
+        while True:
+            began = time.monotonic()
+            try:
+                return await self.pool.getconn(timeout=self._stall_seconds)
+            except PoolTimeout:
+                await asyncio.sleep(0)  # whoever is done, in a process that is busy, gives theirs back first
+                if self._moved_at < began or time.monotonic() > give_up:
+                    raise
 
     async def insist(self, work: Callable[[Connection], Awaitable[Result]], *, seconds: float) -> Result:
         """Do `work` through trouble that lasts up to `seconds`. Its answer may be lost and it may be done again, so

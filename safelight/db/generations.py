@@ -5,7 +5,7 @@ from datetime import datetime
 from psycopg.types.json import Jsonb
 
 from safelight.db.database import Connection, Row, load_queries
-from safelight.domain.ids import generation_key, new_id
+from safelight.domain.ids import generation_key
 
 _queries = load_queries(__file__)
 
@@ -54,8 +54,11 @@ async def insert(
     )
 
 
-async def by_idempotency_key(conn: Connection, pass_id: str, key: str) -> Row | None:
-    row: Row | None = await _queries.by_idempotency_key(conn, pass_id=pass_id, key=key)
+async def accepted_before(conn: Connection, generation_id: str, *, pass_id: str, key: str | None) -> Row | None:
+    """The generation that was accepted under the idempotency key, or under this id."""
+    row: Row | None = await _queries.accepted_before(
+        conn, generation_key=generation_key(generation_id), pass_id=pass_id, key=key
+    )
     return row
 
 
@@ -85,16 +88,9 @@ async def insert_session(
 
 
 async def insert_event(
-    conn: Connection,
-    *,
-    event_type: str,
-    pass_id: str,
-    generation_id: str | None,
-    payload: Row,
-    event_id: str | None = None,
-) -> tuple[str, bool]:
-    """Returns the event's id, and whether it is new: an id that was stated before is stored once."""
-    event_id = event_id or new_id()
+    conn: Connection, *, event_id: str, event_type: str, pass_id: str, generation_id: str | None, payload: Row
+) -> bool:
+    """Returns whether the event is new: an id that was stated before is stored once."""
     inserted = await _queries.insert_event(
         conn,
         event_id=event_id,
@@ -103,7 +99,7 @@ async def insert_event(
         parent_key=generation_key(generation_id) if generation_id else None,
         meta=Jsonb({"event_type": event_type, "payload": payload}),
     )
-    return event_id, bool(inserted)
+    return bool(inserted)
 
 
 async def liked(conn: Connection, pass_id: str, most: int) -> list[Row]:

@@ -10,10 +10,16 @@ insert into mega_generations (
   now() + make_interval(secs => :start_within_seconds)
 );
 
--- name: by_idempotency_key^
+-- name: accepted_before^
+-- The generation that was accepted under this key, or by this very request, whose answer was then lost.
 select mg_generation_id, mg_request_hash, mg_mma_mode, mg_parent_id, mg_meta
 from mega_generations
-where mg_record_type = 'generation' and mg_pass_id = :pass_id and mg_idempotency_key = :key;
+where mg_id = :generation_key
+union all
+select mg_generation_id, mg_request_hash, mg_mma_mode, mg_parent_id, mg_meta
+from mega_generations
+where mg_record_type = 'generation' and mg_pass_id = :pass_id and mg_idempotency_key = :key
+limit 1;
 
 -- name: by_id^
 select generation.*, customer.mg_credits as balance

@@ -1,6 +1,7 @@
 """The ops plane: one `error` or `warn` row in `mega_admin` for each thing that is broken (seed 000 section 3.1)."""
 
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from typing import Any, Literal
 
 import psycopg
@@ -43,6 +44,7 @@ class OpsError:
     user_agent: str | None = None
     extra: Row = field(default_factory=dict)
     id: str = field(default_factory=new_id)
+    at: datetime = field(default_factory=lambda: datetime.now(UTC))
 
     def detail(self) -> Row:
         return self.extra | {
@@ -72,7 +74,11 @@ class OpsError:
 
 async def insert(conn: Connection, error: OpsError) -> None:
     """Write the row. Doing it twice is doing it once."""
-    await _queries.insert_row(conn, **columns(error))
+    await insert_columns(conn, columns(error))
+
+
+async def insert_columns(conn: Connection, values: dict[str, Any]) -> None:
+    await _queries.insert_row(conn, **values)
 
 
 def columns(error: OpsError) -> dict[str, Any]:
@@ -90,6 +96,7 @@ def columns(error: OpsError) -> dict[str, Any]:
         "error_stack": _cut(error.stack),
         "ip": error.ip,
         "user_agent": error.user_agent,
+        "at": error.at,
     }
 
 

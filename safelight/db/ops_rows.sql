@@ -5,6 +5,6 @@ insert into mega_admin (
   mg_error_code, mg_error_message, mg_error_stack, mg_ip, mg_user_agent, mg_source_system, mg_event_at
 ) values (
   :id, :record_type, (select mg_pass_id from mega_customers where mg_pass_id = :pass_id), :action, :route, :method,
-  :status, :detail, :error_code, :error_message, :error_stack, :ip, :user_agent, 'safelight', now()
+  :status, :detail, :error_code, :error_message, :error_stack, :ip, :user_agent, 'safelight', :at
 )
 on conflict (mg_id) do nothing;

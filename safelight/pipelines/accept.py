@@ -21,6 +21,7 @@ from safelight.pipelines.queue import Queue
 Json = dict[str, Any]
 
 PIPELINE_VERSION = 1
+ANSWER_SECONDS_MAX = 1.5
 ACCEPTED_LINE = "We have your order and are getting started."
 
 
@@ -49,20 +50,33 @@ class Acceptance:
             InsufficientCredits: nothing was written.
             IdempotencyConflict: the key was used for another request.
         """
-        cost = self.prices.of(order)
-        fingerprint = _fingerprint(order)
         telemetry.info("🔍", telemetry.Tag.GENERATION, f"Starting credit check for user {order.pass_id}")
-        async with self.db.transaction() as conn:
+        generation_id = new_id()  # one for all tries: where a commit's answer was lost, the next try finds it
+        accepted = await self.db.insist(
+            lambda conn: self._accept(conn, order, generation_id, idempotency_key, request),
+            seconds=ANSWER_SECONDS_MAX,
+        )
+        if accepted.credits_cost and not accepted.repeated:
+            telemetry.info(
+                "💳", telemetry.Tag.GENERATION, f"Successfully deducted {accepted.credits_cost} credits",
+                pass_id=order.pass_id,
+            )  # fmt: skip
+        telemetry.info("✅", telemetry.Tag.DB_CREATE, f"Generation created successfully: {accepted.generation_id}")
+        return accepted
+
+    async def _accept(
+        self, conn: Connection, order: Order, generation_id: str, key: str | None, request: Json
+    ) -> Accepted:
+        cost, fingerprint = self.prices.of(order), _fingerprint(order)
+        async with conn.transaction():
             customer = await self._locked_customer(conn, order.pass_id)
             balance = int(customer["mg_credits"])
-            if idempotency_key:
-                first = await generations.by_idempotency_key(conn, order.pass_id, idempotency_key)
-                if first:
-                    return _repeated(first, fingerprint, idempotency_key, cost, balance)
+            first = await generations.accepted_before(conn, generation_id, pass_id=order.pass_id, key=key)
+            if first:
+                return _repeated(first, fingerprint, key, cost, balance)
             if balance < cost:
                 raise InsufficientCredits(required=cost, balance=balance)
-            generation_id = new_id()
-            await self._insert(conn, order, generation_id, customer, cost, fingerprint, idempotency_key, request)
+            await self._insert(conn, order, generation_id, customer, cost, fingerprint, key, request)
             if cost:
                 balance = await ledger.charge(
                     conn,
@@ -72,11 +86,6 @@ class Acceptance:
                     reason=f"mma_{order.flow.mode}",
                 )
             await self.queue.defer(conn, generation_id)
-        if cost:
-            telemetry.info(
-                "💳", telemetry.Tag.GENERATION, f"Successfully deducted {cost} credits", pass_id=order.pass_id
-            )
-        telemetry.info("✅", telemetry.Tag.DB_CREATE, f"Generation created successfully: {generation_id}")
         return Accepted(generation_id, cost, balance, repeated=False)
 
     async def _locked_customer(self, conn: Connection, pass_id: str) -> Row:
@@ -128,6 +137,7 @@ class Acceptance:
         )
         await generations.insert_event(
             conn,
+            event_id=new_id(),
             event_type="tweak" if order.flow.is_tweak else "create",
             pass_id=order.pass_id,
             generation_id=generation_id,
@@ -150,7 +160,7 @@ def _fingerprint(order: Order) -> str:
     return hashlib.sha256(order.model_dump_json(exclude={"session_id"}).encode()).hexdigest()
 
 
-def _repeated(first: Row, fingerprint: str, key: str, cost: int, balance: int) -> Accepted:
+def _repeated(first: Row, fingerprint: str, key: str | None, cost: int, balance: int) -> Accepted:
     if first["mg_request_hash"] != fingerprint:
         raise IdempotencyConflict(f"The idempotency key {key!r} was used for another request.")
     return Accepted(first["mg_generation_id"], cost, balance, repeated=True)

