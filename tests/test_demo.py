@@ -100,28 +100,36 @@ def test_every_block_is_known():
 
 def test_the_sections_blocks_run_as_written(report: dict, conn: Any):
     """5.1 inserts an ops error and 5.2 marks a generation as failed; section 6 then finds what they wrote."""
-    first = report["made"][0]["generation_id"]
+    running = "01990000-0000-7000-8000-000000000000"
     detail = json.dumps(
         {
             "category": "PROVIDER_ERROR",
             "error_code": "MMA_TEST",
             "message": "by hand",
-            "generation_id": first,
+            "generation_id": running,
             "step_type": "gpt_reader",
         }
     )
+    status = "select mg_status, mg_mma_status, mg_error from mega_generations where mg_id = %s"
     with conn.transaction(force_rollback=True):
+        conn.execute(
+            "insert into mega_generations (mg_id, mg_record_type, mg_generation_id, mg_pass_id, mg_mma_status, mg_status)"
+            " values (%s, 'generation', %s, %s, 'prompting', 'processing')",
+            [f"generation:{running}", running, report["pass_id"]],
+        )
         run_block(conn, "5.1", report["pass_id"], "/mma/still/create", "POST", "504", detail)
-        run_block(conn, "5.2", first, "It did not work.")
-        [marked] = conn.execute(
-            "select mg_status, mg_mma_status, mg_error from mega_generations where mg_id = %s", [f"generation:{first}"]
-        ).fetchall()
+        run_block(conn, "5.2", running, "It did not work.")
+        [marked] = conn.execute(status, [f"generation:{running}"]).fetchall()
         assert marked == {"mg_status": "failed", "mg_mma_status": "error", "mg_error": "It did not work."}
         [latest] = run_block(conn, "6.1")
-        assert (latest["error_code"], latest["generation_id"]) == ("MMA_TEST", first)
-        [of_generation] = run_block(conn, "6.2", first)
+        assert (latest["error_code"], latest["generation_id"]) == ("MMA_TEST", running)
+        [of_generation] = run_block(conn, "6.2", running)
         assert of_generation["mg_detail"]["message"] == "by hand"
         assert run_block(conn, "6.6") == [{"category": "PROVIDER_ERROR", "cnt": 1}]
+        finished = report["made"][0]["generation_id"]
+        run_block(conn, "5.2", finished, "It did not work.")
+        [kept] = conn.execute(status, [f"generation:{finished}"]).fetchall()
+        assert kept == {"mg_status": "succeeded", "mg_mma_status": "done", "mg_error": None}
     assert run_block(conn, "6.1") == []
 
 

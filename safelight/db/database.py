@@ -20,6 +20,7 @@ from safelight import telemetry
 Row = dict[str, Any]
 Connection = AsyncConnection[Row]
 
+APPLICATION_NAME = "safelight"  # the database holds what writes under this name to more than what people write
 QUEUE_SCHEMA = "procrastinate"
 WAIT_SECONDS_MAX = 30.0
 CONNECT_TIMEOUT_SECONDS = 10
@@ -36,6 +37,7 @@ Result = TypeVar("Result")
 def connection_options() -> dict[str, Any]:
     return {
         "row_factory": dict_row,
+        "application_name": APPLICATION_NAME,
         "connect_timeout": CONNECT_TIMEOUT_SECONDS,
         # A peer that is gone without a word is noticed, not waited for.
         "keepalives_idle": 5,
