@@ -1,6 +1,7 @@
 """The queue's rows, seen from outside the queue: what dead workers left behind."""
 
 from safelight.db.database import Connection, load_queries
+from safelight.domain.ids import generation_key
 
 _queries = load_queries(__file__)
 
@@ -19,3 +20,9 @@ async def adopt(
         conn, queue_name=queue_name, task_name=task_name, older_than_seconds=older_than_seconds, most=most
     )
     return [row["generation_id"] async for row in rows]
+
+
+async def wake(conn: Connection, generation_id: str) -> bool:
+    """Let a waiting job look again now. False: there is no such generation."""
+    known = await _queries.wake(conn, generation_id=generation_id, generation_key=generation_key(generation_id))
+    return bool(known)

@@ -35,3 +35,11 @@ order by generation.mg_created_at
 limit :most
 on conflict do nothing
 returning queueing_lock as generation_id;
+
+-- name: wake$
+-- A job that waits is due now; one that runs, or is due already, stays as it is. Says whether there is such a generation.
+with woken as (
+  update procrastinate_jobs set scheduled_at = null
+  where queueing_lock = :generation_id and status = 'todo' and scheduled_at > now()
+)
+select exists (select from mega_generations where mg_id = :generation_key);

@@ -69,5 +69,8 @@ class Record:
     def of_attempt(self, attempt_key: str) -> list[Prediction]:
         return self._by_attempt_key.get(attempt_key, [])
 
+    def count(self) -> int:
+        return len(self._by_id)
+
     def by_attempt_key(self) -> dict[str, list[Prediction]]:
         return dict(self._by_attempt_key)
