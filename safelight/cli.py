@@ -310,7 +310,7 @@ def rehearse_chaos(
             card = asyncio.run(_until_told_to_stop(chaos.rehearse(home, plan, tell)))
     finally:
         if not keep:
-            shutil.rmtree(home, ignore_errors=True)
+            shutil.rmtree(home)
     if card is None:
         sys.exit("safelight: stopped; nothing is left running")
     if as_json:
@@ -329,8 +329,7 @@ async def _until_told_to_stop(work: Coroutine[Any, Any, chaos.Scorecard]) -> cha
     if not working.done():
         working.cancel()
         await asyncio.wait({working})
-        return None
-    return await working
+    return None if working.cancelled() else await working
 
 
 # --- what the commands share -----------------------------------------------------------------------------------------

@@ -139,11 +139,8 @@ def show_lines(lines: list[dict[str, Any]]) -> None:
 
 def show_plan(plan: chaos.Plan, kept_home: Path | None, *, as_json: bool) -> None:
     """The seed first: it is what a failure is told by."""
-    if as_json:
-        return
-    console.print(f"seed {plan.seed}")
-    if kept_home:
-        console.print(f"home {kept_home}", soft_wrap=True)
+    facts = f"seed {plan.seed}" + (f", home {kept_home}" if kept_home else "")
+    (Console(stderr=True) if as_json else console).print(facts, soft_wrap=True)
 
 
 @contextmanager
@@ -165,7 +162,8 @@ def show_scorecard(card: chaos.Scorecard) -> None:
     statuses = ", ".join(f"{count} {status}" for status, count in sorted(card.statuses.items()))
     blows, takeovers = card.blows, card.takeovers
     table = Table(title=f"Scorecard of seed {card.seed}", title_justify="left", show_header=False)
-    table.add_row("accepted", f"{card.accepted}: {statuses}")
+    table.add_row("accepted", f"{card.accepted} of {card.ordered}: {statuses}")
+    table.add_row("errors", ", ".join(f"{times} {code}" for code, times in card.errors.items()))
     for name, problems in card.must_be_empty.items():
         table.add_row(name, f"[{'red' if problems else 'green'}]{len(problems)}[/]")
     table.add_row("recorded double payments", f"{len(card.recorded_double_payments)} of {card.predictions} predictions")

@@ -15,7 +15,7 @@ from safelight.domain.errors import SafelightError
 Json = dict[str, Any]
 Order = tuple[str, Json]
 
-UNFINISHED_MAX = 30
+UNFINISHED_MAX = 150
 ASK_AGAIN_SECONDS = 0.5
 SUGGESTIONS_SHARE = 0.1
 BRIEFS = ("on pale stone, soft window light", "dark wood, one hard light from the right", "floating over deep green")

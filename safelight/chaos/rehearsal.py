@@ -82,7 +82,7 @@ async def rehearse(home: Path, plan: Plan, tell: Callable[[Progress], None]) -> 
     """All state is in `home`, which must be empty. Whatever was started has ended when this returns or raises."""
     postgres = Postgres(home)
     async with AsyncExitStack() as stack:
-        dsn = await asyncio.to_thread(postgres.start)
+        dsn = postgres.start()  # nothing else runs yet, and a server half started could not be stopped
         stack.push_async_callback(asyncio.to_thread, postgres.stop)
         simulation, app = await stack.enter_async_context(_stage(home, dsn, plan))
         fleet = Fleet(app.settings, home / "logs")
@@ -190,14 +190,18 @@ class Rehearsal:
         async with self._app.database() as db:
             silent, recorded = await scorecard.double_payments(db, self._simulation.record.by_attempt_key())
             ledger_errors = await scorecard.ledger_errors(db)
+            errors = await scorecard.errors(db)
             unreadable = await scorecard.unreadable_outputs(db, self._app.assets())
         watch, accepted = self._watch, self._accepted()
         return Scorecard(
             seed=self._plan.seed,
             seconds=round(self._seconds, 1),
+            ordered=self._plan.generations,
             accepted=len(accepted),
             statuses=dict(watch.counts()),
+            errors=errors,
             lost=[one for one in accepted if one not in watch.generations],
+            accepted_twice=sorted(watch.generations.keys() - set(accepted)),
             stuck=[one for one in watch.generations if not watch.is_final(one)],
             silent_double_payments=silent,
             ledger_errors=ledger_errors,

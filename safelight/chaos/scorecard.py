@@ -36,13 +36,17 @@ class Takeovers:
 
 @dataclass(frozen=True, slots=True)
 class Scorecard:
-    """The lists name generations, or say the problem; each must be empty but `recorded_double_payments`."""
+    """The lists name generations, or say the problem; each must be empty but `recorded_double_payments`.
+    `accepted_twice` are generations that nobody was promised: another one answered the same key."""
 
     seed: int
     seconds: float
+    ordered: int
     accepted: int
     statuses: Mapping[str, int]
+    errors: Mapping[str, int]
     lost: list[str]
+    accepted_twice: list[str]
     stuck: list[str]
     silent_double_payments: list[str]
     ledger_errors: list[str]
@@ -56,6 +60,7 @@ class Scorecard:
     def must_be_empty(self) -> dict[str, list[str]]:
         return {
             "lost": self.lost,
+            "accepted twice": self.accepted_twice,
             "stuck": self.stuck,
             "silent double payments": self.silent_double_payments,
             "ledger errors": self.ledger_errors,
@@ -64,7 +69,7 @@ class Scorecard:
 
     @property
     def is_clean(self) -> bool:
-        return not any(self.must_be_empty.values())
+        return self.accepted == self.ordered and not any(self.must_be_empty.values())
 
     def as_json(self) -> dict[str, Any]:
         return {"clean": self.is_clean, **asdict(self)}
@@ -73,6 +78,12 @@ class Scorecard:
 async def ledger_errors(db: Database) -> list[str]:
     async with db.connection() as conn:
         return await scorecard.ledger_errors(conn)
+
+
+async def errors(db: Database) -> dict[str, int]:
+    """How often generations ended with which error code."""
+    async with db.connection() as conn:
+        return {row["code"]: row["times"] for row in await scorecard.errors(conn)}
 
 
 async def unreadable_outputs(db: Database, assets: AssetStore) -> list[str]:

@@ -3,7 +3,7 @@
 
 -- name: take_back_jobs
 -- Jobs of workers without a heartbeat become new jobs. The old row goes: a worker that was only paused and comes back
--- must not end the job of its successor.
+-- must not end the job of its successor. They go before those that have not begun, however many are waiting.
 with dead as (
   delete from procrastinate_jobs job
   where job.queue_name = :queue_name and job.status = 'doing'
@@ -11,10 +11,10 @@ with dead as (
       select from procrastinate_workers worker
       where worker.id = job.worker_id and worker.last_heartbeat > now() - make_interval(secs => :dead_after_seconds)
     )
-  returning job.queue_name, job.task_name, job.queueing_lock, job.args, job.attempts
+  returning job.queue_name, job.task_name, job.queueing_lock, job.args, job.attempts, job.priority
 )
-insert into procrastinate_jobs (queue_name, task_name, queueing_lock, args, attempts)
-select queue_name, task_name, queueing_lock, args, attempts + 1 from dead
+insert into procrastinate_jobs (queue_name, task_name, queueing_lock, args, attempts, priority)
+select queue_name, task_name, queueing_lock, args, attempts + 1, priority + 1 from dead
 on conflict do nothing
 returning queueing_lock as generation_id;
 

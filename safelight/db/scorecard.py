@@ -24,6 +24,11 @@ async def ledger_errors(conn: Connection) -> list[str]:
     return [row["problem"] async for row in _queries.ledger_errors(conn)]
 
 
+async def errors(conn: Connection) -> list[Row]:
+    """code, times; the most frequent first."""
+    return [row async for row in _queries.errors(conn)]
+
+
 async def recorded_double_starts(conn: Connection) -> set[tuple[str, str]]:
     """(generation id, step type)."""
     return {(row["generation_id"], row["step_type"]) async for row in _queries.recorded_double_starts(conn)}

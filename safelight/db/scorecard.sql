@@ -50,6 +50,13 @@ cross join lateral (
 ) ledger
 where customer.mg_credits <> ledger.credits;
 
+-- name: errors
+select coalesce(mg_meta #>> '{error,code}', 'none') as code, count(*) as times
+from mega_generations
+where mg_record_type = 'generation' and mg_mma_status = 'error'
+group by code
+order by times desc, code;
+
 -- name: recorded_double_starts
 -- Steps that say themselves that they may have been paid twice.
 select mg_generation_id as generation_id, mg_step_type as step_type
