@@ -32,7 +32,14 @@ from safelight.pipelines.reaper import Reaper
 from safelight.pipelines.retries import RetryPolicy
 from safelight.pipelines.studio import Adapters, Studio, read_picture
 from safelight.pipelines.worker import Worker
+from safelight.providers.base import ImageProvider, TextModel, VideoProvider
 from safelight.providers.local import Fault, LocalImageProvider, LocalTextModel, LocalVideoProvider
+from safelight.providers.simulated import (
+    SimulatedImageProvider,
+    SimulatedService,
+    SimulatedTextModel,
+    SimulatedVideoProvider,
+)
 from safelight.storage.assets import AssetStore
 from safelight.storage.fetch import GuardedFetcher
 
@@ -169,11 +176,15 @@ class App:
             return await read_picture(assets, fetcher, url)
 
         fault, seconds = self.fault, self.settings.local_wait_seconds
-        return Adapters(
-            text={"local": LocalTextModel(read, fault)},
-            image={"local": LocalImageProvider(read, fault, seconds)},
-            video={"local": LocalVideoProvider(read, fault, seconds)},
-        )
+        text: dict[str, TextModel] = {"local": LocalTextModel(read, fault)}
+        image: dict[str, ImageProvider] = {"local": LocalImageProvider(read, fault, seconds)}
+        video: dict[str, VideoProvider] = {"local": LocalVideoProvider(read, fault, seconds)}
+        if self.settings.simulated_url:
+            service = SimulatedService(self.settings.simulated_url)
+            text["simulated"] = SimulatedTextModel(service)
+            image["simulated"] = SimulatedImageProvider(service)
+            video["simulated"] = SimulatedVideoProvider(service)
+        return Adapters(text, image, video)
 
 
 def report_crashes(app: App) -> None:

@@ -1,13 +1,16 @@
 """Every setting: name, type, default, help. The only reader of the environment (prefix `SAFELIGHT_`)."""
 
+import os
 from pathlib import Path
 
 from pydantic import Field
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
+PREFIX = "SAFELIGHT_"
+
 
 class Settings(BaseSettings):
-    model_config = SettingsConfigDict(env_prefix="SAFELIGHT_", extra="ignore")
+    model_config = SettingsConfigDict(env_prefix=PREFIX, extra="ignore")
 
     home: Path = Field(Path("~/.safelight"), description="Where all state lives: the embedded database and the files.")
     database_url: str | None = Field(
@@ -60,6 +63,11 @@ class Settings(BaseSettings):
     local_wait_seconds: float = Field(
         0.0, ge=0, le=3600, description="How long the local adapter pretends to need for a still or a video."
     )
+    simulated_url: str | None = Field(
+        None,
+        pattern="^https?://",
+        description="Where a simulated service runs; installs the adapter `simulated`, as `safelight chaos` does.",
+    )
 
     @property
     def base_url(self) -> str:
@@ -68,3 +76,8 @@ class Settings(BaseSettings):
     @property
     def home_path(self) -> Path:
         return self.home.expanduser().resolve()
+
+    def as_environment(self) -> dict[str, str]:
+        """The environment of a process of our own that is to have just these settings."""
+        ours = {f"{PREFIX}{name}".upper(): str(value) for name, value in self if value is not None}
+        return {name: value for name, value in os.environ.items() if not name.upper().startswith(PREFIX)} | ours

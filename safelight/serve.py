@@ -5,8 +5,10 @@ import signal
 import socket
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager
+from typing import Literal
 
 import uvicorn
+from starlette.types import ASGIApp
 
 from safelight.app import App, report_task_crashes
 from safelight.domain.errors import InvalidInput, SafelightError
@@ -57,8 +59,18 @@ def stop_on_signals() -> asyncio.Event:
 async def serving(app: App, listening: socket.socket) -> AsyncIterator[None]:
     """The API answers inside this context."""
     report_task_crashes(app)
+    async with answering(app.api(), listening):
+        yield
+
+
+@asynccontextmanager
+async def answering(
+    application: ASGIApp, listening: socket.socket, protocol: type[asyncio.Protocol] | Literal["auto"] = "auto"
+) -> AsyncIterator[None]:
+    """The application answers HTTP inside this context."""
     config = uvicorn.Config(
-        app.api(),
+        application,
+        http=protocol,
         log_config=None,
         access_log=False,
         timeout_graceful_shutdown=GRACEFUL_SECONDS,
@@ -71,7 +83,7 @@ async def serving(app: App, listening: socket.socket) -> AsyncIterator[None]:
     await server.tried_to_start.wait()
     try:
         if not server.started:
-            raise SafelightError("the API could not start; the lines above say why")
+            raise SafelightError("the HTTP server could not start; the lines above say why")
         yield
     finally:
         server.should_exit = True

@@ -259,6 +259,18 @@ async def test_many_reapers_at_once_take_each_job_back_once(start: StartBackend)
     assert backend.value("select count(*) from procrastinate.procrastinate_jobs where status = 'todo'") == 30
 
 
+async def test_what_was_taken_over_goes_before_what_has_not_begun(start: StartBackend):
+    backend = await start(worker=False)
+    await backend.grant(3)
+    accepted = [await backend.create() for _ in range(3)]
+    [begun] = backend.sql("select min(id) as id from procrastinate.procrastinate_jobs")
+    backend.sql("update procrastinate.procrastinate_jobs set status = 'doing' where id = %s", begun["id"])
+    async with backend.app.database() as db:
+        assert await backend.app.reaper(db).reap() == ([accepted[0]["generation_id"]], [])
+    next_job = "select queueing_lock from procrastinate.procrastinate_jobs order by priority desc, id limit 1"
+    assert backend.value(next_job) == accepted[0]["generation_id"]
+
+
 async def test_a_restart_of_the_database_loses_nothing(tmp_path: Path):
     dsn = embedded.start(tmp_path)
     await App(Settings(database_url=dsn)).migrate()

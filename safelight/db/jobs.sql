@@ -3,7 +3,8 @@
 
 -- name: take_back_jobs
 -- Jobs of workers without a heartbeat become new jobs, and so do jobs that hang: their generation is long past its
--- deadline. The old row goes: a worker that was only paused and comes back must not end the job of its successor.
+-- deadline. The old row goes: a worker that was only paused and comes back must not end the job of its successor. They
+-- go before those that have not begun, however many are waiting.
 with dead as (
   delete from procrastinate_jobs job
   where job.queue_name = :queue_name and job.status = 'doing'
@@ -18,10 +19,10 @@ with dead as (
           and generation.mg_deadline_at < now() - make_interval(secs => :hung_after_seconds)
       )
     )
-  returning job.queue_name, job.task_name, job.queueing_lock, job.args, job.attempts
+  returning job.queue_name, job.task_name, job.queueing_lock, job.args, job.attempts, job.priority
 )
-insert into procrastinate_jobs (queue_name, task_name, queueing_lock, args, attempts)
-select queue_name, task_name, queueing_lock, args, attempts + 1 from dead
+insert into procrastinate_jobs (queue_name, task_name, queueing_lock, args, attempts, priority)
+select queue_name, task_name, queueing_lock, args, attempts + 1, priority + 1 from dead
 on conflict do nothing
 returning queueing_lock as generation_id;
 
@@ -54,8 +55,11 @@ where generation.mg_record_type = 'generation' and generation.mg_pipeline_versio
 order by generation.mg_created_at
 limit :most;
 
--- name: wake!
--- The generation's job is due now, before all others.
-update procrastinate_jobs
-set scheduled_at = null, priority = greatest(priority, :priority)
-where queueing_lock = :generation_id and status = 'todo';
+-- name: wake$
+-- A job that waits is due now; one that runs stays as it is. Says whether there is such a generation.
+with woken as (
+  update procrastinate_jobs
+  set scheduled_at = null, priority = greatest(priority, :priority)
+  where queueing_lock = :generation_id and status = 'todo'
+)
+select exists (select from mega_generations where mg_id = :generation_key);

@@ -1,0 +1,7 @@
+"""A rehearsal of the worst days: generations are ordered over HTTP and run against a simulated service while workers
+are killed and paused and the database is restarted; then everything is counted."""
+
+from safelight.chaos.rehearsal import Plan, Progress, rehearse
+from safelight.chaos.scorecard import TAKEOVER_SECONDS_TO_REACH, Scorecard
+
+__all__ = ["TAKEOVER_SECONDS_TO_REACH", "Plan", "Progress", "Scorecard", "rehearse"]

@@ -1,0 +1,315 @@
+"""Runs a rehearsal: a home of its own, the simulated service, the processes, the blows, and the count at the end."""
+
+import asyncio
+import random
+import threading
+import time
+from collections import Counter
+from collections.abc import AsyncIterator, Callable, Coroutine
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, Literal
+
+import httpx
+
+from safelight import serve
+from safelight.app import App
+from safelight.chaos import scorecard
+from safelight.chaos.customers import Customer, upload
+from safelight.chaos.fleet import Fleet, Process
+from safelight.chaos.scorecard import Blows, Scorecard, Takeovers
+from safelight.chaos.watch import LOOK_SECONDS, Watch
+from safelight.config import Settings
+from safelight.db import app_config, customers, embedded, ledger
+from safelight.db import scorecard as tables
+from safelight.db.database import Connection
+from safelight.domain.errors import ConfigError
+from safelight.pipelines.configuration import REGISTRY_KEY
+from safelight.providers.simulated.faults import Faults, Pace
+from safelight.providers.simulated.results import SAMPLE
+from safelight.providers.simulated.server import HangUpProtocol, Simulation
+
+CUSTOMERS = 4
+START_SECONDS_MAX = 60.0
+REQUEST_SECONDS = 60.0
+PAUSES_SHARE = 0.2
+PAUSE_SECONDS = (2.0, 25.0)  # up to longer than a worker is waited for
+JITTER = (0.5, 1.5)
+REGISTRY_VERSION = 2
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """`kill_every_seconds` and `restart_every_seconds` are means; 0 means never."""
+
+    seed: int
+    generations: int
+    workers: int
+    kill_every_seconds: float
+    restart_every_seconds: float
+    minutes_max: float
+
+
+@dataclass(frozen=True, slots=True)
+class Progress:
+    accepted: int
+    final: int
+    statuses: Counter[str]
+    blows: Blows
+
+
+class Postgres:
+    """The rehearsal's own server. Stopping it waits for a restart that is under way."""
+
+    def __init__(self, home: Path) -> None:
+        self._home = home
+        self._lock = threading.Lock()
+
+    def start(self) -> str:
+        return embedded.start(self._home)
+
+    def restart(self, mode: Literal["fast", "immediate"]) -> None:
+        with self._lock:
+            embedded.restart(self._home, mode)
+
+    def stop(self) -> None:
+        with self._lock:
+            embedded.stop(self._home)
+
+
+async def rehearse(home: Path, plan: Plan, tell: Callable[[Progress], None]) -> Scorecard:
+    """All state is in `home`, which must be empty. Whatever was started has ended when this returns or raises."""
+    postgres = Postgres(home)
+    async with AsyncExitStack() as stack:
+        dsn = postgres.start()  # nothing else runs yet, and a server half started could not be stopped
+        stack.push_async_callback(asyncio.to_thread, postgres.stop)
+        simulation, app = await stack.enter_async_context(_stage(home, dsn, plan))
+        fleet = Fleet(app.settings, home / "logs")
+        stack.callback(fleet.close)
+        watch = Watch(dsn)
+        stack.push_async_callback(watch.close)
+        client = httpx.AsyncClient(base_url=app.settings.base_url, timeout=REQUEST_SECONDS, trust_env=False)
+        await stack.enter_async_context(client)
+        rehearsal = Rehearsal(plan, app, simulation, postgres, fleet, watch, client, tell)
+        await rehearsal.run()
+        return await rehearsal.count()
+
+
+@asynccontextmanager
+async def _stage(home: Path, dsn: str, plan: Plan) -> AsyncIterator[tuple[Simulation, App]]:
+    """The simulated service answers inside this context, and the database is made to use it."""
+    listening, api_port = serve.listen("127.0.0.1", 0), _free_port()
+    address = f"127.0.0.1:{listening.getsockname()[1]}"
+    settings = Settings(
+        home=home,
+        database_url=dsn,
+        host="127.0.0.1",
+        port=api_port,
+        public_url=None,
+        log_file=None,
+        local_fault=None,
+        simulated_url=f"http://{address}",
+        fetch_allow_hosts=address,
+    )
+    app = App(settings)
+    app.start_database()
+    simulation = Simulation(plan.seed, Faults.rough(), Pace(), _webhook_url(app))
+    async with serve.answering(simulation.app, listening, HangUpProtocol):
+        await app.migrate()
+        async with app.database() as db, db.transaction() as conn:
+            await tables.name_workers(conn)
+            await _register_simulation(conn)
+        yield simulation, app
+
+
+def _webhook_url(app: App) -> Callable[[str], str]:
+    """An attempt key begins with its generation's id."""
+    return lambda attempt_key: f"{app.settings.base_url}/webhooks/simulated/{attempt_key.split(':')[0]}"
+
+
+async def _register_simulation(conn: Connection) -> None:
+    """Every engine is served by the simulated service from now on."""
+    registered = await app_config.active(conn, REGISTRY_KEY)
+    if registered is None:
+        raise ConfigError(f"no enabled app_config row has the key {REGISTRY_KEY!r}")
+    providers = [entry | {"adapter": "simulated"} for entry in registered["mg_value"]["providers"]]
+    await app_config.insert_version(conn, REGISTRY_KEY, REGISTRY_VERSION, {"providers": providers})
+
+
+def _free_port() -> int:
+    with serve.listen("127.0.0.1", 0) as listening:
+        return int(listening.getsockname()[1])
+
+
+class Rehearsal:
+    def __init__(
+        self,
+        plan: Plan,
+        app: App,
+        simulation: Simulation,
+        postgres: Postgres,
+        fleet: Fleet,
+        watch: Watch,
+        client: httpx.AsyncClient,
+        tell: Callable[[Progress], None],
+    ) -> None:
+        self._plan = plan
+        self._app = app
+        self._simulation = simulation
+        self._postgres = postgres
+        self._fleet = fleet
+        self._watch = watch
+        self._client = client
+        self._tell = tell
+        self._customers: list[Customer] = []
+        self._blows = Blows()
+        self._over = asyncio.Event()
+        self._seconds = 0.0
+
+    async def run(self) -> None:
+        """Until every generation is final, or the time is up."""
+        self._fleet.start("api")
+        for _ in range(self._plan.workers):
+            self._fleet.start("worker")
+        async with asyncio.timeout(START_SECONDS_MAX):
+            await self._invite_customers()
+        started = time.monotonic()
+        async with asyncio.TaskGroup() as group:
+            ordering = [group.create_task(self._order(number)) for number in range(CUSTOMERS)]
+            self._begin(group, self._plan.kill_every_seconds, self._strike_worker)
+            self._begin(group, self._plan.restart_every_seconds, self._restart_database)
+            await self._follow(started + 60 * self._plan.minutes_max)
+            self._over.set()
+            for task in ordering:
+                task.cancel()
+        self._seconds = time.monotonic() - started
+
+    async def count(self) -> Scorecard:
+        await self._watch.look()
+        async with self._app.database() as db:
+            silent, recorded = await scorecard.double_payments(db, self._simulation.record.by_attempt_key())
+            ledger_errors = await scorecard.ledger_errors(db)
+            errors = await scorecard.errors(db)
+            unreadable = await scorecard.unreadable_outputs(db, self._app.assets())
+        watch, accepted = self._watch, self._accepted()
+        return Scorecard(
+            seed=self._plan.seed,
+            seconds=round(self._seconds, 1),
+            ordered=self._plan.generations,
+            accepted=len(accepted),
+            statuses=dict(watch.counts()),
+            errors=errors,
+            lost=[one for one in accepted if one not in watch.generations],
+            accepted_twice=sorted(watch.generations.keys() - set(accepted)),
+            stuck=[one for one in watch.generations if not watch.is_final(one)],
+            silent_double_payments=silent,
+            ledger_errors=ledger_errors,
+            unreadable_outputs=unreadable,
+            recorded_double_payments=recorded,
+            predictions=self._simulation.record.count(),
+            takeovers=Takeovers(
+                measured=sum(one.seconds is not None for one in watch.takeovers),
+                never=sum(one.seconds is None for one in watch.takeovers),
+                p50_seconds=watch.takeover_seconds(0.5),
+                p99_seconds=watch.takeover_seconds(0.99),
+            ),
+            blows=self._all_blows(),
+        )
+
+    # --- customers ---------------------------------------------------------------------------------------------------
+
+    async def _invite_customers(self) -> None:
+        pass_ids = [f"pass:anon:chaos-{number}" for number in range(CUSTOMERS)]
+        async with self._app.database() as db, db.transaction() as conn:
+            for pass_id in pass_ids:
+                await self._grant(conn, pass_id)
+        picture_url = await upload(self._client, pass_ids[0], await asyncio.to_thread(SAMPLE.read_bytes))
+        for pass_id in pass_ids:
+            rng = self._dice(pass_id)
+            self._customers.append(Customer(self._client, self._watch, rng, pass_id, picture_url))
+
+    async def _grant(self, conn: Connection, pass_id: str) -> None:
+        """As much as the dearest orders could cost."""
+        prices = self._app.prices
+        credits = 1 + self._plan.generations * max(prices.still_credits, prices.video_credits)
+        await customers.ensure(conn, pass_id, free_credits=0)
+        await ledger.grant(
+            conn, pass_id=pass_id, credits=credits, reason="chaos", source="system", ref=("chaos", pass_id)
+        )
+
+    async def _order(self, number: int) -> None:
+        first, last = (self._plan.generations * one // CUSTOMERS for one in (number, number + 1))
+        await self._customers[number].order(last - first)
+
+    def _accepted(self) -> list[str]:
+        return [one for customer in self._customers for one in customer.accepted]
+
+    # --- following ---------------------------------------------------------------------------------------------------
+
+    async def _follow(self, deadline: float) -> None:
+        while time.monotonic() < deadline:
+            self._fleet.replace_ended()
+            await self._watch.look()
+            accepted = self._accepted()
+            final = sum(self._watch.is_final(one) for one in accepted)
+            self._tell(Progress(len(accepted), final, self._watch.counts(), self._all_blows()))
+            if final == self._plan.generations:
+                return
+            await asyncio.sleep(LOOK_SECONDS)
+
+    def _all_blows(self) -> Blows:
+        return replace(self._blows, processes_ended_by_themselves=self._fleet.ended_by_themselves)
+
+    # --- blows -------------------------------------------------------------------------------------------------------
+
+    def _begin(
+        self,
+        group: asyncio.TaskGroup,
+        every_seconds: float,
+        strike: Callable[[asyncio.TaskGroup, random.Random], Coroutine[Any, Any, None]],
+    ) -> None:
+        async def now_and_then() -> None:
+            rng = self._dice(strike.__name__)
+            while not await self._is_over_within(every_seconds * rng.uniform(*JITTER)):
+                await strike(group, rng)
+
+        if every_seconds:
+            group.create_task(now_and_then())
+
+    async def _strike_worker(self, group: asyncio.TaskGroup, rng: random.Random) -> None:
+        is_pause, pause_seconds = rng.random() < PAUSES_SHARE, rng.uniform(*PAUSE_SECONDS)
+        worker = self._fleet.pick_worker(rng)
+        if worker is None:
+            return
+        if is_pause:
+            self._blows = replace(self._blows, pauses=self._blows.pauses + 1)
+            group.create_task(self._pause(worker, pause_seconds))
+            return
+        self._blows = replace(self._blows, kills=self._blows.kills + 1)
+        self._fleet.kill(worker)
+        self._fleet.start("worker")
+        await self._watch.note_kill(worker.name)
+
+    async def _pause(self, worker: Process, seconds: float) -> None:
+        self._fleet.pause(worker)
+        await self._is_over_within(seconds)
+        self._fleet.resume(worker)
+
+    async def _restart_database(self, _: asyncio.TaskGroup, rng: random.Random) -> None:
+        """A crash and a shutdown in turn."""
+        mode: Literal["fast", "immediate"] = "fast" if self._blows.database_restarts % 2 else "immediate"
+        await asyncio.to_thread(self._postgres.restart, mode)
+        self._blows = replace(self._blows, database_restarts=self._blows.database_restarts + 1)
+
+    async def _is_over_within(self, seconds: float) -> bool:
+        try:
+            async with asyncio.timeout(seconds):
+                await self._over.wait()
+        except TimeoutError:
+            return False
+        return True
+
+    def _dice(self, about: str) -> random.Random:
+        """Each thing that draws has a sequence of its own, so that none depends on the others' pace."""
+        return random.Random(f"{self._plan.seed}:{about}")  # noqa: S311 - no secret

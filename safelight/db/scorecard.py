@@ -1,0 +1,39 @@
+"""What a rehearsal is judged by, as the tables have it."""
+
+from safelight.db.database import Connection, Row, load_queries
+
+_queries = load_queries(__file__)
+
+
+async def name_workers(conn: Connection) -> None:
+    """From now on `held_by` knows workers by the application name of their connections."""
+    await _queries.name_workers(conn)
+
+
+async def generations_now(conn: Connection) -> list[Row]:
+    """Every generation: generation_id, status, mode, pass_id, lease_no."""
+    return [row async for row in _queries.generations_now(conn)]
+
+
+async def held_by(conn: Connection, name: str) -> list[Row]:
+    """The unfinished generations a worker process is at: generation_id, lease_no."""
+    return [row async for row in _queries.held_by(conn, name=name)]
+
+
+async def ledger_errors(conn: Connection) -> list[str]:
+    return [row["problem"] async for row in _queries.ledger_errors(conn)]
+
+
+async def errors(conn: Connection) -> list[Row]:
+    """code, times; the most frequent first."""
+    return [row async for row in _queries.errors(conn)]
+
+
+async def recorded_double_starts(conn: Connection) -> set[tuple[str, str]]:
+    """(generation id, step type)."""
+    return {(row["generation_id"], row["step_type"]) async for row in _queries.recorded_double_starts(conn)}
+
+
+async def outputs(conn: Connection) -> list[Row]:
+    """Of each generation that is done: generation_id, key, sha256."""
+    return [row async for row in _queries.outputs(conn)]

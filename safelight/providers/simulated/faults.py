@@ -1,0 +1,117 @@
+"""What goes wrong, how often, and how long things take. Every draw is a function of the seed, of what it is about and
+of how often that was drawn before: the same seed and the same calls give the same faults."""
+
+import math
+import random
+from collections import Counter
+from dataclasses import dataclass, fields
+from enum import StrEnum
+from statistics import NormalDist
+from typing import Self
+
+LATENCY_SPREAD = 0.5  # of the logarithm: one call in a hundred takes three times as long as the median
+NEAREST_TO_CERTAIN = 1e-9
+
+
+class CallFault(StrEnum):
+    """What may happen to one call. "Before" and "after" are about the service's acceptance of the work."""
+
+    RATE_LIMITED = "rate_limited"
+    UNAVAILABLE = "unavailable"
+    CLOSED_BEFORE = "closed_before"
+    CLOSED_AFTER = "closed_after"
+    SILENT_BEFORE = "silent_before"
+    SILENT_AFTER = "silent_after"
+    WRONG_SHAPE = "wrong_shape"
+    REFUSED = "refused"
+
+
+@dataclass(frozen=True, slots=True)
+class Faults:
+    """Probabilities, 0 to 1. A call has one fault at most, so those of calls are 1 together at most."""
+
+    rate_limited: float = 0.0
+    unavailable: float = 0.0
+    closed_before: float = 0.0
+    closed_after: float = 0.0
+    silent_before: float = 0.0
+    silent_after: float = 0.0
+    wrong_shape: float = 0.0
+    refused: float = 0.0
+    fails: float = 0.0  # a prediction
+    hangs: float = 0.0  # a prediction
+    webhook_lost: float = 0.0
+    webhook_doubled: float = 0.0
+
+    def __post_init__(self) -> None:
+        for name, share in ((field.name, getattr(self, field.name)) for field in fields(self)):
+            if not 0 <= share <= 1:
+                raise ValueError(f"{name}: a probability is between 0 and 1, not {share}")
+        of_calls = math.fsum(self.share_of(fault) for fault in CallFault)
+        if of_calls > 1:
+            raise ValueError(f"{', '.join(CallFault)}: together 1 at most, not {of_calls}")
+
+    @classmethod
+    def calm(cls) -> Self:
+        return cls()
+
+    @classmethod
+    def rough(cls) -> Self:
+        """A bad day of a real service."""
+        return cls(
+            rate_limited=0.03,
+            unavailable=0.03,
+            closed_before=0.01,
+            closed_after=0.01,
+            silent_before=0.002,
+            silent_after=0.002,
+            wrong_shape=0.002,
+            refused=0.003,
+            fails=0.01,
+            hangs=0.01,
+            webhook_lost=0.1,
+            webhook_doubled=0.1,
+        )
+
+    def share_of(self, fault: CallFault) -> float:
+        share: float = getattr(self, fault.value)
+        return share
+
+    def of_call(self, roll: float) -> CallFault | None:
+        """The fault that a roll between 0 and 1 falls on."""
+        for fault in CallFault:
+            if roll < self.share_of(fault):
+                return fault
+            roll -= self.share_of(fault)
+        return None
+
+
+@dataclass(frozen=True, slots=True)
+class Pace:
+    """Medians, and how long a prediction takes that hangs."""
+
+    answer_seconds: float = 0.02
+    image_seconds: float = 0.6
+    video_seconds: float = 1.5
+    hang_seconds: float = 45.0
+
+    @classmethod
+    def instant(cls) -> Self:
+        return cls(answer_seconds=0, image_seconds=0, video_seconds=0)
+
+
+class Dice:
+    def __init__(self, seed: int) -> None:
+        self._seed = seed
+        self._rolled: Counter[tuple[str, str]] = Counter()
+
+    def roll(self, what: str, about: str) -> float:
+        """Between 0 and 1."""
+        self._rolled[what, about] += 1
+        rng = random.Random(f"{self._seed}:{what}:{about}:{self._rolled[what, about]}")  # noqa: S311 - no secret
+        return rng.random()
+
+    def seconds(self, what: str, about: str, median: float) -> float:
+        """A latency: mostly near the median, sometimes much longer."""
+        roll = min(max(self.roll(what, about), NEAREST_TO_CERTAIN), 1 - NEAREST_TO_CERTAIN)
+        return median * math.exp(LATENCY_SPREAD * NormalDist().inv_cdf(roll))

@@ -1,0 +1,235 @@
+"""The simulated service over HTTP: predictions that take their time, a text model's answers, result files, webhooks."""
+
+import asyncio
+import time
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from typing import Any
+
+import httpx
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from starlette.applications import Starlette
+from starlette.requests import Request
+from starlette.responses import JSONResponse, Response
+from starlette.routing import Route
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+
+from safelight.providers.simulated import results
+from safelight.providers.simulated.faults import CallFault, Dice, Faults, Pace
+from safelight.providers.simulated.predictions import Kind, Prediction, PredictionStatus, Record
+
+Json = dict[str, Any]
+
+RETRY_AFTER_SECONDS = 1
+SILENT_SECONDS_MAX = 120.0
+WEBHOOK_SECONDS = 5.0
+HANG_UP = "simulated.hang_up"
+
+
+class HangUpProtocol(HttpToolsProtocol):
+    """HTTP whose routes can also close the connection without an answer."""
+
+    def on_message_begin(self) -> None:
+        super().on_message_begin()
+        self.scope["extensions"] = {HANG_UP: {"now": self.transport.abort}}
+
+
+class _Strict(BaseModel):
+    model_config = ConfigDict(extra="forbid", strict=True)
+
+
+class StartBody(_Strict):
+    kind: Kind
+    attempt_key: str = Field(min_length=1, max_length=300)
+    request: Json
+
+
+class AskBody(_Strict):
+    step_type: str = Field(min_length=1, max_length=100)
+    answer_schema: Json
+    request: Json
+
+
+class Simulation:
+    """One service. `webhook_url` says where the end of a prediction is announced, by its attempt key."""
+
+    def __init__(
+        self,
+        seed: int,
+        faults: Faults,
+        pace: Pace,
+        webhook_url: Callable[[str], str] | None = None,
+    ) -> None:
+        self.record = Record()
+        self._faults = faults
+        self._pace = pace
+        self._dice = Dice(seed)
+        self._webhook_url = webhook_url
+        self._webhooks: set[asyncio.Task[None]] = set()
+        self.app = Starlette(
+            routes=[
+                Route("/predictions", self.start, methods=["POST"]),
+                Route("/predictions", self.find),
+                Route("/predictions/{prediction_id}", self.check),
+                Route("/predictions/{prediction_id}/cancel", self.cancel, methods=["POST"]),
+                Route("/answers", self.ask, methods=["POST"]),
+                Route("/files/{prediction_id}.{extension}", self.file),
+                Route("/record", self.show_record),
+            ],
+            exception_handlers={ValidationError: _refuse_body},
+            lifespan=self._lifespan,
+        )
+
+    @asynccontextmanager
+    async def _lifespan(self, _: Starlette) -> AsyncIterator[None]:
+        async with httpx.AsyncClient(timeout=WEBHOOK_SECONDS, trust_env=False) as self._client:
+            yield
+            for task in list(self._webhooks):
+                task.cancel()
+            await asyncio.gather(*self._webhooks, return_exceptions=True)
+
+    async def announced(self) -> None:
+        """Until every webhook that is under way now is sent."""
+        await asyncio.gather(*self._webhooks)
+
+    # --- routes ------------------------------------------------------------------------------------------------------
+
+    async def start(self, request: Request) -> Response:
+        body = StartBody.model_validate_json(await request.body())
+        accept = lambda: _shown(self._accept(body), request)  # noqa: E731
+        return await self._answer(request, "start", body.attempt_key, accept, status=201)
+
+    async def ask(self, request: Request) -> Response:
+        body = AskBody.model_validate_json(await request.body())
+        return await self._answer(request, "ask", body.step_type, lambda: {"data": results.answer(body.answer_schema)})
+
+    async def find(self, request: Request) -> Response:
+        attempt_key = request.query_params.get("attempt_key", "")
+        found = lambda: {"results": [_shown(one, request) for one in self.record.of_attempt(attempt_key)]}  # noqa: E731
+        return await self._answer(request, "find", attempt_key, found)
+
+    async def check(self, request: Request) -> Response:
+        prediction = self.record.get(request.path_params["prediction_id"])
+        if prediction is None:
+            return _nothing()
+        return await self._answer(request, "check", prediction.attempt_key, lambda: _shown(prediction, request))
+
+    async def cancel(self, request: Request) -> Response:
+        prediction = self.record.get(request.path_params["prediction_id"])
+        if prediction is None:
+            return _nothing()
+
+        def stop() -> Json:
+            prediction.cancel()
+            return _shown(prediction, request)
+
+        return await self._answer(request, "cancel", prediction.attempt_key, stop)
+
+    async def file(self, request: Request) -> Response:
+        prediction = self.record.get(request.path_params["prediction_id"])
+        if prediction is None or prediction.status is not PredictionStatus.SUCCEEDED:
+            return _nothing()
+        if prediction.kind == "image":
+            return Response(results.image(prediction.id), media_type="image/jpeg")
+        return Response(results.film(prediction.id), media_type="video/mp4")
+
+    async def show_record(self, _: Request) -> Response:
+        """The truth, without faults."""
+        record = self.record.by_attempt_key()
+        return JSONResponse({key: [one.as_json() for one in accepted] for key, accepted in record.items()})
+
+    # --- what they share ---------------------------------------------------------------------------------------------
+
+    async def _answer(
+        self, request: Request, what: str, about: str, make: Callable[[], Json], *, status: int = 200
+    ) -> Response:
+        """What `make` gives, after a while, unless something goes wrong before it or after it."""
+        fault = self._faults.of_call(self._dice.roll(what, about))
+        await asyncio.sleep(self._dice.seconds(f"{what} latency", about, self._pace.answer_seconds))
+        instead = await self._instead(request, what, about, fault)
+        if instead is not None:
+            return instead
+        made = make()
+        match fault:
+            case CallFault.CLOSED_AFTER:
+                return await _hang_up(request)
+            case CallFault.SILENT_AFTER:
+                return await _stay_silent(request)
+            case CallFault.WRONG_SHAPE:
+                return JSONResponse({"surprise": sorted(made)}, status)
+        return JSONResponse(made, status)
+
+    async def _instead(self, request: Request, what: str, about: str, fault: CallFault | None) -> Response | None:
+        match fault:
+            case CallFault.RATE_LIMITED:
+                return _problem(429, "too many requests", {"Retry-After": str(RETRY_AFTER_SECONDS)})
+            case CallFault.UNAVAILABLE:
+                return _problem(500 if self._dice.roll("500 or 503", about) < 0.5 else 503, "not now")
+            case CallFault.REFUSED if what in ("start", "ask"):
+                return _problem(422, "against our content rules")
+            case CallFault.CLOSED_BEFORE:
+                return await _hang_up(request)
+            case CallFault.SILENT_BEFORE:
+                return await _stay_silent(request)
+        return None
+
+    def _accept(self, body: StartBody) -> Prediction:
+        key, dice, pace = body.attempt_key, self._dice, self._pace
+        median = pace.image_seconds if body.kind == "image" else pace.video_seconds
+        seconds = dice.seconds("work", key, median)
+        if dice.roll("hangs", key) < self._faults.hangs:
+            seconds = pace.hang_seconds
+        will_fail = dice.roll("fails", key) < self._faults.fails
+        prediction = self.record.accept(key, body.kind, seconds=seconds, will_fail=will_fail)
+        if self._webhook_url:
+            task = asyncio.create_task(self._announce(prediction, self._webhook_url(key)))
+            self._webhooks.add(task)
+            task.add_done_callback(self._webhooks.discard)
+        return prediction
+
+    async def _announce(self, prediction: Prediction, url: str) -> None:
+        """Say that it ended: once, twice or never. Whether anybody heard does not matter to the service."""
+        await asyncio.sleep(prediction.ends_at - time.time())
+        if prediction.cancelled_at is not None:
+            return
+        lost = self._dice.roll("webhook lost", prediction.attempt_key) < self._faults.webhook_lost
+        doubled = self._dice.roll("webhook doubled", prediction.attempt_key) < self._faults.webhook_doubled
+        for _ in range(0 if lost else 1 + doubled):
+            prediction.webhooks_sent += 1
+            try:
+                await self._client.post(url)
+            except httpx.TransportError:
+                continue
+
+
+def _shown(prediction: Prediction, request: Request) -> Json:
+    extension = "jpg" if prediction.kind == "image" else "mp4"
+    url = f"{request.base_url}files/{prediction.id}.{extension}"
+    ready = prediction.status is PredictionStatus.SUCCEEDED
+    return {"id": prediction.id, "status": prediction.status, "output": [url] if ready else []}
+
+
+def _problem(status: int, detail: str, headers: dict[str, str] | None = None) -> Response:
+    return JSONResponse({"detail": detail}, status, headers)
+
+
+def _nothing() -> Response:
+    return _problem(404, "there is no such prediction")
+
+
+async def _refuse_body(_: Request, error: Exception) -> Response:
+    assert isinstance(error, ValidationError)
+    return _problem(400, "; ".join(f"{'.'.join(map(str, p['loc']))}: {p['msg']}" for p in error.errors()))
+
+
+async def _hang_up(request: Request) -> Response:
+    request.scope["extensions"][HANG_UP]["now"]()
+    return await _stay_silent(request)
+
+
+async def _stay_silent(request: Request) -> Response:
+    """Nothing is sent as long as the client waits."""
+    async with asyncio.timeout(SILENT_SECONDS_MAX):
+        while (await request.receive())["type"] != "http.disconnect":
+            pass
+    return Response()
