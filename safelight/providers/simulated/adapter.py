@@ -8,6 +8,7 @@ from pydantic import BaseModel, ValidationError
 
 from safelight.domain.errors import (
     ContentRefused,
+    LookUpUnsupported,
     OutcomeUnknown,
     ProviderContractBroken,
     ProviderError,
@@ -204,6 +205,8 @@ def _refuse_problem(response: httpx.Response) -> None:
             raise ProviderRateLimited(message, provider_http_status=status, retry_after_seconds=_retry_after(response))
         case 422:
             raise ContentRefused(message, provider_http_status=status)
+        case 501:
+            raise LookUpUnsupported(message, provider_http_status=status)
         case _ if 400 <= status < 500:
             raise ProviderRejected(message, provider_http_status=status)
         case _ if 500 <= status < 600:

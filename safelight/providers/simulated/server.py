@@ -50,8 +50,12 @@ class AskBody(_Strict):
     request: Json
 
 
+CALLS = frozenset({"start", "ask", "find", "check", "cancel"})
+
+
 class Simulation:
-    """One service. `webhook_url` says where the end of a prediction is announced, by its attempt key."""
+    """One service. `webhook_url` says where the end of a prediction is announced, by its attempt key; only the calls in
+    `faulty` go wrong; one that does not `look_up` cannot say what became of an attempt key."""
 
     def __init__(
         self,
@@ -59,7 +63,12 @@ class Simulation:
         faults: Faults,
         pace: Pace,
         webhook_url: Callable[[str], str] | None = None,
+        *,
+        faulty: frozenset[str] = CALLS,
+        looks_up: bool = True,
     ) -> None:
+        self._faulty = faulty
+        self._looks_up = looks_up
         self.record = Record()
         self._faults = faults
         self._pace = pace
@@ -104,6 +113,8 @@ class Simulation:
         return await self._answer(request, "ask", body.step_type, lambda: {"data": results.answer(body.answer_schema)})
 
     async def find(self, request: Request) -> Response:
+        if not self._looks_up:
+            return _problem(501, "predictions cannot be looked up")
         attempt_key = request.query_params.get("attempt_key", "")
         found = lambda: {"results": [_shown(one, request) for one in self.record.of_attempt(attempt_key)]}  # noqa: E731
         return await self._answer(request, "find", attempt_key, found)
@@ -144,7 +155,7 @@ class Simulation:
         self, request: Request, what: str, about: str, make: Callable[[], Json], *, status: int = 200
     ) -> Response:
         """What `make` gives, after a while, unless something goes wrong before it or after it."""
-        fault = self._faults.of_call(self._dice.roll(what, about))
+        fault = self._faults.of_call(self._dice.roll(what, about)) if what in self._faulty else None
         await asyncio.sleep(self._dice.seconds(f"{what} latency", about, self._pace.answer_seconds))
         instead = await self._instead(request, what, about, fault)
         if instead is not None:

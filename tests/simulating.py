@@ -1,0 +1,35 @@
+"""A simulated provider for a test's database: the registry names it for every engine."""
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Any
+
+import psycopg
+
+from safelight import serve
+from safelight.providers.simulated.faults import Faults, Pace
+from safelight.providers.simulated.server import HangUpProtocol, Simulation
+
+USE_SIMULATION = """
+insert into mega_admin (mg_id, mg_record_type, mg_key, mg_value)
+select 'app_config:mma.provider.registry.v2', 'app_config', mg_key, jsonb_set(
+  mg_value || '{"version": 2}', '{providers}',
+  (select jsonb_agg(one || jsonb_build_object('adapter', 'simulated', 'deadline_seconds', %s::float))
+   from jsonb_array_elements(mg_value->'providers') one))
+from mega_admin where mg_id = 'app_config:mma.provider.registry.v1'
+"""
+
+
+@asynccontextmanager
+async def simulating(
+    dsn: str, *, seed: int = 1, pace: Pace | None = None, deadline_seconds: float = 600, **more: Any
+) -> AsyncIterator[tuple[Simulation, dict[str, str]]]:
+    """The simulation, and the settings that let a backend reach it. `more` are faults, `faulty` and `looks_up`."""
+    options = {name: more.pop(name) for name in ("faulty", "looks_up") if name in more}
+    simulation = Simulation(seed, Faults(**more), pace or Pace.instant(), **options)
+    listening = serve.listen("127.0.0.1", 0)
+    address = f"127.0.0.1:{listening.getsockname()[1]}"
+    with psycopg.connect(dsn) as conn:
+        conn.execute(USE_SIMULATION, [deadline_seconds])
+    async with serve.answering(simulation.app, listening, HangUpProtocol):
+        yield simulation, {"simulated_url": f"http://{address}", "fetch_allow_hosts": address}
