@@ -9,7 +9,7 @@ from safelight.db import ledger, ops_rows, runs
 from safelight.db.database import Database
 from safelight.db.ops_rows import OpsError
 from safelight.db.runs import Ending, StepRow
-from safelight.domain.errors import Category, ProviderError, SafelightError
+from safelight.domain.errors import Category, ProviderError, SafelightError, type_name
 from safelight.domain.lines import Line
 from safelight.domain.statuses import Status
 from safelight.pipelines.runner import Run, close, empty_step
@@ -36,7 +36,6 @@ async def fail(db: Database, run: Run, cause: Exception) -> None:
         message = error.safe_message + (REFUNDED if refunded else "")
         lines = [Line("error", step.type, message)]
         run.remember(lines)
-        public = {"code": public_code(step.type, error), "message": message, "step": step.type}
         await runs.finish(
             conn,
             run.lease,
@@ -45,7 +44,8 @@ async def fail(db: Database, run: Run, cause: Exception) -> None:
                 variables=run.variables,
                 lines=lines,
                 error=message,
-                meta={"error": public | {"provider": engine_of(step.type) or step.provider}},
+                model=run.model,
+                meta={"error": _public_error(run, step, error, cause, message)},
             ),
         )
         await ops_rows.insert(conn, ops)
@@ -102,6 +102,22 @@ def engine_of(step_type: str | None) -> str | None:
     """The engine name a step is of: the word before `_generate`."""
     name, found, _ = (step_type or "").partition("_generate")
     return name if found else None
+
+
+def _public_error(run: Run, step: StepRow, error: SafelightError, cause: Exception, message: str) -> Json:
+    """What users may know of the failure: seed 004's error context, without a stack."""
+    return {
+        "code": public_code(step.type, error),
+        "message": message,
+        "step": step.type,
+        "provider": engine_of(step.type) or step.provider,
+        "type": type_name(cause),
+        "timestamp": step.payload["timing"]["ended_at"],
+        "userId": str(run.lease.user_id or run.order.pass_id),
+        "category": error.category.value,
+        "httpStatus": error.http_status,
+        "isRetryable": error.retryable,
+    }
 
 
 def _step_error(step: StepRow, error: SafelightError) -> Json:

@@ -8,11 +8,16 @@ import psycopg
 from safelight import telemetry
 from safelight.db import jobs
 from safelight.db.database import Database
+from safelight.db.failures import Patience
 from safelight.pipelines.queue import QUEUE_NAME, TASK
 
 HEARTBEATS_MISSED = 3
 ADOPT_AFTER_SECONDS = 10.0  # longer than any transaction that accepts an order may take
 ADOPTED_AT_ONCE = 1000
+
+
+def patience_with(heartbeat_seconds: float) -> Patience:
+    return Patience(HEARTBEATS_MISSED * heartbeat_seconds, ADOPT_AFTER_SECONDS)
 
 
 class Reaper:
@@ -21,6 +26,7 @@ class Reaper:
     def __init__(self, db: Database, *, heartbeat_seconds: float) -> None:
         self._db = db
         self._heartbeat_seconds = heartbeat_seconds
+        self.patience = patience_with(heartbeat_seconds)
 
     async def run(self) -> None:
         """Look again at every heartbeat, until cancelled. Trouble with the database is waited out."""
@@ -35,13 +41,13 @@ class Reaper:
         """Returns the generations taken back from dead workers, and those that had no job at all."""
         async with self._db.connection() as conn:
             taken_back = await jobs.take_back(
-                conn, queue_name=QUEUE_NAME, dead_after_seconds=HEARTBEATS_MISSED * self._heartbeat_seconds
+                conn, queue_name=QUEUE_NAME, dead_after_seconds=self.patience.dead_after_seconds
             )
             adopted = await jobs.adopt(
                 conn,
                 queue_name=QUEUE_NAME,
                 task_name=TASK,
-                older_than_seconds=ADOPT_AFTER_SECONDS,
+                older_than_seconds=self.patience.newborn_seconds,
                 most=ADOPTED_AT_ONCE,
             )
         for generation_id in taken_back:
