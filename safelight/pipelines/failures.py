@@ -105,7 +105,7 @@ def engine_of(step_type: str | None) -> str | None:
 
 
 def _public_error(run: Run, step: StepRow, error: SafelightError, cause: Exception, message: str) -> Json:
-    """What users may know of the failure: seed 004's error context, without a stack."""
+    """Seed 004's error context, as far as anybody who knows the generation may read it: no user, no stack."""
     return {
         "code": public_code(step.type, error),
         "message": message,
@@ -113,7 +113,6 @@ def _public_error(run: Run, step: StepRow, error: SafelightError, cause: Excepti
         "provider": engine_of(step.type) or step.provider,
         "type": type_name(cause),
         "timestamp": step.payload["timing"]["ended_at"],
-        "userId": str(run.lease.user_id or run.order.pass_id),
         "category": error.category.value,
         "httpStatus": error.http_status,
         "isRetryable": error.retryable,

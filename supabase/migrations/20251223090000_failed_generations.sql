@@ -142,11 +142,10 @@ cross join lateral (
           'message', coalesce(mg_error, mg_meta #>> '{error,message}', mg_mma_status, mg_status),
           'type', case mg_mma_status when 'cancelled' then 'Cancelled' else 'UnknownError' end,
           'timestamp', mg_updated_at,
-          'userId', coalesce(mg_user_id::text, mg_pass_id),
           'code', mg_meta #> '{error,code}',
           'step', mg_meta #> '{error,step}'
         )
-      end
+      end || jsonb_build_object('userId', coalesce(mg_user_id::text, mg_pass_id))
     )
   end as parameters
   offset 0
@@ -210,13 +209,13 @@ begin
       when generation.mg_created_at > now() - make_interval(secs => newborn_seconds) then 'too-young'
       when job.queueing_lock is not null then 'worker-lost'
       else 'no-job'
-    end as found
+    end as what_now
     from public.mega_generations generation
     left join job on job.queueing_lock = generation.mg_generation_id
     where generation.mg_record_type = 'generation' and generation.mg_pipeline_version is not null
       and generation.mg_mma_status in ('queued', 'scanning', 'prompting', 'generating', 'postscan')
   )
-  select mg_generation_id, found, found in ('past-deadline', 'worker-lost', 'no-job') from looked_at;
+  select mg_generation_id, what_now, what_now in ('past-deadline', 'worker-lost', 'no-job') from looked_at;
 end $$;
 
 -- ---------------------------------------------------------------------------------------------------------------
