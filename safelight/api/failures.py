@@ -72,7 +72,7 @@ def _cursor(
         found = Cursor(datetime.fromisoformat(created_at), generation_id)
     except ValueError as error:
         raise InvalidInput(CURSOR_RULE) from error
-    if not generation_id.isprintable():
+    if not generation_id or not generation_id.isprintable():
         raise InvalidInput(CURSOR_RULE)
     return found
 
