@@ -6,7 +6,7 @@ import secrets
 import sys
 import traceback
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -113,6 +113,8 @@ class App:
                     fetcher=self.fetcher(),
                     prices=self.prices,
                     free_credits=self.settings.free_credits,
+                    reaper=self.reaper(db, Announcer(db)),
+                    admin_token=self.admin_token(),
                 )
             finally:
                 catching_up.cancel()
@@ -123,7 +125,15 @@ class App:
         return OpsSpool(self.home / "ops-spool")
 
     def assets(self) -> AssetStore:
-        return AssetStore(self.home / "assets", base_url=self.settings.base_url, secret=_secret(self.home))
+        return AssetStore(self.home / "assets", base_url=self.settings.base_url, secret=_upload_secret(self.home))
+
+    def admin_token(self) -> str:
+        """What opens the operators' routes: the setting, else a token that is made once and kept in the home."""
+        return self.settings.admin_token.get_secret_value() or _kept_secret(self.admin_token_file)
+
+    @property
+    def admin_token_file(self) -> Path:
+        return self.home / "admin-token"
 
     def fetcher(self) -> GuardedFetcher:
         return GuardedFetcher(_listed(self.settings.fetch_allow_hosts))
@@ -240,11 +250,19 @@ def _listed(text: str) -> tuple[str, ...]:
     return tuple(part.strip() for part in text.split(",") if part.strip())
 
 
-def _secret(home: Path) -> bytes:
-    """The key that signs upload URLs: made once for a home, readable by its owner only."""
-    path = home / "secret"
+def _upload_secret(home: Path) -> bytes:
+    """The key that signs upload URLs."""
+    return bytes.fromhex(_kept_secret(home / "secret"))
+
+
+def _kept_secret(path: Path) -> str:
+    """Made once for a home, whole or not at all, readable by its owner only."""
     if not path.exists():
-        home.mkdir(parents=True, exist_ok=True)
-        path.touch(mode=0o600)
-        path.write_text(secrets.token_hex(SECRET_BYTES))
-    return bytes.fromhex(path.read_text())
+        path.parent.mkdir(parents=True, exist_ok=True)
+        fresh = path.with_name(f"{path.name}.{os.getpid()}")
+        fresh.touch(mode=0o600)
+        fresh.write_text(secrets.token_hex(SECRET_BYTES))
+        with suppress(FileExistsError):  # another process of this home was faster: its secret holds
+            path.hardlink_to(fresh)
+        fresh.unlink()
+    return path.read_text().strip()

@@ -18,14 +18,17 @@ from pydantic import ValidationError
 
 from safelight import bench, chaos, serve, telemetry, terminal
 from safelight import demo as story
+from safelight.api.failures import report
 from safelight.app import App, report_crashes
 from safelight.config import Settings
-from safelight.db import customers, embedded, generations, job_log, ledger, runs
+from safelight.db import customers, embedded, failures, generations, job_log, ledger, runs
+from safelight.db.failures import Kind, Question
 from safelight.domain import passes
 from safelight.domain.errors import InvalidInput, NotFound, SafelightError
 from safelight.domain.ids import new_id
 from safelight.domain.statuses import Status
 from safelight.pipelines import cancel as cancellation
+from safelight.pipelines.reaper import patience_with
 
 GENERATIONS_SHOWN_MAX = 500
 ENGINE_RATIO_TO_REACH = 0.75
@@ -276,6 +279,46 @@ def cancel(generation_id: str, as_json: AsJson = False) -> None:
             return await cancellation.cancel(db, generation_id, pass_id=None)
 
     terminal.show_cancelling(asyncio.run(run()), as_json=as_json)
+
+
+# --- what went wrong -------------------------------------------------------------------------------------------------
+
+OfUser = Annotated[str | None, typer.Option("--user", help="Only this user's: a user or a pass id.")]
+Most = Annotated[int, typer.Option("--limit", min=1, max=failures.LIMIT_MAX, help="How many to show.")]
+
+
+@commands.command("failures")
+def list_failures(
+    status: Annotated[Kind, typer.Option(help="Which: all of them, or one kind.")] = Kind.ALL,
+    user: OfUser = None,
+    hours: Annotated[int, typer.Option(min=1, max=failures.HOURS_MAX, help="How far back they were made.")] = (
+        failures.HOURS_DEFAULT
+    ),
+    limit: Most = failures.LIMIT_DEFAULT,
+    as_json: AsJson = False,
+) -> None:
+    """Failed, cancelled and stuck generations, newest first; what is stuck shows however old it is."""
+    _show_failures(Question(status, hours, limit, user_id=user), as_json=as_json)
+
+
+@commands.command("stuck")
+def list_stuck(user: OfUser = None, limit: Most = failures.LIMIT_DEFAULT, as_json: AsJson = False) -> None:
+    """Generations that nobody is at work on, or that are past their deadline."""
+    _show_failures(Question(Kind.STUCK, limit=limit, user_id=user), as_json=as_json)
+
+
+def _show_failures(question: Question, *, as_json: bool) -> None:
+    patience = patience_with(Settings().worker_heartbeat_seconds)
+
+    async def read(conn: Any) -> dict[str, Any]:
+        found = await failures.read(conn, question, patience)
+        return report(found, await failures.stacks(conn, [row["id"] for row in found.generations]))
+
+    found = _read(read)
+    if as_json:
+        terminal.print_json(found)
+        return
+    terminal.show_failures(found)
 
 
 # --- benchmarks ------------------------------------------------------------------------------------------------------

@@ -3,7 +3,7 @@
 import os
 from pathlib import Path
 
-from pydantic import Field
+from pydantic import Field, SecretStr
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 PREFIX = "SAFELIGHT_"
@@ -24,6 +24,10 @@ class Settings(BaseSettings):
         description="The API's address as clients see it; stored URLs begin with it. Default: http://HOST:PORT.",
     )
     cors_origins: str = Field("*", description="Comma-separated origins that browsers may call from; * for any.")
+    admin_token: SecretStr = Field(
+        SecretStr(""),
+        description="What opens the operators' routes. Where it is empty, one is made and kept in HOME/admin-token.",
+    )
     log_level: str = Field("INFO", description="The least level that is written to the console and the file.")
     log_file: Path | None = Field(None, description="A file that also gets every log line, as JSON, rotating.")
 

@@ -123,6 +123,8 @@ def print_addresses(app: App) -> None:
     console.print(f"Reference  {base}/docs", soft_wrap=True)
     console.print(f"Database   {app.dsn}", soft_wrap=True)
     console.print(f"Files      {app.home / 'assets'}", soft_wrap=True)
+    admin_token = "SAFELIGHT_ADMIN_TOKEN" if app.settings.admin_token.get_secret_value() else app.admin_token_file
+    console.print(f"Admin      the token is in {admin_token}", soft_wrap=True)
 
 
 def show_generations(rows: list[dict[str, Any]]) -> None:
@@ -147,6 +149,30 @@ def show_lines(lines: list[dict[str, Any]]) -> None:
         at = line["created_at"].strftime("%H:%M:%S.%f")[:-3]
         mark, step = LEVEL_MARKS[line["level"]], line["step"]
         console.print(f"{line['seq']:4d} {at} {mark} [dim]{step:<32}[/] {line['message']}")
+
+
+def show_failures(found: dict[str, Any]) -> None:
+    counts = ", ".join(f"{count} {kind}" for kind, count in found["summary"].items())
+    console.print(f"{found['total']} found: {counts}")
+    for user in found["byUser"]:
+        console.print(f"  {user['count']:5d}  {user['userDisplayName']}  [dim]{user['userEmail']}[/]", soft_wrap=True)
+    if not found["generations"]:
+        return
+    table = Table()
+    for name in ("generation", "status", "age", "model", "error", "what it says", "pass id"):
+        table.add_column(name, overflow="fold")
+    for item in found["generations"]:
+        context = item["errorContext"] or {}
+        table.add_row(
+            item["id"],
+            "stuck" if item["isStuck"] else item["status"],
+            f"{item['ageMinutes']} min",
+            item["modelId"],
+            item["stuckReason"] or context["type"],
+            item["errorMessage"],
+            item["passId"],
+        )
+    console.print(table)
 
 
 # --- chaos -----------------------------------------------------------------------------------------------------------

@@ -2,9 +2,13 @@
 
 import asyncio
 import base64
+import os
+import pwd
+import shutil
+import subprocess
 import tempfile
 from collections.abc import AsyncIterator, Callable, Iterator
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +29,7 @@ Json = dict[str, Any]
 
 COFFEE = Path(__file__).parents[1] / "safelight" / "samples" / "coffee.jpg"
 TEMPLATE = "safelight_template"
+POSTGRES_15 = Path(os.environ.get("POSTGRES_15_BIN", "/usr/lib/postgresql/15/bin"))
 WAIT_SECONDS = 120
 
 
@@ -77,6 +82,52 @@ def _database(server: str, template: str) -> Iterator[str]:
         conn.execute(sql.SQL("create database {} template {}").format(sql.Identifier(name), sql.Identifier(template)))
         yield dsn_of(server, name)
         conn.execute(sql.SQL("drop database {} with (force)").format(sql.Identifier(name)))
+
+
+@pytest.fixture(scope="session")
+def postgres_15() -> Iterator[str]:
+    """A PostgreSQL 15 of its own; it refuses to run as root, so root lends it to another account."""
+    account = "postgres" if os.geteuid() == 0 else pwd.getpwuid(os.geteuid()).pw_name
+    folder = Path(tempfile.mkdtemp(prefix="pg15"))
+    shutil.chown(folder, account)
+
+    def run(*command: str) -> None:
+        as_account = ["runuser", "-u", account, "--"] if os.geteuid() == 0 else []
+        subprocess.run([*as_account, *command], check=True, capture_output=True, cwd=folder)
+
+    run(str(POSTGRES_15 / "initdb"), "-D", str(folder / "data"), "-U", "postgres", "--auth=trust", "--encoding=utf8")
+    options = f"-h '' -k {folder} -c fsync=off"
+    run(
+        str(POSTGRES_15 / "pg_ctl"), "-w", "-D", str(folder / "data"), "-o", options, "-l", str(folder / "log"), "start"
+    )
+    try:
+        yield f"postgresql://postgres@/postgres?host={folder}"
+    finally:
+        run(str(POSTGRES_15 / "pg_ctl"), "-D", str(folder / "data"), "-m", "immediate", "stop")
+        shutil.rmtree(folder)
+
+
+def _server(name: str, request: pytest.FixtureRequest) -> str:
+    if name == "15" and not (POSTGRES_15 / "initdb").exists():
+        pytest.skip("PostgreSQL 15 is not installed (apt-get install postgresql-15, or set POSTGRES_15_BIN)")
+    return str(request.getfixturevalue("postgres_15" if name == "15" else "postgres"))
+
+
+@contextmanager
+def blank_database(request: pytest.FixtureRequest) -> Iterator[str]:
+    """The DSN of an empty database, on the server that `request.param` names: embedded or 15."""
+    server, name = _server(request.param, request), f"m_{new_id().replace('-', '')}"
+    with psycopg.connect(server, autocommit=True) as conn:
+        conn.execute(sql.SQL("create database {} template template0").format(sql.Identifier(name)))
+        head, _, options = server.partition("?")
+        yield f"{head.rsplit('/', 1)[0]}/{name}?{options}"
+        conn.execute(sql.SQL("drop database {} with (force)").format(sql.Identifier(name)))
+
+
+@pytest.fixture(params=["embedded", "15"])
+def blank(request: pytest.FixtureRequest) -> Iterator[str]:
+    with blank_database(request) as dsn:
+        yield dsn
 
 
 class Backend:

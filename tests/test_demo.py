@@ -160,7 +160,7 @@ def test_each_recipe_answers_its_question(recipe: Path, report: dict, conn: Any)
     values = {"generation_id": report["made"][4]["generation_id"], "pass_id": report["pass_id"]}
     statement = re.sub(r":'(\w+)'", lambda found: f"'{values[found[1]]}'", recipe.read_text())
     rows = conn.execute(statement).fetchall()
-    if "error" in recipe.stem:
+    if re.search("error|fail|stuck|processing", recipe.stem):  # in the demo nothing goes wrong
         assert rows == []
     else:
         assert rows

@@ -1,72 +1,23 @@
 """`safelight migrate` on every state a database may be in, on the embedded PostgreSQL and on PostgreSQL 15."""
 
-import os
-import pwd
-import shutil
-import subprocess
-import tempfile
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import psycopg
 import pytest
-from psycopg import sql
 
 from safelight.app import App
 from safelight.config import Settings
 from safelight.db.migrate import available
-from safelight.domain.ids import new_id
 from tests.conftest import running
 
 DATABASES = Path(__file__).with_name("databases")
-POSTGRES_15 = Path(os.environ.get("POSTGRES_15_BIN", "/usr/lib/postgresql/15/bin"))
 STATES = {
     "empty": [],
     "base": ["base.sql"],
     "patched": ["base.sql", "patch.sql"],
     "drifted": ["base.sql", "drift.sql"],
 }
-
-
-@pytest.fixture(scope="module")
-def postgres_15() -> Iterator[str]:
-    """A PostgreSQL 15 of its own; it refuses to run as root, so root lends it to another account."""
-    account = "postgres" if os.geteuid() == 0 else pwd.getpwuid(os.geteuid()).pw_name
-    folder = Path(tempfile.mkdtemp(prefix="pg15"))
-    shutil.chown(folder, account)
-
-    def run(*command: str) -> None:
-        as_account = ["runuser", "-u", account, "--"] if os.geteuid() == 0 else []
-        subprocess.run([*as_account, *command], check=True, capture_output=True, cwd=folder)
-
-    run(str(POSTGRES_15 / "initdb"), "-D", str(folder / "data"), "-U", "postgres", "--auth=trust", "--encoding=utf8")
-    options = f"-h '' -k {folder} -c fsync=off"
-    run(
-        str(POSTGRES_15 / "pg_ctl"), "-w", "-D", str(folder / "data"), "-o", options, "-l", str(folder / "log"), "start"
-    )
-    try:
-        yield f"postgresql://postgres@/postgres?host={folder}"
-    finally:
-        run(str(POSTGRES_15 / "pg_ctl"), "-D", str(folder / "data"), "-m", "immediate", "stop")
-        shutil.rmtree(folder)
-
-
-def _server(name: str, request: pytest.FixtureRequest) -> str:
-    if name == "15" and not (POSTGRES_15 / "initdb").exists():
-        pytest.skip("PostgreSQL 15 is not installed (apt-get install postgresql-15, or set POSTGRES_15_BIN)")
-    return str(request.getfixturevalue("postgres_15" if name == "15" else "postgres"))
-
-
-@pytest.fixture(params=["embedded", "15"])
-def blank(request: pytest.FixtureRequest) -> Iterator[str]:
-    """The DSN of an empty database."""
-    server, name = _server(request.param, request), f"m_{new_id().replace('-', '')}"
-    with psycopg.connect(server, autocommit=True) as conn:
-        conn.execute(sql.SQL("create database {} template template0").format(sql.Identifier(name)))
-        head, _, options = server.partition("?")
-        yield f"{head.rsplit('/', 1)[0]}/{name}?{options}"
-        conn.execute(sql.SQL("drop database {} with (force)").format(sql.Identifier(name)))
 
 
 def run_sql(dsn: str, *files: str) -> None:

@@ -127,6 +127,9 @@ ROUTES = {
     "/history/pass/{pass_id}": "get",
     "/api/r2/upload-signed": "post",
     "/api/r2/store-remote-signed": "post",
+    "/api/admin/failed-generations": "get",
+    "/api/generations/failed": "get",
+    "/api/admin/cleanup-stuck-generations": "post",
     "/assets/{key}": "get",
     "/health": "get",
 }

@@ -217,5 +217,111 @@ HISTORY: Json = {
 }
 
 
+_ERROR_CONTEXT = {
+    "message": "The picture service took too long to answer. Please try again. Your credits were returned.",
+    "type": "ProviderTimeout",
+    "timestamp": "2025-12-19T08:00:09.120+00:00",
+    "userId": _PASS,
+    "category": "TIMEOUT",
+    "httpStatus": 504,
+    "isRetryable": True,
+    "code": "SEEDREAM_TIMEOUT",
+    "step": "seedream_generate",
+    "provider": "seedream",
+}
+
+_FAILED: Json = {
+    "id": _ID,
+    "sessionId": "0d0f5a3e-5b1c-4b36-9a0a-2f1f6f6c2a11",
+    "modelId": "seedream",
+    "prompt": "A calm morning on a stone table",
+    "status": "failed",
+    "parameters": {"flow": "still_create", "error": _ERROR_CONTEXT["message"], "errorContext": _ERROR_CONTEXT},
+    "createdAt": "2025-12-19T08:00:00Z",
+    "session": {
+        "id": "0d0f5a3e-5b1c-4b36-9a0a-2f1f6f6c2a11",
+        "name": "Mina session",
+        "project": {"id": _PASS, "name": "All work"},
+    },
+    "errorMessage": _ERROR_CONTEXT["message"],
+    "isStuck": False,
+    "stuckReason": None,
+    "ageMinutes": 12,
+}
+
+FAILED_OF_ALL: Json = {
+    "description": "Newest first. The counts are of all that was asked for, `generations` is one page of it.",
+    "content": {
+        "application/json": {
+            "example": {
+                "ok": True,
+                "total": 1,
+                "summary": {"failed": 1, "stuck": 0, "cancelled": 0},
+                "byUser": [
+                    {
+                        "userId": _PASS,
+                        "userDisplayName": "Ada",
+                        "userEmail": "ada@example.com",
+                        "count": 1,
+                        "failed": 1,
+                        "stuck": 0,
+                        "cancelled": 0,
+                        "generations": [
+                            {name: _FAILED[name] for name in ("id", "status", "errorMessage", "createdAt")}
+                        ],
+                    }
+                ],
+                "generations": [
+                    _FAILED
+                    | {
+                        "userId": _PASS,
+                        "passId": _PASS,
+                        "user": {"id": _PASS, "displayName": "Ada", "username": _PASS},
+                        "errorContext": _ERROR_CONTEXT | {"stack": "Traceback (most recent call last): …"},
+                    }
+                ],
+                "nextCursor": None,
+            }
+        }
+    },
+}
+
+FAILED_OF_ONE: Json = {
+    "description": "Newest first; what is stuck shows however old it is.",
+    "content": {
+        "application/json": {
+            "example": {
+                "ok": True,
+                "failed": {"count": 1, "generations": [_FAILED]},
+                "stuck": {"count": 0, "generations": []},
+                "cancelled": {"count": 0, "generations": []},
+                "total": 1,
+                "nextCursor": None,
+            }
+        }
+    },
+}
+
+CLEANED_UP: Json = {
+    "description": "What was looked at, what was taken up again, and why the rest was left alone.",
+    "content": {
+        "application/json": {
+            "example": {
+                "ok": True,
+                "message": "1 stuck generation(s) were taken up again.",
+                "cleaned": 1,
+                "scanned": 3,
+                "skippedReasons": {"running": 1, "waiting": 1},
+                "generationIds": [_ID],
+                "takenBack": [_ID],
+                "adopted": [],
+                "byUser": [{"userId": _PASS, "userEmail": "unknown", "count": 1}],
+                "heuristic": {"minAgeMinutes": 0.17, "heartbeatStaleMinutes": 0.25, "webhookGraceMinutes": 0},
+            }
+        }
+    },
+}
+
+
 def of(value: Json, description: str = "Done.") -> Json:
     return {"description": description, "content": {"application/json": {"example": value}}}

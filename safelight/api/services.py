@@ -10,6 +10,7 @@ from safelight.db.ops_spool import OpsSpool
 from safelight.db.wakeups import Listener
 from safelight.domain.orders import Prices
 from safelight.pipelines.accept import Acceptance
+from safelight.pipelines.reaper import Reaper
 from safelight.storage.assets import AssetStore
 from safelight.storage.fetch import GuardedFetcher
 
@@ -24,6 +25,8 @@ class Services:
     fetcher: GuardedFetcher
     prices: Prices
     free_credits: int
+    reaper: Reaper
+    admin_token: str
 
 
 def _services(request: Request) -> Services:

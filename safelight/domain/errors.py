@@ -88,6 +88,24 @@ class NotFound(InvalidInput):
     code = "NOT_FOUND"
 
 
+class AuthError(SafelightError):
+    """Nobody said who they are, or what they said does not hold."""
+
+    category = Category.AUTH_ERROR
+    http_status = 401
+    code = "UNAUTHORIZED"
+
+    def __init__(self, message: str) -> None:
+        super().__init__(message, safe_message=message)
+
+
+class Forbidden(AuthError):
+    """We know who it is, and they may not."""
+
+    http_status = 403
+    code = "FORBIDDEN"
+
+
 class IdempotencyConflict(InvalidInput):
     """The same key with another body (DESIGN: 422)."""
 
@@ -264,6 +282,15 @@ class Cancelled(SafelightError):
     http_status = 200
     code = "CANCELLED"
     safe_message = "Stopped, as you asked."
+
+
+# Seed 004's queries, and the alerts built on them, look for this name.
+_TYPE_NAMES: dict[type[Exception], str] = {ProviderRateLimited: "RateLimitError"}
+
+
+def type_name(error: Exception) -> str:
+    """What a failed generation's `errorContext.type` calls the error."""
+    return _TYPE_NAMES.get(type(error), type(error).__name__)
 
 
 def category_of_status(status: int) -> Category:

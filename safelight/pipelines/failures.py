@@ -9,7 +9,7 @@ from safelight.db.database import Connection
 from safelight.db.ops_rows import OpsError
 from safelight.db.runs import Ending, StepRow, Written
 from safelight.domain.codes import engine_of, public_code
-from safelight.domain.errors import Cancelled, SafelightError
+from safelight.domain.errors import Cancelled, SafelightError, type_name
 from safelight.domain.lines import Line
 from safelight.domain.statuses import Status
 from safelight.pipelines.runner import ERROR_MESSAGE_CHARS_MAX, Run
@@ -30,7 +30,7 @@ async def fail(run: Run, cause: Exception) -> None:
     step = run.current or empty_step(run.next_step_no, "pipeline")
     close(step, {}, _step_error(step, error))
     ops = run.ops_row(error, step=step, cause=cause, level="warn" if isinstance(error, Cancelled) else "error")
-    ending = _ending(run, step, error)
+    ending = _ending(run, step, error, cause)
 
     async def write(conn: Connection) -> Written:
         async with conn.transaction():
@@ -40,20 +40,15 @@ async def fail(run: Run, cause: Exception) -> None:
     _log(run, step, error, cause)
 
 
-def _ending(run: Run, step: StepRow, error: SafelightError) -> Ending:
+def _ending(run: Run, step: StepRow, error: SafelightError, cause: Exception) -> Ending:
     message = error.safe_message + (REFUNDED if run.price_credits else "")
-    public = {
-        "code": public_code(step.type, error),
-        "message": message,
-        "step": step.type,
-        "provider": engine_of(step.type) or step.provider,
-    }
     is_cancelled = isinstance(error, Cancelled)
     return Ending(
         status=Status.CANCELLED if is_cancelled else Status.ERROR,
         lines=[Line("info" if is_cancelled else "error", step.type, message)],
         error=message,
-        meta={"error": public},
+        model=run.model,
+        meta={"error": _public_error(step, error, cause, message)},
     )
 
 
@@ -63,6 +58,21 @@ async def _write(conn: Connection, run: Run, step: StepRow, ending: Ending, ops:
     await ledger.refund(conn, generation_id=run.generation_id)
     await ops_rows.insert(conn, ops)
     return await runs.finish(conn, record.lease, ending, log_seq=record.log_seq, variables=record.told(ending.lines))
+
+
+def _public_error(step: StepRow, error: SafelightError, cause: Exception, message: str) -> Json:
+    """Seed 004's error context, as far as anybody who knows the generation may read it: no user, no stack."""
+    return {
+        "code": public_code(step.type, error),
+        "message": message,
+        "step": step.type,
+        "provider": engine_of(step.type) or step.provider,
+        "type": type_name(cause),
+        "timestamp": step.payload["timing"]["ended_at"],
+        "category": error.category.value,
+        "httpStatus": error.http_status,
+        "isRetryable": error.retryable,
+    }
 
 
 def _step_error(step: StepRow, error: SafelightError) -> Json:

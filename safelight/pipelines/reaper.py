@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from safelight import telemetry
 from safelight.db import jobs
 from safelight.db.database import TROUBLE, Database
+from safelight.db.failures import Patience
 from safelight.pipelines.queue import QUEUE_NAME, TASK
 
 HEARTBEATS_MISSED = 3
@@ -28,6 +29,10 @@ class Reaped:
     never_started: list[str]
 
 
+def patience_with(heartbeat_seconds: float) -> Patience:
+    return Patience(HEARTBEATS_MISSED * heartbeat_seconds, ADOPT_AFTER_SECONDS)
+
+
 class Reaper:
     """`heartbeat_seconds` is how often a living worker says so; it counts as dead after HEARTBEATS_MISSED of them.
     `give_up` ends a generation that is too late to be begun."""
@@ -36,6 +41,7 @@ class Reaper:
         self._db = db
         self._give_up = give_up
         self._heartbeat_seconds = heartbeat_seconds
+        self.patience = patience_with(heartbeat_seconds)
 
     async def run(self) -> None:
         """Look again at every heartbeat, until cancelled. Trouble with the database is waited out."""
@@ -51,14 +57,14 @@ class Reaper:
             taken_back = await jobs.take_back(
                 conn,
                 queue_name=QUEUE_NAME,
-                dead_after_seconds=HEARTBEATS_MISSED * self._heartbeat_seconds,
+                dead_after_seconds=self.patience.dead_after_seconds,
                 hung_after_seconds=HUNG_AFTER_SECONDS,
             )
             adopted = await jobs.adopt(
                 conn,
                 queue_name=QUEUE_NAME,
                 task_name=TASK,
-                older_than_seconds=ADOPT_AFTER_SECONDS,
+                older_than_seconds=self.patience.newborn_seconds,
                 most=ADOPTED_AT_ONCE,
             )
             never_started = await jobs.never_started(conn, most=GIVEN_UP_AT_ONCE)

@@ -1,0 +1,253 @@
+"""Failed, cancelled and stuck generations, for operators and for their owners (seed 004)."""
+
+import base64
+from collections import defaultdict
+from datetime import UTC, datetime
+from typing import Annotated, Any
+
+from fastapi import APIRouter, Depends, Query, Request
+
+from safelight.api import examples
+from safelight.api.admin import ADMIN_ONLY
+from safelight.api.errors import ErrorBody
+from safelight.api.identity import PassIdHeader, stated_pass_id
+from safelight.api.services import FromApp
+from safelight.db import failures
+from safelight.db.database import Row
+from safelight.db.failures import Cursor, Found, Kind, Question
+from safelight.domain.errors import AuthError, InvalidInput
+
+Json = dict[str, Any]
+
+CURSOR_CHARS_MAX = 400
+ID_CHARS_MAX = 200
+ID_PATTERN = r"^[^\x00]+$"  # what a database can hold
+CURSOR_RULE = "cursor: it must be the `nextCursor` of the page before."
+UNKNOWN_USER = "Unknown"
+NO_EMAIL = "N/A"
+
+STUCK_MESSAGES = {
+    "past-deadline": "It is past the time by which it should have moved on.",
+    "worker-lost": "The worker that had it stopped answering; another will take it over.",
+    "no-job": "Nobody is at work on it; it will be taken up again.",
+}
+
+router = APIRouter(tags=["failures"])
+
+Hours = Annotated[
+    int,
+    Query(
+        alias="hoursAgo",
+        ge=1,
+        le=failures.HOURS_MAX,
+        description="How far back failed and cancelled ones were made. What is stuck shows however old it is.",
+    ),
+]
+Limit = Annotated[int, Query(ge=1, le=failures.LIMIT_MAX, description="How many on one page.")]
+SessionId = Annotated[
+    str | None,
+    Query(alias="sessionId", max_length=ID_CHARS_MAX, pattern=ID_PATTERN, description="Only of this session."),
+]
+UserId = Annotated[
+    str | None,
+    Query(
+        alias="userId",
+        max_length=ID_CHARS_MAX,
+        pattern=ID_PATTERN,
+        description="Only this user's: a user or a pass id.",
+    ),
+]
+
+
+def _cursor(
+    cursor: Annotated[
+        str | None, Query(max_length=CURSOR_CHARS_MAX, description="`nextCursor` of the page before.")
+    ] = None,
+) -> Cursor | None:
+    if cursor is None:
+        return None
+    try:
+        plain = base64.urlsafe_b64decode(cursor + "=" * (-len(cursor) % 4)).decode()
+        created_at, _, generation_id = plain.partition(" ")
+        found = Cursor(datetime.fromisoformat(created_at), generation_id)
+    except ValueError as error:
+        raise InvalidInput(CURSOR_RULE) from error
+    if not generation_id or not generation_id.isprintable():
+        raise InvalidInput(CURSOR_RULE)
+    return found
+
+
+Before = Annotated[Cursor | None, Depends(_cursor)]
+
+
+@router.get(
+    "/api/admin/failed-generations",
+    summary="Failed, cancelled and stuck generations of everybody",
+    dependencies=[ADMIN_ONLY],
+    responses={200: examples.FAILED_OF_ALL, 400: {"model": ErrorBody}, 401: {"model": ErrorBody}},
+)
+async def failed_of_all(
+    services: FromApp,
+    before: Before,
+    status: Annotated[Kind, Query(description="Which: all of them, or one kind.")] = Kind.ALL,
+    user_id: UserId = None,
+    session_id: SessionId = None,
+    hours: Hours = failures.HOURS_DEFAULT,
+    limit: Limit = failures.LIMIT_DEFAULT,
+) -> Json:
+    question = Question(status, hours, limit, user_id=user_id, session_id=session_id, before=before)
+    async with services.db.connection() as conn:
+        found = await failures.read(conn, question, services.reaper.patience)
+        stacks = await failures.stacks(conn, [generation["id"] for generation in found.generations])
+    return report(found, stacks)
+
+
+@router.get(
+    "/api/generations/failed",
+    summary="A customer's own failed, cancelled and stuck generations",
+    responses={200: examples.FAILED_OF_ONE, 400: {"model": ErrorBody}, 401: {"model": ErrorBody}},
+)
+async def failed_of_one(
+    request: Request,
+    services: FromApp,
+    before: Before,
+    pass_id: Annotated[
+        str | None, Query(alias="passId", max_length=ID_CHARS_MAX, description="Whose; or state it as a header.")
+    ] = None,
+    customer_id: Annotated[
+        str | None, Query(alias="customerId", max_length=ID_CHARS_MAX, description="Whose, by a shop's id.")
+    ] = None,
+    session_id: SessionId = None,
+    hours: Hours = failures.HOURS_DEFAULT,
+    limit: Limit = failures.LIMIT_DEFAULT,
+    pass_id_header: PassIdHeader = None,
+) -> Json:
+    async with services.db.connection() as conn:
+        owner = await stated_pass_id(conn, pass_id=pass_id, customer_key=customer_id, header=pass_id_header)
+        if owner is None:
+            raise AuthError("Say whose generations: state a pass id, as `passId` or `X-Mina-Pass-Id`.")
+        request.state.pass_id = owner
+        question = Question(Kind.ALL, hours, limit, pass_id=owner, session_id=session_id, before=before)
+        found = await failures.read(conn, question, services.reaper.patience)
+    return _own_report(found)
+
+
+@router.post(
+    "/api/admin/cleanup-stuck-generations",
+    summary="Have what is stuck taken up again, now",
+    dependencies=[ADMIN_ONLY],
+    responses={200: examples.CLEANED_UP, 401: {"model": ErrorBody}},
+)
+async def cleanup(services: FromApp) -> Json:
+    """Runs the pass that every worker runs every few seconds: generations whose worker is gone or that have no job get
+    a new job and go on from their last finished step; what no worker began in time fails, refunded. What somebody is at
+    work on is left alone."""
+    patience = services.reaper.patience
+    async with services.db.connection() as conn:
+        before = await failures.unfinished(conn, patience)
+    reaped = await services.reaper.reap()
+    resumed = [*reaped.taken_back, *reaped.adopted, *reaped.never_started]
+    async with services.db.connection() as conn:
+        owners = await failures.owners(conn, resumed)
+    skipped: dict[str, int] = defaultdict(int)
+    for row in before:
+        if row["liveness"] not in ("worker-lost", "no-job"):
+            skipped[row["liveness"]] += row["count"]
+    return {
+        "ok": True,
+        "message": f"{len(resumed)} stuck generation(s) were taken up again or ended.",
+        "cleaned": len(resumed),
+        "scanned": sum(row["count"] for row in before),
+        "skippedReasons": skipped,
+        "generationIds": resumed,
+        "takenBack": reaped.taken_back,
+        "adopted": reaped.adopted,
+        "neverStarted": reaped.never_started,
+        "byUser": [
+            {"userId": owner["user_id"], "userEmail": owner["email"] or "unknown", "count": owner["count"]}
+            for owner in owners
+        ],
+        "heuristic": {
+            "minAgeMinutes": round(patience.newborn_seconds / 60, 2),
+            "heartbeatStaleMinutes": round(patience.dead_after_seconds / 60, 2),
+            "webhookGraceMinutes": 0,
+        },
+    }
+
+
+def report(found: Found, stacks: dict[str, str]) -> Json:
+    """What operators read, over HTTP and from `safelight failures --json`. Each generation is told in full once."""
+    items = [_admin_item(generation, stacks.get(generation["id"])) for generation in found.generations]
+    shown = defaultdict(list)
+    for item in items:
+        shown[item["passId"]].append({name: item[name] for name in ("id", "status", "errorMessage", "createdAt")})
+    return {
+        "ok": True,
+        "total": found.total,
+        "summary": {"failed": found.failed, "stuck": found.stuck, "cancelled": found.cancelled},
+        "byUser": [_user(row) | {"generations": shown[row["pass_id"]]} for row in found.by_user],
+        "generations": items,
+        "nextCursor": _encoded(found.next),
+    }
+
+
+def _own_report(found: Found) -> Json:
+    items = {
+        kind: [_item(generation) for generation in found.generations if generation["kind"] == kind]
+        for kind in (Kind.FAILED, Kind.STUCK, Kind.CANCELLED)
+    }
+    return {
+        "ok": True,
+        "failed": {"count": found.failed, "generations": items[Kind.FAILED]},
+        "stuck": {"count": found.stuck, "generations": items[Kind.STUCK]},
+        "cancelled": {"count": found.cancelled, "generations": items[Kind.CANCELLED]},
+        "total": found.total,
+        "nextCursor": _encoded(found.next),
+    }
+
+
+def _item(row: Row) -> Json:
+    project = {"id": row["project_id"], "name": row["project_name"]} if row["project_id"] else None
+    return {
+        "id": row["id"],
+        "sessionId": row["session_id"],
+        "modelId": row["model_id"],
+        "prompt": row["prompt"],
+        "status": row["status"],
+        "parameters": row["parameters"],
+        "createdAt": row["created_at"],
+        "session": {"id": row["session_id"], "name": row["session_name"], "project": project},
+        "errorMessage": STUCK_MESSAGES[row["liveness"]] if row["liveness"] else row["parameters"]["error"],
+        "isStuck": row["kind"] == Kind.STUCK,
+        "stuckReason": row["liveness"],
+        "ageMinutes": int((datetime.now(UTC) - row["created_at"]).total_seconds() // 60),
+    }
+
+
+def _admin_item(row: Row, stack: str | None) -> Json:
+    context = row["parameters"].get("errorContext")
+    return _item(row) | {
+        "userId": row["user_id"],
+        "passId": row["pass_id"],
+        "user": {"id": row["user_id"], "displayName": row["display_name"], "username": row["username"]},
+        "errorContext": context and context | {"stack": stack},
+    }
+
+
+def _user(row: Row) -> Json:
+    return {
+        "userId": row["user_id"],
+        "userDisplayName": row["display_name"] or row["username"] or UNKNOWN_USER,
+        "userEmail": row["email"] or NO_EMAIL,
+        "count": row["count"],
+        "failed": row["failed"],
+        "stuck": row["stuck"],
+        "cancelled": row["cancelled"],
+    }
+
+
+def _encoded(cursor: Cursor | None) -> str | None:
+    if cursor is None:
+        return None
+    plain = f"{cursor.created_at.isoformat()} {cursor.generation_id}"
+    return base64.urlsafe_b64encode(plain.encode()).decode().rstrip("=")
