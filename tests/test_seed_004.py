@@ -83,7 +83,7 @@ async def furnished(shop: Shop, home: Path) -> Shop:
     shop.schema = await made(shop, home, ADA_PASS, local_fault="gpt_reader:bad_json")
     shop.unreadable = await made(shop, home, BOB, product="/assets/product/anon/gone.jpg")
     shop.done = await made(shop, home, BOB)
-    shop.by_hand = await made(shop, home, BOB)
+    shop.by_hand = await made(shop, home, BOB, worker=False)
     shop.stuck = await made(shop, home, BOB, worker=False)
     shop.cancelled = await made(shop, home, BOB, worker=False)
     shop.ask(

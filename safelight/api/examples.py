@@ -315,6 +315,7 @@ CLEANED_UP: Json = {
                 "generationIds": [_ID],
                 "takenBack": [_ID],
                 "adopted": [],
+                "neverStarted": [],
                 "byUser": [{"userId": _PASS, "userEmail": "unknown", "count": 1}],
                 "heuristic": {"minAgeMinutes": 0.17, "heartbeatStaleMinutes": 0.25, "webhookGraceMinutes": 0},
             }
