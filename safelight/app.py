@@ -24,10 +24,11 @@ from safelight.db.wakeups import Announcer, Listener
 from safelight.domain.errors import Category, InvalidInput, SafelightError
 from safelight.domain.ids import new_id
 from safelight.domain.orders import Prices
+from safelight.ops.doctor import Doctor, LatestFindings
 from safelight.pipelines.accept import Acceptance
 from safelight.pipelines.configuration import Configuration, install_version_1
 from safelight.pipelines.queue import Queue, WorkingHours
-from safelight.pipelines.reaper import Reaper
+from safelight.pipelines.reaper import HEARTBEATS_MISSED, Reaper
 from safelight.pipelines.retries import RetryPolicy
 from safelight.pipelines.studio import Adapters, Studio, read_picture
 from safelight.pipelines.worker import Worker
@@ -94,6 +95,7 @@ class App:
                     fetcher=self.fetcher(),
                     prices=self.prices,
                     free_credits=self.settings.free_credits,
+                    findings=LatestFindings(self.doctor(db)),
                 )
             finally:
                 await listener.close()
@@ -137,6 +139,10 @@ class App:
 
     def reaper(self, db: Database) -> Reaper:
         return Reaper(db, heartbeat_seconds=self.settings.worker_heartbeat_seconds)
+
+    def doctor(self, db: Database) -> Doctor:
+        dead_after_seconds = HEARTBEATS_MISSED * self.settings.worker_heartbeat_seconds
+        return Doctor(db, self.reaper(db), self.assets(), dead_after_seconds=dead_after_seconds)
 
     def studio(self, db: Database) -> Studio:
         return Studio(db, Configuration(db), self._adapters(), self.assets(), self.fetcher())

@@ -22,6 +22,7 @@ from safelight.domain import passes
 from safelight.domain.errors import InvalidInput, NotFound, SafelightError
 from safelight.domain.ids import new_id
 from safelight.domain.statuses import Status
+from safelight.ops.doctor import Findings, Mended
 
 GENERATIONS_SHOWN_MAX = 500
 ENGINE_RATIO_TO_REACH = 0.75
@@ -170,6 +171,36 @@ def _demo_socket(app: App) -> Any:
     except InvalidInput:
         app.settings.port = 0
         return _listen(app)
+
+
+# --- the doctor ------------------------------------------------------------------------------------------------------
+
+
+@commands.command()
+def doctor(
+    fix: Annotated[bool, typer.Option("--fix", help="Mend what is safe: refunds, failure records, lost jobs.")] = False,
+    assets: Annotated[
+        bool, typer.Option("--assets", help="Read the newest files too and compare their hashes.")
+    ] = False,
+    assets_max: Annotated[int, typer.Option(min=1, max=1_000_000, help="How many files --assets reads.")] = 1000,
+    as_json: AsJson = False,
+) -> None:
+    """Check the ten invariants on the live database; ends with 1 where one does not hold."""
+    app = _app()
+    app.start_database()
+
+    async def run() -> tuple[Mended | None, Findings]:
+        async with app.database() as db:
+            mended = await app.doctor(db).mend() if fix else None
+            return mended, await app.doctor(db).examine(files=assets_max if assets else 0)
+
+    mended, findings = asyncio.run(run())
+    if as_json:
+        terminal.print_json(findings.as_json() | {"mended": mended and mended.as_json()})
+    else:
+        terminal.show_findings(findings, mended)
+    if findings.violations:
+        raise typer.Exit(1)
 
 
 # --- database, credits, generations ----------------------------------------------------------------------------------

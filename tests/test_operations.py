@@ -128,6 +128,7 @@ ROUTES = {
     "/api/r2/store-remote-signed": "post",
     "/assets/{key}": "get",
     "/health": "get",
+    "/metrics": "get",
 }
 
 

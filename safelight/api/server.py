@@ -16,7 +16,7 @@ from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from safelight import __version__
-from safelight.api import accounts, errors, examples, files, mma, stream
+from safelight.api import accounts, errors, examples, files, metrics, mma, stream
 from safelight.api.identity import HEADER
 from safelight.api.services import FromApp, Services
 from safelight.domain.errors import SafelightError
@@ -42,7 +42,7 @@ def create_api(start: StartServices, *, cors_origins: Sequence[str]) -> FastAPI:
     app = FastAPIOffline(title="safelight", version=__version__, description=DESCRIPTION, lifespan=lifespan)
     for error_type in (SafelightError, RequestValidationError, HTTPException, psycopg.OperationalError):
         app.add_exception_handler(error_type, errors.handle)
-    for router in (mma.router, stream.router, accounts.router, files.uploads, files.router):
+    for router in (mma.router, stream.router, accounts.router, files.uploads, files.router, metrics.router):
         app.include_router(router)
     app.add_api_route("/health", health, methods=["GET"], tags=["operations"], summary="Is it up?", responses=_HEALTH)
     app.add_middleware(NameRequests)

@@ -8,6 +8,7 @@ from fastapi import Depends, Request
 from safelight.db.database import Database
 from safelight.db.wakeups import Listener
 from safelight.domain.orders import Prices
+from safelight.ops.doctor import LatestFindings
 from safelight.pipelines.accept import Acceptance
 from safelight.storage.assets import AssetStore
 from safelight.storage.fetch import GuardedFetcher
@@ -22,6 +23,7 @@ class Services:
     fetcher: GuardedFetcher
     prices: Prices
     free_credits: int
+    findings: LatestFindings
 
 
 def _services(request: Request) -> Services:
