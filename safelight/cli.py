@@ -311,6 +311,25 @@ def bench_engine(
     terminal.console.print(f"ratio                     {result.ratio:8.3f}   (to reach: {ENGINE_RATIO_TO_REACH})")
 
 
+@bench_commands.command("doctor")
+def bench_doctor(
+    generations: Annotated[int, typer.Option(min=100, max=10_000_000, help="Generations, ten steps each.")] = 200_000,
+    as_json: AsJson = False,
+) -> None:
+    """One pass of the doctor over a scratch database of this many generations."""
+    app = _app(console_lines=False)
+    app.start_database()
+    result = asyncio.run(bench.doctor(app, generations))
+    if as_json:
+        terminal.print_json(result.as_json())
+        return
+    terminal.console.print(
+        f"{result.generations} generations, {result.rows} rows, {result.database_bytes / 1e9:.1f} GB"
+        f" (filled in {result.fill_seconds:.0f} s)"
+    )
+    terminal.console.print(f"one pass: {result.seconds:.1f} s, {result.rows_per_second} rows/s")
+
+
 # --- what the commands share -----------------------------------------------------------------------------------------
 
 

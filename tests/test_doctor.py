@@ -439,3 +439,12 @@ async def test_metrics_are_counted_once_a_minute_at_most(lab: Lab):
         first = await asyncio.gather(*(backend.client.get("/metrics") for _ in range(20)))
         lab.sql("update mega_customers set mg_credits = mg_credits + 1")
         assert {answer.text for answer in first} == {(await backend.client.get("/metrics")).text}
+
+
+def test_the_benchmark_reports_the_pass(lab: Lab):
+    done = lab.safelight("bench", "doctor", "--generations", "100", "--json")
+    assert done.returncode == 0, done.stderr
+    result: dict[str, Any] = json.loads(done.stdout)
+    assert (result["generations"], result["violations"]) == (100, 0)
+    assert result["rows"] > 2000
+    assert result["rows_per_second"] > 0
