@@ -25,10 +25,11 @@ from safelight.db.wakeups import Announcer, Listener
 from safelight.domain.errors import Category, InvalidInput, SafelightError
 from safelight.domain.ids import new_id
 from safelight.domain.orders import Prices
+from safelight.ops.doctor import Doctor, LatestFindings
 from safelight.pipelines.accept import Acceptance
 from safelight.pipelines.configuration import Configuration, install_version_1
 from safelight.pipelines.queue import Queue, WorkingHours
-from safelight.pipelines.reaper import Reaper
+from safelight.pipelines.reaper import HEARTBEATS_MISSED, Reaper
 from safelight.pipelines.retries import RetryPolicy
 from safelight.pipelines.studio import Adapters, Studio, read_picture
 from safelight.pipelines.worker import Worker
@@ -115,6 +116,7 @@ class App:
                     free_credits=self.settings.free_credits,
                     reaper=self.reaper(db, Announcer(db)),
                     admin_token=self.admin_token(),
+                    findings=LatestFindings(self.doctor(db)),
                 )
             finally:
                 catching_up.cancel()
@@ -175,6 +177,10 @@ class App:
 
     def reaper(self, db: Database, announcer: Announcer) -> Reaper:
         return Reaper(db, self._worker(db, announcer).give_up, heartbeat_seconds=self.settings.worker_heartbeat_seconds)
+
+    def doctor(self, db: Database) -> Doctor:
+        dead_after_seconds = HEARTBEATS_MISSED * self.settings.worker_heartbeat_seconds
+        return Doctor(db, self.reaper(db, Announcer(db)), self.assets(), dead_after_seconds=dead_after_seconds)
 
     def studio(self, db: Database) -> Studio:
         return Studio(db, Configuration(db), self._adapters(), self.assets(), self.fetcher())

@@ -15,8 +15,10 @@ from psycopg.types.json import Jsonb
 
 from safelight.app import App
 from safelight.db import customers, ledger
-from safelight.db.database import Database
+from safelight.db.database import Connection, Database, connection_options, load_queries
+from safelight.db.ops_rows import OpsError
 from safelight.db.wakeups import Announcer
+from safelight.domain.errors import Category
 from safelight.domain.ids import generation_key, new_id, step_key
 from safelight.domain.orders import Flow, Order, Prices
 from safelight.domain.statuses import Status
@@ -42,6 +44,20 @@ STEPS = (
     StepType.GPT_READER,
     StepType.SEEDREAM_GENERATE,
     StepType.POSTSCAN_OUTPUT_STILL,
+)
+FILLED_AT_ONCE = 5_000
+FILLERS = 2
+LINES = 12
+GENERATIONS_A_CUSTOMER = 100
+FAILURE = OpsError(
+    category=Category.TIMEOUT,
+    code="MMA_SEEDREAM_TIMEOUT",
+    message="bench",
+    request_id="bench",
+    route="/mma/still/create",
+    method="POST",
+    http_status=504,
+    step_type=StepType.SEEDREAM_GENERATE,
 )
 AUDIT_ROW = {"audit": "x" * AUDIT_BYTES}
 
@@ -195,6 +211,94 @@ async def _advance(conn: Any, generation_id: str, status: Status, step: str, seq
         "insert into image_generation_logs (job_id, level, step, message, seq) values (%s, 'info', %s, %s, %s)",
         [generation_id, step, "One step.", seq],
     )
+
+
+# --- the doctor ------------------------------------------------------------------------------------------------------
+
+_queries = load_queries(__file__)
+
+
+@dataclass(frozen=True, slots=True)
+class DoctorResult:
+    """One pass of the doctor over a database of this size; `violations` shows that it was sound."""
+
+    generations: int
+    rows: int
+    database_bytes: int
+    fill_seconds: float
+    seconds: float
+    rows_per_second: int
+    violations: int
+
+    def as_json(self) -> dict[str, Any]:
+        return asdict(self)
+
+
+async def doctor(app: App, generations: int) -> DoctorResult:
+    """Ten steps and twelve lines a generation; every fiftieth failed and was refunded."""
+    async with _scratch_database(app), app.database(FILLERS) as db:
+        started = time.perf_counter()
+        await _fill(app, generations)
+        filled = time.perf_counter()
+        findings = await app.doctor(db).examine()
+        async with db.connection() as conn:
+            size = await _queries.size(conn)
+    return DoctorResult(
+        generations,
+        size["rows"],
+        size["bytes"],
+        round(filled - started, 1),
+        round(findings.seconds, 2),
+        round(size["rows"] / findings.seconds),
+        sum(found.count for found in findings.violations),
+    )
+
+
+async def _fill(app: App, generations: int) -> None:
+    """Rows first, then the indexes, then what autovacuum does in the course of days."""
+    chunks = list(reversed(range(1, generations + 1, FILLED_AT_ONCE)))
+    shape = {
+        "customers": -(-generations // GENERATIONS_A_CUSTOMER),
+        "lines": LINES,
+        "detail": Jsonb(FAILURE.detail()),
+    }
+    async with _filler(app) as conn:
+        indexes = [row async for row in _queries.droppable_indexes(conn)]
+        for index in indexes:
+            await conn.execute(sql.SQL("drop index {}").format(sql.Identifier(index["name"])))
+        await _queries.insert_customers(conn, **shape)
+        await asyncio.gather(*(_insert_chunks(app, chunks, generations, shape) for _ in range(FILLERS)))
+        await _queries.insert_grants(conn)
+        for index in indexes:
+            await conn.execute(index["definition"])
+        await conn.execute("vacuum (analyze)")
+
+
+async def _insert_chunks(app: App, chunks: list[int], generations: int, shape: dict[str, Any]) -> None:
+    async with _filler(app) as conn:
+        while chunks:
+            first = chunks.pop()
+            chunk = shape | {"first": first, "last": min(first + FILLED_AT_ONCE - 1, generations)}
+            await _queries.insert_generations(conn, **chunk)
+            await _queries.insert_steps(conn, **chunk)
+            await _queries.insert_ledger(conn, **chunk)
+            await _queries.insert_lines(conn, **chunk)
+            await _queries.insert_ops_rows(conn, **chunk)
+
+
+@asynccontextmanager
+async def _filler(app: App) -> AsyncIterator[Connection]:
+    """A connection that loads quickly: no triggers, no waiting for the disk."""
+    async with await psycopg.AsyncConnection[dict[str, Any]].connect(
+        app.dsn, autocommit=True, **connection_options()
+    ) as conn:
+        for setting in (
+            "session_replication_role = replica",
+            "synchronous_commit = off",
+            "maintenance_work_mem = '1GB'",
+        ):
+            await conn.execute(sql.SQL(f"set {setting}"))
+        yield conn
 
 
 # --- a database to throw away ------------------------------------------------------------

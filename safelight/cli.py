@@ -27,6 +27,7 @@ from safelight.domain import passes
 from safelight.domain.errors import InvalidInput, NotFound, SafelightError
 from safelight.domain.ids import new_id
 from safelight.domain.statuses import Status
+from safelight.ops.doctor import Findings, Mended
 from safelight.pipelines import cancel as cancellation
 from safelight.pipelines.reaper import patience_with
 
@@ -177,6 +178,36 @@ def _demo_socket(app: App) -> Any:
     except InvalidInput:
         app.settings.port = 0
         return _listen(app)
+
+
+# --- the doctor ------------------------------------------------------------------------------------------------------
+
+
+@commands.command()
+def doctor(
+    fix: Annotated[bool, typer.Option("--fix", help="Mend what is safe: refunds, failure records, lost jobs.")] = False,
+    assets: Annotated[
+        bool, typer.Option("--assets", help="Read the newest files too and compare their hashes.")
+    ] = False,
+    assets_max: Annotated[int, typer.Option(min=1, max=1_000_000, help="How many files --assets reads.")] = 1000,
+    as_json: AsJson = False,
+) -> None:
+    """Check the ten invariants on the live database; ends with 1 where one does not hold."""
+    app = _app()
+    app.start_database()
+
+    async def run() -> tuple[Mended | None, Findings]:
+        async with app.database() as db:
+            mended = await app.doctor(db).mend() if fix else None
+            return mended, await app.doctor(db).examine(files=assets_max if assets else 0)
+
+    mended, findings = asyncio.run(run())
+    if as_json:
+        terminal.print_json(findings.as_json() | {"mended": mended and mended.as_json()})
+    else:
+        terminal.show_findings(findings, mended)
+    if findings.violations:
+        raise typer.Exit(1)
 
 
 # --- database, credits, generations ----------------------------------------------------------------------------------
@@ -339,6 +370,25 @@ def bench_engine(
     terminal.console.print(f"plain psycopg, same rows  {result.floor_per_second:8.1f} pipelines/s")
     terminal.console.print(f"the engine                {result.engine_per_second:8.1f} pipelines/s")
     terminal.console.print(f"ratio                     {result.ratio:8.3f}   (to reach: {ENGINE_RATIO_TO_REACH})")
+
+
+@bench_commands.command("doctor")
+def bench_doctor(
+    generations: Annotated[int, typer.Option(min=100, max=10_000_000, help="Generations, ten steps each.")] = 200_000,
+    as_json: AsJson = False,
+) -> None:
+    """One pass of the doctor over a scratch database of this many generations."""
+    app = _app(console_lines=False)
+    app.start_database()
+    result = asyncio.run(bench.doctor(app, generations))
+    if as_json:
+        terminal.print_json(result.as_json())
+        return
+    terminal.console.print(
+        f"{result.generations} generations, {result.rows} rows, {result.database_bytes / 1e9:.1f} GB"
+        f" (filled in {result.fill_seconds:.0f} s)"
+    )
+    terminal.console.print(f"one pass: {result.seconds:.1f} s, {result.rows_per_second} rows/s")
 
 
 # --- chaos -----------------------------------------------------------------------------------------------------------

@@ -15,6 +15,8 @@ from rich.table import Table
 from safelight import chaos
 from safelight import demo as story
 from safelight.app import App
+from safelight.db.problems import INVARIANTS
+from safelight.ops.doctor import EXAMPLES, Findings, Mended
 from safelight.pipelines.cancel import Cancelling
 
 console = Console()
@@ -149,6 +151,33 @@ def show_lines(lines: list[dict[str, Any]]) -> None:
         at = line["created_at"].strftime("%H:%M:%S.%f")[:-3]
         mark, step = LEVEL_MARKS[line["level"]], line["step"]
         console.print(f"{line['seq']:4d} {at} {mark} [dim]{step:<32}[/] {line['message']}")
+
+
+def show_findings(findings: Findings, mended: Mended | None) -> None:
+    if mended:
+        console.print(
+            f"Mended: {mended.failures} failures are on record with their refunds ({mended.credits} credits),"
+            f" {mended.generations} generations are back in the queue."
+        )
+    for number, sentence in INVARIANTS.items():
+        violations = [found for found in findings.violations if found.problem.invariant == number]
+        mark = "[red]✗[/]" if violations else "[green]✓[/]"
+        console.print(f"{mark} {number:2d}  {sentence}", highlight=False, soft_wrap=True)
+        for found in violations:
+            console.print(f"      [red]{found.count}[/] × {found.problem.says}, e.g.", highlight=False, soft_wrap=True)
+            for id in found.ids[:EXAMPLES]:
+                console.print(f"        {id}", highlight=False, markup=False, soft_wrap=True)
+            console.print(f"      mend: {found.problem.mend}", highlight=False, markup=False, soft_wrap=True)
+    for warning in findings.warnings:
+        console.print(f"[yellow]![/] {warning}", highlight=False, soft_wrap=True)
+    console.print(f"{_verdict(findings)} ({findings.seconds:.1f} s)", highlight=False)
+
+
+def _verdict(findings: Findings) -> str:
+    broken = sum(1 for count in findings.counts().values() if count)
+    return (
+        f"{broken} of {len(INVARIANTS)} invariants do not hold" if broken else f"All {len(INVARIANTS)} invariants hold"
+    )
 
 
 def show_failures(found: dict[str, Any]) -> None:

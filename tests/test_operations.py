@@ -133,6 +133,7 @@ ROUTES = {
     "/api/admin/cleanup-stuck-generations": "post",
     "/assets/{key}": "get",
     "/health": "get",
+    "/metrics": "get",
 }
 
 

@@ -9,6 +9,7 @@ from safelight.db.database import Database
 from safelight.db.ops_spool import OpsSpool
 from safelight.db.wakeups import Listener
 from safelight.domain.orders import Prices
+from safelight.ops.doctor import LatestFindings
 from safelight.pipelines.accept import Acceptance
 from safelight.pipelines.reaper import Reaper
 from safelight.storage.assets import AssetStore
@@ -27,6 +28,7 @@ class Services:
     free_credits: int
     reaper: Reaper
     admin_token: str
+    findings: LatestFindings
 
 
 def _services(request: Request) -> Services:

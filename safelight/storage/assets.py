@@ -31,7 +31,10 @@ class StoredFile:
 
 
 class AssetStore:
-    """`base_url` is the API's public address; `secret` signs upload URLs."""
+    """`base_url` is the API's public address; `secret` signs upload URLs.
+
+    The store's calls run in threads of ours: after its own asynchronous ones, a process that ends soon may abort.
+    """
 
     def __init__(self, root: Path, *, base_url: str, secret: bytes) -> None:
         root.mkdir(parents=True, exist_ok=True)
@@ -66,7 +69,7 @@ class AssetStore:
         """
         telemetry.info("☁️", telemetry.Tag.STORAGE, f"Storing {key} ({len(content)} bytes, {media_type})")
         try:
-            await self._store.put_async(key, content)
+            await asyncio.to_thread(self._store.put, key, content)
         except (BaseError, OSError) as error:
             raise StorageError(f"could not store {key}: {error}") from error
         digest = await asyncio.to_thread(lambda: hashlib.sha256(content).hexdigest())
@@ -79,8 +82,7 @@ class AssetStore:
         StorageError: it could not be read.
         """
         try:
-            result = await self._store.get_async(key)
-            return bytes(await result.bytes_async())
+            return await asyncio.to_thread(lambda: bytes(self._store.get(key).bytes()))
         except FileNotFoundError as error:
             raise NotFound(f"No file has the key {key!r}.") from error
         except (BaseError, OSError) as error:

@@ -1,0 +1,203 @@
+"""The ten invariants, and every problem that breaks one: in plain words, with the command or SQL that mends it.
+
+In a mend, ID is an id that the problem was found at; GENERATION_ID and PASS_ID are its generation and its customer.
+"""
+
+from dataclasses import dataclass
+
+INVARIANTS = {
+    1: "The balance is the sum of the ledger, and never negative.",
+    2: "Every final generation: charge − refunds = the price of what was delivered.",
+    3: "A failed step, an ops row and a failed generation come together or not at all.",
+    4: "The numbers of steps and of job-log lines have no holes.",
+    5: "No finished step is executed twice.",
+    6: "A provider accepts at most one request for an attempt key; what may have been paid twice is on record.",
+    7: "What is done has a file, readable and with its hash.",
+    8: "Every unfinished generation has somebody who will come back for it, in time.",
+    9: "Every ops row has the fields that spare its reader guesses.",
+    10: "Every step that asked a model names its context, every step that made something its settings.",
+}
+
+# Seed 000 sections 3.1 and 9; null where unknown, but always there.
+OPS_FIELDS = (
+    "request_id", "pass_id", "route", "http_status", "error_code", "message", "generation_id", "step_type", "provider",
+    "model", "emoji", "level", "category", "http", "provider_http_status", "ctx", "settings", "retry", "stack",
+)  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True)
+class Problem:
+    """One way to break an invariant; `says` what is wrong with one row."""
+
+    name: str
+    invariant: int
+    says: str
+    mend: str
+
+
+@dataclass(frozen=True, slots=True)
+class Violation:
+    """How many rows have the problem; `ids` are the first of them."""
+
+    problem: Problem
+    count: int
+    ids: tuple[str, ...]
+
+
+PROBLEMS = (
+    Problem(
+        "balance_is_not_the_sum",
+        1,
+        "the customer's balance is not the sum of their ledger",
+        "read docs/recipes/ledger_of_a_customer.sql; where the ledger is right: update mega_customers set mg_credits ="
+        " (select coalesce(sum(mg_delta), 0) from mega_generations where mg_record_type = 'credit_transaction'"
+        " and mg_pass_id = 'ID') where mg_pass_id = 'ID'",
+    ),
+    Problem("balance_below_zero", 1, "the customer's balance is below zero", "safelight credits grant ID N"),
+    Problem(
+        "charge_is_not_the_price",
+        2,
+        "the generation was delivered, and its customer was not charged its price",
+        "safelight generations show ID; where too much was taken: safelight credits grant PASS_ID N",
+    ),
+    Problem(
+        "refund_missing",
+        2,
+        "the generation failed or was stopped, and its credits were not given back",
+        "safelight doctor --fix",
+    ),
+    Problem(
+        "refund_too_high",
+        2,
+        "more was given back than the generation had cost, or it was delivered all the same",
+        "read docs/recipes/ledger_of_a_customer.sql; credits that a customer was given are not taken back by a program",
+    ),
+    Problem(
+        "failed_step_of_a_success",
+        3,
+        "the step failed, and its generation did not",
+        "update mega_generations set mg_mma_status = 'error', mg_status = 'failed'"
+        " where mg_id = 'generation:GENERATION_ID'; then safelight doctor --fix",
+    ),
+    Problem(
+        "error_of_a_success",
+        3,
+        "the ops row tells of a failed step, and its generation is done",
+        "safelight generations show GENERATION_ID; where it was set to done by hand: update mega_generations"
+        " set mg_mma_status = 'error', mg_status = 'failed' where mg_id = 'generation:GENERATION_ID';"
+        " then safelight doctor --fix",
+    ),
+    Problem("failure_without_step", 3, "the generation failed, and no step says at what", "safelight doctor --fix"),
+    Problem(
+        "failure_without_ops_row", 3, "the generation failed, and no ops row tells operators", "safelight doctor --fix"
+    ),
+    Problem(
+        "step_number_missing",
+        4,
+        "the generation's steps are not numbered 0, 1, 2, …: rows are gone",
+        "restore the rows of mega_generations with this mg_generation_id from a backup",
+    ),
+    Problem(
+        "line_number_missing",
+        4,
+        "the generation's lines are not numbered 1, 2, 3, … up to its mg_log_seq",
+        "restore the lines of image_generation_logs with this job_id from a backup; where only the number is wrong:"
+        " update mega_generations set mg_log_seq = (select coalesce(max(seq), 0) from image_generation_logs"
+        " where job_id = 'ID') where mg_id = 'generation:ID'",
+    ),
+    Problem(
+        "step_row_twice",
+        5,
+        "a step of the generation has two rows",
+        "delete from mega_generations where mg_record_type = 'mma_step' and mg_generation_id = 'ID'"
+        " and mg_id <> 'mma_step:ID:' || mg_step_no",
+    ),
+    Problem(
+        "finished_step_tried_again",
+        5,
+        "an attempt of the step succeeded, and another one followed",
+        "safelight generations show GENERATION_ID; compare the step's attempts with the provider's account",
+    ),
+    Problem(
+        "double_payment_in_silence",
+        6,
+        "two starts of the step may both have been paid, and the step does not say so",
+        "compare them with the provider's account, then: update mega_generations"
+        " set mg_payload = mg_payload || '{\"possible_double_spend\": true}' where mg_id = 'ID'",
+    ),
+    Problem(
+        "two_requests_accepted",
+        6,
+        "the provider accepted two requests with this attempt key",
+        "compare both with the provider's account, and cancel one there",
+    ),
+    Problem(
+        "attempt_key_twice",
+        6,
+        "two starts share this attempt key",
+        "compare both with the provider's account",
+    ),
+    Problem(
+        "result_without_file",
+        7,
+        "the generation is done, and has no file or no step that made it",
+        "restore its rows of mega_generations from a backup",
+    ),
+    Problem(
+        "result_without_hash",
+        7,
+        "the step made the file of a generation that is done, and has no hash of it",
+        "sha256sum the file, then: update mega_generations set mg_payload = jsonb_set(mg_payload, '{output,sha256}',"
+        " to_jsonb('HASH'::text)) where mg_id = 'ID'",
+    ),
+    Problem(
+        "file_unreadable",
+        7,
+        "the generation is done, and its file cannot be read",
+        "restore the file of its mg_output_key from a backup",
+    ),
+    Problem(
+        "file_changed",
+        7,
+        "the generation is done, and its file has another hash than when it was made",
+        "restore the file of its mg_output_key from a backup",
+    ),
+    Problem(
+        "generation_without_job",
+        8,
+        "the generation is unfinished and has no job",
+        "safelight doctor --fix, or start safelight worker",
+    ),
+    Problem(
+        "worker_is_dead",
+        8,
+        "the generation's worker has stopped answering",
+        "safelight doctor --fix, or start safelight worker",
+    ),
+    Problem(
+        "deadline_passed",
+        8,
+        "the generation is unfinished, long after its deadline",
+        "safelight doctor --fix, or start safelight worker",
+    ),
+    Problem(
+        "ops_row_lacks_fields",
+        9,
+        "the ops row lacks fields that every ops row has",
+        "add those that are missing: update mega_admin set mg_detail = '{\"FIELD\": null}' || coalesce(mg_detail, '{}')"
+        " where mg_id = 'ID'",
+    ),
+    Problem(
+        "context_not_named",
+        10,
+        "the step asked a model and does not name the context's key, version and id",
+        "restore the row from a backup",
+    ),
+    Problem(
+        "settings_not_named",
+        10,
+        "the step made something and does not name the settings' key, version and id, or what they were resolved to",
+        "restore the row from a backup",
+    ),
+)
+PROBLEM = {problem.name: problem for problem in PROBLEMS}

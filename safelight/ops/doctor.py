@@ -1,0 +1,218 @@
+"""The doctor: finds what breaks an invariant on a live database, says what mends it, and mends what is safe.
+
+Safe is what a program can know: a refund that is due, the record of a failure, a generation that nobody runs. Balances,
+results and histories that contradict each other are for a person to judge.
+"""
+
+import asyncio
+import hashlib
+import time
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from safelight import telemetry
+from safelight.db import invariants, ledger, ops_rows
+from safelight.db.database import Connection, Database, Row
+from safelight.db.ops_rows import OpsError
+from safelight.db.problems import INVARIANTS, PROBLEM, Violation
+from safelight.domain import errors
+from safelight.domain.errors import NotFound, SafelightError, StorageError
+from safelight.pipelines.reaper import ADOPT_AFTER_SECONDS, Reaper
+from safelight.pipelines.step_rows import close, empty_step
+from safelight.storage.assets import AssetStore
+
+Json = dict[str, Any]
+
+EXAMPLES = 5
+MENDED_AT_ONCE = 10_000  # rows of one problem; what is left is for the next run
+RECORDS_OF_A_FAILURE = frozenset({"refund_missing", "failure_without_step", "failure_without_ops_row"})
+MARKED_BY_HAND = SafelightError("The generation was set to a failed status outside its pipeline.", code="MARKED_FAILED")
+
+
+@dataclass(frozen=True, slots=True)
+class Findings:
+    violations: tuple[Violation, ...]
+    warnings: tuple[str, ...]
+    seconds: float
+
+    def counts(self) -> dict[int, int]:
+        """How many violations each invariant has."""
+        return {
+            number: sum(found.count for found in self.violations if found.problem.invariant == number)
+            for number in INVARIANTS
+        }
+
+    def as_json(self) -> Json:
+        return {
+            "ok": not self.violations,
+            "invariants": {str(number): count for number, count in self.counts().items()},
+            "violations": [_as_json(found) for found in self.violations],
+            "warnings": list(self.warnings),
+            "seconds": round(self.seconds, 3),
+        }
+
+
+def _as_json(found: Violation) -> Json:
+    return {
+        "invariant": found.problem.invariant,
+        "problem": found.problem.name,
+        "says": found.problem.says,
+        "count": found.count,
+        "examples": list(found.ids[:EXAMPLES]),
+        "mend": found.problem.mend,
+    }
+
+
+@dataclass(slots=True)
+class Mended:
+    """What was written: credits given back, failures whose record is whole again, generations given to workers."""
+
+    credits: int = 0
+    failures: int = 0
+    generations: int = 0
+
+    def as_json(self) -> Json:
+        return asdict(self)
+
+
+class Doctor:
+    """A worker without a heartbeat for `dead_after_seconds` is dead."""
+
+    def __init__(self, db: Database, reaper: Reaper, assets: AssetStore, *, dead_after_seconds: float) -> None:
+        self._db = db
+        self._reaper = reaper
+        self._assets = assets
+        self._dead_after_seconds = dead_after_seconds
+
+    async def examine(self, *, files: int = 0, examples: int = EXAMPLES) -> Findings:
+        """Look at the whole database, and read the newest `files` files. Nothing is written."""
+        started = time.monotonic()
+        async with self._db.connection() as conn:
+            warnings = await invariants.weak_spots(conn)
+            found = await invariants.find(
+                conn,
+                examples=examples,
+                accepted_seconds=ADOPT_AFTER_SECONDS,
+                dead_after_seconds=self._dead_after_seconds,
+            )
+            rows = [row async for row in invariants.newest_files(conn, files)] if files else []
+        found += await self._examine_files(rows, examples)
+        return Findings(tuple(found), tuple(warnings), time.monotonic() - started)
+
+    async def mend(self) -> Mended:
+        """Write what is safe to write. Each failure is mended in a transaction of its own."""
+        mended = Mended()
+        found = (await self.examine(examples=MENDED_AT_ONCE)).violations
+        failures = {id for one in found if one.problem.name in RECORDS_OF_A_FAILURE for id in one.ids}
+        for generation_id in sorted(failures):
+            async with self._db.transaction() as conn:
+                mended.credits += await _complete_failure(conn, generation_id)
+            mended.failures += 1
+        if any(one.problem.invariant == PROBLEM["generation_without_job"].invariant for one in found):
+            reaped = await self._reaper.reap()
+            mended.generations = len(reaped.taken_back) + len(reaped.adopted) + len(reaped.never_started)
+        return mended
+
+    async def _examine_files(self, rows: Sequence[Row], examples: int) -> list[Violation]:
+        ids: dict[str, list[str]] = {"file_unreadable": [], "file_changed": []}
+        for row in rows:
+            problem = await self._examine_file(row)
+            if problem:
+                ids[problem].append(row["generation_id"])
+        return [Violation(PROBLEM[name], len(of), tuple(of[:examples])) for name, of in ids.items() if of]
+
+    async def _examine_file(self, row: Row) -> str | None:
+        try:
+            content = await self._assets.read(row["key"])
+        except (NotFound, StorageError) as error:
+            telemetry.warning(telemetry.Tag.STORAGE_FILE, str(error), generation_id=row["generation_id"])
+            return "file_unreadable"
+        digest = await asyncio.to_thread(lambda: hashlib.sha256(content).hexdigest())
+        return None if digest == row["sha256"] else "file_changed"
+
+
+async def _complete_failure(conn: Connection, generation_id: str) -> int:
+    """Write what a failure's record lacks: step, ops row, refund. Returns the credits that were given back."""
+    failure = await invariants.failure(conn, generation_id)
+    if failure is None:
+        return 0
+    if failure["status"] != "cancelled" and failure["payload"] is None:
+        step = empty_step(failure["next_step_no"], "pipeline")
+        close(step, {}, _marked_by_hand(failure))
+        await invariants.insert_failed_step(
+            conn, generation_id, number=step.number, step_type=step.type, payload=step.payload
+        )
+        failure |= {"step_type": step.type, "payload": step.payload}
+    if failure["payload"] is not None and not failure["has_ops_row"]:
+        await ops_rows.insert(conn, _ops_error(failure))
+    return await ledger.refund(conn, generation_id=generation_id) if failure["status"] != "partial" else 0
+
+
+def _marked_by_hand(failure: Row) -> Json:
+    return {
+        "error_code": MARKED_BY_HAND.code,
+        "type": type(MARKED_BY_HAND).__name__,
+        "message": f"{MARKED_BY_HAND} It says: {failure['message']}" if failure["message"] else str(MARKED_BY_HAND),
+        "provider_http_status": None,
+    }
+
+
+def _ops_error(failure: Row) -> OpsError:
+    payload, request = failure["payload"], failure["request"]
+    kind = _kind(payload["error"].get("type"))
+    return OpsError(
+        category=kind.category,
+        code=str(payload["error"].get("error_code") or kind.code),
+        message=str(payload["error"].get("message") or failure["message"] or kind.safe_message),
+        action="doctor.mend",
+        request_id=request.get("request_id", ""),
+        route=request.get("route", "mma"),
+        method=request.get("method", "POST"),
+        http_status=kind.http_status,
+        pass_id=failure["pass_id"],
+        generation_id=failure["generation_id"],
+        step_type=failure["step_type"],
+        provider=failure["provider"],
+        model=failure["model"],
+        provider_http_status=payload["error"].get("provider_http_status"),
+        context=_version(payload, "ctx"),
+        settings=_version(payload, "settings"),
+    )
+
+
+def _kind(name: str | None) -> type[SafelightError]:
+    """The error type that a step's row names."""
+    found = getattr(errors, name or "", SafelightError)
+    return found if isinstance(found, type) and issubclass(found, SafelightError) else SafelightError
+
+
+def _version(payload: Json, name: str) -> Json | None:
+    given = payload.get("input") or {}
+    if f"{name}_key" not in given:
+        return None
+    return {part: given.get(f"{name}_{part}") for part in ("key", "version", "id")}
+
+
+class LatestFindings:
+    """The doctor's newest findings for whoever asks often: made when asked for, once a minute at most, and at a
+    twentieth of the time at most where a pass takes long."""
+
+    MINUTE_SECONDS = 60.0
+    SHARE_OF_TIME = 1 / 20
+
+    def __init__(self, doctor: Doctor) -> None:
+        self._doctor = doctor
+        self._examining = asyncio.Lock()
+        self._findings: Findings | None = None
+        self._examined_at = 0.0
+
+    async def get(self) -> Findings:
+        async with self._examining:
+            if self._findings is None or time.monotonic() > self._valid_until(self._findings):
+                self._findings = await self._doctor.examine()
+                self._examined_at = time.monotonic()
+            return self._findings
+
+    def _valid_until(self, findings: Findings) -> float:
+        return self._examined_at + max(self.MINUTE_SECONDS, findings.seconds / self.SHARE_OF_TIME)

@@ -1,0 +1,450 @@
+"""`safelight doctor`: silent where the invariants hold; each violation is found, named, and mended where that is safe."""
+
+import asyncio
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import psycopg
+import pytest
+from psycopg.rows import dict_row
+
+from safelight.app import App
+from safelight.config import Settings
+from safelight.ops.doctor import Findings
+from tests.conftest import _database, running
+
+COMMAND = str(Path(sys.executable).with_name("safelight"))
+
+
+@dataclass(frozen=True)
+class Lab:
+    """A database of the test's own on which a still was made and another one failed, and the home of its files."""
+
+    dsn: str
+    home: Path
+    done: str
+    failed: str
+
+    def sql(self, statements: str) -> list[dict]:
+        """Runs as one who bypasses triggers; {done} and {failed} are the two generations."""
+        text = statements.replace("{done}", self.done).replace("{failed}", self.failed)
+        path = "-c search_path=public,procrastinate -c session_replication_role=replica"
+        with psycopg.connect(self.dsn, autocommit=True, row_factory=dict_row, options=path) as conn:
+            cursor = conn.execute(text)  # type: ignore[call-overload]
+            return cursor.fetchall() if cursor.description else []
+
+    def doctor(self, *arguments: str) -> subprocess.CompletedProcess[str]:
+        return self.safelight("doctor", *arguments)
+
+    def safelight(self, *arguments: str) -> subprocess.CompletedProcess[str]:
+        settings = {"SAFELIGHT_DATABASE_URL": self.dsn, "SAFELIGHT_HOME": str(self.home), "COLUMNS": "200"}
+        return subprocess.run(
+            [COMMAND, *arguments],
+            env=os.environ | settings,
+            capture_output=True,
+            text=True,
+            timeout=120,
+            check=False,
+        )
+
+    async def examined(self, **more: int) -> Findings:
+        app = App(Settings(database_url=self.dsn, home=self.home))
+        async with app.database() as db:
+            return await app.doctor(db).examine(**more)
+
+    def found(self, *arguments: str) -> dict[str, list[str]]:
+        """The problems and their example ids; the exit code says whether there are any."""
+        done = self.doctor("--json", *arguments)
+        assert done.stdout, done.stderr
+        violations = json.loads(done.stdout)["violations"]
+        assert done.returncode == (1 if violations else 0)
+        return {one["problem"]: one["examples"] for one in violations}
+
+
+@pytest.fixture(scope="module")
+async def worked(module_dsn: str, tmp_path_factory: pytest.TempPathFactory) -> Lab:
+    home = tmp_path_factory.mktemp("home")
+    async with running(module_dsn, home) as backend:
+        await backend.grant(2)
+        done = await backend.finished(await backend.create())
+    async with running(module_dsn, home, local_fault="seedream_generate:rejected") as faulty:
+        faulty.pass_id = backend.pass_id
+        failed = await faulty.finished(await faulty.create())
+    assert (done["status"], failed["status"]) == ("done", "error")
+    return Lab(module_dsn, home, done["generation_id"], failed["generation_id"])
+
+
+@pytest.fixture
+def lab(worked: Lab, postgres: str) -> Iterator[Lab]:
+    template = worked.dsn.partition("?")[0].rsplit("/", 1)[1]
+    for dsn in _database(postgres, template):
+        yield Lab(dsn, worked.home, worked.done, worked.failed)
+
+
+def test_it_is_silent_where_the_main_job_ran(lab: Lab):
+    said = lab.doctor("--assets")
+    assert said.returncode == 0
+    assert said.stdout.count("✓") == 10
+    assert "All 10 invariants hold" in said.stdout
+    assert "!" not in said.stdout
+
+
+UNFINISHED = (
+    "update mega_generations set mg_mma_status = 'generating', mg_created_at = now() - interval '1 minute'"
+    " where mg_id = 'generation:{done}';"
+)
+WITH_JOB = (
+    "insert into procrastinate_jobs (queue_name, task_name, queueing_lock, args)"
+    " values ('generations', 'run_generation', '{done}', '{\"generation_id\": \"{done}\"}');"
+)
+WITH_DEAD_WORKER = (
+    "insert into procrastinate_workers (last_heartbeat) values (now() - interval '1 minute');"
+    "update procrastinate_jobs set status = 'doing', worker_id = (select max(id) from procrastinate_workers);"
+)
+GENERATE_STEP = (
+    "where mg_record_type = 'mma_step' and mg_step_type = 'seedream_generate' and mg_generation_id = '{done}'"
+)
+LEDGER_ROW = (
+    "insert into mega_generations (mg_id, mg_record_type, mg_pass_id, mg_delta, mg_ref_type, mg_ref_id)"
+    " select 'credit_transaction:x', 'credit_transaction', mg_pass_id, {delta}, '{kind}', 'mma:{done}' from mega_customers;"
+)
+
+
+def ledger_row(delta: int, kind: str) -> str:
+    return LEDGER_ROW.replace("{delta}", str(delta)).replace("{kind}", kind)
+
+
+def starts(*outcomes: str, keys: tuple[str, str], recorded: bool = False) -> str:
+    told = [{"attempt_key": key, "outcome": outcome} for key, outcome in zip(keys, outcomes, strict=True)]
+    more = {"starts": told} | ({"possible_double_spend": True} if recorded else {})
+    return f"update mega_generations set mg_payload = mg_payload || '{json.dumps(more)}' {GENERATE_STEP}"
+
+
+# problem: (what was done to the database, ids that the doctor names, whether --fix mends it)
+VIOLATIONS: dict[str, tuple[str, list[str], bool]] = {
+    "balance_is_not_the_sum": ("update mega_customers set mg_credits = mg_credits + 1", ["PASS"], False),
+    "balance_below_zero": (
+        ledger_row(-8, "manual") + "update mega_customers set mg_credits = mg_credits - 8",
+        ["PASS"],
+        False,
+    ),
+    "charge_is_not_the_price": (
+        "update mega_generations set mg_meta = mg_meta || '{\"cost\": 2}' where mg_id = 'generation:{done}'",
+        ["{done}"],
+        False,
+    ),
+    "refund_missing": (
+        "delete from mega_generations where mg_ref_type = 'mma_refund';"
+        "update mega_customers set mg_credits = mg_credits - 1",
+        ["{failed}"],
+        True,
+    ),
+    "refund_too_high": (
+        ledger_row(1, "mma_refund") + "update mega_customers set mg_credits = mg_credits + 1",
+        ["{done}"],
+        False,
+    ),
+    "failed_step_of_a_success": (
+        'update mega_generations set mg_payload = mg_payload || \'{"error": {"error_code": "X"}}\''
+        " where mg_id = 'mma_step:{done}:0'",
+        ["mma_step:{done}:0"],
+        False,
+    ),
+    "error_of_a_success": (
+        "insert into mega_admin (mg_id, mg_record_type, mg_detail) select 'error:x', 'error',"
+        " mg_detail || '{\"generation_id\": \"{done}\"}' from mega_admin where mg_record_type = 'error'",
+        ["error:x"],
+        False,
+    ),
+    "failure_without_step": (
+        "update mega_generations set mg_payload = mg_payload || '{\"error\": null}'"
+        " where mg_record_type = 'mma_step' and mg_generation_id = '{failed}'",
+        ["{failed}"],
+        True,
+    ),
+    "failure_without_ops_row": ("delete from mega_admin where mg_record_type = 'error'", ["{failed}"], True),
+    "step_number_missing": ("delete from mega_generations where mg_id = 'mma_step:{done}:1'", ["{done}"], False),
+    "line_number_missing": (
+        "delete from image_generation_logs where seq = 2 and job_id = '{done}'",
+        ["{done}"],
+        False,
+    ),
+    "step_row_twice": (
+        'insert into mega_generations select (jsonb_populate_record(step, \'{"mg_id": "mma_step:twin"}\')).*'
+        " from mega_generations step where mg_id = 'mma_step:{done}:0'",
+        ["{done}"],
+        False,
+    ),
+    "finished_step_tried_again": (
+        "update mega_generations set mg_payload = jsonb_set(mg_payload, '{attempts}',"
+        " (mg_payload->'attempts') || (mg_payload->'attempts')) where mg_id = 'mma_step:{done}:0'",
+        ["mma_step:{done}:0"],
+        False,
+    ),
+    "double_payment_in_silence": (
+        starts("unknown", "accepted", keys=("{done}:a", "{done}:b")),
+        ["mma_step:{done}:3"],
+        False,
+    ),
+    "two_requests_accepted": (
+        starts("accepted", "accepted", keys=("{done}:a", "{done}:a"), recorded=True),
+        ["{done}:a"],
+        False,
+    ),
+    "attempt_key_twice": (starts("refused", "accepted", keys=("{done}:a", "{done}:a")), ["{done}:a"], False),
+    "result_without_file": (
+        "update mega_generations set mg_output_key = null where mg_id = 'generation:{done}'",
+        ["{done}"],
+        False,
+    ),
+    "result_without_hash": (
+        f"update mega_generations set mg_payload = mg_payload #- '{{output,sha256}}' {GENERATE_STEP}",
+        ["mma_step:{done}:3"],
+        False,
+    ),
+    "generation_without_job": (UNFINISHED, ["{done}"], True),
+    "worker_is_dead": (UNFINISHED + WITH_JOB + WITH_DEAD_WORKER, ["{done}"], True),
+    "deadline_passed": (
+        UNFINISHED + WITH_JOB + "update mega_generations set mg_deadline_at = now() - interval '1 hour'",
+        ["{done}"],
+        False,
+    ),
+    "ops_row_lacks_fields": (
+        "update mega_admin set mg_id = 'error:x', mg_detail = mg_detail - 'request_id' where mg_record_type = 'error'",
+        ["error:x"],
+        False,
+    ),
+    "context_not_named": (
+        "update mega_generations set mg_payload = mg_payload #- '{input,ctx_version}' where mg_id = 'mma_step:{done}:0'",
+        ["mma_step:{done}:0"],
+        False,
+    ),
+    "settings_not_named": (
+        f"update mega_generations set mg_payload = mg_payload #- '{{input,settings_resolved}}' {GENERATE_STEP}",
+        ["mma_step:{done}:3"],
+        False,
+    ),
+}
+
+
+def named(lab: Lab, ids: list[str]) -> list[str]:
+    pass_id = lab.sql("select mg_pass_id from mega_customers")[0]["mg_pass_id"]
+    return [pass_id if id == "PASS" else id.replace("{done}", lab.done).replace("{failed}", lab.failed) for id in ids]
+
+
+def test_every_problem_of_the_database_has_a_case_here():
+    from safelight.db.problems import PROBLEM  # noqa: PLC0415
+
+    assert VIOLATIONS.keys() == PROBLEM.keys() - {"file_unreadable", "file_changed"}
+
+
+@pytest.mark.parametrize("problem", VIOLATIONS)
+async def test_a_violation_is_found_and_mended_where_that_is_safe(lab: Lab, problem: str):
+    broken_by, ids, is_mended = VIOLATIONS[problem]
+    lab.sql(broken_by)
+    expected = {problem: named(lab, ids)}
+    findings = await lab.examined()
+    assert {found.problem.name: list(found.ids) for found in findings.violations} == expected
+    assert lab.found("--fix") == ({} if is_mended else expected)
+
+
+async def test_a_generation_marked_as_failed_by_hand_gets_its_record_and_its_refund(lab: Lab):
+    lab.sql(
+        "update mega_generations set mg_status = 'failed', mg_mma_status = 'error', mg_error = 'stopped by support'"
+        " where mg_id = 'generation:{done}'"
+    )
+    ids = [lab.done]
+    assert lab.found() == {"refund_missing": ids, "failure_without_step": ids, "failure_without_ops_row": ids}
+    said = lab.doctor("--fix")
+    assert said.returncode == 0
+    assert "Mended: 1 failures" in said.stdout
+    [step] = lab.sql(
+        "select mg_step_no, mg_payload from mega_generations where mg_generation_id = '{done}' and mg_step_type = 'pipeline'"
+    )
+    assert (step["mg_step_no"], step["mg_payload"]["error"]["error_code"]) == (5, "MARKED_FAILED")
+    [ops] = lab.sql("select * from mega_admin where mg_detail->>'generation_id' = '{done}'")
+    assert (ops["mg_detail"]["step_type"], ops["mg_action"]) == ("pipeline", "doctor.mend")
+    assert "stopped by support" in ops["mg_detail"]["message"]
+    [customer] = lab.sql("select mg_credits from mega_customers")
+    assert customer["mg_credits"] == 2
+
+
+def test_the_ops_row_of_a_failure_is_written_from_its_step(lab: Lab):
+    [before] = lab.sql("delete from mega_admin where mg_record_type = 'error' returning mg_detail")
+    assert lab.found("--fix") == {}
+    [after] = lab.sql("select mg_detail from mega_admin where mg_record_type = 'error'")
+    for field in ("category", "error_code", "message", "request_id", "route", "pass_id", "generation_id", "step_type",
+                  "provider", "model", "settings", "settings_version", "http_status"):  # fmt: skip
+        assert after["mg_detail"][field] == before["mg_detail"][field], field
+
+
+async def test_two_doctors_at_once_mend_a_failure_once(lab: Lab):
+    lab.sql(
+        "delete from mega_admin where mg_record_type = 'error'; delete from mega_generations"
+        " where mg_ref_type = 'mma_refund'; update mega_customers set mg_credits = mg_credits - 1"
+    )
+    app = App(Settings(database_url=lab.dsn, home=lab.home))
+    async with app.database(4) as db:
+        mended = await asyncio.gather(*(app.doctor(db).mend() for _ in range(4)))
+    assert sum(one.credits for one in mended) == 1
+    assert len(lab.sql("select mg_id from mega_admin where mg_record_type = 'error'")) == 1
+    assert lab.found() == {}
+
+
+FILES = {
+    "file_unreadable": (
+        "update mega_generations set mg_output_key = 'mma/still/gone.png' where mg_id = 'generation:{done}'"
+    ),
+    "file_changed": (
+        "update mega_generations set mg_payload = jsonb_set(mg_payload, '{output,sha256}', '\"0\"')" + GENERATE_STEP
+    ),
+}
+
+
+@pytest.mark.parametrize("problem", FILES)
+async def test_files_are_read_where_that_is_asked_for(lab: Lab, problem: str):
+    lab.sql(FILES[problem])
+    assert (await lab.examined()).violations == ()
+    assert lab.found("--assets") == {problem: [lab.done]}
+
+
+async def test_the_newest_files_come_first_up_to_a_limit(lab: Lab):
+    async with running(lab.dsn, lab.home) as backend:
+        await backend.grant(1)
+        newer = await backend.finished(await backend.create())
+    lab.sql(FILES["file_unreadable"])
+    assert (await lab.examined(files=1)).violations == ()
+    lab.sql(FILES["file_unreadable"].replace("{done}", newer["generation_id"]))
+    [found] = (await lab.examined(files=1)).violations
+    assert found.ids == (newer["generation_id"],)
+
+
+def test_generations_that_are_not_ours_are_left_alone(lab: Lab):
+    lab.sql("update mega_generations set mg_pipeline_version = null, mg_mma_status = 'error', mg_log_seq = 77")
+    lab.sql("delete from mega_admin where mg_record_type = 'error'")
+    assert lab.found() == {}
+
+
+def test_json_says_what_the_page_says(lab: Lab):
+    lab.sql(VIOLATIONS["failure_without_ops_row"][0])
+    answer = json.loads(lab.doctor("--json").stdout)
+    assert answer.pop("seconds") > 0
+    assert answer == {
+        "ok": False,
+        "invariants": {str(number): 1 if number == 3 else 0 for number in range(1, 11)},
+        "violations": [
+            {
+                "invariant": 3,
+                "problem": "failure_without_ops_row",
+                "says": "the generation failed, and no ops row tells operators",
+                "count": 1,
+                "examples": [lab.failed],
+                "mend": "safelight doctor --fix",
+            }
+        ],
+        "warnings": [],
+        "mended": None,
+    }
+    said = lab.doctor()
+    assert said.returncode == 1
+    for text in ("1 × the generation failed, and no ops row", lab.failed, "mend: safelight doctor --fix", "1 of 10"):
+        assert text in said.stdout
+    assert json.loads(lab.doctor("--json", "--fix").stdout)["mended"] == {
+        "credits": 0,
+        "failures": 1,
+        "generations": 0,
+    }
+
+
+def test_many_violations_are_counted_and_five_are_shown(lab: Lab):
+    lab.sql(
+        "insert into mega_customers (mg_pass_id, mg_credits) select 'pass:user:' || no, 1 from generate_series(1, 70) no"
+    )
+    [violation] = json.loads(lab.doctor("--json").stdout)["violations"]
+    assert (violation["count"], len(violation["examples"])) == (70, 5)
+
+
+WEAK_SPOTS = {
+    "the view profiles has lost security_invoker": "drop view if exists profiles; create view profiles as select mg_pass_id from mega_customers",
+    "the index mega_generations_ledger is missing": "drop index mega_generations_ledger",
+    "the index mega_generations_failed is not valid": (
+        "update pg_index set indisvalid = false where indexrelid = 'mega_generations_failed'::regclass"
+    ),
+    "the trigger mega_admin_set_updated_at is missing": "drop trigger mega_admin_set_updated_at on mega_admin",
+    "the trigger mega_admin_set_updated_at is disabled": (
+        "alter table mega_admin disable trigger mega_admin_set_updated_at"
+    ),
+    "old rows of mega_generations do not meet mega_generations_mma_status_check": (
+        "alter table mega_generations drop constraint mega_generations_mma_status_check, add constraint"
+        " mega_generations_mma_status_check check (mg_mma_status <> 'x') not valid"
+    ),
+    "the migration 20251224090000_invariants is not applied": (
+        "delete from supabase_migrations.schema_migrations where version = '20251224090000'"
+    ),
+}
+
+
+@pytest.mark.parametrize("warning", WEAK_SPOTS)
+async def test_a_weak_spot_is_a_warning_and_no_violation(lab: Lab, warning: str):
+    lab.sql(WEAK_SPOTS[warning])
+    findings = await lab.examined()
+    assert findings.violations == ()
+    [found] = findings.warnings
+    assert found.startswith(warning)
+
+
+def test_warnings_alone_are_printed_and_end_with_0(lab: Lab):
+    lab.sql("drop index mega_generations_ledger, mega_generations_failed")
+    said = lab.doctor()
+    assert (said.returncode, said.stdout.count("! the index mega_generations_")) == (0, 2)
+
+
+def test_a_database_without_tables_is_sent_to_migrate(empty_dsn: str, tmp_path: Path):
+    said = Lab(empty_dsn, tmp_path, "", "").doctor()
+    assert said.returncode == 1
+    assert "safelight: the database is not up to date, run `safelight migrate`" in said.stderr
+
+
+async def test_an_accepted_order_that_waits_is_no_violation(lab: Lab):
+    async with running(lab.dsn, lab.home, worker=False) as backend:
+        await backend.grant(1)
+        await backend.create()
+        backend.sql("update mega_generations set mg_created_at = now() - interval '1 hour'")
+        assert lab.found() == {}
+
+
+def gauges(text: str) -> dict[str, float]:
+    lines = (line.rsplit(" ", 1) for line in text.splitlines() if not line.startswith("#"))
+    return {name: float(value) for name, value in lines}
+
+
+async def test_metrics_hold_the_same_counts(lab: Lab):
+    lab.sql("update mega_customers set mg_credits = mg_credits + 1")
+    async with running(lab.dsn, lab.home, worker=False) as backend:
+        answer = await backend.client.get("/metrics")
+        assert answer.headers["content-type"] == "text/plain; version=0.0.4; charset=utf-8"
+        found = gauges(answer.text)
+        assert found.pop("safelight_doctor_pass_seconds") > 0
+        assert found == {f'safelight_invariant_violations{{invariant="{n}"}}': float(n == 1) for n in range(1, 11)}
+
+
+async def test_metrics_are_counted_once_a_minute_at_most(lab: Lab):
+    async with running(lab.dsn, lab.home, worker=False) as backend:
+        first = await asyncio.gather(*(backend.client.get("/metrics") for _ in range(20)))
+        lab.sql("update mega_customers set mg_credits = mg_credits + 1")
+        assert {answer.text for answer in first} == {(await backend.client.get("/metrics")).text}
+
+
+def test_the_benchmark_reports_the_pass(lab: Lab):
+    done = lab.safelight("bench", "doctor", "--generations", "100", "--json")
+    assert done.returncode == 0, done.stderr
+    result: dict[str, Any] = json.loads(done.stdout)
+    assert (result["generations"], result["violations"]) == (100, 0)
+    assert result["rows"] > 2000
+    assert result["rows_per_second"] > 0
