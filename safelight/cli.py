@@ -416,15 +416,13 @@ def rehearse_chaos(
     try:
         with terminal.chaos_progress(plan, silent=as_json) as tell:
             card = asyncio.run(_until_told_to_stop(chaos.rehearse(home, plan, tell)))
+        if card is not None:
+            terminal.show_scorecard(card, as_json=as_json)
     finally:
         if not keep:
             shutil.rmtree(home)
     if card is None:
         sys.exit("safelight: stopped; nothing is left running")
-    if as_json:
-        terminal.print_json(card.as_json())
-    else:
-        terminal.show_scorecard(card)
     sys.exit(0 if card.is_clean else 1)
 
 

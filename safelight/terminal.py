@@ -228,7 +228,10 @@ def chaos_progress(plan: chaos.Plan, *, silent: bool) -> Iterator[Callable[[chao
         yield tell
 
 
-def show_scorecard(card: chaos.Scorecard) -> None:
+def show_scorecard(card: chaos.Scorecard, *, as_json: bool) -> None:
+    if as_json:
+        print_json(card.as_json())
+        return
     statuses = ", ".join(f"{count} {status}" for status, count in sorted(card.statuses.items()))
     blows, takeovers = card.blows, card.takeovers
     table = Table(title=f"Scorecard of seed {card.seed}", title_justify="left", show_header=False)

@@ -5,6 +5,8 @@ import os
 import signal
 import subprocess
 import sys
+import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -16,8 +18,14 @@ QUICK = {"SAFELIGHT_WORKER_HEARTBEAT_SECONDS": "1", "SAFELIGHT_WORKER_POLL_SECON
 
 
 @pytest.fixture(scope="module")
-def card(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
-    folder = tmp_path_factory.mktemp("chaos")
+def folder() -> Iterator[Path]:
+    """A short path that the database's own user may enter."""
+    with tempfile.TemporaryDirectory(prefix="sl") as name:
+        yield Path(name)
+
+
+@pytest.fixture(scope="module")
+def card(folder: Path) -> dict[str, Any]:
     options = "--generations 40 --workers 2 --kill-every 3 --restart-db-every 8 --seed 7 --minutes-max 4 --json"
     run = subprocess.run(
         [*COMMAND, *options.split()],
@@ -56,10 +64,10 @@ def test_workers_were_killed_the_database_restarted_and_all_was_taken_over(card:
     assert (card["takeovers"]["p99_seconds"] or 0) <= 30
 
 
-def test_ctrl_c_leaves_nothing_running(tmp_path: Path):
-    environment = os.environ | QUICK | {"TMPDIR": str(tmp_path)}
+def test_ctrl_c_leaves_nothing_running(folder: Path):
+    environment = os.environ | QUICK | {"TMPDIR": str(folder)}
     run = subprocess.Popen([*COMMAND, "--generations", "500"], env=environment, stderr=subprocess.PIPE, text=True)
-    while not list(tmp_path.glob("safelight-chaos-*/assets/mma/still/*.jpg")):  # the first results are there
+    while not list(folder.glob("safelight-chaos-*/assets/mma/still/*.jpg")):  # the first results are there
         assert run.poll() is None
     started = psutil.Process(run.pid).children(recursive=True)
     assert len(started) >= 5
@@ -67,7 +75,7 @@ def test_ctrl_c_leaves_nothing_running(tmp_path: Path):
     _, said = run.communicate(timeout=60)
     assert (run.returncode, said) == (1, "safelight: stopped; nothing is left running\n")
     assert psutil.wait_procs(started, timeout=10)[1] == []
-    assert list(tmp_path.glob("safelight-chaos-*")) == []
+    assert list(folder.glob("safelight-chaos-*")) == []
 
 
 @pytest.mark.parametrize(

@@ -52,6 +52,10 @@ class Fleet:
         workers = [one for one in self._processes if one.command == "worker" and not one.is_paused]
         return workers[int(rng.random() * len(workers))] if workers else None
 
+    @property
+    def is_one_paused(self) -> bool:
+        return any(one.is_paused for one in self._processes)
+
     def kill(self, process: Process) -> None:
         process.running.kill()
         process.running.wait()

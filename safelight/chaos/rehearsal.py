@@ -34,7 +34,7 @@ CUSTOMERS = 4
 START_SECONDS_MAX = 60.0
 REQUEST_SECONDS = 60.0
 PAUSES_SHARE = 0.2
-PAUSE_SECONDS = (2.0, 25.0)  # up to longer than a worker is waited for
+PAUSE_HEARTBEATS = (0.5, 5.0)  # up to longer than a worker is waited for
 JITTER = (0.5, 1.5)
 REGISTRY_VERSION = 2
 
@@ -175,15 +175,21 @@ class Rehearsal:
         async with asyncio.timeout(START_SECONDS_MAX):
             await self._invite_customers()
         started = time.monotonic()
-        async with asyncio.TaskGroup() as group:
-            ordering = [group.create_task(self._order(number)) for number in range(CUSTOMERS)]
-            self._begin(group, self._plan.kill_every_seconds, self._strike_worker)
-            self._begin(group, self._plan.restart_every_seconds, self._restart_database)
-            await self._follow(started + 60 * self._plan.minutes_max)
-            self._over.set()
-            for task in ordering:
-                task.cancel()
+        try:
+            async with asyncio.TaskGroup() as group:
+                await self._run_all(group, started + 60 * self._plan.minutes_max)
+        except ExceptionGroup as problems:
+            raise problems.exceptions[0] from problems
         self._seconds = time.monotonic() - started
+
+    async def _run_all(self, group: asyncio.TaskGroup, deadline: float) -> None:
+        ordering = [group.create_task(self._order(number)) for number in range(CUSTOMERS)]
+        self._begin(group, self._plan.kill_every_seconds, self._strike_worker)
+        self._begin(group, self._plan.restart_every_seconds, self._restart_database)
+        await self._follow(deadline)
+        self._over.set()
+        for task in ordering:
+            task.cancel()
 
     async def count(self) -> Scorecard:
         await self._watch.look()
@@ -278,13 +284,14 @@ class Rehearsal:
             group.create_task(now_and_then())
 
     async def _strike_worker(self, group: asyncio.TaskGroup, rng: random.Random) -> None:
-        is_pause, pause_seconds = rng.random() < PAUSES_SHARE, rng.uniform(*PAUSE_SECONDS)
+        is_pause, pause_heartbeats = rng.random() < PAUSES_SHARE, rng.uniform(*PAUSE_HEARTBEATS)
         worker = self._fleet.pick_worker(rng)
         if worker is None:
             return
-        if is_pause:
+        if is_pause and not self._fleet.is_one_paused:
             self._blows = replace(self._blows, pauses=self._blows.pauses + 1)
-            group.create_task(self._pause(worker, pause_seconds))
+            seconds = pause_heartbeats * self._app.settings.worker_heartbeat_seconds
+            group.create_task(self._pause(worker, seconds))
             return
         self._blows = replace(self._blows, kills=self._blows.kills + 1)
         self._fleet.kill(worker)

@@ -3,12 +3,15 @@
 The processes of one home share the server; it stops when the last of them ends.
 """
 
+import subprocess
 import warnings
 from pathlib import Path
 from typing import Literal
 
 import psycopg
 from psycopg import sql
+
+from safelight.domain.errors import SafelightError
 
 with warnings.catch_warnings():  # where a system has no runtime folder, the temporary one is meant to be used
     warnings.simplefilter("ignore")
@@ -18,6 +21,12 @@ with warnings.catch_warnings():  # where a system has no runtime folder, the tem
 
 DATABASE_NAME = "safelight"
 RESTART_SECONDS_MAX = 60
+
+
+class DatabaseDown(SafelightError):
+    """The embedded server does not run, and should."""
+
+    code = "DATABASE_DOWN"
 
 
 def start(home: Path) -> str:
@@ -32,10 +41,17 @@ def start(home: Path) -> str:
 
 
 def restart(home: Path, mode: Literal["fast", "immediate"]) -> None:
-    """`fast` ends all connections and shuts down in order; `immediate` is a crash that the start recovers from."""
+    """`fast` ends all connections and shuts down in order; `immediate` is a crash that the start recovers from.
+
+    Raises:
+        DatabaseDown: the server did not come back.
+    """
     server = get_server(home / "postgres")
     arguments = ("-w", "-t", str(RESTART_SECONDS_MAX), "-m", mode, "-l", str(server.log), "-D", str(server.pgdata))
-    pgexec("pg_ctl", (*arguments, "restart"), bin_path=server.bin_path, user=server.system_user)
+    try:
+        pgexec("pg_ctl", (*arguments, "restart"), bin_path=server.bin_path, user=server.system_user)
+    except subprocess.SubprocessError as error:
+        raise DatabaseDown(f"the embedded database did not come back: {error}; see {server.log}") from error
     server.ensure_postgres_running()
 
 

@@ -36,12 +36,12 @@ with moved as (
   from mega_generations
   where mg_record_type = 'generation' and mg_pipeline_version is not null
 )
-select format('%s (%s): charged %s of %s, given back %s of %s', generation_id, coalesce(status, 'unknown'),
-  coalesce(charged, 0), coalesce(price, 0), coalesce(refunded, 0), coalesce(refund, 0)) as problem
+select concat(generation_id, ' (', coalesce(status, 'unknown'), '): charged ', coalesce(charged, 0), ' of ',
+  coalesce(price, 0), ', given back ', coalesce(refunded, 0), ' of ', coalesce(refund, 0)) as problem
 from owed full join moved using (generation_id)
 where (coalesce(charged, 0), coalesce(refunded, 0)) is distinct from (coalesce(price, 0), coalesce(refund, 0))
 union all
-select format('%s: the balance is %s, the ledger says %s', customer.mg_pass_id, customer.mg_credits, ledger.credits)
+select concat(customer.mg_pass_id, ': the balance is ', customer.mg_credits, ', the ledger says ', ledger.credits)
 from mega_customers customer
 cross join lateral (
   select coalesce(sum(entry.mg_delta), 0) as credits

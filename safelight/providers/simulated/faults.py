@@ -93,7 +93,7 @@ class Pace:
     answer_seconds: float = 0.02
     image_seconds: float = 0.6
     video_seconds: float = 1.5
-    hang_seconds: float = 45.0
+    hang_seconds: float = 30.0
 
     @classmethod
     def instant(cls) -> Self:

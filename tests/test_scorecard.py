@@ -1,0 +1,97 @@
+"""A scorecard that is green proves something only if it turns red: each thing that must be zero, broken on purpose."""
+
+from typing import Any
+
+import pytest
+
+from safelight.chaos import scorecard
+from safelight.providers.simulated.predictions import Record
+from tests.conftest import Backend
+
+
+@pytest.fixture
+async def done(backend: Backend) -> str:
+    """The id of a generation that is done."""
+    await backend.grant(3)
+    made = await backend.finished(await backend.create())
+    assert made["status"] == "done"
+    return str(made["generation_id"])
+
+
+async def ledger_errors(backend: Backend) -> list[str]:
+    async with backend.app.database() as db:
+        return await scorecard.ledger_errors(db)
+
+
+async def unreadable_outputs(backend: Backend) -> list[str]:
+    async with backend.app.database() as db:
+        return await scorecard.unreadable_outputs(db, backend.app.assets())
+
+
+async def test_what_is_right_is_not_named(backend: Backend, done: str):
+    assert await ledger_errors(backend) == []
+    assert await unreadable_outputs(backend) == []
+
+
+LEDGER_DAMAGE = [
+    ("update mega_customers set mg_credits = mg_credits + 1", "the balance is 3, the ledger says 2"),
+    ("delete from mega_generations where mg_ref_type = 'mma_charge'", "(done): charged 0 of 1, given back 0 of 0"),
+    (
+        "update mega_generations set mg_mma_status = 'error' where mg_record_type = 'generation'",
+        "(error): charged 1 of 1, given back 0 of 1",
+    ),
+    (
+        "update mega_generations set mg_ref_type = 'mma_refund', mg_delta = 1 where mg_ref_type = 'mma_charge'",
+        "(done): charged 0 of 1, given back 1 of 0",
+    ),
+    (
+        "delete from mega_generations where mg_record_type = 'generation'",
+        "(unknown): charged 1 of 0, given back 0 of 0",
+    ),
+]
+
+
+@pytest.mark.parametrize(("damage", "named"), LEDGER_DAMAGE)
+async def test_damage_to_the_ledger_is_named(backend: Backend, done: str, damage: str, named: str):
+    backend.sql(damage)
+    problems = await ledger_errors(backend)
+    assert any(named in problem for problem in problems), problems
+
+
+async def test_a_result_that_is_gone_or_another_one_is_named(backend: Backend, done: str):
+    key = backend.value("select mg_output_key from mega_generations where mg_record_type = 'generation'")
+    path = backend.app.assets().path_of(key)
+    assert path is not None
+    path.write_bytes(path.read_bytes() + b"of another prediction")
+    assert await unreadable_outputs(backend) == [done]
+    path.unlink()
+    assert await unreadable_outputs(backend) == [done]
+
+
+def record_of(generation_id: str, *attempts: str) -> Record:
+    record = Record()
+    for attempt in attempts:
+        record.accept(f"{generation_id}:seedream_generate{attempt}", "image", seconds=60, will_fail=False)
+    return record
+
+
+async def payments(backend: Backend, record: Record) -> Any:
+    async with backend.app.database() as db:
+        return await scorecard.double_payments(db, record.by_attempt_key())
+
+
+@pytest.mark.parametrize("attempts", [("", ""), (":1", ":2")], ids=["same key", "a key for each start"])
+async def test_two_starts_of_one_step_are_a_double_payment(backend: Backend, done: str, attempts: tuple[str, str]):
+    record = record_of(done, *attempts)
+    assert await payments(backend, record) == ([f"{done} seedream_generate"], [])
+    backend.sql(
+        "update mega_generations set mg_payload = mg_payload || '{\"possible_double_spend\": true}'"
+        " where mg_step_type = 'seedream_generate'"
+    )
+    assert await payments(backend, record) == ([], [f"{done} seedream_generate"])
+
+
+async def test_one_start_and_one_that_was_cancelled_are_one_payment(backend: Backend, done: str):
+    record = record_of(done, ":1", ":2")
+    record.of_attempt(f"{done}:seedream_generate:1")[0].cancel()
+    assert await payments(backend, record) == ([], [])
