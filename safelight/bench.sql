@@ -70,7 +70,7 @@ where not (mod(no, 50) = 0 and step_no = 9);
 insert into mega_generations (
   mg_id, mg_record_type, mg_pass_id, mg_generation_id, mg_delta, mg_reason, mg_ref_type, mg_ref_id, mg_created_at
 )
-select kind || ':' || id, 'credit_transaction', 'pass:user:' || mod(no, :customers::integer), id, delta, 'mma_still', kind,
+select 'credit_transaction:' || kind || ':' || id, 'credit_transaction', 'pass:user:' || mod(no, :customers::integer), id, delta, 'mma_still', kind,
   'mma:' || id, now() - make_interval(secs => :last::integer - no)
 from (
   select no, '00000000-0000-7000-8000-' || lpad(to_hex(no), 12, '0') as id from generate_series(:first::integer, :last::integer) no
@@ -92,7 +92,7 @@ from generate_series(:first::integer, :last::integer) no where mod(no, 50) = 0;
 -- name: insert_grants!
 -- Every balance is what was granted, less what was charged and not given back.
 insert into mega_generations (mg_id, mg_record_type, mg_pass_id, mg_delta, mg_reason, mg_ref_type, mg_ref_id)
-select 'grant:' || mg_pass_id, 'credit_transaction', mg_pass_id, -sum(mg_delta), 'bench', 'manual', mg_pass_id
+select 'credit_transaction:grant:' || mg_pass_id, 'credit_transaction', mg_pass_id, -sum(mg_delta), 'bench', 'manual', mg_pass_id
 from mega_generations where mg_record_type = 'credit_transaction' group by mg_pass_id;
 
 -- name: droppable_indexes

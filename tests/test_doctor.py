@@ -3,12 +3,12 @@
 import asyncio
 import json
 import os
+import re
 import subprocess
 import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import psycopg
 import pytest
@@ -130,7 +130,9 @@ def starts(*outcomes: str, keys: tuple[str, str], recorded: bool = False) -> str
 VIOLATIONS: dict[str, tuple[str, list[str], bool]] = {
     "balance_is_not_the_sum": ("update mega_customers set mg_credits = mg_credits + 1", ["PASS"], False),
     "balance_below_zero": (
-        ledger_row(-8, "manual") + "update mega_customers set mg_credits = mg_credits - 8",
+        "alter table mega_customers drop constraint if exists mega_customers_credits_not_negative;"
+        + ledger_row(-8, "manual")
+        + "update mega_customers set mg_credits = mg_credits - 8",
         ["PASS"],
         False,
     ),
@@ -252,6 +254,29 @@ async def test_a_violation_is_found_and_mended_where_that_is_safe(lab: Lab, prob
     findings = await lab.examined()
     assert {found.problem.name: list(found.ids) for found in findings.violations} == expected
     assert lab.found("--fix") == ({} if is_mended else expected)
+
+
+SQL_OF_A_MEND = re.compile(r"(?:set session_replication_role = replica; )?(?:update|delete) .*?(?=; then|$)")
+
+
+@pytest.mark.parametrize(
+    "problem",
+    [
+        "balance_is_not_the_sum",
+        "failed_step_of_a_success",
+        "error_of_a_success",
+        "step_row_twice",
+        "double_payment_in_silence",
+    ],
+)
+async def test_the_sql_that_is_printed_mends(lab: Lab, problem: str):
+    lab.sql(VIOLATIONS[problem][0])
+    [found] = (await lab.examined()).violations
+    [statements] = SQL_OF_A_MEND.findall(found.problem.mend)
+    statements = statements.replace("GENERATION_ID", lab.done).replace("ID", found.ids[0])
+    with psycopg.connect(lab.dsn, autocommit=True) as conn:
+        conn.execute(statements)
+    assert lab.found("--fix") == {}
 
 
 async def test_a_generation_marked_as_failed_by_hand_gets_its_record_and_its_refund(lab: Lab):
@@ -444,7 +469,7 @@ async def test_metrics_are_counted_once_a_minute_at_most(lab: Lab):
 def test_the_benchmark_reports_the_pass(lab: Lab):
     done = lab.safelight("bench", "doctor", "--generations", "100", "--json")
     assert done.returncode == 0, done.stderr
-    result: dict[str, Any] = json.loads(done.stdout)
+    result = json.loads(done.stdout)
     assert (result["generations"], result["violations"]) == (100, 0)
     assert result["rows"] > 2000
     assert result["rows_per_second"] > 0

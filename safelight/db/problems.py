@@ -1,6 +1,8 @@
 """The ten invariants, and every problem that breaks one: in plain words, with the command or SQL that mends it.
 
 In a mend, ID is an id that the problem was found at; GENERATION_ID and PASS_ID are its generation and its customer.
+A final status and a finished step do not change by themselves: a mend that changes one says that it means to, by
+`set session_replication_role = replica`, which holds for its session and needs the database's owner.
 """
 
 from dataclasses import dataclass
@@ -76,16 +78,16 @@ PROBLEMS = (
         "failed_step_of_a_success",
         3,
         "the step failed, and its generation did not",
-        "update mega_generations set mg_mma_status = 'error', mg_status = 'failed'"
-        " where mg_id = 'generation:GENERATION_ID'; then safelight doctor --fix",
+        "set session_replication_role = replica; update mega_generations set mg_mma_status = 'error',"
+        " mg_status = 'failed' where mg_id = 'generation:GENERATION_ID'; then safelight doctor --fix",
     ),
     Problem(
         "error_of_a_success",
         3,
         "the ops row tells of a failed step, and its generation is done",
-        "safelight generations show GENERATION_ID; where it was set to done by hand: update mega_generations"
-        " set mg_mma_status = 'error', mg_status = 'failed' where mg_id = 'generation:GENERATION_ID';"
-        " then safelight doctor --fix",
+        "safelight generations show GENERATION_ID; where it was set to done by hand:"
+        " set session_replication_role = replica; update mega_generations set mg_mma_status = 'error',"
+        " mg_status = 'failed' where mg_id = 'generation:GENERATION_ID'; then safelight doctor --fix",
     ),
     Problem("failure_without_step", 3, "the generation failed, and no step says at what", "safelight doctor --fix"),
     Problem(
@@ -122,8 +124,9 @@ PROBLEMS = (
         "double_payment_in_silence",
         6,
         "two starts of the step may both have been paid, and the step does not say so",
-        "compare them with the provider's account, then: update mega_generations"
-        " set mg_payload = mg_payload || '{\"possible_double_spend\": true}' where mg_id = 'ID'",
+        "compare them with the provider's account, then: set session_replication_role = replica;"
+        " update mega_generations set mg_payload = mg_payload || '{\"possible_double_spend\": true}'"
+        " where mg_id = 'ID'",
     ),
     Problem(
         "two_requests_accepted",
@@ -147,8 +150,8 @@ PROBLEMS = (
         "result_without_hash",
         7,
         "the step made the file of a generation that is done, and has no hash of it",
-        "sha256sum the file, then: update mega_generations set mg_payload = jsonb_set(mg_payload, '{output,sha256}',"
-        " to_jsonb('HASH'::text)) where mg_id = 'ID'",
+        "sha256sum the file, then: set session_replication_role = replica; update mega_generations set mg_payload ="
+        " jsonb_set(mg_payload, '{output,sha256}', to_jsonb('HASH'::text)) where mg_id = 'ID'",
     ),
     Problem(
         "file_unreadable",
