@@ -396,7 +396,7 @@ def test_many_violations_are_counted_and_five_are_shown(lab: Lab):
 
 
 WEAK_SPOTS = {
-    "the view profiles has lost security_invoker": "drop view if exists profiles; create view profiles as select mg_pass_id from mega_customers",
+    "the view profiles has lost security_invoker": "drop view if exists profiles cascade; create view profiles as select mg_pass_id from mega_customers",
     "the index mega_generations_ledger is missing": "drop index mega_generations_ledger",
     "the index mega_generations_failed is not valid": (
         "update pg_index set indisvalid = false where indexrelid = 'mega_generations_failed'::regclass"
