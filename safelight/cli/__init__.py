@@ -1,0 +1,26 @@
+"""The commands; thin. Each room has its own, and all are commands of `safelight`."""
+
+import sys
+
+import psycopg
+import typer
+from pydantic import ValidationError
+
+from safelight.cli import demo, doctor, generations, rehearsals, servers
+from safelight.domain.errors import SafelightError
+
+commands = typer.Typer(
+    no_args_is_help=True, rich_markup_mode=None, add_completion=False, help="The backend for generative-media products."
+)
+for room in (servers, demo, generations, doctor, rehearsals):
+    commands.add_typer(room.commands)
+
+
+def main() -> None:
+    try:
+        commands()
+    except (SafelightError, psycopg.OperationalError) as error:
+        sys.exit(f"safelight: {' '.join(str(error).split())}")
+    except ValidationError as error:
+        problems = "; ".join(f"SAFELIGHT_{'_'.join(map(str, p['loc'])).upper()}: {p['msg']}" for p in error.errors())
+        sys.exit(f"safelight: {problems}")

@@ -1,0 +1,39 @@
+"""The doctor: do the invariants hold?"""
+
+import asyncio
+from typing import Annotated
+
+import typer
+
+from safelight import terminal
+from safelight.cli.shared import AsJson, open_app
+from safelight.ops.doctor import Findings, Mended
+
+commands = typer.Typer()
+
+
+@commands.command()
+def doctor(
+    fix: Annotated[bool, typer.Option("--fix", help="Mend what is safe: refunds, failure records, lost jobs.")] = False,
+    assets: Annotated[
+        bool, typer.Option("--assets", help="Read the newest files too and compare their hashes.")
+    ] = False,
+    assets_max: Annotated[int, typer.Option(min=1, max=1_000_000, help="How many files --assets reads.")] = 1000,
+    as_json: AsJson = False,
+) -> None:
+    """Check the ten invariants on the live database; ends with 1 where one does not hold."""
+    app = open_app()
+    app.start_database()
+
+    async def run() -> tuple[Mended | None, Findings]:
+        async with app.database() as db:
+            mended = await app.doctor(db).mend() if fix else None
+            return mended, await app.doctor(db).examine(files=assets_max if assets else 0)
+
+    mended, findings = asyncio.run(run())
+    if as_json:
+        terminal.print_json(findings.as_json() | {"mended": mended and mended.as_json()})
+    else:
+        terminal.show_findings(findings, mended)
+    if findings.violations:
+        raise typer.Exit(1)

@@ -1,0 +1,104 @@
+"""Benchmarks, as ratios against a floor in the same run, and chaos."""
+
+import asyncio
+import random
+import shutil
+import sys
+import tempfile
+from collections.abc import Coroutine
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from safelight import bench, chaos, serve, telemetry, terminal
+from safelight.cli.shared import AsJson, group, open_app
+
+ENGINE_RATIO_TO_REACH = 0.75
+
+commands = typer.Typer()
+bench_commands = group("Speed, as ratios against a floor in the same run.")
+commands.add_typer(bench_commands, name="bench")
+
+
+@bench_commands.command("engine")
+def bench_engine(
+    pipelines: Annotated[int, typer.Option(min=10, max=100_000, help="Pipelines a round.")] = 200,
+    as_json: AsJson = False,
+) -> None:
+    """7-step no-op pipelines per second, beside plain psycopg writing the same rows in the same run."""
+    app = open_app(console_lines=False)
+    app.start_database()
+    result = asyncio.run(bench.engine(app, pipelines))
+    if as_json:
+        terminal.print_json(result.as_json())
+        return
+    terminal.console.print(f"plain psycopg, same rows  {result.floor_per_second:8.1f} pipelines/s")
+    terminal.console.print(f"the engine                {result.engine_per_second:8.1f} pipelines/s")
+    terminal.console.print(f"ratio                     {result.ratio:8.3f}   (to reach: {ENGINE_RATIO_TO_REACH})")
+
+
+@bench_commands.command("doctor")
+def bench_doctor(
+    generations: Annotated[int, typer.Option(min=100, max=10_000_000, help="Generations, ten steps each.")] = 200_000,
+    as_json: AsJson = False,
+) -> None:
+    """One pass of the doctor over a scratch database of this many generations."""
+    app = open_app(console_lines=False)
+    app.start_database()
+    result = asyncio.run(bench.doctor(app, generations))
+    if as_json:
+        terminal.print_json(result.as_json())
+        return
+    terminal.console.print(
+        f"{result.generations} generations, {result.rows} rows, {result.database_bytes / 1e9:.1f} GB"
+        f" (filled in {result.fill_seconds:.0f} s)"
+    )
+    terminal.console.print(f"one pass: {result.seconds:.1f} s, {result.rows_per_second} rows/s")
+
+
+# --- chaos -----------------------------------------------------------------------------------------------------------
+
+
+@commands.command("chaos")
+def rehearse_chaos(
+    generations: Annotated[int, typer.Option(min=1, max=100_000, help="How many are ordered.")] = 200,
+    workers: Annotated[int, typer.Option(min=1, max=32, help="Worker processes.")] = 4,
+    kill_every: Annotated[float, typer.Option(min=0, help="Mean seconds between two killed workers; 0: never.")] = 5,
+    restart_db_every: Annotated[
+        float, typer.Option(min=0, help="Mean seconds between two restarts of the database; 0: never.")
+    ] = 20,
+    seed: Annotated[int | None, typer.Option(help="Draws the blows and the faults; printed first.")] = None,
+    minutes_max: Annotated[float, typer.Option(min=0.1, max=1440, help="When to give up.")] = 15,
+    keep: Annotated[bool, typer.Option("--keep", help="Keep the home of the run, to look into it.")] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Run generations against a simulated service that fails, kill workers, restart the database, and count."""
+    telemetry.configure("WARNING", None, console=False)
+    drawn = random.randrange(2**32) if seed is None else seed  # noqa: S311 - no secret
+    plan = chaos.Plan(drawn, generations, workers, kill_every, restart_db_every, minutes_max)
+    home = Path(tempfile.mkdtemp(prefix="safelight-chaos-"))
+    terminal.show_plan(plan, home if keep else None, as_json=as_json)
+    try:
+        with terminal.chaos_progress(plan, silent=as_json) as tell:
+            card = asyncio.run(_until_told_to_stop(chaos.rehearse(home, plan, tell)))
+        if card is not None:
+            terminal.show_scorecard(card, as_json=as_json)
+    finally:
+        if not keep:
+            shutil.rmtree(home)
+    if card is None:
+        sys.exit("safelight: stopped; nothing is left running")
+    sys.exit(0 if card.is_clean else 1)
+
+
+async def _until_told_to_stop(work: Coroutine[Any, Any, chaos.Scorecard]) -> chaos.Scorecard | None:
+    """None where Ctrl-C, or the request to end, came first: the work has put away its things then."""
+    stopped = asyncio.create_task(serve.stop_on_signals().wait())
+    working = asyncio.create_task(work)
+    await asyncio.wait({working, stopped}, return_when=asyncio.FIRST_COMPLETED)
+    stopped.cancel()
+    if not working.done():
+        working.cancel()
+        await asyncio.wait({working})
+    return None if working.cancelled() else await working

@@ -1,0 +1,60 @@
+"""What the commands share: their options, and the app they work with."""
+
+import asyncio
+from collections.abc import Coroutine
+from typing import Annotated, Any
+
+import typer
+
+from safelight import serve, telemetry
+from safelight.app import App, report_crashes
+from safelight.config import Settings
+
+AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
+Port = Annotated[int | None, typer.Option(min=0, max=65535, help="The API's port; 0 takes a free one.")]
+Host = Annotated[str | None, typer.Option(help="The address to listen on.")]
+
+
+def group(help: str) -> typer.Typer:
+    """Commands under one name."""
+    return typer.Typer(no_args_is_help=True, rich_markup_mode=None, help=help)
+
+
+def open_app(port: int | None = None, host: str | None = None, *, console_lines: bool = True) -> App:
+    settings = Settings()
+    settings.port = settings.port if port is None else port
+    settings.host = host or settings.host
+    telemetry.configure(settings.log_level, settings.log_file, console=console_lines)
+    app = App(settings)
+    report_crashes(app)
+    return app
+
+
+def prepared(port: int | None, host: str | None) -> tuple[App, Any]:
+    app = open_app(port, host)
+    listening = listen(app)
+    app.start_database()
+    return app, listening
+
+
+def listen(app: App) -> Any:
+    listening = serve.listen(app.settings.host, app.settings.port)
+    app.settings.port = listening.getsockname()[1]
+    return listening
+
+
+def run_until_stopped(app: App, main_task: Coroutine[Any, Any, None]) -> None:
+    asyncio.run(main_task)
+    telemetry.info("✅", telemetry.Tag.API, f"Stopped; all state is in {app.home}")
+
+
+def read_database(query: Any) -> Any:
+    app = open_app()
+    app.start_database()
+
+    async def run() -> Any:
+        await app.migrate()
+        async with app.database() as db, db.connection() as conn:
+            return await query(conn)
+
+    return asyncio.run(run())
