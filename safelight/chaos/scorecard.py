@@ -103,15 +103,17 @@ async def _sha256(assets: AssetStore, key: str | None) -> str | None:
 async def double_payments(db: Database, record: Mapping[str, Iterable[Prediction]]) -> tuple[list[str], list[str]]:
     """The steps for which the service was paid more than once, as it says itself: silent ones, and those on record."""
     async with db.connection() as conn:
-        on_record = await scorecard.recorded_double_starts(conn)
+        rows = await scorecard.recorded_double_starts(conn)
+    # An attempt key names its step by number or by type.
+    on_record = {(row["generation_id"], str(row[name])) for row in rows for name in ("step_no", "step_type")}
     paid: dict[tuple[str, str], int] = {}
     for attempt_key, predictions in record.items():
-        generation_id, step_type = attempt_key.split(":")[:2]
+        generation_id, step = attempt_key.split(":")[:2]
         kept = sum(one.cancelled_at is None for one in predictions)
-        paid[generation_id, step_type] = paid.get((generation_id, step_type), 0) + kept
-    doubled = {step for step, times in paid.items() if times > 1}
+        paid[generation_id, step] = paid.get((generation_id, step), 0) + kept
+    doubled = {each for each, times in paid.items() if times > 1}
     return _named(doubled - on_record), _named(doubled & on_record)
 
 
 def _named(steps: set[tuple[str, str]]) -> list[str]:
-    return sorted(f"{generation_id} {step_type}" for generation_id, step_type in steps)
+    return sorted(f"{generation_id} step {step}" for generation_id, step in steps)
