@@ -102,14 +102,23 @@ async def payments(backend: Backend, record: Record) -> Any:
         return await scorecard.double_payments(db, record.by_attempt_key())
 
 
+ON_RECORD = {
+    "by the step": "update mega_generations set mg_payload = mg_payload || '{\"possible_double_spend\": {}}'"
+    " where mg_step_type = 'seedream_generate' and mg_generation_id = %s",
+    "by an ops row": "insert into mega_admin (mg_id, mg_record_type, mg_detail) select 'warn:1', 'warn',"
+    " jsonb_build_object('generation_id', id, 'possible_double_spend',"
+    " jsonb_build_object('attempt_key', id || ':seedream_generate:2')) from (select %s::text) given (id)",
+}
+
+
 @pytest.mark.parametrize("attempts", [("", ""), (":1", ":2")], ids=["same key", "a key for each start"])
-async def test_two_starts_of_one_step_are_a_double_payment(backend: Backend, done: str, attempts: tuple[str, str]):
+@pytest.mark.parametrize("on_record", ON_RECORD)
+async def test_two_starts_of_one_step_are_a_double_payment(
+    backend: Backend, done: str, attempts: tuple[str, str], on_record: str
+):
     record = record_of(done, *attempts)
     assert await payments(backend, record) == ([f"{done} step seedream_generate"], [])
-    backend.sql(
-        "update mega_generations set mg_payload = mg_payload || '{\"possible_double_spend\": true}'"
-        " where mg_step_type = 'seedream_generate'"
-    )
+    backend.sql(ON_RECORD[on_record], done)
     assert await payments(backend, record) == ([], [f"{done} step seedream_generate"])
 
 

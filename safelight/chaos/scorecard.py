@@ -103,9 +103,7 @@ async def _sha256(assets: AssetStore, key: str | None) -> str | None:
 async def double_payments(db: Database, record: Mapping[str, Iterable[Prediction]]) -> tuple[list[str], list[str]]:
     """The steps for which the service was paid more than once, as it says itself: silent ones, and those on record."""
     async with db.connection() as conn:
-        rows = await scorecard.recorded_double_starts(conn)
-    # An attempt key names its step by number or by type.
-    on_record = {(row["generation_id"], str(row[name])) for row in rows for name in ("step_no", "step_type")}
+        on_record = await scorecard.recorded_double_starts(conn)
     paid: dict[tuple[str, str], int] = {}
     for attempt_key, predictions in record.items():
         generation_id, step = attempt_key.split(":")[:2]

@@ -35,9 +35,9 @@ async def errors(conn: Connection) -> list[Row]:
     return [row async for row in _queries.errors(conn)]
 
 
-async def recorded_double_starts(conn: Connection) -> list[Row]:
-    """generation_id, step_no, step_type."""
-    return [row async for row in _queries.recorded_double_starts(conn)]
+async def recorded_double_starts(conn: Connection) -> set[tuple[str, str]]:
+    """(generation id, the step as an attempt key names it: by number or by type)."""
+    return {(row["generation_id"], row["step"]) async for row in _queries.recorded_double_starts(conn)}
 
 
 async def outputs(conn: Connection) -> list[Row]:

@@ -57,10 +57,16 @@ group by code
 order by times desc, code;
 
 -- name: recorded_double_starts
--- Steps that say themselves that they may have been paid twice.
-select mg_generation_id as generation_id, mg_step_no as step_no, mg_step_type as step_type
+-- Steps that say themselves that they may have been paid twice, by number and by type, and those of which an ops row
+-- says it, by what their attempt key calls them.
+select mg_generation_id as generation_id, called.step
 from mega_generations
-where mg_record_type = 'mma_step' and mg_payload ? 'possible_double_spend';
+cross join lateral (values (mg_step_no::text), (mg_step_type)) called (step)
+where mg_record_type = 'mma_step' and mg_payload ? 'possible_double_spend'
+union
+select mg_detail->>'generation_id', split_part(mg_detail #>> '{possible_double_spend,attempt_key}', ':', 2)
+from mega_admin
+where mg_record_type in ('error', 'warn') and mg_detail ? 'possible_double_spend';
 
 -- name: outputs
 -- The file of each generation that is done, and the hash it had when it was stored.
