@@ -1,12 +1,16 @@
 """A scorecard that is green proves something only if it turns red: each thing that must be zero, broken on purpose."""
 
+import asyncio
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from safelight.chaos import scorecard
+from safelight.chaos.fleet import Fleet
+from safelight.db import scorecard as tables
 from safelight.providers.simulated.predictions import Record
-from tests.conftest import Backend
+from tests.conftest import WAIT_SECONDS, Backend, StartBackend
 
 
 @pytest.fixture
@@ -68,6 +72,24 @@ async def test_a_result_that_is_gone_or_another_one_is_named(backend: Backend, d
     assert await unreadable_outputs(backend) == [done]
 
 
+async def test_what_a_worker_process_holds_is_known_by_its_name(start: StartBackend, tmp_path: Path):
+    """Without it no take-over would be measured, and none would look slow."""
+    backend = await start(worker=False)
+    await backend.grant(1)
+    accepted = await backend.create(settings={"seedream": {"size": "4K"}})
+    fleet = Fleet(backend.app.settings.model_copy(update={"port": 0}), tmp_path / "logs", workers=1)
+    try:
+        async with backend.app.database() as db, db.connection() as conn:
+            await tables.name_workers(conn, fleet.worker_names)
+            fleet.start_all()
+            async with asyncio.timeout(WAIT_SECONDS):
+                while not (held := await tables.held_by(conn, "worker-1")):
+                    await asyncio.sleep(0.05)
+    finally:
+        fleet.close()
+    assert [row["generation_id"] for row in held] == [accepted["generation_id"]]
+
+
 def record_of(generation_id: str, *attempts: str) -> Record:
     record = Record()
     for attempt in attempts:
@@ -80,15 +102,24 @@ async def payments(backend: Backend, record: Record) -> Any:
         return await scorecard.double_payments(db, record.by_attempt_key())
 
 
+ON_RECORD = {
+    "by the step": "update mega_generations set mg_payload = mg_payload || '{\"possible_double_spend\": {}}'"
+    " where mg_step_type = 'seedream_generate' and mg_generation_id = %s",
+    "by an ops row": "insert into mega_admin (mg_id, mg_record_type, mg_detail) select 'warn:1', 'warn',"
+    " jsonb_build_object('generation_id', id, 'possible_double_spend',"
+    " jsonb_build_object('attempt_key', id || ':seedream_generate:2')) from (select %s::text) given (id)",
+}
+
+
 @pytest.mark.parametrize("attempts", [("", ""), (":1", ":2")], ids=["same key", "a key for each start"])
-async def test_two_starts_of_one_step_are_a_double_payment(backend: Backend, done: str, attempts: tuple[str, str]):
+@pytest.mark.parametrize("on_record", ON_RECORD)
+async def test_two_starts_of_one_step_are_a_double_payment(
+    backend: Backend, done: str, attempts: tuple[str, str], on_record: str
+):
     record = record_of(done, *attempts)
-    assert await payments(backend, record) == ([f"{done} seedream_generate"], [])
-    backend.sql(
-        "update mega_generations set mg_payload = mg_payload || '{\"possible_double_spend\": true}'"
-        " where mg_step_type = 'seedream_generate'"
-    )
-    assert await payments(backend, record) == ([], [f"{done} seedream_generate"])
+    assert await payments(backend, record) == ([f"{done} step seedream_generate"], [])
+    backend.sql(ON_RECORD[on_record], done)
+    assert await payments(backend, record) == ([], [f"{done} step seedream_generate"])
 
 
 async def test_one_start_and_one_that_was_cancelled_are_one_payment(backend: Backend, done: str):

@@ -5,51 +5,61 @@ import signal
 import subprocess
 import sys
 from dataclasses import dataclass
-from itertools import count
 from pathlib import Path
+
+from psycopg.conninfo import make_conninfo
 
 from safelight.config import Settings
 
+API = "api"
 END_SECONDS_MAX = 10.0
 
 
 @dataclass(slots=True)
 class Process:
-    """`name` is also the application name of its database connections."""
+    """`name` is that of its place, and a worker's role in the database: who replaces it takes it over."""
 
     name: str
-    command: str
     running: subprocess.Popen[bytes]
     is_paused: bool = False
 
 
 class Fleet:
-    """`folder` gets what the processes print, one file each."""
+    """`folder` gets what the processes print: one file a place, with all its lives."""
 
-    def __init__(self, settings: Settings, folder: Path) -> None:
-        self._environment = settings.as_environment()
+    def __init__(self, settings: Settings, folder: Path, workers: int) -> None:
+        self.worker_names = [f"worker-{number}" for number in range(1, workers + 1)]
+        self._settings = settings
         self._folder = folder
-        self._numbers = count(1)
         self._processes: list[Process] = []
         self.ended_by_themselves = 0
         folder.mkdir(parents=True)
 
-    def start(self, command: str) -> None:
-        """`command` is `api` or `worker`."""
-        name = f"{command}-{next(self._numbers)}"
-        with (self._folder / f"{name}.log").open("wb") as output:
+    def start_all(self) -> None:
+        for name in (API, *self.worker_names):
+            self._start(name)
+
+    def _start(self, name: str) -> None:
+        with (self._folder / f"{name}.log").open("ab") as output:
             running = subprocess.Popen(  # noqa: S603 - our own command
-                [sys.executable, "-m", "safelight", command],
-                env=self._environment | {"PGAPPNAME": name},
+                [sys.executable, "-m", "safelight", "api" if name == API else "worker"],
+                env=self._settings_of(name).as_environment(),
                 stdout=output,
                 stderr=output,
                 start_new_session=True,  # Ctrl-C in a terminal is for us, and we end them
             )
-        self._processes.append(Process(name, command, running))
+        self._processes.append(Process(name, running))
+
+    def _settings_of(self, name: str) -> Settings:
+        if name == API:
+            return self._settings
+        return self._settings.model_copy(
+            update={"database_url": make_conninfo(self._settings.database_url or "", user=name)}
+        )
 
     def pick_worker(self, rng: random.Random) -> Process | None:
         """One that runs; None where all are paused."""
-        workers = [one for one in self._processes if one.command == "worker" and not one.is_paused]
+        workers = [one for one in self._processes if one.name != API and not one.is_paused]
         return workers[int(rng.random() * len(workers))] if workers else None
 
     @property
@@ -57,9 +67,11 @@ class Fleet:
         return any(one.is_paused for one in self._processes)
 
     def kill(self, process: Process) -> None:
+        """Kill it, and let another one take its place."""
         process.running.kill()
         process.running.wait()
         self._processes.remove(process)
+        self._start(process.name)
 
     def pause(self, process: Process) -> None:
         process.is_paused = True
@@ -74,7 +86,7 @@ class Fleet:
         for process in [one for one in self._processes if one.running.poll() is not None]:
             self._processes.remove(process)
             self.ended_by_themselves += 1
-            self.start(process.command)
+            self._start(process.name)
 
     def close(self) -> None:
         """All is counted or given up: nothing is left that a graceful end could save."""

@@ -1,6 +1,7 @@
 """Runs a rehearsal: a home of its own, the simulated service, the processes, the blows, and the count at the end."""
 
 import asyncio
+import json
 import random
 import threading
 import time
@@ -85,8 +86,10 @@ async def rehearse(home: Path, plan: Plan, tell: Callable[[Progress], None]) -> 
         dsn = postgres.start()  # nothing else runs yet, and a server half started could not be stopped
         stack.push_async_callback(asyncio.to_thread, postgres.stop)
         simulation, app = await stack.enter_async_context(_stage(home, dsn, plan))
-        fleet = Fleet(app.settings, home / "logs")
+        fleet = Fleet(app.settings, home / "logs", plan.workers)
         stack.callback(fleet.close)
+        async with app.database() as db, db.transaction() as conn:
+            await tables.name_workers(conn, fleet.worker_names)
         watch = Watch(dsn)
         stack.push_async_callback(watch.close)
         client = httpx.AsyncClient(base_url=app.settings.base_url, timeout=REQUEST_SECONDS, trust_env=False)
@@ -118,7 +121,6 @@ async def _stage(home: Path, dsn: str, plan: Plan) -> AsyncIterator[tuple[Simula
     async with serve.answering(simulation.app, listening, HangUpProtocol):
         await app.migrate()
         async with app.database() as db, db.transaction() as conn:
-            await tables.name_workers(conn)
             await _register_simulation(conn)
         yield simulation, app
 
@@ -169,9 +171,7 @@ class Rehearsal:
 
     async def run(self) -> None:
         """Until every generation is final, or the time is up."""
-        self._fleet.start("api")
-        for _ in range(self._plan.workers):
-            self._fleet.start("worker")
+        self._fleet.start_all()
         async with asyncio.timeout(START_SECONDS_MAX):
             await self._invite_customers()
         started = time.monotonic()
@@ -193,6 +193,7 @@ class Rehearsal:
 
     async def count(self) -> Scorecard:
         await self._watch.look()
+        await asyncio.to_thread(self._write_record)
         async with self._app.database() as db:
             silent, recorded = await scorecard.double_payments(db, self._simulation.record.by_attempt_key())
             ledger_errors = await scorecard.ledger_errors(db)
@@ -222,6 +223,12 @@ class Rehearsal:
             ),
             blows=self._all_blows(),
         )
+
+    def _write_record(self) -> None:
+        """What the service itself says, for whoever keeps the home."""
+        record = self._simulation.record.by_attempt_key()
+        told = {key: [one.as_json() for one in accepted] for key, accepted in record.items()}
+        (self._app.home / "record.json").write_text(json.dumps(told, indent=1))
 
     # --- customers ---------------------------------------------------------------------------------------------------
 
@@ -295,7 +302,6 @@ class Rehearsal:
             return
         self._blows = replace(self._blows, kills=self._blows.kills + 1)
         self._fleet.kill(worker)
-        self._fleet.start("worker")
         await self._watch.note_kill(worker.name)
 
     async def _pause(self, worker: Process, seconds: float) -> None:

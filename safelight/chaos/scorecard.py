@@ -106,12 +106,12 @@ async def double_payments(db: Database, record: Mapping[str, Iterable[Prediction
         on_record = await scorecard.recorded_double_starts(conn)
     paid: dict[tuple[str, str], int] = {}
     for attempt_key, predictions in record.items():
-        generation_id, step_type = attempt_key.split(":")[:2]
+        generation_id, step = attempt_key.split(":")[:2]
         kept = sum(one.cancelled_at is None for one in predictions)
-        paid[generation_id, step_type] = paid.get((generation_id, step_type), 0) + kept
-    doubled = {step for step, times in paid.items() if times > 1}
+        paid[generation_id, step] = paid.get((generation_id, step), 0) + kept
+    doubled = {each for each, times in paid.items() if times > 1}
     return _named(doubled - on_record), _named(doubled & on_record)
 
 
 def _named(steps: set[tuple[str, str]]) -> list[str]:
-    return sorted(f"{generation_id} {step_type}" for generation_id, step_type in steps)
+    return sorted(f"{generation_id} step {step}" for generation_id, step in steps)

@@ -53,7 +53,12 @@ class Watch:
         """Call it right after the kill: what the worker process held begins to wait for a take-over."""
         killed_at = time.monotonic()
         held = await self._asked(lambda conn: scorecard.held_by(conn, name))
-        self.takeovers += [Takeover(row["generation_id"], killed_at, row["lease_no"]) for row in held]
+        waiting = {one.generation_id for one in self.takeovers if one.seconds is None}
+        self.takeovers += [
+            Takeover(row["generation_id"], killed_at, row["lease_no"])
+            for row in held
+            if row["generation_id"] not in waiting  # for the take-over from one that had this name before
+        ]
 
     def is_final(self, generation_id: str) -> bool:
         row = self.generations.get(generation_id)

@@ -68,7 +68,9 @@ def rehearse_chaos(
     restart_db_every: Annotated[
         float, typer.Option(min=0, help="Mean seconds between two restarts of the database; 0: never.")
     ] = 20,
-    seed: Annotated[int | None, typer.Option(help="Draws the blows and the faults; printed first.")] = None,
+    seed: Annotated[
+        int | None, typer.Option(help="Draws blows and faults; printed first. Ids and timings still differ.")
+    ] = None,
     minutes_max: Annotated[float, typer.Option(min=0.1, max=1440, help="When to give up.")] = 15,
     keep: Annotated[bool, typer.Option("--keep", help="Keep the home of the run, to look into it.")] = False,
     as_json: AsJson = False,

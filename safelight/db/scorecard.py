@@ -1,13 +1,19 @@
 """What a rehearsal is judged by, as the tables have it."""
 
+from collections.abc import Iterable
+
+from psycopg import sql
+
 from safelight.db.database import Connection, Row, load_queries
 
 _queries = load_queries(__file__)
 
 
-async def name_workers(conn: Connection) -> None:
-    """From now on `held_by` knows workers by the application name of their connections."""
-    await _queries.name_workers(conn)
+async def name_workers(conn: Connection, names: Iterable[str]) -> None:
+    """A role for each worker; from now on `held_by` knows them by it."""
+    await _queries.name_registrations(conn)
+    for name in names:
+        await conn.execute(sql.SQL("create role {} superuser login").format(sql.Identifier(name)))
 
 
 async def generations_now(conn: Connection) -> list[Row]:
@@ -30,8 +36,8 @@ async def errors(conn: Connection) -> list[Row]:
 
 
 async def recorded_double_starts(conn: Connection) -> set[tuple[str, str]]:
-    """(generation id, step type)."""
-    return {(row["generation_id"], row["step_type"]) async for row in _queries.recorded_double_starts(conn)}
+    """(generation id, the step as an attempt key names it: by number or by type)."""
+    return {(row["generation_id"], row["step"]) async for row in _queries.recorded_double_starts(conn)}
 
 
 async def outputs(conn: Connection) -> list[Row]:

@@ -1,9 +1,8 @@
 -- What a rehearsal is judged by. Each statement reads the tables alone, without trusting the code that wrote them.
 
--- name: name_workers!
--- A worker's registration also says which process it is of: the name that its connections have.
-alter table procrastinate_workers
-  add column if not exists name text default current_setting('application_name');
+-- name: name_registrations!
+-- A worker's registration also says which process it is of: each has a role of its own.
+alter table procrastinate_workers add column if not exists name text default session_user;
 
 -- name: generations_now
 select mg_generation_id as generation_id, mg_mma_status as status, mg_mma_mode as mode, mg_pass_id as pass_id,
@@ -58,10 +57,16 @@ group by code
 order by times desc, code;
 
 -- name: recorded_double_starts
--- Steps that say themselves that they may have been paid twice.
-select mg_generation_id as generation_id, mg_step_type as step_type
+-- Steps that say themselves that they may have been paid twice, by number and by type, and those of which an ops row
+-- says it, by what their attempt key calls them.
+select mg_generation_id as generation_id, called.step
 from mega_generations
-where mg_record_type = 'mma_step' and mg_payload ? 'possible_double_spend';
+cross join lateral (values (mg_step_no::text), (mg_step_type)) called (step)
+where mg_record_type = 'mma_step' and mg_payload ? 'possible_double_spend'
+union
+select mg_detail->>'generation_id', split_part(mg_detail #>> '{possible_double_spend,attempt_key}', ':', 2)
+from mega_admin
+where mg_record_type in ('error', 'warn') and mg_detail ? 'possible_double_spend';
 
 -- name: outputs
 -- The file of each generation that is done, and the hash it had when it was stored.
