@@ -266,7 +266,7 @@ async def test_what_was_taken_over_goes_before_what_has_not_begun(start: StartBa
     [begun] = backend.sql("select min(id) as id from procrastinate.procrastinate_jobs")
     backend.sql("update procrastinate.procrastinate_jobs set status = 'doing' where id = %s", begun["id"])
     async with backend.app.database() as db:
-        assert await backend.app.reaper(db).reap() == ([accepted[0]["generation_id"]], [])
+        assert (await reap(backend, db)).taken_back == [accepted[0]["generation_id"]]
     next_job = "select queueing_lock from procrastinate.procrastinate_jobs order by priority desc, id limit 1"
     assert backend.value(next_job) == accepted[0]["generation_id"]
 

@@ -199,6 +199,7 @@ class Rehearsal:
             ledger_errors = await scorecard.ledger_errors(db)
             errors = await scorecard.errors(db)
             unreadable = await scorecard.unreadable_outputs(db, self._app.assets())
+            found = (await self._app.doctor(db).examine()).violations
         watch, accepted = self._watch, self._accepted()
         return Scorecard(
             seed=self._plan.seed,
@@ -213,6 +214,7 @@ class Rehearsal:
             silent_double_payments=silent,
             ledger_errors=ledger_errors,
             unreadable_outputs=unreadable,
+            broken_invariants=[f"{one.problem.says}: {one.count}, e.g. {one.ids[0]}" for one in found],
             recorded_double_payments=recorded,
             predictions=self._simulation.record.count(),
             takeovers=Takeovers(

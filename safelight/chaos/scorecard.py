@@ -51,6 +51,7 @@ class Scorecard:
     silent_double_payments: list[str]
     ledger_errors: list[str]
     unreadable_outputs: list[str]
+    broken_invariants: list[str]  # in the doctor's words
     recorded_double_payments: list[str]
     predictions: int
     takeovers: Takeovers
@@ -65,6 +66,7 @@ class Scorecard:
             "silent double payments": self.silent_double_payments,
             "ledger errors": self.ledger_errors,
             "unreadable outputs": self.unreadable_outputs,
+            "broken invariants": self.broken_invariants,
         }
 
     @property
