@@ -37,6 +37,8 @@ async def test_what_is_right_is_not_named(backend: Backend, done: str):
     assert await unreadable_outputs(backend) == []
 
 
+BEHIND_THE_GUARDS = "set session_replication_role = replica; "
+
 LEDGER_DAMAGE = [
     ("update mega_customers set mg_credits = mg_credits + 1", "the balance is 3, the ledger says 2"),
     ("delete from mega_generations where mg_ref_type = 'mma_charge'", "(done): charged 0 of 1, given back 0 of 0"),
@@ -57,7 +59,7 @@ LEDGER_DAMAGE = [
 
 @pytest.mark.parametrize(("damage", "named"), LEDGER_DAMAGE)
 async def test_damage_to_the_ledger_is_named(backend: Backend, done: str, damage: str, named: str):
-    backend.sql(damage)
+    backend.sql(BEHIND_THE_GUARDS + damage)
     problems = await ledger_errors(backend)
     assert any(named in problem for problem in problems), problems
 
@@ -104,10 +106,10 @@ async def payments(backend: Backend, record: Record) -> Any:
 
 ON_RECORD = {
     "by the step": "update mega_generations set mg_payload = mg_payload || '{\"possible_double_spend\": {}}'"
-    " where mg_step_type = 'seedream_generate' and mg_generation_id = %s",
+    " where mg_step_type = 'seedream_generate' and mg_generation_id = '{done}'",
     "by an ops row": "insert into mega_admin (mg_id, mg_record_type, mg_detail) select 'warn:1', 'warn',"
     " jsonb_build_object('generation_id', id, 'possible_double_spend',"
-    " jsonb_build_object('attempt_key', id || ':seedream_generate:2')) from (select %s::text) given (id)",
+    " jsonb_build_object('attempt_key', id || ':seedream_generate:2')) from (select '{done}') given (id)",
 }
 
 
@@ -118,7 +120,7 @@ async def test_two_starts_of_one_step_are_a_double_payment(
 ):
     record = record_of(done, *attempts)
     assert await payments(backend, record) == ([f"{done} step seedream_generate"], [])
-    backend.sql(ON_RECORD[on_record], done)
+    backend.sql(BEHIND_THE_GUARDS + ON_RECORD[on_record].replace("{done}", done))
     assert await payments(backend, record) == ([], [f"{done} step seedream_generate"])
 
 
