@@ -111,7 +111,10 @@ class Queue:
             try:
                 await self._worker.run()  # type: ignore[no-untyped-call]
             except ConnectorException as error:
-                telemetry.warning(telemetry.Tag.GENERATION_PROCESSING, f"The worker waits for the database: {error}")
+                telemetry.warning(
+                    telemetry.Tag.GENERATION_PROCESSING,
+                    f"The worker waits for the database: {error.__cause__ or error}",
+                )
             if not self._stopping:
                 await asyncio.sleep(DATABASE_RETRY_SECONDS)
 
