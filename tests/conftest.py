@@ -241,9 +241,8 @@ StartBackend = Callable[..., Any]
 async def running(dsn: str, home: Path, *, worker: bool = True, **settings: Any) -> AsyncIterator[Backend]:
     app = App(
         Settings(
-            database_url=dsn,
             home=home,
-            **{"port": 0, "worker_poll_seconds": 0.1, "retry_base_seconds": 0.02, **settings},
+            **{"database_url": dsn, "port": 0, "worker_poll_seconds": 0.1, "retry_base_seconds": 0.02, **settings},
         )
     )
     listening = serve.listen("127.0.0.1", app.settings.port)

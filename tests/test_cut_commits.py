@@ -1,0 +1,74 @@
+"""Thousands of commits whose answer is lost: nobody knows whether they happened, and nothing happens twice."""
+
+import asyncio
+import random
+from collections import Counter
+
+import pytest
+
+from safelight.chaos import scorecard
+from safelight.chaos.customers import Customer, post
+from safelight.chaos.watch import LOOK_SECONDS, Watch
+from safelight.domain.ids import new_id
+from safelight.pipelines import queue
+from tests.conftest import Backend, StartBackend
+from tests.cutting_proxy import Cutter, cutting
+from tests.simulating import simulating
+
+CUTS = 2000
+SHARE = 0.25
+GENERATIONS_MAX = 2000
+GENERATIONS_AT_ONCE = 40
+LIKES = "select count(*) from mega_generations where mg_meta->>'event_type' = 'like'"
+
+
+@pytest.mark.timeout(600)
+async def test_what_is_done_in_a_commit_whose_answer_is_lost_is_done_once(
+    dsn: str, start: StartBackend, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr(queue, "DATABASE_RETRY_SECONDS", 0.05)  # the queue's own statements are cut too, all the time
+    cutter = Cutter(SHARE, random.Random(1))
+    async with simulating(dsn) as (simulation, settings), cutting(dsn, cutter) as through:
+        backend = await start(**settings, database_url=through, worker_heartbeat_seconds=1, attempts_max=5)
+        await backend.grant(10 * GENERATIONS_MAX)
+        watch = Watch(dsn)
+        customer = Customer(backend.client, watch, random.Random(1), backend.pass_id, await backend.upload())
+        looking = asyncio.create_task(keep_looking(watch))
+        cutter.is_cutting = True
+        while cutter.cuts < CUTS:
+            await customer.order(len(customer.accepted) + GENERATIONS_AT_ONCE)
+            await asyncio.gather(*(like(backend, one) for one in customer.accepted[-GENERATIONS_AT_ONCE:]))
+            assert len(customer.accepted) < GENERATIONS_MAX
+        await until_final(watch, customer)
+        cutter.is_cutting = False
+        looking.cancel()
+        await watch.close()
+        assert {row["status"] for row in watch.generations.values()} == {"done", "suggested"}
+        assert sorted(watch.generations) == sorted(customer.accepted)
+        assert await asyncio.to_thread(backend.value, LIKES) == len(customer.accepted)
+        await check(backend, simulation.record.by_attempt_key())
+
+
+async def like(backend: Backend, generation_id: str) -> None:
+    body = {"passId": backend.pass_id, "event_type": "like", "generation_id": generation_id, "event_id": new_id()}
+    await post(backend.client, "/mma/events", body, key=None)
+
+
+async def keep_looking(watch: Watch) -> None:
+    while True:
+        await watch.look()
+        await asyncio.sleep(LOOK_SECONDS)
+
+
+async def until_final(watch: Watch, customer: Customer) -> None:
+    async with asyncio.timeout(120):
+        while not all(watch.is_final(one) for one in customer.accepted):
+            await asyncio.sleep(LOOK_SECONDS)
+
+
+async def check(backend: Backend, accepted_starts: dict) -> None:
+    assert {len(starts) for starts in accepted_starts.values()} == {1}
+    assert set(Counter(key.rsplit(":", 1)[0] for key in accepted_starts).values()) == {1}
+    async with backend.app.database() as db:
+        assert await scorecard.ledger_errors(db) == []
+        assert (await backend.app.doctor(db).examine()).violations == ()
