@@ -22,11 +22,10 @@ from safelight.chaos.fleet import Fleet, Process
 from safelight.chaos.scorecard import Blows, Scorecard, Takeovers
 from safelight.chaos.watch import LOOK_SECONDS, Watch
 from safelight.config import Settings
-from safelight.db import app_config, customers, embedded, ledger
+from safelight.db import customers, embedded, ledger
 from safelight.db import scorecard as tables
 from safelight.db.database import Connection
-from safelight.domain.errors import ConfigError
-from safelight.pipelines.configuration import REGISTRY_KEY
+from safelight.pipelines.configuration import serve_every_engine_with
 from safelight.providers.simulated.faults import Faults, Pace
 from safelight.providers.simulated.results import SAMPLE
 from safelight.providers.simulated.server import HangUpProtocol, Simulation
@@ -37,7 +36,6 @@ REQUEST_SECONDS = 60.0
 PAUSES_SHARE = 0.2
 PAUSE_HEARTBEATS = (0.5, 5.0)  # up to longer than a worker is waited for
 JITTER = (0.5, 1.5)
-REGISTRY_VERSION = 2
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,22 +119,13 @@ async def _stage(home: Path, dsn: str, plan: Plan) -> AsyncIterator[tuple[Simula
     async with serve.answering(simulation.app, listening, HangUpProtocol):
         await app.migrate()
         async with app.database() as db, db.transaction() as conn:
-            await _register_simulation(conn)
+            await serve_every_engine_with(conn, "simulated")
         yield simulation, app
 
 
 def _webhook_url(app: App) -> Callable[[str], str]:
     """An attempt key begins with its generation's id."""
     return lambda attempt_key: f"{app.settings.base_url}/webhooks/simulated/{attempt_key.split(':')[0]}"
-
-
-async def _register_simulation(conn: Connection) -> None:
-    """Every engine is served by the simulated service from now on."""
-    registered = await app_config.active(conn, REGISTRY_KEY)
-    if registered is None:
-        raise ConfigError(f"no enabled app_config row has the key {REGISTRY_KEY!r}")
-    providers = [entry | {"adapter": "simulated"} for entry in registered["mg_value"]["providers"]]
-    await app_config.insert_version(conn, REGISTRY_KEY, REGISTRY_VERSION, {"providers": providers})
 
 
 def _free_port() -> int:

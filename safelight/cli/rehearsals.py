@@ -15,6 +15,7 @@ from safelight import bench, chaos, serve, telemetry, terminal
 from safelight.cli.shared import AsJson, group, open_app
 
 ENGINE_RATIO_TO_REACH = 0.75
+WAITING_MB_TO_REACH = 150
 
 commands = typer.Typer()
 bench_commands = group("Speed, as ratios against a floor in the same run.")
@@ -55,6 +56,28 @@ def bench_doctor(
         f" (filled in {result.fill_seconds:.0f} s)"
     )
     terminal.console.print(f"one pass: {result.seconds:.1f} s, {result.rows_per_second} rows/s")
+
+
+@bench_commands.command("waiting")
+def bench_waiting(
+    generations: Annotated[int, typer.Option(min=10, max=100_000, help="Stills that wait at once.")] = 10_000,
+    as_json: AsJson = False,
+) -> None:
+    """One worker process while this many generations wait for a slow provider: its memory, and whether all end."""
+    app = open_app(console_lines=False)
+    app.start_database()
+    result = asyncio.run(bench.waiting(app, generations))
+    if as_json:
+        terminal.print_json(result.as_json())
+        return
+    terminal.console.print(
+        f"{result.generations} waited at once after {result.seconds_until_all_wait:.0f} s;"
+        f" {result.done} done {result.seconds_until_all_end:.0f} s after the provider let go"
+    )
+    terminal.console.print(
+        f"the worker's memory: {result.warm_mb:.0f} MB when warm, {result.peak_mb:.0f} MB at its highest"
+        f"   (to reach: below {WAITING_MB_TO_REACH})"
+    )
 
 
 # --- chaos -----------------------------------------------------------------------------------------------------------

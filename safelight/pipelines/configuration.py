@@ -61,6 +61,7 @@ class Engine:
     adapter: str
     model: str
     deadline_seconds: float
+    check_every_seconds: float  # at least; 0 leaves it to the adapter
 
 
 class Configuration:
@@ -89,7 +90,8 @@ class Configuration:
         for entry in value.get("providers", ()):
             if entry.get("id") == engine_id and entry.get("enabled", True):
                 deadline = float(entry.get("deadline_seconds", DEADLINE_SECONDS))
-                return Engine(engine_id, entry["adapter"], entry["model"], deadline)
+                check_every = float(entry.get("check_every_seconds", 0))
+                return Engine(engine_id, entry["adapter"], entry["model"], deadline, check_every)
         raise ConfigError(f"{version.id}: no enabled provider serves {engine_id!r}")
 
     async def _active(self, key: str) -> tuple[Version, Row]:
@@ -111,3 +113,13 @@ async def install_version_1(conn: Connection) -> int:
     files = sorted(_VERSION_1.glob("*.toml"))
     added = [await app_config.insert_version(conn, file.stem, 1, tomllib.loads(file.read_text())) for file in files]
     return sum(added)
+
+
+async def serve_every_engine_with(conn: Connection, adapter: str, **more: float) -> None:
+    """Write a new version of the registry in which this adapter serves all; `more` is set for each of them."""
+    registered = await app_config.active(conn, REGISTRY_KEY)
+    if registered is None:
+        raise ConfigError(f"no enabled app_config row has the key {REGISTRY_KEY!r}")
+    value = registered["mg_value"]
+    providers = [entry | {"adapter": adapter} | more for entry in value["providers"]]
+    await app_config.insert_version(conn, REGISTRY_KEY, int(value.get("version", 1)) + 1, {"providers": providers})

@@ -57,7 +57,13 @@ async def generate(studio: Studio, run: Run, step_type: StepType, wanted: Wanted
 
 async def _plan(studio: Studio, run: Run, step_type: StepType, wanted: Wanted, recorded: Json | None) -> OperationPlan:
     given = recorded or await _input(studio, run, wanted)
-    engine = Engine(wanted.engine_id, given["adapter"], given["model"], given["deadline_seconds"])
+    engine = Engine(
+        wanted.engine_id,
+        given["adapter"],
+        given["model"],
+        given["deadline_seconds"],
+        given.get("check_every_seconds", 0.0),
+    )
     provider: ImageProvider | VideoProvider
     start: Callable[[str], Awaitable[Any]]
     if wanted.engine_id == "kling":
@@ -71,6 +77,7 @@ async def _plan(studio: Studio, run: Run, step_type: StepType, wanted: Wanted, r
         provider=wanted.engine_id,
         model=engine.model,
         seconds_max=engine.deadline_seconds,
+        check_every_seconds=engine.check_every_seconds,
         start=start,
         check=provider.check,
         cancel=provider.cancel,
@@ -95,6 +102,7 @@ async def _input(studio: Studio, run: Run, wanted: Wanted) -> Json:
         "adapter": engine.adapter,
         "model": engine.model,
         "deadline_seconds": engine.deadline_seconds,
+        "check_every_seconds": engine.check_every_seconds,
         "seed": int(resolved.get("seed", zlib.crc32(run.generation_id.encode()))),
     }
 

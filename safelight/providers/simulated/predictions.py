@@ -72,5 +72,11 @@ class Record:
     def count(self) -> int:
         return len(self._by_id)
 
+    def end_all(self) -> None:
+        """Whatever is still under way ends now."""
+        now = time.time()
+        for prediction in self._by_id.values():
+            prediction.ends_at = min(prediction.ends_at, now)
+
     def by_attempt_key(self) -> dict[str, list[Prediction]]:
         return dict(self._by_attempt_key)

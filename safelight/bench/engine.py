@@ -1,4 +1,4 @@
-"""Benchmarks: ratios against a floor measured in the same run, because machines are shared and noisy."""
+"""The engine's own speed: what leases, fences, the log and the queue cost."""
 
 import asyncio
 import time
@@ -45,20 +45,6 @@ STEPS = (
     StepType.SEEDREAM_GENERATE,
     StepType.POSTSCAN_OUTPUT_STILL,
 )
-FILLED_AT_ONCE = 5_000
-FILLERS = 2
-LINES = 12
-GENERATIONS_A_CUSTOMER = 100
-FAILURE = OpsError(
-    category=Category.TIMEOUT,
-    code="MMA_SEEDREAM_TIMEOUT",
-    message="bench",
-    request_id="bench",
-    route="/mma/still/create",
-    method="POST",
-    http_status=504,
-    step_type=StepType.SEEDREAM_GENERATE,
-)
 AUDIT_ROW = {"audit": "x" * AUDIT_BYTES}
 
 
@@ -80,7 +66,7 @@ class EngineResult:
 async def engine(app: App, pipelines: int) -> EngineResult:
     """Seven no-op steps with a 1 KB audit row each, ten pipelines at a time: the engine beside a hand-written
     loop that writes the same rows with plain psycopg, one transaction a step; in turn, round by round."""
-    async with _scratch_database(app), app.database(AT_ONCE + 2) as db:
+    async with scratch_database(app), app.database(AT_ONCE + 2) as db:
         async with db.transaction() as conn:
             await customers.ensure(conn, CUSTOMER, free_credits=0)
             credits = 2 * (ROUNDS + 1) * pipelines
@@ -211,109 +197,3 @@ async def _advance(conn: Any, generation_id: str, status: Status, step: str, seq
         "insert into image_generation_logs (job_id, level, step, message, seq) values (%s, 'info', %s, %s, %s)",
         [generation_id, step, "One step.", seq],
     )
-
-
-# --- the doctor ------------------------------------------------------------------------------------------------------
-
-_queries = load_queries(__file__)
-
-
-@dataclass(frozen=True, slots=True)
-class DoctorResult:
-    """One pass of the doctor over a database of this size; `violations` shows that it was sound."""
-
-    generations: int
-    rows: int
-    database_bytes: int
-    fill_seconds: float
-    seconds: float
-    rows_per_second: int
-    violations: int
-
-    def as_json(self) -> dict[str, Any]:
-        return asdict(self)
-
-
-async def doctor(app: App, generations: int) -> DoctorResult:
-    """Ten steps and twelve lines a generation; every fiftieth failed and was refunded."""
-    async with _scratch_database(app), app.database(FILLERS) as db:
-        started = time.perf_counter()
-        await _fill(app, generations)
-        filled = time.perf_counter()
-        findings = await app.doctor(db).examine()
-        async with db.connection() as conn:
-            size = await _queries.size(conn)
-    return DoctorResult(
-        generations,
-        size["rows"],
-        size["bytes"],
-        round(filled - started, 1),
-        round(findings.seconds, 2),
-        round(size["rows"] / findings.seconds),
-        sum(found.count for found in findings.violations),
-    )
-
-
-async def _fill(app: App, generations: int) -> None:
-    """Rows first, then the indexes, then what autovacuum does in the course of days."""
-    chunks = list(reversed(range(1, generations + 1, FILLED_AT_ONCE)))
-    shape = {
-        "customers": -(-generations // GENERATIONS_A_CUSTOMER),
-        "lines": LINES,
-        "detail": Jsonb(FAILURE.detail()),
-    }
-    async with _filler(app) as conn:
-        indexes = [row async for row in _queries.droppable_indexes(conn)]
-        for index in indexes:
-            await conn.execute(sql.SQL("drop index {}").format(sql.Identifier(index["name"])))
-        await _queries.insert_customers(conn, **shape)
-        await asyncio.gather(*(_insert_chunks(app, chunks, generations, shape) for _ in range(FILLERS)))
-        await _queries.insert_grants(conn)
-        for index in indexes:
-            await conn.execute(index["definition"])
-        await conn.execute("vacuum (analyze)")
-
-
-async def _insert_chunks(app: App, chunks: list[int], generations: int, shape: dict[str, Any]) -> None:
-    async with _filler(app) as conn:
-        while chunks:
-            first = chunks.pop()
-            chunk = shape | {"first": first, "last": min(first + FILLED_AT_ONCE - 1, generations)}
-            await _queries.insert_generations(conn, **chunk)
-            await _queries.insert_steps(conn, **chunk)
-            await _queries.insert_ledger(conn, **chunk)
-            await _queries.insert_lines(conn, **chunk)
-            await _queries.insert_ops_rows(conn, **chunk)
-
-
-@asynccontextmanager
-async def _filler(app: App) -> AsyncIterator[Connection]:
-    """A connection that loads quickly: no triggers, no waiting for the disk."""
-    async with await psycopg.AsyncConnection[dict[str, Any]].connect(
-        app.dsn, autocommit=True, **connection_options()
-    ) as conn:
-        for setting in (
-            "session_replication_role = replica",
-            "synchronous_commit = off",
-            "maintenance_work_mem = '1GB'",
-        ):
-            await conn.execute(sql.SQL(f"set {setting}"))
-        yield conn
-
-
-# --- a database to throw away ------------------------------------------------------------
-
-
-@asynccontextmanager
-async def _scratch_database(app: App) -> AsyncIterator[None]:
-    """Points the app at a database of its own, so that a benchmark leaves nothing behind."""
-    home_dsn, name = app.dsn, f"safelight_bench_{new_id().replace('-', '')}"
-    with psycopg.connect(home_dsn, autocommit=True) as conn:
-        conn.execute(sql.SQL("create database {}").format(sql.Identifier(name)))
-        app.dsn = urlunsplit(urlsplit(home_dsn)._replace(path=f"/{name}"))
-        try:
-            await app.migrate()
-            yield
-        finally:
-            app.dsn = home_dsn
-            conn.execute(sql.SQL("drop database {} with (force)").format(sql.Identifier(name)))

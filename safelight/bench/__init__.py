@@ -1,0 +1,7 @@
+"""Benchmarks: ratios against a floor measured in the same run, because machines are shared and noisy."""
+
+from safelight.bench.doctor import DoctorResult, doctor
+from safelight.bench.engine import EngineResult, engine
+from safelight.bench.waiting import WaitingResult, waiting
+
+__all__ = ["DoctorResult", "EngineResult", "WaitingResult", "doctor", "engine", "waiting"]
