@@ -136,6 +136,8 @@ class Client:
         """A question to a model."""
         fault = self._weather.call_fault(UNREACHABLE, BUSY, DOWN, HANGS, REFUSED, "nonsense", "bug")
         await self._process.point(f"ask the model ({fault or 'well'})")
+        if self._weather.asking_kills:
+            self._process.kill()
         if fault == "nonsense":
             raise SchemaMismatch("no JSON")
         if fault == "bug":

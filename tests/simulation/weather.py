@@ -6,6 +6,8 @@ from random import Random
 from tests.simulation import clock
 
 ON_ITS_WAY_SECONDS_MAX = 25.0  # a start that takes longer to arrive is beyond what the runner waits for
+MURDEROUS = 12
+FATE_RATES = (0.005, 0.02, 0.08, 0.4)
 FATAL = frozenset({"refused", "nonsense", "bug"})  # never tried again
 BEFORE, AFTER = "before", "after"  # lost before its effect, or the effect is there and its answer is lost
 
@@ -29,11 +31,14 @@ class Weather:
         self.work_seconds = rng.choice((0.0, 3.0, 20.0, 60.0, 60.0, 5000.0)) * rng.uniform(0.5, 1.0)
         self.check_after_seconds = rng.choice((0.0, 2.0, 10.0)) if self.work_seconds < 1000 else 60.0
         self.kills_left, self.pauses_left, self.stops_left = (
-            rng.choice((0, 0, 1, 3, 12)),
+            rng.choice((0, 0, 1, 3, MURDEROUS)),
             rng.choice((0, 1, 3)),
             rng.choice((0, 0, 1, 2)),
         )
-        self.fate_rate = rng.choice((0.005, 0.02, 0.08, 0.4))
+        self.is_murderous = self.kills_left == MURDEROUS
+        if self.is_murderous:
+            self.calm_at *= 3  # time enough to lose worker after worker in one step
+        self.fate_rate = rng.choice(FATE_RATES)
         self.outages = [(rng.uniform(0, 60), self._outage_seconds()) for _ in range(rng.choice((0, 0, 0, 1, 2)))]
         self.cancel_at = rng.uniform(0, 60) if rng.random() < 0.3 else None
         self.first_process_at = rng.choice((0.0, 0.0, 0.0, 30.0))
@@ -45,6 +50,11 @@ class Weather:
 
     def _outage_seconds(self) -> float:
         return 1000.0 if self.rng.random() < 0.05 else self.rng.uniform(0.5, 40)
+
+    @property
+    def asking_kills(self) -> bool:
+        """In the worst worlds a question to a model takes its worker down, whoever asks."""
+        return self.is_murderous and self.fate_rate == max(FATE_RATES) and not self.is_calm
 
     @property
     def is_calm(self) -> bool:
