@@ -173,7 +173,8 @@ class App:
         )
 
     def _worker(self, db: Database, announcer: Announcer) -> Worker:
-        return Worker(self.studio(db), announcer, RetryPolicy(self.settings.retry_base_seconds))
+        policy = RetryPolicy(self.settings.retry_base_seconds, start_seconds=self.settings.provider_start_seconds)
+        return Worker(self.studio(db), announcer, policy)
 
     def reaper(self, db: Database, announcer: Announcer) -> Reaper:
         return Reaper(db, self._worker(db, announcer).give_up, heartbeat_seconds=self.settings.worker_heartbeat_seconds)

@@ -42,6 +42,13 @@ class Settings(BaseSettings):
     retry_base_seconds: float = Field(
         2.0, ge=0, le=60, description="The first pause before a failed call is tried again; each further one doubles."
     )
+    provider_start_seconds: float = Field(
+        120.0,
+        gt=0,
+        le=600,
+        description="How long asking a provider to start something may take; a start it does not know of is made again"
+        " only after a quarter more.",
+    )
     worker_heartbeat_seconds: float = Field(
         5.0, gt=0, le=60, description="How often a worker says that it lives; after three missed it is taken over."
     )

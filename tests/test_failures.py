@@ -31,7 +31,9 @@ async def fail_at(start: StartBackend, step_type: str, kind: str = "timeout") ->
         body = {"assets": {"start_image_url": photo}, "inputs": SMALL_VIDEO}
         parent = await sound.finished(await sound.post("/mma/video/animate", body))
     await sound.stop_working()
-    faulty = await start(local_fault=f"{step_type}:{kind}", public_url=sound.app.settings.base_url)
+    faulty = await start(
+        local_fault=f"{step_type}:{kind}", public_url=sound.app.settings.base_url, provider_start_seconds=2.0
+    )
     faulty.pass_id = sound.pass_id
     if step_type in STILL_STEPS:
         assets = {"product_image_url": photo, "logo_image_url": photo, "inspiration_image_urls": [photo]}
@@ -111,7 +113,7 @@ async def test_a_provider_failure_leaves_both_planes_the_refund_and_the_variable
     ],
 )
 async def test_each_kind_of_failure_has_its_category_and_code(start, kind, category, emoji, code):
-    backend = await start(local_fault=f"seedream_generate:{kind}")
+    backend = await start(local_fault=f"seedream_generate:{kind}", provider_start_seconds=2.0)
     await backend.grant(1)
     failed = await backend.finished(await backend.create())
     [ops] = backend.ops_rows(failed["generation_id"])

@@ -25,9 +25,10 @@ from safelight.domain.statuses import Status
 from safelight.domain.steps import StepType
 from safelight.pipelines.accept import PIPELINE_VERSION, Acceptance
 from safelight.pipelines.generate import end
+from safelight.pipelines.plans import Outcome, Plan
 from safelight.pipelines.queue import Queue, WorkingHours
 from safelight.pipelines.retries import RetryPolicy
-from safelight.pipelines.runner import Outcome, Plan, Run
+from safelight.pipelines.runner import Run
 from safelight.pipelines.studio import Studio
 from safelight.pipelines.worker import Worker
 

@@ -32,6 +32,7 @@ from safelight.providers.simulated.server import HangUpProtocol, Simulation
 
 CUSTOMERS = 4
 START_SECONDS_MAX = 60.0
+PROVIDER_START_SECONDS = 20.0  # longer than a call of the simulated adapter; blows leave many starts to be waited for
 REQUEST_SECONDS = 60.0
 PAUSES_SHARE = 0.2
 PAUSE_HEARTBEATS = (0.5, 5.0)  # up to longer than a worker is waited for
@@ -110,6 +111,7 @@ async def _stage(home: Path, dsn: str, plan: Plan) -> AsyncIterator[tuple[Simula
         public_url=None,
         log_file=None,
         local_fault=None,
+        provider_start_seconds=PROVIDER_START_SECONDS,
         simulated_url=f"http://{address}",
         fetch_allow_hosts=address,
     )

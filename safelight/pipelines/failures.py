@@ -12,7 +12,8 @@ from safelight.domain.codes import engine_of, public_code
 from safelight.domain.errors import Cancelled, SafelightError, type_name
 from safelight.domain.lines import Line
 from safelight.domain.statuses import Status
-from safelight.pipelines.runner import ERROR_MESSAGE_CHARS_MAX, Run
+from safelight.pipelines.attempts import ERROR_MESSAGE_CHARS_MAX
+from safelight.pipelines.runner import Run
 from safelight.pipelines.step_rows import close, empty_step
 
 Json = dict[str, Any]

@@ -14,7 +14,8 @@ from safelight.domain.preferences import hard_blocks
 from safelight.domain.statuses import Status
 from safelight.domain.steps import StepType
 from safelight.pipelines.configuration import Engine, Version
-from safelight.pipelines.runner import OperationPlan, Outcome, Run
+from safelight.pipelines.plans import OperationPlan, Outcome
+from safelight.pipelines.runner import Run
 from safelight.pipelines.studio import Studio, adapter_named
 from safelight.providers.base import (
     ImageProvider,

@@ -7,9 +7,10 @@ from safelight.db import generations, ops_rows
 from safelight.db.database import Row
 from safelight.domain.errors import SafelightError
 from safelight.domain.steps import StepType
+from safelight.pipelines.plans import Outcome, Plan
 from safelight.pipelines.questions import Question, ask
 from safelight.pipelines.record import OUTAGE_SECONDS_MAX
-from safelight.pipelines.runner import Outcome, Plan, Run
+from safelight.pipelines.runner import Run
 from safelight.pipelines.studio import Studio
 from safelight.providers.base import ReferenceImage
 

@@ -9,7 +9,8 @@ import jsonschema
 from safelight.domain.errors import SchemaMismatch
 from safelight.domain.preferences import hard_blocks
 from safelight.pipelines.configuration import Context
-from safelight.pipelines.runner import Outcome, Plan, Run
+from safelight.pipelines.plans import Outcome, Plan
+from safelight.pipelines.runner import Run
 from safelight.pipelines.studio import Studio, adapter_named
 from safelight.providers.base import Answer, ReferenceImage, TextRequest
 

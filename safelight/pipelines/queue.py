@@ -13,7 +13,7 @@ from procrastinate.worker import Worker
 
 from safelight import telemetry
 from safelight.db.database import TROUBLE, Connection, Database
-from safelight.pipelines.runner import Snooze
+from safelight.pipelines.waiting import Snooze
 
 TASK = "run_generation"
 QUEUE_NAME = "generations"

@@ -112,6 +112,19 @@ class Record:
 
         await self.insist(write, ending.lines)
 
+    async def reread(self, step: StepRow) -> StepRow:
+        """The step as it is written now, whoever has the lease."""
+
+        async def read(conn: Connection) -> list[Row]:
+            return await runs.steps_of(conn, self.generation_id)
+
+        rows = await self._db.insist(read, seconds=OUTAGE_SECONDS_MAX)
+        return StepRow(step.number, step.type, rows[step.number]["mg_payload"])
+
+    async def warn(self, row: OpsError) -> None:
+        """Tell operators, whoever has the lease."""
+        await self._db.insist(lambda conn: ops_rows.insert(conn, row), seconds=OUTAGE_SECONDS_MAX)
+
     async def insist(self, write: Callable[[Connection], Awaitable[Written]], lines: Sequence[Line]) -> None:
         """Do a write that adds these lines, through an outage. It may be done twice."""
         written = await self._db.insist(write, seconds=OUTAGE_SECONDS_MAX)

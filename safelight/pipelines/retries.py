@@ -2,7 +2,8 @@
 
 Three attempts, 2 s then 4 s (then 8 s) apart, with jitter; a provider's Retry-After is honoured. What is wrong with the
 request, and what a provider refuses to make, is never tried again. A start that got no answer may have been accepted
-and paid: the provider is asked about it first (`runner.py`).
+and paid: the provider is asked about it first (`runner.py`), and that it knows of none counts once no start can still
+be on its way to it.
 """
 
 import zlib
@@ -15,12 +16,20 @@ ATTEMPTS_MAX = 5
 RETRY_AFTER_SECONDS_MAX = 120.0
 CALL_SECONDS_MAX = 120.0
 JITTER = 0.25
+# Of the time in which a start must be made: the rest is for what the provider still has in hand, and for two clocks.
+ARRIVES_WITHIN = 1.25
 
 
 @dataclass(frozen=True, slots=True)
 class RetryPolicy:
     base_seconds: float
     attempts_max: int = ATTEMPTS_DEFAULT
+    start_seconds: float = CALL_SECONDS_MAX
+
+    @property
+    def arrival_seconds(self) -> float:
+        """How long after it was noted a start may still reach its provider."""
+        return self.start_seconds * ARRIVES_WITHIN
 
     def delay(self, error: SafelightError, attempt: int, *, key: str) -> float | None:
         """Seconds until the next attempt after this one (from 1) failed; None: that was the last. `key` spreads the

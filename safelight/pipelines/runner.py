@@ -4,113 +4,39 @@ The step rows are the checkpoints: a step whose row has ended is skipped and its
 fenced by the lease's number; a worker that has lost the lease writes nothing more.
 """
 
-import asyncio
-import traceback
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass, field, replace
-from typing import Any, Literal, TypeVar
+from dataclasses import replace
+from typing import Any
 
-from safelight import telemetry
-from safelight.db.database import Row
 from safelight.db.ops_rows import OpsError
 from safelight.db.runs import Ending, StepRow
-from safelight.domain.codes import engine_of, public_code
 from safelight.domain.errors import (
     Cancelled,
     DeadlineExceeded,
+    LeaseLost,
     LookUpUnsupported,
     OutcomeUnknown,
     ProviderError,
     ProviderTimeout,
     SafelightError,
 )
-from safelight.domain.lines import Level, Line
-from safelight.domain.orders import Order
+from safelight.domain.lines import Line
 from safelight.domain.steps import StepType
 from safelight.pipelines import step_rows
-from safelight.pipelines.record import STEP_SECONDS_MAX, Record
-from safelight.pipelines.retries import CALL_SECONDS_MAX, RetryPolicy
-from safelight.providers.base import Operation, Pending, Stopping, Succeeded
+from safelight.pipelines.attempts import Attempts
+from safelight.pipelines.plans import OperationPlan, Outcome, Plan
+from safelight.pipelines.record import STEP_SECONDS_MAX
+from safelight.pipelines.retries import CALL_SECONDS_MAX
+from safelight.pipelines.waiting import Snooze, bounded
+from safelight.providers.base import Operation, Pending, Stopping
 
 Json = dict[str, Any]
-Result = TypeVar("Result")
 
-ERROR_MESSAGE_CHARS_MAX = 1000
-
-
-class Snooze(Exception):
-    """Not a failure: there is nothing to do before `seconds` have passed. No worker is held meanwhile."""
-
-    def __init__(self, seconds: float) -> None:
-        super().__init__(f"snooze {seconds:.1f} s")
-        self.seconds = seconds
+LOOK_AGAIN_SECONDS = 10.0
 
 
-@dataclass(frozen=True, slots=True)
-class Outcome:
-    """What a step ends with. `variables` maps dotted paths of the variable map to their new values; `warnings` say
-    what was asked for and not used."""
-
-    output: Json
-    variables: Json = field(default_factory=dict)
-    line: str | None = None
-    warnings: tuple[str, ...] = ()
-    input_chars: int | None = None
-    output_chars: int | None = None
-    input_tokens: int | None = None
-    output_tokens: int | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class Plan:
-    """A step about to begin. `effect` False: nothing outside our database happens, so one write records it all."""
-
-    input: Json
-    act: Callable[[], Awaitable[Outcome]]
-    provider: str | None = None
-    model: str | None = None
-    begin_line: str | None = None
-    effect: bool = True
-
-
-@dataclass(frozen=True, slots=True)
-class OperationPlan:
-    """An operation about to begin, or to be looked at again. `start` and `find` take the key of one attempt;
-    `seconds_max` is the model's deadline, from its start."""
-
-    input: Json
-    provider: str
-    model: str
-    seconds_max: float
-    start: Callable[[str], Awaitable[Operation]]
-    check: Callable[[Operation], Awaitable[Pending | Succeeded]]
-    cancel: Callable[[Operation], Awaitable[Stopping]]
-    find: Callable[[str], Awaitable[Operation | None]]
-    complete: Callable[[Succeeded], Awaitable[Outcome]]
-    begin_line: str | None = None
-
-
-class Run:
+class Run(Attempts):
     """The verbs a story is told with, and what it may read: the order, the variables, the preferences."""
-
-    def __init__(self, record: Record, policy: RetryPolicy, leased: Row) -> None:
-        self.record = record
-        self.order = Order.model_validate(leased["mg_payload"]["order"])
-        self.policy = replace(policy, attempts_max=self.order.attempts_max or policy.attempts_max)
-        self.generation_id = record.generation_id
-        self.preferences: Json = leased["mg_mma_preferences"]
-        self.request: Json = leased["mg_meta"].get("request", {})
-        self.price_credits: int = leased["mg_meta"].get("cost", 0)
-        self.current: StepRow | None = None
-        self.model: str | None = None
-        self.next_step_no = 0
-        self._is_open = False  # whether this run has opened an attempt of the current step
-
-    @property
-    def variables(self) -> Json:
-        return self.record.variables
-
-    # --- the verbs ------------------------------------------------------------------------------------------------
 
     async def step(self, step_type: StepType, plan: Callable[[], Awaitable[Plan]]) -> Json:
         """Run a step, unless its row has ended already. Returns its output."""
@@ -140,12 +66,14 @@ class Run:
         planned = await plan(step.payload["input"] or None)
         step.provider, step.model = planned.provider, planned.model
         self.model = planned.model
-        operation = await self._operation_of(step, planned)
-        answer = await self._attempt(step, planned.check(operation))
-        if isinstance(answer, Pending):
-            raise await self._wait(step, planned, operation, answer.check_after_seconds)
-        self._say("🎯", f"{planned.provider} result received: {len(answer.outputs)} file(s)")
-        outcome = await self._attempt(step, planned.complete(answer), seconds=None)
+        try:
+            outcome = await self._result_of(step, planned)
+        except LeaseLost:
+            raise
+        except SafelightError:
+            await self._look_back(step, planned)
+            raise
+        await self._look_back(step, planned)
         return await self._end(step, outcome, [])
 
     def set(self, path: str, value: Any) -> None:
@@ -155,124 +83,15 @@ class Run:
     async def finish(self, ending: Ending) -> None:
         await self.record.finish(ending)
 
-    def ops_row(
-        self,
-        error: SafelightError,
-        *,
-        step: StepRow | None = None,
-        cause: Exception | None = None,
-        level: Literal["error", "warn"] = "error",
-        extra: Json | None = None,
-    ) -> OpsError:
-        """What the ops plane is told of something that went wrong in a step of this run."""
-        step = step or self.current
-        step_type, given = (step.type, step.payload["input"]) if step else (None, {})
-        provider = step.provider if step else None
-        return OpsError(
-            category=error.category,
-            code=f"MMA_{public_code(step_type, error)}",
-            message=str(error)[:ERROR_MESSAGE_CHARS_MAX],
-            level=level,
-            action="mma.step",
-            request_id=self.request.get("request_id", ""),
-            route=self.request.get("route", "mma"),
-            method=self.request.get("method", "POST"),
-            http_status=error.http_status,
-            pass_id=self.order.pass_id,
-            generation_id=self.generation_id,
-            step_type=step_type,
-            provider=engine_of(step_type) or provider,
-            model=step.model if step else None,
-            provider_http_status=getattr(error, "provider_http_status", None),
-            context=_reference(given, "ctx"),
-            settings=_reference(given, "settings"),
-            retry={"attempt": step_rows.tries(step) if step else 1, "max": self.policy.attempts_max},
-            stack="".join(traceback.format_exception(cause or error)),
-            extra={"adapter": provider} | (extra or {}),
-        )
-
-    # --- steps --------------------------------------------------------------------------------------------------------
-
-    def _enter(self, step_type: StepType) -> StepRow:
-        self.current = self.record.step(self.next_step_no, step_type)
-        self.next_step_no += 1
-        self._is_open = False
-        return self.current
-
-    def _leave(self, step: StepRow) -> Json:
-        self.current = None
-        output: Json = step.payload["output"]
-        return output
-
-    def _begin(self, step: StepRow, given: Json, provider: str | None, model: str | None) -> None:
-        self.record.status = StepType(step.type).status
-        step.provider, step.model = provider, model
-        step.payload["input"] = given
-        step.payload["timing"]["started_at"] = step.payload["timing"]["started_at"] or step_rows.now()
-        self._open_attempt(step)
-        self._say("🔍", f"Step {step.number} {step.type} begins")
-
-    def _open_attempt(self, step: StepRow) -> None:
-        if not self._is_open:
-            step_rows.add_attempt(step)
-            self._is_open = True
-
-    async def _attempt(
-        self, step: StepRow, call: Awaitable[Result], *, seconds: float | None = CALL_SECONDS_MAX
-    ) -> Result:
-        """Await the call. A failure that may pass is noted in the step and the log, and tried again later.
-
-        Raises:
-            Snooze: until the next attempt.
-            SafelightError: that was the last attempt.
-        """
-        try:
-            return await _bounded(call, seconds)
-        except SafelightError as error:
-            raise await self._after(step, error) from error
-
-    async def _after(self, step: StepRow, error: SafelightError) -> Exception:
-        """What a failed call comes to: a pause until the next attempt, which is noted, or the error itself."""
-        tries = step_rows.tries(step)
-        delay = self.policy.delay(error, tries, key=f"{self.generation_id}:{step.type}")
-        if delay is None or self.record.is_late():
-            return error
-        text = f"That did not work yet; trying again (attempt {tries + 1} of {self.policy.attempts_max})."
-        await self._pause(step, error, text, {"attempt": tries, "retry_seconds": round(delay, 2), "error": error.code})
-        return Snooze(delay)
-
-    async def _pause(self, step: StepRow, error: SafelightError, text: str, details: Json) -> None:
-        step_rows.end_attempt(step, error)
-        telemetry.warning(
-            telemetry.Tag.GENERATION_PROCESSING, f"{step.type}: {details}: {error}", generation_id=self.generation_id
-        )
-        await self.record.write(step, [Line("warning", step.type, text, details)])
-
-    async def _end(self, step: StepRow, outcome: Outcome, begin: list[Line]) -> Json:
-        step_rows.close(step, outcome.output, None)
-        step.input_chars, step.output_chars = outcome.input_chars, outcome.output_chars
-        step.input_tokens, step.output_tokens = outcome.input_tokens, outcome.output_tokens
-        for path, value in outcome.variables.items():
-            self.set(path, value)
-        lines = begin + [self._line("warning", step, warning) for warning in outcome.warnings]
-        if outcome.line:
-            lines.append(self._line("success", step, outcome.line))
-        await self.record.write(step, lines, with_variables=True)
-        self._say("✅", f"Step {step.number} {step.type} ended in {step.payload['timing']['duration_ms']} ms")
-        return self._leave(step)
-
-    def _begin_lines(self, step: StepRow, text: str | None) -> list[Line]:
-        is_first = len(step.payload["attempts"]) == 1
-        return [self._line("info", step, text)] if text and is_first else []
-
-    def _line(self, level: Level, step: StepRow, text: str) -> Line:
-        return Line(level, step.type, text)
-
-    def _stop_if_asked(self) -> None:
-        if self.record.cancelling:
-            raise Cancelled("stopped on request")
-
     # --- operations: a start that may cost money is never made twice without our knowing ------------------------------
+
+    async def _result_of(self, step: StepRow, planned: OperationPlan) -> Outcome:
+        operation = await self._operation_of(step, planned)
+        answer = await self._attempt(step, planned.check(operation))
+        if isinstance(answer, Pending):
+            raise await self._wait(step, planned, operation, answer.check_after_seconds)
+        self._say("🎯", f"{planned.provider} result received: {len(answer.outputs)} file(s)")
+        return await self._attempt(step, planned.complete(answer), seconds=None)
 
     async def _operation_of(self, step: StepRow, planned: OperationPlan) -> Operation:
         """The operation under way: the one that is stored, the one that a lost answer told of, or a new one."""
@@ -300,20 +119,34 @@ class Run:
             await self._risk(step, key, error)
             return None
         if operation is None:
-            step_rows.settle_start(step, step_rows.NOT_ACCEPTED)
-            if step_rows.tries(step) >= self.policy.attempts_max:
-                raise ProviderTimeout(
-                    f"{planned.provider} got none of {self.policy.attempts_max} starts",
-                    provider_http_status=step_rows.last_http_status(step),
-                )
+            self._give_up(step, planned)
             return None
         self._say("🔄", f"{planned.provider} had accepted the start whose answer was lost")
         return await self._keep(step, planned, operation)
 
+    def _give_up(self, step: StepRow, planned: OperationPlan) -> None:
+        """Settle a start that the provider does not know of, once it can no longer be on its way.
+
+        Raises:
+            Snooze: until it is looked up again.
+            ProviderTimeout: that was the last attempt.
+        """
+        self._stop_if_asked()
+        left = self.policy.arrival_seconds - step_rows.seconds_since_start(step)
+        if left > 0:
+            self._say("⏳", f"{planned.provider} does not know of the start yet; it may be on its way for {left:.0f} s")
+            raise Snooze(min(left, LOOK_AGAIN_SECONDS))
+        step_rows.settle_start(step, step_rows.NOT_ACCEPTED)
+        if step_rows.tries(step) >= self.policy.attempts_max:
+            raise ProviderTimeout(
+                f"{planned.provider} got none of {self.policy.attempts_max} starts",
+                provider_http_status=step_rows.last_http_status(step),
+            )
+
     async def _look_up(self, step: StepRow, planned: OperationPlan, key: str) -> Operation | None:
         """Raises LookUpUnsupported where the provider cannot say, or could not after several tries."""
         try:
-            return await _bounded(planned.find(key), CALL_SECONDS_MAX)
+            return await bounded(planned.find(key), CALL_SECONDS_MAX)
         except LookUpUnsupported:
             raise
         except ProviderError as error:
@@ -329,13 +162,18 @@ class Run:
         self._stop_if_asked()
         if "possible_double_spend" in step.payload:
             raise OutcomeUnknown("two starts got no answer and cannot be looked up") from error
-        at_risk = {"attempt_key": key, "provider": step.provider, "model": step.model, "at": step_rows.now()}
-        step.payload["possible_double_spend"] = at_risk
-        row = OutcomeUnknown(f"{key} may be paid for; it is started again", code="POSSIBLE_DOUBLE_START")
         line = Line("warning", step.type, "We could not tell whether it had begun, so it is begun again.")
-        await self.record.write(
-            step, [line], ops=self.ops_row(row, level="warn", extra={"possible_double_spend": at_risk})
-        )
+        row = self._admission(step, key, f"{key} may be paid for; it is started again")
+        await self.record.write(step, [line], ops=row)
+
+    def _admission(self, step: StepRow, key: str, text: str, stopping: Json | None = None) -> OpsError:
+        """Note in the step that the start may be paid beside another. Returns what operators are told, once a key."""
+        at_risk: Json = {"attempt_key": key, "provider": step.provider, "model": step.model, "at": step_rows.now()}
+        at_risk |= {"stopping": stopping} if stopping else {}
+        step.payload.setdefault("possible_double_spend", at_risk)
+        error = OutcomeUnknown(text, code="POSSIBLE_DOUBLE_START")
+        row = self.ops_row(error, step=step, level="warn", extra={"possible_double_spend": at_risk})
+        return replace(row, id=key)
 
     async def _started(self, step: StepRow, planned: OperationPlan) -> Operation:
         self._stop_if_asked()
@@ -343,9 +181,19 @@ class Run:
         key = step_rows.add_start(step, self.generation_id)
         begin = self._begin_lines(step, planned.begin_line)
         await self.record.write(step, begin, deadline_seconds=STEP_SECONDS_MAX)
+        seconds = self.policy.start_seconds - step_rows.seconds_since_start(step)
+        if seconds <= 0:  # held up so long that another worker may start it by now
+            raise Snooze(0)
         self._say("🤖", f"Submitting to {planned.provider} ({planned.model})")
         try:
-            operation = await _bounded(planned.start(key), CALL_SECONDS_MAX)
+            return await self._ask(step, planned, key, seconds)
+        except LeaseLost:
+            await self._hand_back(step, planned, key)
+            raise
+
+    async def _ask(self, step: StepRow, planned: OperationPlan, key: str, seconds: float) -> Operation:
+        try:
+            operation = await bounded(planned.start(key), seconds)
         except (OutcomeUnknown, ProviderTimeout) as error:
             step_rows.settle_start(step, step_rows.UNKNOWN)
             text = "The answer did not come; checking whether it has begun."
@@ -355,6 +203,36 @@ class Run:
             step_rows.settle_start(step, step_rows.REFUSED)
             raise await self._after(step, error) from error
         return await self._keep(step, planned, operation)
+
+    async def _hand_back(self, step: StepRow, planned: OperationPlan, key: str) -> None:
+        """We were taken over while we asked. A start that whoever goes on has given up may be paid all the same."""
+        if step_rows.was_refused(step) or step_rows.is_awaited(await self.record.reread(step), key):
+            return
+        accepted = step.payload.get("operation")
+        if accepted:
+            row = await self._disown(step, planned, key, Operation(**accepted))
+        else:
+            row = self._admission(step, key, f"{key} was asked for when it had been given up; its answer was lost")
+        await self.record.warn(row)
+
+    async def _look_back(self, step: StepRow, planned: OperationPlan) -> None:
+        """Before the step ends: has a start arrived after all that was given up?"""
+        for start in step_rows.given_up_starts(step):
+            key = start["attempt_key"]
+            try:
+                operation = await bounded(planned.find(key), CALL_SECONDS_MAX)
+            except ProviderError as error:
+                self._say("⚠️", f"{key} was given up, and cannot be looked up once more: {error}")
+                continue
+            if operation:
+                start["outcome"] = step_rows.ACCEPTED
+                await self.record.write(step, [], ops=await self._disown(step, planned, key, operation))
+
+    async def _disown(self, step: StepRow, planned: OperationPlan, key: str, operation: Operation) -> OpsError:
+        """Ask for work to be stopped that nobody waits for. Returns what operators are told."""
+        stopping = await self._call_off(planned, operation)
+        text = f"{key} was accepted when it had been given up; asked to stop: {stopping['answer']}"
+        return self._admission(step, key, text, stopping)
 
     async def _keep(self, step: StepRow, planned: OperationPlan, operation: Operation) -> Operation:
         step_rows.settle_start(step, step_rows.ACCEPTED)
@@ -386,29 +264,15 @@ class Run:
         Raises:
             SafelightError: the reason; the provider has stopped, or will not, and the run ends here.
         """
-        try:
-            stopping = await _bounded(planned.cancel(operation), CALL_SECONDS_MAX)
-        except ProviderError as error:
-            step.payload["stopping"] = {"answer": "failed", "message": str(error)[: step_rows.MESSAGE_CHARS_MAX]}
-            raise reason from error
-        step.payload["stopping"] = {"answer": stopping, "at": step_rows.now()}
-        if stopping is not Stopping.TOO_LATE:
+        step.payload["stopping"] = stopping = await self._call_off(planned, operation)
+        if stopping["answer"] != Stopping.TOO_LATE:
             raise reason
         await self.record.write(step, [Line("info", step.type, "It was too late to stop: the result is there.")])
 
-    def _say(self, emoji: str, text: str) -> None:
-        telemetry.info(emoji, telemetry.Tag.GENERATION_PROCESSING, text, generation_id=self.generation_id)
-
-
-async def _bounded(call: Awaitable[Result], seconds: float | None) -> Result:
-    try:
-        async with asyncio.timeout(seconds):
-            return await call
-    except TimeoutError as error:
-        raise ProviderTimeout(f"no answer within {seconds:.0f} s") from error
-
-
-def _reference(given: Json, name: str) -> Json | None:
-    if f"{name}_key" not in given:
-        return None
-    return {"key": given[f"{name}_key"], "version": given[f"{name}_version"], "id": given[f"{name}_id"]}
+    async def _call_off(self, planned: OperationPlan, operation: Operation) -> Json:
+        """What came of asking the provider to stop."""
+        try:
+            answer = await bounded(planned.cancel(operation), CALL_SECONDS_MAX)
+        except ProviderError as error:
+            return {"answer": "failed", "message": str(error)[: step_rows.MESSAGE_CHARS_MAX], "at": step_rows.now()}
+        return {"answer": answer, "at": step_rows.now()}

@@ -5,8 +5,9 @@ from typing import Any
 
 from safelight.domain.orders import INSPIRATIONS_SCANNED_MAX
 from safelight.domain.steps import StepType
+from safelight.pipelines.plans import Outcome, Plan
 from safelight.pipelines.questions import Question, ask, friendly
-from safelight.pipelines.runner import Outcome, Plan, Run
+from safelight.pipelines.runner import Run
 from safelight.pipelines.studio import Studio
 from safelight.providers.base import ReferenceImage
 

@@ -73,6 +73,28 @@ def settle_start(step: StepRow, outcome: str) -> None:
     step.payload["starts"][-1]["outcome"] = outcome
 
 
+def seconds_since_start(step: StepRow) -> float:
+    """How long ago the last start was noted."""
+    noted_at = datetime.fromisoformat(step.payload["starts"][-1]["at"])
+    return (datetime.now(UTC) - noted_at).total_seconds()
+
+
+def given_up_starts(step: StepRow) -> list[Json]:
+    """Starts of which the provider knew nothing when it was asked."""
+    return [start for start in step.payload.get("starts", []) if start["outcome"] == NOT_ACCEPTED]
+
+
+def was_refused(step: StepRow) -> bool:
+    """Whether the last start was answered with a no, so that nothing is under way."""
+    return bool(step.payload["starts"][-1]["outcome"] == REFUSED)
+
+
+def is_awaited(step: StepRow, key: str) -> bool:
+    """Whether whoever has the generation counts on this start, or will look it up."""
+    [outcome] = [start["outcome"] for start in step.payload["starts"] if start["attempt_key"] == key]
+    return outcome == ACCEPTED or (outcome == ASKED and not has_ended(step))
+
+
 def count_look_up(step: StepRow) -> int:
     """Note a look-up of the last start that failed. Returns how many did."""
     start = step.payload["starts"][-1]

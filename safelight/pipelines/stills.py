@@ -6,8 +6,9 @@ from safelight.domain.orders import aspect_ratio_of_platform
 from safelight.domain.steps import StepType
 from safelight.pipelines.generate import Wanted, deliver, generate
 from safelight.pipelines.likes import like_history
+from safelight.pipelines.plans import Outcome
 from safelight.pipelines.questions import Question, ask, avoid_text, friendly
-from safelight.pipelines.runner import Outcome, Run
+from safelight.pipelines.runner import Run
 from safelight.pipelines.scans import scan, scan_assets
 from safelight.pipelines.studio import Studio
 from safelight.providers.base import ReferenceImage

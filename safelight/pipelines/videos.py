@@ -8,8 +8,9 @@ from safelight.domain.statuses import Status
 from safelight.domain.steps import StepType
 from safelight.domain.variables import known_still_caption
 from safelight.pipelines.generate import Wanted, deliver, end, generate
+from safelight.pipelines.plans import Outcome
 from safelight.pipelines.questions import Question, ask, avoid_text, friendly
-from safelight.pipelines.runner import Outcome, Run
+from safelight.pipelines.runner import Run
 from safelight.pipelines.scans import scan
 from safelight.pipelines.studio import Studio
 from safelight.providers.base import ReferenceImage

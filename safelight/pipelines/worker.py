@@ -11,10 +11,11 @@ from safelight.domain.orders import Flow
 from safelight.pipelines.failures import fail
 from safelight.pipelines.record import Record
 from safelight.pipelines.retries import RetryPolicy
-from safelight.pipelines.runner import Run, Snooze
+from safelight.pipelines.runner import Run
 from safelight.pipelines.stills import still_create, still_tweak
 from safelight.pipelines.studio import Studio
 from safelight.pipelines.videos import video_animate, video_tweak
+from safelight.pipelines.waiting import Snooze
 
 UNTOUCHED = 0  # the lease number of a generation that no worker has had
 

@@ -70,7 +70,7 @@ class Simulation:
         self._faulty = faulty
         self._looks_up = looks_up
         self.record = Record()
-        self._faults = faults
+        self.faults = faults
         self._pace = pace
         self._dice = Dice(seed)
         self._webhook_url = webhook_url
@@ -155,7 +155,7 @@ class Simulation:
         self, request: Request, what: str, about: str, make: Callable[[], Json], *, status: int = 200
     ) -> Response:
         """What `make` gives, after a while, unless something goes wrong before it or after it."""
-        fault = self._faults.of_call(self._dice.roll(what, about)) if what in self._faulty else None
+        fault = self.faults.of_call(self._dice.roll(what, about)) if what in self._faulty else None
         await asyncio.sleep(self._dice.seconds(f"{what} latency", about, self._pace.answer_seconds))
         instead = await self._instead(request, what, about, fault)
         if instead is not None:
@@ -188,9 +188,9 @@ class Simulation:
         key, dice, pace = body.attempt_key, self._dice, self._pace
         median = pace.image_seconds if body.kind == "image" else pace.video_seconds
         seconds = dice.seconds("work", key, median)
-        if dice.roll("hangs", key) < self._faults.hangs:
+        if dice.roll("hangs", key) < self.faults.hangs:
             seconds = pace.hang_seconds
-        will_fail = dice.roll("fails", key) < self._faults.fails
+        will_fail = dice.roll("fails", key) < self.faults.fails
         prediction = self.record.accept(key, body.kind, seconds=seconds, will_fail=will_fail)
         if self._webhook_url:
             task = asyncio.create_task(self._announce(prediction, self._webhook_url(key)))
@@ -203,8 +203,8 @@ class Simulation:
         await asyncio.sleep(prediction.ends_at - time.time())
         if prediction.cancelled_at is not None:
             return
-        lost = self._dice.roll("webhook lost", prediction.attempt_key) < self._faults.webhook_lost
-        doubled = self._dice.roll("webhook doubled", prediction.attempt_key) < self._faults.webhook_doubled
+        lost = self._dice.roll("webhook lost", prediction.attempt_key) < self.faults.webhook_lost
+        doubled = self._dice.roll("webhook doubled", prediction.attempt_key) < self.faults.webhook_doubled
         for _ in range(0 if lost else 1 + doubled):
             prediction.webhooks_sent += 1
             try:

@@ -1,0 +1,171 @@
+"""The steps of one run: how a step begins, how it is attempted, and how it ends."""
+
+import traceback
+from collections.abc import Awaitable
+from dataclasses import replace
+from typing import Any, Literal, TypeVar
+
+from safelight import telemetry
+from safelight.db.database import Row
+from safelight.db.ops_rows import OpsError
+from safelight.db.runs import StepRow
+from safelight.domain.codes import engine_of, public_code
+from safelight.domain.errors import Cancelled, SafelightError
+from safelight.domain.lines import Level, Line
+from safelight.domain.orders import Order
+from safelight.domain.steps import StepType
+from safelight.pipelines import step_rows
+from safelight.pipelines.plans import Outcome
+from safelight.pipelines.record import Record
+from safelight.pipelines.retries import CALL_SECONDS_MAX, RetryPolicy
+from safelight.pipelines.waiting import Snooze, bounded
+
+Json = dict[str, Any]
+Result = TypeVar("Result")
+
+ERROR_MESSAGE_CHARS_MAX = 1000
+
+
+class Attempts:
+    def __init__(self, record: Record, policy: RetryPolicy, leased: Row) -> None:
+        self.record = record
+        self.order = Order.model_validate(leased["mg_payload"]["order"])
+        self.policy = replace(policy, attempts_max=self.order.attempts_max or policy.attempts_max)
+        self.generation_id = record.generation_id
+        self.preferences: Json = leased["mg_mma_preferences"]
+        self.request: Json = leased["mg_meta"].get("request", {})
+        self.price_credits: int = leased["mg_meta"].get("cost", 0)
+        self.current: StepRow | None = None
+        self.model: str | None = None
+        self.next_step_no = 0
+        self._is_open = False  # whether this run has opened an attempt of the current step
+
+    @property
+    def variables(self) -> Json:
+        return self.record.variables
+
+    def ops_row(
+        self,
+        error: SafelightError,
+        *,
+        step: StepRow | None = None,
+        cause: Exception | None = None,
+        level: Literal["error", "warn"] = "error",
+        extra: Json | None = None,
+    ) -> OpsError:
+        """What the ops plane is told of something that went wrong in a step of this run."""
+        step = step or self.current
+        step_type, given = (step.type, step.payload["input"]) if step else (None, {})
+        provider = step.provider if step else None
+        return OpsError(
+            category=error.category,
+            code=f"MMA_{public_code(step_type, error)}",
+            message=str(error)[:ERROR_MESSAGE_CHARS_MAX],
+            level=level,
+            action="mma.step",
+            request_id=self.request.get("request_id", ""),
+            route=self.request.get("route", "mma"),
+            method=self.request.get("method", "POST"),
+            http_status=error.http_status,
+            pass_id=self.order.pass_id,
+            generation_id=self.generation_id,
+            step_type=step_type,
+            provider=engine_of(step_type) or provider,
+            model=step.model if step else None,
+            provider_http_status=getattr(error, "provider_http_status", None),
+            context=_reference(given, "ctx"),
+            settings=_reference(given, "settings"),
+            retry={"attempt": step_rows.tries(step) if step else 1, "max": self.policy.attempts_max},
+            stack="".join(traceback.format_exception(cause or error)),
+            extra={"adapter": provider} | (extra or {}),
+        )
+
+    # --- steps --------------------------------------------------------------------------------------------------------
+
+    def _enter(self, step_type: StepType) -> StepRow:
+        self.current = self.record.step(self.next_step_no, step_type)
+        self.next_step_no += 1
+        self._is_open = False
+        return self.current
+
+    def _leave(self, step: StepRow) -> Json:
+        self.current = None
+        output: Json = step.payload["output"]
+        return output
+
+    def _begin(self, step: StepRow, given: Json, provider: str | None, model: str | None) -> None:
+        self.record.status = StepType(step.type).status
+        step.provider, step.model = provider, model
+        step.payload["input"] = given
+        step.payload["timing"]["started_at"] = step.payload["timing"]["started_at"] or step_rows.now()
+        self._open_attempt(step)
+        self._say("🔍", f"Step {step.number} {step.type} begins")
+
+    def _open_attempt(self, step: StepRow) -> None:
+        if not self._is_open:
+            step_rows.add_attempt(step)
+            self._is_open = True
+
+    async def _attempt(
+        self, step: StepRow, call: Awaitable[Result], *, seconds: float | None = CALL_SECONDS_MAX
+    ) -> Result:
+        """Await the call. A failure that may pass is noted in the step and the log, and tried again later.
+
+        Raises:
+            Snooze: until the next attempt.
+            SafelightError: that was the last attempt.
+        """
+        try:
+            return await bounded(call, seconds)
+        except SafelightError as error:
+            raise await self._after(step, error) from error
+
+    async def _after(self, step: StepRow, error: SafelightError) -> Exception:
+        """What a failed call comes to: a pause until the next attempt, which is noted, or the error itself."""
+        tries = step_rows.tries(step)
+        delay = self.policy.delay(error, tries, key=f"{self.generation_id}:{step.type}")
+        if delay is None or self.record.is_late():
+            return error
+        text = f"That did not work yet; trying again (attempt {tries + 1} of {self.policy.attempts_max})."
+        await self._pause(step, error, text, {"attempt": tries, "retry_seconds": round(delay, 2), "error": error.code})
+        return Snooze(delay)
+
+    async def _pause(self, step: StepRow, error: SafelightError, text: str, details: Json) -> None:
+        step_rows.end_attempt(step, error)
+        telemetry.warning(
+            telemetry.Tag.GENERATION_PROCESSING, f"{step.type}: {details}: {error}", generation_id=self.generation_id
+        )
+        await self.record.write(step, [Line("warning", step.type, text, details)])
+
+    async def _end(self, step: StepRow, outcome: Outcome, begin: list[Line]) -> Json:
+        step_rows.close(step, outcome.output, None)
+        step.input_chars, step.output_chars = outcome.input_chars, outcome.output_chars
+        step.input_tokens, step.output_tokens = outcome.input_tokens, outcome.output_tokens
+        for path, value in outcome.variables.items():
+            self.record.set(path, value)
+        lines = begin + [self._line("warning", step, warning) for warning in outcome.warnings]
+        if outcome.line:
+            lines.append(self._line("success", step, outcome.line))
+        await self.record.write(step, lines, with_variables=True)
+        self._say("✅", f"Step {step.number} {step.type} ended in {step.payload['timing']['duration_ms']} ms")
+        return self._leave(step)
+
+    def _begin_lines(self, step: StepRow, text: str | None) -> list[Line]:
+        is_first = len(step.payload["attempts"]) == 1
+        return [self._line("info", step, text)] if text and is_first else []
+
+    def _line(self, level: Level, step: StepRow, text: str) -> Line:
+        return Line(level, step.type, text)
+
+    def _stop_if_asked(self) -> None:
+        if self.record.cancelling:
+            raise Cancelled("stopped on request")
+
+    def _say(self, emoji: str, text: str) -> None:
+        telemetry.info(emoji, telemetry.Tag.GENERATION_PROCESSING, text, generation_id=self.generation_id)
+
+
+def _reference(given: Json, name: str) -> Json | None:
+    if f"{name}_key" not in given:
+        return None
+    return {"key": given[f"{name}_key"], "version": given[f"{name}_version"], "id": given[f"{name}_id"]}

@@ -1,0 +1,53 @@
+"""What a story hands to the runner: what a step is about to do, and what it ends with."""
+
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+from safelight.providers.base import Operation, Pending, Stopping, Succeeded
+
+Json = dict[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What a step ends with. `variables` maps dotted paths of the variable map to their new values; `warnings` say
+    what was asked for and not used."""
+
+    output: Json
+    variables: Json = field(default_factory=dict)
+    line: str | None = None
+    warnings: tuple[str, ...] = ()
+    input_chars: int | None = None
+    output_chars: int | None = None
+    input_tokens: int | None = None
+    output_tokens: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """A step about to begin. `effect` False: nothing outside our database happens, so one write records it all."""
+
+    input: Json
+    act: Callable[[], Awaitable[Outcome]]
+    provider: str | None = None
+    model: str | None = None
+    begin_line: str | None = None
+    effect: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class OperationPlan:
+    """An operation about to begin, or to be looked at again. `start` and `find` take the key of one attempt;
+    `seconds_max` is the model's deadline, from its start."""
+
+    input: Json
+    provider: str
+    model: str
+    seconds_max: float
+    start: Callable[[str], Awaitable[Operation]]
+    check: Callable[[Operation], Awaitable[Pending | Succeeded]]
+    cancel: Callable[[Operation], Awaitable[Stopping]]
+    find: Callable[[str], Awaitable[Operation | None]]
+    complete: Callable[[Succeeded], Awaitable[Outcome]]
+    begin_line: str | None = None

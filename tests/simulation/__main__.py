@@ -1,0 +1,39 @@
+"""Tells the story of one seed, or looks for seeds that break something."""
+
+import argparse
+import sys
+import time
+
+from tests.simulation.seam import simulated
+from tests.simulation.world import in_simulation, simulate
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(prog="python -m tests.simulation", description=__doc__)
+    parser.add_argument("--seed", type=int, help="tell this one")
+    parser.add_argument("--first", type=int, default=0, help="look from this one on")
+    parser.add_argument("--count", type=int, default=1000, help="at so many")
+    asked = parser.parse_args()
+    sys.exit(tell(asked.seed) if asked.seed is not None else look(asked.first, asked.count))
+
+
+def tell(seed: int) -> int:
+    told = simulate(seed)
+    print(*told.trace, sep="\n")  # noqa: T201
+    print(f"seed {seed}: {told.status} after {told.seconds:.1f} s; {told.broken or 'everything holds'}")  # noqa: T201
+    return bool(told.broken)
+
+
+def look(first: int, count: int) -> int:
+    began, broken = time.monotonic(), 0
+    with simulated():
+        for seed in range(first, first + count):
+            told = in_simulation(seed)
+            if told.broken:
+                broken += 1
+                print(f"seed {seed}: {told.status}; {told.broken}")  # noqa: T201
+    print(f"{count} seeds in {time.monotonic() - began:.1f} s, {broken} broke something")  # noqa: T201
+    return bool(broken)
+
+
+main()

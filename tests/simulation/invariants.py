@@ -1,0 +1,124 @@
+"""What must hold when a world has come to rest (DESIGN section 12)."""
+
+import json
+from collections import Counter
+from collections.abc import Iterator
+from datetime import datetime, timedelta
+from typing import Any
+
+from safelight.domain.statuses import Status
+from tests.simulation import clock
+from tests.simulation.server import Rows, Server
+from tests.simulation.service import Service, Work
+from tests.simulation.story import STEPS
+
+Json = dict[str, Any]
+
+
+def broken(server: Server, service: Service, price: int) -> list[str]:
+    """A sentence for each thing that does not hold."""
+    rows = server.tables.rows
+    payloads = {number: json.loads(step["mg_payload"]) for number, step in rows.steps.items()}
+    return [
+        *_ended(rows, payloads),
+        *_credits(rows, price),
+        *_numbers(rows, payloads),
+        *_planes(rows, payloads),
+        *_starts(rows, payloads, service),
+        *_fence(server),
+    ]
+
+
+def _ended(rows: Rows, payloads: dict[int, Json]) -> Iterator[str]:
+    if not rows.is_final:
+        yield f"the generation is still {rows.generation['mg_mma_status']}"
+    if rows.generation["mg_mma_status"] != Status.DONE:
+        return
+    ended = [step["mg_step_type"] for number, step in sorted(rows.steps.items()) if _is_well(payloads[number])]
+    if ended != list(STEPS):
+        yield f"done, and these steps alone have ended well: {ended}"
+    if not rows.generation["mg_output_url"]:
+        yield "done without a result"
+
+
+def _is_well(payload: Json) -> bool:
+    return bool(payload["timing"]["ended_at"]) and payload["error"] is None
+
+
+def _credits(rows: Rows, price: int) -> Iterator[str]:
+    delivered = price if rows.generation["mg_mma_status"] == Status.DONE else 0
+    kept = -sum(delta for (kind, _), delta in rows.entries.items() if kind.startswith("mma_"))
+    if rows.is_final and kept != delivered:
+        yield f"{kept} credits kept for what was worth {delivered}"
+    if rows.credits != sum(rows.entries.values()):
+        yield f"the balance is {rows.credits}, the ledger says {sum(rows.entries.values())}"
+
+
+def _numbers(rows: Rows, payloads: dict[int, Json]) -> Iterator[str]:
+    if sorted(rows.steps) != list(range(len(rows.steps))):
+        yield f"step numbers {sorted(rows.steps)}"
+    sequence = [line["seq"] for line in rows.lines]
+    if sequence != list(range(1, rows.generation["mg_log_seq"] + 1)):
+        yield f"log seq {sequence}, and the log is said to be {rows.generation['mg_log_seq']} long"
+    told = json.loads(rows.generation["mg_mma_vars"])["userMessages"]["scan_lines"]
+    if rows.is_final and [line["text"] for line in told] != [line["message"] for line in rows.lines]:
+        yield "the variable map tells other lines than the log"
+    for number, payload in payloads.items():
+        attempts = [attempt["attempt"] for attempt in payload["attempts"]]
+        if attempts != list(range(1, len(attempts) + 1)):
+            yield f"step {number} has the attempts {attempts}"
+
+
+def _planes(rows: Rows, payloads: dict[int, Json]) -> Iterator[str]:
+    failed = [number for number, step in rows.steps.items() if step["mg_status"] == "failed"]
+    status = rows.generation["mg_mma_status"]
+    ends = Counter(row["record_type"] for row in rows.ops.values() if "POSSIBLE_DOUBLE" not in row["error_code"])
+    expected = {Status.ERROR: {"error": 1}, Status.CANCELLED: {"warn": 1}}.get(status, {})
+    if ends != Counter(expected):
+        yield f"{status}, and the ops plane has {dict(ends)}"
+    if len(failed) != len(expected):
+        yield f"{status}, and the steps {failed} failed"
+    if status == Status.CANCELLED and not rows.generation["cancel_requested"]:
+        yield "cancelled, and nobody asked"
+    for payload in payloads.values():
+        risk = payload.get("possible_double_spend")
+        if risk and risk["attempt_key"] not in _at_risk(rows):
+            yield f"the step says that {risk['attempt_key']} may be paid for, and the ops plane does not"
+
+
+def _starts(rows: Rows, payloads: dict[int, Json], service: Service) -> Iterator[str]:
+    by_key = Counter(work.attempt_key for work in service.accepted)
+    for key, count in by_key.items():
+        if count > 1:
+            yield f"the attempt key {key} was accepted {count} times"
+    noted = {start["attempt_key"] for payload in payloads.values() for start in payload.get("starts", [])}
+    if by_key.keys() - noted:
+        yield f"accepted and not noted: {sorted(by_key.keys() - noted)}"
+    silent = [
+        work for work in service.accepted if work.attempt_key not in _at_risk(rows) and _can_be_known(work, payloads)
+    ]
+    if len(service.accepted) > 1 and service.can_be_asked:
+        yield f"{len(service.accepted)} starts accepted, and the service could be asked"
+    if len(silent) > 1:
+        stale = sum(work.is_stale for work in silent)
+        yield f"{len(silent)} starts accepted ({stale} from workers taken over), and nothing says so"
+
+
+def _at_risk(rows: Rows) -> set[str]:
+    """The attempt keys of which operators are told that they may be paid for beside another."""
+    risks = [row["detail"].get("possible_double_spend") for row in rows.ops.values()]
+    return {risk["attempt_key"] for risk in risks if risk}
+
+
+def _can_be_known(work: Work, payloads: dict[int, Json]) -> bool:
+    """Nobody is left to hear of a start that arrives later than any should, whose worker has died, after the step has ended."""
+    ended_at = payloads[int(work.attempt_key.split(":")[1])]["timing"]["ended_at"]
+    has_ended = ended_at and datetime.fromisoformat(ended_at) <= clock.EPOCH + timedelta(seconds=work.accepted_at)
+    return work.is_in_time or work.is_answered or not has_ended
+
+
+def _fence(server: Server) -> Iterator[str]:
+    for writer, holder in server.writes:
+        if writer != holder:
+            yield f"a worker with lease {writer} wrote while {holder} had it"
+            return

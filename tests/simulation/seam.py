@@ -1,0 +1,33 @@
+"""The one place where the model stands in for the outside: the statements, the clock and the log's lines."""
+
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from typing import Any
+from unittest import mock
+
+from safelight import telemetry
+from safelight.db import database, generations, job_log, jobs, ledger, ops_rows, runs
+from safelight.pipelines import cancel, queue, record, step_rows
+from tests.simulation import statements
+from tests.simulation.clock import VirtualDatetime, virtual_time
+
+REPLACED: list[tuple[Any, str, Any]] = [
+    (runs, "_queries", statements.RunStatements()),
+    (job_log, "_queries", statements.LogStatements()),
+    (ledger, "_queries", statements.LedgerStatements()),
+    (ops_rows, "_queries", statements.OpsStatements()),
+    (generations, "_queries", statements.GenerationStatements()),
+    (jobs, "_queries", statements.JobStatements()),
+    (database, "time", virtual_time),
+    (cancel, "time", virtual_time),
+    *((module, "datetime", VirtualDatetime) for module in (record, step_rows, ops_rows, queue)),
+    *((telemetry, name, lambda *_, **__: None) for name in ("info", "warning", "error")),
+]
+
+
+@contextmanager
+def simulated() -> Iterator[None]:
+    with ExitStack() as stack:
+        for module, name, model in REPLACED:
+            stack.enter_context(mock.patch.object(module, name, model))
+        yield

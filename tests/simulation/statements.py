@@ -1,0 +1,215 @@
+"""What each SQL statement that the runner sends does, on the model. Names and parameters are those of the .sql files."""
+
+import json
+from collections.abc import AsyncIterator
+from datetime import timedelta
+from typing import Any
+
+from safelight.domain.statuses import Status
+from tests.simulation import clock
+from tests.simulation.server import JOBS, ROWS, Connection, Job, Row, Rows, Server, Tables
+
+
+def _written(generation: Row) -> Row:
+    return {"log_seq": generation["mg_log_seq"], "cancelling": generation["cancel_requested"]}
+
+
+def _is_held(server: Server, rows: Rows, lease_no: int, log_seq: int) -> bool:
+    if rows.is_final:
+        return False
+    generation = rows.generation
+    held = (generation["mg_lease_no"], generation["mg_log_seq"]) == (lease_no, log_seq)
+    if held or server.ignores_fence:
+        server.writes.append((lease_no, generation["mg_lease_no"]))
+    return held or server.ignores_fence
+
+
+def _append(rows: Rows, lines: list[Row]) -> None:
+    for line in lines:
+        rows.generation["mg_log_seq"] += 1
+        rows.lines.append(line | {"seq": rows.generation["mg_log_seq"]})
+
+
+class RunStatements:
+    async def take_lease(self, conn: Connection, *, generation_key: str, if_lease_no: int | None) -> Row | None:
+        def act(tables: Tables) -> Row | None:
+            generation = tables.rows.generation
+            if tables.rows.is_final or if_lease_no not in (None, generation["mg_lease_no"]):
+                return None
+            generation["mg_lease_no"] += 1
+            read = {name: json.loads(generation[name]) for name in ("mg_payload", "mg_mma_vars", "mg_meta")}
+            return generation | read | {"cancelling": generation["cancel_requested"], "mg_mma_preferences": {}}
+
+        return await conn.ask("take_lease", act, writes=ROWS)
+
+    async def steps_of(self, conn: Connection, *, generation_id: str) -> AsyncIterator[Row]:
+        steps = await conn.ask("steps_of", lambda tables: sorted(tables.rows.steps.items()))
+        for number, step in steps:
+            payload = json.loads(step["mg_payload"])
+            yield {"mg_step_no": number, "mg_step_type": step["mg_step_type"], "mg_payload": payload}
+
+    async def write_step(self, conn: Connection, *, lease_no: int, log_seq: int, **values: Any) -> Row | None:
+        def act(tables: Tables) -> Row | None:
+            rows = tables.rows
+            if not _is_held(conn.server, rows, lease_no, log_seq):
+                return None
+            _begin_write(rows.generation, values)
+            before = rows.steps.get(values["step_no"])
+            if before is None or not json.loads(before["mg_payload"])["timing"]["ended_at"]:
+                rows.steps[values["step_no"]] = _step(values)
+            _append(rows, values["lines"].obj)
+            return _written(rows.generation)
+
+        said = [line["message"] for line in values["lines"].obj]
+        name = f"write_step {values['step_no']} {values['step_type']} {values['step_status']} lease {lease_no} {said}"
+        return await conn.ask(name, act, writes=ROWS)
+
+    async def finish(self, conn: Connection, *, lease_no: int, log_seq: int, **values: Any) -> Row | None:
+        def act(tables: Tables) -> Row | None:
+            rows = tables.rows
+            if not _is_held(conn.server, rows, lease_no, log_seq):
+                return None
+            generation = rows.generation
+            generation["mg_meta"] = json.dumps(json.loads(generation["mg_meta"]) | values["meta"].obj)
+            generation["mg_mma_status"], generation["mg_status"] = values["status"], values["record_status"]
+            generation["mg_mma_vars"], generation["mg_deadline_at"] = json.dumps(values["variables"].obj), None
+            generation["mg_output_url"] = values["output_url"]
+            _append(rows, values["lines"].obj)
+            return _written(generation)
+
+        return await conn.ask(f"finish {values['status']} lease {lease_no}", act, writes=ROWS)
+
+    async def written_before(self, conn: Connection, *, lease_no: int, log_seq: int, **_: Any) -> Row | None:
+        def act(tables: Tables) -> Row | None:
+            generation = tables.rows.generation
+            same = (generation["mg_lease_no"], generation["mg_log_seq"]) == (lease_no, log_seq)
+            return _written(generation) if same else None
+
+        return await conn.ask("written_before", act)
+
+
+def _begin_write(generation: Row, values: Row) -> None:
+    generation["mg_mma_status"], generation["mg_status"] = values["status"], "processing"
+    if values["variables"] is not None:
+        generation["mg_mma_vars"] = json.dumps(values["variables"].obj)
+    if values["deadline_seconds"] is not None:
+        generation["mg_deadline_at"] = clock.now() + timedelta(seconds=values["deadline_seconds"])
+
+
+def _step(values: Row) -> Row:
+    return {
+        "mg_step_type": values["step_type"],
+        "mg_payload": json.dumps(values["payload"].obj),
+        "mg_status": values["step_status"],
+    }
+
+
+class LogStatements:
+    async def lines_after(self, conn: Connection, *, job_id: str, after: int, most: int) -> AsyncIterator[Row]:
+        lines = await conn.ask("lines_after", lambda tables: [one for one in tables.rows.lines if one["seq"] > after])
+        for line in lines[:most]:
+            yield line
+
+
+class LedgerStatements:
+    async def charge_of_generation(self, conn: Connection, *, ref_id: str) -> Row | None:
+        def act(tables: Tables) -> Row | None:
+            delta = tables.rows.entries.get(("mma_charge", ref_id))
+            return None if delta is None else {"mg_pass_id": "p", "credits": -delta, "mg_reason": "mma_still"}
+
+        return await conn.ask("charge_of_generation", act)
+
+    async def insert_entry(self, conn: Connection, *, ref_type: str, ref_id: str, delta: int, **_: Any) -> int:
+        def act(tables: Tables) -> int:
+            if (ref_type, ref_id) in tables.rows.entries:
+                return 0
+            tables.rows.entries[ref_type, ref_id] = delta
+            return 1
+
+        return await conn.ask(f"insert_entry {ref_type} {delta:+}", act, writes=ROWS)
+
+    async def give_credits(self, conn: Connection, *, pass_id: str, credits: int) -> int:
+        def act(tables: Tables) -> int:
+            tables.rows.credits += credits
+            return tables.rows.credits
+
+        return await conn.ask(f"give_credits {credits}", act, writes=ROWS)
+
+
+class OpsStatements:
+    async def insert_row(self, conn: Connection, **values: Any) -> int:
+        def act(tables: Tables) -> int:
+            is_new = values["id"] not in tables.rows.ops
+            if is_new:
+                tables.rows.ops[values["id"]] = values | {"detail": values["detail"].obj}
+            return int(is_new)
+
+        return await conn.ask(f"insert_row {values['record_type']} {values['error_code']}", act, writes=ROWS)
+
+
+class GenerationStatements:
+    async def request_cancelling(self, conn: Connection, **_: Any) -> Row:
+        def act(tables: Tables) -> Row:
+            if not tables.rows.is_final:
+                tables.rows.generation["cancel_requested"] = True
+            return {"mg_mma_status": tables.rows.generation["mg_mma_status"]}
+
+        return await conn.ask("request_cancelling", act, writes=ROWS)
+
+    async def by_id(self, conn: Connection, *, generation_key: str) -> Row:
+        def act(tables: Tables) -> Row:
+            generation = tables.rows.generation
+            return generation | {"mg_meta": json.loads(generation["mg_meta"]), "balance": tables.rows.credits}
+
+        return await conn.ask("by_id", act)
+
+
+class JobStatements:
+    async def wake(self, conn: Connection, *, generation_id: str, **_: Any) -> bool:
+        def act(tables: Tables) -> bool:
+            for job in tables.jobs.values():
+                if job.worker is None:
+                    tables.jobs[job.number] = Job(job.number, None, clock.now())
+            return True
+
+        return await conn.ask("wake", act, writes=JOBS)
+
+    async def take_back_jobs(
+        self, conn: Connection, *, dead_after_seconds: float, hung_after_seconds: float, **_: Any
+    ) -> AsyncIterator[Row]:
+        def act(tables: Tables) -> int:
+            deadline = tables.rows.generation["mg_deadline_at"]
+            hangs = deadline is not None and deadline < clock.now() - timedelta(seconds=hung_after_seconds)
+            alive = {
+                name for name, at in tables.workers.items() if at > clock.now() - timedelta(seconds=dead_after_seconds)
+            }
+            dead = [job for job in tables.jobs.values() if job.worker and (hangs or job.worker not in alive)]
+            for job in dead:
+                del tables.jobs[job.number]
+                if all(other.worker for other in tables.jobs.values()):
+                    conn.server.add_job(tables.jobs, clock.now())
+            return len(dead)
+
+        for _no in range(await conn.ask("take_back_jobs", act, writes=JOBS)):
+            yield {"generation_id": conn.server.tables.rows.generation["mg_generation_id"]}
+
+    async def adopt_generations(self, conn: Connection, *, older_than_seconds: float, **_: Any) -> AsyncIterator[Row]:
+        def act(tables: Tables) -> bool:
+            is_old = clock.now() - timedelta(seconds=older_than_seconds) > clock.EPOCH
+            if not is_old or tables.jobs or tables.rows.is_final:
+                return False
+            conn.server.add_job(tables.jobs, clock.now())
+            return True
+
+        if await conn.ask("adopt_generations", act, writes=JOBS):
+            yield {"generation_id": conn.server.tables.rows.generation["mg_generation_id"]}
+
+    async def never_started(self, conn: Connection, *, most: int) -> AsyncIterator[Row]:
+        def act(tables: Tables) -> bool:
+            generation = tables.rows.generation
+            deadline = generation["mg_deadline_at"]
+            is_untouched = generation["mg_mma_status"] == Status.QUEUED and generation["mg_lease_no"] == 0
+            return is_untouched and deadline is not None and deadline < clock.now()
+
+        if await conn.ask("never_started", act):
+            yield {"generation_id": conn.server.tables.rows.generation["mg_generation_id"]}

@@ -1,0 +1,74 @@
+"""A short story with every kind of step: asked of a model, made in one write, made by a provider over time."""
+
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+from safelight.domain.statuses import Status
+from safelight.domain.steps import StepType
+from safelight.pipelines.generate import end
+from safelight.pipelines.plans import OperationPlan, Outcome, Plan
+from safelight.pipelines.runner import Run
+from safelight.providers.base import Operation, Succeeded
+from safelight.storage.assets import StoredFile
+
+OPERATION_SECONDS_MAX = 600.0
+STEPS = (
+    StepType.SCAN_PRODUCT,
+    StepType.LIKE_HISTORY,
+    StepType.GPT_READER,
+    StepType.SEEDREAM_GENERATE,
+    StepType.POSTSCAN_OUTPUT_STILL,
+)
+
+
+async def story(process: Any, run: Run) -> None:
+    for step_type in (StepType.SCAN_PRODUCT, StepType.LIKE_HISTORY, StepType.GPT_READER):
+        await run.step(step_type, _question(process, run, has_effect=step_type is not StepType.LIKE_HISTORY))
+    output = await run.operation(StepType.SEEDREAM_GENERATE, _operation(process, run))
+    await run.step(StepType.POSTSCAN_OUTPUT_STILL, _question(process, run, has_effect=True))
+    file = StoredFile(
+        key=f"{output['id']}", url=f"https://files/{output['id']}", media_type="image/png", bytes=3, sha256=""
+    )
+    await end(run, Status.DONE, "Ready.", prompt="a cup", file=file)
+
+
+def _question(process: Any, run: Run, *, has_effect: bool) -> Callable[[], Awaitable[Plan]]:
+    async def act() -> Outcome:
+        process.world.note_act(run)
+        if has_effect:
+            await process.client.answer()
+        return Outcome(output={"said": "a cup"}, line="Seen.")
+
+    async def plan() -> Plan:
+        return Plan(input={"asked": "what is it"}, act=act, begin_line="Looking.", effect=has_effect)
+
+    return plan
+
+
+def _operation(process: Any, run: Run) -> Callable[[Any], Awaitable[OperationPlan]]:
+    client = process.client
+
+    async def start(attempt_key: str) -> Operation:
+        process.world.note_act(run)
+        return await client.start(attempt_key, lambda: process.world.is_stale(run))
+
+    async def complete(answer: Succeeded) -> Outcome:
+        await client.store()
+        assert run.current
+        return Outcome(output={"id": run.current.payload["operation"]["handle"]["id"]}, line="Developed.")
+
+    async def plan(recorded: Any) -> OperationPlan:
+        return OperationPlan(
+            input=recorded or {"prompt": "a cup"},
+            provider="seedream",
+            model="model",
+            seconds_max=OPERATION_SECONDS_MAX,
+            start=start,
+            check=client.check,
+            cancel=client.cancel,
+            find=client.find,
+            complete=complete,
+            begin_line="Setting up.",
+        )
+
+    return plan
