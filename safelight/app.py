@@ -33,14 +33,9 @@ from safelight.pipelines.reaper import HEARTBEATS_MISSED, Reaper
 from safelight.pipelines.retries import RetryPolicy
 from safelight.pipelines.studio import Adapters, Studio, read_picture
 from safelight.pipelines.worker import Worker
-from safelight.providers.base import ImageProvider, TextModel, VideoProvider
-from safelight.providers.local import Fault, LocalImageProvider, LocalTextModel, LocalVideoProvider
-from safelight.providers.simulated import (
-    SimulatedImageProvider,
-    SimulatedService,
-    SimulatedTextModel,
-    SimulatedVideoProvider,
-)
+from safelight.providers.base import Adapter, ReadImage
+from safelight.providers.local.faults import Fault
+from safelight.providers.simulated.adapter import simulated_adapter
 from safelight.storage.assets import AssetStore
 from safelight.storage.fetch import GuardedFetcher
 
@@ -192,16 +187,10 @@ class App:
         async def read(url: str) -> bytes:
             return await read_picture(assets, fetcher, url)
 
-        fault, seconds = self.fault, self.settings.local_wait_seconds
-        text: dict[str, TextModel] = {"local": LocalTextModel(read, fault)}
-        image: dict[str, ImageProvider] = {"local": LocalImageProvider(read, fault, seconds)}
-        video: dict[str, VideoProvider] = {"local": LocalVideoProvider(read, fault, seconds)}
-        if self.settings.simulated_url:
-            service = SimulatedService(self.settings.simulated_url)
-            text["simulated"] = SimulatedTextModel(service)
-            image["simulated"] = SimulatedImageProvider(service)
-            video["simulated"] = SimulatedVideoProvider(service)
-        return Adapters(text, image, video)
+        makers = {"local": lambda: _local(self.settings, self.fault, read)}
+        if url := self.settings.simulated_url:
+            makers["simulated"] = lambda: simulated_adapter(url)
+        return Adapters(makers)
 
 
 def report_crashes(app: App) -> None:
@@ -244,6 +233,12 @@ def _write_crash(app: App, category: Category, action: str, error: BaseException
         ops_rows.insert_now(app.dsn, row)
     except psycopg.Error:
         app.spool().keep(row)
+
+
+def _local(settings: Settings, fault: Fault | None, read: ReadImage) -> Adapter:
+    from safelight.providers.local.adapter import local_adapter  # noqa: PLC0415 - large libraries, for who needs them
+
+    return local_adapter(read, fault, settings.local_wait_seconds)
 
 
 def _fault(text: str | None) -> Fault | None:

@@ -24,7 +24,8 @@ from safelight.domain.errors import (
     ProviderUnavailable,
 )
 from safelight.providers.base import ImageRequest, Pending, ReferenceImage, Succeeded, VideoRequest
-from safelight.providers.local import Fault, LocalImageProvider, LocalVideoProvider
+from safelight.providers.local.adapter import LocalImageProvider, LocalVideoProvider
+from safelight.providers.local.faults import Fault
 
 COFFEE = (Path(safelight.__file__).parent / "samples" / "coffee.jpg").read_bytes()
 PHOTOS = {

@@ -13,7 +13,9 @@ import safelight
 from safelight import media
 from safelight.domain.errors import AssetUnreadable, ConfigError, ProviderTimeout
 from safelight.providers.base import Answer, ReferenceImage, TextRequest
-from safelight.providers.local import Fault, LocalTextModel, words
+from safelight.providers.local import words
+from safelight.providers.local.adapter import LocalTextModel
+from safelight.providers.local.faults import Fault
 
 PACKAGE = Path(safelight.__file__).parent
 COFFEE = (PACKAGE / "samples" / "coffee.jpg").read_bytes()

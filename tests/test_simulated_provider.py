@@ -31,7 +31,7 @@ from safelight.providers.base import (
     TextRequest,
     VideoRequest,
 )
-from safelight.providers.simulated import (
+from safelight.providers.simulated.adapter import (
     SimulatedImageProvider,
     SimulatedService,
     SimulatedTextModel,

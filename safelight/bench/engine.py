@@ -2,23 +2,18 @@
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
+from collections.abc import Awaitable, Callable
 from dataclasses import asdict, dataclass
 from statistics import median
 from typing import Any
-from urllib.parse import urlsplit, urlunsplit
 
-import psycopg
-from psycopg import sql
 from psycopg.types.json import Jsonb
 
 from safelight.app import App
+from safelight.bench.scratch import scratch_database
 from safelight.db import customers, ledger
-from safelight.db.database import Connection, Database, connection_options, load_queries
-from safelight.db.ops_rows import OpsError
+from safelight.db.database import Database
 from safelight.db.wakeups import Announcer
-from safelight.domain.errors import Category
 from safelight.domain.ids import generation_key, new_id, step_key
 from safelight.domain.orders import Flow, Order, Prices
 from safelight.domain.statuses import Status

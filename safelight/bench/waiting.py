@@ -60,11 +60,10 @@ async def waiting(app: App, generations: int) -> WaitingResult:
         SafelightError: the worker ended by itself, or a phase took longer than an hour.
     """
     with tempfile.TemporaryDirectory(prefix="safelight-bench-") as home:
-        async with scratch_database(app), _slow_service() as (simulation, url), app.database(4) as db:
+        async with scratch_database(app), _slow_service() as (simulation, address), app.database(4) as db:
             await _prepare(db, generations)
-            settings = app.settings.model_copy(
-                update={"home": Path(home), "database_url": app.dsn, "simulated_url": url, "fetch_allow_hosts": url}
-            )
+            reached = {"simulated_url": f"http://{address}", "fetch_allow_hosts": address}
+            settings = app.settings.model_copy(update={"home": Path(home), "database_url": app.dsn, **reached})
             with _worker(settings) as worker:
                 return await _measure(db, simulation, worker, generations)
 
@@ -106,7 +105,7 @@ async def _slow_service() -> AsyncIterator[tuple[Simulation, str]]:
     pace = Pace(answer_seconds=0, image_seconds=100 * SECONDS_MAX, video_seconds=100 * SECONDS_MAX)
     simulation, listening = Simulation(1, Faults.calm(), pace), serve.listen("127.0.0.1", 0)
     async with serve.answering(simulation.app, listening, HangUpProtocol):
-        yield simulation, f"http://127.0.0.1:{listening.getsockname()[1]}"
+        yield simulation, f"127.0.0.1:{listening.getsockname()[1]}"
 
 
 async def _prepare(db: Database, generations: int) -> None:
@@ -138,7 +137,7 @@ async def _order(db: Database, generations: int) -> None:
 @contextmanager
 def _worker(settings: Settings) -> Iterator[subprocess.Popen[bytes]]:
     with (settings.home / "worker.log").open("wb") as output:
-        worker = subprocess.Popen(  # noqa: S603 - our own command
+        worker = subprocess.Popen(
             [sys.executable, "-m", "safelight", "worker"],
             env=settings.as_environment(),
             stdout=output,

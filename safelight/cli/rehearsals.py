@@ -1,4 +1,6 @@
-"""Benchmarks, as ratios against a floor in the same run, and chaos."""
+"""Benchmarks, as ratios against a floor in the same run, and chaos. Each loads its libraries when it is called: workers
+are started by the same command and need none of them."""
+# ruff: noqa: PLC0415
 
 import asyncio
 import random
@@ -7,15 +9,17 @@ import sys
 import tempfile
 from collections.abc import Coroutine
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, TypeVar
 
 import typer
 
-from safelight import bench, chaos, serve, telemetry, terminal
+from safelight import serve, telemetry, terminal
 from safelight.cli.shared import AsJson, group, open_app
 
 ENGINE_RATIO_TO_REACH = 0.75
 WAITING_MB_TO_REACH = 150
+
+Result = TypeVar("Result")
 
 commands = typer.Typer()
 bench_commands = group("Speed, as ratios against a floor in the same run.")
@@ -28,6 +32,8 @@ def bench_engine(
     as_json: AsJson = False,
 ) -> None:
     """7-step no-op pipelines per second, beside plain psycopg writing the same rows in the same run."""
+    from safelight import bench
+
     app = open_app(console_lines=False)
     app.start_database()
     result = asyncio.run(bench.engine(app, pipelines))
@@ -45,6 +51,8 @@ def bench_doctor(
     as_json: AsJson = False,
 ) -> None:
     """One pass of the doctor over a scratch database of this many generations."""
+    from safelight import bench
+
     app = open_app(console_lines=False)
     app.start_database()
     result = asyncio.run(bench.doctor(app, generations))
@@ -64,6 +72,8 @@ def bench_waiting(
     as_json: AsJson = False,
 ) -> None:
     """One worker process while this many generations wait for a slow provider: its memory, and whether all end."""
+    from safelight import bench
+
     app = open_app(console_lines=False)
     app.start_database()
     result = asyncio.run(bench.waiting(app, generations))
@@ -99,16 +109,19 @@ def rehearse_chaos(
     as_json: AsJson = False,
 ) -> None:
     """Run generations against a simulated service that fails, kill workers, restart the database, and count."""
+    from safelight import chaos
+    from safelight.cli import chaos_card
+
     telemetry.configure("WARNING", None, console=False)
     drawn = random.randrange(2**32) if seed is None else seed  # noqa: S311 - no secret
     plan = chaos.Plan(drawn, generations, workers, kill_every, restart_db_every, minutes_max)
     home = Path(tempfile.mkdtemp(prefix="safelight-chaos-"))
-    terminal.show_plan(plan, home if keep else None, as_json=as_json)
+    chaos_card.show_plan(plan, home if keep else None, as_json=as_json)
     try:
-        with terminal.chaos_progress(plan, silent=as_json) as tell:
+        with chaos_card.chaos_progress(plan, silent=as_json) as tell:
             card = asyncio.run(_until_told_to_stop(chaos.rehearse(home, plan, tell)))
         if card is not None:
-            terminal.show_scorecard(card, as_json=as_json)
+            chaos_card.show_scorecard(card, as_json=as_json)
     finally:
         if not keep:
             shutil.rmtree(home)
@@ -117,7 +130,7 @@ def rehearse_chaos(
     sys.exit(0 if card.is_clean else 1)
 
 
-async def _until_told_to_stop(work: Coroutine[Any, Any, chaos.Scorecard]) -> chaos.Scorecard | None:
+async def _until_told_to_stop(work: Coroutine[Any, Any, Result]) -> Result | None:
     """None where Ctrl-C, or the request to end, came first: the work has put away its things then."""
     stopped = asyncio.create_task(serve.stop_on_signals().wait())
     working = asyncio.create_task(work)

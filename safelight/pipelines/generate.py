@@ -16,7 +16,7 @@ from safelight.domain.steps import StepType
 from safelight.pipelines.configuration import Engine, Version
 from safelight.pipelines.plans import OperationPlan, Outcome
 from safelight.pipelines.runner import Run
-from safelight.pipelines.studio import Studio, adapter_named
+from safelight.pipelines.studio import Studio
 from safelight.providers.base import (
     ImageProvider,
     ImageRequest,
@@ -68,10 +68,10 @@ async def _plan(studio: Studio, run: Run, step_type: StepType, wanted: Wanted, r
     provider: ImageProvider | VideoProvider
     start: Callable[[str], Awaitable[Any]]
     if wanted.engine_id == "kling":
-        provider = video = adapter_named(studio.adapters.video, engine.adapter, engine.id)
+        provider = video = studio.adapters.video(engine)
         start = lambda key: video.start(VideoRequest(**_request(step_type, wanted, given, key)))  # noqa: E731
     else:
-        provider = image = adapter_named(studio.adapters.image, engine.adapter, engine.id)
+        provider = image = studio.adapters.image(engine)
         start = lambda key: image.start(ImageRequest(**_request(step_type, wanted, given, key)))  # noqa: E731
     return OperationPlan(
         input=given,

@@ -39,7 +39,8 @@ class Plan:
 @dataclass(frozen=True, slots=True)
 class OperationPlan:
     """An operation about to begin, or to be looked at again. `start` and `find` take the key of one attempt;
-    `seconds_max` is the model's deadline, from its start."""
+    `seconds_max` is the model's deadline, from its start; it is looked at every `check_every_seconds`, or less often
+    where the provider says so."""
 
     input: Json
     provider: str
@@ -51,3 +52,4 @@ class OperationPlan:
     find: Callable[[str], Awaitable[Operation | None]]
     complete: Callable[[Succeeded], Awaitable[Outcome]]
     begin_line: str | None = None
+    check_every_seconds: float = 0.0

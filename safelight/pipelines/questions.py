@@ -11,7 +11,7 @@ from safelight.domain.preferences import hard_blocks
 from safelight.pipelines.configuration import Context
 from safelight.pipelines.plans import Outcome, Plan
 from safelight.pipelines.runner import Run
-from safelight.pipelines.studio import Studio, adapter_named
+from safelight.pipelines.studio import Studio
 from safelight.providers.base import Answer, ReferenceImage, TextRequest
 
 Json = dict[str, Any]
@@ -40,7 +40,7 @@ def ask(studio: Studio, run: Run, question: Question) -> Callable[[], Awaitable[
     async def plan() -> Plan:
         context = await studio.configuration.context(question.context_key)
         engine = await studio.configuration.engine(TEXT_ENGINE)
-        model = adapter_named(studio.adapters.text, engine.adapter, TEXT_ENGINE)
+        model = studio.adapters.text(engine)
         user = context.render(question.values)
         request = TextRequest(
             step_type=question.step_type,

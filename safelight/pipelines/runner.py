@@ -105,7 +105,7 @@ class Run(Attempts):
         if self.record.cancelling and "stopping" not in step.payload:
             await self._stop(step, planned, operation, Cancelled("stopped on request"))
         elif not stored and operation.check_after_seconds > 0:
-            raise Snooze(self._until_deadline(operation.check_after_seconds))
+            raise self._pause_of(planned, operation.check_after_seconds)
         return operation
 
     async def _found(self, step: StepRow, planned: OperationPlan) -> Operation | None:
@@ -247,16 +247,17 @@ class Run(Attempts):
     async def _wait(self, step: StepRow, planned: OperationPlan, operation: Operation, seconds: float) -> Snooze:
         """Until the operation is looked at again; past the model's deadline it is stopped instead."""
         if not self.record.is_late():
-            return Snooze(self._until_deadline(seconds))
+            return self._pause_of(planned, seconds)
         if "stopping" not in step.payload:
             late = DeadlineExceeded(f"{planned.provider} was still at work after {planned.seconds_max:.0f} s")
             await self._stop(step, planned, operation, late)
             return Snooze(seconds)
         raise DeadlineExceeded(f"{planned.provider} had a result too late")
 
-    def _until_deadline(self, seconds: float) -> float:
-        left = self.record.seconds_left()
-        return seconds if left is None else min(seconds, max(left, 0.0))
+    def _pause_of(self, planned: OperationPlan, seconds: float) -> Snooze:
+        """Until the next look: the model's deadline is one too."""
+        seconds, left = max(seconds, planned.check_every_seconds), self.record.seconds_left()
+        return Snooze(seconds if left is None else min(seconds, max(left, 0.0)))
 
     async def _stop(self, step: StepRow, planned: OperationPlan, operation: Operation, reason: SafelightError) -> None:
         """Ask the provider to stop. Returns where it is too late for that: the result is there, or will be.

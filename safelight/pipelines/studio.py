@@ -1,24 +1,51 @@
 """What the stories work with: the adapters the registry names, our storage and the configuration."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import TypeVar
 
 from safelight.db.database import Database
 from safelight.domain.errors import AssetUnreadable, ConfigError, NotFound, RemoteFileRefused
-from safelight.pipelines.configuration import Configuration
-from safelight.providers.base import ImageProvider, TextModel, VideoProvider
+from safelight.pipelines.configuration import Configuration, Engine
+from safelight.providers.base import Adapter, ImageProvider, TextModel, VideoProvider
 from safelight.storage.assets import AssetStore
 from safelight.storage.fetch import GuardedFetcher
 
 
-@dataclass(frozen=True, slots=True)
 class Adapters:
-    """Every installed adapter, by name."""
+    """What is installed, by the name that the registry uses. An adapter is made when an engine first needs it: some
+    bring large libraries. Each question raises ConfigError where the engine's adapter has no answer to it."""
 
-    text: Mapping[str, TextModel]
-    image: Mapping[str, ImageProvider]
-    video: Mapping[str, VideoProvider]
+    def __init__(self, makers: Mapping[str, Callable[[], Adapter]]) -> None:
+        self._makers = makers
+        self._made: dict[str, Adapter] = {}
+
+    def text(self, engine: Engine) -> TextModel:
+        return _offered(self._of(engine).text, engine, "words")
+
+    def image(self, engine: Engine) -> ImageProvider:
+        return _offered(self._of(engine).image, engine, "images")
+
+    def video(self, engine: Engine) -> VideoProvider:
+        return _offered(self._of(engine).video, engine, "videos")
+
+    def _of(self, engine: Engine) -> Adapter:
+        name = engine.adapter
+        if name not in self._makers:
+            there_are = ", ".join(sorted(self._makers))
+            raise ConfigError(f"{engine.id}: no adapter {name!r} is installed; there are {there_are}")
+        if name not in self._made:
+            self._made[name] = self._makers[name]()
+        return self._made[name]
+
+
+Offer = TypeVar("Offer")
+
+
+def _offered(offer: Offer | None, engine: Engine, what: str) -> Offer:
+    if offer is None:
+        raise ConfigError(f"{engine.id}: the adapter {engine.adapter!r} makes no {what}")
+    return offer
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,16 +55,6 @@ class Studio:
     adapters: Adapters
     assets: AssetStore
     fetcher: GuardedFetcher
-
-
-Adapter = TypeVar("Adapter")
-
-
-def adapter_named(adapters: Mapping[str, Adapter], name: str, engine_id: str) -> Adapter:
-    """Raises ConfigError where the registry names an adapter that is not installed."""
-    if name not in adapters:
-        raise ConfigError(f"{engine_id}: no adapter {name!r} is installed; there are {', '.join(sorted(adapters))}")
-    return adapters[name]
 
 
 async def read_picture(assets: AssetStore, fetcher: GuardedFetcher, url: str) -> bytes:

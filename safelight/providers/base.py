@@ -6,12 +6,13 @@ OutcomeUnknown, never a plain time-out: the service may be at work, and paid. Re
 own storage. Errors are raised as `safelight.domain.errors.ProviderError` and its children.
 """
 
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any, Protocol
 
 Json = dict[str, Any]
+ReadImage = Callable[[str], Awaitable[bytes]]  # the bytes behind an input URL
 
 
 @dataclass(frozen=True, slots=True)
@@ -139,3 +140,12 @@ class TextModel(Protocol):
     name: str
 
     async def complete(self, request: TextRequest) -> Answer: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Adapter:
+    """What one service offers."""
+
+    text: TextModel | None = None
+    image: ImageProvider | None = None
+    video: VideoProvider | None = None

@@ -3,8 +3,3 @@
 A pure function of its input: the same pictures, prompt, settings and seed give the same bytes. It is no model and
 does not pretend to be one; it shows a product on a fitting background so that everything around it can be tried.
 """
-
-from safelight.providers.local.adapter import LocalImageProvider, LocalTextModel, LocalVideoProvider
-from safelight.providers.local.faults import Fault
-
-__all__ = ["Fault", "LocalImageProvider", "LocalTextModel", "LocalVideoProvider"]

@@ -3,16 +3,17 @@
 import asyncio
 import json
 import time
-from collections.abc import Awaitable, Callable
 from typing import Any
 
 from safelight.domain.errors import ProviderRejected, SafelightError
 from safelight.providers.base import (
+    Adapter,
     Answer,
     ImageRequest,
     Operation,
     OutputFile,
     Pending,
+    ReadImage,
     ReferenceImage,
     Stopping,
     Succeeded,
@@ -23,7 +24,6 @@ from safelight.providers.local import film, still, words
 from safelight.providers.local.faults import Fault, strike
 from safelight.providers.local.picture import Picture, Rendered, StillOrder, VideoOrder
 
-ReadImage = Callable[[str], Awaitable[bytes]]
 Json = dict[str, Any]
 
 PROMPT_CHARS_MAX = 10_000
@@ -146,3 +146,11 @@ def _refuse_unusable(request: ImageRequest | VideoRequest) -> None:
         )
     if len(request.images) > IMAGES_MAX:
         raise ProviderRejected(f"local: at most {IMAGES_MAX} pictures", provider_http_status=400)
+
+
+def local_adapter(read_image: ReadImage, fault: Fault | None, wait_seconds: float) -> Adapter:
+    return Adapter(
+        text=LocalTextModel(read_image, fault),
+        image=LocalImageProvider(read_image, fault, wait_seconds),
+        video=LocalVideoProvider(read_image, fault, wait_seconds),
+    )

@@ -10,11 +10,12 @@ import cv2
 import numpy as np
 
 from safelight import media
-from safelight.media import FRAMES_PER_SECOND, Pixels
+from safelight.media import Pixels
 from safelight.providers.local.cutout import Box, bounds, cut
 from safelight.providers.local.motion import PUSH, Move, Pose, pose, progress, read_move, widest_zoom
 from safelight.providers.local.picture import SUBJECT_BOX, Rendered, VideoOrder
 from safelight.providers.local.raster import Field, blur, dice, field, grid, noise, resize, smoothstep
+from safelight.providers.mp4 import FRAMES_PER_SECOND, encode_mp4
 
 LONG_EDGE = {"standard": 960, "std": 960, "pro": 1280}
 DURATION_RANGE = (1.0, 10.0)
@@ -55,7 +56,7 @@ def film(order: VideoOrder) -> Rendered:
     width, height, warnings = _size(order.settings, still)
     shot = _prepared(order, move, _cropped(still, width / height), width, height)
     unused = [f"local: not used in a video: {role}" for role in order.unused_roles]
-    content = media.encode_mp4(_frames(shot), width=width, height=height)
+    content = encode_mp4(_frames(shot), width=width, height=height)
     return Rendered(content, "video/mp4", width, height, (*warnings, *unused))
 
 

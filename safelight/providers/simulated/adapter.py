@@ -18,6 +18,7 @@ from safelight.domain.errors import (
     ProviderUnavailable,
 )
 from safelight.providers.base import (
+    Adapter,
     Answer,
     ImageRequest,
     Operation,
@@ -218,3 +219,8 @@ def _refuse_problem(response: httpx.Response) -> None:
 def _retry_after(response: httpx.Response) -> float | None:
     stated = response.headers.get("Retry-After", "")
     return float(stated) if stated.isdigit() else None
+
+
+def simulated_adapter(url: str) -> Adapter:
+    service = SimulatedService(url)
+    return Adapter(SimulatedTextModel(service), SimulatedImageProvider(service), SimulatedVideoProvider(service))

@@ -9,6 +9,7 @@ import cv2
 import numpy as np
 
 from safelight import media
+from safelight.providers.mp4 import encode_mp4
 
 SAMPLE = Path(__file__).parents[2] / "samples" / "coffee.jpg"
 IMAGE_WIDTH = 512
@@ -59,7 +60,7 @@ def _jpeg() -> bytes:
 def _mp4() -> bytes:
     wide = _sample(FILM_WIDTH + FILM_FRAMES)
     frames = (wide[:FILM_HEIGHT, left : left + FILM_WIDTH, :3] for left in range(FILM_FRAMES))
-    return media.encode_mp4(frames, width=FILM_WIDTH, height=FILM_HEIGHT)
+    return encode_mp4(frames, width=FILM_WIDTH, height=FILM_HEIGHT)
 
 
 def _sample(width: int) -> media.Pixels:

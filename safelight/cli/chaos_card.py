@@ -1,0 +1,65 @@
+"""What `safelight chaos` prints."""
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeElapsedColumn
+from rich.progress import Progress as Bar
+from rich.table import Table
+
+from safelight import chaos
+from safelight.terminal import console, print_json
+
+PROBLEMS_SHOWN_MAX = 10
+
+
+def show_plan(plan: chaos.Plan, kept_home: Path | None, *, as_json: bool) -> None:
+    """The seed first: it is what a failure is told by."""
+    facts = f"seed {plan.seed}" + (f", home {kept_home}" if kept_home else "")
+    (Console(stderr=True) if as_json else console).print(facts, soft_wrap=True)
+
+
+@contextmanager
+def chaos_progress(plan: chaos.Plan, *, silent: bool) -> Iterator[Callable[[chaos.Progress], None]]:
+    columns = (BarColumn(bar_width=16), MofNCompleteColumn(), TimeElapsedColumn(), TextColumn("{task.description}"))
+    with Bar(*columns, console=console, disable=silent) as bar:
+        task = bar.add_task("starting", total=plan.generations)
+
+        def tell(progress: chaos.Progress) -> None:
+            counts = ", ".join(f"{count} {status}" for status, count in sorted(progress.statuses.items()))
+            blows = progress.blows
+            done = f"{blows.kills} kills, {blows.pauses} pauses, {blows.database_restarts} restarts"
+            bar.update(task, completed=progress.final, description=f"{done} · {counts}")
+
+        yield tell
+
+
+def show_scorecard(card: chaos.Scorecard, *, as_json: bool) -> None:
+    if as_json:
+        print_json(card.as_json())
+        return
+    statuses = ", ".join(f"{count} {status}" for status, count in sorted(card.statuses.items()))
+    blows, takeovers = card.blows, card.takeovers
+    table = Table(title=f"Scorecard of seed {card.seed}", title_justify="left", show_header=False)
+    table.add_row("accepted", f"{card.accepted} of {card.ordered}: {statuses}")
+    table.add_row("errors", ", ".join(f"{times} {code}" for code, times in card.errors.items()))
+    for name, problems in card.must_be_empty.items():
+        table.add_row(name, f"[{'red' if problems else 'green'}]{len(problems)}[/]")
+    table.add_row("recorded double payments", f"{len(card.recorded_double_payments)} of {card.predictions} predictions")
+    table.add_row(
+        "time to take over",
+        f"p50 {takeovers.p50_seconds} s, p99 {takeovers.p99_seconds} s"
+        f" (to reach: {chaos.TAKEOVER_SECONDS_TO_REACH:.0f}), {takeovers.measured} measured, {takeovers.never} never",
+    )
+    table.add_row(
+        "blows",
+        f"{blows.kills} workers killed, {blows.pauses} paused, {blows.database_restarts} database restarts,"
+        f" {blows.processes_ended_by_themselves} processes ended by themselves",
+    )
+    table.add_row("duration", f"{card.seconds} s")
+    console.print(table)
+    for name, problems in card.must_be_empty.items():
+        for problem in problems[:PROBLEMS_SHOWN_MAX]:
+            console.print(f"[red]{name}[/] {problem}", soft_wrap=True)
