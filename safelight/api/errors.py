@@ -13,13 +13,13 @@ import psycopg
 from fastapi import Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
-from psycopg.errors import ReadOnlySqlTransaction
 from pydantic import BaseModel
 from starlette.exceptions import HTTPException
 
 from safelight import telemetry
 from safelight.api.services import Services
 from safelight.db import ops_rows
+from safelight.db.database import TROUBLE
 from safelight.db.ops_rows import OpsError
 from safelight.domain.errors import Category, InsufficientCredits, SafelightError, category_of_status
 
@@ -81,7 +81,7 @@ def answer_to(request: Request, error: Exception) -> Answer:
             return _answer(405, "METHOD_NOT_ALLOWED", f"{request.method} is not possible at {request.url.path}.")
         case HTTPException():
             return _answer(error.status_code, "HTTP_ERROR", str(error.detail))
-        case psycopg.OperationalError() | psycopg.InterfaceError() | ReadOnlySqlTransaction():
+        case _ if isinstance(error, TROUBLE):
             message = "We are very busy, or the database cannot be reached. Please try again in a moment."
             return _answer(503, NO_DATABASE, message, headers={"Retry-After": str(RETRY_AFTER_SECONDS)})
     message = "Something went wrong on our side. Please try again."

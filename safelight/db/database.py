@@ -24,12 +24,30 @@ APPLICATION_NAME = "safelight"  # the database holds what writes under this name
 QUEUE_SCHEMA = "procrastinate"
 WAIT_SECONDS_MAX = 30.0
 CONNECT_TIMEOUT_SECONDS = 10
+CHECK_SECONDS_MAX = 2.0
 RECONNECT_SECONDS_MAX = 5.0  # then whoever needs a connection next tries again, without a growing pause
 FIRST_PAUSE_SECONDS = 0.05
 PAUSE_SECONDS_MAX = 2.0
 
-# What passes by itself: a server that restarts, is full, or is a standby for the moment; a connection that was cut.
-TROUBLE = (psycopg.OperationalError, psycopg.InterfaceError, psycopg.errors.ReadOnlySqlTransaction)
+# What passes by itself: a server that restarts, is full, or is a standby for the moment; a connection that was cut, or
+# that its server gave up because we were paused.
+TROUBLE = (
+    psycopg.OperationalError,
+    psycopg.InterfaceError,
+    psycopg.errors.ReadOnlySqlTransaction,
+    psycopg.errors.IdleInTransactionSessionTimeout,
+)
+
+_SESSION = {
+    "search_path": f"public,{QUEUE_SCHEMA}",
+    "timezone": "UTC",
+    # The server notices it too: what a machine held that was cut off or paused is free again in seconds, not in hours.
+    "tcp_keepalives_idle": 5,
+    "tcp_keepalives_interval": 2,
+    "tcp_keepalives_count": 3,
+    "tcp_user_timeout": 10_000,
+    "idle_in_transaction_session_timeout": 15_000,
+}
 
 Result = TypeVar("Result")
 
@@ -44,7 +62,7 @@ def connection_options() -> dict[str, Any]:
         "keepalives_interval": 2,
         "keepalives_count": 3,
         "tcp_user_timeout": 10_000,
-        "options": f"-c search_path=public,{QUEUE_SCHEMA} -c timezone=UTC",
+        "options": " ".join(f"-c {name}={value}" for name, value in _SESSION.items()),
     }
 
 
@@ -63,6 +81,12 @@ def load_queries(module_file: str) -> Any:
 
 async def _autocommit(conn: Connection) -> None:
     await conn.set_autocommit(True)
+
+
+async def _check(conn: Connection) -> None:
+    """Raises psycopg.Error or TimeoutError: no answer, be it that a proxy between keeps the line open."""
+    async with asyncio.timeout(CHECK_SECONDS_MAX):
+        await AsyncConnectionPool.check_connection(conn)
 
 
 class Database:
@@ -85,7 +109,7 @@ class Database:
             reconnect_timeout=RECONNECT_SECONDS_MAX,
             kwargs=connection_options(),
             configure=_autocommit,
-            check=AsyncConnectionPool.check_connection if check else None,
+            check=_check if check else None,
         )
 
     async def open(self) -> None:
