@@ -242,6 +242,20 @@ async def reap(backend: Backend, db: Database) -> Reaped:
     return await backend.app.reaper(db, Announcer(db)).reap()
 
 
+async def test_a_generation_of_a_newer_version_is_left_to_newer_workers(start: StartBackend):
+    backend = await start(worker=False)
+    await backend.grant(1)
+    accepted = await backend.create()
+    version = "update mega_generations set mg_pipeline_version = mg_pipeline_version + %s where mg_lease_no = 0"
+    backend.sql(version, 1)
+    await start(worker_heartbeat_seconds=0.3)
+    for offered in ("= 0", "> 0"):  # it is taken off the queue, and offered again
+        await wait_for(backend, f"select count(*) {offered} from procrastinate.procrastinate_jobs")
+    assert backend.steps(accepted["generation_id"]) == []
+    backend.sql(version, -1)
+    assert (await backend.finished(accepted))["status"] == "done"
+
+
 async def test_many_reapers_at_once_take_each_job_back_once(start: StartBackend):
     backend = await start(worker=False)
     await backend.grant(30)

@@ -1,6 +1,6 @@
 """What a worker writes while it runs a generation, each set of rows in one statement that holds the fence."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 from uuid import UUID
@@ -70,11 +70,16 @@ class Ending:
     meta: Row = field(default_factory=dict)
 
 
-async def take_lease(conn: Connection, generation_id: str, *, if_lease_no: int | None = None) -> Row | None:
+async def take_lease(
+    conn: Connection, generation_id: str, pipeline_versions: Iterable[int], *, if_lease_no: int | None = None
+) -> Row | None:
     """Take the generation over from whoever had it, or only where its lease has this number. None: it is final, or
-    unknown, or has another."""
+    unknown, or has another, or follows a story of a version that is not among these."""
     row: Row | None = await _queries.take_lease(
-        conn, generation_key=generation_key(generation_id), if_lease_no=if_lease_no
+        conn,
+        generation_key=generation_key(generation_id),
+        pipeline_versions=list(pipeline_versions),
+        if_lease_no=if_lease_no,
     )
     return row
 

@@ -9,6 +9,7 @@ from mega_customers customer
 where generation.mg_id = :generation_key
   and customer.mg_pass_id = generation.mg_pass_id
   and generation.mg_mma_status not in ('done', 'error', 'suggested', 'cancelled', 'partial')
+  and generation.mg_pipeline_version = any(:pipeline_versions)
   and generation.mg_lease_no = coalesce(:if_lease_no, generation.mg_lease_no)
 returning generation.mg_generation_id, generation.mg_pass_id, generation.mg_lease_no, generation.mg_pipeline_version,
   generation.mg_payload, generation.mg_mma_vars, generation.mg_meta, generation.mg_mma_mode, generation.mg_mma_status,

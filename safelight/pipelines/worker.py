@@ -78,7 +78,7 @@ class Worker:
 
     async def _take(self, generation_id: str, if_lease_no: int | None) -> tuple[Run | None, Story | None]:
         async with self._studio.db.connection() as conn:
-            leased = await runs.take_lease(conn, generation_id, if_lease_no=if_lease_no)
+            leased = await runs.take_lease(conn, generation_id, self._stories, if_lease_no=if_lease_no)
             if leased is None:
                 return None, None
             steps = await runs.steps_of(conn, generation_id)

@@ -31,7 +31,9 @@ def _append(rows: Rows, lines: list[Row]) -> None:
 
 
 class RunStatements:
-    async def take_lease(self, conn: Connection, *, generation_key: str, if_lease_no: int | None) -> Row | None:
+    async def take_lease(
+        self, conn: Connection, *, generation_key: str, pipeline_versions: list[int], if_lease_no: int | None
+    ) -> Row | None:
         def act(tables: Tables) -> Row | None:
             generation = tables.rows.generation
             if tables.rows.is_final or if_lease_no not in (None, generation["mg_lease_no"]):
