@@ -4,6 +4,7 @@ import asyncio
 import os
 import secrets
 import sys
+import time
 import traceback
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
@@ -18,7 +19,7 @@ from safelight.api.server import create_api
 from safelight.api.services import Services
 from safelight.config import Settings
 from safelight.db import embedded, ops_rows
-from safelight.db.database import Database
+from safelight.db.database import TROUBLE, Database
 from safelight.db.migrate import migrate
 from safelight.db.ops_spool import OpsSpool
 from safelight.db.wakeups import Announcer, Listener
@@ -40,6 +41,8 @@ from safelight.storage.assets import AssetStore
 from safelight.storage.fetch import GuardedFetcher
 
 SECRET_BYTES = 32
+DATABASE_START_SECONDS_MAX = 60.0
+DATABASE_LOOK_SECONDS = 1.0
 API_STALL_SECONDS = 1.4  # without a free connection: the answer is a 503
 
 
@@ -69,6 +72,18 @@ class App:
         finally:
             await db.close()
         return applied
+
+    async def migrate_when_there(self) -> list[str]:
+        """As `migrate`; a database that starts, or restarts just now, is waited for."""
+        give_up = time.monotonic() + DATABASE_START_SECONDS_MAX
+        while True:
+            try:
+                return await self.migrate()
+            except TROUBLE as error:
+                if time.monotonic() > give_up:
+                    raise
+                telemetry.warning(telemetry.Tag.DB_UPDATE, f"Waiting for the database: {error}")
+            await asyncio.sleep(DATABASE_LOOK_SECONDS)
 
     @asynccontextmanager
     async def database(self, pool_size: int = 2, **more: Any) -> AsyncIterator[Database]:

@@ -50,7 +50,7 @@ class Settings(BaseSettings):
         " only after a quarter more.",
     )
     worker_heartbeat_seconds: float = Field(
-        5.0, gt=0, le=60, description="How often a worker says that it lives; after three missed it is taken over."
+        3.0, gt=0, le=60, description="How often a worker says that it lives; after three missed it is taken over."
     )
     worker_shutdown_seconds: float = Field(
         10.0, ge=0, le=600, description="How long a worker that is told to stop lets its steps go on."

@@ -19,17 +19,23 @@ KEEP_ALIVE_SECONDS = 75  # longer than clients and proxies keep theirs, so that 
 
 
 class _Server(uvicorn.Server):
-    """Leaves signals to us, since one process may run more than the API, and says when it is up."""
+    """Leaves signals to us, since one process may run more than the API, and says when it is up, and when it is about
+    to end: what streams without an end must end by itself then."""
 
-    def __init__(self, config: uvicorn.Config) -> None:
+    def __init__(self, config: uvicorn.Config, leaving: asyncio.Event) -> None:
         super().__init__(config)
         self.tried_to_start = asyncio.Event()
+        self._leaving = leaving
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         try:
             await super().startup(sockets)
         finally:
             self.tried_to_start.set()
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        self._leaving.set()
+        await super().shutdown(sockets)
 
     @contextmanager
     def capture_signals(self) -> Iterator[None]:
@@ -59,13 +65,17 @@ def stop_on_signals() -> asyncio.Event:
 async def serving(app: App, listening: socket.socket) -> AsyncIterator[None]:
     """The API answers inside this context."""
     report_task_crashes(app)
-    async with answering(app.api(), listening):
+    api = app.api()
+    async with answering(api, listening, leaving=api.state.leaving):
         yield
 
 
 @asynccontextmanager
 async def answering(
-    application: ASGIApp, listening: socket.socket, protocol: type[asyncio.Protocol] | Literal["auto"] = "auto"
+    application: ASGIApp,
+    listening: socket.socket,
+    protocol: type[asyncio.Protocol] | Literal["auto"] = "auto",
+    leaving: asyncio.Event | None = None,
 ) -> AsyncIterator[None]:
     """The application answers HTTP inside this context."""
     config = uvicorn.Config(
@@ -77,7 +87,7 @@ async def answering(
         timeout_keep_alive=KEEP_ALIVE_SECONDS,
         backlog=CONNECTIONS_WAITING_MAX,
     )
-    server = _Server(config)
+    server = _Server(config, leaving or asyncio.Event())
     task = asyncio.create_task(server.serve(sockets=[listening]))
     task.add_done_callback(lambda _: server.tried_to_start.set())
     await server.tried_to_start.wait()

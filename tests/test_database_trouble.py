@@ -1,6 +1,9 @@
 """The database restarts, is away, full, read-only or too busy: the API says so at once, and everything goes on by itself."""
 
 import asyncio
+import os
+import subprocess
+import sys
 from collections.abc import AsyncIterator
 from pathlib import Path
 
@@ -120,3 +123,27 @@ async def test_an_api_without_a_free_connection_says_so(start: StartBackend):
         await wait_for(backend, waits)
         await refused(backend, "POST", "/mma/still/create", json=body)
     assert [answer.status_code for answer in await asyncio.gather(*blocked)] == [200, 200]
+
+
+async def test_a_worker_that_starts_before_its_database_waits_for_it(tmp_path: Path):
+    dsn = embedded.start(tmp_path)
+    server = get_server(tmp_path / "postgres")
+    await asyncio.to_thread(server.stop)
+    log = tmp_path / "worker.log"
+    command = [str(Path(sys.executable).with_name("safelight")), "worker"]
+    environment = os.environ | {"SAFELIGHT_DATABASE_URL": dsn, "SAFELIGHT_HOME": str(tmp_path)}
+    with log.open("wb") as output:
+        worker = subprocess.Popen(command, env=environment, stdout=output, stderr=output)
+    try:
+        await until_said(log, "Waiting for the database")
+        await asyncio.to_thread(server.ensure_postgres_running)
+        await until_said(log, "taking generations")
+    finally:
+        worker.terminate()
+        assert worker.wait() == 0
+
+
+async def until_said(log: Path, text: str) -> None:
+    async with asyncio.timeout(60):
+        while text not in log.read_text():
+            await asyncio.sleep(0.1)

@@ -29,7 +29,7 @@ OF_FAULTS = {
 
 
 async def failed_by(start: StartBackend, fault: str) -> tuple[Backend, str]:
-    backend = await start(admin_token=TOKEN, local_fault=fault if ":" in fault else None, provider_start_seconds=2.0)
+    backend = await start(admin_token=TOKEN, local_fault=fault if ":" in fault else None)
     await backend.grant(1)
     product = await backend.upload()
     if fault == "validation":

@@ -31,9 +31,7 @@ async def fail_at(start: StartBackend, step_type: str, kind: str = "timeout") ->
         body = {"assets": {"start_image_url": photo}, "inputs": SMALL_VIDEO}
         parent = await sound.finished(await sound.post("/mma/video/animate", body))
     await sound.stop_working()
-    faulty = await start(
-        local_fault=f"{step_type}:{kind}", public_url=sound.app.settings.base_url, provider_start_seconds=2.0
-    )
+    faulty = await start(local_fault=f"{step_type}:{kind}", public_url=sound.app.settings.base_url)
     faulty.pass_id = sound.pass_id
     if step_type in STILL_STEPS:
         assets = {"product_image_url": photo, "logo_image_url": photo, "inspiration_image_urls": [photo]}
@@ -85,7 +83,7 @@ async def test_a_provider_failure_leaves_both_planes_the_refund_and_the_variable
     assert [attempt["error"] for attempt in last["mg_payload"]["attempts"]] == ["ProviderTimeout"] * 3
     # A start that got no answer may have been paid: the provider was asked about each one, and knew of none.
     if "generate" in step_type:
-        assert [start["outcome"] for start in last["mg_payload"]["starts"]] == ["not_accepted"] * 3
+        assert [start["outcome"] for start in last["mg_payload"]["starts"]] == ["refused"] * 3
 
     charge, refund = backend.sql(
         "select * from mega_generations where mg_ref_id = %s order by mg_ref_type", f"mma:{generation_id}"
@@ -113,7 +111,7 @@ async def test_a_provider_failure_leaves_both_planes_the_refund_and_the_variable
     ],
 )
 async def test_each_kind_of_failure_has_its_category_and_code(start, kind, category, emoji, code):
-    backend = await start(local_fault=f"seedream_generate:{kind}", provider_start_seconds=2.0)
+    backend = await start(local_fault=f"seedream_generate:{kind}")
     await backend.grant(1)
     failed = await backend.finished(await backend.create())
     [ops] = backend.ops_rows(failed["generation_id"])

@@ -1,5 +1,6 @@
 """The HTTP application: routes, request ids, CORS, the error table, OpenAPI."""
 
+import asyncio
 import time
 import uuid
 from collections.abc import AsyncIterator, Callable, Sequence
@@ -41,6 +42,7 @@ def create_api(start: StartServices, *, cors_origins: Sequence[str]) -> FastAPI:
             yield
 
     app = FastAPIOffline(title="safelight", version=__version__, description=DESCRIPTION, lifespan=lifespan)
+    app.state.leaving = asyncio.Event()
     for error_type in (SafelightError, RequestValidationError, HTTPException, *TROUBLE):
         app.add_exception_handler(error_type, errors.handle)
     routers = (mma, stream, accounts, failures, webhooks, metrics)

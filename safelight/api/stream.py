@@ -9,7 +9,7 @@ from collections.abc import AsyncIterable
 from contextlib import suppress
 from typing import Annotated, Any
 
-from fastapi import APIRouter, Depends, Header, Path, Query
+from fastapi import APIRouter, Depends, Header, Path, Query, Request
 from fastapi.sse import EventSourceResponse, ServerSentEvent
 
 from safelight.api import examples
@@ -51,11 +51,12 @@ def _cursor(
     responses={200: examples.STREAM, 404: {"model": ErrorBody}},
 )
 async def stream(
-    services: FromApp, generation_id: GenerationId, after: Annotated[int, Depends(_cursor)]
+    request: Request, services: FromApp, generation_id: GenerationId, after: Annotated[int, Depends(_cursor)]
 ) -> AsyncIterable[ServerSentEvent]:
+    """Ends before its time where this process ends: the client goes on at another."""
     shown: Status | None = None
     async with services.listener.subscribe(generation_id) as news:
-        while True:
+        while not request.app.state.leaving.is_set():
             news.clear()
             async with services.db.connection() as conn:
                 now = await job_log.tail(conn, generation_id, after)

@@ -32,7 +32,7 @@ def api(port: Port = None, host: Host = None) -> None:
 
     async def run() -> None:
         stop = serve.stop_on_signals()
-        await app.migrate()
+        await app.migrate_when_there()
         async with serve.serving(app, listening):
             terminal.print_addresses(app)
             await stop.wait()
@@ -48,7 +48,7 @@ def worker() -> None:
 
     async def run() -> None:
         stop = serve.stop_on_signals()
-        await app.migrate()
+        await app.migrate_when_there()
         async with serve.working(app):
             terminal.console.print("worker: taking generations; Ctrl-C ends it")
             await stop.wait()

@@ -193,8 +193,8 @@ class Run(Attempts):
 
     async def _ask(self, step: StepRow, planned: OperationPlan, key: str, seconds: float) -> Operation:
         try:
-            operation = await bounded(planned.start(key), seconds)
-        except (OutcomeUnknown, ProviderTimeout) as error:
+            operation = await bounded(planned.start(key), seconds, OutcomeUnknown)
+        except OutcomeUnknown as error:
             step_rows.settle_start(step, step_rows.UNKNOWN)
             text = "The answer did not come; checking whether it has begun."
             await self._pause(step, error, text, {"error": error.code, "attempt_key": key})

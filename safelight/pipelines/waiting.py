@@ -4,7 +4,7 @@ import asyncio
 from collections.abc import Awaitable
 from typing import TypeVar
 
-from safelight.domain.errors import ProviderTimeout
+from safelight.domain.errors import ProviderError, ProviderTimeout
 
 Result = TypeVar("Result")
 
@@ -17,9 +17,12 @@ class Snooze(Exception):
         self.seconds = seconds
 
 
-async def bounded(call: Awaitable[Result], seconds: float | None) -> Result:
+async def bounded(
+    call: Awaitable[Result], seconds: float | None, late: type[ProviderError] = ProviderTimeout
+) -> Result:
+    """Raises `late` when the time is over."""
     try:
         async with asyncio.timeout(seconds):
             return await call
     except TimeoutError as error:
-        raise ProviderTimeout(f"no answer within {seconds:.0f} s") from error
+        raise late(f"no answer within {seconds:.0f} s") from error
