@@ -29,6 +29,7 @@ from safelight.domain.orders import Prices
 from safelight.ops.doctor import Doctor, LatestFindings
 from safelight.pipelines.accept import Acceptance
 from safelight.pipelines.configuration import Configuration, install_version_1
+from safelight.pipelines.gate import Gate
 from safelight.pipelines.queue import Queue, WorkingHours
 from safelight.pipelines.reaper import HEARTBEATS_MISSED, Reaper
 from safelight.pipelines.retries import RetryPolicy
@@ -194,7 +195,7 @@ class App:
         return Doctor(db, self.reaper(db, Announcer(db)), self.assets(), dead_after_seconds=dead_after_seconds)
 
     def studio(self, db: Database) -> Studio:
-        return Studio(db, Configuration(db), self._adapters(), self.assets(), self.fetcher())
+        return Studio(db, Configuration(db), self._adapters(), self.assets(), self.fetcher(), Gate(db))
 
     def _adapters(self) -> Adapters:
         assets, fetcher = self.assets(), self.fetcher()

@@ -17,7 +17,7 @@ from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from safelight import __version__
-from safelight.api import accounts, errors, examples, failures, files, metrics, mma, stream, webhooks
+from safelight.api import accounts, errors, examples, failures, files, metrics, mma, providers, stream, webhooks
 from safelight.api.identity import HEADER
 from safelight.api.services import FromApp, Services
 from safelight.db.database import TROUBLE
@@ -45,7 +45,7 @@ def create_api(start: StartServices, *, cors_origins: Sequence[str]) -> FastAPI:
     app.state.leaving = asyncio.Event()
     for error_type in (SafelightError, RequestValidationError, HTTPException, *TROUBLE):
         app.add_exception_handler(error_type, errors.handle)
-    routers = (mma, stream, accounts, failures, webhooks, metrics)
+    routers = (mma, stream, accounts, failures, providers, webhooks, metrics)
     for router in (*(room.router for room in routers), files.uploads, files.router):
         app.include_router(router)
     app.add_api_route("/health", health, methods=["GET"], tags=["operations"], summary="Is it up?", responses=_HEALTH)

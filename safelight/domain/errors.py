@@ -211,6 +211,14 @@ class ProviderContractBroken(ProviderError):
     code = "CONTRACT_BROKEN"
 
 
+class SpendCapReached(ProviderError):
+    """What may be spent at a provider in a day is spent."""
+
+    http_status = 503
+    code = "SPEND_CAP"
+    safe_message = "We have made all we can for today. Please try again tomorrow."
+
+
 class SchemaMismatch(SafelightError):
     """A model's answer that is not JSON, or does not match the context's `output_schema`."""
 

@@ -7,12 +7,14 @@ it used.
 import time
 import tomllib
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
 from safelight.db import app_config
 from safelight.db.database import Connection, Database, Row
+from safelight.db.providers import Limits
 from safelight.domain.errors import ConfigError
 
 CACHE_SECONDS = 5.0
@@ -62,6 +64,14 @@ class Engine:
     model: str
     deadline_seconds: float
     check_every_seconds: float  # at least; 0 leaves it to the adapter
+    limits: Limits | None = None  # of its adapter
+    usd: Decimal = Decimal(0)  # what one start costs
+    usd_per_second: Decimal = Decimal(0)  # and each second of what is made
+    fallback: Mapping[str, str] | None = None  # adapter and model, while its own adapter does not answer
+
+    def instead(self, fallback: Mapping[str, str], limits: Limits | None) -> "Engine":
+        """The engine as its fallback serves it."""
+        return replace(self, adapter=fallback["adapter"], model=fallback["model"], limits=limits, fallback=None)
 
 
 class Configuration:
@@ -89,10 +99,12 @@ class Configuration:
         version, value = await self._active(REGISTRY_KEY)
         for entry in value.get("providers", ()):
             if entry.get("id") == engine_id and entry.get("enabled", True):
-                deadline = float(entry.get("deadline_seconds", DEADLINE_SECONDS))
-                check_every = float(entry.get("check_every_seconds", 0))
-                return Engine(engine_id, entry["adapter"], entry["model"], deadline, check_every)
+                return _engine(version, value, entry)
         raise ConfigError(f"{version.id}: no enabled provider serves {engine_id!r}")
+
+    async def limits(self, adapter: str) -> Limits | None:
+        version, value = await self._active(REGISTRY_KEY)
+        return _limits(version, value, adapter)
 
     async def _active(self, key: str) -> tuple[Version, Row]:
         cached = self._cache.get(key)
@@ -106,6 +118,34 @@ class Configuration:
         version = Version(key, int(value.get("version", 1)), row["mg_id"])
         self._cache[key] = (time.monotonic(), version, value)
         return version, value
+
+
+def _engine(version: Version, registry: Row, entry: Row) -> Engine:
+    try:
+        return Engine(
+            id=entry["id"],
+            adapter=entry["adapter"],
+            model=entry["model"],
+            deadline_seconds=float(entry.get("deadline_seconds", DEADLINE_SECONDS)),
+            check_every_seconds=float(entry.get("check_every_seconds", 0)),
+            limits=_limits(version, registry, entry["adapter"]),
+            usd=Decimal(str(entry.get("usd", 0))),
+            usd_per_second=Decimal(str(entry.get("usd_per_second", 0))),
+            fallback=entry.get("fallback"),
+        )
+    except (KeyError, TypeError, ValueError, ArithmeticError) as error:
+        raise ConfigError(f"{version.id}: the entry of {entry.get('id')!r} cannot be used: {error!r}") from error
+
+
+def _limits(version: Version, registry: Row, adapter: str) -> Limits | None:
+    stated = (registry.get("adapters") or {}).get(adapter)
+    if stated is None:
+        return None
+    try:
+        cap = stated.get("daily_usd_max")
+        return Limits(**{**stated, "daily_usd_max": None if cap is None else Decimal(str(cap))})
+    except (AttributeError, TypeError, ArithmeticError) as error:
+        raise ConfigError(f"{version.id}: the limits of {adapter!r} cannot be used: {error!r}") from error
 
 
 async def install_version_1(conn: Connection) -> int:
@@ -122,4 +162,5 @@ async def serve_every_engine_with(conn: Connection, adapter: str, **more: float)
         raise ConfigError(f"no enabled app_config row has the key {REGISTRY_KEY!r}")
     value = registered["mg_value"]
     providers = [entry | {"adapter": adapter} | more for entry in value["providers"]]
-    await app_config.insert_version(conn, REGISTRY_KEY, int(value.get("version", 1)) + 1, {"providers": providers})
+    version = int(value.get("version", 1)) + 1
+    await app_config.insert_version(conn, REGISTRY_KEY, version, {**value, "version": version, "providers": providers})

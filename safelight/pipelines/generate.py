@@ -4,6 +4,7 @@ our own storage before the step ends."""
 import zlib
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
+from decimal import Decimal
 from typing import Any
 
 from safelight import telemetry
@@ -20,6 +21,7 @@ from safelight.pipelines.studio import Studio
 from safelight.providers.base import (
     ImageProvider,
     ImageRequest,
+    Operation,
     OutputFile,
     ReferenceImage,
     Succeeded,
@@ -58,15 +60,11 @@ async def generate(studio: Studio, run: Run, step_type: StepType, wanted: Wanted
 
 async def _plan(studio: Studio, run: Run, step_type: StepType, wanted: Wanted, recorded: Json | None) -> OperationPlan:
     given = recorded or await _input(studio, run, wanted)
-    engine = Engine(
-        wanted.engine_id,
-        given["adapter"],
-        given["model"],
-        given["deadline_seconds"],
-        given.get("check_every_seconds", 0.0),
-    )
+    engine = await _engine(studio, wanted.engine_id, given)
+    usd = Decimal(given.get("usd", "0"))
+    gate = studio.gate
     provider: ImageProvider | VideoProvider
-    start: Callable[[str], Awaitable[Any]]
+    start: Callable[[str], Awaitable[Operation]]
     if wanted.engine_id == "kling":
         provider = video = studio.adapters.video(engine)
         start = lambda key: video.start(VideoRequest(**_request(step_type, wanted, given, key)))  # noqa: E731
@@ -79,18 +77,41 @@ async def _plan(studio: Studio, run: Run, step_type: StepType, wanted: Wanted, r
         model=engine.model,
         seconds_max=engine.deadline_seconds,
         check_every_seconds=engine.check_every_seconds,
-        start=start,
-        check=provider.check,
+        start=lambda key: gate.watch(engine, start(key), usd=usd),
+        check=lambda operation: gate.watch(engine, provider.check(operation)),
         cancel=provider.cancel,
         find=provider.find,
         complete=lambda answer: _store(studio, run, wanted, answer),
+        admit=(lambda conn: gate.admit(conn, run.record, engine, usd)) if engine.limits else None,
         begin_line=wanted.begin_line,
+        usd=str(usd),
     )
+
+
+async def _engine(studio: Studio, engine_id: str, given: Json) -> Engine:
+    """Who serves the step, as it was recorded; the limits are those of now."""
+    return Engine(
+        engine_id,
+        given["adapter"],
+        given["model"],
+        given["deadline_seconds"],
+        given.get("check_every_seconds", 0.0),
+        limits=await studio.configuration.limits(given["adapter"]),
+    )
+
+
+async def _serving(studio: Studio, engine_id: str) -> Engine:
+    """Who serves the engine now: its fallback while its own adapter does not answer."""
+    engine = await studio.configuration.engine(engine_id)
+    if engine.fallback and engine.limits and await studio.gate.is_shut(engine.adapter):
+        limits = await studio.configuration.limits(engine.fallback["adapter"])
+        return engine.instead(engine.fallback, limits)
+    return engine
 
 
 async def _input(studio: Studio, run: Run, wanted: Wanted) -> Json:
     """What the step records before anything starts; a resumed step goes on with just this."""
-    engine = await studio.configuration.engine(wanted.engine_id)
+    engine = await _serving(studio, wanted.engine_id)
     version, defaults = await studio.configuration.provider_defaults(wanted.engine_id)
     resolved = _resolved(run, wanted, defaults)
     run.variables["settings"][wanted.engine_id] = resolved
@@ -104,6 +125,7 @@ async def _input(studio: Studio, run: Run, wanted: Wanted) -> Json:
         "model": engine.model,
         "deadline_seconds": engine.deadline_seconds,
         "check_every_seconds": engine.check_every_seconds,
+        "usd": str(engine.usd + engine.usd_per_second * int(resolved.get("duration") or 0)),
         "seed": int(resolved.get("seed", zlib.crc32(run.generation_id.encode()))),
     }
 

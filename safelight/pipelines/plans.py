@@ -4,6 +4,7 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from typing import Any
 
+from safelight.db.database import Connection
 from safelight.providers.base import Operation, Pending, Stopping, Succeeded
 
 Json = dict[str, Any]
@@ -40,7 +41,8 @@ class Plan:
 class OperationPlan:
     """An operation about to begin, or to be looked at again. `start` and `find` take the key of one attempt;
     `seconds_max` is the model's deadline, from its start; it is looked at every `check_every_seconds`, or less often
-    where the provider says so."""
+    where the provider says so. `admit` returns where a start may be made now, and raises where it may not; `usd` is
+    what an accepted one costs."""
 
     input: Json
     provider: str
@@ -53,3 +55,5 @@ class OperationPlan:
     complete: Callable[[Succeeded], Awaitable[Outcome]]
     begin_line: str | None = None
     check_every_seconds: float = 0.0
+    admit: Callable[[Connection], Awaitable[None]] | None = None
+    usd: str = "0"

@@ -40,6 +40,8 @@ def ask(studio: Studio, run: Run, question: Question) -> Callable[[], Awaitable[
     async def plan() -> Plan:
         context = await studio.configuration.context(question.context_key)
         engine = await studio.configuration.engine(TEXT_ENGINE)
+        async with studio.db.connection() as conn:
+            await studio.gate.admit(conn, run.record, engine)
         model = studio.adapters.text(engine)
         user = context.render(question.values)
         request = TextRequest(
@@ -53,7 +55,7 @@ def ask(studio: Studio, run: Run, question: Question) -> Callable[[], Awaitable[
         )
 
         async def act() -> Outcome:
-            answer = await model.complete(request)
+            answer = await studio.gate.watch(engine, model.complete(request))
             checked = _checked(answer, context)
             run.variables["meta"]["ctx_versions"][question.context_key] = context.version.version
             return _measured(question.read(checked), request, answer)

@@ -17,6 +17,8 @@ from safelight.pipelines.step_rows import empty_step
 
 Json = dict[str, Any]
 
+Admit = Callable[[Connection], Awaitable[None]]
+
 OUTAGE_SECONDS_MAX = 900.0
 # A step that asks a model: every attempt, every pause between them, and the copying of its result fit into this.
 STEP_SECONDS_MAX = 1800.0
@@ -71,8 +73,10 @@ class Record:
         with_variables: bool = False,
         deadline_seconds: float | None = None,
         ops: OpsError | None = None,
+        admit: Admit | None = None,
     ) -> None:
-        """Write the step as it stands now. `ops` is a row of the ops plane that must be written with it.
+        """Write the step as it stands now. `ops` is a row of the ops plane that must be written with it; what `admit`
+        raises prevents it.
 
         Raises:
             LeaseLost: another worker has the generation, or it is final; nothing was written.
@@ -90,13 +94,15 @@ class Record:
                 deadline_seconds=deadline_seconds,
             )
 
-        async def write_with_row(conn: Connection) -> Written:
+        async def write_with_more(conn: Connection) -> Written:
             async with conn.transaction():
+                if admit:
+                    await admit(conn)
                 if ops:
                     await ops_rows.insert(conn, ops)
                 return await write(conn)
 
-        await self.insist(write_with_row if ops else write, lines)
+        await self.insist(write_with_more if ops or admit else write, lines)
         if deadline_seconds is not None:
             self.deadline = datetime.now(UTC) + timedelta(seconds=deadline_seconds)
 

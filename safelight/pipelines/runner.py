@@ -63,7 +63,7 @@ class Run(Attempts):
         step = self._enter(step_type)
         if step_rows.has_ended(step):
             return self._leave(step)
-        planned = await plan(step.payload["input"] or None)
+        planned = await plan(step_rows.committed_input(step))
         step.provider, step.model = planned.provider, planned.model
         self.model = planned.model
         try:
@@ -180,7 +180,11 @@ class Run(Attempts):
         self._begin(step, planned.input, planned.provider, planned.model)
         key = step_rows.add_start(step, self.generation_id)
         begin = self._begin_lines(step, planned.begin_line)
-        await self.record.write(step, begin, deadline_seconds=STEP_SECONDS_MAX)
+        try:
+            await self.record.write(step, begin, deadline_seconds=STEP_SECONDS_MAX, admit=planned.admit)
+        except ProviderError:
+            step_rows.drop_start(step)
+            raise
         seconds = self.policy.start_seconds - step_rows.seconds_since_start(step)
         if seconds <= 0:  # held up so long that another worker may start it by now
             raise Snooze(0)
@@ -235,7 +239,7 @@ class Run(Attempts):
         return self._admission(step, key, text, stopping)
 
     async def _keep(self, step: StepRow, planned: OperationPlan, operation: Operation) -> Operation:
-        step_rows.settle_start(step, step_rows.ACCEPTED)
+        step_rows.settle_start(step, step_rows.ACCEPTED, usd=planned.usd)
         step.payload["operation"] = {
             "handle": operation.handle,
             "check_after_seconds": operation.check_after_seconds,

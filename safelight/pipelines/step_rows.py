@@ -69,8 +69,20 @@ def add_start(step: StepRow, generation_id: str) -> str:
     return key
 
 
-def settle_start(step: StepRow, outcome: str) -> None:
-    step.payload["starts"][-1]["outcome"] = outcome
+def settle_start(step: StepRow, outcome: str, **more: str) -> None:
+    step.payload["starts"][-1] |= {"outcome": outcome, **more}
+
+
+def drop_start(step: StepRow) -> None:
+    """The last start was not even noted: it was not admitted."""
+    step.payload["starts"].pop()
+
+
+def committed_input(step: StepRow) -> Json | None:
+    """What a provider was given, or may have been; None where nothing holds us to it."""
+    starts = step.payload.get("starts", [])
+    is_free = "operation" not in step.payload and all(start["outcome"] == REFUSED for start in starts)
+    return None if is_free else step.payload["input"]
 
 
 def seconds_since_start(step: StepRow) -> float:

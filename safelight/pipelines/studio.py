@@ -7,6 +7,7 @@ from typing import TypeVar
 from safelight.db.database import Database
 from safelight.domain.errors import AssetUnreadable, ConfigError, NotFound, RemoteFileRefused
 from safelight.pipelines.configuration import Configuration, Engine
+from safelight.pipelines.gate import Gate
 from safelight.providers.base import Adapter, ImageProvider, TextModel, VideoProvider
 from safelight.storage.assets import AssetStore
 from safelight.storage.fetch import GuardedFetcher
@@ -55,6 +56,7 @@ class Studio:
     adapters: Adapters
     assets: AssetStore
     fetcher: GuardedFetcher
+    gate: Gate
 
 
 async def read_picture(assets: AssetStore, fetcher: GuardedFetcher, url: str) -> bytes:

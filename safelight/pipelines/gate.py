@@ -1,0 +1,98 @@
+"""The gate before each provider: what the registry allows, kept by all workers together.
+
+An adapter without limits in the registry has no gate. What is not admitted waits in the queue and holds no worker.
+"""
+
+from collections.abc import Awaitable
+from decimal import Decimal
+from typing import TypeVar
+
+from safelight import telemetry
+from safelight.db import providers
+from safelight.db.database import Connection, Database
+from safelight.domain.errors import (
+    OutcomeUnknown,
+    ProviderError,
+    ProviderRateLimited,
+    ProviderTimeout,
+    ProviderUnavailable,
+    SafelightError,
+    SpendCapReached,
+)
+from safelight.pipelines.configuration import Engine
+from safelight.pipelines.record import OUTAGE_SECONDS_MAX, Record
+from safelight.pipelines.waiting import Snooze
+
+Result = TypeVar("Result")
+
+WAIT_SECONDS_MAX = 60.0
+SLOW_DOWN_SECONDS_MAX = 120.0
+TEXT_CHARS_MAX = 300
+NOTHING = Decimal(0)
+
+# What says that the provider itself is not well; everything else is about one request.
+_NOT_WELL = (ProviderUnavailable, ProviderTimeout, OutcomeUnknown)
+
+
+class Gate:
+    def __init__(self, db: Database) -> None:
+        self._db = db
+
+    async def admit(self, conn: Connection, record: Record, engine: Engine, usd: Decimal = NOTHING) -> None:
+        """Returns where one more start may be made now; it is counted. In the transaction that notes the start, what is
+        under way is counted exactly.
+
+        Raises:
+            Snooze: later.
+            SpendCapReached, ProviderUnavailable: the generation's time is over, and there was no place.
+        """
+        limits = engine.limits
+        if limits is None:
+            return
+        refusal = await providers.admit(conn, engine.adapter, limits, usd)
+        if refusal is None:
+            return
+        telemetry.info(
+            "⏰",
+            telemetry.Tag.GENERATION_PROCESSING,
+            f"{engine.adapter}: no start now ({refusal.reason}), {refusal.wait_seconds:.1f} s to wait",
+            generation_id=record.generation_id,
+        )
+        if record.is_late():
+            raise _too_late(engine, refusal.reason)
+        raise Snooze(min(refusal.wait_seconds, WAIT_SECONDS_MAX))
+
+    async def watch(self, engine: Engine, call: Awaitable[Result], *, usd: Decimal = NOTHING) -> Result:
+        """The call's answer; all workers learn whether the provider is well. `usd` was counted for this call."""
+        if engine.limits is None:
+            return await call
+        try:
+            answer = await call
+        except ProviderError as error:
+            await self._note(engine, engine.limits, error, usd)
+            raise
+        await self._db.insist(lambda conn: providers.succeeded(conn, engine.adapter), seconds=OUTAGE_SECONDS_MAX)
+        return answer
+
+    async def is_shut(self, adapter: str) -> bool:
+        async with self._db.connection() as conn:
+            return await providers.is_shut(conn, adapter)
+
+    async def _note(self, engine: Engine, limits: providers.Limits, error: ProviderError, usd: Decimal) -> None:
+        async with self._db.transaction() as conn:
+            if isinstance(error, _NOT_WELL):
+                text = f"{type(error).__name__}: {error}"[:TEXT_CHARS_MAX]
+                await providers.failed(conn, engine.adapter, limits, text)
+            elif isinstance(error, ProviderRateLimited):
+                seconds = min(error.retry_after_seconds or limits.shut_seconds, SLOW_DOWN_SECONDS_MAX)
+                await providers.slow_down(conn, engine.adapter, seconds)
+            else:
+                await providers.succeeded(conn, engine.adapter)
+            if usd and not isinstance(error, OutcomeUnknown):  # not started, so not paid
+                await providers.give_back(conn, engine.adapter, usd)
+
+
+def _too_late(engine: Engine, reason: str) -> SafelightError:
+    if reason == "daily_cap":
+        return SpendCapReached(f"{engine.adapter}: today's cap of {engine.limits and engine.limits.daily_usd_max} USD")
+    return ProviderUnavailable(f"{engine.adapter}: no place in time ({reason})")
