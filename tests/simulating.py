@@ -14,7 +14,8 @@ USE_SIMULATION = """
 insert into mega_admin (mg_id, mg_record_type, mg_key, mg_value)
 select 'app_config:mma.provider.registry.v2', 'app_config', mg_key, jsonb_set(
   mg_value || '{"version": 2}', '{providers}',
-  (select jsonb_agg(one || jsonb_build_object('adapter', 'simulated', 'deadline_seconds', %s::float))
+  (select jsonb_agg(one || jsonb_build_object(
+     'adapter', 'simulated', 'deadline_seconds', %s::float, 'check_every_seconds', %s::float))
    from jsonb_array_elements(mg_value->'providers') one))
 from mega_admin where mg_id = 'app_config:mma.provider.registry.v1'
 """
@@ -22,7 +23,13 @@ from mega_admin where mg_id = 'app_config:mma.provider.registry.v1'
 
 @asynccontextmanager
 async def simulating(
-    dsn: str, *, seed: int = 1, pace: Pace | None = None, deadline_seconds: float = 600, **more: Any
+    dsn: str,
+    *,
+    seed: int = 1,
+    pace: Pace | None = None,
+    deadline_seconds: float = 600,
+    check_every_seconds: float = 0,
+    **more: Any,
 ) -> AsyncIterator[tuple[Simulation, dict[str, str]]]:
     """The simulation, and the settings that let a backend reach it. `more` are faults, `faulty` and `looks_up`."""
     options = {name: more.pop(name) for name in ("faulty", "looks_up") if name in more}
@@ -30,6 +37,6 @@ async def simulating(
     listening = serve.listen("127.0.0.1", 0)
     address = f"127.0.0.1:{listening.getsockname()[1]}"
     with psycopg.connect(dsn) as conn:
-        conn.execute(USE_SIMULATION, [deadline_seconds])
+        conn.execute(USE_SIMULATION, [deadline_seconds, check_every_seconds])
     async with serve.answering(simulation.app, listening, HangUpProtocol):
         yield simulation, {"simulated_url": f"http://{address}", "fetch_allow_hosts": address}

@@ -12,6 +12,7 @@ import pytest
 
 from safelight.domain.ids import new_id
 from tests.conftest import Backend, StartBackend
+from tests.simulating import simulating
 from tests.test_resume import slow_step_begun, wait_for
 
 Json = dict[str, Any]
@@ -96,6 +97,22 @@ async def test_a_finished_generation_is_too_late_to_stop(backend: Backend):
     answer = await cancel(backend, made["generation_id"])
     assert (answer["status"], answer["cancelled"], answer["too_late"]) == ("done", False, True)
     assert (answer["refunded_credits"], backend.balance()) == (0, 0)
+
+
+async def test_what_the_provider_has_made_already_is_delivered_and_not_refunded(dsn: str, start: StartBackend):
+    async with simulating(dsn, check_every_seconds=5) as (_, settings):
+        backend = await start(**settings)
+        await backend.grant(1)
+        accepted = await backend.create()
+        await wait_for(backend, STORED, accepted["generation_id"])
+        answer = await cancel(backend, accepted["generation_id"])
+        made = await backend.finished(accepted)
+    assert (answer["cancelled"], answer["refunded_credits"]) == (False, 0)
+    assert (made["status"], made["error"]) == ("done", None)
+    [step] = [one for one in backend.steps(made["generation_id"]) if one["mg_step_type"] == "seedream_generate"]
+    assert step["mg_payload"]["stopping"]["answer"] == "too_late"
+    assert backend.balance() == backend.ledger_sum() == 0
+    assert backend.ops_rows() == []
 
 
 @pytest.mark.parametrize("who", ["another", "nobody"])

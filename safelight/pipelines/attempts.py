@@ -39,6 +39,7 @@ class Attempts:
         self.model: str | None = None
         self.next_step_no = 0
         self._is_open = False  # whether this run has opened an attempt of the current step
+        self._is_too_late_to_stop = False  # a provider said so: what it made is delivered
 
     @property
     def variables(self) -> Json:
@@ -90,6 +91,7 @@ class Attempts:
 
     def _leave(self, step: StepRow) -> Json:
         self.current = None
+        self._is_too_late_to_stop |= step_rows.was_too_late_to_stop(step)
         output: Json = step.payload["output"]
         return output
 
@@ -158,7 +160,7 @@ class Attempts:
         return Line(level, step.type, text)
 
     def _stop_if_asked(self) -> None:
-        if self.record.cancelling:
+        if self.record.cancelling and not self._is_too_late_to_stop:
             raise Cancelled("stopped on request")
 
     def _say(self, emoji: str, text: str) -> None:

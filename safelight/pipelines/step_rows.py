@@ -5,6 +5,7 @@ from typing import Any
 
 from safelight.db.runs import StepRow
 from safelight.domain.errors import SafelightError, WorkerLost
+from safelight.providers.base import Stopping
 
 Json = dict[str, Any]
 
@@ -105,6 +106,10 @@ def is_awaited(step: StepRow, key: str) -> bool:
     """Whether whoever has the generation counts on this start, or will look it up."""
     [outcome] = [start["outcome"] for start in step.payload["starts"] if start["attempt_key"] == key]
     return outcome == ACCEPTED or (outcome == ASKED and not has_ended(step))
+
+
+def was_too_late_to_stop(step: StepRow) -> bool:
+    return bool(step.payload.get("stopping", {}).get("answer") == Stopping.TOO_LATE)
 
 
 def count_look_up(step: StepRow) -> int:
