@@ -220,7 +220,7 @@ async def test_cleaning_up_has_stuck_generations_go_on_and_leaves_the_rest_alone
     assert (cleaned["cleaned"], cleaned["scanned"], cleaned["skippedReasons"]) == (1, 2, {"waiting": 1})
     assert cleaned["generationIds"] == cleaned["adopted"] == [stuck["generation_id"]]
     assert cleaned["byUser"] == [{"userId": backend.pass_id, "userEmail": "unknown", "count": 1}]
-    assert cleaned["heuristic"]["heartbeatStaleMinutes"] == 0.25
+    assert cleaned["heuristic"]["heartbeatStaleMinutes"] == 0.15  # three heartbeats of 3 s
     again = (await backend.client.post(CLEANUP, headers=ADMIN)).json()
     assert (again["cleaned"], again["byUser"], again["skippedReasons"]) == (0, [], {"waiting": 2})
     await start()

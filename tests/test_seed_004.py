@@ -5,7 +5,7 @@ import re
 from collections.abc import AsyncIterator, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -33,7 +33,6 @@ QUERIES = [ALL_FAILED, OF_USER, STUCK, BY_MODEL, WITH_TYPES, FULL_CONTEXT, EMAIL
 
 ADA = "6f1c0f2e-1f8f-4c7b-9f43-0c5a2b1d7e90"
 ADA_PASS, BOB = "pass:user:ada", "pass:user:bob"
-HALF_AN_HOUR_AGO = datetime.now(UTC) - timedelta(minutes=30)
 
 
 @dataclass
@@ -92,7 +91,7 @@ async def furnished(shop: Shop, home: Path) -> Shop:
     )
     shop.ask(
         "update mega_generations set mg_mma_status = 'generating', mg_status = 'processing',"
-        f" mg_created_at = '{HALF_AN_HOUR_AGO}' where mg_id = 'generation:{shop.stuck}'"
+        f" mg_created_at = now() - interval '30 minutes' where mg_id = 'generation:{shop.stuck}'"
     )
     shop.ask(
         "update mega_generations set mg_mma_status = 'cancelled', mg_status = 'cancelled'"
