@@ -11,10 +11,11 @@ from typing import Any
 import pytest
 
 from safelight.domain.ids import new_id
+from safelight.pipelines.reaper import Reaped
 from safelight.providers.simulated.faults import Pace
 from tests.conftest import Backend, StartBackend
 from tests.simulating import simulating
-from tests.test_resume import slow_step_begun, wait_for
+from tests.test_resume import reap, slow_step_begun, wait_for
 
 Json = dict[str, Any]
 
@@ -179,6 +180,18 @@ async def test_what_no_worker_began_in_time_is_refunded_as_never_started(start: 
     assert step["mg_payload"]["error"]["type"] == "NeverStarted"
     assert [row["mg_detail"]["error_code"] for row in busy.ops_rows(accepted["generation_id"])] == ["MMA_NEVER_STARTED"]
     assert busy.balance() == busy.ledger_sum() == 1
+
+
+async def test_a_reaper_ends_by_itself_what_nobody_began(start: StartBackend):
+    idle = await start(worker=False, start_within_seconds=0.2)
+    await idle.grant(1)
+    accepted = await idle.create()
+    await asyncio.sleep(0.3)
+    async with idle.app.database() as db:
+        assert await reap(idle, db) == Reaped([], [], [accepted["generation_id"]])
+    made = await idle.finished(accepted)
+    assert (made["status"], made["error"]["code"]) == ("error", "NEVER_STARTED")
+    assert idle.balance() == idle.ledger_sum() == 1
 
 
 async def test_the_reaper_ends_what_a_full_worker_cannot_begin(start: StartBackend):

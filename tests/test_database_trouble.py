@@ -114,6 +114,15 @@ def fill_disk(backend: Backend, what: str) -> None:
     backend.sql(f"create trigger full_disk before {what} execute function no_space()")
 
 
+async def test_an_order_that_cannot_be_queued_leaves_nothing(start: StartBackend):
+    backend = await start(worker=False)
+    await backend.grant(1)
+    fill_disk(backend, "insert on procrastinate_jobs")
+    await refused(backend, "POST", "/mma/still/create", json={"passId": backend.pass_id, **BRIEF})
+    assert backend.value("select count(*) from mega_generations where mg_record_type <> 'credit_transaction'") == 0
+    assert backend.balance() == backend.ledger_sum() == 1
+
+
 async def test_a_job_that_cannot_begin_goes_back_into_the_queue(start: StartBackend):
     backend = await start(worker=False)
     await backend.grant(1)
