@@ -74,6 +74,26 @@ async def test_a_start_that_arrives_late_is_waited_for(dsn: str, start: StartBac
     assert backend.ops_rows(still["generation_id"]) == []
 
 
+async def test_a_worker_that_was_held_up_after_it_noted_a_start_does_not_ask(dsn: str, start: StartBackend):
+    """By then another worker may believe that it never arrived."""
+    async with simulating(dsn) as (simulation, settings):
+        backend = await start(**settings | SOON_BELIEVED)
+        backend.sql(
+            "create function hold_up() returns trigger language plpgsql as $$ begin"
+            " perform pg_sleep(2.5); return new; end $$"
+        )
+        backend.sql(
+            "create trigger hold_up before insert or update on mega_generations for each row"
+            " when (new.mg_payload #>> '{starts,0,outcome}' = 'asked') execute function hold_up()"
+        )
+        await backend.grant(1)
+        still = await backend.finished(await backend.create())
+    assert still["status"] == "done"
+    assert list(simulation.record.by_attempt_key()) == [f"{still['generation_id']}:3:2"]
+    outcomes = [one["outcome"] for one in generating_step(backend, still["generation_id"])["starts"]]
+    assert outcomes == ["not_accepted", "accepted"]
+
+
 async def test_starts_that_never_arrive_end_as_a_time_out_with_a_refund(dsn: str, start: StartBackend):
     async with simulating(dsn, closed_before=1.0, faulty=STARTS) as (simulation, settings):
         backend, still = await made(start, settings | SOON_BELIEVED)
