@@ -136,6 +136,20 @@ async def test_a_job_that_cannot_begin_goes_back_into_the_queue(start: StartBack
     assert (await backend.finished(accepted))["status"] == "done"
 
 
+async def test_a_run_whose_question_to_the_database_is_cut_off_goes_on(start: StartBackend):
+    backend = await start(worker=False)
+    await backend.grant(1)
+    accepted = await backend.create()
+    waiting = "from pg_stat_activity where datname = current_database() and wait_event_type = 'Lock'"
+    with psycopg.connect(backend.dsn) as conn:
+        conn.execute("lock table mega_admin")  # every step's configuration is read from it
+        await start()
+        await wait_for(backend, f"select count(*) {waiting}")
+        backend.sql(f"select pg_terminate_backend(pid) {waiting}")
+    assert (await backend.finished(accepted))["status"] == "done"
+    assert backend.ops_rows() == []
+
+
 async def test_a_kept_ops_row_waits_until_it_can_be_written_and_is_written_once(start: StartBackend):
     backend = await start(worker=False)
     spool = OpsSpool(backend.app.home / "spool")
