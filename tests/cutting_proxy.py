@@ -4,6 +4,7 @@ answer that says so is thrown away."""
 import asyncio
 import random
 import re
+import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
@@ -19,15 +20,16 @@ READY, ERROR, IDLE = b"Z", b"E", b"I"
 
 @dataclass
 class Cutter:
-    """`share` of the answers to a commit that changed something are lost while `is_cutting`."""
+    """`share` of the answers to a commit that changed something are lost while `is_cutting`, `most` of them."""
 
     share: float
     rng: random.Random
     is_cutting: bool = False
     cuts: int = 0
+    most: int = sys.maxsize
 
     def strikes(self) -> bool:
-        if not self.is_cutting or self.rng.random() >= self.share:
+        if not self.is_cutting or self.cuts >= self.most or self.rng.random() >= self.share:
             return False
         self.cuts += 1
         return True

@@ -11,9 +11,11 @@ from typing import Any
 import pytest
 
 from safelight.domain.ids import new_id
+from safelight.pipelines.reaper import Reaped
+from safelight.providers.simulated.faults import Pace
 from tests.conftest import Backend, StartBackend
 from tests.simulating import simulating
-from tests.test_resume import slow_step_begun, wait_for
+from tests.test_resume import reap, slow_step_begun, wait_for
 
 Json = dict[str, Any]
 
@@ -77,6 +79,20 @@ async def test_a_step_under_way_is_the_last(start: StartBackend):
         *_, last = backend.steps(accepted["generation_id"])
         assert last["mg_payload"]["error"]["type"] == "Cancelled"
     assert backend.balance() == backend.ledger_sum() == (0 if answer["too_late"] else 1)
+
+
+async def test_a_wish_to_cancel_is_heard_at_the_next_write(dsn: str, start: StartBackend):
+    """The run is in the middle of its first question, and does not come to the paid step."""
+    async with simulating(dsn, pace=Pace(answer_seconds=2, image_seconds=0, video_seconds=0)) as (simulation, settings):
+        backend = await start(**settings)
+        await backend.grant(1)
+        accepted = await backend.create()
+        await wait_for(backend, "select count(*) from mega_generations where mg_step_type = 'scan_product'")
+        answer = await cancel(backend, accepted["generation_id"])
+    assert answer["cancelled"] is True
+    assert simulation.record.by_attempt_key() == {}
+    assert "seedream_generate" not in backend.step_types(accepted["generation_id"])
+    assert backend.balance() == backend.ledger_sum() == 1
 
 
 async def test_a_queued_generation_is_stopped_before_its_first_step(start: StartBackend):
@@ -180,6 +196,18 @@ async def test_what_no_worker_began_in_time_is_refunded_as_never_started(start: 
     assert step["mg_payload"]["error"]["type"] == "NeverStarted"
     assert [row["mg_detail"]["error_code"] for row in busy.ops_rows(accepted["generation_id"])] == ["MMA_NEVER_STARTED"]
     assert busy.balance() == busy.ledger_sum() == 1
+
+
+async def test_a_reaper_ends_by_itself_what_nobody_began(start: StartBackend):
+    idle = await start(worker=False, start_within_seconds=0.2)
+    await idle.grant(1)
+    accepted = await idle.create()
+    await asyncio.sleep(0.3)
+    async with idle.app.database() as db:
+        assert await reap(idle, db) == Reaped([], [], [accepted["generation_id"]])
+    made = await idle.get(f"/mma/generations/{accepted['generation_id']}")
+    assert (made["status"], made["error"]["code"]) == ("error", "NEVER_STARTED")
+    assert idle.balance() == idle.ledger_sum() == 1
 
 
 async def test_the_reaper_ends_what_a_full_worker_cannot_begin(start: StartBackend):

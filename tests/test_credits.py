@@ -6,6 +6,7 @@ from typing import Any
 import httpx
 import pytest
 
+from safelight.db import ledger
 from tests.conftest import Backend, StartBackend
 
 BRIEF = {"inputs": {"brief": "a cup on stone"}, "settings": {"seedream": {"size": "1K"}}}
@@ -76,6 +77,16 @@ async def test_the_key_of_one_customer_is_not_that_of_another(idle: Backend):
     mine = await idle.post("/mma/still/create", BRIEF, headers=headers)
     theirs = await idle.post("/mma/still/create", {**BRIEF, "passId": "pass:user:other"}, headers=headers)
     assert mine["generation_id"] != theirs["generation_id"]
+
+
+async def test_a_refund_is_given_once(idle: Backend):
+    await idle.grant(1)
+    accepted = await idle.post("/mma/still/create", BRIEF)
+    async with idle.app.database() as db:
+        for credits in (1, 0):
+            async with db.transaction() as conn:
+                assert await ledger.refund(conn, generation_id=accepted["generation_id"]) == credits
+    assert idle.balance() == idle.ledger_sum() == 1
 
 
 async def test_402_is_the_union_of_both_contracts_and_writes_nothing(idle: Backend):

@@ -19,6 +19,7 @@ CUTS = 2000
 SHARE = 0.25
 GENERATIONS_MAX = 2000
 GENERATIONS_AT_ONCE = 40
+GENERATIONS = "select mg_generation_id from mega_generations where mg_record_type = 'generation'"
 LIKES = "select count(*) from mega_generations where mg_meta->>'event_type' = 'like'"
 
 
@@ -47,6 +48,19 @@ async def test_what_is_done_in_a_commit_whose_answer_is_lost_is_done_once(
         assert sorted(watch.generations) == sorted(customer.accepted)
         assert await asyncio.to_thread(backend.value, LIKES) == len(customer.accepted)
         await check(backend, simulation.record.by_attempt_key())
+
+
+async def test_an_order_whose_commit_is_not_answered_is_taken_once(dsn: str, start: StartBackend):
+    cutter = Cutter(1.0, random.Random(1), most=1)
+    async with cutting(dsn, cutter) as through:
+        backend = await start(database_url=through, worker=False)
+        await backend.grant(5)
+        cutter.is_cutting = True
+        accepted = await backend.post("/mma/still/create", {"inputs": {"brief": "a cup"}})
+        assert cutter.cuts == 1
+        [one] = await asyncio.to_thread(backend.sql, GENERATIONS)
+        assert one == {"mg_generation_id": accepted["generation_id"]}
+        assert await asyncio.to_thread(backend.balance) == 4
 
 
 async def like(backend: Backend, generation_id: str) -> None:

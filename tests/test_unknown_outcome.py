@@ -14,6 +14,7 @@ Json = dict[str, Any]
 
 STARTS = frozenset({"start"})
 SOON_BELIEVED = {"provider_start_seconds": 2.0}  # that the provider knows of no start
+ASKED = "select count(*) from mega_generations where mg_payload #>> '{starts,0,outcome}' = 'asked'"
 LOST = "select count(*) from mega_generations where mg_payload #>> '{starts,0,outcome}' = 'unknown'"
 SLOW = Pace(answer_seconds=0, image_seconds=300, video_seconds=300)
 
@@ -74,6 +75,48 @@ async def test_a_start_that_arrives_late_is_waited_for(dsn: str, start: StartBac
     assert backend.ops_rows(still["generation_id"]) == []
 
 
+async def test_a_worker_that_was_held_up_after_it_noted_a_start_does_not_ask(dsn: str, start: StartBackend):
+    """By then another worker may believe that it never arrived."""
+    async with simulating(dsn) as (simulation, settings):
+        backend = await start(**settings | SOON_BELIEVED)
+        backend.sql(
+            "create function hold_up() returns trigger language plpgsql as $$ begin"
+            " perform pg_sleep(2.5); return new; end $$"
+        )
+        backend.sql(
+            "create trigger hold_up before insert or update on mega_generations for each row"
+            " when (new.mg_payload #>> '{starts,0,outcome}' = 'asked') execute function hold_up()"
+        )
+        await backend.grant(1)
+        still = await backend.finished(await backend.create())
+    assert still["status"] == "done"
+    assert list(simulation.record.by_attempt_key()) == [f"{still['generation_id']}:3:2"]
+    outcomes = [one["outcome"] for one in generating_step(backend, still["generation_id"])["starts"]]
+    assert outcomes == ["not_accepted", "accepted"]
+
+
+async def test_a_start_that_is_accepted_when_it_has_been_given_up_is_stopped_and_told(dsn: str, start: StartBackend):
+    """While a worker asks, another has taken over, and has believed that this start never arrived."""
+    pace = Pace(answer_seconds=1.0, image_seconds=300, video_seconds=300)
+    async with simulating(dsn, pace=pace) as (simulation, settings):
+        backend = await start(**settings)
+        await backend.grant(1)
+        accepted = await backend.create()
+        await wait_for(backend, ASKED)
+        backend.sql("update mega_generations set mg_lease_no = mg_lease_no + 1 where mg_record_type = 'generation'")
+        backend.sql(
+            "update mega_generations set mg_payload = jsonb_set(mg_payload, '{starts,0,outcome}', '\"not_accepted\"')"
+            " where mg_payload ? 'starts'"
+        )
+        await wait_for(backend, "select count(*) from mega_admin where mg_record_type = 'warn'", seconds=20)
+    [(key, [prediction])] = simulation.record.by_attempt_key().items()
+    assert prediction.cancelled_at is not None
+    [warning] = backend.ops_rows(accepted["generation_id"])
+    assert warning["mg_detail"]["error_code"] == "MMA_SEEDREAM_POSSIBLE_DOUBLE_START"
+    told = warning["mg_detail"]["possible_double_spend"]
+    assert (told["attempt_key"], told["stopping"]["answer"]) == (key, "stopped")
+
+
 async def test_starts_that_never_arrive_end_as_a_time_out_with_a_refund(dsn: str, start: StartBackend):
     async with simulating(dsn, closed_before=1.0, faulty=STARTS) as (simulation, settings):
         backend, still = await made(start, settings | SOON_BELIEVED)
@@ -106,10 +149,9 @@ async def test_a_worker_that_dies_while_it_asks_does_not_pay_twice(dsn: str, sta
         environment = {f"SAFELIGHT_{name.upper()}": value for name, value in settings.items()}
         environment["SAFELIGHT_WORKER_HEARTBEAT_SECONDS"] = "0.3"
         killed = worker_process(backend, **environment)
-        asked = "select count(*) from mega_generations where mg_payload #>> '{starts,0,outcome}' = 'asked'"
-        await wait_for(backend, asked)
+        await wait_for(backend, ASKED)
         while not simulation.record.by_attempt_key():
-            await wait_for(backend, asked)
+            await wait_for(backend, ASKED)
         killed.send_signal(signal.SIGKILL)
         killed.wait()
         await start(**settings, worker_heartbeat_seconds=0.3)
