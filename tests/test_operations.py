@@ -131,6 +131,7 @@ ROUTES = {
     "/api/admin/failed-generations": "get",
     "/api/generations/failed": "get",
     "/api/admin/cleanup-stuck-generations": "post",
+    "/api/admin/providers": "get",
     "/assets/{key}": "get",
     "/health": "get",
     "/metrics": "get",

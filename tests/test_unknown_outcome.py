@@ -1,12 +1,13 @@
 """A paid start whose answer was lost is looked up, never made twice without our knowing."""
 
+import asyncio
 import signal
 from typing import Any
 
 import httpx
 
 from safelight.providers.simulated.faults import Faults, Pace
-from tests.conftest import Backend, StartBackend
+from tests.conftest import WAIT_SECONDS, Backend, StartBackend
 from tests.simulating import simulating
 from tests.test_resume import wait_for, worker_process
 
@@ -149,9 +150,9 @@ async def test_a_worker_that_dies_while_it_asks_does_not_pay_twice(dsn: str, sta
         environment = {f"SAFELIGHT_{name.upper()}": value for name, value in settings.items()}
         environment["SAFELIGHT_WORKER_HEARTBEAT_SECONDS"] = "0.3"
         killed = worker_process(backend, **environment)
-        await wait_for(backend, ASKED)
-        while not simulation.record.by_attempt_key():
-            await wait_for(backend, ASKED)
+        async with asyncio.timeout(WAIT_SECONDS):
+            while not simulation.record.by_attempt_key():  # accepted, and the answer does not come
+                await asyncio.sleep(0.05)
         killed.send_signal(signal.SIGKILL)
         killed.wait()
         await start(**settings, worker_heartbeat_seconds=0.3)
