@@ -15,6 +15,7 @@ Json = dict[str, Any]
 
 STARTS = frozenset({"start"})
 SOON_BELIEVED = {"provider_start_seconds": 2.0}  # that the provider knows of no start
+ASKED = "select count(*) from mega_generations where mg_payload #>> '{starts,0,outcome}' = 'asked'"
 LOST = "select count(*) from mega_generations where mg_payload #>> '{starts,0,outcome}' = 'unknown'"
 SLOW = Pace(answer_seconds=0, image_seconds=300, video_seconds=300)
 
