@@ -117,9 +117,26 @@ async def install_version_1(conn: Connection) -> int:
 
 async def serve_every_engine_with(conn: Connection, adapter: str, **more: float) -> None:
     """Write a new version of the registry in which this adapter serves all; `more` is set for each of them."""
+    version, entries = await _registered(conn)
+    await _register(conn, version + 1, [entry | {"adapter": adapter} | more for entry in entries])
+
+
+async def serve_engines_with(conn: Connection, changes: Mapping[str, Row]) -> None:
+    """Write a new version of the registry in which these engines have these values, e.g. another adapter and model."""
+    version, entries = await _registered(conn)
+    unknown = set(changes) - {entry["id"] for entry in entries}
+    if unknown:
+        raise ConfigError(f"the registry has no engine {', '.join(sorted(unknown))}")
+    await _register(conn, version + 1, [entry | changes.get(entry["id"], {}) for entry in entries])
+
+
+async def _registered(conn: Connection) -> tuple[int, list[Row]]:
     registered = await app_config.active(conn, REGISTRY_KEY)
     if registered is None:
         raise ConfigError(f"no enabled app_config row has the key {REGISTRY_KEY!r}")
     value = registered["mg_value"]
-    providers = [entry | {"adapter": adapter} | more for entry in value["providers"]]
-    await app_config.insert_version(conn, REGISTRY_KEY, int(value.get("version", 1)) + 1, {"providers": providers})
+    return int(value.get("version", 1)), value["providers"]
+
+
+async def _register(conn: Connection, version: int, entries: list[Row]) -> None:
+    await app_config.insert_version(conn, REGISTRY_KEY, version, {"providers": entries})
