@@ -20,6 +20,7 @@ from pydantic import BaseModel, ValidationError
 from safelight.domain.errors import ConfigError, ProviderUnavailable, WebhookRefused, WebhookReplayed
 
 WebhookCheck = Callable[[Mapping[str, str], bytes], Awaitable[None]]  # headers and body
+Clock = Callable[[], float]  # Unix seconds
 
 AGE_SECONDS_MAX = 300
 REMEMBERED_MAX = 10_000
@@ -33,20 +34,21 @@ FETCH_SECONDS = 10.0
 class StandardWebhooks:
     """The Standard Webhooks scheme, with which Replicate signs: HMAC-SHA256 over `id.timestamp.body`."""
 
-    def __init__(self, secret: str) -> None:
+    def __init__(self, secret: str, clock: Clock = time.time) -> None:
         try:
             self._key = base64.b64decode(secret.removeprefix("whsec_"), validate=True)
         except binascii.Error as error:
             raise ConfigError("SAFELIGHT_REPLICATE_WEBHOOK_SECRET must be whsec_ and base64") from error
         if not self._key:
             raise ConfigError("SAFELIGHT_REPLICATE_WEBHOOK_SECRET has no key after whsec_")
-        self._seen = Seen()
+        self._clock = clock
+        self._seen = Seen(clock)
 
     async def check(self, headers: Mapping[str, str], body: bytes) -> None:
         """Raises WebhookRefused, or WebhookReplayed."""
         message_id, timestamp = _header(headers, "webhook-id"), _header(headers, "webhook-timestamp")
         stated = _header(headers, "webhook-signature").split()[:SIGNATURES_MAX]
-        check_age(timestamp)
+        check_age(timestamp, self._clock())
         signed = hmac.new(self._key, f"{message_id}.{timestamp}.".encode() + body, hashlib.sha256).digest()
         expected = f"v1,{base64.b64encode(signed).decode()}".encode()
         if not any(hmac.compare_digest(expected, one.encode()) for one in stated):
@@ -68,19 +70,20 @@ class FalSignatures:
     """fal's scheme: Ed25519 over request id, user id, timestamp and the body's SHA-256, a line each; the public keys
     are at `keys_url`, and kept for at most a day."""
 
-    def __init__(self, keys_url: str) -> None:
+    def __init__(self, keys_url: str, clock: Clock = time.time) -> None:
         self._keys_url = keys_url
+        self._clock = clock
         self._keys: list[bytes] = []
         self._fetched_at = float("-inf")
         self._fetching = asyncio.Lock()
-        self._seen = Seen()
+        self._seen = Seen(clock)
 
     async def check(self, headers: Mapping[str, str], body: bytes) -> None:
         """Raises WebhookRefused, WebhookReplayed, or ProviderUnavailable where the keys cannot be had."""
         request_id, user_id, timestamp, stated = (
             _header(headers, f"x-fal-webhook-{name}") for name in ("request-id", "user-id", "timestamp", "signature")
         )
-        check_age(timestamp)
+        check_age(timestamp, self._clock())
         message = "\n".join([request_id, user_id, timestamp, hashlib.sha256(body).hexdigest()]).encode()
         signature = _from_hex(stated)
         if not await self._fits(message, signature):
@@ -96,9 +99,9 @@ class FalSignatures:
 
     async def _known_keys(self, seconds_max: float) -> list[bytes]:
         async with self._fetching:
-            if time.monotonic() - self._fetched_at > seconds_max:
+            if self._clock() - self._fetched_at > seconds_max:
                 self._keys = await self._fetch()
-                self._fetched_at = time.monotonic()
+                self._fetched_at = self._clock()
         return self._keys
 
     async def _fetch(self) -> list[bytes]:
@@ -114,12 +117,13 @@ class FalSignatures:
 class Seen:
     """What was taken lately. The oldest is forgotten when there are too many."""
 
-    def __init__(self) -> None:
+    def __init__(self, clock: Clock) -> None:
+        self._clock = clock
         self._times: OrderedDict[str, float] = OrderedDict()
 
     def remember(self, what: str) -> None:
         """Raises WebhookReplayed where it was remembered within the time a webhook is good for."""
-        now = time.monotonic()
+        now = self._clock()
         while self._times and next(iter(self._times.values())) < now - 2 * AGE_SECONDS_MAX:
             self._times.popitem(last=False)
         if what in self._times:
@@ -143,11 +147,11 @@ def is_signed(message: bytes, signature: bytes, keys: Iterable[bytes]) -> bool:
     return False
 
 
-def check_age(timestamp: str) -> None:
+def check_age(timestamp: str, now: float) -> None:
     """Raises WebhookRefused for a time (Unix seconds) that is not within AGE_SECONDS_MAX of now."""
     if not (timestamp.isascii() and timestamp.isdigit() and len(timestamp) <= 12):
         raise WebhookRefused("The webhook's timestamp must be Unix seconds.")
-    if abs(time.time() - int(timestamp)) > AGE_SECONDS_MAX:
+    if abs(now - int(timestamp)) > AGE_SECONDS_MAX:
         raise WebhookRefused(f"The webhook's timestamp is more than {AGE_SECONDS_MAX} seconds off.")
 
 
