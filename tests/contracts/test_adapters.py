@@ -45,7 +45,7 @@ class LocalBench(Bench):
         return provider_of(local_adapter(read, None, wait_seconds), self.kind)
 
     def request(self, key: str | None = None, **more: Any) -> Any:
-        smallest = {"size": "1K"} if self.kind == "image" else {"duration": 1, "resolution": "256p"}
+        smallest = {"size": "1K"} if self.kind == "image" else {"duration": 1}
         return super().request(key, **smallest, **more)
 
     async def slow(self) -> None:
