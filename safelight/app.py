@@ -1,13 +1,15 @@
 """The one place that wires settings to services: what an API process, a worker process or a command works with."""
 
 import asyncio
+import importlib.metadata
 import os
 import secrets
 import sys
 import time
 import traceback
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager, suppress
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +25,7 @@ from safelight.db.database import TROUBLE, Database
 from safelight.db.migrate import migrate
 from safelight.db.ops_spool import OpsSpool
 from safelight.db.wakeups import Announcer, Listener
-from safelight.domain.errors import Category, InvalidInput, SafelightError
+from safelight.domain.errors import Category, ConfigError, InvalidInput, SafelightError
 from safelight.domain.ids import new_id
 from safelight.domain.orders import Prices
 from safelight.ops.doctor import Doctor, LatestFindings
@@ -38,10 +40,13 @@ from safelight.pipelines.worker import Worker
 from safelight.providers.base import Adapter, ReadImage
 from safelight.providers.local.faults import Fault
 from safelight.providers.simulated.adapter import simulated_adapter
+from safelight.providers.vendor_http import WebhookUrl
+from safelight.providers.webhooks import FalSignatures, StandardWebhooks, WebhookCheck
 from safelight.storage.assets import AssetStore
 from safelight.storage.fetch import GuardedFetcher
 
 SECRET_BYTES = 32
+ADAPTERS_GROUP = "safelight.adapters"
 DATABASE_START_SECONDS_MAX = 60.0
 DATABASE_LOOK_SECONDS = 1.0
 API_STALL_SECONDS = 1.4  # without a free connection: the answer is a 503
@@ -128,6 +133,7 @@ class App:
                     reaper=self.reaper(db, Announcer(db)),
                     admin_token=self.admin_token(),
                     findings=LatestFindings(self.doctor(db)),
+                    webhook_checks=self.webhook_checks(),
                 )
             finally:
                 catching_up.cancel()
@@ -203,10 +209,38 @@ class App:
         async def read(url: str) -> bytes:
             return await read_picture(assets, fetcher, url)
 
-        makers = {"local": lambda: _local(self.settings, self.fault, read)}
+        makers = installed_adapters(read) | {
+            "local": lambda: _local(self.settings, self.fault, read),
+            "replicate": lambda: _replicate(self.settings),
+            "fal": lambda: _fal(self.settings),
+        }
         if url := self.settings.simulated_url:
             makers["simulated"] = lambda: simulated_adapter(url)
         return Adapters(makers)
+
+    def webhook_checks(self) -> dict[str, WebhookCheck]:
+        """What a webhook of each provider must pass before it is listened to."""
+        checks: dict[str, WebhookCheck] = {"fal": FalSignatures(self.settings.fal_webhook_keys_url).check}
+        if secret := self.settings.replicate_webhook_secret.get_secret_value():
+            checks["replicate"] = StandardWebhooks(secret).check
+        return checks
+
+
+def installed_adapters(read: ReadImage) -> dict[str, Callable[[], Adapter]]:
+    """What other packages bring: each entry point of the group is called with a way to read pictures."""
+    points = importlib.metadata.entry_points(group=ADAPTERS_GROUP)
+    return {point.name: partial(_loaded, point, read) for point in points}
+
+
+def _loaded(point: importlib.metadata.EntryPoint, read: ReadImage) -> Adapter:
+    try:
+        make = point.load()
+    except (ImportError, AttributeError) as error:
+        raise ConfigError(f"the adapter {point.name!r} of {point.value} cannot be loaded: {error!r}") from error
+    adapter = make(read)
+    if not isinstance(adapter, Adapter):
+        raise ConfigError(f"the adapter {point.name!r}: {point.value} must return an Adapter, not {adapter!r}")
+    return adapter
 
 
 def report_crashes(app: App) -> None:
@@ -255,6 +289,33 @@ def _local(settings: Settings, fault: Fault | None, read: ReadImage) -> Adapter:
     from safelight.providers.local.adapter import local_adapter  # noqa: PLC0415 - large libraries, for who needs them
 
     return local_adapter(read, fault, settings.local_wait_seconds)
+
+
+def _replicate(settings: Settings) -> Adapter:
+    from safelight.providers.replicate.adapter import replicate_adapter  # noqa: PLC0415 - its tables, for who needs them
+
+    token = settings.replicate_token.get_secret_value()
+    if not token:
+        raise ConfigError("the adapter 'replicate' needs SAFELIGHT_REPLICATE_TOKEN")
+    is_told = bool(settings.replicate_webhook_secret.get_secret_value())
+    webhook_url = _webhook_url(settings, "replicate") if is_told else None
+    check_after_seconds = settings.provider_check_seconds
+    return replicate_adapter(settings.replicate_url, token, webhook_url, check_after_seconds=check_after_seconds)
+
+
+def _fal(settings: Settings) -> Adapter:
+    from safelight.providers.fal.adapter import fal_adapter  # noqa: PLC0415 - its tables, for who needs them
+
+    key = settings.fal_key.get_secret_value()
+    if not key:
+        raise ConfigError("the adapter 'fal' needs SAFELIGHT_FAL_KEY")
+    check_after_seconds = settings.provider_check_seconds
+    return fal_adapter(settings.fal_url, key, _webhook_url(settings, "fal"), check_after_seconds=check_after_seconds)
+
+
+def _webhook_url(settings: Settings, adapter: str) -> WebhookUrl | None:
+    base = settings.webhook_base_url
+    return (lambda attempt_key: f"{base}/webhooks/{adapter}/{attempt_key}") if base else None
 
 
 def _fault(text: str | None) -> Fault | None:

@@ -3,14 +3,14 @@
 import os
 from pathlib import Path
 
-from pydantic import Field, SecretStr
+from pydantic import AliasChoices, Field, SecretStr
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 PREFIX = "SAFELIGHT_"
 
 
 class Settings(BaseSettings):
-    model_config = SettingsConfigDict(env_prefix=PREFIX, extra="ignore")
+    model_config = SettingsConfigDict(env_prefix=PREFIX, extra="ignore", validate_by_name=True)
 
     home: Path = Field(Path("~/.safelight"), description="Where all state lives: the embedded database and the files.")
     database_url: str | None = Field(
@@ -79,10 +79,47 @@ class Settings(BaseSettings):
         pattern="^https?://",
         description="Where a simulated service runs; installs the adapter `simulated`, as `safelight chaos` does.",
     )
+    replicate_token: SecretStr = Field(
+        SecretStr(""),
+        validation_alias=AliasChoices("SAFELIGHT_REPLICATE_TOKEN", "REPLICATE_API_TOKEN"),
+        description="Our token at Replicate, for the adapter `replicate`; REPLICATE_API_TOKEN is read too.",
+    )
+    replicate_url: str = Field(
+        "https://api.replicate.com/v1", pattern="^https?://", description="Where Replicate's HTTP API is."
+    )
+    replicate_webhook_secret: SecretStr = Field(
+        SecretStr(""),
+        description="What Replicate signs its webhooks with (whsec_…); without it none are asked for or taken.",
+    )
+    fal_key: SecretStr = Field(
+        SecretStr(""),
+        validation_alias=AliasChoices("SAFELIGHT_FAL_KEY", "FAL_KEY"),
+        description="Our key at fal, for the adapter `fal`; FAL_KEY is read too.",
+    )
+    fal_url: str = Field("https://queue.fal.run", pattern="^https?://", description="Where fal's queue is.")
+    fal_webhook_keys_url: str = Field(
+        "https://rest.alpha.fal.ai/.well-known/jwks.json",
+        pattern="^https?://",
+        description="Where the public keys are that fal signs its webhooks with.",
+    )
+    webhook_url: str | None = Field(
+        None,
+        pattern="^https?://",
+        description="The API's address for the webhooks of providers. Default: PUBLIC_URL where that begins with https;"
+        " else none are asked for.",
+    )
+    provider_check_seconds: float = Field(
+        2.5, gt=0, le=60, description="How long after a look at a provider's work the next one is due."
+    )
 
     @property
     def base_url(self) -> str:
         return (self.public_url or f"http://{self.host}:{self.port}").rstrip("/")
+
+    @property
+    def webhook_base_url(self) -> str | None:
+        public = self.public_url if (self.public_url or "").startswith("https://") else None
+        return (self.webhook_url or public or "").rstrip("/") or None
 
     @property
     def home_path(self) -> Path:
@@ -90,5 +127,9 @@ class Settings(BaseSettings):
 
     def as_environment(self) -> dict[str, str]:
         """The environment of a process of our own that is to have just these settings."""
-        ours = {f"{PREFIX}{name}".upper(): str(value) for name, value in self if value is not None}
+        ours = {f"{PREFIX}{name}".upper(): _plain(value) for name, value in self if value is not None}
         return {name: value for name, value in os.environ.items() if not name.upper().startswith(PREFIX)} | ours
+
+
+def _plain(value: object) -> str:
+    return value.get_secret_value() if isinstance(value, SecretStr) else str(value)

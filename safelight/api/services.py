@@ -1,5 +1,6 @@
 """What the routes work with, handed in by `app.py`."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Annotated, cast
 
@@ -12,6 +13,7 @@ from safelight.domain.orders import Prices
 from safelight.ops.doctor import LatestFindings
 from safelight.pipelines.accept import Acceptance
 from safelight.pipelines.reaper import Reaper
+from safelight.providers.webhooks import WebhookCheck
 from safelight.storage.assets import AssetStore
 from safelight.storage.fetch import GuardedFetcher
 
@@ -29,6 +31,7 @@ class Services:
     reaper: Reaper
     admin_token: str
     findings: LatestFindings
+    webhook_checks: Mapping[str, WebhookCheck]
 
 
 def _services(request: Request) -> Services:

@@ -2,29 +2,51 @@
 
 from typing import Annotated, Any
 
-from fastapi import APIRouter, Path
+from fastapi import APIRouter, Path, Request
 
 from safelight.api import examples
 from safelight.api.errors import ErrorBody
-from safelight.api.services import FromApp
+from safelight.api.json_body import StrictRequest
+from safelight.api.services import FromApp, Services
 from safelight.db import jobs
 from safelight.domain.errors import NotFound
 
 router = APIRouter(tags=["webhooks"])
 
+UNSIGNED = "simulated"  # believed in nothing: said twice, late or by a stranger, it costs one look
+
+_REFUSALS: dict[int | str, dict[str, Any]] = {
+    401: {"model": ErrorBody, "description": "Not signed by the provider, or too long ago."},
+    404: {"model": ErrorBody},
+    409: {"model": ErrorBody, "description": "The very same webhook was taken before."},
+    413: {"model": ErrorBody},
+}
+
 
 @router.post(
-    "/webhooks/{adapter}/{generation_id}",
+    "/webhooks/{adapter}/{attempt}",
     summary="A provider says that there is news of a generation",
-    responses={200: examples.of({"ok": True}), 404: {"model": ErrorBody}},
+    responses={200: examples.of({"ok": True}), **_REFUSALS},
 )
 async def wake(
+    request: Request,
     services: FromApp,
-    adapter: Annotated[str, Path(max_length=100, description="Who says it; for the access log only.")],
-    generation_id: Annotated[str, Path(max_length=200)],
+    adapter: Annotated[str, Path(max_length=100, description="Who says it.")],
+    attempt: Annotated[str, Path(max_length=300, description="An attempt key, or the id of a generation.")],
 ) -> dict[str, Any]:
-    """Believed in nothing, so it needs no signature: said twice, late or by a stranger, it costs one look."""
+    """Signature, age and replay are checked before anything is looked at; nothing that it says is believed."""
+    await _check(request, services, adapter)
+    generation_id = attempt.partition(":")[0]
     async with services.db.connection() as conn:
         if not await jobs.wake(conn, generation_id):
             raise NotFound(f"There is no generation {generation_id!r}.")
     return {"ok": True}
+
+
+async def _check(request: Request, services: Services, adapter: str) -> None:
+    if adapter == UNSIGNED:
+        return
+    if adapter not in services.webhook_checks:
+        raise NotFound(f"No webhooks are taken from {adapter!r}.")
+    body = await StrictRequest(request.scope, request.receive).body()
+    await services.webhook_checks[adapter](request.headers, body)

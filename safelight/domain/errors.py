@@ -106,6 +106,19 @@ class Forbidden(AuthError):
     code = "FORBIDDEN"
 
 
+class WebhookRefused(AuthError):
+    """A webhook that its provider did not sign, or signed too long ago."""
+
+    code = "WEBHOOK_REFUSED"
+
+
+class WebhookReplayed(WebhookRefused):
+    """The very same webhook again. A provider that tries again signs anew."""
+
+    http_status = 409
+    code = "WEBHOOK_REPLAYED"
+
+
 class IdempotencyConflict(InvalidInput):
     """The same key with another body (DESIGN: 422)."""
 
@@ -150,9 +163,11 @@ class ProviderError(SafelightError):
         *,
         provider_http_status: int | None = None,
         code: str | None = None,
+        safe_message: str | None = None,
         retry_after_seconds: float | None = None,
+        details: dict[str, object] | None = None,
     ) -> None:
-        super().__init__(message, code=code)
+        super().__init__(message, code=code, safe_message=safe_message, details=details)
         self.provider_http_status = provider_http_status
         self.retry_after_seconds = retry_after_seconds
 
@@ -196,6 +211,21 @@ class ProviderRejected(ProviderError):
     """The service says that our request is wrong; asking again cannot help."""
 
     code = "REJECTED"
+
+
+class ProviderAccessDenied(ProviderError):
+    """The service does not take our key: missing, wrong, or not for this."""
+
+    category = Category.CONFIG_ERROR
+    code = "PROVIDER_ACCESS_DENIED"
+    safe_message = "The picture service is not open to us right now. We have been told."
+
+
+class ProviderUnpaid(ProviderError):
+    """Our account at the service has no money left."""
+
+    code = "UNPAID"
+    safe_message = "The picture service is not open to us right now. We have been told."
 
 
 class ContentRefused(ProviderError):

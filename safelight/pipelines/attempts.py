@@ -10,7 +10,7 @@ from safelight.db.database import Row
 from safelight.db.ops_rows import OpsError
 from safelight.db.runs import StepRow
 from safelight.domain.codes import engine_of, public_code
-from safelight.domain.errors import Cancelled, SafelightError
+from safelight.domain.errors import Cancelled, ProviderError, SafelightError
 from safelight.domain.lines import Level, Line
 from safelight.domain.orders import Order
 from safelight.domain.steps import StepType
@@ -78,7 +78,7 @@ class Attempts:
             settings=_reference(given, "settings"),
             retry={"attempt": step_rows.tries(step) if step else 1, "max": self.policy.attempts_max},
             stack="".join(traceback.format_exception(cause or error)),
-            extra={"adapter": provider} | (extra or {}),
+            extra={"adapter": provider} | _said_by_provider(cause or error) | (extra or {}),
         )
 
     # --- steps --------------------------------------------------------------------------------------------------------
@@ -165,6 +165,11 @@ class Attempts:
 
     def _say(self, emoji: str, text: str) -> None:
         telemetry.info(emoji, telemetry.Tag.GENERATION_PROCESSING, text, generation_id=self.generation_id)
+
+
+def _said_by_provider(error: Exception) -> Json:
+    """What errors of a provider are grouped by, above all those that nobody has explained yet."""
+    return {"provider_error": error.details} if isinstance(error, ProviderError) and error.details else {}
 
 
 def _reference(given: Json, name: str) -> Json | None:

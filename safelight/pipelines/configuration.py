@@ -157,10 +157,26 @@ async def install_version_1(conn: Connection) -> int:
 
 async def serve_every_engine_with(conn: Connection, adapter: str, **more: float) -> None:
     """Write a new version of the registry in which this adapter serves all; `more` is set for each of them."""
+    registry = await _registry(conn)
+    await _register(conn, registry, [entry | {"adapter": adapter} | more for entry in registry["providers"]])
+
+
+async def serve_engines_with(conn: Connection, changes: Mapping[str, Row]) -> None:
+    """Write a new version of the registry in which these engines have these values, e.g. another adapter and model."""
+    registry = await _registry(conn)
+    unknown = set(changes) - {entry["id"] for entry in registry["providers"]}
+    if unknown:
+        raise ConfigError(f"the registry has no engine {', '.join(sorted(unknown))}")
+    await _register(conn, registry, [entry | changes.get(entry["id"], {}) for entry in registry["providers"]])
+
+
+async def _registry(conn: Connection) -> Row:
     registered = await app_config.active(conn, REGISTRY_KEY)
     if registered is None:
         raise ConfigError(f"no enabled app_config row has the key {REGISTRY_KEY!r}")
-    value = registered["mg_value"]
-    providers = [entry | {"adapter": adapter} | more for entry in value["providers"]]
-    version = int(value.get("version", 1)) + 1
-    await app_config.insert_version(conn, REGISTRY_KEY, version, {**value, "version": version, "providers": providers})
+    return dict(registered["mg_value"])
+
+
+async def _register(conn: Connection, registry: Row, entries: list[Row]) -> None:
+    version = int(registry.get("version", 1)) + 1
+    await app_config.insert_version(conn, REGISTRY_KEY, version, registry | {"version": version, "providers": entries})

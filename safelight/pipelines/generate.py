@@ -9,7 +9,7 @@ from typing import Any
 
 from safelight import telemetry
 from safelight.db.runs import Ending
-from safelight.domain.errors import ProviderContractBroken
+from safelight.domain.errors import ProviderContractBroken, ProviderUnavailable, RemoteFileRefused
 from safelight.domain.lines import Line
 from safelight.domain.preferences import hard_blocks
 from safelight.domain.statuses import Status
@@ -185,7 +185,10 @@ async def _store(studio: Studio, run: Run, wanted: Wanted, answer: Succeeded) ->
 async def _content(studio: Studio, file: OutputFile) -> bytes:
     if file.content is not None:
         return file.content
-    return await studio.fetcher.fetch(file.url or "")
+    try:
+        return await studio.fetcher.fetch(file.url or "")
+    except RemoteFileRefused as error:  # cut, or its URL has expired: looking again may give a new one
+        raise ProviderUnavailable(f"the result could not be read: {error}", code="RESULT_UNREADABLE") from error
 
 
 async def deliver(run: Run, file: StoredFile, prompt: str, line: str) -> None:

@@ -3,7 +3,7 @@
 import asyncio
 import json
 import time
-from typing import Any
+from typing import Any, ClassVar
 
 from safelight.domain.errors import ProviderRejected, SafelightError
 from safelight.providers.base import (
@@ -29,6 +29,8 @@ Json = dict[str, Any]
 PROMPT_CHARS_MAX = 10_000
 IMAGES_MAX = 20
 FILMED_ROLES = ("start_frame", "end_frame")
+# Settings of other adapters' models, with the value that asks for nothing.
+ASKS_FOR_NOTHING: Json = {"enhance_prompt": False, "sequential_image_generation": "disabled", "max_images": 1}
 
 
 class LocalTextModel:
@@ -54,6 +56,7 @@ class _Darkroom:
     """What stills and videos share: the handle holds the whole request, and `check` develops it."""
 
     name = "local"
+    settings_used: ClassVar[frozenset[str]]
 
     def __init__(self, read_image: ReadImage, fault: Fault | None = None, wait_seconds: float = 0.0) -> None:
         self._read = read_image
@@ -82,7 +85,7 @@ class _Darkroom:
         rendered = await self._develop(handle)
         output = OutputFile(rendered.media_type, content=rendered.content)
         response = {"model": handle["model"], "width": rendered.width, "height": rendered.height}
-        return Succeeded((output,), response, rendered.warnings)
+        return Succeeded((output,), response, (*rendered.warnings, *self._unused(handle["settings"])))
 
     async def cancel(self, operation: Operation) -> Stopping:
         """Nothing runs between start and check, so whatever was begun is as good as stopped."""
@@ -91,6 +94,12 @@ class _Darkroom:
     async def find(self, attempt_key: str) -> Operation | None:
         """A start leaves nothing behind but its handle."""
         return None
+
+    def _unused(self, settings: Json) -> list[str]:
+        unused = {name: value for name, value in settings.items() if name not in self.settings_used}
+        return [
+            f"local: setting {name!r} is not known" for name in unused if unused[name] != ASKS_FOR_NOTHING.get(name)
+        ]
 
     async def _develop(self, handle: Json) -> Rendered:
         raise NotImplementedError
@@ -101,6 +110,8 @@ class _Darkroom:
 
 
 class LocalImageProvider(_Darkroom):
+    settings_used = frozenset({"size", "aspect_ratio", "seed"})
+
     async def _develop(self, handle: Json) -> Rendered:
         pictures = await self._pictures(handle)
         sources = await self._sources(pictures)
@@ -120,6 +131,8 @@ class LocalImageProvider(_Darkroom):
 
 
 class LocalVideoProvider(_Darkroom):
+    settings_used = frozenset({"mode", "duration", "aspect_ratio", "negative_prompt", "seed"})
+
     async def start(self, request: ImageRequest | VideoRequest) -> Operation:
         if not any(image.role == "start_frame" for image in request.images):
             raise ProviderRejected("local: a video needs a start_frame", code="MISSING_START_IMAGE_FOR_VIDEO")

@@ -1,0 +1,142 @@
+"""From what a provider says to our error tree, by the table in `errors.toml`: one place for all adapters."""
+
+import hashlib
+import re
+import tomllib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from safelight.domain import errors as tree
+from safelight.domain.errors import ConfigError, OutcomeUnknown, ProviderError
+
+Call = Literal["start", "check", "result", "cancel", "find"]
+
+TABLE = Path(__file__).with_suffix(".toml")
+TEXT_CHARS_MAX = 300
+FINGERPRINT_CHARS = 12
+
+
+@dataclass(frozen=True, slots=True)
+class Said:
+    """What a provider said was wrong. `status` 0: a failed result, told in a good answer."""
+
+    provider: str
+    call: Call
+    status: int
+    text: str
+    codes: frozenset[str] = frozenset()
+    retry_after_seconds: float | None = None
+
+    @property
+    def fingerprint(self) -> str:
+        """The same for errors that differ only in ids, numbers, URLs and the like."""
+        shape = "|".join([self.provider, self.call, str(self.status), *sorted(self.codes), _without_details(self.text)])
+        return hashlib.sha256(shape.encode()).hexdigest()[:FINGERPRINT_CHARS]
+
+
+class Row(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    provider: str | None = None
+    call: frozenset[Call] | None = None
+    status: frozenset[int] | None = None
+    codes: frozenset[str] | None = None
+    pattern: re.Pattern[str] | None = None
+    error: str = Field(alias="type")
+    category: tree.Category
+    retryable: bool
+    code: str
+    message: str = Field(max_length=200)
+    accepted: Literal["unknown"] | None = None
+    known: bool = True
+
+    @property
+    def error_type(self) -> type[ProviderError]:
+        """Raises ConfigError where there is no such type, or the row contradicts it."""
+        found = getattr(tree, self.error, None)
+        if not (isinstance(found, type) and issubclass(found, ProviderError)):
+            raise ConfigError(f"{TABLE.name}: {self.error!r} is no ProviderError")
+        if (found.category, found.retryable) != (self.category, self.retryable):
+            raise ConfigError(f"{TABLE.name}: {self.error} is {found.category}, retryable={found.retryable}")
+        return found
+
+    def fits(self, said: Said) -> bool:
+        return (
+            self.provider in (None, said.provider)
+            and (self.call is None or said.call in self.call)
+            and (self.status is None or said.status in self.status)
+            and (self.codes is None or bool(self.codes & said.codes))
+            and (self.pattern is None or re.search(self.pattern, said.text) is not None)
+        )
+
+
+class Table(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    version: int
+    rows: tuple[Row, ...]
+
+
+@cache
+def table() -> Table:
+    """Raises ConfigError where a row contradicts the type it names."""
+    content = tomllib.loads(TABLE.read_text())
+    for row in content["rows"]:
+        if "pattern" in row:
+            row["pattern"] = re.compile(row["pattern"], re.IGNORECASE)
+    loaded = Table.model_validate(content)
+    for row in loaded.rows:
+        row.error_type  # noqa: B018 - looked at for its check
+    return loaded
+
+
+def error_of(said: Said) -> ProviderError:
+    """What the provider said, as one of our errors. `details` hold what operators group it by."""
+    row = next(row for row in table().rows if row.fits(said))
+    message = f"{said.provider} {said.call}: {said.status or 'failed'} {said.text[:TEXT_CHARS_MAX]!r}"
+    details: dict[str, object] = {
+        "fingerprint": said.fingerprint,
+        "known": row.known,
+        "provider_codes": sorted(said.codes),
+        "table_version": table().version,
+    }
+    if said.call == "start" and row.accepted == "unknown":
+        return OutcomeUnknown(message, provider_http_status=said.status or None, details=details)
+    return row.error_type(
+        message,
+        provider_http_status=said.status or None,
+        code=row.code,
+        safe_message=row.message,
+        retry_after_seconds=said.retry_after_seconds or _stated_seconds(row, said),
+        details=details,
+    )
+
+
+def retry_after(headers: Mapping[str, str]) -> float | None:
+    stated = headers.get("Retry-After", "")
+    return float(stated) if stated.isdecimal() else None
+
+
+def _stated_seconds(row: Row, said: Said) -> float | None:
+    found = re.search(row.pattern, said.text) if row.pattern else None
+    return float(found["seconds"]) if found and "seconds" in found.groupdict() else None
+
+
+_DETAILS = (
+    (re.compile(r"https?://\S+"), "<url>"),
+    (re.compile(r"\b[0-9a-f]{8}-[0-9a-f-]{27}\b", re.IGNORECASE), "<id>"),
+    (re.compile(r"\b(?=\w*\d)[a-z0-9]{12,}\b", re.IGNORECASE), "<id>"),
+    (re.compile(r"\d+(\.\d+)?"), "<n>"),
+    (re.compile(r"\s+"), " "),
+)
+
+
+def _without_details(text: str) -> str:
+    for pattern, name in _DETAILS:
+        text = pattern.sub(name, text)
+    return text.strip().lower()

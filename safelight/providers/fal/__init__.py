@@ -1,0 +1,1 @@
+"""fal: requests in its queue, over HTTP."""

@@ -1,0 +1,149 @@
+"""The provider interfaces over fal's queue (fal.ai/docs/documentation/model-apis/inference/queue, read 2026-11-21)."""
+
+import json
+from pathlib import Path
+from typing import Annotated, Any, ClassVar, Literal
+
+import httpx
+from pydantic import BaseModel, StringConstraints
+
+from safelight.domain.errors import LookUpUnsupported, ProviderContractBroken
+from safelight.providers.base import Adapter, ImageRequest, Operation, Pending, Stopping, Succeeded, VideoRequest
+from safelight.providers.errors import Call, Said, error_of, retry_after
+from safelight.providers.outputs import files_in
+from safelight.providers.parameters import Models, fit
+from safelight.providers.vendor_http import READ_SECONDS, VendorClient, WebhookUrl
+
+Json = dict[str, Any]
+
+NAME = "fal"
+MODELS = Models(Path(__file__).with_name("models"))
+
+_Id = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9_-]{1,100}$")]
+
+
+class _Queued(BaseModel):
+    request_id: _Id
+
+
+class _Status(BaseModel):
+    status: str
+    error: str | None = None
+    error_type: str | None = None
+
+
+class _Queue:
+    """What stills and videos share; the handle is the request's id and the app it was sent to."""
+
+    name = NAME
+    kind: ClassVar[Literal["image", "video"]]
+
+    def __init__(self, client: VendorClient, webhook_url: WebhookUrl | None, check_after_seconds: float) -> None:
+        self._client = client
+        self._webhook_url = webhook_url
+        self._check_after_seconds = check_after_seconds
+
+    async def check(self, operation: Operation) -> Pending | Succeeded:
+        state = await self._status("check", operation)
+        match state.status:
+            case "IN_QUEUE" | "IN_PROGRESS":
+                return Pending(self._check_after_seconds)
+            case "COMPLETED" if state.error or state.error_type:
+                raise error_of(Said(NAME, "result", 0, state.error or "", frozenset(filter(None, [state.error_type]))))
+            case "COMPLETED":
+                return await self._result(operation)
+            case status:
+                raise ProviderContractBroken(f"fal status {status!r}")
+
+    async def cancel(self, operation: Operation) -> Stopping:
+        """What waits in the queue is taken out of it. What is being made is only told, and may go on and cost."""
+        before = await self._status("cancel", operation)
+        if before.status == "COMPLETED":
+            return Stopping.TOO_LATE
+        answer = await self._client.call("cancel", _Status, "PUT", f"{_path(operation)}/cancel", taken=(400, 404))
+        match answer.status:
+            case "OK":
+                return Stopping.STOPPED
+            case "CANCELLATION_REQUESTED":
+                return Stopping.STOPPED if before.status == "IN_QUEUE" else Stopping.UNSUPPORTED
+            case "ALREADY_COMPLETED" | "NOT_FOUND":
+                return Stopping.TOO_LATE
+            case status:
+                raise ProviderContractBroken(f"fal status {status!r} after cancelling")
+
+    async def find(self, attempt_key: str) -> Operation | None:
+        """fal knows nothing of our keys, and its queue has no list of requests that a key could be looked for in."""
+        raise LookUpUnsupported("fal: a start cannot be looked up")
+
+    async def _start(self, request: ImageRequest | VideoRequest) -> Operation:
+        fitted = fit(MODELS.named(request.model), request)
+        query = {"fal_webhook": self._webhook_url(request.attempt_key)} if self._webhook_url else None
+        path = f"/{request.model}"
+        queued = await self._client.call("start", _Queued, "POST", path, params=query, json=fitted.input)
+        handle = {"app": _app(request.model), "request_id": queued.request_id}
+        return Operation(handle, self._check_after_seconds, fitted.warnings)
+
+    async def _status(self, call: Call, operation: Operation) -> _Status:
+        return await self._client.call(call, _Status, "GET", f"{_path(operation)}/status")
+
+    async def _result(self, operation: Operation) -> Succeeded:
+        result = await self._client.call("result", dict[str, Any], "GET", _path(operation))
+        response = {"request_id": operation.handle["request_id"]}
+        if "seed" in result:
+            response["seed"] = result["seed"]
+        return Succeeded(files_in(result, self.kind, NAME), response, tuple(operation.warnings))
+
+
+class FalImageProvider(_Queue):
+    kind = "image"
+
+    async def start(self, request: ImageRequest) -> Operation:
+        return await self._start(request)
+
+
+class FalVideoProvider(_Queue):
+    kind = "video"
+
+    async def start(self, request: VideoRequest) -> Operation:
+        return await self._start(request)
+
+
+def _app(model: str) -> str:
+    """A request is asked about under its app: owner and name, without the path below them."""
+    return "/".join(model.split("/")[:2])
+
+
+def _path(operation: Operation) -> str:
+    return f"/{operation.handle['app']}/requests/{operation.handle['request_id']}"
+
+
+def explain(call: Call, response: httpx.Response) -> Said:
+    """An error answer of fal: `detail` is a list of typed errors (of a model), or a text beside `error_type` (of the
+    queue), which also stands in a header."""
+    codes = {response.headers.get("X-Fal-Error-Type", "")}
+    text = response.text
+    try:
+        body = json.loads(text)
+    except ValueError:
+        body = {}
+    if isinstance(body, dict):
+        codes.add(str(body.get("error_type") or ""))
+        text = str(body.get("detail") or text)
+        listed = body.get("detail")
+        errors = [error for error in listed if isinstance(error, dict)] if isinstance(listed, list) else []
+        codes |= {str(error.get("type", "")) for error in errors}
+    named = frozenset(codes - {""})
+    return Said(NAME, call, response.status_code, text, named, retry_after(response.headers))
+
+
+def fal_adapter(
+    url: str,
+    key: str,
+    webhook_url: WebhookUrl | None,
+    *,
+    check_after_seconds: float,
+    read_seconds: float = READ_SECONDS,
+) -> Adapter:
+    client = VendorClient(NAME, url, {"Authorization": f"Key {key}"}, explain, read_seconds=read_seconds)
+    shared = (client, webhook_url, check_after_seconds)
+    return Adapter(image=FalImageProvider(*shared), video=FalVideoProvider(*shared))

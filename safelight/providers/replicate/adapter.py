@@ -1,0 +1,161 @@
+"""The provider interfaces over Replicate's predictions (replicate.com/docs/reference/http, read 2026-11-21)."""
+
+import re
+import uuid
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Annotated, Any, ClassVar, Literal
+
+import httpx
+from pydantic import BaseModel, StringConstraints
+
+from safelight.domain.errors import LookUpUnsupported, ProviderContractBroken
+from safelight.providers.base import Adapter, ImageRequest, Operation, Pending, Stopping, Succeeded, VideoRequest
+from safelight.providers.errors import Call, Said, error_of, retry_after
+from safelight.providers.outputs import files_in
+from safelight.providers.parameters import Models, fit
+from safelight.providers.vendor_http import READ_SECONDS, VendorClient, WebhookUrl
+
+Json = dict[str, Any]
+
+NAME = "replicate"
+PAGES_LOOKED_THROUGH_MAX = 10  # of 100 predictions each
+CLOCKS_APART = timedelta(minutes=5)
+MODELS = Models(Path(__file__).with_name("models"))
+
+_Id = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9_-]{1,100}$")]
+
+
+class _Prediction(BaseModel):
+    id: _Id
+    status: str
+    output: Any = None
+    error: Any = None
+    webhook: str | None = None
+
+
+class _Page(BaseModel):
+    results: list[_Prediction]
+    next: str | None = None
+
+
+class _Predictions:
+    """What stills and videos share; the handle is the prediction's id."""
+
+    name = NAME
+    kind: ClassVar[Literal["image", "video"]]
+
+    def __init__(self, client: VendorClient, webhook_url: WebhookUrl | None, check_after_seconds: float) -> None:
+        self._client = client
+        self._webhook_url = webhook_url
+        self._check_after_seconds = check_after_seconds
+
+    async def check(self, operation: Operation) -> Pending | Succeeded:
+        prediction = await self._get("check", operation)
+        match prediction.status:
+            case "starting" | "processing":
+                return Pending(self._check_after_seconds)
+            case "succeeded":
+                files = files_in(prediction.output, self.kind, NAME)
+                return Succeeded(files, {"prediction_id": prediction.id}, tuple(operation.warnings))
+            case "failed" | "canceled" | "aborted" as status:
+                raise error_of(Said(NAME, "result", 0, str(prediction.error or status), frozenset({status})))
+            case status:
+                raise ProviderContractBroken(f"replicate status {status!r}")
+
+    async def cancel(self, operation: Operation) -> Stopping:
+        """What Replicate answers to being asked has no promised shape, so it is looked at afterwards. One that is still
+        at work then is being stopped."""
+        await self._client.call("cancel", object, "POST", f"/predictions/{operation.handle['id']}/cancel")
+        prediction = await self._get("cancel", operation)
+        return Stopping.TOO_LATE if prediction.status in ("succeeded", "failed") else Stopping.STOPPED
+
+    async def find(self, attempt_key: str) -> Operation | None:
+        """A prediction may show the webhook it was given, and ours names the attempt: one that shows it is the one
+        looked for. That there is none counts only where every prediction since the generation began shows a webhook of
+        somebody's; its inputs would not do, since two generations may have the same.
+
+        Raises:
+            LookUpUnsupported: no webhook is configured, or Replicate does not show it, or there are too many to look
+                at.
+        """
+        if self._webhook_url is None:
+            raise LookUpUnsupported("replicate: a start can be looked up only by its webhook, and none is configured")
+        wanted = self._webhook_url(attempt_key)
+        query: Json = {"created_after": (_began_at(attempt_key) - CLOCKS_APART).isoformat()}
+        for _ in range(PAGES_LOOKED_THROUGH_MAX):
+            page = await self._client.call("find", _Page, "GET", "/predictions", params=query)
+            for prediction in page.results:
+                if prediction.webhook == wanted:
+                    return self._operation(prediction)
+            if not all(prediction.webhook for prediction in page.results):
+                raise LookUpUnsupported("replicate: it does not show which webhook its predictions have")
+            if page.next is None:
+                return None
+            query = dict(httpx.URL(page.next).params)
+        raise LookUpUnsupported(f"replicate: more than {PAGES_LOOKED_THROUGH_MAX} pages of predictions since the start")
+
+    async def _start(self, request: ImageRequest | VideoRequest) -> Operation:
+        name, _, version = request.model.partition(":")
+        fitted = fit(MODELS.named(name), request)
+        body: Json = {"input": fitted.input}
+        if self._webhook_url:
+            body |= {"webhook": self._webhook_url(request.attempt_key), "webhook_events_filter": ["completed"]}
+        path = f"/models/{name}/predictions"
+        if version:
+            body, path = body | {"version": request.model}, "/predictions"
+        return self._operation(await self._client.call("start", _Prediction, "POST", path, json=body), fitted.warnings)
+
+    async def _get(self, call: Call, operation: Operation) -> _Prediction:
+        return await self._client.call(call, _Prediction, "GET", f"/predictions/{operation.handle['id']}")
+
+    def _operation(self, prediction: _Prediction, warnings: tuple[str, ...] = ()) -> Operation:
+        return Operation({"id": prediction.id}, self._check_after_seconds, warnings)
+
+
+class ReplicateImageProvider(_Predictions):
+    kind = "image"
+
+    async def start(self, request: ImageRequest) -> Operation:
+        return await self._start(request)
+
+
+class ReplicateVideoProvider(_Predictions):
+    kind = "video"
+
+    async def start(self, request: VideoRequest) -> Operation:
+        return await self._start(request)
+
+
+def _began_at(attempt_key: str) -> datetime:
+    """When the generation began: its id, which the key begins with, is a UUIDv7 and tells.
+
+    Raises:
+        LookUpUnsupported: it is none.
+    """
+    try:
+        generation_id = uuid.UUID(attempt_key.partition(":")[0])
+    except ValueError as error:
+        raise LookUpUnsupported(f"replicate: {attempt_key[:100]!r} does not tell when it began") from error
+    return datetime.fromtimestamp((generation_id.int >> 80) / 1000, UTC)
+
+
+def explain(call: Call, response: httpx.Response) -> Said:
+    """An error answer of Replicate: `{title, detail, status}`, or anything from something before it."""
+    text = response.text
+    if found := re.search(r'"detail"\s*:\s*"((?:[^"\\]|\\.)*)"', text):
+        text = found[1]
+    return Said(NAME, call, response.status_code, text, retry_after_seconds=retry_after(response.headers))
+
+
+def replicate_adapter(
+    url: str,
+    token: str,
+    webhook_url: WebhookUrl | None,
+    *,
+    check_after_seconds: float,
+    read_seconds: float = READ_SECONDS,
+) -> Adapter:
+    client = VendorClient(NAME, url, {"Authorization": f"Bearer {token}"}, explain, read_seconds=read_seconds)
+    shared = (client, webhook_url, check_after_seconds)
+    return Adapter(image=ReplicateImageProvider(*shared), video=ReplicateVideoProvider(*shared))
