@@ -202,7 +202,10 @@ class App:
         async def read(url: str) -> bytes:
             return await read_picture(assets, fetcher, url)
 
-        makers = {"local": lambda: _local(self.settings, self.fault, read)}
+        makers = {
+            "local": lambda: _local(self.settings, self.fault, read),
+            "openai": lambda: _openai(self.settings, read),
+        }
         if url := self.settings.simulated_url:
             makers["simulated"] = lambda: simulated_adapter(url)
         return Adapters(makers)
@@ -254,6 +257,12 @@ def _local(settings: Settings, fault: Fault | None, read: ReadImage) -> Adapter:
     from safelight.providers.local.adapter import local_adapter  # noqa: PLC0415 - large libraries, for who needs them
 
     return local_adapter(read, fault, settings.local_wait_seconds)
+
+
+def _openai(settings: Settings, read: ReadImage) -> Adapter:
+    from safelight.providers.openai.adapter import openai_adapter  # noqa: PLC0415 - as above
+
+    return openai_adapter(settings.openai_api_key.get_secret_value(), settings.openai_url, read)
 
 
 def _fault(text: str | None) -> Fault | None:

@@ -3,14 +3,14 @@
 import os
 from pathlib import Path
 
-from pydantic import Field, SecretStr
+from pydantic import AliasChoices, Field, SecretStr
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 PREFIX = "SAFELIGHT_"
 
 
 class Settings(BaseSettings):
-    model_config = SettingsConfigDict(env_prefix=PREFIX, extra="ignore")
+    model_config = SettingsConfigDict(env_prefix=PREFIX, extra="ignore", populate_by_name=True)
 
     home: Path = Field(Path("~/.safelight"), description="Where all state lives: the embedded database and the files.")
     database_url: str | None = Field(
@@ -79,6 +79,16 @@ class Settings(BaseSettings):
         pattern="^https?://",
         description="Where a simulated service runs; installs the adapter `simulated`, as `safelight chaos` does.",
     )
+    openai_api_key: SecretStr = Field(
+        SecretStr(""),
+        validation_alias=AliasChoices(f"{PREFIX}OPENAI_API_KEY", "OPENAI_API_KEY"),
+        description="The key for the adapter `openai`; OPENAI_API_KEY is read where this is not set.",
+    )
+    openai_url: str = Field(
+        "https://api.openai.com/v1",
+        pattern="^https?://",
+        description="Where the adapter `openai` finds its service.",
+    )
 
     @property
     def base_url(self) -> str:
@@ -90,5 +100,9 @@ class Settings(BaseSettings):
 
     def as_environment(self) -> dict[str, str]:
         """The environment of a process of our own that is to have just these settings."""
-        ours = {f"{PREFIX}{name}".upper(): str(value) for name, value in self if value is not None}
+        ours = {f"{PREFIX}{name}".upper(): _plain(value) for name, value in self if value is not None}
         return {name: value for name, value in os.environ.items() if not name.upper().startswith(PREFIX)} | ours
+
+
+def _plain(value: object) -> str:
+    return value.get_secret_value() if isinstance(value, SecretStr) else str(value)

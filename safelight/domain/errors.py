@@ -198,6 +198,21 @@ class ProviderRejected(ProviderError):
     code = "REJECTED"
 
 
+class ProviderAccessDenied(ProviderError):
+    """The service does not accept our key, or the key may not do this: somebody has to set it right."""
+
+    category = Category.CONFIG_ERROR
+    code = "PROVIDER_ACCESS_DENIED"
+    safe_message = "The picture service is not set up correctly. We have been told."
+
+
+class ProviderQuotaExhausted(ProviderError):
+    """Our account with the service has nothing left to spend. No rate limit: waiting does not help, paying does."""
+
+    code = "QUOTA_EXHAUSTED"
+    safe_message = "The picture service is not available to us right now. We have been told."
+
+
 class ContentRefused(ProviderError):
     """The service will not make this content. Refunded, never retried."""
 
