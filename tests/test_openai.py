@@ -2,11 +2,13 @@
 
 import base64
 import io
+from pathlib import Path
 from typing import Any
 
 import pytest
 from PIL import Image
 
+from safelight.config import Settings
 from safelight.domain.errors import ProviderTimeout
 from safelight.providers.openai.errors import error_of_failure
 from safelight.providers.openai.pictures import is_readable_from_outside
@@ -45,6 +47,7 @@ def ops_row(backend: Backend, made: Json) -> Json:
 
 async def test_the_main_job_runs_with_openai_as_the_eyes(dsn: str, start: StartBackend):
     async with openai_serving(dsn, **EYES) as (fake, settings):
+        fake.latency_seconds = 0.05
         backend = await start(**settings)
         made = await tell_story(backend)
     assert [one["status"] for one in made] == ["done"] * 6
@@ -91,6 +94,22 @@ async def test_a_picture_the_world_can_read_goes_by_its_address(dsn: str, start:
     assert fake.pictures_asked() == [product]
 
 
+async def test_a_picture_of_another_format_becomes_a_png(dsn: str, start: StartBackend, tmp_path: Path):
+    Image.radial_gradient("L").save(tmp_path / "logo.gif")
+    async with openai_serving(dsn, **EYES) as (fake, settings):
+        backend = await start(**settings)
+        await backend.grant(1)
+        await backend.finished(await backend.create(product=await backend.upload(tmp_path / "logo.gif")))
+    assert fake.pictures_asked()[0].startswith("data:image/png;base64,")
+
+
+async def test_pictures_have_a_size_together(dsn: str, start: StartBackend, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr("safelight.providers.openai.pictures.INLINE_BYTES_MAX", COFFEE.stat().st_size - 10)
+    async with openai_serving(dsn, **EYES) as (fake, settings):
+        backend, made = await still(start, settings)
+    assert (ops_row(backend, made)["error_code"], fake.asked) == ("MMA_GPT_TOO_LARGE", [])
+
+
 async def test_the_frame_of_a_video_goes_inside_the_request(dsn: str, start: StartBackend):
     async with openai_serving(dsn, **EYES) as (fake, settings):
         backend = await start(**settings)
@@ -112,7 +131,7 @@ FAILURES: dict[str, tuple[Any, int, str, str, int | None, str]] = {
     "a rate limit": (fakes.RATE_LIMIT_IN_WORDS, 3, "ProviderRateLimited", "PROVIDER_ERROR", 429, "MMA_GPT_RATE_LIMITED"),
     "an error of its own": (fakes.SERVER_ERROR, 3, "ProviderUnavailable", "PROVIDER_ERROR", 500, "MMA_GPT_PROVIDER_UNAVAILABLE"),
     "too much to do": (fakes.OVERLOADED, 3, "ProviderUnavailable", "PROVIDER_ERROR", 503, "MMA_GPT_PROVIDER_UNAVAILABLE"),
-    "a lost gateway": (fakes.BAD_GATEWAY, 3, "Interrupted", "PROVIDER_ERROR", 502, "MMA_GPT_PROVIDER_UNAVAILABLE"),
+    "a lost gateway": (fakes.BAD_GATEWAY, 3, "ProviderUnavailable", "PROVIDER_ERROR", 502, "MMA_GPT_PROVIDER_UNAVAILABLE"),
     "a slow gateway": (fakes.GATEWAY_TIMEOUT, 3, "ProviderTimeout", "TIMEOUT", 504, "MMA_GPT_TIMEOUT"),
     "a request it does not know": (fakes.BAD_REQUEST, 1, "ProviderRejected", "PROVIDER_ERROR", 400, "MMA_GPT_REJECTED"),
     "content rules": (fakes.POLICY, 1, "ContentRefused", "PROVIDER_ERROR", 400, "MMA_GPT_CONTENT_REFUSED"),
@@ -127,7 +146,7 @@ FAILURES: dict[str, tuple[Any, int, str, str, int | None, str]] = {
     "no JSON": (fakes.NO_JSON, 1, "ProviderContractBroken", "PROVIDER_ERROR", 200, "MMA_GPT_CONTRACT_BROKEN"),
     "an answer in prose": (response("completed", [fakes.says("A cup.")]), 1, "SchemaMismatch", "GPT_SCHEMA_ERROR", None, "MMA_GPT_OUTPUT_SCHEMA"),
     "an answer of another form": (response("completed", [fakes.says('{"crt": 1}')]), 1, "SchemaMismatch", "GPT_SCHEMA_ERROR", None, "MMA_GPT_OUTPUT_SCHEMA"),
-    "a cut line": (fakes.HANG_UP_NOW, 3, "Interrupted", "PROVIDER_ERROR", None, "MMA_GPT_PROVIDER_UNAVAILABLE"),
+    "a cut line": (fakes.HANG_UP_NOW, 3, "ProviderUnavailable", "PROVIDER_ERROR", None, "MMA_GPT_PROVIDER_UNAVAILABLE"),
 }  # fmt: skip
 
 
@@ -221,10 +240,19 @@ async def test_reference_pictures_go_along_in_their_order(dsn: str, start: Start
 
 
 async def test_what_is_not_used_is_said(dsn: str, start: StartBackend):
-    wanted = {"size": "4K", "aspect_ratio": "1:1", "quality": "high", "guidance": 7, "moderation": "low"}
+    wanted = {
+        "size": "4K",
+        "aspect_ratio": "1:1",
+        "quality": "high",
+        "guidance": 7,
+        "moderation": "low",
+        "negative_prompt": "people",
+    }
     async with openai_serving(dsn, **STILLS) as (fake, settings):
         backend, made = await still(start, settings, settings={"seedream": wanted})
-    [tool] = fake.background()[0]["tools"]
+    [asked] = fake.background()
+    assert asked["input"][0]["content"][0]["text"].endswith("Nothing of this may be in the picture: people")
+    [tool] = asked["tools"]
     assert (tool["size"], tool["quality"], "moderation" in tool) == ("2880x2880", "high", False)
     expected = [
         "openai: 3840x3840 was asked for; gpt-image-2.5-flare makes 2880x2880 of it",
@@ -331,6 +359,27 @@ async def test_a_still_that_is_ready_when_it_is_cancelled_is_said_to_be(dsn: str
         _, _, payload = await cancelled_at_openai(start, settings)
     assert payload["stopping"]["answer"] == "too_late"
     assert payload["output"]["output_url"]
+
+
+# --- the key ---------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("environment", "key"),
+    [
+        ({}, ""),
+        ({"OPENAI_API_KEY": "usual"}, "usual"),
+        ({"OPENAI_API_KEY": "usual", "SAFELIGHT_OPENAI_API_KEY": "ours"}, "ours"),
+    ],
+)
+def test_the_key_is_ours_or_the_usual_one(monkeypatch: pytest.MonkeyPatch, environment: dict[str, str], key: str):
+    monkeypatch.delenv("OPENAI_API_KEY", raising=False)
+    for name, value in environment.items():
+        monkeypatch.setenv(name, value)
+    settings = Settings()
+    assert settings.openai_api_key.get_secret_value() == key
+    assert settings.as_environment()["SAFELIGHT_OPENAI_API_KEY"] == key
+    assert not key or key not in repr(settings)
 
 
 # --- pure parts ------------------------------------------------------------------------------------------------------

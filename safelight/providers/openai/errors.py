@@ -25,6 +25,8 @@ _AGAINST_THE_RULES = frozenset({
     "bio_policy", "content_filter", "content_policy_violation", "image_content_policy_violation", "invalid_prompt",
     "misalignment_policy_violation", "moderation_blocked",
 })  # fmt: skip
+# Said by what stands before the service, when it lost it: it cannot know what became of the request.
+_GATEWAYS = frozenset({408, 502, 504, 520, 521, 522, 523, 524})
 _NOTHING_LEFT_TO_SPEND = frozenset({"insufficient_quota", "billing_hard_limit_reached", "billing_not_active"})
 _WRONG_INPUT = frozenset({
     "data_residency_mismatch", "empty_image_file", "failed_to_download_image", "image_file_not_found",
@@ -35,8 +37,11 @@ _WRONG_INPUT = frozenset({
 _STATED_IN_TEXT = re.compile(r"try again in (?:(\d+)h)?(?:(\d+)m(?!s))?(?:([\d.]+)s)?(?:([\d.]+)ms)?")
 
 
-class Interrupted(ProviderUnavailable):
-    """The request was sent, and what answered, if anything, was not the service itself."""
+def is_answered(cause: BaseException | None) -> bool:
+    """False where a request was sent and the service itself said nothing we understand: it may be at work on it."""
+    if isinstance(cause, openai.APIStatusError):
+        return cause.status_code >= 400 and cause.status_code not in _GATEWAYS
+    return isinstance(cause, openai.APIConnectionError) and isinstance(cause.__cause__, _NEVER_SENT)
 
 
 def error_of_call(error: openai.APIError) -> ProviderError:
@@ -44,9 +49,8 @@ def error_of_call(error: openai.APIError) -> ProviderError:
     if isinstance(error, openai.APIStatusError):
         return _error_of_status(error)
     message = f"openai: {error.message} {error.__cause__!r}"[:MESSAGE_CHARS_MAX]
-    if isinstance(error.__cause__, _NEVER_SENT):
-        return ProviderUnavailable(message)
-    return ProviderTimeout(message) if isinstance(error, openai.APITimeoutError) else Interrupted(message)
+    is_late = isinstance(error, openai.APITimeoutError) and not isinstance(error.__cause__, _NEVER_SENT)
+    return ProviderTimeout(message) if is_late else ProviderUnavailable(message)
 
 
 def error_of_failure(code: str | None, message: str) -> ProviderError:
@@ -62,7 +66,7 @@ def error_of_failure(code: str | None, message: str) -> ProviderError:
 
 
 def _error_of_status(error: openai.APIStatusError) -> ProviderError:
-    status, kinds = error.status_code, {error.code, error.type}
+    status, kinds = error.status_code, {str(error.code), str(error.type)}
     text = f"openai: {status} {error.code or error.type or ''} ({error.request_id}): {error.message}"
     kind, text = _kind_of_status(status), text[:MESSAGE_CHARS_MAX]
     if status < 500 and kinds & _AGAINST_THE_RULES:
@@ -75,16 +79,13 @@ def _error_of_status(error: openai.APIStatusError) -> ProviderError:
 
 
 def _kind_of_status(status: int) -> type[ProviderError]:
-    """A gateway that lost the service behind it cannot say what became of the request."""
     match status:
         case 401 | 403:
             return ProviderAccessDenied
-        case 408 | 504 | 522 | 524:
+        case 408 | 504 | 524:
             return ProviderTimeout
         case 429:
             return ProviderRateLimited
-        case 502 | 520 | 521 | 523:
-            return Interrupted
         case _ if 400 <= status < 500:
             return ProviderRejected
         case _ if 500 <= status < 600:

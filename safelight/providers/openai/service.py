@@ -7,8 +7,8 @@ import httpx2
 import openai
 from pydantic import ValidationError
 
-from safelight.domain.errors import OutcomeUnknown, ProviderContractBroken, ProviderTimeout
-from safelight.providers.openai.errors import Interrupted, error_of_call
+from safelight.domain.errors import OutcomeUnknown, ProviderContractBroken, ProviderError
+from safelight.providers.openai.errors import error_of_call, is_answered
 from safelight.providers.openai.replies import Reply
 
 CONNECT_SECONDS = 5.0
@@ -40,7 +40,9 @@ class OpenAIService:
         sending = self._responses.create(**body, background=True, store=True, timeout=_within(CALL_SECONDS))
         try:
             return await _read(sending)
-        except (ProviderTimeout, Interrupted, ProviderContractBroken) as error:
+        except ProviderError as error:
+            if is_answered(error.__cause__):
+                raise
             raise OutcomeUnknown(str(error), provider_http_status=error.provider_http_status) from error
 
     async def retrieve(self, response_id: str) -> Reply:
