@@ -211,6 +211,7 @@ class App:
 
         makers = installed_adapters(read) | {
             "local": lambda: _local(self.settings, self.fault, read),
+            "openai": lambda: _openai(self.settings, read),
             "replicate": lambda: _replicate(self.settings),
             "fal": lambda: _fal(self.settings),
         }
@@ -289,6 +290,12 @@ def _local(settings: Settings, fault: Fault | None, read: ReadImage) -> Adapter:
     from safelight.providers.local.adapter import local_adapter  # noqa: PLC0415 - large libraries, for who needs them
 
     return local_adapter(read, fault, settings.local_wait_seconds)
+
+
+def _openai(settings: Settings, read: ReadImage) -> Adapter:
+    from safelight.providers.openai.adapter import openai_adapter  # noqa: PLC0415 - its library, for who needs it
+
+    return openai_adapter(settings.openai_api_key.get_secret_value(), settings.openai_url, read)
 
 
 def _replicate(settings: Settings) -> Adapter:

@@ -79,6 +79,16 @@ class Settings(BaseSettings):
         pattern="^https?://",
         description="Where a simulated service runs; installs the adapter `simulated`, as `safelight chaos` does.",
     )
+    openai_api_key: SecretStr = Field(
+        SecretStr(""),
+        validation_alias=AliasChoices(f"{PREFIX}OPENAI_API_KEY", "OPENAI_API_KEY"),
+        description="The key for the adapter `openai`; OPENAI_API_KEY is read where this is not set.",
+    )
+    openai_url: str = Field(
+        "https://api.openai.com/v1",
+        pattern="^https?://",
+        description="Where the adapter `openai` finds its service.",
+    )
     replicate_token: SecretStr = Field(
         SecretStr(""),
         validation_alias=AliasChoices("SAFELIGHT_REPLICATE_TOKEN", "REPLICATE_API_TOKEN"),

@@ -83,14 +83,14 @@ async def test_what_a_model_does_not_know_is_said_in_the_step_and_in_the_log(
 REFUSED_STARTS = {
     "replicate": [
         (401, replicate.UNAUTHENTICATED, "PROVIDER_ACCESS_DENIED", "CONFIG_ERROR"),
-        (402, replicate.UNPAID, "SEEDREAM_UNPAID", "PROVIDER_ERROR"),
+        (402, replicate.UNPAID, "SEEDREAM_QUOTA_EXHAUSTED", "PROVIDER_ERROR"),
         (404, replicate.GONE, "SEEDREAM_MODEL_GONE", "PROVIDER_ERROR"),
         (422, replicate.INVALID, "SEEDREAM_REJECTED", "PROVIDER_ERROR"),
         (422, {"detail": "NSFW content detected"}, "SEEDREAM_CONTENT_REFUSED", "PROVIDER_ERROR"),
     ],
     "fal": [
         (401, fal.UNAUTHENTICATED, "PROVIDER_ACCESS_DENIED", "CONFIG_ERROR"),
-        (403, fal.LOCKED, "SEEDREAM_UNPAID", "PROVIDER_ERROR"),
+        (403, fal.LOCKED, "SEEDREAM_QUOTA_EXHAUSTED", "PROVIDER_ERROR"),
         (404, fal.GONE, "SEEDREAM_MODEL_GONE", "PROVIDER_ERROR"),
         (422, fal.INVALID, "SEEDREAM_REJECTED", "PROVIDER_ERROR"),
         (422, fal.REFUSED, "SEEDREAM_CONTENT_REFUSED", "PROVIDER_ERROR"),

@@ -214,18 +214,18 @@ class ProviderRejected(ProviderError):
 
 
 class ProviderAccessDenied(ProviderError):
-    """The service does not take our key: missing, wrong, or not for this."""
+    """The service does not accept our key, or the key may not do this: somebody has to set it right."""
 
     category = Category.CONFIG_ERROR
     code = "PROVIDER_ACCESS_DENIED"
-    safe_message = "The picture service is not open to us right now. We have been told."
+    safe_message = "The picture service is not set up correctly. We have been told."
 
 
-class ProviderUnpaid(ProviderError):
-    """Our account at the service has no money left."""
+class ProviderQuotaExhausted(ProviderError):
+    """Our account with the service has nothing left to spend. No rate limit: waiting does not help, paying does."""
 
-    code = "UNPAID"
-    safe_message = "The picture service is not open to us right now. We have been told."
+    code = "QUOTA_EXHAUSTED"
+    safe_message = "The picture service is not available to us right now. We have been told."
 
 
 class ContentRefused(ProviderError):

@@ -1,6 +1,7 @@
 """From what a provider says to our error tree, by the table in `errors.toml`: one place for all adapters."""
 
 import hashlib
+import math
 import re
 import tomllib
 from collections.abc import Mapping
@@ -14,7 +15,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from safelight.domain import errors as tree
 from safelight.domain.errors import ConfigError, OutcomeUnknown, ProviderError
 
-Call = Literal["start", "check", "result", "cancel", "find"]
+Call = Literal["answer", "start", "check", "result", "cancel", "find"]
 
 TABLE = Path(__file__).with_suffix(".toml")
 TEXT_CHARS_MAX = 300
@@ -118,14 +119,27 @@ def error_of(said: Said) -> ProviderError:
 
 
 def retry_after(headers: Mapping[str, str]) -> float | None:
-    stated = headers.get("Retry-After", "")
-    return float(stated) if stated.isdecimal() else None
+    """The pause that an answer states, in seconds."""
+    thousandths = _number(headers.get("Retry-After-Ms"))
+    return thousandths / 1000 if thousandths else _number(headers.get("Retry-After"))
 
 
 def _stated_seconds(row: Row, said: Said) -> float | None:
+    """A limit's text may say when it ends, e.g. "try again in 1m2.5s"."""
     found = re.search(row.pattern, said.text) if row.pattern else None
-    return float(found["seconds"]) if found and "seconds" in found.groupdict() else None
+    parts = found.groupdict() if found else {}
+    return sum(seconds * (_number(parts.get(unit)) or 0.0) for unit, seconds in _UNITS.items()) or None
 
+
+def _number(text: str | None) -> float | None:
+    try:
+        stated = float(text or "")
+    except ValueError:
+        return None
+    return stated if math.isfinite(stated) and stated > 0 else None
+
+
+_UNITS = {"hours": 3600.0, "minutes": 60.0, "seconds": 1.0, "thousandths": 0.001}
 
 _DETAILS = (
     (re.compile(r"https?://\S+"), "<url>"),

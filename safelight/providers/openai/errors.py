@@ -1,0 +1,35 @@
+"""What OpenAI says when it does not do what it was asked, for the table of all providers' errors."""
+
+import httpx2
+import openai
+
+from safelight.domain.errors import OutcomeUnknown, ProviderError, ProviderTimeout, ProviderUnavailable
+from safelight.providers.errors import Call, Said, error_of, retry_after
+
+NAME = "openai"
+KEY_NOT_TAKEN = "SAFELIGHT_OPENAI_API_KEY is not accepted, or may not do this"  # its own words repeat part of the key
+
+_NEVER_SENT = (httpx2.ConnectError, httpx2.ConnectTimeout, httpx2.PoolTimeout)
+
+
+def error_of_call(call: Call, error: openai.APIError) -> ProviderError:
+    """What a call that raised this comes to."""
+    if isinstance(error, openai.APIStatusError):
+        return _error_of_status(call, error)
+    message = f"{NAME} {call}: {error.message} {error.__cause__!r}"
+    if isinstance(error.__cause__, _NEVER_SENT):
+        return ProviderUnavailable(message)
+    if call == "start":
+        return OutcomeUnknown(message)
+    return ProviderTimeout(message) if isinstance(error, openai.APITimeoutError) else ProviderUnavailable(message)
+
+
+def error_of_failure(code: str | None, message: str) -> ProviderError:
+    """What a response with the status `failed` comes to."""
+    return error_of(Said(NAME, "result", 0, message, frozenset({code} if code else ())))
+
+
+def _error_of_status(call: Call, error: openai.APIStatusError) -> ProviderError:
+    status, codes = error.status_code, frozenset(str(code) for code in (error.code, error.type) if code)
+    text = KEY_NOT_TAKEN if status in (401, 403) else f"{error.message} ({error.request_id})"
+    return error_of(Said(NAME, call, status, text, codes, retry_after(error.response.headers)))

@@ -1,0 +1,158 @@
+"""Base images: a response in the background whose one tool makes the picture. The handle is the response's id."""
+
+import base64
+import binascii
+from collections.abc import Mapping
+from typing import Any
+
+from safelight.domain.errors import (
+    LookUpUnsupported,
+    ProviderContractBroken,
+    ProviderError,
+    ProviderRejected,
+)
+from safelight.providers.base import (
+    ImageRequest,
+    Operation,
+    OutputFile,
+    Pending,
+    ReferenceImage,
+    Stopping,
+    Succeeded,
+)
+from safelight.providers.openai.errors import error_of_failure
+from safelight.providers.openai.pictures import Pictures
+from safelight.providers.openai.replies import ImageCall, Reply, error_of_end
+from safelight.providers.openai.service import OpenAIService
+from safelight.providers.openai.sizes import size_for
+
+Json = dict[str, Any]
+
+CHECK_AFTER_SECONDS = 2.0
+IMAGES_MAX = 16
+PROMPT_CHARS_MAX = 32_000
+CALLER_MODEL = "gpt-5.4-mini"
+INSTRUCTIONS = "Make one picture with the image tool. Hand it the prompt as it is, word for word."
+
+_CHOICES = {
+    "quality": ("low", "medium", "high", "xhigh", "max", "auto"),
+    "output_format": ("png", "jpeg", "webp"),
+    "background": ("transparent", "opaque", "auto"),
+}
+# Used in another way, or saying what is so anyway.
+_ELSEWHERE = ("size", "aspect_ratio", "negative_prompt", "enhance_prompt")
+_SO_ANYWAY = {"sequential_image_generation": "disabled", "max_images": 1}
+
+
+class OpenAIImageProvider:
+    """The registry's model is the image model, or `CALLER/IMAGE-MODEL` where another model is to call the tool."""
+
+    name = "openai"
+
+    def __init__(self, service: OpenAIService, pictures: Pictures) -> None:
+        self._service = service
+        self._pictures = pictures
+
+    async def start(self, request: ImageRequest) -> Operation:
+        _refuse_unusable(request)
+        caller, _, image_model = request.model.rpartition("/")
+        tool, warnings = _tool(image_model, request.settings)
+        used, unused = request.images[:IMAGES_MAX], request.images[IMAGES_MAX:]
+        asked = [{"type": "input_text", "text": _prompt(request)}, *await self._pictures.of(used)]
+        reply = await self._service.start(
+            model=caller or CALLER_MODEL,
+            instructions=INSTRUCTIONS,
+            input=[{"role": "user", "content": asked}],
+            tools=[tool],
+            tool_choice={"type": "image_generation"},
+            max_tool_calls=1,
+            metadata={"attempt_key": request.attempt_key},
+        )
+        return Operation({"id": reply.id}, CHECK_AFTER_SECONDS, (*warnings, *_not_used(unused)))
+
+    async def check(self, operation: Operation) -> Pending | Succeeded:
+        reply = await self._service.retrieve(operation.handle["id"])
+        if reply.status in ("queued", "in_progress"):
+            return Pending(CHECK_AFTER_SECONDS)
+        error = error_of_end(reply)
+        if error:
+            raise _final(error)
+        return _succeeded(reply, tuple(operation.warnings))
+
+    async def cancel(self, operation: Operation) -> Stopping:
+        reply = await self._cancelled(operation.handle["id"])
+        match reply.status:
+            case "cancelled":
+                return Stopping.STOPPED
+            case "completed" | "failed" | "incomplete":
+                return Stopping.TOO_LATE
+            case status:
+                raise ProviderContractBroken(f"openai: status {status!r} after cancelling")
+
+    async def _cancelled(self, response_id: str) -> Reply:
+        """A response that has ended may refuse to be cancelled: then it says itself how it ended."""
+        try:
+            return await self._service.cancel(response_id)
+        except ProviderRejected:
+            return await self._service.retrieve(response_id)
+
+    async def find(self, attempt_key: str) -> Operation | None:
+        """A response keeps the key in its metadata, but nothing lists responses."""
+        raise LookUpUnsupported("openai: responses cannot be looked up by their metadata")
+
+
+def _refuse_unusable(request: ImageRequest) -> None:
+    if not request.prompt.strip() or len(request.prompt) > PROMPT_CHARS_MAX:
+        raise ProviderRejected(f"openai: a prompt has 1 to {PROMPT_CHARS_MAX} characters", code="EMPTY_PROMPT")
+
+
+def _prompt(request: ImageRequest) -> str:
+    unwanted = request.settings.get("negative_prompt")
+    return f"{request.prompt}\nNothing of this may be in the picture: {unwanted}" if unwanted else request.prompt
+
+
+def _tool(image_model: str, settings: Mapping[str, Any]) -> tuple[Json, list[str]]:
+    """The tool with what it knows of these settings, and what has to be said about the others."""
+    size, warnings = size_for(image_model, settings)
+    chosen: Json = {}
+    for name, value in settings.items():
+        if name in _CHOICES and value in _CHOICES[name]:
+            chosen[name] = value
+        elif name not in _ELSEWHERE and not (name in _SO_ANYWAY and value == _SO_ANYWAY[name]):
+            warnings.append(f"openai: {name[:40]} {str(value)[:40]!r} is not used")
+    return {"type": "image_generation", "model": image_model, "size": size} | chosen, warnings
+
+
+def _not_used(images: tuple[ReferenceImage, ...]) -> list[str]:
+    return [f"openai: the {image.role} picture is not used: {IMAGES_MAX} is all it takes" for image in images]
+
+
+def _final(error: ProviderError) -> ProviderError:
+    """A response that has ended stays as it is: looking at it again cannot help, whatever would for a new one."""
+    return ProviderError(str(error), details=error.details) if error.retryable else error
+
+
+def _succeeded(reply: Reply, warnings: tuple[str, ...]) -> Succeeded:
+    call = next((call for call in reply.image_calls if call.result), None)
+    if call is None:
+        raise _error_without_picture(reply)
+    media_type = f"image/{call.output_format or 'png'}"
+    response = {"response_id": reply.id, **call.model_dump(include={"size", "quality", "revised_prompt"})}
+    return Succeeded((OutputFile(media_type, content=_bytes_of(call)),), response, warnings)
+
+
+def _error_without_picture(reply: Reply) -> ProviderError:
+    problem = next((call.error for call in reply.image_calls if call.error), None)
+    if problem:
+        return _final(error_of_failure(problem.code, problem.message))
+    said = reply.text[:200]
+    return ProviderContractBroken(
+        f"openai: response {reply.id} is completed without a picture: {said!r}", code="NO_URL"
+    )
+
+
+def _bytes_of(call: ImageCall) -> bytes:
+    try:
+        return base64.b64decode(call.result or "", validate=True)
+    except binascii.Error as error:
+        raise ProviderContractBroken(f"openai: a picture that is no base64: {error}") from error

@@ -1,0 +1,58 @@
+"""The pictures of a request as OpenAI can see them: by URL where the world can read it, else inside the request."""
+
+import asyncio
+import base64
+import ipaddress
+from typing import Any
+from urllib.parse import urlsplit
+
+from safelight import media
+from safelight.domain.errors import ProviderRejected
+from safelight.providers.base import ReadImage, ReferenceImage
+
+Json = dict[str, Any]
+
+INLINE_BYTES_MAX = 50_000_000  # of all pictures of one request together
+_READABLE = {"PNG": "image/png", "JPEG": "image/jpeg", "WEBP": "image/webp"}
+_HOME_NAMES = (".local", ".localhost", ".internal", ".lan", ".home.arpa", ".test")
+
+
+class Pictures:
+    def __init__(self, read_image: ReadImage) -> None:
+        self._read = read_image
+
+    async def of(self, images: tuple[ReferenceImage, ...]) -> list[Json]:
+        """Each picture after a line that says what it shows, in the request's order."""
+        parts: list[Json] = []
+        inline_bytes = 0
+        for number, image in enumerate(images, 1):
+            url = await self._url(image)
+            inline_bytes += len(url) if url.startswith("data:") else 0
+            if inline_bytes > INLINE_BYTES_MAX * 4 // 3:
+                raise ProviderRejected(f"openai: pictures have at most {INLINE_BYTES_MAX} bytes", code="TOO_LARGE")
+            parts.append({"type": "input_text", "text": f"Picture {number}: {image.role.replace('_', ' ')}"})
+            parts.append({"type": "input_image", "image_url": url, "detail": "auto"})
+        return parts
+
+    async def _url(self, image: ReferenceImage) -> str:
+        if image.content is None and is_readable_from_outside(image.url):
+            return image.url
+        content = image.content if image.content is not None else await self._read(image.url)
+        return await asyncio.to_thread(_data_url, content)
+
+
+def is_readable_from_outside(url: str) -> bool:
+    """False for loopback, private addresses and names that only mean something at home."""
+    host = (urlsplit(url).hostname or "").rstrip(".")
+    try:
+        return ipaddress.ip_address(host).is_global
+    except ValueError:
+        return "." in host and not host.endswith(_HOME_NAMES)
+
+
+def _data_url(content: bytes) -> str:
+    """Raises AssetUnreadable for what is no picture. What OpenAI does not read, such as AVIF, becomes a PNG."""
+    media_type = _READABLE.get(media.probe_image(content).format)
+    if media_type is None:
+        content, media_type = media.encode_png(media.decode_image(content)), "image/png"
+    return f"data:{media_type};base64,{base64.b64encode(content).decode()}"

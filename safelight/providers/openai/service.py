@@ -1,0 +1,66 @@
+"""OpenAI's Responses API: one client for a process, our own time-outs, no tries but ours."""
+
+from collections.abc import Awaitable
+from typing import Any
+
+import httpx2
+import openai
+from pydantic import ValidationError
+
+from safelight.domain.errors import OutcomeUnknown, ProviderContractBroken
+from safelight.providers.errors import Call
+from safelight.providers.openai.errors import error_of_call
+from safelight.providers.openai.replies import Reply
+
+CONNECT_SECONDS = 5.0
+CALL_SECONDS = 30.0
+ANSWER_SECONDS = 110.0  # nothing comes before the whole answer does
+CONNECTIONS_MAX = 100
+
+
+class OpenAIService:
+    def __init__(self, api_key: str, url: str) -> None:
+        client = openai.AsyncOpenAI(
+            api_key=api_key,
+            base_url=url,
+            max_retries=0,
+            http_client=openai.DefaultAsyncHttpxClient(
+                trust_env=False,
+                follow_redirects=False,
+                limits=httpx2.Limits(max_connections=CONNECTIONS_MAX),
+            ),
+        )
+        self._responses = client.responses.with_raw_response
+
+    async def answer(self, **body: Any) -> Reply:
+        """A response that is made while we wait."""
+        return await _read("answer", self._responses.create(**body, timeout=_within(ANSWER_SECONDS)))
+
+    async def start(self, **body: Any) -> Reply:
+        """A response that is made in the background. A request that got no answer we understand may be under way."""
+        sending = self._responses.create(**body, background=True, store=True, timeout=_within(CALL_SECONDS))
+        return await _read("start", sending)
+
+    async def retrieve(self, response_id: str) -> Reply:
+        return await _read("check", self._responses.retrieve(response_id, timeout=_within(CALL_SECONDS)))
+
+    async def cancel(self, response_id: str) -> Reply:
+        return await _read("cancel", self._responses.cancel(response_id, timeout=_within(CALL_SECONDS)))
+
+
+def _within(seconds: float) -> httpx2.Timeout:
+    return httpx2.Timeout(seconds, connect=CONNECT_SECONDS)
+
+
+async def _read(call: Call, sending: Awaitable[Any]) -> Reply:
+    """The SDK takes any shape for the right one; we read the bytes ourselves."""
+    try:
+        response: httpx2.Response = (await sending).http_response
+    except openai.APIError as error:
+        raise error_of_call(call, error) from error
+    try:
+        return Reply.model_validate_json(response.content)
+    except ValidationError as error:
+        kind = OutcomeUnknown if call == "start" else ProviderContractBroken
+        message = f"openai {call}: {response.text[:200]!r}"
+        raise kind(message, provider_http_status=response.status_code) from error

@@ -1,0 +1,48 @@
+"""Scans, readers and feedback: one question, one JSON answer."""
+
+import json
+
+from safelight.domain.errors import ProviderContractBroken, SchemaMismatch
+from safelight.providers.base import Answer, TextRequest
+from safelight.providers.openai.pictures import Pictures
+from safelight.providers.openai.replies import Reply, error_of_end
+from safelight.providers.openai.schemas import answer_format
+from safelight.providers.openai.service import OpenAIService
+
+OUTPUT_TOKENS_MAX = 16_000  # most of them are for thinking: an answer has some hundred
+
+
+class OpenAITextModel:
+    name = "openai"
+
+    def __init__(self, service: OpenAIService, pictures: Pictures) -> None:
+        self._service = service
+        self._pictures = pictures
+
+    async def complete(self, request: TextRequest) -> Answer:
+        asked = [{"type": "input_text", "text": request.user}, *await self._pictures.of(request.images)]
+        reply = await self._service.answer(
+            model=request.model,
+            instructions=request.system,
+            input=[{"role": "user", "content": asked}],
+            text={"format": answer_format(request.context_key, request.schema)},
+            max_output_tokens=OUTPUT_TOKENS_MAX,
+            store=False,
+        )
+        return _answer(reply)
+
+
+def _answer(reply: Reply) -> Answer:
+    failure = error_of_end(reply)
+    if failure:
+        raise failure
+    if not reply.text:
+        raise ProviderContractBroken(f"openai: response {reply.id} is completed and says nothing")
+    try:
+        data = json.loads(reply.text)
+    except ValueError as error:
+        raise SchemaMismatch(f"openai: the answer is no JSON: {reply.text[:200]!r}") from error
+    if not isinstance(data, dict):
+        raise SchemaMismatch(f"openai: the answer is no JSON object: {reply.text[:200]!r}")
+    usage = reply.usage
+    return Answer(data, reply.text, usage.input_tokens if usage else None, usage.output_tokens if usage else None)
