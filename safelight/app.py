@@ -37,6 +37,7 @@ from safelight.providers.base import Adapter, ReadImage
 from safelight.providers.local.faults import Fault
 from safelight.providers.simulated.adapter import simulated_adapter
 from safelight.storage.assets import AssetStore
+from safelight.storage.buckets import Bucket, S3Keys, open_bucket
 from safelight.storage.fetch import GuardedFetcher
 
 SECRET_BYTES = 32
@@ -122,7 +123,20 @@ class App:
         return OpsSpool(self.home / "ops-spool")
 
     def assets(self) -> AssetStore:
-        return AssetStore(self.home / "assets", base_url=self.settings.base_url, secret=_upload_secret(self.home))
+        settings = self.settings
+        return AssetStore(
+            self._bucket("storage_url", "assets", is_public=True),
+            self._bucket("private_storage_url", "private-assets", is_public=False),
+            base_url=settings.base_url,
+            public_url=settings.public_assets_url and settings.public_assets_url.rstrip("/"),
+            secret=_upload_secret(self.home),
+        )
+
+    def _bucket(self, setting: str, folder: str, *, is_public: bool) -> Bucket:
+        settings = self.settings
+        s3_keys = S3Keys(settings.s3_access_key_id.get_secret_value(), settings.s3_secret_access_key.get_secret_value())
+        url = getattr(settings, setting) or (self.home / folder).as_uri()
+        return open_bucket(url, s3_keys, is_public=is_public, setting=f"SAFELIGHT_{setting.upper()}")
 
     def admin_token(self) -> str:
         """What opens the operators' routes: the setting, else a token that is made once and kept in the home."""

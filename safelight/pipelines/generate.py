@@ -13,6 +13,7 @@ from safelight.domain.lines import Line
 from safelight.domain.preferences import hard_blocks
 from safelight.domain.statuses import Status
 from safelight.domain.steps import StepType
+from safelight.formats import sniff
 from safelight.pipelines.configuration import Engine, Version
 from safelight.pipelines.plans import OperationPlan, Outcome
 from safelight.pipelines.runner import Run
@@ -27,7 +28,7 @@ from safelight.providers.base import (
     VideoRequest,
 )
 from safelight.storage.assets import StoredFile
-from safelight.storage.keys import EXTENSIONS, sniff
+from safelight.storage.keys import EXTENSIONS
 
 Json = dict[str, Any]
 
