@@ -167,10 +167,7 @@ class Bucket:
 
 class LocalBucket(Bucket):
     def __init__(self, root: Path) -> None:
-        try:
-            root.mkdir(parents=True, exist_ok=True)
-        except OSError as error:
-            raise InvalidInput(f"{root}: files cannot be kept there: {error.strerror}") from error
+        root.mkdir(parents=True, exist_ok=True)
         super().__init__(LocalStore(root, mkdir=True))
         self.root = root
 
@@ -213,7 +210,7 @@ def open_bucket(url: str, s3_keys: S3Keys, *, is_public: bool, setting: str) -> 
     """
     parts = urlsplit(url)
     if parts.scheme == "file" and not parts.netloc and parts.path.startswith("/") and not parts.query:
-        return LocalBucket(Path(unquote(parts.path)))
+        return _open_folder(Path(unquote(parts.path)), setting)
     if parts.scheme != "s3" or not parts.netloc:
         raise InvalidInput(f"{setting}: file:///PATH or s3://BUCKET/PREFIX?endpoint=… is needed.")
     if not s3_keys.access_key_id or not s3_keys.secret_access_key:
@@ -238,6 +235,13 @@ def open_bucket(url: str, s3_keys: S3Keys, *, is_public: bool, setting: str) -> 
         retry_config={"max_retries": S3_RETRIES, "retry_timeout": timedelta(seconds=S3_RETRY_SECONDS)},
     )
     return S3Bucket(store, is_public=is_public)
+
+
+def _open_folder(path: Path, setting: str) -> LocalBucket:
+    try:
+        return LocalBucket(path)
+    except OSError as error:
+        raise InvalidInput(f"{setting}: files cannot be kept in {path}: {error.strerror}.") from error
 
 
 def _s3_options(query: str, setting: str) -> dict[str, str]:
