@@ -182,7 +182,11 @@ class App:
         )
 
     def _worker(self, db: Database, announcer: Announcer) -> Worker:
-        policy = RetryPolicy(self.settings.retry_base_seconds, start_seconds=self.settings.provider_start_seconds)
+        policy = RetryPolicy(
+            self.settings.retry_base_seconds,
+            start_seconds=self.settings.provider_start_seconds,
+            result_seconds=self.settings.result_url_seconds,
+        )
         return Worker(self.studio(db), announcer, policy)
 
     def reaper(self, db: Database, announcer: Announcer) -> Reaper:

@@ -35,6 +35,7 @@ class Findings:
     violations: tuple[Violation, ...]
     warnings: tuple[str, ...]
     seconds: float
+    results_at_risk: int = 0
 
     def counts(self) -> dict[int, int]:
         """How many violations each invariant has."""
@@ -48,6 +49,7 @@ class Findings:
             "ok": not self.violations,
             "invariants": {str(number): count for number, count in self.counts().items()},
             "violations": [_as_json(found) for found in self.violations],
+            "results_at_risk": self.results_at_risk,
             "warnings": list(self.warnings),
             "seconds": round(self.seconds, 3),
         }
@@ -90,6 +92,7 @@ class Doctor:
         started = time.monotonic()
         async with self._db.connection() as conn:
             warnings = await invariants.weak_spots(conn)
+            at_risk = await invariants.results_at_risk(conn)
             found = await invariants.find(
                 conn,
                 examples=examples,
@@ -98,7 +101,8 @@ class Doctor:
             )
             rows = [row async for row in invariants.newest_files(conn, files)] if files else []
         found += await self._examine_files(rows, examples)
-        return Findings(tuple(found), tuple(warnings), time.monotonic() - started)
+        warnings = [*_risk(at_risk), *warnings]
+        return Findings(tuple(found), tuple(warnings), time.monotonic() - started, len(at_risk))
 
     async def mend(self) -> Mended:
         """Write what is safe to write. Each failure is mended in a transaction of its own."""
@@ -130,6 +134,16 @@ class Doctor:
             return "file_unreadable"
         digest = await asyncio.to_thread(lambda: hashlib.sha256(content).hexdigest())
         return None if digest == row["sha256"] else "file_changed"
+
+
+def _risk(at_risk: Sequence[Row]) -> list[str]:
+    if not at_risk:
+        return []
+    first = at_risk[0]
+    return [
+        f"{len(at_risk)} results are at risk: our storage cannot take them, and their providers forget them, the first"
+        f" ({first['generation_id']}) at {first['lost_at'].isoformat(timespec='seconds')}; mend the storage"
+    ]
 
 
 async def _complete_failure(conn: Connection, generation_id: str) -> int:

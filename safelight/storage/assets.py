@@ -7,7 +7,7 @@ import time
 from collections.abc import AsyncIterable, Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import BinaryIO, TypeVar
 from urllib.parse import quote, unquote, urlsplit
 
 from safelight import media, telemetry
@@ -92,7 +92,7 @@ class AssetStore:
         """
         return await self.public.read(key)
 
-    async def use(self, key: str, work: Callable[[Any], Result]) -> Result:
+    async def use(self, key: str, work: Callable[[BinaryIO], Result]) -> Result:
         """What `work` makes of the open file, in a thread: only what it needs is read. Raises as `read`."""
         return await self.public.use(key, work)
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
+import io
 import re
 from collections.abc import AsyncIterable, AsyncIterator, Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -14,7 +15,7 @@ from contextlib import asynccontextmanager, closing, contextmanager
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, BinaryIO, TypeVar
 from urllib.parse import parse_qs, unquote, urlsplit
 
 import obstore
@@ -92,7 +93,7 @@ class Bucket:
         """Size and hash of what is stored, read piece by piece."""
         return await self._call(key, self._received, key)
 
-    async def use(self, key: str, work: Callable[[Any], Result]) -> Result:
+    async def use(self, key: str, work: Callable[[BinaryIO], Result]) -> Result:
         """What `work` makes of the file, which it gets open for reading and seeking, in a thread."""
 
         def opened() -> Result:
@@ -147,8 +148,8 @@ class Bucket:
         except StorageError as error:
             telemetry.warning(telemetry.Tag.STORAGE, f"Parts of an upload may be left behind: {error}")
 
-    def _open(self, key: str) -> Any:
-        return obstore.open_reader(self._store, key, buffer_size=BLOCK_BYTES)
+    def _open(self, key: str) -> BinaryIO:
+        return io.BufferedReader(_StoredFile(obstore.open_reader(self._store, key, buffer_size=BLOCK_BYTES)))
 
     def _attributes(self, media_type: str) -> Attributes | None:
         return None
@@ -165,6 +166,31 @@ class Bucket:
             return await asyncio.get_running_loop().run_in_executor(self._threads, lambda: call(*values, **named))
 
 
+class _StoredFile(io.RawIOBase):
+    """A stored file as Python's own reading and FFmpeg's expect one."""
+
+    def __init__(self, reader: obstore.ReadableFile) -> None:
+        self._reader = reader
+
+    def readinto(self, buffer: Any) -> int:
+        content = self._reader.read(len(buffer))
+        buffer[: len(content)] = content
+        return len(content)
+
+    def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
+        self._reader.seek(offset, whence)
+        return self._reader.tell()
+
+    def tell(self) -> int:
+        return self._reader.tell()
+
+    def readable(self) -> bool:
+        return True
+
+    def seekable(self) -> bool:
+        return True
+
+
 class LocalBucket(Bucket):
     def __init__(self, root: Path) -> None:
         root.mkdir(parents=True, exist_ok=True)
@@ -175,7 +201,7 @@ class LocalBucket(Bucket):
         path = self.root / key
         return path if path.is_file() else None
 
-    def _open(self, key: str) -> Any:
+    def _open(self, key: str) -> BinaryIO:
         return (self.root / key).open("rb")
 
 
