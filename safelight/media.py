@@ -99,6 +99,13 @@ def encode_webp(pixels: Pixels, quality: int = 90) -> bytes:
     return _saved(pixels, "WEBP", quality=quality, method=4)
 
 
+def thumbnail(content: bytes, size: int, quality: int) -> bytes:
+    """As WebP, no side longer than `size`, never larger than it was."""
+    image = Image.fromarray(decode_image(content))
+    image.thumbnail((size, size), Image.Resampling.LANCZOS)
+    return encode_webp(np.asarray(image), quality)
+
+
 def published(content: bytes, media_type: str) -> bytes:
     """An uploaded file as we give it out: nothing after its end, and nothing about the place it was taken at.
 

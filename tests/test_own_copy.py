@@ -2,6 +2,9 @@
 
 import asyncio
 import hashlib
+import json
+import subprocess
+import sys
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -114,6 +117,15 @@ async def test_a_video_waits_for_its_storage_too(studio: Started):
     film = await backend.finished(accepted)
     assert film["status"] == "done"
     assert (await backend.client.get(film["outputs"]["kling_video_url"], follow_redirects=True)).content[4:8] == b"ftyp"
+
+
+def test_a_long_film_is_copied_in_little_memory():
+    command = [sys.executable, "-m", "safelight", "bench", "store", "--megabytes", "300", "--json"]
+    told = json.loads(subprocess.run(command, capture_output=True, check=True, timeout=250).stdout)
+    assert [copy["storage"] for copy in told["copies"]] == ["folder", "s3"]
+    for copy in told["copies"]:
+        assert copy["is_whole"]
+        assert copy["growth_mb"] < 64
 
 
 # --- a provider that gives no file -----------------------------------------------------------------------------------

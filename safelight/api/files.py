@@ -20,7 +20,7 @@ from safelight.api.identity import PassIdHeader, stated_pass_id
 from safelight.api.json_body import StrictRoute, StrictUploadRoute
 from safelight.api.services import FromApp, Services
 from safelight.domain.errors import AuthError, InvalidInput, NotFound, PayloadTooLarge
-from safelight.storage import keys
+from safelight.storage import keys, thumbnails
 from safelight.storage.assets import (
     PRIVATE_ROUTE,
     ROUTE,
@@ -244,6 +244,17 @@ async def sign_url(
         "expiresAt": datetime.now(UTC) + timedelta(seconds=body.expires_in),
         "requestId": request_id(request),
     }
+
+
+@router.get(
+    "/thumbnails/{size}/{key:path}",
+    summary="A small picture of a public file",
+    response_class=Response,
+    responses={307: {"description": "Where it is, for good."}, 400: {"model": ErrorBody}, 404: {"model": ErrorBody}},
+)
+async def read_thumbnail(services: FromApp, size: int, key: str) -> Response:
+    small = await thumbnails.thumbnail(services.assets, key, size)
+    return RedirectResponse(services.assets.url_of(small), headers={"Cache-Control": IMMUTABLE})
 
 
 @router.put(

@@ -5,7 +5,6 @@ results and histories that contradict each other are for a person to judge.
 """
 
 import asyncio
-import hashlib
 import time
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
@@ -128,11 +127,10 @@ class Doctor:
 
     async def _examine_file(self, row: Row) -> str | None:
         try:
-            content = await self._assets.read(row["key"])
+            digest = await self._assets.sha256_of(row["key"])
         except (NotFound, StorageError) as error:
             telemetry.warning(telemetry.Tag.STORAGE_FILE, str(error), generation_id=row["generation_id"])
             return "file_unreadable"
-        digest = await asyncio.to_thread(lambda: hashlib.sha256(content).hexdigest())
         return None if digest == row["sha256"] else "file_changed"
 
 

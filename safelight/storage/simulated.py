@@ -20,6 +20,7 @@ from safelight.storage.buckets import S3Keys
 CLOCKS_APART_SECONDS = 900
 PART_BYTES_MIN = 5 * 1024 * 1024  # of all parts but the last
 LISTED_MAX = 1000
+REMEMBERED_BYTES = 1024 * 1024
 UNSIGNED = "UNSIGNED-PAYLOAD"
 ALGORITHM = "AWS4-HMAC-SHA256"
 
@@ -34,6 +35,9 @@ class StoredObject:
     headers: dict[str, str] = field(default_factory=dict)
     at: datetime = field(default_factory=lambda: datetime.now(UTC))
 
+    def part(self, start: int, end: int) -> bytes:
+        return self.content[start:end].ljust(end - start, b"\x00")
+
 
 class Refused(Exception):
     def __init__(self, status: int, code: str) -> None:
@@ -43,7 +47,7 @@ class Refused(Exception):
 
 class SimulatedS3:
     """Buckets come into being when something is put into them. While it `is_down`, it answers nothing but 503. One that
-    does not `keep` content forgets it at once, and answers as if it had it."""
+    does not `keep` content remembers the beginning of a file, and gives zeros for the rest."""
 
     def __init__(self, keys: S3Keys, *, keep: bool = True) -> None:
         self.is_down = False
@@ -103,7 +107,7 @@ class SimulatedS3:
 
     def _object(self, body: bytes, headers: dict[str, str]) -> StoredObject:
         etag = f'"{hashlib.md5(body, usedforsecurity=False).hexdigest()}"'
-        return StoredObject(body if self._keep else b"", len(body), etag, headers)
+        return StoredObject(body if self._keep else body[:REMEMBERED_BYTES], len(body), etag, headers)
 
     def _get(self, bucket: str, key: str, request: Request) -> Response:
         stored = self.objects.get((bucket, key))
@@ -115,13 +119,13 @@ class SimulatedS3:
             return Response(headers=headers | {"Content-Length": str(stored.size)})
         stated = request.headers.get("range", "")
         if not stated:
-            return Response(stored.content, headers=headers)
+            return Response(stored.part(0, stored.size), headers=headers)
         start, _, end = stated.removeprefix("bytes=").partition("-")
         first, last = int(start), min(int(end or stored.size), stored.size - 1)
         if first >= stored.size:
             raise Refused(416, "InvalidRange")
         headers["Content-Range"] = f"bytes {first}-{last}/{stored.size}"
-        return Response(stored.content[first : last + 1], 206, headers=headers)
+        return Response(stored.part(first, last + 1), 206, headers=headers)
 
     def _list(self, bucket: str, prefix: str, after: str, query: Any) -> Response:
         after = max(after, query.get("continuation-token", ""))
@@ -163,7 +167,8 @@ class SimulatedS3:
             raise Refused(400, "InvalidPart")
         if any(upload[number].size < PART_BYTES_MIN for number in numbers[:-1]):
             raise Refused(400, "EntityTooSmall")
-        whole = b"".join(upload[number].content for number in numbers)
+        remembered = numbers if self._keep else numbers[:1]
+        whole = b"".join(upload[number].content for number in remembered)
         size = sum(upload[number].size for number in numbers)
         etag = f'"{hashlib.md5(whole, usedforsecurity=False).hexdigest()}-{len(numbers)}"'
         self.objects[name[0], name[1]] = StoredObject(whole, size, etag, upload[0].headers)
