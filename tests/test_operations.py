@@ -132,6 +132,9 @@ ROUTES = {
     "/api/generations/failed": "get",
     "/api/admin/cleanup-stuck-generations": "post",
     "/assets/{key}": "get",
+    "/private-assets/{key}": "get",
+    "/thumbnails/{size}/{key}": "get",
+    "/api/assets/signed-url": "post",
     "/health": "get",
     "/metrics": "get",
 }

@@ -119,6 +119,32 @@ async def test_a_video_waits_for_its_storage_too(studio: Started):
     assert (await backend.client.get(film["outputs"]["kling_video_url"], follow_redirects=True)).content[4:8] == b"ftyp"
 
 
+async def test_a_picture_that_cannot_be_read_now_is_waited_for(dsn: str, start: StartBackend):
+    """The offline adapter looks at the pictures themselves."""
+    async with s3_server() as (storage, settings):
+        backend = await start(result_url_seconds=60.0, **settings)
+        await backend.grant(1)
+        product = await backend.upload()
+        storage.is_down = True
+        accepted = await backend.create(product=product)
+        tries = "select coalesce(max((mg_payload #>> '{storage_away,tries}')::int), 0) >= 8 from mega_generations"
+        await wait_for(backend, tries)
+        storage.is_down = False
+        made = await backend.finished(accepted)
+        assert made["status"] == "done"
+        [scanned] = [
+            step for step in backend.steps(accepted["generation_id"]) if step["mg_step_type"] == "scan_product"
+        ]
+        assert [attempt["error"] for attempt in scanned["mg_payload"]["attempts"]] == [None]
+        [warned] = backend.ops_rows(accepted["generation_id"])
+        assert warned["mg_detail"]["error_code"] == "MMA_STORAGE_AWAY"
+        lines = backend.value(
+            "select count(*) from image_generation_logs where message like 'Our storage is away%%' and job_id = %s",
+            accepted["generation_id"],
+        )
+        assert lines == 1
+
+
 def test_a_long_film_is_copied_in_little_memory():
     command = [sys.executable, "-m", "safelight", "bench", "store", "--megabytes", "300", "--json"]
     told = json.loads(subprocess.run(command, capture_output=True, check=True, timeout=250).stdout)

@@ -91,13 +91,13 @@ class Doctor:
         started = time.monotonic()
         async with self._db.connection() as conn:
             warnings = await invariants.weak_spots(conn)
-            at_risk = await invariants.results_at_risk(conn)
             found = await invariants.find(
                 conn,
                 examples=examples,
                 accepted_seconds=ADOPT_AFTER_SECONDS,
                 dead_after_seconds=self._dead_after_seconds,
             )
+            at_risk = await invariants.results_at_risk(conn)
             rows = [row async for row in invariants.newest_files(conn, files)] if files else []
         found += await self._examine_files(rows, examples)
         warnings = [*_risk(at_risk), *warnings]

@@ -103,7 +103,7 @@ class Attempts:
         self._say("🔍", f"Step {step.number} {step.type} begins")
 
     def _open_attempt(self, step: StepRow) -> None:
-        if not self._is_open:
+        if not self._is_open and not step_rows.awaits_storage(step):
             step_rows.add_attempt(step)
             self._is_open = True
 

@@ -118,6 +118,11 @@ def note_storage_away(step: StepRow, error: SafelightError, seconds: float) -> t
     return away["tries"], (datetime.fromisoformat(away["until"]) - datetime.now(UTC)).total_seconds()
 
 
+def awaits_storage(step: StepRow) -> bool:
+    """Whether an attempt is still open because the storage was away: it goes on."""
+    return "storage_away" in step.payload and any(not one["ended_at"] for one in step.payload["attempts"][-1:])
+
+
 def note_storage_back(step: StepRow) -> None:
     if "storage_away" in step.payload:
         step.payload["storage_away"]["back_at"] = now()
