@@ -43,6 +43,7 @@ from safelight.providers.simulated.adapter import simulated_adapter
 from safelight.providers.vendor_http import WebhookUrl
 from safelight.providers.webhooks import FalSignatures, StandardWebhooks, WebhookCheck
 from safelight.storage.assets import AssetStore
+from safelight.storage.buckets import Bucket, S3Keys, open_bucket
 from safelight.storage.fetch import GuardedFetcher
 
 SECRET_BYTES = 32
@@ -144,7 +145,20 @@ class App:
         return OpsSpool(self.home / "ops-spool")
 
     def assets(self) -> AssetStore:
-        return AssetStore(self.home / "assets", base_url=self.settings.base_url, secret=_upload_secret(self.home))
+        settings = self.settings
+        return AssetStore(
+            self._bucket("storage_url", "assets", is_public=True),
+            self._bucket("private_storage_url", "private-assets", is_public=False),
+            base_url=settings.base_url,
+            public_url=settings.public_assets_url and settings.public_assets_url.rstrip("/"),
+            secret=_upload_secret(self.home),
+        )
+
+    def _bucket(self, setting: str, folder: str, *, is_public: bool) -> Bucket:
+        settings = self.settings
+        s3_keys = S3Keys(settings.s3_access_key_id.get_secret_value(), settings.s3_secret_access_key.get_secret_value())
+        url = getattr(settings, setting) or (self.home / folder).as_uri()
+        return open_bucket(url, s3_keys, is_public=is_public, setting=f"SAFELIGHT_{setting.upper()}")
 
     def admin_token(self) -> str:
         """What opens the operators' routes: the setting, else a token that is made once and kept in the home."""
@@ -190,7 +204,11 @@ class App:
         )
 
     def _worker(self, db: Database, announcer: Announcer) -> Worker:
-        policy = RetryPolicy(self.settings.retry_base_seconds, start_seconds=self.settings.provider_start_seconds)
+        policy = RetryPolicy(
+            self.settings.retry_base_seconds,
+            start_seconds=self.settings.provider_start_seconds,
+            result_seconds=self.settings.result_url_seconds,
+        )
         return Worker(self.studio(db), announcer, policy)
 
     def reaper(self, db: Database, announcer: Announcer) -> Reaper:

@@ -28,12 +28,35 @@ class Settings(BaseSettings):
         SecretStr(""),
         description="What opens the operators' routes. Where it is empty, one is made and kept in HOME/admin-token.",
     )
+    storage_url: str | None = Field(
+        None,
+        description="Where public files are kept: file:///PATH, or s3://BUCKET/PREFIX?endpoint=https://…&region=…"
+        "&path_style=true|false. Default: HOME/assets.",
+    )
+    private_storage_url: str | None = Field(
+        None, description="Where private files are kept, written the same way. Default: HOME/private-assets."
+    )
+    public_assets_url: str | None = Field(
+        None,
+        pattern="^https?://",
+        description="What permanent URLs of public files begin with, e.g. a CDN before the bucket."
+        " Default: PUBLIC_URL/assets, where the API answers.",
+    )
+    s3_access_key_id: SecretStr = Field(SecretStr(""), description="The access key of s3:// storage.")
+    s3_secret_access_key: SecretStr = Field(SecretStr(""), description="The secret of s3:// storage.")
     log_level: str = Field("INFO", description="The least level that is written to the console and the file.")
     log_file: Path | None = Field(None, description="A file that also gets every log line, as JSON, rotating.")
 
     still_credits: int = Field(1, ge=0, le=100, description="Credits charged for a still or a tweak of it.")
     video_credits: int = Field(5, ge=0, le=100, description="Credits charged for a video or a tweak of it.")
     free_credits: int = Field(0, ge=0, le=10_000, description="Credits granted to each new customer.")
+
+    result_url_seconds: float = Field(
+        3600.0,
+        gt=0,
+        le=604_800,
+        description="How long a provider keeps a result that we could not copy yet; for so long it is tried again.",
+    )
 
     worker_concurrency: int = Field(8, ge=1, le=500, description="Generations one worker process runs side by side.")
     worker_poll_seconds: float = Field(

@@ -4,6 +4,7 @@ import io
 from collections.abc import Mapping
 from dataclasses import dataclass
 from struct import error as StructError  # noqa: N812  # Pillow lets it through on truncated headers
+from typing import BinaryIO
 
 import av
 import numpy as np
@@ -13,16 +14,23 @@ from av.video.stream import VideoStream
 from numpy.typing import NDArray
 from PIL import Image, ImageOps, PngImagePlugin
 
+from safelight import privacy
 from safelight.domain.errors import AssetUnreadable
+from safelight.formats import HEAD_BYTES, size_of_picture, sniff
 
 Pixels = NDArray[np.uint8]
 
 PIXELS_MAX = 50_000_000
 VIDEO_FRAMES_MAX = 100_000
+VIDEO_BUFFER_BYTES = 256 * 1024
 TEXT_CHARS_MAX = 100_000
 
 _FORMATS = ("PNG", "JPEG", "WEBP", "GIF", "BMP", "TIFF", "AVIF")
 _DECODE_ERRORS = (OSError, ValueError, SyntaxError, StructError, EOFError, Image.DecompressionBombError)
+
+
+_VIDEO_ERRORS = (FFmpegError, OverflowError)
+_DEMUXERS = {"video/mp4": "mov", "video/quicktime": "mov", "video/webm": "matroska", "video/x-msvideo": "avi"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,7 +99,28 @@ def encode_webp(pixels: Pixels, quality: int = 90) -> bytes:
     return _saved(pixels, "WEBP", quality=quality, method=4)
 
 
+def thumbnail(content: bytes, size: int, quality: int) -> bytes:
+    """As WebP, no side longer than `size`, never larger than it was."""
+    image = Image.fromarray(decode_image(content))
+    image.thumbnail((size, size), Image.Resampling.LANCZOS)
+    return encode_webp(np.asarray(image), quality)
+
+
+def published(content: bytes, media_type: str) -> bytes:
+    """An uploaded file as we give it out: nothing after its end, and nothing about the place it was taken at.
+
+    Raises:
+        AssetUnreadable: it is not of this type after all, or larger than we decode.
+    """
+    probe = probe_video if media_type.startswith("video/") else probe_image
+    probe(content)
+    return privacy.published(content, media_type)
+
+
 def _open(content: bytes) -> Image.Image:
+    stated = size_of_picture(content)  # some decoders make room for all of it when they only open it
+    if stated and stated[0] * stated[1] > PIXELS_MAX:
+        raise AssetUnreadable(f"{stated[0]}x{stated[1]} is more than {PIXELS_MAX} pixels")
     try:
         image = Image.open(io.BytesIO(content), formats=_FORMATS)
     except _DECODE_ERRORS as error:
@@ -110,11 +139,12 @@ def _saved(pixels: Pixels, kind: str, **options: object) -> bytes:
 # --- videos --------------------------------------------------------------------------------------------------------
 
 
-def probe_video(content: bytes) -> VideoFacts:
+def probe_video(video: bytes | BinaryIO) -> VideoFacts:
+    """Of a file, only what the answer needs is read."""
     try:
-        with av.open(io.BytesIO(content), "r") as container:
+        with _opened_video(video) as container:
             stream = _video_stream(container)
-            frames = stream.frames or len([packet for packet in container.demux(stream) if packet.size])
+            frames = stream.frames or sum(1 for packet in container.demux(stream) if packet.size)
             return VideoFacts(
                 codec=stream.codec_context.name,
                 width=stream.codec_context.width,
@@ -122,19 +152,29 @@ def probe_video(content: bytes) -> VideoFacts:
                 frames=frames,
                 duration_seconds=_duration_seconds(container, stream),
             )
-    except FFmpegError as error:
+    except _VIDEO_ERRORS as error:
         raise AssetUnreadable(f"not a video: {error!r}") from error
 
 
-def frame_at(content: bytes, fraction: float) -> bytes:
+def frame_at(video: bytes | BinaryIO, fraction: float) -> bytes:
     """The frame shown at `fraction` (0 first, 1 last) of a video, as PNG."""
     try:
-        with av.open(io.BytesIO(content), "r") as container:
+        with _opened_video(video) as container:
             stream = _video_stream(container)
             seconds = _duration_seconds(container, stream) * min(max(fraction, 0.0), 1.0)
             return encode_png(_frame_before(container, stream, seconds))
-    except FFmpegError as error:
+    except _VIDEO_ERRORS as error:
         raise AssetUnreadable(f"not a video: {error!r}") from error
+
+
+def _opened_video(video: bytes | BinaryIO) -> InputContainer:
+    """By the format that the bytes show, never by one that FFmpeg guesses: playlists would lead it to other files."""
+    file = io.BytesIO(video) if isinstance(video, bytes) else video
+    media_type = sniff(file.read(HEAD_BYTES))
+    file.seek(0)
+    if media_type not in _DEMUXERS:
+        raise AssetUnreadable(f"not a video but {media_type or 'unknown bytes'}")
+    return av.open(file, "r", format=_DEMUXERS[media_type], buffer_size=VIDEO_BUFFER_BYTES)
 
 
 def _video_stream(container: InputContainer) -> VideoStream:

@@ -373,6 +373,7 @@ def test_json_says_what_the_page_says(lab: Lab):
                 "mend": "safelight doctor --fix",
             }
         ],
+        "results_at_risk": 0,
         "warnings": [],
         "mended": None,
     }
@@ -456,6 +457,7 @@ async def test_metrics_hold_the_same_counts(lab: Lab):
         assert answer.headers["content-type"] == "text/plain; version=0.0.4; charset=utf-8"
         found = gauges(answer.text)
         assert found.pop("safelight_doctor_pass_seconds") > 0
+        assert found.pop("safelight_results_at_risk") == 0
         assert found == {f'safelight_invariant_violations{{invariant="{n}"}}': float(n == 1) for n in range(1, 11)}
 
 

@@ -393,9 +393,6 @@ def test_a_picture_with_too_many_pixels_is_refused_before_it_is_unpacked():
 
 @pytest.mark.parametrize("content", [b"", b"no video" * 100, COFFEE])
 def test_bytes_that_are_no_video_are_said_to_be_unreadable(content):
-    if content == COFFEE:
-        assert media.probe_video(content).frames <= 1
-        return
     with pytest.raises(AssetUnreadable):
         media.probe_video(content)
     with pytest.raises(AssetUnreadable):

@@ -1,11 +1,15 @@
 """Files in and out: uploads in both forms, copies of remote files, and the public assets themselves."""
 
+import asyncio
 import base64
 import binascii
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Query, Request, Response
-from fastapi.responses import FileResponse
+from fastapi.responses import FileResponse, RedirectResponse
+from pydantic import Field
 
 from safelight import telemetry
 from safelight.api import examples
@@ -15,13 +19,25 @@ from safelight.api.folding import Short, Spelt, Url
 from safelight.api.identity import PassIdHeader, stated_pass_id
 from safelight.api.json_body import StrictRoute, StrictUploadRoute
 from safelight.api.services import FromApp, Services
-from safelight.domain.errors import InvalidInput, NotFound, PayloadTooLarge
-from safelight.storage import keys
-from safelight.storage.assets import ROUTE, UPLOAD_BYTES_MAX, UPLOAD_URL_SECONDS, checked_media_type
+from safelight.domain.errors import AuthError, InvalidInput, NotFound, PayloadTooLarge
+from safelight.storage import keys, thumbnails
+from safelight.storage.assets import (
+    PRIVATE_ROUTE,
+    ROUTE,
+    SIGNED_SECONDS,
+    SIGNED_SECONDS_MAX,
+    SIGNED_SECONDS_MIN,
+    UPLOAD_BYTES_MAX,
+    UPLOAD_URL_SECONDS,
+    StoredFile,
+    checked,
+)
+from safelight.storage.buckets import IMMUTABLE
 
 Json = dict[str, Any]
 
-IMMUTABLE = "public, max-age=31536000, immutable"
+Expires = Annotated[int, Query(ge=0)]
+Signature = Annotated[str, Query(max_length=200)]
 DATA_URL_CHARS_MAX = UPLOAD_BYTES_MAX * 4 // 3 + 200
 
 uploads = APIRouter(route_class=StrictUploadRoute, tags=["files"])
@@ -40,6 +56,7 @@ class UploadBody(IdentityBody):
     content_type: Annotated[Short, Spelt("contentType", "The media type that will be PUT.", example="image/jpeg")] = (
         "application/octet-stream"
     )
+    private: Annotated[bool, Spelt("isPrivate", "Only its owner may read it, by URLs that pass.")] = False
 
 
 @uploads.post(
@@ -63,33 +80,46 @@ class UploadBody(IdentityBody):
 async def upload(request: Request, services: FromApp, body: UploadBody, pass_id_header: PassIdHeader = None) -> Json:
     customer = await _customer(request, services, body, pass_id_header)
     if body.data_url is None:
-        return _upload_ticket(request, services, body, customer)
+        return await _upload_ticket(request, services, body, customer)
     content = _decode(body.data_url)
     telemetry.info("📤", telemetry.Tag.STORAGE_FILE, f"Starting file upload for user {customer}")
+    if body.private:
+        return await _store_private(request, services, body, content)
     stored = await services.assets.put_upload(content, kind=body.kind, customer=customer, name=body.filename)
+    return _stored(stored, request) | {"publicUrl": stored.url}
+
+
+async def _store_private(request: Request, services: Services, body: UploadBody, content: bytes) -> Json:
+    customer = _somebody(request)
+    stored = await services.assets.put_private(content, kind=body.kind, customer=customer, name=body.filename)
+    return _stored(stored, request) | {"publicUrl": None, "expiresIn": SIGNED_SECONDS}
+
+
+def _stored(stored: StoredFile, request: Request) -> Json:
     return {
         "ok": True,
         "key": stored.key,
         "url": stored.url,
-        "publicUrl": stored.url,
         "contentType": stored.media_type,
         "bytes": stored.bytes,
         "requestId": request_id(request),
     }
 
 
-def _upload_ticket(request: Request, services: Services, body: UploadBody, customer: str) -> Json:
+async def _upload_ticket(request: Request, services: Services, body: UploadBody, customer: str) -> Json:
     if body.content_type not in keys.EXTENSIONS:
         allowed = ", ".join(sorted(keys.EXTENSIONS))
         raise InvalidInput(
             f"dataUrl, or contentType as one of {allowed}: one of the two is needed.", code="MISSING_DATAURL"
         )
+    if body.private:
+        raise InvalidInput("private: such a file has to come with the request, as dataUrl.", code="MISSING_DATAURL")
     key = keys.upload_key(body.kind, customer, body.filename, keys.EXTENSIONS[body.content_type])
     public_url = services.assets.url_of(key)
     return {
         "ok": True,
         "key": key,
-        "uploadUrl": services.assets.signed_upload_url(key),
+        "uploadUrl": await services.assets.signed_upload_url(key),
         "publicUrl": public_url,
         "url": public_url,
         "expiresIn": UPLOAD_URL_SECONDS,
@@ -152,11 +182,79 @@ async def store_remote(
 )
 @router.head(ROUTE + "/{key:path}", include_in_schema=False)
 async def read_asset(services: FromApp, key: str) -> Response:
+    if not keys.is_valid_key(key):
+        raise NotFound(f"There is no file {key!r}.")
     path = services.assets.path_of(key)
+    if path:
+        return _file(path, key, IMMUTABLE)
+    store_url = await services.assets.passing_url(key)
+    if store_url is None:
+        raise NotFound(f"There is no file {key!r}.")
+    return RedirectResponse(store_url, headers={"Cache-Control": f"public, max-age={SIGNED_SECONDS // 2}"})
+
+
+def _file(path: Path, key: str, cache_control: str) -> Response:
+    headers = {"Cache-Control": cache_control, "X-Content-Type-Options": "nosniff"}
+    return FileResponse(path, media_type=keys.media_type_of_key(key), headers=headers)
+
+
+@router.get(
+    PRIVATE_ROUTE + "/{key:path}",
+    summary="A private file, by a URL that was signed for it",
+    response_class=Response,
+    responses={200: {"content": {"image/*": {}, "video/*": {}}}, 403: {"model": ErrorBody}, 404: {"model": ErrorBody}},
+)
+async def read_private(services: FromApp, key: str, expires: Expires, signature: Signature) -> Response:
+    if not keys.is_valid_key(key) or not services.assets.is_valid_signature("GET", key, expires, signature):
+        raise UrlRefused("This URL is not valid, or no longer.", code="URL_INVALID")
+    path = services.assets.private.path_of(key)
     if path is None:
         raise NotFound(f"There is no file {key!r}.")
-    headers = {"Cache-Control": IMMUTABLE, "X-Content-Type-Options": "nosniff"}
-    return FileResponse(path, media_type=keys.media_type_of_key(key), headers=headers)
+    return _file(path, key, "private, no-store")
+
+
+class SignedUrlBody(IdentityBody):
+    """Which private file is to be read, and for how long."""
+
+    key: Annotated[Short, Spelt("path|filePath", "The file's key.")] = ""
+    expires_in: Annotated[
+        int, Spelt("expiresIn", "Seconds.", example=3600), Field(ge=SIGNED_SECONDS_MIN, le=SIGNED_SECONDS_MAX)
+    ] = SIGNED_SECONDS
+
+
+@router.post(
+    "/api/assets/signed-url",
+    summary="A fresh URL of a private file of one's own",
+    responses={
+        200: examples.of({"ok": True, "key": "…", "url": "http://…", "expiresIn": 3600, "expiresAt": "…"}),
+        401: {"model": ErrorBody},
+        404: {"model": ErrorBody},
+    },
+)
+async def sign_url(
+    request: Request, services: FromApp, body: SignedUrlBody, pass_id_header: PassIdHeader = None
+) -> Json:
+    await _customer(request, services, body, pass_id_header)
+    await services.assets.owned(body.key, _somebody(request))
+    return {
+        "ok": True,
+        "key": body.key,
+        "url": await services.assets.signed_url(body.key, body.expires_in),
+        "expiresIn": body.expires_in,
+        "expiresAt": datetime.now(UTC) + timedelta(seconds=body.expires_in),
+        "requestId": request_id(request),
+    }
+
+
+@router.get(
+    "/thumbnails/{size}/{key:path}",
+    summary="A small picture of a public file",
+    response_class=Response,
+    responses={307: {"description": "Where it is, for good."}, 400: {"model": ErrorBody}, 404: {"model": ErrorBody}},
+)
+async def read_thumbnail(services: FromApp, size: int, key: str) -> Response:
+    small = await thumbnails.thumbnail(services.assets, key, size)
+    return RedirectResponse(services.assets.url_of(small), headers={"Cache-Control": IMMUTABLE})
 
 
 @router.put(
@@ -168,20 +266,19 @@ async def write_asset(
     request: Request,
     services: FromApp,
     key: str,
-    expires: Annotated[int, Query(ge=0)],
-    signature: Annotated[str, Query(max_length=200)],
+    expires: Expires,
+    signature: Signature,
 ) -> Json:
-    if not keys.is_valid_key(key) or not services.assets.is_valid_upload(key, expires, signature):
-        raise UploadRefused("This upload URL is not valid, or no longer.", code="UPLOAD_URL_INVALID")
-    content = await _bounded_body(request)
-    media_type = checked_media_type(content)
+    if not keys.is_valid_key(key) or not services.assets.is_valid_signature("PUT", key, expires, signature):
+        raise UrlRefused("This upload URL is not valid, or no longer.", code="UPLOAD_URL_INVALID")
+    content, media_type = await asyncio.to_thread(checked, await _bounded_body(request))
     if media_type != keys.media_type_of_key(key):
         raise InvalidInput(f"The URL is for {keys.media_type_of_key(key)}, the file is {media_type}.")
     stored = await services.assets.put(key, content, media_type)
     return {"ok": True, "key": stored.key, "url": stored.url, "publicUrl": stored.url, "bytes": stored.bytes}
 
 
-class UploadRefused(InvalidInput):
+class UrlRefused(InvalidInput):
     http_status = 403
 
 
@@ -199,6 +296,13 @@ async def _customer(request: Request, services: Services, body: IdentityBody, he
         found = await stated_pass_id(conn, pass_id=body.pass_id, customer_key=body.customer_id, header=header)
     request.state.pass_id = found
     return found or "anon"
+
+
+def _somebody(request: Request) -> str:
+    """Who asks. Raises AuthError where nobody says."""
+    if not request.state.pass_id:
+        raise AuthError("passId: a private file has an owner; say who that is.")
+    return str(request.state.pass_id)
 
 
 def _decode(data_url: str) -> bytes:

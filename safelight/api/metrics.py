@@ -1,4 +1,4 @@
-"""`GET /metrics`: how many violations each invariant has, in Prometheus' text format.
+"""`GET /metrics`: how many violations each invariant has, and how many results are at risk, in Prometheus' text format.
 
 A few gauges without any state between scrapes need no client library; the format (version 0.0.4) is written by hand.
 There are only counts in it, so nobody is asked who they are.
@@ -13,6 +13,7 @@ from safelight.ops.doctor import Findings
 MEDIA_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 _VIOLATIONS = "safelight_invariant_violations"
 _SECONDS = "safelight_doctor_pass_seconds"
+_AT_RISK = "safelight_results_at_risk"
 _EXAMPLE = f'# TYPE {_VIOLATIONS} gauge\n{_VIOLATIONS}{{invariant="1"}} 0\n'
 
 router = APIRouter(tags=["operations"])
@@ -35,6 +36,9 @@ def _exposition(findings: Findings) -> str:
         f"# HELP {_VIOLATIONS} Rows that break an invariant, as safelight doctor counts them.",
         f"# TYPE {_VIOLATIONS} gauge",
         *(f'{_VIOLATIONS}{{invariant="{number}"}} {count}' for number, count in findings.counts().items()),
+        f"# HELP {_AT_RISK} Results that only their provider has, because our storage is away.",
+        f"# TYPE {_AT_RISK} gauge",
+        f"{_AT_RISK} {findings.results_at_risk}",
         f"# HELP {_SECONDS} How long the pass over the database took.",
         f"# TYPE {_SECONDS} gauge",
         f"{_SECONDS} {findings.seconds:.3f}",

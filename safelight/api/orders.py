@@ -10,8 +10,8 @@ from safelight.db.database import Connection, Row
 from safelight.domain.errors import InvalidInput, NotFound, RemoteFileRefused
 from safelight.domain.ids import is_uuid, new_id
 from safelight.domain.orders import ASPECT_RATIOS, Assets, Flow, Order, Parent
+from safelight.storage.addresses import plain_url
 from safelight.storage.assets import AssetStore
-from safelight.storage.fetch import check_url
 from safelight.storage.keys import is_valid_key
 
 Json = dict[str, Any]
@@ -118,7 +118,7 @@ class OrderDesk:
         if "://" not in reference and is_valid_key(reference.lstrip("/")):
             return self.asset_store.url_of(reference.lstrip("/"))
         try:
-            check_url(reference)
+            plain_url(reference)
         except RemoteFileRefused as error:
             raise InvalidInput(f"{field}: {error}", code="INVALID_URL") from error
         return reference

@@ -2,6 +2,16 @@
 
 from safelight.bench.doctor import DoctorResult, doctor
 from safelight.bench.engine import EngineResult, engine
+from safelight.bench.store import StoreResult, store
 from safelight.bench.waiting import WaitingResult, waiting
 
-__all__ = ["DoctorResult", "EngineResult", "WaitingResult", "doctor", "engine", "waiting"]
+__all__ = [
+    "DoctorResult",
+    "EngineResult",
+    "StoreResult",
+    "WaitingResult",
+    "doctor",
+    "engine",
+    "store",
+    "waiting",
+]

@@ -1,7 +1,6 @@
 """What it costs a worker that thousands of generations wait for a slow provider at the same time."""
 
 import asyncio
-import re
 import subprocess
 import sys
 import tempfile
@@ -14,6 +13,7 @@ from typing import Any
 
 from safelight import serve
 from safelight.app import App
+from safelight.bench.memory import peak_mb
 from safelight.bench.scratch import scratch_database
 from safelight.config import Settings
 from safelight.db import customers, ledger
@@ -33,7 +33,6 @@ CHECKS_A_SECOND = 40  # what the registry asks of the one worker while all wait
 CHECK_EVERY_SECONDS_MIN = 10.0
 LOOK_SECONDS = 0.5
 WARM_UP = 5
-PEAK_MEMORY = re.compile(r"^VmHWM:\s+(\d+) kB$", re.MULTILINE)
 
 _queries = load_queries(__file__)
 
@@ -80,7 +79,7 @@ async def _measure(
 
     await _order(db, WARM_UP)
     await _until(worker, started, WARM_UP)
-    warm = _peak_mb(worker)
+    warm = peak_mb(worker.pid)
     await _order(db, generations - WARM_UP)
     began = time.monotonic()
     await _until(worker, started, generations)
@@ -96,7 +95,7 @@ async def _measure(
         seconds_until_all_wait=round(all_wait - began, 1),
         seconds_until_all_end=round(all_ended - all_wait, 1),
         warm_mb=warm,
-        peak_mb=_peak_mb(worker),
+        peak_mb=peak_mb(worker.pid),
     )
 
 
@@ -158,11 +157,3 @@ async def _until(worker: subprocess.Popen[bytes], count: Callable[[], Awaitable[
         if time.monotonic() > give_up:
             raise SafelightError(f"{counted} of {wanted} after {SECONDS_MAX:.0f} s")
         await asyncio.sleep(LOOK_SECONDS)
-
-
-def _peak_mb(worker: subprocess.Popen[bytes]) -> float:
-    """The most that the process ever had in memory at once."""
-    found = PEAK_MEMORY.search(Path(f"/proc/{worker.pid}/status").read_text())
-    if found is None:
-        raise SafelightError("the memory of a process cannot be read here: this benchmark needs Linux")
-    return round(int(found[1]) * 1024 / 1e6, 1)

@@ -1,6 +1,5 @@
 """What a rehearsal ends with: what must be zero, how fast the take-overs were, and what was done to the system."""
 
-import hashlib
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
@@ -97,7 +96,7 @@ async def unreadable_outputs(db: Database, assets: AssetStore) -> list[str]:
 
 async def _sha256(assets: AssetStore, key: str | None) -> str | None:
     try:
-        return hashlib.sha256(await assets.read(key or "")).hexdigest()
+        return await assets.sha256_of(key or "")
     except NotFound:
         return None
 

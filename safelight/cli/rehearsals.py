@@ -18,6 +18,7 @@ from safelight.cli.shared import AsJson, group, open_app
 
 ENGINE_RATIO_TO_REACH = 0.75
 WAITING_MB_TO_REACH = 150
+STORE_MB_TO_REACH = 64
 
 Result = TypeVar("Result")
 
@@ -88,6 +89,28 @@ def bench_waiting(
         f"the worker's memory: {result.warm_mb:.0f} MB when warm, {result.peak_mb:.0f} MB at its highest"
         f"   (to reach: below {WAITING_MB_TO_REACH})"
     )
+
+
+@bench_commands.command("store")
+def bench_store(
+    megabytes: Annotated[int, typer.Option(min=10, max=4000, help="The film's size.")] = 2000,
+    as_json: AsJson = False,
+) -> None:
+    """Copy a long film from its provider to our storage, in a folder and in S3: what that needs of memory."""
+    from safelight import bench
+
+    telemetry.configure("WARNING", None, console=False)
+    result = asyncio.run(bench.store(megabytes))
+    if as_json:
+        terminal.print_json(result.as_json())
+        return
+    for copy in result.copies:
+        arrived = "whole" if copy.is_whole else "BROKEN"
+        terminal.console.print(f"{copy.storage:6}  {result.megabytes} MB in {copy.seconds:.0f} s, {arrived}")
+        terminal.console.print(
+            f"        memory grew by {copy.growth_mb:.0f} MB from {copy.before_mb:.0f} MB"
+            f"   (to reach: below {STORE_MB_TO_REACH})"
+        )
 
 
 # --- chaos -----------------------------------------------------------------------------------------------------------

@@ -108,6 +108,11 @@ async def _unapplied(conn: Connection) -> list[str]:
     return [f"the migration {one.version}_{one.name} is not applied; run: safelight migrate" for one in missing]
 
 
+async def results_at_risk(conn: Connection) -> list[Row]:
+    """generation_id and lost_at of results that only their provider has, the most urgent first."""
+    return [row async for row in _queries.results_at_risk(conn)]
+
+
 def newest_files(conn: Connection, most: int) -> AsyncIterator[Row]:
     """generation_id, key and sha256 of the newest generations that are done."""
     rows: AsyncIterator[Row] = _queries.newest_files(conn, most=most)

@@ -289,6 +289,18 @@ where generation.mg_record_type = 'generation' and generation.mg_pipeline_versio
 order by generation.mg_created_at desc
 limit :most;
 
+-- name: results_at_risk
+-- Made, paid for, and nowhere but at their provider, who forgets them at `lost_at`.
+select step.mg_generation_id as generation_id,
+  (step.mg_payload #>> '{storage_away,until}')::timestamptz as lost_at
+from mega_generations generation
+join mega_generations step on step.mg_generation_id = generation.mg_generation_id
+  and step.mg_record_type = 'mma_step' and step.mg_payload ? 'storage_away' and step.mg_payload ? 'operation'
+  and step.mg_payload #>> '{timing,ended_at}' is null
+where generation.mg_record_type = 'generation' and generation.mg_pipeline_version is not null
+  and generation.mg_mma_status not in ('done', 'error', 'suggested', 'cancelled', 'partial')
+order by lost_at;
+
 -- name: weak_spots
 -- `public` holds what migrations make: views that read as their reader, indexes, triggers and checks that hold.
 with relation as (

@@ -146,6 +146,31 @@ class RemoteFileRefused(InvalidInput):
     code = "REMOTE_FILE_REFUSED"
 
 
+class RemoteUrlInvalid(RemoteFileRefused):
+    """No plain http or https URL."""
+
+
+class RemoteAddressRefused(RemoteFileRefused):
+    """The host, or one the URL redirects to, is not on the public internet."""
+
+
+class RemoteFileTooLarge(RemoteFileRefused):
+    code = "REMOTE_FILE_TOO_LARGE"
+
+
+class RemoteFileGone(RemoteFileRefused):
+    """The server says that the file is not there, or not for us; asking again cannot help."""
+
+    code = "REMOTE_FILE_GONE"
+
+
+class RemoteFileUnavailable(RemoteFileRefused):
+    """The file could not be read just now; later it may."""
+
+    retryable = True
+    code = "REMOTE_FILE_UNAVAILABLE"
+
+
 # --- what an outside service did ---------------------------------------------------------------------------------
 
 

@@ -5,7 +5,6 @@ results and histories that contradict each other are for a person to judge.
 """
 
 import asyncio
-import hashlib
 import time
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
@@ -35,6 +34,7 @@ class Findings:
     violations: tuple[Violation, ...]
     warnings: tuple[str, ...]
     seconds: float
+    results_at_risk: int = 0
 
     def counts(self) -> dict[int, int]:
         """How many violations each invariant has."""
@@ -48,6 +48,7 @@ class Findings:
             "ok": not self.violations,
             "invariants": {str(number): count for number, count in self.counts().items()},
             "violations": [_as_json(found) for found in self.violations],
+            "results_at_risk": self.results_at_risk,
             "warnings": list(self.warnings),
             "seconds": round(self.seconds, 3),
         }
@@ -96,9 +97,11 @@ class Doctor:
                 accepted_seconds=ADOPT_AFTER_SECONDS,
                 dead_after_seconds=self._dead_after_seconds,
             )
+            at_risk = await invariants.results_at_risk(conn)
             rows = [row async for row in invariants.newest_files(conn, files)] if files else []
         found += await self._examine_files(rows, examples)
-        return Findings(tuple(found), tuple(warnings), time.monotonic() - started)
+        warnings = [*_risk(at_risk), *warnings]
+        return Findings(tuple(found), tuple(warnings), time.monotonic() - started, len(at_risk))
 
     async def mend(self) -> Mended:
         """Write what is safe to write. Each failure is mended in a transaction of its own."""
@@ -124,12 +127,21 @@ class Doctor:
 
     async def _examine_file(self, row: Row) -> str | None:
         try:
-            content = await self._assets.read(row["key"])
+            digest = await self._assets.sha256_of(row["key"])
         except (NotFound, StorageError) as error:
             telemetry.warning(telemetry.Tag.STORAGE_FILE, str(error), generation_id=row["generation_id"])
             return "file_unreadable"
-        digest = await asyncio.to_thread(lambda: hashlib.sha256(content).hexdigest())
         return None if digest == row["sha256"] else "file_changed"
+
+
+def _risk(at_risk: Sequence[Row]) -> list[str]:
+    if not at_risk:
+        return []
+    first = at_risk[0]
+    return [
+        f"{len(at_risk)} results are at risk: our storage cannot take them, and their providers forget them, the first"
+        f" ({first['generation_id']}) at {first['lost_at'].isoformat(timespec='seconds')}; mend the storage"
+    ]
 
 
 async def _complete_failure(conn: Connection, generation_id: str) -> int:

@@ -10,13 +10,13 @@ from safelight.db.database import Row
 from safelight.db.ops_rows import OpsError
 from safelight.db.runs import StepRow
 from safelight.domain.codes import engine_of, public_code
-from safelight.domain.errors import Cancelled, ProviderError, SafelightError
+from safelight.domain.errors import Cancelled, ProviderError, SafelightError, StorageError
 from safelight.domain.lines import Level, Line
 from safelight.domain.orders import Order
 from safelight.domain.steps import StepType
 from safelight.pipelines import step_rows
 from safelight.pipelines.plans import Outcome
-from safelight.pipelines.record import Record
+from safelight.pipelines.record import STEP_SECONDS_MAX, Record
 from safelight.pipelines.retries import CALL_SECONDS_MAX, RetryPolicy
 from safelight.pipelines.waiting import Snooze, bounded
 
@@ -24,6 +24,7 @@ Json = dict[str, Any]
 Result = TypeVar("Result")
 
 ERROR_MESSAGE_CHARS_MAX = 1000
+STORAGE_AWAY_LINE = "Our storage is away for the moment; this goes on as soon as it is back."
 
 
 class Attempts:
@@ -104,7 +105,7 @@ class Attempts:
         self._say("🔍", f"Step {step.number} {step.type} begins")
 
     def _open_attempt(self, step: StepRow) -> None:
-        if not self._is_open:
+        if not self._is_open and not step_rows.awaits_storage(step):
             step_rows.add_attempt(step)
             self._is_open = True
 
@@ -124,6 +125,8 @@ class Attempts:
 
     async def _after(self, step: StepRow, error: SafelightError) -> Exception:
         """What a failed call comes to: a pause until the next attempt, which is noted, or the error itself."""
+        if isinstance(error, StorageError):
+            return await self._await_storage(step, error)
         tries = step_rows.tries(step)
         delay = self.policy.delay(error, tries, key=f"{self.generation_id}:{step.type}")
         if delay is None or self.record.is_late():
@@ -131,6 +134,33 @@ class Attempts:
         text = f"That did not work yet; trying again (attempt {tries + 1} of {self.policy.attempts_max})."
         await self._pause(step, error, text, {"attempt": tries, "retry_seconds": round(delay, 2), "error": error.code})
         return Snooze(delay)
+
+    async def _await_storage(self, step: StepRow, error: StorageError) -> Exception:
+        """A storage that is away is nobody's failure, and a result that a provider has made must not be lost to it: the
+        step waits, for as long as providers keep results. Operators are told once."""
+        if "operation" not in step.payload:
+            self._stop_if_asked()
+        is_new = "storage_away" not in step.payload
+        tries, left = step_rows.note_storage_away(step, error, self.policy.result_seconds)
+        pause = self.policy.storage_pause(tries, left, key=f"{self.generation_id}:{step.type}")
+        if pause is None:
+            return error
+        telemetry.warning(telemetry.Tag.STORAGE_FILE, f"{step.type}: {error}", generation_id=self.generation_id)
+        lines = [self._line("warning", step, STORAGE_AWAY_LINE)] if is_new else []
+        row = self._storage_row(step, error) if is_new else None
+        await self.record.write(step, lines, deadline_seconds=left + STEP_SECONDS_MAX, ops=row)
+        return Snooze(pause)
+
+    def _storage_row(self, step: StepRow, error: StorageError) -> OpsError:
+        away = step.payload["storage_away"]
+        at_risk = "operation" in step.payload
+        told = StorageError(
+            f"{'The result is only at the provider' if at_risk else 'A file cannot be read'}, tried again until"
+            f" {away['until']}: {error}",
+            code="ASSET_AT_RISK" if at_risk else "STORAGE_AWAY",
+        )
+        row = self.ops_row(told, step=step, cause=error, level="warn", extra={"storage_away": away})
+        return replace(row, id=f"{self.generation_id}:{step.number}:storage")
 
     async def _pause(self, step: StepRow, error: SafelightError, text: str, details: Json) -> None:
         step_rows.end_attempt(step, error)
@@ -145,6 +175,7 @@ class Attempts:
         step.input_tokens, step.output_tokens = outcome.input_tokens, outcome.output_tokens
         for path, value in outcome.variables.items():
             self.record.set(path, value)
+        step_rows.note_storage_back(step)
         lines = begin + [self._line("warning", step, warning) for warning in outcome.warnings]
         if outcome.line:
             lines.append(self._line("success", step, outcome.line))

@@ -9,12 +9,13 @@ from typing import Any
 
 from safelight import telemetry
 from safelight.db.runs import Ending
-from safelight.domain.errors import ProviderContractBroken, ProviderUnavailable, RemoteFileRefused
+from safelight.domain.errors import ProviderContractBroken
 from safelight.domain.lines import Line
 from safelight.domain.preferences import hard_blocks
 from safelight.domain.statuses import Status
 from safelight.domain.steps import StepType
 from safelight.pipelines.configuration import Engine, Version
+from safelight.pipelines.own_copy import own_copy
 from safelight.pipelines.plans import OperationPlan, Outcome
 from safelight.pipelines.runner import Run
 from safelight.pipelines.studio import Studio
@@ -22,14 +23,12 @@ from safelight.providers.base import (
     ImageProvider,
     ImageRequest,
     Operation,
-    OutputFile,
     ReferenceImage,
     Succeeded,
     VideoProvider,
     VideoRequest,
 )
 from safelight.storage.assets import StoredFile
-from safelight.storage.keys import EXTENSIONS, sniff
 
 Json = dict[str, Any]
 
@@ -159,14 +158,9 @@ def _request(step_type: StepType, wanted: Wanted, given: Json, attempt_key: str)
 async def _store(studio: Studio, run: Run, wanted: Wanted, answer: Succeeded) -> Outcome:
     if not answer.outputs:
         raise ProviderContractBroken(f"{wanted.engine_id} succeeded without a file", code="NO_URL")
-    file = answer.outputs[0]
-    content = await _content(studio, file)
-    media_type = sniff(content) or ""
-    mode = run.order.flow.mode
-    if not media_type.startswith("video/" if mode == "video" else "image/"):
-        raise ProviderContractBroken(f"{wanted.engine_id} sent {media_type or 'unknown bytes'} for a {mode}")
     telemetry.info("📦", telemetry.Tag.STORAGE, f"Starting storage process for generation {run.generation_id}")
-    stored = await studio.assets.put(f"mma/{mode}/{run.generation_id}.{EXTENSIONS[media_type]}", content, media_type)
+    mode = run.order.flow.mode
+    stored = await own_copy(studio, answer.outputs[0], mode=mode, generation_id=run.generation_id)
     return Outcome(
         output={
             "output_url": stored.url,
@@ -180,15 +174,6 @@ async def _store(studio: Studio, run: Run, wanted: Wanted, answer: Succeeded) ->
         line=wanted.end_line,
         warnings=answer.warnings,
     )
-
-
-async def _content(studio: Studio, file: OutputFile) -> bytes:
-    if file.content is not None:
-        return file.content
-    try:
-        return await studio.fetcher.fetch(file.url or "")
-    except RemoteFileRefused as error:  # cut, or its URL has expired: looking again may give a new one
-        raise ProviderUnavailable(f"the result could not be read: {error}", code="RESULT_UNREADABLE") from error
 
 
 async def deliver(run: Run, file: StoredFile, prompt: str, line: str) -> None:

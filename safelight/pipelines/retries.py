@@ -15,6 +15,10 @@ ATTEMPTS_DEFAULT = 3
 ATTEMPTS_MAX = 5
 RETRY_AFTER_SECONDS_MAX = 120.0
 CALL_SECONDS_MAX = 120.0
+RESULT_SECONDS = 3600.0  # how long a provider keeps a result
+STORAGE_PAUSE_SECONDS_MAX = 30.0
+STORAGE_PAUSES_DOUBLED = 6
+LAST_TRY_SECONDS = 1.0
 JITTER = 0.25
 # Of the time in which a start must be made: the rest is for what the provider still has in hand, and for two clocks.
 ARRIVES_WITHIN = 1.25
@@ -25,6 +29,7 @@ class RetryPolicy:
     base_seconds: float
     attempts_max: int = ATTEMPTS_DEFAULT
     start_seconds: float = CALL_SECONDS_MAX
+    result_seconds: float = RESULT_SECONDS
 
     @property
     def arrival_seconds(self) -> float:
@@ -38,6 +43,14 @@ class RetryPolicy:
             return None
         stated = error.retry_after_seconds if isinstance(error, ProviderError) else None
         return max(self.pause(attempt, key=key), min(stated or 0.0, RETRY_AFTER_SECONDS_MAX))
+
+    def storage_pause(self, tries: int, seconds_left: float, *, key: str) -> float | None:
+        """Seconds until a storage that was away is tried again: ever more often as the end comes near. None: there is
+        no time left."""
+        if seconds_left < min(LAST_TRY_SECONDS, self.base_seconds):
+            return None
+        pause = self.pause(min(tries, STORAGE_PAUSES_DOUBLED), key=key)
+        return min(pause, STORAGE_PAUSE_SECONDS_MAX, seconds_left / 2)
 
     def pause(self, attempt: int, *, key: str) -> float:
         """Seconds after this attempt, each twice as long as the one before."""

@@ -19,6 +19,7 @@ from safelight.domain.errors import (
     ProviderError,
     ProviderTimeout,
     SafelightError,
+    StorageError,
 )
 from safelight.domain.lines import Line
 from safelight.domain.steps import StepType
@@ -44,7 +45,10 @@ class Run(Attempts):
         if step_rows.has_ended(step):
             return self._leave(step)
         self._stop_if_asked()
-        planned = await plan()
+        try:
+            planned = await plan()
+        except StorageError as error:
+            raise await self._await_storage(step, error) from error
         self._begin(step, planned.input, planned.provider, planned.model)
         begin = self._begin_lines(step, planned.begin_line)
         if planned.effect:

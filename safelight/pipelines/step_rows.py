@@ -1,6 +1,6 @@
 """The payload of a step's row: how attempts and paid starts are kept in it. Pure; nothing is written here."""
 
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from safelight.db.runs import StepRow
@@ -125,6 +125,24 @@ def unsettled_start(step: StepRow) -> str | None:
         if start["outcome"] in (ASKED, UNKNOWN):
             return str(start["attempt_key"])
     return None
+
+
+def note_storage_away(step: StepRow, error: SafelightError, seconds: float) -> tuple[int, float]:
+    """Note that the storage could not be reached. Returns how often that was, and the seconds until it is given up."""
+    until = (datetime.now(UTC) + timedelta(seconds=seconds)).isoformat(timespec="milliseconds")
+    away = step.payload.setdefault("storage_away", {"since": now(), "until": until, "tries": 0, "back_at": None})
+    away |= {"tries": away["tries"] + 1, "error": str(error)[:MESSAGE_CHARS_MAX]}
+    return away["tries"], (datetime.fromisoformat(away["until"]) - datetime.now(UTC)).total_seconds()
+
+
+def awaits_storage(step: StepRow) -> bool:
+    """Whether an attempt is still open because the storage was away: it goes on."""
+    return "storage_away" in step.payload and any(not one["ended_at"] for one in step.payload["attempts"][-1:])
+
+
+def note_storage_back(step: StepRow) -> None:
+    if "storage_away" in step.payload:
+        step.payload["storage_away"]["back_at"] = now()
 
 
 def close(step: StepRow, output: Json, error: Json | None) -> None:

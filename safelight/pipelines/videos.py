@@ -1,6 +1,5 @@
 """The stories of a video: a still set in motion, then tweaked."""
 
-import asyncio
 from typing import Any
 
 from safelight import media
@@ -177,7 +176,6 @@ def _overrides(run: Run) -> Json:
 
 async def _last_look(studio: Studio, run: Run, step_type: StepType, file: StoredFile) -> None:
     async def frame() -> bytes:
-        video = await studio.assets.read(file.key)
-        return await asyncio.to_thread(media.frame_at, video, FRAME_LOOKED_AT)
+        return await studio.assets.use(file.key, lambda video: media.frame_at(video, FRAME_LOOKED_AT))
 
     await scan(studio, run, step_type, "video_frame", file.url, "scans.output_still_crt", frame)

@@ -1,24 +1,29 @@
-"""Our own copies of files, in one public bucket under the home: a permanent URL for every key."""
+"""Our own copies of files: public ones under a permanent URL, private ones under URLs that are made when asked for."""
 
 import asyncio
 import hashlib
 import hmac
 import time
+from collections.abc import AsyncIterable, Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import BinaryIO, TypeVar
 from urllib.parse import quote, unquote, urlsplit
 
-from obstore.exceptions import BaseError
-from obstore.store import LocalStore
-
-from safelight import telemetry
-from safelight.domain.errors import InvalidInput, NotFound, StorageError
+from safelight import media, telemetry
+from safelight.domain.errors import AssetUnreadable, InvalidInput, NotFound
+from safelight.formats import sniff
 from safelight.storage import keys
+from safelight.storage.buckets import Bucket
 
 ROUTE = "/assets"
+PRIVATE_ROUTE = "/private-assets"
 UPLOAD_BYTES_MAX = 20 * 1024 * 1024
 UPLOAD_URL_SECONDS = 600
+SIGNED_SECONDS_MIN, SIGNED_SECONDS, SIGNED_SECONDS_MAX = 60, 3600, 86_400
 LOOPBACK = ("127.0.0.1", "localhost", "::1")
+
+Result = TypeVar("Result")
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,35 +36,36 @@ class StoredFile:
 
 
 class AssetStore:
-    """`base_url` is the API's public address; `secret` signs upload URLs.
+    """`base_url` is the API's public address; `public_url` what permanent URLs begin with, where that is another;
+    `secret` signs the URLs of files that this machine keeps."""
 
-    The store's calls run in threads of ours: after its own asynchronous ones, a process that ends soon may abort.
-    """
-
-    def __init__(self, root: Path, *, base_url: str, secret: bytes) -> None:
-        root.mkdir(parents=True, exist_ok=True)
-        self.root = root
-        self._store = LocalStore(root, mkdir=True)
+    def __init__(
+        self, public: Bucket, private: Bucket, *, base_url: str, secret: bytes, public_url: str | None = None
+    ) -> None:
+        self.public = public
+        self.private = private
         self._base_url = base_url
+        self._public_url = public_url or f"{base_url}{ROUTE}"
         self._secret = secret
 
+    # --- public files ------------------------------------------------------------------------------------------------
+
     def url_of(self, key: str) -> str:
-        return f"{self._base_url}{ROUTE}/{quote(key)}"
+        return f"{self._public_url}/{quote(key)}"
 
     def key_of(self, url: str) -> str | None:
         """The key behind one of our own URLs; None for a foreign URL.
 
         A loopback address is ours on every port: a development home may be served on another port than before.
         """
+        for prefix in (self._public_url, f"{self._base_url}{ROUTE}"):
+            if url.startswith(f"{prefix}/"):
+                return _key_in(urlsplit(url).path, urlsplit(prefix).path)
         try:
             parts = urlsplit(url)
         except ValueError:
             return None
-        is_ours = url.startswith(f"{self._base_url}{ROUTE}/") or parts.hostname in LOOPBACK
-        if not is_ours or not parts.path.startswith(f"{ROUTE}/"):
-            return None
-        key = unquote(parts.path.removeprefix(f"{ROUTE}/"))
-        return key if keys.is_valid_key(key) else None
+        return _key_in(parts.path, ROUTE) if parts.hostname in LOOPBACK else None
 
     async def put(self, key: str, content: bytes, media_type: str) -> StoredFile:
         """Store the bytes whole, or not at all; the same key again replaces them.
@@ -68,57 +74,114 @@ class AssetStore:
             StorageError: nothing was stored.
         """
         telemetry.info("☁️", telemetry.Tag.STORAGE, f"Storing {key} ({len(content)} bytes, {media_type})")
-        try:
-            await asyncio.to_thread(self._store.put, key, content)
-        except (BaseError, OSError) as error:
-            raise StorageError(f"could not store {key}: {error}") from error
-        digest = await asyncio.to_thread(lambda: hashlib.sha256(content).hexdigest())
+        await self.public.put(key, content, media_type)
         telemetry.info("✅", telemetry.Tag.STORAGE, f"Successfully stored {key}")
-        return StoredFile(key, self.url_of(key), media_type, len(content), digest)
+        return StoredFile(key, self.url_of(key), media_type, len(content), await asyncio.to_thread(_sha256, content))
+
+    async def put_stream(self, key: str, chunks: AsyncIterable[bytes], media_type: str) -> StoredFile:
+        """As `put`, of bytes that arrive piece by piece. An error of `chunks` leaves nothing behind."""
+        telemetry.info("☁️", telemetry.Tag.STORAGE, f"Storing {key} as it arrives ({media_type})")
+        received = await self.public.put_stream(key, chunks, media_type)
+        telemetry.info("✅", telemetry.Tag.STORAGE, f"Successfully stored {key} ({received.bytes} bytes)")
+        return StoredFile(key, self.url_of(key), media_type, received.bytes, received.sha256)
 
     async def read(self, key: str) -> bytes:
         """Raises:
         NotFound: no file has this key.
         StorageError: it could not be read.
         """
-        try:
-            return await asyncio.to_thread(lambda: bytes(self._store.get(key).bytes()))
-        except FileNotFoundError as error:
-            raise NotFound(f"No file has the key {key!r}.") from error
-        except (BaseError, OSError) as error:
-            raise StorageError(f"could not read {key}: {error}") from error
+        return await self.public.read(key)
+
+    async def use(self, key: str, work: Callable[[BinaryIO], Result]) -> Result:
+        """What `work` makes of the open file, in a thread: only what it needs is read. Raises as `read`."""
+        return await self.public.use(key, work)
+
+    async def sha256_of(self, key: str) -> str:
+        """Read piece by piece. Raises as `read`."""
+        return (await self.public.received(key)).sha256
 
     def path_of(self, key: str) -> Path | None:
-        """The file to serve; None where there is none."""
-        path = self.root / key
-        return path if keys.is_valid_key(key) and path.is_file() else None
+        """The file to serve; None where this machine has none."""
+        return self.public.path_of(key) if keys.is_valid_key(key) else None
+
+    # --- what clients send -------------------------------------------------------------------------------------------
 
     async def put_upload(self, content: bytes, *, kind: str, customer: str, name: str) -> StoredFile:
-        """Store what a client sent, under a key of its own.
+        """Store what a client sent, under a key of its own; what this customer has sent before keeps the key it has.
 
         Raises:
             InvalidInput: empty, too large, or not a picture or video by its own bytes.
         """
-        media_type = checked_media_type(content)
-        return await self.put(keys.upload_key(kind, customer, name, keys.EXTENSIONS[media_type]), content, media_type)
+        content, media_type = await asyncio.to_thread(checked, content)
+        key = keys.upload_key(kind, customer, name, keys.EXTENSIONS[media_type])
+        return await self._put_once(self.public, key, content, media_type, whose=f"public/{customer}/{kind}")
 
-    def signed_upload_url(self, key: str) -> str:
-        """A URL that takes one PUT of the file's bytes for UPLOAD_URL_SECONDS."""
-        expires = int(time.time()) + UPLOAD_URL_SECONDS
-        return f"{self.url_of(key)}?expires={expires}&signature={self._signature(key, expires)}"
+    async def put_private(self, content: bytes, *, kind: str, customer: str, name: str) -> StoredFile:
+        """As `put_upload`, for the customer's eyes only. The URL is good for an hour."""
+        content, media_type = await asyncio.to_thread(checked, content)
+        key = keys.private_key(kind, customer, name, keys.EXTENSIONS[media_type])
+        return await self._put_once(self.private, key, content, media_type, whose=f"private/{customer}/{kind}")
 
-    def is_valid_upload(self, key: str, expires: int, signature: str) -> bool:
-        return time.time() <= expires and hmac.compare_digest(self._signature(key, expires), signature)
+    async def _put_once(self, bucket: Bucket, key: str, content: bytes, media_type: str, *, whose: str) -> StoredFile:
+        digest = await asyncio.to_thread(_sha256, content)
+        note = f"same-content/{_sha256(whose.encode())}/{digest}"
+        known = await self._known(bucket, note)
+        if known is None:
+            telemetry.info("☁️", telemetry.Tag.STORAGE, f"Storing {key} ({len(content)} bytes, {media_type})")
+            await bucket.put(key, content, media_type)
+            await self.private.put(note, key.encode(), "text/plain")
+        key = known or key
+        url = self.url_of(key) if bucket is self.public else await self.signed_url(key, SIGNED_SECONDS)
+        return StoredFile(key, url, media_type, len(content), digest)
 
-    def _signature(self, key: str, expires: int) -> str:
-        return hmac.new(self._secret, f"PUT\n{key}\n{expires}".encode(), hashlib.sha256).hexdigest()
+    async def _known(self, bucket: Bucket, note: str) -> str | None:
+        """The key under which this content is stored already."""
+        try:
+            key = (await self.private.read(note)).decode()
+            return (await bucket.entry(key)).key
+        except NotFound:
+            return None
+
+    # --- signed URLs -------------------------------------------------------------------------------------------------
+
+    async def signed_upload_url(self, key: str) -> str:
+        """A URL that takes one PUT of a public file's bytes for UPLOAD_URL_SECONDS."""
+        store_url = await self.public.signed_url("PUT", key, UPLOAD_URL_SECONDS)
+        return store_url or self._signed("PUT", f"{self._base_url}{ROUTE}", key, UPLOAD_URL_SECONDS)
+
+    async def signed_url(self, key: str, seconds: int) -> str:
+        """A URL under which a private file can be read for a while."""
+        store_url = await self.private.signed_url("GET", key, seconds)
+        return store_url or self._signed("GET", f"{self._base_url}{PRIVATE_ROUTE}", key, seconds)
+
+    async def passing_url(self, key: str) -> str | None:
+        """Where a public file that this machine does not keep can be read for now. Raises NotFound."""
+        await self.public.entry(key)
+        return await self.public.signed_url("GET", key, SIGNED_SECONDS)
+
+    async def owned(self, key: str, customer: str) -> None:
+        """Raises NotFound where the customer has no private file of this key."""
+        if not keys.is_valid_key(key) or not key.startswith(f"{keys.owner_folder(customer)}/"):
+            raise NotFound(f"You have no file {key!r}.")
+        await self.private.entry(key)
+
+    def is_valid_signature(self, method: str, key: str, expires: int, signature: str) -> bool:
+        expected = self._signature(method, key, expires)
+        return time.time() <= expires and hmac.compare_digest(expected.encode(), signature.encode())
+
+    def _signed(self, method: str, prefix: str, key: str, seconds: int) -> str:
+        expires = int(time.time()) + seconds
+        return f"{prefix}/{quote(key)}?expires={expires}&signature={self._signature(method, key, expires)}"
+
+    def _signature(self, method: str, key: str, expires: int) -> str:
+        return hmac.new(self._secret, f"{method}\n{key}\n{expires}".encode(), hashlib.sha256).hexdigest()
 
 
-def checked_media_type(content: bytes) -> str:
-    """The type of an uploaded file by its own bytes.
+def checked(content: bytes) -> tuple[bytes, str]:
+    """What a client sent as we publish it, and its type by its own bytes.
 
     Raises:
-        InvalidInput: empty, too large, or of no type we store.
+        InvalidInput: empty, too large, of no type we store, or not what it says it is.
     """
     if not content:
         raise InvalidInput("The file is empty.", code="EMPTY_FILE")
@@ -127,8 +190,20 @@ def checked_media_type(content: bytes) -> str:
             f"The file has {len(content)} bytes; at most {UPLOAD_BYTES_MAX} are allowed.",
             code="FILE_TOO_LARGE",
         )
-    media_type = keys.sniff(content)
+    media_type = sniff(content)
     if media_type is None:
         allowed = ", ".join(sorted(keys.EXTENSIONS))
         raise InvalidInput(f"The file is none of the types we store: {allowed}.", code="UNSUPPORTED_MEDIA_TYPE")
-    return media_type
+    try:
+        return media.published(content, media_type), media_type
+    except AssetUnreadable as error:
+        raise InvalidInput(f"The file cannot be read as {media_type}: {error}.", code="UNREADABLE_MEDIA") from error
+
+
+def _key_in(path: str, prefix: str) -> str | None:
+    key = unquote(path.removeprefix(f"{prefix}/"))
+    return key if path.startswith(f"{prefix}/") and keys.is_valid_key(key) else None
+
+
+def _sha256(content: bytes) -> str:
+    return hashlib.sha256(content).hexdigest()

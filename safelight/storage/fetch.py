@@ -5,22 +5,32 @@ the check and the connection; each redirect goes through the same.
 """
 
 import asyncio
-import ipaddress
 import socket
-from collections.abc import Iterable
+from collections.abc import AsyncIterator, Iterable
+from contextlib import asynccontextmanager
 from typing import Any
 from urllib.parse import urljoin, urlsplit
 
 import httpcore
 
-from safelight.domain.errors import RemoteFileRefused
+from safelight.domain.errors import (
+    RemoteAddressRefused,
+    RemoteFileGone,
+    RemoteFileRefused,
+    RemoteFileTooLarge,
+    RemoteFileUnavailable,
+)
+from safelight.storage.addresses import PORTS, is_public, plain_url
 
 FILE_BYTES_MAX = 100 * 1024 * 1024
 REDIRECTS_MAX = 3
-URL_CHARS_MAX = 2048
 TOTAL_SECONDS = 120.0
+STREAM_SECONDS_MAX = 1800.0
 CONNECT_SECONDS = 10.0
 READ_SECONDS = 30.0
+
+_REDIRECTS = (301, 302, 303, 307, 308)
+_PASSING = (408, 425, 429)
 
 
 class GuardedFetcher:
@@ -30,33 +40,47 @@ class GuardedFetcher:
         self._backend = _PublicAddressesOnly(frozenset(host for host in allow_hosts if host))
 
     async def fetch(self, url: str, *, bytes_max: int = FILE_BYTES_MAX) -> bytes:
-        """The file's bytes, whole.
+        """The file's bytes, whole: for what is small. Raises as `stream`."""
+        content = bytearray()
+        async with self.stream(url, bytes_max=bytes_max, seconds_max=TOTAL_SECONDS) as chunks:
+            async for chunk in chunks:
+                content += chunk
+        return bytes(content)
+
+    @asynccontextmanager
+    async def stream(
+        self, url: str, *, bytes_max: int, seconds_max: float = STREAM_SECONDS_MAX
+    ) -> AsyncIterator[AsyncIterator[bytes]]:
+        """The file's bytes as they arrive. What is done with them counts for the time too.
 
         Raises:
-            RemoteFileRefused: the URL may not be read, or could not be; the message names the reason.
+            RemoteFileRefused: the URL may not be read, or could not be; the type and the message name the reason.
         """
         try:
             async with (
-                asyncio.timeout(TOTAL_SECONDS),
+                asyncio.timeout(seconds_max) as bound,
                 httpcore.AsyncConnectionPool(network_backend=self._backend) as pool,
+                self._answer(pool, url) as response,
             ):
-                return await self._follow(pool, url, bytes_max)
+                yield _bounded(response, bytes_max)
         except TimeoutError as error:
-            raise RemoteFileRefused(f"The file did not arrive within {TOTAL_SECONDS:.0f} s.") from error
+            if not bound.expired():
+                raise
+            raise RemoteFileUnavailable(f"The file did not arrive within {seconds_max:.0f} s.") from error
         except (httpcore.NetworkError, httpcore.ProtocolError, httpcore.TimeoutException) as error:
-            raise RemoteFileRefused(f"The file could not be read: {type(error).__name__}.") from error
+            raise RemoteFileUnavailable(f"The file could not be read: {type(error).__name__}.") from error
 
-    async def _follow(self, pool: httpcore.AsyncConnectionPool, url: str, bytes_max: int) -> bytes:
+    @asynccontextmanager
+    async def _answer(self, pool: httpcore.AsyncConnectionPool, url: str) -> AsyncIterator[httpcore.Response]:
         for _ in range(REDIRECTS_MAX + 1):
-            check_url(url)
+            url = plain_url(url)
             async with pool.stream("GET", url, headers=_headers(url), extensions=_timeouts()) as response:
                 location = _header(response, b"location")
-                if response.status in (301, 302, 303, 307, 308) and location:
-                    url = urljoin(url, location)
-                    continue
-                if response.status != 200:
-                    raise RemoteFileRefused(f"The server answered {response.status} instead of 200.")
-                return await _read(response, bytes_max)
+                if response.status not in _REDIRECTS or not location:
+                    _refuse_problem(response)
+                    yield response
+                    return
+            url = urljoin(url, location)
         raise RemoteFileRefused(f"The URL redirects more than {REDIRECTS_MAX} times.")
 
 
@@ -83,58 +107,50 @@ class _PublicAddressesOnly(httpcore.AsyncNetworkBackend):
 
 
 async def _public_address(host: str, port: int) -> str:
+    """One address of the host, all of which are public."""
     try:
         found = await asyncio.get_running_loop().getaddrinfo(host, port, type=socket.SOCK_STREAM)
-    except OSError as error:
-        raise RemoteFileRefused(f"The host {host!r} has no address.") from error
+    except (OSError, UnicodeError) as error:
+        passing = isinstance(error, socket.gaierror) and error.errno == socket.EAI_AGAIN
+        problem = RemoteFileUnavailable if passing else RemoteAddressRefused
+        raise problem(f"The host {host!r} has no address.") from error
     addresses = [str(info[4][0]) for info in found]
     if not addresses or not all(is_public(address) for address in addresses):
-        raise RemoteFileRefused(f"The host {host!r} is not a public address.")
+        raise RemoteAddressRefused(f"The host {host!r} is not a public address.")
+    if port not in PORTS:
+        allowed = ", ".join(map(str, sorted(PORTS)))
+        raise RemoteAddressRefused(f"The port {port} is not one that files are read from: {allowed}.")
     return addresses[0]
 
 
-def is_public(address: str) -> bool:
-    """False for loopback, private, link-local, CGNAT, multicast and reserved ranges, also inside an IPv6 address."""
-    parsed = ipaddress.ip_address(address.split("%", 1)[0])
-    if isinstance(parsed, ipaddress.IPv6Address):
-        inner = parsed.ipv4_mapped or parsed.sixtofour or (parsed.teredo or (None, None))[1] or _nat64(parsed)
-        if inner is not None:
-            return is_public(str(inner))
-    return parsed.is_global and not parsed.is_multicast
+def _refuse_problem(response: httpcore.Response) -> None:
+    status = response.status
+    if status == 200:
+        return
+    problem = RemoteFileUnavailable if status >= 500 or status in _PASSING else RemoteFileGone
+    raise problem(f"The server answered {status} instead of 200.")
 
 
-def _nat64(address: ipaddress.IPv6Address) -> ipaddress.IPv4Address | None:
-    if address in ipaddress.ip_network("64:ff9b::/96"):
-        return ipaddress.IPv4Address(int(address) & 0xFFFFFFFF)
-    return None
-
-
-def check_url(url: str) -> None:
-    """Raises RemoteFileRefused for anything but a plain http or https URL."""
-    try:
-        parts = urlsplit(url)
-        plain = parts.scheme in ("http", "https") and bool(parts.hostname) and not (parts.username or parts.password)
-        port_is_valid = parts.port is None or parts.port > 0
-    except ValueError:
-        plain = port_is_valid = False
-    if not plain or not port_is_valid or len(url) > URL_CHARS_MAX or any(ord(char) <= 32 for char in url):
-        raise RemoteFileRefused(
-            "A URL must begin with http:// or https://, name a host, hold no password"
-            f" and have at most {URL_CHARS_MAX} characters."
-        )
-
-
-async def _read(response: httpcore.Response, bytes_max: int) -> bytes:
-    content = bytearray()
+async def _bounded(response: httpcore.Response, bytes_max: int) -> AsyncIterator[bytes]:
+    too_large = RemoteFileTooLarge(f"The file is larger than {bytes_max} bytes.")
+    stated = _header(response, b"content-length") or ""
+    if stated.isdecimal() and int(stated) > bytes_max:
+        raise too_large
+    seen = 0
     async for chunk in response.aiter_stream():
-        content += chunk
-        if len(content) > bytes_max:
-            raise RemoteFileRefused(f"The file is larger than {bytes_max} bytes.")
-    return bytes(content)
+        seen += len(chunk)
+        if seen > bytes_max:
+            raise too_large
+        yield chunk
 
 
 def _headers(url: str) -> list[tuple[bytes, bytes]]:
-    return [(b"host", urlsplit(url).netloc.encode()), (b"user-agent", b"safelight"), (b"accept", b"*/*")]
+    return [
+        (b"host", urlsplit(url).netloc.encode()),
+        (b"user-agent", b"safelight"),
+        (b"accept", b"*/*"),
+        (b"accept-encoding", b"identity"),
+    ]
 
 
 def _timeouts() -> dict[str, Any]:

@@ -1,5 +1,6 @@
 """Object keys (contracts: `<kind>/<customer>/<epoch-ms>-<uuid>-<safe name>.<ext>`) and the media types we store."""
 
+import hashlib
 import re
 import time
 import uuid
@@ -15,6 +16,7 @@ EXTENSIONS = {
     "video/mp4": "mp4",
     "video/webm": "webm",
     "video/quicktime": "mov",
+    "video/x-msvideo": "avi",
 }
 MEDIA_TYPES = {extension: media_type for media_type, extension in EXTENSIONS.items()} | {"jpeg": "image/jpeg"}
 
@@ -30,31 +32,25 @@ def upload_key(kind: str, customer: str, name: str, extension: str) -> str:
     return f"{folder}/{owner}/{time.time_ns() // 1_000_000}-{uuid.uuid4()}-{stem}.{extension}"
 
 
+def private_key(kind: str, owner: str, name: str, extension: str) -> str:
+    """Begins with whose it is: that is how ownership is told."""
+    folder, _, rest = upload_key(kind, "x", name, extension).partition("/x/")
+    return f"{owner_folder(owner)}/{folder}/{rest}"
+
+
+def owner_folder(customer: str) -> str:
+    """One folder for each customer, and no two for one: what cannot be part of a key is hashed."""
+    if re.fullmatch(r"[A-Za-z0-9:@_-]{1,100}", customer):
+        return customer
+    return f"sha256:{hashlib.sha256(customer.encode()).hexdigest()}"
+
+
 def is_valid_key(key: str) -> bool:
     """A relative path of plain names: nothing that could leave the bucket."""
     parts = key.split("/")
     return 0 < len(key) <= KEY_CHARS_MAX and all(
         part not in ("", ".", "..") and re.fullmatch(r"[A-Za-z0-9._:@-]+", part) for part in parts
     )
-
-
-def sniff(content: bytes) -> str | None:
-    """The media type the bytes themselves show, whatever anyone says; None for what we do not store."""
-    head = content[:16]
-    if head.startswith(b"\x89PNG\r\n\x1a\n"):
-        return "image/png"
-    if head.startswith(b"\xff\xd8\xff"):
-        return "image/jpeg"
-    if head.startswith((b"GIF87a", b"GIF89a")):
-        return "image/gif"
-    if head.startswith(b"RIFF") and head[8:12] == b"WEBP":
-        return "image/webp"
-    if head.startswith(b"\x1a\x45\xdf\xa3"):
-        return "video/webm"
-    # An ISO media file begins with a box of any size whose type is ftyp; the brand tells QuickTime apart.
-    if head[4:8] == b"ftyp":
-        return "video/quicktime" if head[8:12] == b"qt  " else "video/mp4"
-    return None
 
 
 def _safe(text: str, unsafe: str) -> str:

@@ -45,6 +45,9 @@ def _is_well(payload: Json) -> bool:
     return bool(payload["timing"]["ended_at"]) and payload["error"] is None
 
 
+STORAGE_TOLD = ("ASSET_AT_RISK", "STORAGE_AWAY")
+
+
 def _credits(rows: Rows, price: int) -> Iterator[str]:
     delivered = price if rows.generation["mg_mma_status"] == Status.DONE else 0
     kept = -sum(delta for (kind, _), delta in rows.entries.items() if kind.startswith("mma_"))
@@ -72,10 +75,18 @@ def _numbers(rows: Rows, payloads: dict[int, Json]) -> Iterator[str]:
 def _planes(rows: Rows, payloads: dict[int, Json]) -> Iterator[str]:
     failed = [number for number, step in rows.steps.items() if step["mg_status"] == "failed"]
     status = rows.generation["mg_mma_status"]
-    ends = Counter(row["record_type"] for row in rows.ops.values() if "POSSIBLE_DOUBLE" not in row["error_code"])
+    codes = [row["error_code"] for row in rows.ops.values()]
+    ends = Counter(
+        row["record_type"]
+        for row in rows.ops.values()
+        if not any(told in row["error_code"] for told in ("POSSIBLE_DOUBLE", *STORAGE_TOLD))
+    )
     expected = {Status.ERROR: {"error": 1}, Status.CANCELLED: {"warn": 1}}.get(status, {})
     if ends != Counter(expected):
         yield f"{status}, and the ops plane has {dict(ends)}"
+    waits = sum("storage_away" in payload for payload in payloads.values())
+    if sum(any(told in code for told in STORAGE_TOLD) for code in codes) != waits:
+        yield f"{waits} steps waited for the storage, and the ops plane has {codes}"
     if len(failed) != len(expected):
         yield f"{status}, and the steps {failed} failed"
     if status == Status.CANCELLED and not rows.generation["cancel_requested"]:

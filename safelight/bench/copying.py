@@ -1,0 +1,28 @@
+"""The process whose memory `safelight bench store` looks at: makes our own copy of one film, as a worker does."""
+
+import asyncio
+import json
+import sys
+from typing import Any
+
+from safelight import telemetry
+from safelight.app import App
+from safelight.bench.memory import peak_mb
+from safelight.config import Settings
+from safelight.pipelines.own_copy import own_copy
+from safelight.pipelines.studio import Studio
+from safelight.providers.base import OutputFile
+
+
+async def copy(url: str) -> dict[str, Any]:
+    app = App(Settings())
+    unused: Any = None
+    studio = Studio(unused, unused, unused, app.assets(), app.fetcher(), unused)
+    before = peak_mb("self")
+    stored = await own_copy(studio, OutputFile("video/mp4", url=url), mode="video", generation_id="bench")
+    return {"before_mb": before, "after_mb": peak_mb("self"), "bytes": stored.bytes, "sha256": stored.sha256}
+
+
+if __name__ == "__main__":
+    telemetry.configure("WARNING", None, console=False)
+    sys.stdout.write(json.dumps(asyncio.run(copy(sys.argv[1]))))

@@ -1,0 +1,88 @@
+"""The upkeep of stored files."""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from typing import Annotated, TypeVar
+
+import typer
+
+from safelight import terminal
+from safelight.app import App
+from safelight.cli.shared import AsJson, group, open_app
+from safelight.db.database import Database
+from safelight.ops import upkeep
+from safelight.ops.upkeep import Found
+
+Result = TypeVar("Result")
+Delete = Annotated[bool, typer.Option("--delete", help="Delete them; without it they are only shown.")]
+
+commands = typer.Typer()
+asset_commands = group("Stored files: what has had its time, what nobody names, and whether results are whole.")
+commands.add_typer(asset_commands, name="assets")
+
+
+@asset_commands.command("expire")
+def expire(
+    hours: Annotated[
+        float, typer.Option(min=0, max=upkeep.TEMP_HOURS_MAX, help="Older than this.")
+    ] = upkeep.TEMP_HOURS,
+    delete: Delete = False,
+    as_json: AsJson = False,
+) -> None:
+    """Files for the moment (temp/…) that have had their time."""
+    app = open_app(console_lines=False)
+    _show(asyncio.run(upkeep.expired(app.assets(), hours=hours, delete=delete)), "had their time", as_json=as_json)
+
+
+@asset_commands.command("sweep")
+def sweep(
+    hours: Annotated[float, typer.Option(min=1, max=8760, help="Older than this.")] = upkeep.ORPHAN_HOURS,
+    delete: Delete = False,
+    as_json: AsJson = False,
+) -> None:
+    """Results that no row names, and small pictures whose original is gone."""
+    found = _with_database(lambda app, db: upkeep.orphans(db, app.assets(), hours=hours, delete=delete))
+    _show(found, "belong to nothing", as_json=as_json)
+
+
+@asset_commands.command("verify")
+def verify(
+    files_max: Annotated[int, typer.Option("--files", min=1, max=1_000_000, help="How many of the newest.")] = 1000,
+    as_json: AsJson = False,
+) -> None:
+    """Read the newest results and compare their hashes; ends with 1 where one is missing or changed."""
+    report = _with_database(lambda app, db: upkeep.integrity(db, app.assets(), files_max=files_max))
+    if as_json:
+        terminal.print_json(report.as_json())
+    else:
+        terminal.console.print(
+            f"{report.overall_status}: {report.valid} of {report.files_validated} results are whole"
+            f" ({report.total_size_bytes / 1e6:.1f} MB read), {report.missing_files} are missing,"
+            f" {report.invalid} are changed or cannot be read"
+        )
+        for issue in report.integrity_issues:
+            terminal.console.print(f"  {issue['issue']}  {issue['file_path']}", highlight=False, soft_wrap=True)
+    if report.integrity_issues:
+        raise typer.Exit(1)
+
+
+def _with_database(work: Callable[[App, Database], Awaitable[Result]]) -> Result:
+    app = open_app(console_lines=False)
+    app.start_database()
+
+    async def run() -> Result:
+        await app.migrate()
+        async with app.database() as db:
+            return await work(app, db)
+
+    return asyncio.run(run())
+
+
+def _show(found: Found, what: str, *, as_json: bool) -> None:
+    if as_json:
+        terminal.print_json(found.as_json())
+        return
+    for key in found.keys:
+        terminal.console.print(f"  {key}", highlight=False, markup=False, soft_wrap=True)
+    done = "deleted" if found.deleted else "nothing was deleted; --delete does it" if found.files else "nothing to do"
+    terminal.console.print(f"{found.files} files ({found.bytes / 1e6:.1f} MB) {what}: {done}")

@@ -1,0 +1,14 @@
+-- name: unnamed_keys
+-- A result is stored before the row that names it: while its generation runs, it is nobody's orphan.
+select stored.key
+from unnest(:keys::text[], :generation_ids::text[]) as stored (key, generation_id)
+where not exists (
+  select from mega_generations named
+  where named.mg_generation_id = stored.generation_id
+    and (
+      named.mg_output_key = stored.key
+      or named.mg_record_type = 'mma_step' and named.mg_payload #>> '{output,output_key}' = stored.key
+      or named.mg_record_type = 'generation'
+        and named.mg_mma_status not in ('done', 'error', 'suggested', 'cancelled', 'partial')
+    )
+);

@@ -1,0 +1,131 @@
+"""The upkeep of stored files: what has had its time, what nobody names, and whether results are as they were."""
+
+from collections.abc import AsyncIterator, Sequence
+from dataclasses import asdict, dataclass
+from datetime import UTC, datetime, timedelta
+from typing import Any, Literal
+
+from safelight.db import invariants, stored_files
+from safelight.db.database import Database
+from safelight.domain.errors import NotFound, StorageError
+from safelight.storage import thumbnails
+from safelight.storage.assets import AssetStore
+from safelight.storage.buckets import Bucket, FileEntry
+
+TEMP_HOURS, TEMP_HOURS_MAX = 24, 7 * 24
+ORPHAN_HOURS = 24
+SHOWN_MAX = 1000
+
+Issue = Literal["file_missing", "hash_mismatch", "validation_error"]
+
+
+@dataclass(slots=True)
+class Found:
+    """What there is of a kind, and whether it was deleted; `keys` are the first of them."""
+
+    files: int
+    bytes: int
+    keys: list[str]
+    deleted: bool
+
+    def as_json(self) -> dict[str, Any]:
+        return asdict(self)
+
+
+class _Collected:
+    def __init__(self, *, delete: bool) -> None:
+        self._delete = delete
+        self.found = Found(0, 0, [], delete)
+
+    async def add(self, bucket: Bucket, entries: Sequence[FileEntry]) -> None:
+        if self._delete:
+            await bucket.delete([entry.key for entry in entries])
+        self.found.files += len(entries)
+        self.found.bytes += sum(entry.bytes for entry in entries)
+        self.found.keys += [entry.key for entry in entries][: SHOWN_MAX - len(self.found.keys)]
+
+
+async def expired(assets: AssetStore, *, hours: float, delete: bool) -> Found:
+    """Files for the moment (`temp/…`, and a customer's own `…/temp/…`) that are older."""
+    collected = _Collected(delete=delete)
+    async for entries in _older(assets.public, "temp", hours):
+        await collected.add(assets.public, entries)
+    async for entries in _older(assets.private, "", hours):
+        await collected.add(assets.private, [entry for entry in entries if entry.key.split("/")[1:2] == ["temp"]])
+    return collected.found
+
+
+async def orphans(db: Database, assets: AssetStore, *, hours: float, delete: bool) -> Found:
+    """Results that no row names, and small pictures whose original is gone. What customers sent is theirs to keep."""
+    collected = _Collected(delete=delete)
+    async for entries in _older(assets.public, "mma", hours):
+        generation_of = {entry.key: entry.key.rpartition("/")[2].partition(".")[0] for entry in entries}
+        async with db.connection() as conn:
+            unnamed = await stored_files.unnamed(conn, generation_of)
+        await collected.add(assets.public, [entry for entry in entries if entry.key in unnamed])
+    async for entries in _older(assets.public, thumbnails.FOLDER, hours):
+        gone = [entry for entry in entries if not await _has_original(assets.public, entry.key)]
+        await collected.add(assets.public, gone)
+    return collected.found
+
+
+async def _has_original(bucket: Bucket, key: str) -> bool:
+    try:
+        await bucket.entry(thumbnails.original_of(key))
+    except NotFound:
+        return False
+    return True
+
+
+async def _older(bucket: Bucket, prefix: str, hours: float) -> AsyncIterator[list[FileEntry]]:
+    until = datetime.now(UTC) - timedelta(hours=hours)
+    async for entries in bucket.entries(prefix):
+        yield [entry for entry in entries if entry.changed_at < until]
+
+
+@dataclass(frozen=True, slots=True)
+class Integrity:
+    """The report of contract B.4; a file's id is that of its generation."""
+
+    files_validated: int
+    valid: int
+    invalid: int
+    missing_files: int
+    total_size_bytes: int
+    integrity_issues: list[dict[str, str]]
+
+    @property
+    def overall_status(self) -> str:
+        if not self.integrity_issues:
+            return "valid"
+        if all(found["issue"] == "validation_error" for found in self.integrity_issues) and not self.valid:
+            return "error"
+        return "partial" if self.valid else "invalid"
+
+    def as_json(self) -> dict[str, Any]:
+        return {**asdict(self), "overall_status": self.overall_status}
+
+
+async def integrity(db: Database, assets: AssetStore, *, files_max: int) -> Integrity:
+    """Read the newest results, piece by piece, and compare their hashes."""
+    async with db.connection() as conn:
+        rows = [row async for row in invariants.newest_files(conn, files_max)]
+    issues: list[dict[str, str]] = []
+    size = 0
+    for row in rows:
+        issue, bytes_read = await _look_at(assets, row["key"], row["sha256"])
+        size += bytes_read
+        if issue:
+            issues.append({"file_id": row["generation_id"], "issue": issue, "file_path": row["key"]})
+    missing = sum(found["issue"] == "file_missing" for found in issues)
+    return Integrity(len(rows), len(rows) - len(issues), len(issues) - missing, missing, size, issues)
+
+
+async def _look_at(assets: AssetStore, key: str, sha256: str) -> tuple[Issue | None, int]:
+    try:
+        received = await assets.public.received(key)
+    except NotFound:
+        return "file_missing", 0
+    except StorageError:
+        return "validation_error", 0
+    return (None if received.sha256 == sha256 else "hash_mismatch"), received.bytes

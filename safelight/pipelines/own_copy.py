@@ -1,0 +1,98 @@
+"""Our own copy of what a provider made: it streams to our storage, is looked at, and only then is it ours."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+from safelight import media
+from safelight.domain.errors import (
+    AssetUnreadable,
+    ProviderContractBroken,
+    ProviderUnavailable,
+    RemoteFileGone,
+    RemoteFileRefused,
+    RemoteFileUnavailable,
+    StorageError,
+)
+from safelight.formats import HEAD_BYTES, sniff
+from safelight.pipelines.studio import Studio
+from safelight.providers.base import OutputFile
+from safelight.storage.assets import StoredFile
+from safelight.storage.keys import EXTENSIONS
+
+IMAGE_BYTES_MAX = 50 * 1024 * 1024
+VIDEO_BYTES_MAX = 4 * 1024 * 1024 * 1024
+
+
+async def own_copy(studio: Studio, file: OutputFile, *, mode: str, generation_id: str) -> StoredFile:
+    """Copy the file: whole, of the right kind and readable, or not at all.
+
+    Raises:
+        StorageError: not now; the provider may still have it later.
+        ProviderUnavailable: it is no longer there; a look at the operation may bring a new URL.
+        ProviderContractBroken: what the provider gave is no such file.
+    """
+    try:
+        async with _arriving(studio, file, mode) as chunks:
+            return await _stored(studio, chunks, f"mma/{mode}/{generation_id}", mode)
+    except RemoteFileUnavailable as error:
+        raise StorageError(f"the result cannot be fetched now: {error}") from error
+    except RemoteFileGone as error:
+        raise ProviderUnavailable(f"the result is no longer there: {error}", code="RESULT_GONE") from error
+    except (RemoteFileRefused, AssetUnreadable) as error:
+        raise ProviderContractBroken(f"no {mode} that can be used: {error}") from error
+
+
+@asynccontextmanager
+async def _arriving(studio: Studio, file: OutputFile, mode: str) -> AsyncIterator[AsyncIterator[bytes]]:
+    if file.content is not None:
+        yield _at_once(file.content)
+        return
+    bytes_max = VIDEO_BYTES_MAX if mode == "video" else IMAGE_BYTES_MAX
+    async with studio.fetcher.stream(file.url or "", bytes_max=bytes_max) as chunks:
+        yield chunks
+
+
+async def _at_once(content: bytes) -> AsyncIterator[bytes]:
+    yield content
+
+
+async def _stored(studio: Studio, chunks: AsyncIterator[bytes], stem: str, mode: str) -> StoredFile:
+    head = await _head(chunks)
+    media_type = sniff(head) or ""
+    if not media_type.startswith("video/" if mode == "video" else "image/"):
+        raise ProviderContractBroken(f"the provider sent {media_type or 'unknown bytes'} for a {mode}")
+    key = f"{stem}.{EXTENSIONS[media_type]}"
+    if mode == "video":
+        return await _stored_video(studio, _again(head, chunks), key, media_type)
+    content = b"".join([chunk async for chunk in _again(head, chunks)])
+    content = await asyncio.to_thread(media.published, content, media_type)
+    return await studio.assets.put(key, content, media_type)
+
+
+async def _stored_video(studio: Studio, chunks: AsyncIterator[bytes], key: str, media_type: str) -> StoredFile:
+    """Where it lies, it is looked at: one that no player could open is taken away again."""
+    stored = await studio.assets.put_stream(key, chunks, media_type)
+    try:
+        await studio.assets.use(key, media.probe_video)
+    except AssetUnreadable:
+        await studio.assets.public.delete([key])
+        raise
+    return stored
+
+
+async def _head(chunks: AsyncIterator[bytes]) -> bytes:
+    """The first bytes, as many as the type needs."""
+    head = b""
+    while len(head) < HEAD_BYTES:
+        chunk = await anext(chunks, b"")
+        if not chunk:
+            break
+        head += chunk
+    return head
+
+
+async def _again(head: bytes, chunks: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
+    yield head
+    async for chunk in chunks:
+        yield chunk

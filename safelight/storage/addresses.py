@@ -1,0 +1,79 @@
+"""Which URLs and addresses may be read for somebody else: plain http and https, on the public internet."""
+
+import ipaddress
+import re
+from urllib.parse import quote, urlsplit, urlunsplit
+
+from safelight.domain.errors import RemoteUrlInvalid
+
+URL_CHARS_MAX = 2048
+PORTS = frozenset({80, 443, 8080, 8443})
+PORT_OF = {"http": 80, "https": 443}
+
+_GLOBAL_UNICAST = ipaddress.ip_network("2000::/3")
+_NAT64 = ipaddress.ip_network("64:ff9b::/96")
+# Global by their registration, and yet no place on the internet.
+_SPECIAL = tuple(
+    ipaddress.ip_network(network)
+    for network in (
+        "192.0.0.0/24",  # protocol assignments; a cloud's metadata
+        "192.88.99.0/24",  # the nearest 6to4 relay
+        "168.63.129.16/32",  # a cloud's own services, from within it
+        "2001::/23",  # protocol assignments, Teredo among them
+        "3fff::/20",  # documentation
+        "2620:4f:8000::/48",  # the nearest AS112 server
+    )
+)
+_TUNNEL_TO_IPV4 = re.compile(r"^(?:0000|0200)5efe")  # ISATAP: how the lower half of an address begins
+
+
+def is_public(address: str) -> bool:
+    """False for loopback, private, link-local, CGNAT, multicast and reserved ranges, also inside an IPv6 address."""
+    parsed = ipaddress.ip_address(address.split("%", 1)[0])
+    if isinstance(parsed, ipaddress.IPv6Address):
+        inner = _embedded(parsed)
+        if inner is not None:
+            return is_public(str(inner))
+        if parsed not in _GLOBAL_UNICAST:
+            return False
+    special = any(parsed in network for network in _SPECIAL if network.version == parsed.version)
+    return parsed.is_global and not parsed.is_multicast and not special
+
+
+def _embedded(address: ipaddress.IPv6Address) -> ipaddress.IPv4Address | None:
+    """The IPv4 address that packets to this one end at."""
+    if address in _NAT64 or _TUNNEL_TO_IPV4.match(address.exploded.replace(":", "")[16:]):
+        return ipaddress.IPv4Address(int(address) & 0xFFFFFFFF)
+    return address.ipv4_mapped or address.sixtofour
+
+
+def plain_url(url: str) -> str:
+    """The URL as it is asked for, in ASCII.
+
+    Raises:
+        RemoteUrlInvalid: it is anything but a plain http or https URL.
+    """
+    if len(url) > URL_CHARS_MAX or re.search(r"[\x00-\x20\x7f\\]", url):
+        raise _invalid()
+    try:
+        parts = urlsplit(url)
+        host, port = parts.hostname, parts.port
+        if parts.scheme not in PORT_OF or not host or "@" in parts.netloc or "%" in parts.netloc or port == 0:
+            raise _invalid()
+        plain_host = f"[{host}]" if ":" in host else host.encode("idna").decode("ascii")
+    except ValueError as error:
+        raise _invalid() from error
+    return urlunsplit(
+        (parts.scheme, plain_host + (f":{port}" if port else ""), _ascii(parts.path), _ascii(parts.query), "")
+    )
+
+
+def _ascii(text: str) -> str:
+    return quote(text, safe="%/:?#[]@!$&'()*+,;=~")
+
+
+def _invalid() -> RemoteUrlInvalid:
+    return RemoteUrlInvalid(
+        "A URL must begin with http:// or https://, name a host, hold no password"
+        f" and have at most {URL_CHARS_MAX} characters."
+    )

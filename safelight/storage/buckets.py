@@ -1,0 +1,311 @@
+"""A bucket of files: a folder of this machine, or one of an S3-compatible service, spoken to in the same words.
+
+The store's calls run in threads of ours: after its own asynchronous ones, a process that ends soon may abort.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import io
+import re
+from collections.abc import AsyncIterable, AsyncIterator, Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import asynccontextmanager, closing, contextmanager
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, BinaryIO, TypeVar
+from urllib.parse import parse_qs, unquote, urlsplit
+
+import obstore
+from obstore.exceptions import BaseError
+from obstore.store import LocalStore, S3Store
+
+from safelight import telemetry
+from safelight.domain.errors import InvalidInput, NotFound, StorageError
+
+if TYPE_CHECKING:
+    from obstore import Attributes, ObjectMeta
+
+BLOCK_BYTES = 1024 * 1024  # what is handed to the store at once
+PART_BYTES = 8 * 1024 * 1024  # of an upload in parts; S3 takes 10,000 of them
+PARTS_AT_ONCE = 2
+LISTED_AT_ONCE = 1000
+THREADS = 16
+IMMUTABLE = "public, max-age=31536000, immutable"
+
+S3_RETRIES = 2
+S3_RETRY_SECONDS = 20
+S3_CONNECT_SECONDS = 5
+S3_REQUEST_SECONDS = 60
+
+Result = TypeVar("Result")
+
+_S3_OPTIONS = {"endpoint": r"https?://[^/\s]\S*", "region": r"[a-z0-9-]+", "path_style": "true|false"}
+
+
+@dataclass(frozen=True, slots=True)
+class FileEntry:
+    key: str
+    bytes: int
+    changed_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class Received:
+    """What a stream came to."""
+
+    bytes: int
+    sha256: str
+
+
+@dataclass(frozen=True, slots=True)
+class S3Keys:
+    access_key_id: str
+    secret_access_key: str
+
+
+class Bucket:
+    """Every call raises StorageError where the store fails, and NotFound where a file to be read is not there."""
+
+    def __init__(self, store: LocalStore | S3Store) -> None:
+        self._store = store
+        self._threads = ThreadPoolExecutor(THREADS, thread_name_prefix="storage")
+
+    async def put(self, key: str, content: bytes, media_type: str) -> None:
+        """Store the bytes whole, or not at all; the same key again replaces them."""
+        await self._call(key, self._store.put, key, content, attributes=self._attributes(media_type))
+
+    async def put_stream(self, key: str, chunks: AsyncIterable[bytes], media_type: str) -> Received:
+        """Store the bytes as they arrive, whole or not at all: an error of `chunks` leaves nothing behind."""
+        digest, size = hashlib.sha256(), 0
+        async with self._writer(key, media_type) as writer:
+            async for block in _blocks(chunks):
+                size += len(block)
+                await self._call(key, _write, writer, digest, block)
+        return Received(size, digest.hexdigest())
+
+    async def read(self, key: str) -> bytes:
+        return await self._call(key, lambda: bytes(self._store.get(key).bytes()))
+
+    async def received(self, key: str) -> Received:
+        """Size and hash of what is stored, read piece by piece."""
+        return await self._call(key, self._received, key)
+
+    async def use(self, key: str, work: Callable[[BinaryIO], Result]) -> Result:
+        """What `work` makes of the file, which it gets open for reading and seeking, in a thread."""
+
+        def opened() -> Result:
+            with closing(self._open(key)) as file:
+                return work(file)
+
+        return await self._call(key, opened)
+
+    async def entry(self, key: str) -> FileEntry:
+        return _entry(await self._call(key, self._store.head, key))
+
+    async def delete(self, keys: Sequence[str]) -> None:
+        """A file that is not there is deleted already."""
+        for key in keys:
+            try:
+                await self._call(key, self._store.delete, key)
+            except NotFound:
+                continue
+
+    async def entries(self, prefix: str = "") -> AsyncIterator[list[FileEntry]]:
+        """All files below the prefix, some at a time."""
+        listing = self._store.list(prefix or None, chunk_size=LISTED_AT_ONCE)
+        while listed := await self._call(prefix, lambda: next(iter(listing), None)):
+            yield [_entry(each) for each in listed]
+
+    async def signed_url(self, method: str, key: str, seconds: int) -> str | None:
+        """A URL of the store itself that lets its bearer do one thing for a while; None where it has none."""
+        return None
+
+    def path_of(self, key: str) -> Path | None:
+        """Where the file is on this machine; None where it is not."""
+        return None
+
+    @asynccontextmanager
+    async def _writer(self, key: str, media_type: str) -> AsyncIterator[Any]:
+        options = {"buffer_size": PART_BYTES, "max_concurrency": PARTS_AT_ONCE}
+        attributes = self._attributes(media_type)
+        writer = await self._call(key, obstore.open_writer, self._store, key, attributes=attributes, **options)
+        is_whole = False
+        try:
+            yield writer
+            await self._call(key, writer.close)
+            is_whole = True
+        finally:
+            if not is_whole:
+                await asyncio.shield(self._take_back(key, writer))
+
+    async def _take_back(self, key: str, writer: Any) -> None:
+        """The parts that arrived. Where the store is down, a rule of its own has to remove them some day."""
+        try:
+            await self._call(key, writer.__exit__, StorageError, StorageError("not whole"), None)
+        except StorageError as error:
+            telemetry.warning(telemetry.Tag.STORAGE, f"Parts of an upload may be left behind: {error}")
+
+    def _open(self, key: str) -> BinaryIO:
+        return io.BufferedReader(_StoredFile(obstore.open_reader(self._store, key, buffer_size=BLOCK_BYTES)))
+
+    def _attributes(self, media_type: str) -> Attributes | None:
+        return None
+
+    def _received(self, key: str) -> Received:
+        digest, size = hashlib.sha256(), 0
+        for chunk in self._store.get(key).stream(min_chunk_size=BLOCK_BYTES):
+            digest.update(chunk)
+            size += len(chunk)
+        return Received(size, digest.hexdigest())
+
+    async def _call(self, key: str, call: Callable[..., Result], *values: Any, **named: Any) -> Result:
+        with _our_errors(key):
+            return await asyncio.get_running_loop().run_in_executor(self._threads, lambda: call(*values, **named))
+
+
+class _StoredFile(io.RawIOBase):
+    """A stored file as Python's own reading and FFmpeg's expect one."""
+
+    def __init__(self, reader: obstore.ReadableFile) -> None:
+        self._reader = reader
+
+    def readinto(self, buffer: Any) -> int:
+        content = self._reader.read(len(buffer))
+        buffer[: len(content)] = content
+        return len(content)
+
+    def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
+        self._reader.seek(offset, whence)
+        return self._reader.tell()
+
+    def tell(self) -> int:
+        return self._reader.tell()
+
+    def readable(self) -> bool:
+        return True
+
+    def seekable(self) -> bool:
+        return True
+
+
+class LocalBucket(Bucket):
+    def __init__(self, root: Path) -> None:
+        root.mkdir(parents=True, exist_ok=True)
+        super().__init__(LocalStore(root, mkdir=True))
+        self.root = root
+
+    def path_of(self, key: str) -> Path | None:
+        path = self.root / key
+        return path if path.is_file() else None
+
+    def _open(self, key: str) -> BinaryIO:
+        return (self.root / key).open("rb")
+
+
+class S3Bucket(Bucket):
+    """`is_public`: browsers and caches may keep its files for good."""
+
+    def __init__(self, store: S3Store, *, is_public: bool) -> None:
+        super().__init__(store)
+        self._cache_control = IMMUTABLE if is_public else "private, no-store"
+        self._signing_store = store
+
+    async def signed_url(self, method: str, key: str, seconds: int) -> str | None:
+        signed: str = await self._call(
+            key,
+            obstore.sign,
+            self._signing_store,
+            method,
+            key,
+            timedelta(seconds=seconds),
+        )
+        return signed
+
+    def _attributes(self, media_type: str) -> Attributes | None:
+        return {"Content-Type": media_type, "Cache-Control": self._cache_control}
+
+
+def open_bucket(url: str, s3_keys: S3Keys, *, is_public: bool, setting: str) -> Bucket:
+    """`file:///PATH`, or `s3://BUCKET[/PREFIX]?endpoint=…&region=…&path_style=…`.
+
+    Raises:
+        InvalidInput: the URL is neither; the message names the setting that holds it.
+    """
+    parts = urlsplit(url)
+    if parts.scheme == "file" and not parts.netloc and parts.path.startswith("/") and not parts.query:
+        return _open_folder(Path(unquote(parts.path)), setting)
+    if parts.scheme != "s3" or not parts.netloc:
+        raise InvalidInput(f"{setting}: file:///PATH or s3://BUCKET/PREFIX?endpoint=… is needed.")
+    if not s3_keys.access_key_id or not s3_keys.secret_access_key:
+        raise InvalidInput(f"{setting}: SAFELIGHT_S3_ACCESS_KEY_ID and SAFELIGHT_S3_SECRET_ACCESS_KEY are needed too.")
+    options = _s3_options(parts.query, setting)
+    endpoint = options.get("endpoint")
+    store = S3Store(
+        parts.netloc,
+        prefix=parts.path.strip("/") or None,
+        config={
+            "region": options.get("region", "auto"),
+            "access_key_id": s3_keys.access_key_id,
+            "secret_access_key": s3_keys.secret_access_key,
+            "virtual_hosted_style_request": options.get("path_style") == "false",
+            **({"endpoint": endpoint} if endpoint else {}),
+        },
+        client_options={
+            "allow_http": bool(endpoint and endpoint.startswith("http://")),
+            "connect_timeout": timedelta(seconds=S3_CONNECT_SECONDS),
+            "timeout": timedelta(seconds=S3_REQUEST_SECONDS),
+        },
+        retry_config={"max_retries": S3_RETRIES, "retry_timeout": timedelta(seconds=S3_RETRY_SECONDS)},
+    )
+    return S3Bucket(store, is_public=is_public)
+
+
+def _open_folder(path: Path, setting: str) -> LocalBucket:
+    try:
+        return LocalBucket(path)
+    except OSError as error:
+        raise InvalidInput(f"{setting}: files cannot be kept in {path}: {error.strerror}.") from error
+
+
+def _s3_options(query: str, setting: str) -> dict[str, str]:
+    options = {name: values[-1] for name, values in parse_qs(query, keep_blank_values=True).items()}
+    for name, value in options.items():
+        allowed = _S3_OPTIONS.get(name)
+        if allowed is None or not re.fullmatch(allowed, value):
+            there_are = "endpoint=https://HOST, region=NAME, path_style=true|false"
+            raise InvalidInput(f"{setting}: {name}={value} is not one of {there_are}.")
+    return options
+
+
+def _write(writer: Any, digest: Any, block: bytes) -> None:
+    digest.update(block)
+    writer.write(block)
+
+
+async def _blocks(chunks: AsyncIterable[bytes]) -> AsyncIterator[bytes]:
+    """The same bytes in pieces that are worth a thread's while."""
+    block = bytearray()
+    async for chunk in chunks:
+        block += chunk
+        if len(block) >= BLOCK_BYTES:
+            yield bytes(block)
+            block.clear()
+    if block:
+        yield bytes(block)
+
+
+@contextmanager
+def _our_errors(key: str) -> Iterator[None]:
+    try:
+        yield
+    except FileNotFoundError as error:
+        raise NotFound(f"No file has the key {key!r}.") from error
+    except (BaseError, OSError) as error:
+        raise StorageError(f"{key}: {' '.join(str(error).split())[:500]}") from error
+
+
+def _entry(meta: ObjectMeta) -> FileEntry:
+    return FileEntry(meta["path"], meta["size"], meta["last_modified"])

@@ -1,0 +1,245 @@
+"""A bucket service that speaks S3 over HTTP and believes nobody without a signature (AWS SigV4): for rehearsals."""
+
+import hashlib
+import hmac
+import itertools
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from typing import Any
+from urllib.parse import parse_qsl, quote
+from xml.etree import ElementTree as ET
+from xml.sax.saxutils import escape
+
+from starlette.applications import Starlette
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import Route
+
+from safelight.storage.buckets import S3Keys
+
+CLOCKS_APART_SECONDS = 900
+PART_BYTES_MIN = 5 * 1024 * 1024  # of all parts but the last
+LISTED_MAX = 1000
+REMEMBERED_BYTES = 1024 * 1024
+UNSIGNED = "UNSIGNED-PAYLOAD"
+ALGORITHM = "AWS4-HMAC-SHA256"
+
+Upload = dict[int, "StoredObject"]
+
+
+@dataclass(frozen=True, slots=True)
+class StoredObject:
+    content: bytes
+    size: int
+    etag: str
+    headers: dict[str, str] = field(default_factory=dict)
+    at: datetime = field(default_factory=lambda: datetime.now(UTC))
+
+    def part(self, start: int, end: int) -> bytes:
+        return self.content[start:end].ljust(end - start, b"\x00")
+
+
+class Refused(Exception):
+    def __init__(self, status: int, code: str) -> None:
+        super().__init__(code)
+        self.status, self.code = status, code
+
+
+class SimulatedS3:
+    """Buckets come into being when something is put into them. While it `is_down`, it answers nothing but 503. One that
+    does not `keep` content remembers the beginning of a file, and gives zeros for the rest."""
+
+    def __init__(self, keys: S3Keys, *, keep: bool = True) -> None:
+        self.is_down = False
+        self.objects: dict[tuple[str, str], StoredObject] = {}
+        self.uploads: dict[tuple[str, str, str], Upload] = {}
+        self._keys = keys
+        self._keep = keep
+        self._numbers = itertools.count(1)
+        every = ["GET", "HEAD", "PUT", "POST", "DELETE", "OPTIONS"]
+        self.app = Starlette(
+            routes=[
+                Route("/{bucket}", self.answer, methods=every),
+                Route("/{bucket}/{key:path}", self.answer, methods=every),
+            ]
+        )
+
+    async def answer(self, request: Request) -> Response:
+        if request.method == "OPTIONS":
+            return Response(headers={"Access-Control-Allow-Origin": "*", "Access-Control-Allow-Methods": "GET, PUT"})
+        try:
+            if self.is_down:
+                raise Refused(503, "ServiceUnavailable")
+            body = await request.body()
+            check_signature(request, body, self._keys)
+            return self._route(request, body)
+        except Refused as refused:
+            return _xml(f"<Error><Code>{refused.code}</Code></Error>", refused.status)
+
+    def _route(self, request: Request, body: bytes) -> Response:
+        bucket, key, query = request.path_params["bucket"], request.path_params.get("key", ""), request.query_params
+        match request.method:
+            case "GET" if not key:
+                return self._list(bucket, query.get("prefix", ""), query.get("start-after", ""), query)
+            case "POST" if "delete" in query:
+                return self._delete_many(bucket, body)
+            case "POST" if "uploads" in query:
+                return self._begin(bucket, key, request)
+            case "POST" if "uploadId" in query:
+                return self._complete((bucket, key, query["uploadId"]), body)
+            case "PUT" if "partNumber" in query:
+                return self._put_part((bucket, key, query["uploadId"]), int(query["partNumber"]), body)
+            case "PUT" if key:
+                self.objects[bucket, key] = stored = self._object(body, _kept_headers(request))
+                return Response(headers={"ETag": stored.etag})
+            case "DELETE" if "uploadId" in query:
+                self._upload((bucket, key, query["uploadId"]))
+                del self.uploads[bucket, key, query["uploadId"]]
+                return Response(status_code=204)
+            case "DELETE" if key:
+                self.objects.pop((bucket, key), None)
+                return Response(status_code=204)
+            case "GET" | "HEAD" if key:
+                return self._get(bucket, key, request)
+        raise Refused(405, "MethodNotAllowed")
+
+    # --- objects -----------------------------------------------------------------------------------------------------
+
+    def _object(self, body: bytes, headers: dict[str, str]) -> StoredObject:
+        etag = f'"{hashlib.md5(body, usedforsecurity=False).hexdigest()}"'
+        return StoredObject(body if self._keep else body[:REMEMBERED_BYTES], len(body), etag, headers)
+
+    def _get(self, bucket: str, key: str, request: Request) -> Response:
+        stored = self.objects.get((bucket, key))
+        if stored is None:
+            raise Refused(404, "NoSuchKey")
+        at = stored.at.strftime("%a, %d %b %Y %H:%M:%S GMT")
+        headers = {"ETag": stored.etag, "Last-Modified": at, **stored.headers}
+        if request.method == "HEAD":
+            return Response(headers=headers | {"Content-Length": str(stored.size)})
+        stated = request.headers.get("range", "")
+        if not stated:
+            return Response(stored.part(0, stored.size), headers=headers)
+        start, _, end = stated.removeprefix("bytes=").partition("-")
+        first, last = int(start), min(int(end or stored.size), stored.size - 1)
+        if first >= stored.size:
+            raise Refused(416, "InvalidRange")
+        headers["Content-Range"] = f"bytes {first}-{last}/{stored.size}"
+        return Response(stored.part(first, last + 1), 206, headers=headers)
+
+    def _list(self, bucket: str, prefix: str, after: str, query: Any) -> Response:
+        after = max(after, query.get("continuation-token", ""))
+        keys = sorted(key for where, key in self.objects if where == bucket and key.startswith(prefix) and key > after)
+        shown, rest = keys[:LISTED_MAX], keys[LISTED_MAX:]
+        contents = "".join(_listed(key, self.objects[bucket, key]) for key in shown)
+        more = f"<NextContinuationToken>{escape(shown[-1])}</NextContinuationToken>" if rest else ""
+        cut = "true" if rest else "false"
+        return _xml(f"<ListBucketResult><IsTruncated>{cut}</IsTruncated>{more}{contents}</ListBucketResult>")
+
+    def _delete_many(self, bucket: str, body: bytes) -> Response:
+        keys = [named.text or "" for named in ET.fromstring(body).iter() if named.tag.endswith("Key")]  # noqa: S314
+        for key in keys:
+            self.objects.pop((bucket, key), None)
+        deleted = "".join(f"<Deleted><Key>{escape(key)}</Key></Deleted>" for key in keys)
+        return _xml(f"<DeleteResult>{deleted}</DeleteResult>")
+
+    # --- uploads in parts --------------------------------------------------------------------------------------------
+
+    def _upload(self, name: tuple[str, str, str]) -> Upload:
+        if name not in self.uploads:
+            raise Refused(404, "NoSuchUpload")
+        return self.uploads[name]
+
+    def _begin(self, bucket: str, key: str, request: Request) -> Response:
+        name = f"upload-{next(self._numbers)}"
+        self.uploads[bucket, key, name] = {0: self._object(b"", _kept_headers(request))}
+        shown = f"<Bucket>{bucket}</Bucket><Key>{escape(key)}</Key><UploadId>{name}</UploadId>"
+        return _xml(f"<InitiateMultipartUploadResult>{shown}</InitiateMultipartUploadResult>")
+
+    def _put_part(self, name: tuple[str, str, str], number: int, body: bytes) -> Response:
+        self._upload(name)[number] = part = self._object(body, {})
+        return Response(headers={"ETag": part.etag})
+
+    def _complete(self, name: tuple[str, str, str], body: bytes) -> Response:
+        upload = self._upload(name)
+        numbers = [int(one.text or 0) for one in ET.fromstring(body).iter() if one.tag.endswith("PartNumber")]  # noqa: S314
+        if not numbers or any(number not in upload for number in numbers):
+            raise Refused(400, "InvalidPart")
+        if any(upload[number].size < PART_BYTES_MIN for number in numbers[:-1]):
+            raise Refused(400, "EntityTooSmall")
+        remembered = numbers if self._keep else numbers[:1]
+        whole = b"".join(upload[number].content for number in remembered)
+        size = sum(upload[number].size for number in numbers)
+        etag = f'"{hashlib.md5(whole, usedforsecurity=False).hexdigest()}-{len(numbers)}"'
+        self.objects[name[0], name[1]] = StoredObject(whole, size, etag, upload[0].headers)
+        del self.uploads[name]
+        shown = f"<Bucket>{name[0]}</Bucket><Key>{escape(name[1])}</Key><ETag>{escape(etag)}</ETag>"
+        return _xml(f"<CompleteMultipartUploadResult>{shown}</CompleteMultipartUploadResult>")
+
+
+# --- signatures ------------------------------------------------------------------------------------------------------
+
+
+def check_signature(request: Request, body: bytes, keys: S3Keys) -> None:
+    """AWS Signature Version 4, in the header or in the URL. Raises Refused."""
+    in_url = request.query_params.get("X-Amz-Algorithm") == ALGORITHM
+    said = dict(request.query_params) if in_url else _authorization(request)
+    access_key_id, _, scope = said.get("X-Amz-Credential", "").partition("/")
+    if access_key_id != keys.access_key_id:
+        raise Refused(403, "InvalidAccessKeyId")
+    stamp = said.get("X-Amz-Date") or request.headers.get("x-amz-date", "")
+    _check_time(stamp, int(said.get("X-Amz-Expires", CLOCKS_APART_SECONDS)))
+    payload = UNSIGNED if in_url else request.headers.get("x-amz-content-sha256", "")
+    if payload not in (UNSIGNED, hashlib.sha256(body).hexdigest()):
+        raise Refused(400, "XAmzContentSHA256Mismatch")
+    canonical = _canonical(request, said.get("X-Amz-SignedHeaders", "").split(";"), payload)
+    to_sign = "\n".join((ALGORITHM, stamp, scope, hashlib.sha256(canonical.encode()).hexdigest()))
+    key = f"AWS4{keys.secret_access_key}".encode()
+    for part in scope.split("/"):
+        key = hmac.new(key, part.encode(), hashlib.sha256).digest()
+    expected = hmac.new(key, to_sign.encode(), hashlib.sha256).hexdigest()
+    if not hmac.compare_digest(expected, said.get("X-Amz-Signature", "")):
+        raise Refused(403, "SignatureDoesNotMatch")
+
+
+def _authorization(request: Request) -> dict[str, str]:
+    stated = request.headers.get("authorization", "")
+    if not stated.startswith(f"{ALGORITHM} "):
+        raise Refused(403, "AccessDenied")
+    pairs = (part.strip().partition("=") for part in stated.removeprefix(ALGORITHM).split(","))
+    return {f"X-Amz-{name}": value for name, _, value in pairs}
+
+
+def _check_time(stamp: str, seconds: int) -> None:
+    try:
+        signed_at = datetime.strptime(stamp, "%Y%m%dT%H%M%SZ").replace(tzinfo=UTC)
+    except ValueError as error:
+        raise Refused(403, "AccessDenied") from error
+    apart = datetime.now(UTC) - signed_at
+    if not timedelta(seconds=-CLOCKS_APART_SECONDS) <= apart <= timedelta(seconds=seconds):
+        raise Refused(403, "RequestTimeTooSkewed" if seconds == CLOCKS_APART_SECONDS else "AccessDenied")
+
+
+def _canonical(request: Request, signed: list[str], payload: str) -> str:
+    query = parse_qsl(request.url.query, keep_blank_values=True)
+    pairs = sorted((quote(name, safe="~"), quote(value, safe="~")) for name, value in query)
+    shown = "&".join(f"{name}={value}" for name, value in pairs if name != "X-Amz-Signature")
+    headers = "".join(f"{name}:{' '.join(request.headers.get(name, '').split())}\n" for name in signed)
+    path = quote(request.scope["path"], safe="/~")
+    return "\n".join((request.method, path, shown, headers, ";".join(signed), payload))
+
+
+def _kept_headers(request: Request) -> dict[str, str]:
+    return {name: request.headers[name] for name in ("content-type", "cache-control") if name in request.headers}
+
+
+def _listed(key: str, stored: StoredObject) -> str:
+    at = stored.at.strftime("%Y-%m-%dT%H:%M:%S.000Z")
+    return (
+        f"<Contents><Key>{escape(key)}</Key><Size>{stored.size}</Size>"
+        f"<LastModified>{at}</LastModified><ETag>{escape(stored.etag)}</ETag></Contents>"
+    )
+
+
+def _xml(text: str, status: int = 200) -> Response:
+    return Response(f'<?xml version="1.0" encoding="UTF-8"?>{text}', status, media_type="application/xml")
