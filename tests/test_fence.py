@@ -15,6 +15,7 @@ from safelight.domain.statuses import Status
 from safelight.pipelines.step_rows import close, empty_step
 from tests.conftest import Backend, StartBackend
 
+VERSIONS = (1,)  # of the stories that a worker knows
 FIRST = 1  # how long the log is when an order has been accepted
 LINES = "select message from image_generation_logs where seq > 1 order by seq"
 
@@ -36,7 +37,7 @@ async def conn(backend: Backend) -> AsyncIterator[Connection]:
 
 async def take(backend: Backend, conn: Connection) -> Lease:
     found = "select mg_generation_id from mega_generations where mg_record_type = 'generation'"
-    leased = await runs.take_lease(conn, backend.value(found))
+    leased = await runs.take_lease(conn, backend.value(found), VERSIONS)
     assert leased
     return Lease(leased["mg_generation_id"], leased["mg_lease_no"], leased["mg_user_id"])
 
@@ -89,14 +90,14 @@ async def test_nothing_is_written_after_the_end(backend: Backend, conn: Connecti
     for attempt in (write, finish):
         with pytest.raises(LeaseLost):
             await attempt(conn, lease, "more", log_seq=FIRST + 1)
-    assert await runs.take_lease(conn, lease.generation_id) is None
+    assert await runs.take_lease(conn, lease.generation_id, VERSIONS) is None
     assert backend.sql(LINES) == [{"message": "ended"}]
 
 
 async def test_what_a_worker_has_begun_is_not_given_up(backend: Backend, conn: Connection):
     lease = await take(backend, conn)
-    assert await runs.take_lease(conn, lease.generation_id, if_lease_no=0) is None
-    assert await runs.take_lease(conn, lease.generation_id, if_lease_no=lease.number) is not None
+    assert await runs.take_lease(conn, lease.generation_id, VERSIONS, if_lease_no=0) is None
+    assert await runs.take_lease(conn, lease.generation_id, VERSIONS, if_lease_no=lease.number) is not None
 
 
 async def test_a_step_that_waits_has_its_own_deadline(backend: Backend, conn: Connection):

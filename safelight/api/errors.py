@@ -4,7 +4,6 @@ Every error body is `{ok:false, error, message, requestId}`; 402 adds the union 
 the ops plane for every answer of 5xx, for refused access, and for requests that change something and were wrong.
 """
 
-import time
 import traceback
 from dataclasses import dataclass
 from typing import Any
@@ -17,6 +16,7 @@ from pydantic import BaseModel
 from starlette.exceptions import HTTPException
 
 from safelight import telemetry
+from safelight.api.allowance import Allowance
 from safelight.api.services import Services
 from safelight.db import ops_rows
 from safelight.db.database import TROUBLE
@@ -24,7 +24,6 @@ from safelight.db.ops_rows import OpsError
 from safelight.domain.errors import Category, InsufficientCredits, SafelightError, category_of_status
 
 RETRY_AFTER_SECONDS = 2
-OPS_ROWS_PER_MINUTE = 60
 VALIDATION_PROBLEMS_SHOWN = 5
 NO_DATABASE = "NO_SUPABASE"  # the name is the contract's
 
@@ -92,7 +91,7 @@ async def handle(request: Request, error: Exception) -> JSONResponse:
     answer = answer_to(request, error)
     if answer.status >= 500:
         _log(request, answer, error)
-    if _matters(request, answer):
+    if _matters(request, answer, _services(request).allowance):
         await _tell_operators(request, answer, error)
     body = {
         "ok": False,
@@ -150,30 +149,17 @@ def _route(request: Request) -> str:
     return getattr(request.scope.get("route"), "path", request.url.path)
 
 
-class _Allowance:
-    """At most so many rows a minute from one process: a flood of bad requests must not become a flood of rows."""
-
-    def __init__(self) -> None:
-        self._minute = 0
-        self._used = 0
-
-    def take(self) -> bool:
-        minute = int(time.monotonic() // 60)
-        if minute != self._minute:
-            self._minute, self._used = minute, 0
-        self._used += 1
-        return self._used <= OPS_ROWS_PER_MINUTE
-
-
-_allowance = _Allowance()
-
-
-def _matters(request: Request, answer: Answer) -> bool:
+def _matters(request: Request, answer: Answer, allowance: Allowance) -> bool:
     if answer.status >= 500 and answer.code != NO_DATABASE:
         return True
     refused = answer.status in (401, 403, 408)
     wrong = request.method == "POST" and answer.status in (400, 413, 422)
-    return (refused or wrong or answer.code == NO_DATABASE) and _allowance.take()
+    return (refused or wrong or answer.code == NO_DATABASE) and allowance.take()
+
+
+def _services(request: Request) -> Services:
+    services: Services = request.app.state.services
+    return services
 
 
 async def _tell_operators(request: Request, answer: Answer, error: Exception) -> None:
@@ -192,7 +178,7 @@ async def _tell_operators(request: Request, answer: Answer, error: Exception) ->
         ip=request.client.host if request.client else None,
         user_agent=request.headers.get("user-agent", "")[:300],
     )
-    services: Services = request.app.state.services
+    services = _services(request)
     if answer.code == NO_DATABASE:
         services.spool.keep(row)
         return

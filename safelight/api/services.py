@@ -1,11 +1,12 @@
 """What the routes work with, handed in by `app.py`."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Annotated, cast
 
 from fastapi import Depends, Request
 
+from safelight.api.allowance import Allowance
 from safelight.db.database import Database
 from safelight.db.ops_spool import OpsSpool
 from safelight.db.wakeups import Listener
@@ -32,6 +33,7 @@ class Services:
     admin_token: str
     findings: LatestFindings
     webhook_checks: Mapping[str, WebhookCheck]
+    allowance: Allowance = field(default_factory=Allowance)
 
 
 def _services(request: Request) -> Services:
