@@ -50,6 +50,7 @@ SECRET_BYTES = 32
 ADAPTERS_GROUP = "safelight.adapters"
 DATABASE_START_SECONDS_MAX = 60.0
 DATABASE_LOOK_SECONDS = 1.0
+LEAVE_SECONDS = 5.0  # beyond the time that steps get to end
 API_STALL_SECONDS = 1.4  # without a free connection: the answer is a 503
 
 
@@ -186,7 +187,7 @@ class App:
                 stopped = asyncio.create_task(stop.wait())
                 await asyncio.wait({working, reaping, stopped}, return_when=asyncio.FIRST_COMPLETED)
                 queue.stop()
-                await working
+                await self._ended(working, db)
                 if not stop.is_set():
                     raise SafelightError("the worker ended by itself; the lines above say why")
             finally:
@@ -194,6 +195,14 @@ class App:
                 catching_up.cancel()
                 await announcer.drain()
                 await queue.close()
+
+    async def _ended(self, working: asyncio.Task[None], db: Database) -> None:
+        """Wait for the work to end; what then still waits for a database that is away is let go."""
+        ended, _ = await asyncio.wait({working}, timeout=self.settings.worker_shutdown_seconds + LEAVE_SECONDS)
+        if not ended:
+            telemetry.warning(telemetry.Tag.GENERATION_PROCESSING, "The worker ends without the database")
+            await db.close()
+        await working
 
     def _working_hours(self) -> WorkingHours:
         return WorkingHours(

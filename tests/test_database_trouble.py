@@ -18,7 +18,7 @@ from safelight.db.ops_rows import OpsError
 from safelight.db.ops_spool import OpsSpool
 from safelight.domain.errors import Category
 from tests.conftest import Backend, StartBackend, running
-from tests.test_resume import wait_for
+from tests.test_resume import slow_step_begun, wait_for
 
 ANSWER_SECONDS_MAX = 20  # far more than it takes; without a bound of our own a request would wait for minutes
 BRIEF = {"inputs": {"brief": "a cup"}}
@@ -69,6 +69,23 @@ async def test_while_the_database_is_away_the_api_answers_and_keeps_what_operato
     kept = "select count(*) from mega_admin where mg_detail->>'error_code' = 'NO_SUPABASE' and mg_record_type = 'error'"
     await wait_for(own, kept + " having count(*) >= 4")
     assert not list((own.app.home / "ops-spool").iterdir())
+
+
+async def test_a_worker_that_is_stopped_while_the_database_is_away_ends_and_its_job_is_taken_over(tmp_path: Path):
+    dsn = embedded.start(tmp_path)
+    await App(Settings(database_url=dsn)).migrate()
+    server = get_server(tmp_path / "postgres")
+    hours = {"worker_heartbeat_seconds": 0.3, "worker_shutdown_seconds": 1}
+    async with running(dsn, tmp_path, **hours) as first:
+        await first.grant(1)
+        accepted = await first.create(settings={"seedream": {"size": "4K"}})
+        await slow_step_begun(first)
+        await asyncio.to_thread(server.stop)
+        async with asyncio.timeout(60):
+            await first.stop_working()
+        await asyncio.to_thread(server.ensure_postgres_running)
+    async with running(dsn, tmp_path, **hours) as second:
+        assert (await second.finished(accepted))["status"] == "done"
 
 
 async def test_a_database_that_turns_read_only_is_waited_out(start: StartBackend):

@@ -49,17 +49,18 @@ class WorkingHours:
 
 
 class _PersistentWorker(Worker):
-    """Writes a job's end down through a database outage, and lets go of a job that was taken over."""
+    """Writes a job's end down through a database outage, and lets go of a job that was taken over; one that is to stop
+    does not wait for the database, since its jobs get taken over."""
 
     async def _persist_job_status(self, *args: Any, **more: Any) -> None:
         while True:
             try:
                 await super()._persist_job_status(*args, **more)
             except ConnectorException as error:
-                if isinstance(error.__cause__, TROUBLE):
+                if isinstance(error.__cause__, TROUBLE) and not self._stop_event.is_set():
                     await asyncio.sleep(DATABASE_RETRY_SECONDS)
                     continue
-                telemetry.warning(telemetry.Tag.GENERATION_PROCESSING, f"A job was taken over: {error.__cause__}")
+                telemetry.warning(telemetry.Tag.GENERATION_PROCESSING, f"A job is left to others: {error.__cause__}")
             return
 
 
