@@ -229,7 +229,7 @@ async def test_reference_pictures_go_along_in_their_order(dsn: str, start: Start
     async with openai_serving(dsn, **STILLS) as (fake, settings):
         backend = await start(**settings)
         await backend.grant(1)
-        product, logo, hero = [await backend.upload() for _ in range(3)]
+        product, logo, hero = [await backend.upload(without_lines=lines) for lines in range(3)]
         assets = {"product_image_url": product, "logo_image_url": logo, "inspiration_image_urls": [hero, product]}
         made = await backend.finished(await backend.create(assets=assets))
     assert made["status"] == "done"

@@ -120,7 +120,7 @@ ROUTES = {
     "/mma/video/{generation_id}/tweak": "post",
     "/mma/generations/{generation_id}": "get",
     "/mma/generations/{generation_id}/cancel": "post",
-    "/webhooks/{adapter}/{generation_id}": "post",
+    "/webhooks/{adapter}/{attempt}": "post",
     "/mma/stream/{generation_id}": "get",
     "/mma/events": "post",
     "/sessions/start": "post",

@@ -46,7 +46,7 @@ async def test_the_pictures_go_in_the_order_the_model_is_used_to(dsn: str, start
     async with vendor(dsn, adapter) as (wire, settings):
         backend = await start(**settings)
         await backend.grant(1)
-        urls = [await backend.upload() for _ in range(5)]
+        urls = [await backend.upload(without_lines=lines) for lines in range(5)]
         assets = {
             "style_hero_image_url": urls[4],
             "inspiration_image_urls": urls[2:4],
@@ -188,7 +188,7 @@ async def test_a_result_file_that_stays_unreadable_fails_and_is_refunded(dsn: st
         wire.file_faults.extend(["expired"] * 3)
         backend = await start(**settings)
         still = await ended(backend)
-    assert_failed(backend, still, "SEEDREAM_RESULT_UNREADABLE")
+    assert_failed(backend, still, "SEEDREAM_RESULT_GONE")
 
 
 @pytest.mark.parametrize("adapter", ADAPTERS)
