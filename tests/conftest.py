@@ -24,6 +24,8 @@ from safelight.app import App
 from safelight.config import Settings
 from safelight.db import embedded
 from safelight.domain.ids import new_id
+from safelight.storage.buckets import S3Keys
+from tests.storing import seaweedfs
 
 Json = dict[str, Any]
 
@@ -105,6 +107,13 @@ def postgres_15() -> Iterator[str]:
     finally:
         run(str(POSTGRES_15 / "pg_ctl"), "-D", str(folder / "data"), "-m", "immediate", "stop")
         shutil.rmtree(folder)
+
+
+@pytest.fixture(scope="session")
+def real_s3(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[str, S3Keys]]:
+    """The address and keys of the session's S3 server."""
+    with seaweedfs(tmp_path_factory.mktemp("s3")) as server:
+        yield server
 
 
 def _server(name: str, request: pytest.FixtureRequest) -> str:

@@ -12,19 +12,23 @@ from safelight.app import App
 from safelight.config import Settings
 from safelight.domain.errors import InvalidInput, NotFound, StorageError
 from safelight.storage.assets import AssetStore
+from safelight.storage.buckets import S3Keys
 from tests.conftest import COFFEE, Backend, StartBackend
-from tests.storing import any_s3_server, s3_server
+from tests.storing import s3_server, settings_for
 from tests.test_files import data_url
 
 
-@pytest.fixture(params=["folder", "s3"])
+@pytest.fixture(params=["folder", "seaweedfs", "simulated"])
 async def storage(request: pytest.FixtureRequest) -> AsyncIterator[dict[str, str]]:
     """The settings of a storage."""
-    if request.param == "folder":
-        yield {}
-        return
-    async with any_s3_server() as settings:
-        yield settings
+    match request.param:
+        case "folder":
+            yield {}
+        case "seaweedfs":
+            yield settings_for(*request.getfixturevalue("real_s3"))
+        case "simulated":
+            async with s3_server() as (_, settings):
+                yield settings
 
 
 @pytest.fixture
@@ -178,11 +182,10 @@ async def test_files_carry_type_and_cache_rule(tmp_path: Path):
 
 
 @pytest.mark.parametrize("wrong", ["s3_access_key_id", "s3_secret_access_key"])
-async def test_wrong_keys_are_a_storage_error(tmp_path: Path, wrong: str):
-    async with s3_server() as (_, settings):
-        assets = App(Settings(home=tmp_path, **settings | {wrong: "WRONG"})).assets()
-        with pytest.raises(StorageError):
-            await assets.put("mma/still/a.png", b"x", "image/png")
+async def test_wrong_keys_are_a_storage_error(tmp_path: Path, real_s3: tuple[str, S3Keys], wrong: str):
+    assets = App(Settings(home=tmp_path, **settings_for(*real_s3) | {wrong: "WRONG"})).assets()
+    with pytest.raises(StorageError):
+        await assets.put("mma/still/a.png", b"x", "image/png")
 
 
 async def test_a_storage_that_is_down_is_a_storage_error(tmp_path: Path):
