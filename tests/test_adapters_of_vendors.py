@@ -25,7 +25,7 @@ from tests.conftest import StartBackend
 from tests.contracts.adapter_contract import PICTURE, new_key
 from tests.contracts.test_adapters import on_fal, on_replicate, webhook_url
 from tests.fakes import replicate
-from tests.fakes.vendors import serve_with
+from tests.fakes.registry import serve_with
 from tests.fakes.wire import Scripted
 
 SEEDREAM = "bytedance/seedream-4"

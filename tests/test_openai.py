@@ -15,8 +15,8 @@ from safelight.providers.openai.pictures import is_readable_from_outside
 from safelight.providers.openai.schemas import answer_format
 from safelight.providers.openai.sizes import size_for
 from tests.conftest import COFFEE, Backend, StartBackend
-from tests.fakes import openai_fake as fakes
-from tests.fakes.openai_fake import KEY, failed, image_call, openai_serving, response
+from tests.fakes import openai as fakes
+from tests.fakes.openai import KEY, failed, image_call, openai_serving, response
 from tests.test_main_job import STILL_STEPS, TWEAK_STEPS, VIDEO_STEPS, VIDEO_TWEAK_STEPS, tell_story
 from tests.test_resume import wait_for
 

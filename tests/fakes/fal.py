@@ -16,7 +16,7 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
-from tests.fakes.wire import Json, Wire, Work
+from tests.fakes.wire import Json, Wire, Work, generation_of
 
 KEY = "key-id:of-a-test"
 
@@ -68,20 +68,21 @@ class Fal(Wire):
             urls = {"response_url": own, "status_url": f"{own}/status", "cancel_url": f"{own}/cancel"}
             return 200, {"request_id": work.id, "gateway_request_id": work.id, "queue_position": 0, **urls}
 
-        return await self.answer(request, "start", accept)
+        return await self.answer(request, "start", accept, generation_of(request.query_params.get("fal_webhook")))
 
     async def status(self, request: Request) -> Response:
         work = self._work(request)
         if work is None:
             return JSONResponse(GONE, 404)
-        return await self.answer(request, "check", lambda: (200, {"status": self._status(work), "request_id": work.id}))
+        state = {"status": self._status(work), "request_id": work.id}
+        return await self.answer(request, "check", lambda: (200, state), work.id)
 
     async def result(self, request: Request) -> Response:
         work = self._work(request)
         if work is None:
             return JSONResponse(GONE, 404)
         return await self.answer(
-            request, "result", lambda: (422, work.error) if work.error else (200, self._made(work))
+            request, "result", lambda: (422, work.error) if work.error else (200, self._made(work)), work.id
         )
 
     async def cancel(self, request: Request) -> Response:

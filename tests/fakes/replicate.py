@@ -18,7 +18,7 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
-from tests.fakes.wire import Json, Wire, Work
+from tests.fakes.wire import Json, Wire, Work, generation_of
 
 TOKEN = "r8_of-a-test"
 SECRET = "whsec_" + base64.b64encode(b"a secret of a test, of 32 bytes.").decode()
@@ -73,13 +73,13 @@ class Replicate(Wire):
             id = secrets.token_hex(13)
             return 201, self._shown(self.begin(id, kind, model, body["input"], body.get("webhook")))
 
-        return await self.answer(request, "start", accept)
+        return await self.answer(request, "start", accept, generation_of(body.get("webhook")))
 
     async def get(self, request: Request) -> Response:
         work = self.works.get(request.path_params["id"])
         if work is None:
             return JSONResponse(GONE, 404)
-        return await self.answer(request, "check", lambda: (200, self._shown(work)))
+        return await self.answer(request, "check", lambda: (200, self._shown(work)), work.id)
 
     async def list(self, request: Request) -> Response:
         after = datetime.fromisoformat(request.query_params["created_after"]).timestamp()

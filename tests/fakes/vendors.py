@@ -4,11 +4,9 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
 
-from safelight.app import App
-from safelight.config import Settings
-from safelight.pipelines.configuration import serve_engines_with
 from tests.conftest import Json
 from tests.fakes import fal, replicate
+from tests.fakes.registry import serve_with
 from tests.fakes.wire import Wire
 
 MODELS: dict[str, dict[str, str]] = {
@@ -18,12 +16,6 @@ MODELS: dict[str, dict[str, str]] = {
         "kling": "fal-ai/kling-video/v2.1/standard/image-to-video",
     },
 }
-
-
-async def serve_with(dsn: str, changes: dict[str, Json]) -> None:
-    """Only the registry's row changes: these values, of these engines."""
-    async with App(Settings(database_url=dsn)).database() as db, db.transaction() as conn:
-        await serve_engines_with(conn, changes)
 
 
 def settings_for(adapter: str, wire: Wire) -> Json:

@@ -86,6 +86,8 @@ class Wire:
         self.webhook_answers: list[int] = []
         self._scripted: dict[str, deque[Scripted | Break]] = defaultdict(deque)
         self._always: dict[str, Scripted | Break] = {}
+        self._firsts: dict[str, Scripted | Break | FileFault] = {}
+        self._asked: set[tuple[str, str]] = set()
         self._tasks: set[asyncio.Task[None]] = set()
 
     @property
@@ -97,6 +99,10 @@ class Wire:
 
     def always(self, call: str, answer: Scripted | Break) -> None:
         self._always[call] = answer
+
+    def first(self, call: str, answer: Scripted | Break | FileFault) -> None:
+        """For the first such call about each thing: the generation that a start's webhook names, a work's id."""
+        self._firsts[call] = answer
 
     def at_peace(self) -> None:
         self._always.clear()
@@ -125,7 +131,7 @@ class Wire:
         work = self.works[request.path_params["id"]]
         content = results.image(work.id) if work.kind == "image" else results.film(work.id)
         media_type = "image/jpeg" if work.kind == "image" else "video/mp4"
-        fault = self.file_faults.popleft() if self.file_faults else None
+        fault = self.file_faults.popleft() if self.file_faults else self._first_of("file", work.id)
         match fault:
             case "expired":
                 return Response("this file has expired", 404)
@@ -145,12 +151,13 @@ class Wire:
             self._later(self._announce(work))
         return work
 
-    async def answer(self, request: Request, call: str, usual: Any) -> Response:
+    async def answer(self, request: Request, call: str, usual: Any, about: str = "") -> Response:
         """`usual` makes the usual answer, unless the script says otherwise."""
         self.calls.append((call, f"{request.method} {request.url.path}"))
         self.authorizations.add(request.headers.get("authorization", ""))
         await asyncio.sleep(self.latency_seconds)
         scripted = self._scripted[call].popleft() if self._scripted[call] else self._always.get(call)
+        scripted = scripted or self._first_of(call, about)
         match scripted:
             case Break.CLOSED_BEFORE:
                 return await _hang_up(request)
@@ -167,6 +174,12 @@ class Wire:
             case Scripted():
                 return _answer(scripted)
         return JSONResponse(body, status)
+
+    def _first_of(self, call: str, about: str) -> Any:
+        if (call, about) in self._asked:
+            return None
+        self._asked.add((call, about))
+        return self._firsts.get(call)
 
     async def _announce(self, work: Work) -> None:
         await asyncio.sleep(max(0.0, work.ends_at - time.time()) + self.announcing.late_seconds)
@@ -185,6 +198,11 @@ class Wire:
         task = asyncio.create_task(doing)
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
+
+
+def generation_of(webhook: str | None) -> str:
+    """Its address ends with an attempt key, which begins with the generation's id."""
+    return (webhook or "").rpartition("/")[2].partition(":")[0]
 
 
 def _answer(scripted: Scripted) -> Response:

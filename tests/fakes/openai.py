@@ -16,9 +16,7 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
-import psycopg
 from PIL import Image
-from psycopg.types.json import Jsonb
 from starlette.applications import Starlette
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
@@ -26,19 +24,12 @@ from starlette.routing import Route
 
 from safelight import serve
 from safelight.providers.simulated.server import HANG_UP, HangUpProtocol
+from tests.fakes.registry import serve_with
 
 Json = dict[str, Any]
 Call = Literal["create", "retrieve", "cancel"]
 
 KEY = "sk-fake"
-SERVE_BY_OPENAI = """
-insert into mega_admin (mg_id, mg_record_type, mg_key, mg_value)
-select 'app_config:mma.provider.registry.v2', 'app_config', mg_key, jsonb_build_object('version', 2, 'providers',
-  (select jsonb_agg(one || case when %(models)s ? (one->>'id')
-     then jsonb_build_object('adapter', 'openai', 'model', %(models)s->(one->>'id')) else '{}' end)
-   from jsonb_array_elements(mg_value->'providers') one))
-from mega_admin where mg_id = 'app_config:mma.provider.registry.v1'
-"""
 
 
 @dataclass
@@ -246,8 +237,7 @@ async def openai_serving(dsn: str, **models: str) -> AsyncIterator[tuple[OpenAIF
     """The fake, and the settings that let a backend reach it. `models` says which engines it serves, with which model."""
     fake = OpenAIFake()
     listening = serve.listen("127.0.0.1", 0)
-    with psycopg.connect(dsn) as conn:
-        conn.execute(SERVE_BY_OPENAI, {"models": Jsonb(models)})
+    await serve_with(dsn, {engine: {"adapter": "openai", "model": model} for engine, model in models.items()})
     async with serve.answering(fake.app, listening, HangUpProtocol):
         url = f"http://127.0.0.1:{listening.getsockname()[1]}/v1"
         yield fake, {"openai_url": url, "openai_api_key": KEY}
