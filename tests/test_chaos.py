@@ -24,9 +24,11 @@ def folder() -> Iterator[Path]:
         yield Path(name)
 
 
-@pytest.fixture(scope="module")
-def card(folder: Path) -> dict[str, Any]:
+@pytest.fixture(scope="module", params=["simulated", "replicate", "fal"])
+def card(folder: Path, request: pytest.FixtureRequest) -> dict[str, Any]:
+    """The scorecard of a rehearsal in each wire format."""
     options = "--generations 40 --workers 2 --kill-every 3 --restart-db-every 8 --seed 7 --minutes-max 4 --json"
+    options += f" --provider {request.param}"
     run = subprocess.run(
         [*COMMAND, *options.split()],
         env=os.environ | QUICK | {"TMPDIR": str(folder)},

@@ -6,33 +6,29 @@ import random
 import threading
 import time
 from collections import Counter
-from collections.abc import AsyncIterator, Callable, Coroutine
-from contextlib import AsyncExitStack, asynccontextmanager
+from collections.abc import Callable, Coroutine
+from contextlib import AsyncExitStack
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
 import httpx
 
-from safelight import serve
 from safelight.app import App
 from safelight.chaos import scorecard
 from safelight.chaos.customers import Customer, upload
 from safelight.chaos.fleet import Fleet, Process
 from safelight.chaos.scorecard import Blows, Scorecard, Takeovers
+from safelight.chaos.stage import Provider, stage
 from safelight.chaos.watch import LOOK_SECONDS, Watch
-from safelight.config import Settings
 from safelight.db import customers, embedded, ledger
 from safelight.db import scorecard as tables
 from safelight.db.database import Connection
-from safelight.pipelines.configuration import serve_every_engine_with
-from safelight.providers.simulated.faults import Faults, Pace
 from safelight.providers.simulated.results import SAMPLE
-from safelight.providers.simulated.server import HangUpProtocol, Simulation
+from safelight.providers.simulated.server import Simulation
 
 CUSTOMERS = 4
 START_SECONDS_MAX = 60.0
-PROVIDER_START_SECONDS = 20.0  # longer than a call of the simulated adapter; blows leave many starts to be waited for
 REQUEST_SECONDS = 60.0
 PAUSES_SHARE = 0.2
 PAUSE_HEARTBEATS = (0.5, 5.0)  # up to longer than a worker is waited for
@@ -49,6 +45,7 @@ class Plan:
     kill_every_seconds: float
     restart_every_seconds: float
     minutes_max: float
+    provider: Provider = Provider.SIMULATED
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,7 +81,7 @@ async def rehearse(home: Path, plan: Plan, tell: Callable[[Progress], None]) -> 
     async with AsyncExitStack() as stack:
         dsn = postgres.start()  # nothing else runs yet, and a server half started could not be stopped
         stack.push_async_callback(asyncio.to_thread, postgres.stop)
-        simulation, app = await stack.enter_async_context(_stage(home, dsn, plan))
+        simulation, app = await stack.enter_async_context(stage(home, dsn, plan.seed, plan.provider))
         fleet = Fleet(app.settings, home / "logs", plan.workers)
         stack.callback(fleet.close)
         async with app.database() as db, db.transaction() as conn:
@@ -96,43 +93,6 @@ async def rehearse(home: Path, plan: Plan, tell: Callable[[Progress], None]) -> 
         rehearsal = Rehearsal(plan, app, simulation, postgres, fleet, watch, client, tell)
         await rehearsal.run()
         return await rehearsal.count()
-
-
-@asynccontextmanager
-async def _stage(home: Path, dsn: str, plan: Plan) -> AsyncIterator[tuple[Simulation, App]]:
-    """The simulated service answers inside this context, and the database is made to use it."""
-    listening, api_port = serve.listen("127.0.0.1", 0), _free_port()
-    address = f"127.0.0.1:{listening.getsockname()[1]}"
-    settings = Settings(
-        home=home,
-        database_url=dsn,
-        host="127.0.0.1",
-        port=api_port,
-        public_url=None,
-        log_file=None,
-        local_fault=None,
-        provider_start_seconds=PROVIDER_START_SECONDS,
-        simulated_url=f"http://{address}",
-        fetch_allow_hosts=address,
-    )
-    app = App(settings)
-    app.start_database()
-    simulation = Simulation(plan.seed, Faults.rough(), Pace(), _webhook_url(app))
-    async with serve.answering(simulation.app, listening, HangUpProtocol):
-        await app.migrate()
-        async with app.database() as db, db.transaction() as conn:
-            await serve_every_engine_with(conn, "simulated")
-        yield simulation, app
-
-
-def _webhook_url(app: App) -> Callable[[str], str]:
-    """An attempt key begins with its generation's id."""
-    return lambda attempt_key: f"{app.settings.base_url}/webhooks/simulated/{attempt_key.split(':')[0]}"
-
-
-def _free_port() -> int:
-    with serve.listen("127.0.0.1", 0) as listening:
-        return int(listening.getsockname()[1])
 
 
 class Rehearsal:

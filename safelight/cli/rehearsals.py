@@ -9,7 +9,7 @@ import sys
 import tempfile
 from collections.abc import Coroutine
 from pathlib import Path
-from typing import Annotated, Any, TypeVar
+from typing import Annotated, Any, Literal, TypeVar
 
 import typer
 
@@ -127,6 +127,9 @@ def rehearse_chaos(
     seed: Annotated[
         int | None, typer.Option(help="Draws blows and faults; printed first. Ids and timings still differ.")
     ] = None,
+    provider: Annotated[
+        Literal["simulated", "replicate", "fal"], typer.Option(help="Whose wire format the service speaks.")
+    ] = "simulated",
     minutes_max: Annotated[float, typer.Option(min=0.1, max=1440, help="When to give up.")] = 15,
     keep: Annotated[bool, typer.Option("--keep", help="Keep the home of the run, to look into it.")] = False,
     as_json: AsJson = False,
@@ -137,7 +140,7 @@ def rehearse_chaos(
 
     telemetry.configure("WARNING", None, console=False)
     drawn = random.randrange(2**32) if seed is None else seed  # noqa: S311 - no secret
-    plan = chaos.Plan(drawn, generations, workers, kill_every, restart_db_every, minutes_max)
+    plan = chaos.Plan(drawn, generations, workers, kill_every, restart_db_every, minutes_max, chaos.Provider(provider))
     home = Path(tempfile.mkdtemp(prefix="safelight-chaos-"))
     chaos_card.show_plan(plan, home if keep else None, as_json=as_json)
     try:

@@ -44,8 +44,9 @@ async def admit(conn: Connection, adapter: str, limits: Limits, usd: Decimal) ->
     return Refusal(row["reason"], row["wait_seconds"]) if row["reason"] else None
 
 
-async def succeeded(conn: Connection, adapter: str) -> None:
-    await _queries.succeeded(conn, adapter=adapter)
+async def succeeded(conn: Connection, adapter: str, seconds: float) -> None:
+    """`seconds` ago it was asked."""
+    await _queries.succeeded(conn, adapter=adapter, seconds=seconds)
 
 
 async def failed(conn: Connection, adapter: str, limits: Limits, text: str) -> None:

@@ -5,9 +5,11 @@ from safelight.admit_start(
 );
 
 -- name: succeeded!
+-- What was asked before the last failure says nothing about how the provider is since.
 update safelight.provider_state
 set failures = 0, shut_until = null
-where adapter = :adapter and (failures > 0 or shut_until is not null);
+where adapter = :adapter and (failures > 0 or shut_until is not null)
+  and (last_failure_at is null or last_failure_at < now() - make_interval(secs => :seconds));
 
 -- name: failed!
 -- Enough failures in a row shut the circuit; each further one, such as that of a probe, keeps it shut anew.

@@ -3,6 +3,7 @@
 An adapter without limits in the registry has no gate. What is not admitted waits in the queue and holds no worker.
 """
 
+import time
 from collections.abc import Awaitable
 from decimal import Decimal
 from typing import TypeVar
@@ -62,32 +63,47 @@ class Gate:
             raise _too_late(engine, refusal.reason)
         raise Snooze(min(refusal.wait_seconds, WAIT_SECONDS_MAX))
 
+    async def watch_look(self, engine: Engine, look: Awaitable[Result]) -> Result:
+        """As `watch`, for a look at work under way: that it answers does not show that more would be taken."""
+        try:
+            return await look
+        except ProviderError as error:
+            if engine.limits and isinstance(error, _NOT_WELL):
+                await self._note(engine, engine.limits, error, NOTHING, 0.0)
+            raise
+
     async def watch(self, engine: Engine, call: Awaitable[Result], *, usd: Decimal = NOTHING) -> Result:
         """The call's answer; all workers learn whether the provider is well. `usd` was counted for this call."""
         if engine.limits is None:
             return await call
+        began = time.monotonic()
         try:
             answer = await call
         except ProviderError as error:
-            await self._note(engine, engine.limits, error, usd)
+            await self._note(engine, engine.limits, error, usd, time.monotonic() - began)
             raise
-        await self._db.insist(lambda conn: providers.succeeded(conn, engine.adapter), seconds=OUTAGE_SECONDS_MAX)
+        seconds = time.monotonic() - began
+        await self._db.insist(
+            lambda conn: providers.succeeded(conn, engine.adapter, seconds), seconds=OUTAGE_SECONDS_MAX
+        )
         return answer
 
     async def is_shut(self, adapter: str) -> bool:
         async with self._db.connection() as conn:
             return await providers.is_shut(conn, adapter)
 
-    async def _note(self, engine: Engine, limits: providers.Limits, error: ProviderError, usd: Decimal) -> None:
+    async def _note(
+        self, engine: Engine, limits: providers.Limits, error: ProviderError, usd: Decimal, seconds: float
+    ) -> None:
         async with self._db.transaction() as conn:
             if isinstance(error, _NOT_WELL):
                 text = f"{type(error).__name__}: {error}"[:TEXT_CHARS_MAX]
                 await providers.failed(conn, engine.adapter, limits, text)
             elif isinstance(error, ProviderRateLimited):
-                seconds = min(error.retry_after_seconds or limits.shut_seconds, SLOW_DOWN_SECONDS_MAX)
-                await providers.slow_down(conn, engine.adapter, seconds)
+                pause = min(error.retry_after_seconds or limits.shut_seconds, SLOW_DOWN_SECONDS_MAX)
+                await providers.slow_down(conn, engine.adapter, pause)
             else:
-                await providers.succeeded(conn, engine.adapter)
+                await providers.succeeded(conn, engine.adapter, seconds)
             if usd and not isinstance(error, OutcomeUnknown):  # not started, so not paid
                 await providers.give_back(conn, engine.adapter, usd)
 

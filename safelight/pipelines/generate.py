@@ -77,7 +77,7 @@ async def _plan(studio: Studio, run: Run, step_type: StepType, wanted: Wanted, r
         seconds_max=engine.deadline_seconds,
         check_every_seconds=engine.check_every_seconds,
         start=lambda key: gate.watch(engine, start(key), usd=usd),
-        check=lambda operation: gate.watch(engine, provider.check(operation)),
+        check=lambda operation: gate.watch_look(engine, provider.check(operation)),
         cancel=provider.cancel,
         find=provider.find,
         complete=lambda answer: _store(studio, run, wanted, answer),

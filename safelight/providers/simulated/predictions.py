@@ -69,6 +69,10 @@ class Record:
     def of_attempt(self, attempt_key: str) -> list[Prediction]:
         return self._by_attempt_key.get(attempt_key, [])
 
+    def since(self, accepted_at: float) -> list[Prediction]:
+        """The newest first."""
+        return [one for one in reversed(self._by_id.values()) if one.accepted_at >= accepted_at]
+
     def count(self) -> int:
         return len(self._by_id)
 

@@ -2,9 +2,10 @@
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
-from typing import Any
+from dataclasses import dataclass
+from typing import Any, Protocol
 
 import httpx
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
@@ -50,6 +51,20 @@ class AskBody(_Strict):
     request: Json
 
 
+@dataclass(frozen=True, slots=True)
+class Announcement:
+    """Where the end of a prediction is told, and what is sent: body and headers."""
+
+    url: str
+    signed: Callable[[Prediction], tuple[bytes, dict[str, str]]] = lambda _: (b"", {})
+
+
+class WireFormat(Protocol):
+    """A vendor's way to say what the simulation does."""
+
+    def routes(self) -> list[Route]: ...
+
+
 CALLS = frozenset({"start", "ask", "find", "check", "cancel"})
 
 
@@ -66,6 +81,7 @@ class Simulation:
         *,
         faulty: frozenset[str] = CALLS,
         looks_up: bool = True,
+        formats: Sequence[Callable[["Simulation"], WireFormat]] = (),
     ) -> None:
         self._faulty = faulty
         self._looks_up = looks_up
@@ -84,6 +100,7 @@ class Simulation:
                 Route("/answers", self.ask, methods=["POST"]),
                 Route("/files/{prediction_id}.{extension}", self.file),
                 Route("/record", self.show_record),
+                *(route for speak in formats for route in speak(self).routes()),
             ],
             exception_handlers={ValidationError: _refuse_body},
             lifespan=self._lifespan,
@@ -105,41 +122,42 @@ class Simulation:
 
     async def start(self, request: Request) -> Response:
         body = StartBody.model_validate_json(await request.body())
-        accept = lambda: _shown(self._accept(body), request)  # noqa: E731
-        return await self._answer(request, "start", body.attempt_key, accept, status=201)
+        told = Announcement(self._webhook_url(body.attempt_key)) if self._webhook_url else None
+        accept = lambda: _shown(self.accept(body.attempt_key, body.kind, told), request)  # noqa: E731
+        return await self.answer(request, "start", body.attempt_key, accept, status=201)
 
     async def ask(self, request: Request) -> Response:
         body = AskBody.model_validate_json(await request.body())
-        return await self._answer(request, "ask", body.step_type, lambda: {"data": results.answer(body.answer_schema)})
+        return await self.answer(request, "ask", body.step_type, lambda: {"data": results.answer(body.answer_schema)})
 
     async def find(self, request: Request) -> Response:
         if not self._looks_up:
             return _problem(501, "predictions cannot be looked up")
         attempt_key = request.query_params.get("attempt_key", "")
         found = lambda: {"results": [_shown(one, request) for one in self.record.of_attempt(attempt_key)]}  # noqa: E731
-        return await self._answer(request, "find", attempt_key, found)
+        return await self.answer(request, "find", attempt_key, found)
 
     async def check(self, request: Request) -> Response:
         prediction = self.record.get(request.path_params["prediction_id"])
         if prediction is None:
-            return _nothing()
-        return await self._answer(request, "check", prediction.attempt_key, lambda: _shown(prediction, request))
+            return nothing()
+        return await self.answer(request, "check", prediction.attempt_key, lambda: _shown(prediction, request))
 
     async def cancel(self, request: Request) -> Response:
         prediction = self.record.get(request.path_params["prediction_id"])
         if prediction is None:
-            return _nothing()
+            return nothing()
 
         def stop() -> Json:
             prediction.cancel()
             return _shown(prediction, request)
 
-        return await self._answer(request, "cancel", prediction.attempt_key, stop)
+        return await self.answer(request, "cancel", prediction.attempt_key, stop)
 
     async def file(self, request: Request) -> Response:
         prediction = self.record.get(request.path_params["prediction_id"])
         if prediction is None or prediction.status is not PredictionStatus.SUCCEEDED:
-            return _nothing()
+            return nothing()
         if prediction.kind == "image":
             return Response(results.image(prediction.id), media_type="image/jpeg")
         return Response(results.film(prediction.id), media_type="video/mp4")
@@ -151,7 +169,7 @@ class Simulation:
 
     # --- what they share ---------------------------------------------------------------------------------------------
 
-    async def _answer(
+    async def answer(
         self, request: Request, what: str, about: str, make: Callable[[], Json], *, status: int = 200
     ) -> Response:
         """What `make` gives, after a while, unless something goes wrong before it or after it."""
@@ -184,21 +202,21 @@ class Simulation:
                 return await _stay_silent(request)
         return None
 
-    def _accept(self, body: StartBody) -> Prediction:
-        key, dice, pace = body.attempt_key, self._dice, self._pace
-        median = pace.image_seconds if body.kind == "image" else pace.video_seconds
+    def accept(self, key: str, kind: Kind, told: Announcement | None) -> Prediction:
+        dice, pace = self._dice, self._pace
+        median = pace.image_seconds if kind == "image" else pace.video_seconds
         seconds = dice.seconds("work", key, median)
         if dice.roll("hangs", key) < self.faults.hangs:
             seconds = pace.hang_seconds
         will_fail = dice.roll("fails", key) < self.faults.fails
-        prediction = self.record.accept(key, body.kind, seconds=seconds, will_fail=will_fail)
-        if self._webhook_url:
-            task = asyncio.create_task(self._announce(prediction, self._webhook_url(key)))
+        prediction = self.record.accept(key, kind, seconds=seconds, will_fail=will_fail)
+        if told:
+            task = asyncio.create_task(self._announce(prediction, told))
             self._webhooks.add(task)
             task.add_done_callback(self._webhooks.discard)
         return prediction
 
-    async def _announce(self, prediction: Prediction, url: str) -> None:
+    async def _announce(self, prediction: Prediction, told: Announcement) -> None:
         """Say that it ended: once, twice or never. Whether anybody heard does not matter to the service."""
         await asyncio.sleep(prediction.ends_at - time.time())
         if prediction.cancelled_at is not None:
@@ -207,24 +225,31 @@ class Simulation:
         doubled = self._dice.roll("webhook doubled", prediction.attempt_key) < self.faults.webhook_doubled
         for _ in range(0 if lost else 1 + doubled):
             prediction.webhooks_sent += 1
+            body, headers = told.signed(prediction)
             try:
-                await self._client.post(url)
+                await self._client.post(told.url, content=body, headers=headers)
             except httpx.TransportError:
                 continue
 
 
 def _shown(prediction: Prediction, request: Request) -> Json:
-    extension = "jpg" if prediction.kind == "image" else "mp4"
-    url = f"{request.base_url}files/{prediction.id}.{extension}"
     ready = prediction.status is PredictionStatus.SUCCEEDED
-    return {"id": prediction.id, "status": prediction.status, "output": [url] if ready else []}
+    return {
+        "id": prediction.id,
+        "status": prediction.status,
+        "output": [file_url(prediction, request)] if ready else [],
+    }
+
+
+def file_url(prediction: Prediction, request: Request) -> str:
+    return f"{request.base_url}files/{prediction.id}.{'jpg' if prediction.kind == 'image' else 'mp4'}"
 
 
 def _problem(status: int, detail: str, headers: dict[str, str] | None = None) -> Response:
     return JSONResponse({"detail": detail}, status, headers)
 
 
-def _nothing() -> Response:
+def nothing() -> Response:
     return _problem(404, "there is no such prediction")
 
 

@@ -1,0 +1,104 @@
+"""The simulated service in the wire format of fal's queue (fal.ai/docs), to rehearse its adapter."""
+
+import base64
+import hashlib
+import json
+import time
+from typing import Any
+
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from starlette.requests import Request
+from starlette.responses import JSONResponse, Response
+from starlette.routing import Route
+
+from safelight.providers.simulated.predictions import Kind, Prediction, PredictionStatus
+from safelight.providers.simulated.server import Announcement, Simulation, file_url, nothing
+
+Json = dict[str, Any]
+
+PATH = "/fal"
+KEYS_PATH = f"{PATH}/.well-known/jwks.json"
+STATUSES = {PredictionStatus.STARTING: "IN_QUEUE", PredictionStatus.PROCESSING: "IN_PROGRESS"}
+ENDS = {
+    PredictionStatus.FAILED: {"error": "Runner failed", "error_type": "runner_server_error"},
+    PredictionStatus.CANCELED: {"error": "Cancelled", "error_type": "client_cancelled"},
+}
+
+
+class AsFal:
+    def __init__(self, simulation: Simulation) -> None:
+        self._simulation = simulation
+        self._key = Ed25519PrivateKey.generate()
+
+    def routes(self) -> list[Route]:
+        of_request = f"{PATH}/{{owner}}/{{name}}/requests/{{id}}"
+        return [
+            Route(KEYS_PATH, self.keys),
+            Route(f"{of_request}/status", self.status),
+            Route(f"{of_request}/cancel", self.cancel, methods=["PUT"]),
+            Route(of_request, self.result),
+            Route(f"{PATH}/{{owner}}/{{name:path}}", self.submit, methods=["POST"]),
+        ]
+
+    async def submit(self, request: Request) -> Response:
+        webhook = request.query_params["fal_webhook"]
+        attempt_key = webhook.rpartition("/")[2]
+
+        def accept() -> Json:
+            kind: Kind = "video" if "video" in request.path_params["name"] else "image"
+            prediction = self._simulation.accept(attempt_key, kind, Announcement(webhook, self._signed))
+            return {"request_id": prediction.id, "queue_position": 0}
+
+        return await self._simulation.answer(request, "start", attempt_key, accept)
+
+    async def status(self, request: Request) -> Response:
+        prediction = self._simulation.record.get(request.path_params["id"])
+        if prediction is None:
+            return nothing()
+        return await self._simulation.answer(request, "check", prediction.attempt_key, lambda: _state(prediction))
+
+    async def result(self, request: Request) -> Response:
+        prediction = self._simulation.record.get(request.path_params["id"])
+        if prediction is None or prediction.status is not PredictionStatus.SUCCEEDED:
+            return nothing()
+        made = lambda: _made(prediction, request)  # noqa: E731
+        return await self._simulation.answer(request, "check", prediction.attempt_key, made)
+
+    async def cancel(self, request: Request) -> Response:
+        """What has left the queue is only told to stop, and goes on."""
+        prediction = self._simulation.record.get(request.path_params["id"])
+        if prediction is None or prediction.status not in STATUSES:
+            return JSONResponse(
+                {"status": "ALREADY_COMPLETED" if prediction else "NOT_FOUND"}, 400 if prediction else 404
+            )
+
+        def stop() -> Json:
+            if prediction.status is PredictionStatus.STARTING:
+                prediction.cancel()
+            return {"status": "CANCELLATION_REQUESTED"}
+
+        return await self._simulation.answer(request, "cancel", prediction.attempt_key, stop, status=202)
+
+    async def keys(self, _: Request) -> Response:
+        x = base64.urlsafe_b64encode(self._key.public_key().public_bytes_raw()).rstrip(b"=").decode()
+        return JSONResponse({"keys": [{"kty": "OKP", "crv": "Ed25519", "kid": "1", "use": "sig", "x": x}]})
+
+    def _signed(self, prediction: Prediction) -> tuple[bytes, dict[str, str]]:
+        body = json.dumps({"request_id": prediction.id, "status": "OK"}).encode()
+        timestamp = str(int(time.time()))
+        message = "\n".join([prediction.id, "rehearsal", timestamp, hashlib.sha256(body).hexdigest()]).encode()
+        return body, {
+            "X-Fal-Webhook-Request-Id": prediction.id,
+            "X-Fal-Webhook-User-Id": "rehearsal",
+            "X-Fal-Webhook-Timestamp": timestamp,
+            "X-Fal-Webhook-Signature": self._key.sign(message).hex(),
+        }
+
+
+def _state(prediction: Prediction) -> Json:
+    return {"status": STATUSES.get(prediction.status, "COMPLETED"), **ENDS.get(prediction.status, {})}
+
+
+def _made(prediction: Prediction, request: Request) -> Json:
+    file = {"url": file_url(prediction, request)}
+    return {"video": file} if prediction.kind == "video" else {"images": [file], "seed": 7}
