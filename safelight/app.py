@@ -228,7 +228,14 @@ class App:
         return Doctor(db, self.reaper(db, Announcer(db)), self.assets(), dead_after_seconds=dead_after_seconds)
 
     def studio(self, db: Database) -> Studio:
-        return Studio(db, Configuration(db), self._adapters(), self.assets(), self.fetcher(), Gate(db))
+        return Studio(
+            db,
+            Configuration(db, self.settings.keyed_adapters),
+            self._adapters(),
+            self.assets(),
+            self.fetcher(),
+            Gate(db),
+        )
 
     def _adapters(self) -> Adapters:
         assets, fetcher = self.assets(), self.fetcher()

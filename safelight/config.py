@@ -150,6 +150,17 @@ class Settings(BaseSettings):
         return (self.public_url or f"http://{self.host}:{self.port}").rstrip("/")
 
     @property
+    def keyed_adapters(self) -> frozenset[str]:
+        """The adapters whose key is set."""
+        keys = {"openai": self.openai_api_key, "replicate": self.replicate_token, "fal": self.fal_key}
+        return frozenset(adapter for adapter, key in keys.items() if key.get_secret_value())
+
+    def without_keys(self) -> "Settings":
+        """The same, for what must work offline and cost nothing."""
+        nothing = SecretStr("")
+        return self.model_copy(update={"openai_api_key": nothing, "replicate_token": nothing, "fal_key": nothing})
+
+    @property
     def webhook_base_url(self) -> str | None:
         public = self.public_url if (self.public_url or "").startswith("https://") else None
         return (self.webhook_url or public or "").rstrip("/") or None

@@ -61,6 +61,14 @@ async def test_the_main_job_runs_with_openai_as_the_eyes(dsn: str, start: StartB
     assert fake.authorizations == {f"Bearer {KEY}"}
 
 
+async def test_a_key_in_the_environment_is_all_it_takes(start: StartBackend):
+    async with openai_serving(None) as (fake, settings):
+        backend, made = await still(start, settings)
+    assert made["status"] == "done"
+    assert len(fake.asked) == 3
+    assert step(backend, made, "gpt_reader")["mg_provider"] == "openai"
+
+
 async def test_a_question_is_one_strict_request_that_is_not_kept(dsn: str, start: StartBackend):
     async with openai_serving(dsn, **EYES) as (fake, settings):
         backend, made = await still(start, settings)

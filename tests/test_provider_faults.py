@@ -26,13 +26,15 @@ QUICK = {"worker_concurrency": 50, "retry_base_seconds": 0.02, "provider_start_s
 
 @dataclass(frozen=True)
 class Fault:
-    """`begin` makes it happen to everybody. `starts` are what one generation sends, `works` what it is made to pay."""
+    """`begin` makes it happen to everybody. `starts` are what one generation sends, `works` what it is made to pay;
+    `admits`: both planes say that it may have been paid twice."""
 
     begin: Callable[[Any], Any]
     code: str = ""  # of the failure; none where it is done in the end
     category: str = "PROVIDER_ERROR"
     starts: int = 1
     works: int = 1
+    admits: bool = False
 
 
 def always(call: str, answer: Scripted | Break) -> Callable[[Any], Any]:
@@ -94,10 +96,10 @@ FAULTS: dict[str, dict[str, Fault]] = {
         "the input is refused": Fault(always("start", Scripted(422, fal.REFUSED)), "SEEDREAM_CONTENT_REFUSED", works=0),
         "there is a limit all the time": Fault(always("start", Scripted(429, fal.THROTTLED)), "SEEDREAM_RATE_LIMITED", starts=3, works=0),
         "there is a limit at first": Fault(first("start", Scripted(429, fal.THROTTLED, BUSY)), starts=2),
-        "a start is answered with 500": Fault(first("start", Scripted(500)), starts=2),
-        "a start breaks off": Fault(first("start", Break.CLOSED_BEFORE), starts=2),
         # fal cannot be asked what became of a start: it is made once more, and both planes say so
-        "the answer to a start is lost": Fault(first("start", Break.CLOSED_AFTER), starts=2, works=2),
+        "a start is answered with 500": Fault(first("start", Scripted(500)), starts=2, admits=True),
+        "a start breaks off": Fault(first("start", Break.CLOSED_BEFORE), starts=2, admits=True),
+        "the answer to a start is lost": Fault(first("start", Break.CLOSED_AFTER), starts=2, works=2, admits=True),
         "the result is refused": Fault(fails(fal.REFUSED), "SEEDREAM_CONTENT_REFUSED"),
         "the result took too long": Fault(fails(fal.TIMED_OUT), "SEEDREAM_PROVIDER_GAVE_UP"),
     },
@@ -162,4 +164,4 @@ def assert_decided(backend: Backend, made: list[Json], fault: Fault) -> None:
     failed = [{"code": f"MMA_{fault.code}", "category": fault.category, "times": TIMES, "in_one_transaction": True}]
     assert backend.sql(FAILED) == (failed if fault.code else [])
     assert backend.balance() == backend.ledger_sum() == (TIMES if fault.code else 0)
-    assert backend.value(ADMITTED) == (TIMES if fault.works > 1 else 0)
+    assert backend.value(ADMITTED) == (TIMES if fault.admits else 0)

@@ -9,8 +9,8 @@ from PIL import Image
 
 from tests.conftest import Backend, StartBackend, running
 from tests.fakes import fal, replicate
-from tests.fakes.vendors import vendor
-from tests.fakes.wire import Break, Scripted
+from tests.fakes.vendors import settings_for, vendor
+from tests.fakes.wire import Break, Scripted, Wire
 from tests.test_main_job import STILL_STEPS, TWEAK_STEPS, VIDEO_STEPS, VIDEO_TWEAK_STEPS, tell_story
 
 Json = dict[str, Any]
@@ -39,6 +39,21 @@ async def test_the_main_job_is_done_by_a_vendor(dsn: str, tmp_path: Path, adapte
         assert inputs[4][frame] == stills[3]
         assert [one["prompt"] for one in inputs] == [one["prompt"] for one in made]
     assert len(wire.authorizations) == 1
+
+
+@pytest.mark.parametrize("adapter", ADAPTERS)
+async def test_a_key_in_the_environment_is_all_it_takes(start: StartBackend, adapter: str):
+    wire: Wire = fal.Fal() if adapter == "fal" else replicate.Replicate()
+    async with wire.answering():
+        backend = await start(**settings_for(adapter, wire))
+        await backend.grant(6)
+        still = await backend.finished(await backend.create())
+        body = {"parent_generation_id": still["generation_id"], "inputs": {"motion_user_brief": "slowly closer"}}
+        film = await backend.finished(await backend.post("/mma/video/animate", body))
+    assert (still["status"], film["status"]) == ("done", "done")
+    assert [work.kind for work in wire.works.values()] == ["image", "video"]
+    served = "select distinct mg_payload #>> '{input,adapter}' from mega_generations where mg_payload ? 'starts'"
+    assert backend.value(served) == adapter
 
 
 @pytest.mark.parametrize("adapter", ADAPTERS)

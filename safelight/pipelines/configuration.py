@@ -6,7 +6,7 @@ it used.
 
 import time
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, replace
 from decimal import Decimal
 from pathlib import Path
@@ -75,8 +75,11 @@ class Engine:
 
 
 class Configuration:
-    def __init__(self, db: Database) -> None:
+    """`keyed` are the adapters whose key is set."""
+
+    def __init__(self, db: Database, keyed: Collection[str] = ()) -> None:
         self._db = db
+        self._keyed = keyed
         self._cache: dict[str, tuple[float, Version, Row]] = {}
 
     async def context(self, key: str) -> Context:
@@ -99,8 +102,14 @@ class Configuration:
         version, value = await self._active(REGISTRY_KEY)
         for entry in value.get("providers", ()):
             if entry.get("id") == engine_id and entry.get("enabled", True):
-                return _engine(version, value, entry)
+                return _engine(version, value, entry | self._served_with_key(version, entry))
         raise ConfigError(f"{version.id}: no enabled provider serves {engine_id!r}")
+
+    def _served_with_key(self, version: Version, entry: Row) -> Row:
+        try:
+            return next((one for one in entry.get("with_key", ()) if one["adapter"] in self._keyed), {})
+        except (KeyError, TypeError) as error:
+            raise ConfigError(f"{version.id}: with_key of {entry['id']!r} must list adapters and models") from error
 
     async def limits(self, adapter: str) -> Limits | None:
         version, value = await self._active(REGISTRY_KEY)
@@ -158,16 +167,21 @@ async def install_version_1(conn: Connection) -> int:
 async def serve_every_engine_with(conn: Connection, adapter: str, **more: float) -> None:
     """Write a new version of the registry in which this adapter serves all; `more` is set for each of them."""
     registry = await _registry(conn)
-    await _register(conn, registry, [entry | {"adapter": adapter} | more for entry in registry["providers"]])
+    served = {"adapter": adapter, "with_key": []}
+    await _register(conn, registry, [entry | served | more for entry in registry["providers"]])
 
 
-async def serve_engines_with(conn: Connection, changes: Mapping[str, Row]) -> None:
-    """Write a new version of the registry in which these engines have these values, e.g. another adapter and model."""
+async def serve_engines_with(conn: Connection, changes: Mapping[str, Row], *, limits: Row | None = None) -> None:
+    """Write a new version of the registry in which these engines have these values, e.g. another adapter and model:
+    these serve, whatever keys are set. `limits` replace those of all adapters."""
     registry = await _registry(conn)
+    if limits is not None:
+        registry["adapters"] = limits
     unknown = set(changes) - {entry["id"] for entry in registry["providers"]}
     if unknown:
         raise ConfigError(f"the registry has no engine {', '.join(sorted(unknown))}")
-    await _register(conn, registry, [entry | changes.get(entry["id"], {}) for entry in registry["providers"]])
+    named: dict[str, Row] = {engine: {"with_key": []} | values for engine, values in changes.items()}
+    await _register(conn, registry, [entry | named.get(entry["id"], {}) for entry in registry["providers"]])
 
 
 async def _registry(conn: Connection) -> Row:

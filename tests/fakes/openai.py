@@ -233,11 +233,14 @@ def _said(body: Json) -> Json:
 
 
 @asynccontextmanager
-async def openai_serving(dsn: str, **models: str) -> AsyncIterator[tuple[OpenAIFake, Json]]:
-    """The fake, and the settings that let a backend reach it. `models` says which engines it serves, with which model."""
+async def openai_serving(dsn: str | None, **models: str) -> AsyncIterator[tuple[OpenAIFake, Json]]:
+    """The fake, and the settings that let a backend reach it. `models` says which engines it serves in the database, with
+    which model, and no others."""
     fake = OpenAIFake()
     listening = serve.listen("127.0.0.1", 0)
-    await serve_with(dsn, {engine: {"adapter": "openai", "model": model} for engine, model in models.items()})
+    served = {engine: {"adapter": "openai", "model": model} for engine, model in models.items()}
+    if dsn:
+        await serve_with(dsn, {"gpt": {}, "seedream": {}} | served)
     async with serve.answering(fake.app, listening, HangUpProtocol):
         url = f"http://127.0.0.1:{listening.getsockname()[1]}/v1"
         yield fake, {"openai_url": url, "openai_api_key": KEY}
