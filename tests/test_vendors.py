@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 from PIL import Image
 
+from safelight.ops.upkeep import orphans
 from tests.conftest import Backend, StartBackend, running
 from tests.fakes import fal, replicate
 from tests.fakes.vendors import settings_for, vendor
@@ -221,6 +222,22 @@ async def test_a_prediction_may_have_its_url_in_any_of_the_known_shapes(dsn: str
         wire.output = output
         still = await ended(await start(**settings))
     assert still["status"] == "done"
+
+
+async def test_all_that_was_made_is_kept_and_what_could_not_be_had_is_said(dsn: str, start: StartBackend):
+    async with vendor(dsn, "replicate") as (wire, settings):
+        wire.output = "several"
+        backend = await start(**settings)
+        still = await ended(backend)
+        [step] = [one for one in backend.steps(still["generation_id"]) if one["mg_step_type"] == "seedream_generate"]
+        output = step["mg_payload"]["output"]
+        [other] = output["more_outputs"]
+        for url in (output["output_url"], other["url"]):
+            assert Image.open(io.BytesIO((await backend.client.get(url)).content)).width == 512
+        async with backend.app.database() as db:
+            assert (await orphans(db, backend.app.assets(), hours=0, delete=False)).keys == []
+    assert still["status"] == "done"
+    assert [warning.partition(":")[0] for warning in output["warnings"]] == ["file 2 of 3"]
 
 
 async def test_a_prediction_without_a_url_is_an_error_by_name(dsn: str, start: StartBackend):

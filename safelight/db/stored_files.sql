@@ -8,6 +8,8 @@ where not exists (
     and (
       named.mg_output_key = stored.key
       or named.mg_record_type = 'mma_step' and named.mg_payload #>> '{output,output_key}' = stored.key
+      or named.mg_record_type = 'mma_step'
+        and named.mg_payload #> '{output,more_outputs}' @> jsonb_build_array(jsonb_build_object('key', stored.key))
       or named.mg_record_type = 'generation'
         and named.mg_mma_status not in ('done', 'error', 'suggested', 'cancelled', 'partial')
     )

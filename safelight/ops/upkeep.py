@@ -15,6 +15,7 @@ from safelight.storage.buckets import Bucket, FileEntry
 TEMP_HOURS, TEMP_HOURS_MAX = 24, 7 * 24
 ORPHAN_HOURS = 24
 SHOWN_MAX = 1000
+ID_CHARS = 36  # of the generation that a result's name begins with
 
 Issue = Literal["file_missing", "hash_mismatch", "validation_error"]
 
@@ -59,7 +60,7 @@ async def orphans(db: Database, assets: AssetStore, *, hours: float, delete: boo
     """Results that no row names, and small pictures whose original is gone. What customers sent is theirs to keep."""
     collected = _Collected(delete=delete)
     async for entries in _older(assets.public, "mma", hours):
-        generation_of = {entry.key: entry.key.rpartition("/")[2].partition(".")[0] for entry in entries}
+        generation_of = {entry.key: entry.key.rpartition("/")[2][:ID_CHARS] for entry in entries}
         async with db.connection() as conn:
             unnamed = await stored_files.unnamed(conn, generation_of)
         await collected.add(assets.public, [entry for entry in entries if entry.key in unnamed])

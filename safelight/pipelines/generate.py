@@ -3,7 +3,7 @@ our own storage before the step ends."""
 
 import zlib
 from collections.abc import Awaitable, Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from decimal import Decimal
 from typing import Any
 
@@ -15,7 +15,7 @@ from safelight.domain.preferences import hard_blocks
 from safelight.domain.statuses import Status
 from safelight.domain.steps import StepType
 from safelight.pipelines.configuration import Engine, Version
-from safelight.pipelines.own_copy import own_copy
+from safelight.pipelines.own_copy import own_copies
 from safelight.pipelines.plans import OperationPlan, Outcome
 from safelight.pipelines.runner import Run
 from safelight.pipelines.studio import Studio
@@ -31,6 +31,8 @@ from safelight.providers.base import (
 from safelight.storage.assets import StoredFile
 
 Json = dict[str, Any]
+
+OUTPUTS_MAX = 15
 
 
 @dataclass(frozen=True, slots=True)
@@ -160,19 +162,22 @@ async def _store(studio: Studio, run: Run, wanted: Wanted, answer: Succeeded) ->
         raise ProviderContractBroken(f"{wanted.engine_id} succeeded without a file", code="NO_URL")
     telemetry.info("📦", telemetry.Tag.STORAGE, f"Starting storage process for generation {run.generation_id}")
     mode = run.order.flow.mode
-    stored = await own_copy(studio, answer.outputs[0], mode=mode, generation_id=run.generation_id)
+    copies = await own_copies(studio, answer.outputs[:OUTPUTS_MAX], mode=mode, generation_id=run.generation_id)
+    first, *others = copies.kept
+    warnings = (*answer.warnings, *copies.missing)
     return Outcome(
         output={
-            "output_url": stored.url,
-            "output_key": stored.key,
-            "media_type": stored.media_type,
-            "bytes": stored.bytes,
-            "sha256": stored.sha256,
+            "output_url": first.url,
+            "output_key": first.key,
+            "media_type": first.media_type,
+            "bytes": first.bytes,
+            "sha256": first.sha256,
+            "more_outputs": [asdict(other) for other in others],
             "response": answer.response,
-            "warnings": list(answer.warnings),
+            "warnings": list(warnings),
         },
         line=wanted.end_line,
-        warnings=answer.warnings,
+        warnings=warnings,
     )
 
 

@@ -1,13 +1,15 @@
 """Our own copy of what a provider made: it streams to our storage, is looked at, and only then is it ours."""
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
+from dataclasses import dataclass
 
 from safelight import media
 from safelight.domain.errors import (
     AssetUnreadable,
     ProviderContractBroken,
+    ProviderError,
     ProviderUnavailable,
     RemoteFileGone,
     RemoteFileRefused,
@@ -22,6 +24,34 @@ from safelight.storage.keys import EXTENSIONS
 
 IMAGE_BYTES_MAX = 50 * 1024 * 1024
 VIDEO_BYTES_MAX = 4 * 1024 * 1024 * 1024
+
+
+@dataclass(frozen=True, slots=True)
+class OwnCopies:
+    """`missing` says for each file that could not be had its number, from 1, and why."""
+
+    kept: list[StoredFile]
+    missing: list[str]
+
+
+async def own_copies(studio: Studio, files: Sequence[OutputFile], *, mode: str, generation_id: str) -> OwnCopies:
+    """Copy all, or as many as can be had, but one at least.
+
+    Raises:
+        StorageError: not now; the provider may still have them later.
+        ProviderError: none can be had.
+    """
+    copies, errors = OwnCopies([], []), []
+    for number, file in enumerate(files, 1):
+        name = generation_id if number == 1 else f"{generation_id}-{number}"
+        try:
+            copies.kept.append(await own_copy(studio, file, mode=mode, generation_id=name))
+        except ProviderError as error:
+            copies.missing.append(f"file {number} of {len(files)}: {error}")
+            errors.append(error)
+    if not copies.kept:
+        raise errors[0]
+    return copies
 
 
 async def own_copy(studio: Studio, file: OutputFile, *, mode: str, generation_id: str) -> StoredFile:

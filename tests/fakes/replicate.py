@@ -43,7 +43,7 @@ INVALID: Json = {
 }
 SENSITIVE = "The input or output was flagged as sensitive. Please try again with different inputs. (E005) (uIJ6l3ruRD)"
 
-Output = Literal["string", "list", "object", "nothing"]
+Output = Literal["string", "list", "object", "nothing", "several"]
 
 
 class Replicate(Wire):
@@ -132,6 +132,7 @@ class Replicate(Wire):
     def _output(self, work: Work) -> Any:
         url = self.file_url(work)
         shapes: dict[Output, Any] = {"string": url, "list": [url], "object": {"video": url}, "nothing": []}
+        shapes["several"] = [url, f"{self.url}/files/gone.jpg", url]
         return shapes[self.output]
 
 

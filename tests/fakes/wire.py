@@ -128,7 +128,9 @@ class Wire:
                     task.cancel()
 
     async def file(self, request: Request) -> Response:
-        work = self.works[request.path_params["id"]]
+        work = self.works.get(request.path_params["id"])
+        if work is None:
+            return Response("there is no such file", 404)
         content = results.image(work.id) if work.kind == "image" else results.film(work.id)
         media_type = "image/jpeg" if work.kind == "image" else "video/mp4"
         fault = self.file_faults.popleft() if self.file_faults else self._first_of("file", work.id)
