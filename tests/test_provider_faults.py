@@ -20,6 +20,7 @@ from tests.fakes.wire import Break, Scripted, generation_of
 from tests.test_openai import EYES, FAILURES
 
 TIMES = int(os.environ.get("FAULT_TIMES", "12"))
+AT_ONCE = 20
 NOBODY = "http://127.0.0.1:9"  # where webhooks go that nobody needs
 QUICK = {"worker_concurrency": 50, "retry_base_seconds": 0.02, "provider_start_seconds": 2.0}
 
@@ -135,11 +136,16 @@ async def test_a_fault_of_openai_is_decided_the_same_way_each_time(dsn: str, sta
 
 
 async def ordered(backend: Backend) -> list[Json]:
-    """So many stills, all at once."""
+    """So many stills, a few at a time."""
     await backend.grant(TIMES)
     product = await backend.upload()
-    accepted = await asyncio.gather(*(backend.create(product=product) for _ in range(TIMES)))
-    return await asyncio.gather(*(backend.finished(one) for one in accepted))
+    places = asyncio.Semaphore(AT_ONCE)
+
+    async def one() -> Json:
+        async with places:
+            return await backend.finished(await backend.create(product=product))
+
+    return await asyncio.gather(*(one() for _ in range(TIMES)))
 
 
 FAILED = """
