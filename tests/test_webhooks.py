@@ -8,14 +8,21 @@ from typing import Any
 
 import pytest
 
-from safelight.domain.errors import ConfigError, WebhookRefused, WebhookReplayed
+from safelight.domain.errors import ConfigError, ProviderUnavailable, WebhookRefused, WebhookReplayed
 from safelight.domain.ids import new_id
-from safelight.providers.webhooks import AGE_SECONDS_MAX, KEYS_SECONDS_MIN, FalSignatures, Seen, StandardWebhooks
+from safelight.providers.webhooks import (
+    AGE_SECONDS_MAX,
+    KEYS_PAUSE_SECONDS,
+    KEYS_SECONDS_MIN,
+    FalSignatures,
+    Seen,
+    StandardWebhooks,
+)
 from tests.conftest import Backend, StartBackend
 from tests.fakes import replicate
 from tests.fakes.fal import Fal
 from tests.fakes.vendors import settings_for, vendor
-from tests.fakes.wire import Announcing
+from tests.fakes.wire import Announcing, Scripted
 
 Json = dict[str, Any]
 Signed = tuple[bytes, dict[str, str]]
@@ -251,6 +258,21 @@ async def test_a_new_key_of_fal_is_fetched_when_the_known_ones_do_not_fit():
         now[0] += KEYS_SECONDS_MIN + 1
         await signatures.check(lowered(wire.signed(BODY, id="2")[1]), BODY)
         assert wire.key_fetches == 2
+
+
+async def test_keys_that_cannot_be_had_are_not_asked_for_by_every_webhook():
+    now = [time.time()]
+    wire = Fal()
+    async with wire.answering():
+        wire.always("keys", Scripted(500))
+        signatures = FalSignatures(f"{wire.url}/.well-known/jwks.json", lambda: now[0])
+        for number in range(20):
+            with pytest.raises(ProviderUnavailable):
+                await signatures.check(lowered(wire.signed(BODY, id=str(number))[1]), BODY)
+        assert wire.key_fetches == 1
+        wire.at_peace()
+        now[0] += KEYS_PAUSE_SECONDS
+        await signatures.check(lowered(wire.signed(BODY)[1]), BODY)
 
 
 def lowered(headers: dict[str, str]) -> dict[str, str]:

@@ -27,6 +27,7 @@ REMEMBERED_MAX = 10_000
 SIGNATURES_MAX = 10
 KEYS_SECONDS_MAX = 24 * 3600.0
 KEYS_SECONDS_MIN = 60.0  # a flood of false signatures must not become a flood of look-ups
+KEYS_PAUSE_SECONDS = 5.0  # after keys could not be had
 KEYS_MAX = 20
 FETCH_SECONDS = 10.0
 
@@ -75,6 +76,7 @@ class FalSignatures:
         self._clock = clock
         self._keys: list[bytes] = []
         self._fetched_at = float("-inf")
+        self._tried_at = float("-inf")
         self._fetching = asyncio.Lock()
         self._seen = Seen(clock)
 
@@ -100,8 +102,11 @@ class FalSignatures:
     async def _known_keys(self, seconds_max: float) -> list[bytes]:
         async with self._fetching:
             if self._clock() - self._fetched_at > seconds_max:
+                if self._clock() - self._tried_at < KEYS_PAUSE_SECONDS:
+                    raise ProviderUnavailable("fal's webhook keys could not be had a moment ago")
+                self._tried_at = self._clock()
                 self._keys = await self._fetch()
-                self._fetched_at = self._clock()
+                self._fetched_at, self._tried_at = self._clock(), float("-inf")
         return self._keys
 
     async def _fetch(self) -> list[bytes]:
