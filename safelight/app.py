@@ -17,6 +17,7 @@ import psycopg
 from fastapi import FastAPI
 
 from safelight import telemetry
+from safelight.api.rates import Kind, Rates
 from safelight.api.server import create_api
 from safelight.api.services import Services
 from safelight.config import Settings
@@ -136,11 +137,23 @@ class App:
                     admin_token=self.admin_token(),
                     findings=LatestFindings(self.doctor(db)),
                     webhook_checks=self.webhook_checks(),
+                    rates=self.rates(),
                 )
             finally:
                 catching_up.cancel()
                 await listener.close()
                 await queue.close()
+
+    def rates(self) -> Rates:
+        settings = self.settings
+        return Rates(
+            {
+                Kind.ORDERS: settings.orders_per_minute,
+                Kind.VISITS: settings.visits_per_minute,
+                Kind.REPORTS: settings.reports_per_minute,
+                Kind.GUESSES: settings.guesses_per_minute,
+            }
+        )
 
     def spool(self) -> OpsSpool:
         return OpsSpool(self.home / "ops-spool")

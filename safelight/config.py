@@ -87,6 +87,36 @@ class Settings(BaseSettings):
     api_pool_size: int = Field(10, ge=2, le=100, description="Database connections of one API process.")
     worker_pool_size: int = Field(6, ge=2, le=100, description="Database connections of one worker process.")
 
+    orders_per_minute: int = Field(
+        60,
+        ge=0,
+        le=1_000_000,
+        description="How often a minute one customer may order, upload or copy, and ten times that one address;"
+        " 0 is no limit. Each API process counts for itself.",
+    )
+    visits_per_minute: int = Field(
+        600,
+        ge=0,
+        le=1_000_000,
+        description="How often a minute one address may ask what strangers may ask; 0 is no limit.",
+    )
+    reports_per_minute: int = Field(
+        30,
+        ge=0,
+        le=1_000_000,
+        description="How many errors a minute the clients at one address may report; 0 is no limit.",
+    )
+    guesses_per_minute: int = Field(
+        10,
+        ge=0,
+        le=1_000_000,
+        description="How many wrong admin tokens a minute are taken from one address; 0 is no limit.",
+    )
+    trusted_proxies: str = Field(
+        "127.0.0.1",
+        description="Comma-separated addresses of proxies whose X-Forwarded-For is believed; * for any.",
+    )
+
     fetch_allow_hosts: str = Field(
         "",
         description="Comma-separated host:port pairs that may be read although they are private (for tests).",

@@ -10,8 +10,8 @@ from safelight.api.bodies import IdentityBody
 from safelight.api.errors import ErrorBody, request_id
 from safelight.api.folding import Short, Spelt
 from safelight.api.identity import PassIdHeader, stated_pass_id
-from safelight.api.json_body import StrictRoute
 from safelight.api.orders import clean_session_id
+from safelight.api.rates import Kind, limited_route, per_address
 from safelight.api.services import FromApp
 from safelight.db import customers, generations, ledger
 from safelight.db.database import Row
@@ -22,7 +22,7 @@ Json = dict[str, Any]
 PAGE_DEFAULT = 200
 ANONYMOUS = "anonymous"
 
-router = APIRouter(route_class=StrictRoute, tags=["account"])
+router = APIRouter(route_class=limited_route(Kind.VISITS), tags=["account"])
 
 
 class SessionBody(IdentityBody):
@@ -94,6 +94,7 @@ async def start_session(
 @router.get(
     "/credits/balance",
     summary="A customer's credits",
+    dependencies=[per_address(Kind.VISITS)],
     responses={
         200: examples.of(
             {
@@ -142,6 +143,7 @@ async def balance(
 @router.get(
     "/history/pass/{pass_id}",
     summary="What a customer made, said and paid",
+    dependencies=[per_address(Kind.VISITS)],
     responses={200: examples.HISTORY, 400: {"model": ErrorBody}},
 )
 async def history(

@@ -4,6 +4,7 @@ Every error body is `{ok:false, error, message, requestId}`; 402 adds the union 
 the ops plane for every answer of 5xx, for refused access, and for requests that change something and were wrong.
 """
 
+import math
 import traceback
 from dataclasses import dataclass
 from typing import Any
@@ -21,7 +22,14 @@ from safelight.api.services import Services
 from safelight.db import ops_rows
 from safelight.db.database import TROUBLE
 from safelight.db.ops_rows import OpsError
-from safelight.domain.errors import Category, InsufficientCredits, SafelightError, category_of_status
+from safelight.domain.errors import (
+    Category,
+    ComeBackLater,
+    InsufficientCredits,
+    SafelightError,
+    TooManyRequests,
+    category_of_status,
+)
 
 RETRY_AFTER_SECONDS = 2
 VALIDATION_PROBLEMS_SHOWN = 5
@@ -70,6 +78,9 @@ def answer_to(request: Request, error: Exception) -> Answer:
     match error:
         case InsufficientCredits():
             return _answer(402, error.code, error.safe_message, more=_insufficient(request, error))
+        case ComeBackLater():
+            headers = {"Retry-After": str(max(1, math.ceil(error.retry_after_seconds)))}
+            return _answer(error.http_status, error.code, error.safe_message, error.category, headers=headers)
         case SafelightError():
             return _answer(error.http_status, error.code, error.safe_message, error.category)
         case RequestValidationError():
@@ -91,7 +102,7 @@ async def handle(request: Request, error: Exception) -> JSONResponse:
     answer = answer_to(request, error)
     if answer.status >= 500:
         _log(request, answer, error)
-    if _matters(request, answer, _services(request).allowance):
+    if _matters(request, answer, error, _services(request).allowance):
         await _tell_operators(request, answer, error)
     body = {
         "ok": False,
@@ -149,12 +160,15 @@ def _route(request: Request) -> str:
     return getattr(request.scope.get("route"), "path", request.url.path)
 
 
-def _matters(request: Request, answer: Answer, allowance: Allowance) -> bool:
-    if answer.status >= 500 and answer.code != NO_DATABASE:
+def _matters(request: Request, answer: Answer, error: Exception, allowance: Allowance) -> bool:
+    passes = answer.code == NO_DATABASE or isinstance(error, ComeBackLater)
+    if answer.status >= 500 and not passes:
         return True
+    if isinstance(error, TooManyRequests):
+        return error.is_news and allowance.take()
     refused = answer.status in (401, 403, 408)
     wrong = request.method == "POST" and answer.status in (400, 413, 422)
-    return (refused or wrong or answer.code == NO_DATABASE) and allowance.take()
+    return (refused or wrong or passes) and allowance.take()
 
 
 def _services(request: Request) -> Services:

@@ -11,6 +11,8 @@ from safelight.api import examples
 from safelight.api.admin import ADMIN_ONLY
 from safelight.api.errors import ErrorBody
 from safelight.api.identity import PassIdHeader, stated_pass_id
+from safelight.api.rates import Kind as Rate
+from safelight.api.rates import per_address
 from safelight.api.services import FromApp
 from safelight.db import failures
 from safelight.db.database import Row
@@ -105,6 +107,7 @@ async def failed_of_all(
 @router.get(
     "/api/generations/failed",
     summary="A customer's own failed, cancelled and stuck generations",
+    dependencies=[per_address(Rate.VISITS)],
     responses={200: examples.FAILED_OF_ONE, 400: {"model": ErrorBody}, 401: {"model": ErrorBody}},
 )
 async def failed_of_one(

@@ -11,8 +11,8 @@ from safelight.api.bodies import CreateBody, IdentityBody
 from safelight.api.errors import ErrorBody, request_id
 from safelight.api.folding import Short, Spelt
 from safelight.api.identity import PassIdHeader, resolve, stated_pass_id
-from safelight.api.json_body import StrictRoute
 from safelight.api.orders import Asked, OrderDesk
+from safelight.api.rates import Kind, check_pass, limited_route
 from safelight.api.services import FromApp, Services
 from safelight.db import customers, generations
 from safelight.db.database import Connection
@@ -39,7 +39,7 @@ ROUTES_OF_FLOWS = {
     Flow.VIDEO_TWEAK: ["/mma/video/tweak", "/mma/video/{generation_id}/tweak"],
 }
 
-router = APIRouter(route_class=StrictRoute, tags=["generations"])
+router = APIRouter(route_class=limited_route(Kind.ORDERS), tags=["generations"])
 IdempotencyKey = Annotated[
     str | None,
     Header(
@@ -64,6 +64,7 @@ def _add_routes(flow: Flow) -> None:
             pass_id = await resolve(
                 request, conn, pass_id=body.pass_id, customer_key=body.customer_id, header=pass_id_header
             )
+            check_pass(request, Kind.ORDERS, pass_id)
             asked = Asked(flow, body, pass_id, request.path_params.get("generation_id"))
             order = await OrderDesk(conn, services.assets).order(asked)
         accepted = await services.acceptance.accept(

@@ -7,6 +7,7 @@ from typing import Annotated, cast
 from fastapi import Depends, Request
 
 from safelight.api.allowance import Allowance
+from safelight.api.rates import Rates
 from safelight.db.database import Database
 from safelight.db.ops_spool import OpsSpool
 from safelight.db.wakeups import Listener
@@ -33,6 +34,7 @@ class Services:
     admin_token: str
     findings: LatestFindings
     webhook_checks: Mapping[str, WebhookCheck]
+    rates: Rates
     allowance: Allowance = field(default_factory=Allowance)
 
 

@@ -114,6 +114,8 @@ async def _stage(home: Path, dsn: str, plan: Plan) -> AsyncIterator[tuple[Simula
         provider_start_seconds=PROVIDER_START_SECONDS,
         simulated_url=f"http://{address}",
         fetch_allow_hosts=address,
+        orders_per_minute=0,
+        visits_per_minute=0,
     )
     app = App(settings)
     app.start_database()

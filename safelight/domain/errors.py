@@ -106,6 +106,27 @@ class Forbidden(AuthError):
     code = "FORBIDDEN"
 
 
+class ComeBackLater(SafelightError):
+    """Nothing is wrong with the request but its time."""
+
+    def __init__(self, message: str, *, retry_after_seconds: float) -> None:
+        super().__init__(message)
+        self.retry_after_seconds = retry_after_seconds
+
+
+class TooManyRequests(ComeBackLater):
+    """More than one customer, or one address, may ask. `is_news` where operators were not told of it lately."""
+
+    category = Category.VALIDATION_ERROR
+    http_status = 429
+    code = "TOO_MANY_REQUESTS"
+    safe_message = "That was a lot at once. Please try again in a moment."
+
+    def __init__(self, message: str, *, retry_after_seconds: float, is_news: bool) -> None:
+        super().__init__(message, retry_after_seconds=retry_after_seconds)
+        self.is_news = is_news
+
+
 class WebhookRefused(AuthError):
     """A webhook that its provider did not sign, or signed too long ago."""
 
