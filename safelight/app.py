@@ -20,6 +20,7 @@ from safelight import telemetry
 from safelight.api.rates import Kind, Rates
 from safelight.api.server import create_api
 from safelight.api.services import Services
+from safelight.api.tokens import Keys, PublicKeys, SharedSecret, TokenCheck
 from safelight.config import Settings
 from safelight.db import embedded, ops_rows
 from safelight.db.database import TROUBLE, Database
@@ -29,6 +30,7 @@ from safelight.db.wakeups import Announcer, Listener
 from safelight.domain.errors import Category, ConfigError, InvalidInput, SafelightError
 from safelight.domain.ids import new_id
 from safelight.domain.orders import Prices
+from safelight.domain.shop_orders import Shop, credit_products
 from safelight.ops.doctor import Doctor, LatestFindings
 from safelight.pipelines.accept import Acceptance
 from safelight.pipelines.configuration import Configuration, install_version_1
@@ -138,6 +140,11 @@ class App:
                     findings=LatestFindings(self.doctor(db)),
                     webhook_checks=self.webhook_checks(),
                     rates=self.rates(),
+                    tokens=self.tokens(),
+                    token_required=self.settings.auth == "required",
+                    admin_emails=frozenset(email.lower() for email in _listed(self.settings.admin_emails)),
+                    shop=self.shop(),
+                    credits_expire_days=self.settings.credits_expire_days,
                 )
             finally:
                 catching_up.cancel()
@@ -151,8 +158,24 @@ class App:
                 Kind.ORDERS: settings.orders_per_minute,
                 Kind.VISITS: settings.visits_per_minute,
                 Kind.REPORTS: settings.reports_per_minute,
-                Kind.GUESSES: settings.guesses_per_minute,
             }
+        )
+
+    def tokens(self) -> TokenCheck | None:
+        """None where no kind of key is set: then nobody can sign in."""
+        settings, secret = self.settings, self.settings.jwt_secret.get_secret_value()
+        if secret and settings.jwks_url:
+            raise ConfigError("set SAFELIGHT_JWT_SECRET or SAFELIGHT_JWKS_URL, not both: one kind of key is believed")
+        if not secret and not settings.jwks_url:
+            if settings.auth == "required":
+                raise ConfigError("SAFELIGHT_AUTH=required needs SAFELIGHT_JWT_SECRET or SAFELIGHT_JWKS_URL")
+            return None
+        keys: Keys = PublicKeys(settings.jwks_url) if settings.jwks_url else SharedSecret(secret)
+        return TokenCheck(keys, settings.jwt_audience, settings.jwt_issuer, settings.jwt_leeway_seconds)
+
+    def shop(self) -> Shop:
+        return Shop(
+            self.settings.shopify_webhook_secret.get_secret_value(), credit_products(self.settings.credit_products)
         )
 
     def spool(self) -> OpsSpool:

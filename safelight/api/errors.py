@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import psycopg
-from fastapi import Request
+from fastapi import Depends, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
 from pydantic import BaseModel
@@ -48,10 +48,15 @@ ROUTE_CODES = {
     "/mma/events": "MMA_EVENT_FAILED",
     "/sessions/start": "SESSION_ERROR",
     "/credits/balance": "CREDITS_ERROR",
+    "/credits/add": "CREDITS_ERROR",
+    "/api/credits/shopify-order": "WEBHOOK_FAILED",
     "/history/pass/{pass_id}": "HISTORY_FAILED",
     "/api/r2/upload-signed": "UPLOAD_PUBLIC_FAILED",
     "/api/r2/store-remote-signed": "STORE_REMOTE_PUBLIC_FAILED",
 }
+
+# Their clients know one key only: a readable sentence (contract section 1.1, older style).
+OLD_STYLE_ROUTES = frozenset({"/billing/settings"})
 
 
 class ErrorBody(BaseModel):
@@ -104,14 +109,19 @@ async def handle(request: Request, error: Exception) -> JSONResponse:
         _log(request, answer, error)
     if _matters(request, answer, error, _services(request).allowance):
         await _tell_operators(request, answer, error)
-    body = {
+    return JSONResponse(_body(request, answer), answer.status, answer.headers)
+
+
+def _body(request: Request, answer: Answer) -> dict[str, Any]:
+    if _route(request) in OLD_STYLE_ROUTES:
+        return {"error": answer.message}
+    return {
         "ok": False,
         "error": answer.code,
         "message": answer.message,
         "requestId": request_id(request),
         **answer.more,
     }
-    return JSONResponse(body, answer.status, answer.headers)
 
 
 def _log(request: Request, answer: Answer, error: Exception) -> None:
@@ -120,6 +130,15 @@ def _log(request: Request, answer: Answer, error: Exception) -> None:
         telemetry.warning(telemetry.Tag.API, text, **named)
     else:
         telemetry.error(answer.category.emoji, telemetry.Tag.API, text, error, **named)
+
+
+def request_ids(prefix: str) -> Any:
+    """A dependency: this route's request ids begin with `prefix` (contract section 1.1)."""
+
+    async def begin_with_it(request: Request) -> None:
+        request.state.request_id = prefix + request_id(request).removeprefix("req_")
+
+    return Depends(begin_with_it)
 
 
 def request_id(request: Request) -> str:

@@ -16,7 +16,7 @@ from safelight.api import examples
 from safelight.api.bodies import IdentityBody
 from safelight.api.errors import ErrorBody, request_id
 from safelight.api.folding import Short, Spelt, Url
-from safelight.api.identity import PassIdHeader, stated_pass_id
+from safelight.api.identity import SIGN_IN, PassIdHeader, caller, stated_pass_id
 from safelight.api.json_body import StrictUploadRoute
 from safelight.api.rates import Kind, check_pass, limited_route, per_address
 from safelight.api.services import FromApp, Services
@@ -297,7 +297,8 @@ async def _bounded_body(request: Request) -> bytes:
 async def _customer(request: Request, services: Services, body: IdentityBody, header: str | None) -> str:
     async with services.db.connection() as conn:
         found = await stated_pass_id(conn, pass_id=body.pass_id, customer_key=body.customer_id, header=header)
-    request.state.pass_id = found
+    if found is None and caller().needs_token:
+        raise AuthError(SIGN_IN)
     if found:
         check_pass(request, Kind.ORDERS, found)
     return found or "anon"

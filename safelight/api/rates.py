@@ -34,7 +34,6 @@ class Kind(StrEnum):
     ORDERS = "orders"  # what makes, stores or copies something
     VISITS = "visits"  # what strangers may ask and what costs little
     REPORTS = "reports"  # errors of clients
-    GUESSES = "guesses"  # admin tokens that did not hold
 
 
 @dataclass(slots=True)
