@@ -51,7 +51,7 @@ def settled(backend: Backend) -> bool:
 def entries(backend: Backend, pass_id: str | None = None) -> list[tuple[int, str, str, str]]:
     rows = backend.sql(
         "select * from mega_generations where mg_record_type = 'credit_transaction' and mg_pass_id = %s"
-        " order by mg_created_at",
+        " order by mg_created_at, mg_id",
         pass_id or backend.pass_id,
     )
     return [(row["mg_delta"], row["mg_reason"], row["mg_source"], row["mg_ref_type"]) for row in rows]

@@ -576,6 +576,20 @@ async def test_an_event_of_nobody_changes_nobodys_taste(idle: Backend):
     assert idle.value("select mg_mma_preferences from mega_customers where mg_pass_id = %s", idle.pass_id) == {}
 
 
+async def test_the_session_of_another_is_not_joined(idle: Backend):
+    await idle.grant(2)
+    theirs = (await idle.post("/sessions/start", {"title": "Secret plans"}))["sessionId"]
+    stranger = "pass:user:other"
+    await idle.grant(1, stranger)
+    started = await idle.post("/sessions/start", {"passId": stranger, "sessionId": theirs})
+    made = await idle.post("/mma/still/create", {**BRIEF, "passId": stranger, "sessionId": theirs})
+    own = await idle.post("/mma/still/create", {**BRIEF, "sessionId": theirs})
+    found = "select mg_session_id from mega_generations where mg_id = %s"
+    assert started["sessionId"] != theirs
+    assert idle.value(found, f"generation:{made['generation_id']}") != theirs
+    assert idle.value(found, f"generation:{own['generation_id']}") == theirs
+
+
 async def test_a_private_file_is_its_owners(idle: Backend):
     owner, other = new_id(), new_id()
     picture = "data:image/png;base64," + base64.b64encode(_png()).decode()

@@ -10,7 +10,7 @@ from safelight.api.bodies import IdentityBody
 from safelight.api.errors import ErrorBody, request_id
 from safelight.api.folding import Short, Spelt
 from safelight.api.identity import PassIdHeader, named_pass_id, stated_pass_id
-from safelight.api.orders import clean_session_id
+from safelight.api.orders import own_session_id
 from safelight.api.rates import Kind, limited_route, per_address
 from safelight.api.services import FromApp
 from safelight.db import customers, generations, ledger
@@ -61,9 +61,10 @@ _SESSION = {
 async def start_session(
     request: Request, services: FromApp, body: SessionBody, pass_id_header: PassIdHeader = None
 ) -> Json:
-    session_id, platform = clean_session_id(body.session_id), body.platform.lower()
+    platform = body.platform.lower()
     async with services.db.transaction() as conn:
         pass_id = await stated_pass_id(conn, pass_id=body.pass_id, customer_key=body.customer_id, header=pass_id_header)
+        session_id = await own_session_id(conn, body.session_id, pass_id)
         if pass_id:  # a visitor without any id has no row, so no session row either
             await customers.ensure(conn, pass_id, free_credits=services.free_credits)
             await generations.insert_session(
