@@ -66,6 +66,8 @@ class App:
         self.prices = Prices(still_credits=settings.still_credits, video_credits=settings.video_credits)
         self.dsn = settings.database_url or ""
         self.fault = _fault(settings.local_fault)
+        self.tokens = _tokens(settings)
+        self.shop = Shop(settings.shopify_webhook_secret.get_secret_value(), credit_products(settings.credit_products))
 
     def start_database(self) -> str:
         """Returns the DSN; starts the embedded server where no other database is set."""
@@ -140,10 +142,10 @@ class App:
                     findings=LatestFindings(self.doctor(db)),
                     webhook_checks=self.webhook_checks(),
                     rates=self.rates(),
-                    tokens=self.tokens(),
+                    tokens=self.tokens,
                     token_required=self.settings.auth == "required",
                     admin_emails=frozenset(email.lower() for email in _listed(self.settings.admin_emails)),
-                    shop=self.shop(),
+                    shop=self.shop,
                     credits_expire_days=self.settings.credits_expire_days,
                 )
             finally:
@@ -159,23 +161,6 @@ class App:
                 Kind.VISITS: settings.visits_per_minute,
                 Kind.REPORTS: settings.reports_per_minute,
             }
-        )
-
-    def tokens(self) -> TokenCheck | None:
-        """None where no kind of key is set: then nobody can sign in."""
-        settings, secret = self.settings, self.settings.jwt_secret.get_secret_value()
-        if secret and settings.jwks_url:
-            raise ConfigError("set SAFELIGHT_JWT_SECRET or SAFELIGHT_JWKS_URL, not both: one kind of key is believed")
-        if not secret and not settings.jwks_url:
-            if settings.auth == "required":
-                raise ConfigError("SAFELIGHT_AUTH=required needs SAFELIGHT_JWT_SECRET or SAFELIGHT_JWKS_URL")
-            return None
-        keys: Keys = PublicKeys(settings.jwks_url) if settings.jwks_url else SharedSecret(secret)
-        return TokenCheck(keys, settings.jwt_audience, settings.jwt_issuer, settings.jwt_leeway_seconds)
-
-    def shop(self) -> Shop:
-        return Shop(
-            self.settings.shopify_webhook_secret.get_secret_value(), credit_products(self.settings.credit_products)
         )
 
     def spool(self) -> OpsSpool:
@@ -386,6 +371,19 @@ def _fal(settings: Settings) -> Adapter:
 def _webhook_url(settings: Settings, adapter: str) -> WebhookUrl | None:
     base = settings.webhook_base_url
     return (lambda attempt_key: f"{base}/webhooks/{adapter}/{attempt_key}") if base else None
+
+
+def _tokens(settings: Settings) -> TokenCheck | None:
+    """None where no kind of key is set: then nobody can sign in."""
+    secret = settings.jwt_secret.get_secret_value()
+    if secret and settings.jwks_url:
+        raise ConfigError("set SAFELIGHT_JWT_SECRET or SAFELIGHT_JWKS_URL, not both: one kind of key is believed")
+    if not secret and not settings.jwks_url:
+        if settings.auth == "required":
+            raise ConfigError("SAFELIGHT_AUTH=required needs SAFELIGHT_JWT_SECRET or SAFELIGHT_JWKS_URL")
+        return None
+    keys: Keys = PublicKeys(settings.jwks_url) if settings.jwks_url else SharedSecret(secret)
+    return TokenCheck(keys, settings.jwt_audience, settings.jwt_issuer, settings.jwt_leeway_seconds)
 
 
 def _fault(text: str | None) -> Fault | None:

@@ -427,7 +427,7 @@ async def test_an_order_beyond_all_bounds_is_not_read(idle: Backend):
 @pytest.mark.parametrize("products", ["MATCHA=20", "[]", '{"a": "b"}', '{"a": -1}', '{"a": true}'])
 def test_products_that_make_no_sense_are_refused(products: str, tmp_path: Path):
     with pytest.raises(ConfigError, match="SAFELIGHT_CREDIT_PRODUCTS"):
-        App(Settings(home=tmp_path, credit_products=products)).shop()
+        App(Settings(home=tmp_path, credit_products=products))
 
 
 # --- automatic top-ups ----------------------------------------------------------------------------------------------

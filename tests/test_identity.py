@@ -357,7 +357,7 @@ async def test_while_no_key_was_ever_had_visitors_go_on_and_users_come_back_late
 )
 def test_settings_that_would_let_anybody_in_are_refused(settings: dict[str, Any], tmp_path: Path):
     with pytest.raises(ConfigError, match="SAFELIGHT_"):
-        App(Settings(home=tmp_path, **settings)).tokens()
+        App(Settings(home=tmp_path, **settings))
 
 
 def test_keys_are_not_fetched_over_an_open_line():

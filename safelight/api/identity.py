@@ -113,8 +113,9 @@ async def stated_pass_id(
         InvalidInput: an id is longer than any we store, or holds control characters.
     """
     who = caller()
+    user = who.signed_in()
     found = await named_pass_id(conn, pass_id=pass_id, customer_key=customer_key, header=header)
-    if who.signed_in():
+    if user:
         found = (await account(conn, stated=found)).pass_id
     elif found and who.needs_token:
         raise AuthError(SIGN_IN)
