@@ -43,6 +43,12 @@ DESCRIPTION = (
     "The backend for generative-media products in which no generation is lost, stuck, paid twice or unexplained."
 )
 
+_ANYWHERE: dict[int | str, dict[str, Any]] = {
+    401: {"model": errors.ErrorBody, "description": "Who is calling matters here, and it is not said, or not proven."},
+    429: {"model": errors.ErrorBody, "description": "Too much at once; `Retry-After` says when to come back."},
+    503: {"model": errors.ErrorBody, "description": "The database, or the keys of tokens, cannot be had just now."},
+}
+
 StartServices = Callable[[], AbstractAsyncContextManager[Services]]
 
 
@@ -61,7 +67,7 @@ def create_api(start: StartServices, *, cors_origins: Sequence[str]) -> FastAPI:
         app.add_exception_handler(error_type, errors.handle)
     routers = (mma, stream, accounts, failures, providers, webhooks, metrics, signing_in, top_ups, billing)
     for router in (*(room.router for room in routers), files.uploads, files.router):
-        app.include_router(router)
+        app.include_router(router, responses=_ANYWHERE)
     app.add_api_route("/health", health, methods=["GET"], tags=["operations"], summary="Is it up?", responses=_HEALTH)
     app.add_middleware(NameRequests)
     app.add_middleware(
