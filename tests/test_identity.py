@@ -135,6 +135,7 @@ FORGED: dict[str, Callable[[], str]] = {
     "text": lambda: "let me in",
     "a condition that we do not know": lambda: by_hand({"alg": "HS256", "crit": ["exp"]}, claims()),
     "a payload that is somewhere else": lambda: by_hand({"alg": "HS256", "b64": False, "crit": ["b64"]}, claims()),
+    "a header without a bottom": lambda: segment(b'{"alg":"HS256","x":' + b"[" * 2500 + b"]" * 2500 + b"}") + ".e30.AA",
     "8 KB of it": lambda: "e30." + "A" * 8000 + ".A",
 }
 

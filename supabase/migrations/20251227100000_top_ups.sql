@@ -10,7 +10,4 @@ begin
     where mg_record_type = 'credit_transaction' and mg_ref_type = 'shopify_order';
 exception when unique_violation then
   raise warning 'the ledger holds a shop order twice; its unique index was not made';
-  create index if not exists mega_generations_shop_order
-    on public.mega_generations (mg_ref_id)
-    where mg_record_type = 'credit_transaction' and mg_ref_type = 'shopify_order';
 end $$;
