@@ -17,8 +17,10 @@ import psycopg
 from fastapi import FastAPI
 
 from safelight import telemetry
+from safelight.api.rates import Kind, Rates
 from safelight.api.server import create_api
 from safelight.api.services import Services
+from safelight.api.tokens import Keys, PublicKeys, SharedSecret, TokenCheck
 from safelight.config import Settings
 from safelight.db import embedded, ops_rows
 from safelight.db.database import TROUBLE, Database
@@ -28,6 +30,7 @@ from safelight.db.wakeups import Announcer, Listener
 from safelight.domain.errors import Category, ConfigError, InvalidInput, SafelightError
 from safelight.domain.ids import new_id
 from safelight.domain.orders import Prices
+from safelight.domain.shop_orders import Shop, credit_products
 from safelight.ops.doctor import Doctor, LatestFindings
 from safelight.pipelines.accept import Acceptance
 from safelight.pipelines.configuration import Configuration, install_version_1
@@ -63,6 +66,8 @@ class App:
         self.prices = Prices(still_credits=settings.still_credits, video_credits=settings.video_credits)
         self.dsn = settings.database_url or ""
         self.fault = _fault(settings.local_fault)
+        self.tokens = _tokens(settings)
+        self.shop = Shop(settings.shopify_webhook_secret.get_secret_value(), credit_products(settings.credit_products))
 
     def start_database(self) -> str:
         """Returns the DSN; starts the embedded server where no other database is set."""
@@ -136,11 +141,27 @@ class App:
                     admin_token=self.admin_token(),
                     findings=LatestFindings(self.doctor(db)),
                     webhook_checks=self.webhook_checks(),
+                    rates=self.rates(),
+                    tokens=self.tokens,
+                    token_required=self.settings.auth == "required",
+                    admin_emails=frozenset(email.lower() for email in _listed(self.settings.admin_emails)),
+                    shop=self.shop,
+                    credits_expire_days=self.settings.credits_expire_days,
                 )
             finally:
                 catching_up.cancel()
                 await listener.close()
                 await queue.close()
+
+    def rates(self) -> Rates:
+        settings = self.settings
+        return Rates(
+            {
+                Kind.ORDERS: settings.orders_per_minute,
+                Kind.VISITS: settings.visits_per_minute,
+                Kind.REPORTS: settings.reports_per_minute,
+            }
+        )
 
     def spool(self) -> OpsSpool:
         return OpsSpool(self.home / "ops-spool")
@@ -357,6 +378,19 @@ def _fal(settings: Settings) -> Adapter:
 def _webhook_url(settings: Settings, adapter: str) -> WebhookUrl | None:
     base = settings.webhook_base_url
     return (lambda attempt_key: f"{base}/webhooks/{adapter}/{attempt_key}") if base else None
+
+
+def _tokens(settings: Settings) -> TokenCheck | None:
+    """None where no kind of key is set: then nobody can sign in."""
+    secret = settings.jwt_secret.get_secret_value()
+    if secret and settings.jwks_url:
+        raise ConfigError("set SAFELIGHT_JWT_SECRET or SAFELIGHT_JWKS_URL, not both: one kind of key is believed")
+    if not secret and not settings.jwks_url:
+        if settings.auth == "required":
+            raise ConfigError("SAFELIGHT_AUTH=required needs SAFELIGHT_JWT_SECRET or SAFELIGHT_JWKS_URL")
+        return None
+    keys: Keys = PublicKeys(settings.jwks_url) if settings.jwks_url else SharedSecret(secret)
+    return TokenCheck(keys, settings.jwt_audience, settings.jwt_issuer, settings.jwt_leeway_seconds)
 
 
 def _fault(text: str | None) -> Fault | None:

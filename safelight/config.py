@@ -2,6 +2,7 @@
 
 import os
 from pathlib import Path
+from typing import Literal
 
 from pydantic import AliasChoices, Field, SecretStr
 from pydantic_settings import BaseSettings, SettingsConfigDict
@@ -28,6 +29,32 @@ class Settings(BaseSettings):
         SecretStr(""),
         description="What opens the operators' routes. Where it is empty, one is made and kept in HOME/admin-token.",
     )
+    admin_emails: str = Field(
+        "", description="Comma-separated e-mails of users who, signed in, are operators. Sign-ups must confirm theirs."
+    )
+    auth: Literal["optional", "required"] = Field(
+        "optional",
+        description="`required`: ids that a request states count for nothing without a user's access token or the"
+        " admin token. `optional`: a token goes before them.",
+    )
+    jwt_secret: SecretStr = Field(
+        SecretStr(""),
+        validation_alias=AliasChoices(f"{PREFIX}JWT_SECRET", "SUPABASE_JWT_SECRET"),
+        description="The secret that Supabase signs access tokens with (HS256); SUPABASE_JWT_SECRET is read too.",
+    )
+    jwks_url: str | None = Field(
+        None,
+        pattern=r"^(https://|http://(127\.0\.0\.1|localhost)[:/])",
+        description="Instead of a secret: where the public keys of access tokens are (ES256, RS256), e.g."
+        " https://PROJECT.supabase.co/auth/v1/.well-known/jwks.json.",
+    )
+    jwt_audience: str = Field("authenticated", min_length=1, description="Whom access tokens must be for.")
+    jwt_issuer: str | None = Field(
+        None, description="Who must have issued them, e.g. https://PROJECT.supabase.co/auth/v1. Default: not looked at."
+    )
+    jwt_leeway_seconds: float = Field(
+        30.0, ge=0, le=300, description="How far our clock and that of their issuer may be apart."
+    )
     storage_url: str | None = Field(
         None,
         description="Where public files are kept: file:///PATH, or s3://BUCKET/PREFIX?endpoint=https://…&region=…"
@@ -50,6 +77,26 @@ class Settings(BaseSettings):
     still_credits: int = Field(1, ge=0, le=100, description="Credits charged for a still or a tweak of it.")
     video_credits: int = Field(5, ge=0, le=100, description="Credits charged for a video or a tweak of it.")
     free_credits: int = Field(0, ge=0, le=10_000, description="Credits granted to each new customer.")
+
+    credits_expire_days: int = Field(
+        30,
+        ge=0,
+        le=3650,
+        description="How long a top-up makes the whole balance good for; 0 is for ever. Welcome credits alone do not"
+        " expire.",
+    )
+    shopify_webhook_secret: SecretStr = Field(
+        SecretStr(""),
+        validation_alias=AliasChoices(f"{PREFIX}SHOPIFY_WEBHOOK_SECRET", "SHOPIFY_ORDER_WEBHOOK_SECRET"),
+        description="What Shopify signs its order webhooks with; without it none are taken."
+        " SHOPIFY_ORDER_WEBHOOK_SECRET is read too.",
+    )
+    credit_products: str = Field(
+        "{}",
+        validation_alias=AliasChoices(f"{PREFIX}CREDIT_PRODUCTS", "CREDIT_PRODUCT_MAP"),
+        description="A JSON object from SKU or variant id to credits, for what is not named MINA-<credits>;"
+        " CREDIT_PRODUCT_MAP is read too.",
+    )
 
     result_url_seconds: float = Field(
         3600.0,
@@ -86,6 +133,30 @@ class Settings(BaseSettings):
     )
     api_pool_size: int = Field(10, ge=2, le=100, description="Database connections of one API process.")
     worker_pool_size: int = Field(6, ge=2, le=100, description="Database connections of one worker process.")
+
+    orders_per_minute: int = Field(
+        60,
+        ge=0,
+        le=1_000_000,
+        description="How often a minute one customer may order, upload or copy, and ten times that one address;"
+        " 0 is no limit. Each API process counts for itself.",
+    )
+    visits_per_minute: int = Field(
+        600,
+        ge=0,
+        le=1_000_000,
+        description="How often a minute one address may ask what strangers may ask; 0 is no limit.",
+    )
+    reports_per_minute: int = Field(
+        30,
+        ge=0,
+        le=1_000_000,
+        description="How many errors a minute the clients at one address may report; 0 is no limit.",
+    )
+    trusted_proxies: str = Field(
+        "127.0.0.1",
+        description="Comma-separated addresses of proxies whose X-Forwarded-For is believed; * for any.",
+    )
 
     fetch_allow_hosts: str = Field(
         "",

@@ -66,7 +66,7 @@ async def serving(app: App, listening: socket.socket) -> AsyncIterator[None]:
     """The API answers inside this context."""
     report_task_crashes(app)
     api = app.api()
-    async with answering(api, listening, leaving=api.state.leaving):
+    async with answering(api, listening, leaving=api.state.leaving, proxies=app.settings.trusted_proxies):
         yield
 
 
@@ -76,13 +76,15 @@ async def answering(
     listening: socket.socket,
     protocol: type[asyncio.Protocol] | Literal["auto"] = "auto",
     leaving: asyncio.Event | None = None,
+    proxies: str = "",
 ) -> AsyncIterator[None]:
-    """The application answers HTTP inside this context."""
+    """The application answers HTTP inside this context; what `proxies` say of a client's address is believed."""
     config = uvicorn.Config(
         application,
         http=protocol,
         log_config=None,
         access_log=False,
+        forwarded_allow_ips=proxies,
         timeout_graceful_shutdown=GRACEFUL_SECONDS,
         timeout_keep_alive=KEEP_ALIVE_SECONDS,
         backlog=CONNECTIONS_WAITING_MAX,

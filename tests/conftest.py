@@ -258,7 +258,15 @@ async def running(dsn: str, home: Path, *, worker: bool = True, **settings: Any)
     app = App(
         Settings(
             home=home,
-            **{"database_url": dsn, "port": 0, "worker_poll_seconds": 0.1, "retry_base_seconds": 0.02, **settings},
+            **{
+                "database_url": dsn,
+                "port": 0,
+                "worker_poll_seconds": 0.1,
+                "retry_base_seconds": 0.02,
+                "orders_per_minute": 0,  # tests hurry; tests of the limits set some
+                "visits_per_minute": 0,
+                **settings,
+            },
         )
     )
     listening = serve.listen("127.0.0.1", app.settings.port)

@@ -9,20 +9,20 @@ from safelight.api import examples
 from safelight.api.bodies import IdentityBody
 from safelight.api.errors import ErrorBody, request_id
 from safelight.api.folding import Short, Spelt
-from safelight.api.identity import PassIdHeader, stated_pass_id
-from safelight.api.json_body import StrictRoute
-from safelight.api.orders import clean_session_id
+from safelight.api.identity import PassIdHeader, named_pass_id, stated_pass_id
+from safelight.api.orders import own_session_id
+from safelight.api.rates import Kind, limited_route, per_address
 from safelight.api.services import FromApp
 from safelight.db import customers, generations, ledger
 from safelight.db.database import Row
-from safelight.domain.errors import InvalidInput
+from safelight.domain.errors import InvalidInput, NotFound
 
 Json = dict[str, Any]
 
 PAGE_DEFAULT = 200
 ANONYMOUS = "anonymous"
 
-router = APIRouter(route_class=StrictRoute, tags=["account"])
+router = APIRouter(route_class=limited_route(Kind.VISITS), tags=["account"])
 
 
 class SessionBody(IdentityBody):
@@ -61,10 +61,10 @@ _SESSION = {
 async def start_session(
     request: Request, services: FromApp, body: SessionBody, pass_id_header: PassIdHeader = None
 ) -> Json:
-    session_id, platform = clean_session_id(body.session_id), body.platform.lower()
+    platform = body.platform.lower()
     async with services.db.transaction() as conn:
         pass_id = await stated_pass_id(conn, pass_id=body.pass_id, customer_key=body.customer_id, header=pass_id_header)
-        request.state.pass_id = pass_id
+        session_id = await own_session_id(conn, body.session_id, pass_id)
         if pass_id:  # a visitor without any id has no row, so no session row either
             await customers.ensure(conn, pass_id, free_credits=services.free_credits)
             await generations.insert_session(
@@ -94,6 +94,7 @@ async def start_session(
 @router.get(
     "/credits/balance",
     summary="A customer's credits",
+    dependencies=[per_address(Kind.VISITS)],
     responses={
         200: examples.of(
             {
@@ -119,11 +120,10 @@ async def balance(
 ) -> Json:
     async with services.db.transaction() as conn:
         found = await stated_pass_id(conn, pass_id=pass_id, customer_key=customer_id, header=pass_id_header)
-        request.state.pass_id = found
         credits, expires_at, entries = 0, None, 0
         if found:
             await customers.ensure(conn, found, free_credits=services.free_credits)
-            row = await customers.get(conn, found) or {}
+            row = await customers.lock(conn, found) or {}
             credits, expires_at = row["mg_credits"], row["mg_expires_at"]
             entries = await ledger.entry_count(conn, found)
     return {
@@ -142,6 +142,7 @@ async def balance(
 @router.get(
     "/history/pass/{pass_id}",
     summary="What a customer made, said and paid",
+    dependencies=[per_address(Kind.VISITS)],
     responses={200: examples.HISTORY, 400: {"model": ErrorBody}},
 )
 async def history(
@@ -152,14 +153,15 @@ async def history(
     cursor: Annotated[datetime | None, Query(description="`page.nextCursor` of the page before.")] = None,
 ) -> Json:
     async with services.db.connection() as conn:
-        found = await stated_pass_id(conn, pass_id=pass_id, customer_key=None, header=None)
+        found = await named_pass_id(conn, pass_id=pass_id, customer_key=None, header=None)
         if found is None:
             raise InvalidInput("passId: an id is needed.", code="MISSING_PASS_ID")
-        request.state.pass_id = found
+        if await stated_pass_id(conn, pass_id=found, customer_key=None, header=None) != found:
+            raise NotFound(f"There is no history of {found!r} for you.")
         page = await generations.history(conn, found, before=cursor, most=limit)
         oldest = page[-1]["mg_created_at"] if page else None
         more = bool(oldest and await generations.history(conn, found, before=oldest, most=1))
-        customer = await customers.get(conn, found) or {}
+        customer = await customers.lock(conn, found) or {}
         entries = await generations.credit_history(conn, found)
     return {
         "ok": True,

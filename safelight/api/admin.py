@@ -1,37 +1,84 @@
-"""Who may use the operators' routes: whoever knows the admin token."""
+"""Who may use the operators' routes: whoever knows the admin token, and signed-in users who are on the allow-list."""
 
-import secrets
 from typing import Annotated
 
-from fastapi import Depends, Header
+from fastapi import Depends, Header, Request
 
-from safelight.api.services import FromApp
-from safelight.domain.errors import AuthError
+from safelight.api import identity
+from safelight.api.errors import request_id
+from safelight.api.identity import HEADER_CHARS_MAX
+from safelight.api.services import FromApp, Services
+from safelight.db import customers
+from safelight.db.audit import Operator
+from safelight.domain.errors import AuthError, Forbidden
 
-HEADER_CHARS_MAX = 8192
-BEARER = "bearer "
+USER_AGENT_CHARS_MAX = 300
 
 
-def require_admin(
+async def require_admin(
+    request: Request,
     services: FromApp,
     authorization: Annotated[
         str | None,
-        Header(max_length=HEADER_CHARS_MAX, description="`Bearer` and the admin token; the word may be left out."),
+        Header(
+            max_length=HEADER_CHARS_MAX,
+            description="`Bearer` and the admin token (the word may be left out), or an operator's access token.",
+        ),
     ] = None,
     x_admin_secret: Annotated[
         str | None, Header(max_length=HEADER_CHARS_MAX, description="The admin token, as it is.")
     ] = None,
-) -> None:
-    stated = [token for token in (_without_bearer(authorization or ""), (x_admin_secret or "").strip()) if token]
-    if not stated:
+) -> Operator:
+    """Raises AuthError, or Forbidden where we know who it is and they are no operator."""
+    if not (identity.without_bearer(authorization or "") or (x_admin_secret or "").strip()):
         raise AuthError("This needs the admin token: `Authorization: Bearer TOKEN` or `x-admin-secret: TOKEN`.")
-    if not any(secrets.compare_digest(token.encode(), services.admin_token.encode()) for token in stated):
+    operator = await asking_operator(request, services)
+    if operator is None and identity.caller().user:
+        raise Forbidden("You are signed in, and no operator.")
+    if operator is None:
         raise AuthError("The admin token does not hold.")
+    return operator
 
 
-def _without_bearer(header: str) -> str:
-    header = header.strip()
-    return header[len(BEARER) :].strip() if header.lower().startswith(BEARER) else header
+async def asking_operator(request: Request, services: Services) -> Operator | None:
+    """The operator who sent the request; None where it is somebody else.
+
+    Raises:
+        InvalidToken: there is an access token, and it does not hold.
+    """
+    who = identity.caller()
+    if who.has_admin_token:
+        return _operator(request, "admin token")
+    user = who.signed_in()
+    if user is None:
+        return None
+    async with services.db.connection() as conn:
+        known = await customers.of_known_user(conn, user.id)
+    if not is_on_allow_list(services, user.email, bool(known and known.is_admin)):
+        return None
+    pass_id = known.pass_id if known else None
+    return _operator(request, user.email or user.id, pass_id=pass_id, user_id=user.id, email=user.email)
+
+
+def is_on_allow_list(services: Services, email: str | None, row_says_so: bool) -> bool:
+    return row_says_so or email in services.admin_emails
+
+
+def _operator(
+    request: Request, name: str, *, pass_id: str | None = None, user_id: str | None = None, email: str | None = None
+) -> Operator:
+    return Operator(
+        name=name,
+        route=request.scope["route"].path,
+        method=request.method,
+        request_id=request_id(request),
+        pass_id=pass_id,
+        user_id=user_id,
+        email=email,
+        ip=request.client.host if request.client else None,
+        user_agent=request.headers.get("user-agent", "")[:USER_AGENT_CHARS_MAX],
+    )
 
 
 ADMIN_ONLY = Depends(require_admin)
+ByOperator = Annotated[Operator, ADMIN_ONLY]

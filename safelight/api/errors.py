@@ -4,12 +4,13 @@ Every error body is `{ok:false, error, message, requestId}`; 402 adds the union 
 the ops plane for every answer of 5xx, for refused access, and for requests that change something and were wrong.
 """
 
+import math
 import traceback
 from dataclasses import dataclass
 from typing import Any
 
 import psycopg
-from fastapi import Request
+from fastapi import Depends, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
 from pydantic import BaseModel
@@ -21,7 +22,14 @@ from safelight.api.services import Services
 from safelight.db import ops_rows
 from safelight.db.database import TROUBLE
 from safelight.db.ops_rows import OpsError
-from safelight.domain.errors import Category, InsufficientCredits, SafelightError, category_of_status
+from safelight.domain.errors import (
+    Category,
+    ComeBackLater,
+    InsufficientCredits,
+    SafelightError,
+    TooManyRequests,
+    category_of_status,
+)
 
 RETRY_AFTER_SECONDS = 2
 VALIDATION_PROBLEMS_SHOWN = 5
@@ -40,10 +48,15 @@ ROUTE_CODES = {
     "/mma/events": "MMA_EVENT_FAILED",
     "/sessions/start": "SESSION_ERROR",
     "/credits/balance": "CREDITS_ERROR",
+    "/credits/add": "CREDITS_ERROR",
+    "/api/credits/shopify-order": "WEBHOOK_FAILED",
     "/history/pass/{pass_id}": "HISTORY_FAILED",
     "/api/r2/upload-signed": "UPLOAD_PUBLIC_FAILED",
     "/api/r2/store-remote-signed": "STORE_REMOTE_PUBLIC_FAILED",
 }
+
+# Their clients know one key only: a readable sentence (contract section 1.1, older style).
+OLD_STYLE_ROUTES = frozenset({"/billing/settings"})
 
 
 class ErrorBody(BaseModel):
@@ -70,6 +83,9 @@ def answer_to(request: Request, error: Exception) -> Answer:
     match error:
         case InsufficientCredits():
             return _answer(402, error.code, error.safe_message, more=_insufficient(request, error))
+        case ComeBackLater():
+            headers = {"Retry-After": str(max(1, math.ceil(error.retry_after_seconds)))}
+            return _answer(error.http_status, error.code, error.safe_message, error.category, headers=headers)
         case SafelightError():
             return _answer(error.http_status, error.code, error.safe_message, error.category)
         case RequestValidationError():
@@ -91,16 +107,21 @@ async def handle(request: Request, error: Exception) -> JSONResponse:
     answer = answer_to(request, error)
     if answer.status >= 500:
         _log(request, answer, error)
-    if _matters(request, answer, _services(request).allowance):
+    if _matters(request, answer, error, _services(request).allowance):
         await _tell_operators(request, answer, error)
-    body = {
+    return JSONResponse(_body(request, answer), answer.status, answer.headers)
+
+
+def _body(request: Request, answer: Answer) -> dict[str, Any]:
+    if _route(request) in OLD_STYLE_ROUTES:
+        return {"error": answer.message}
+    return {
         "ok": False,
         "error": answer.code,
         "message": answer.message,
         "requestId": request_id(request),
         **answer.more,
     }
-    return JSONResponse(body, answer.status, answer.headers)
 
 
 def _log(request: Request, answer: Answer, error: Exception) -> None:
@@ -109,6 +130,15 @@ def _log(request: Request, answer: Answer, error: Exception) -> None:
         telemetry.warning(telemetry.Tag.API, text, **named)
     else:
         telemetry.error(answer.category.emoji, telemetry.Tag.API, text, error, **named)
+
+
+def request_ids(prefix: str) -> Any:
+    """A dependency: this route's request ids begin with `prefix` (contract section 1.1)."""
+
+    async def begin_with_it(request: Request) -> None:
+        request.state.request_id = prefix + request_id(request).removeprefix("req_")
+
+    return Depends(begin_with_it)
 
 
 def request_id(request: Request) -> str:
@@ -149,12 +179,15 @@ def _route(request: Request) -> str:
     return getattr(request.scope.get("route"), "path", request.url.path)
 
 
-def _matters(request: Request, answer: Answer, allowance: Allowance) -> bool:
-    if answer.status >= 500 and answer.code != NO_DATABASE:
+def _matters(request: Request, answer: Answer, error: Exception, allowance: Allowance) -> bool:
+    passes = answer.code == NO_DATABASE or isinstance(error, ComeBackLater)
+    if answer.status >= 500 and not passes:
         return True
+    if isinstance(error, TooManyRequests):
+        return error.is_news and allowance.take()
     refused = answer.status in (401, 403, 408)
     wrong = request.method == "POST" and answer.status in (400, 413, 422)
-    return (refused or wrong or answer.code == NO_DATABASE) and allowance.take()
+    return (refused or wrong or passes) and allowance.take()
 
 
 def _services(request: Request) -> Services:

@@ -5,14 +5,16 @@ from collections import defaultdict
 from datetime import UTC, datetime
 from typing import Annotated, Any
 
-from fastapi import APIRouter, Depends, Query, Request
+from fastapi import APIRouter, Depends, Query
 
 from safelight.api import examples
-from safelight.api.admin import ADMIN_ONLY
+from safelight.api.admin import ADMIN_ONLY, ByOperator
 from safelight.api.errors import ErrorBody
 from safelight.api.identity import PassIdHeader, stated_pass_id
+from safelight.api.rates import Kind as Rate
+from safelight.api.rates import per_address
 from safelight.api.services import FromApp
-from safelight.db import failures
+from safelight.db import audit, failures
 from safelight.db.database import Row
 from safelight.db.failures import Cursor, Found, Kind, Question
 from safelight.domain.errors import AuthError, InvalidInput
@@ -105,10 +107,10 @@ async def failed_of_all(
 @router.get(
     "/api/generations/failed",
     summary="A customer's own failed, cancelled and stuck generations",
+    dependencies=[per_address(Rate.VISITS)],
     responses={200: examples.FAILED_OF_ONE, 400: {"model": ErrorBody}, 401: {"model": ErrorBody}},
 )
 async def failed_of_one(
-    request: Request,
     services: FromApp,
     before: Before,
     pass_id: Annotated[
@@ -126,7 +128,6 @@ async def failed_of_one(
         owner = await stated_pass_id(conn, pass_id=pass_id, customer_key=customer_id, header=pass_id_header)
         if owner is None:
             raise AuthError("Say whose generations: state a pass id, as `passId` or `X-Mina-Pass-Id`.")
-        request.state.pass_id = owner
         question = Question(Kind.ALL, hours, limit, pass_id=owner, session_id=session_id, before=before)
         found = await failures.read(conn, question, services.reaper.patience)
     return _own_report(found)
@@ -135,10 +136,9 @@ async def failed_of_one(
 @router.post(
     "/api/admin/cleanup-stuck-generations",
     summary="Have what is stuck taken up again, now",
-    dependencies=[ADMIN_ONLY],
     responses={200: examples.CLEANED_UP, 401: {"model": ErrorBody}},
 )
-async def cleanup(services: FromApp) -> Json:
+async def cleanup(services: FromApp, operator: ByOperator) -> Json:
     """Runs the pass that every worker runs every few seconds: generations whose worker is gone or that have no job get
     a new job and go on from their last finished step; what no worker began in time fails, refunded. What somebody is at
     work on is left alone."""
@@ -149,6 +149,11 @@ async def cleanup(services: FromApp) -> Json:
     resumed = [*reaped.taken_back, *reaped.adopted, *reaped.never_started]
     async with services.db.connection() as conn:
         owners = await failures.owners(conn, resumed)
+        stuck = {row["liveness"]: row["count"] for row in before}
+        after = {"generation_ids": resumed}
+        await audit.record(
+            conn, operator, "generations.cleanup", target=None, before={"unfinished": stuck}, after=after
+        )
     skipped: dict[str, int] = defaultdict(int)
     for row in before:
         if row["liveness"] not in ("worker-lost", "no-job"):

@@ -16,8 +16,9 @@ from safelight.api import examples
 from safelight.api.bodies import IdentityBody
 from safelight.api.errors import ErrorBody, request_id
 from safelight.api.folding import Short, Spelt, Url
-from safelight.api.identity import PassIdHeader, stated_pass_id
-from safelight.api.json_body import StrictRoute, StrictUploadRoute
+from safelight.api.identity import SIGN_IN, PassIdHeader, caller, stated_pass_id
+from safelight.api.json_body import StrictUploadRoute
+from safelight.api.rates import Kind, check_pass, limited_route, per_address
 from safelight.api.services import FromApp, Services
 from safelight.domain.errors import AuthError, InvalidInput, NotFound, PayloadTooLarge
 from safelight.storage import keys, thumbnails
@@ -40,8 +41,8 @@ Expires = Annotated[int, Query(ge=0)]
 Signature = Annotated[str, Query(max_length=200)]
 DATA_URL_CHARS_MAX = UPLOAD_BYTES_MAX * 4 // 3 + 200
 
-uploads = APIRouter(route_class=StrictUploadRoute, tags=["files"])
-router = APIRouter(route_class=StrictRoute, tags=["files"])
+uploads = APIRouter(route_class=limited_route(Kind.ORDERS, StrictUploadRoute), tags=["files"])
+router = APIRouter(route_class=limited_route(Kind.ORDERS), tags=["files"])
 
 
 class UploadBody(IdentityBody):
@@ -249,6 +250,7 @@ async def sign_url(
 @router.get(
     "/thumbnails/{size}/{key:path}",
     summary="A small picture of a public file",
+    dependencies=[per_address(Kind.VISITS)],
     response_class=Response,
     responses={307: {"description": "Where it is, for good."}, 400: {"model": ErrorBody}, 404: {"model": ErrorBody}},
 )
@@ -260,6 +262,7 @@ async def read_thumbnail(services: FromApp, size: int, key: str) -> Response:
 @router.put(
     ROUTE + "/{key:path}",
     summary="Upload to a URL that was given out for it",
+    dependencies=[per_address(Kind.ORDERS)],
     responses={403: {"model": ErrorBody}, 413: {"model": ErrorBody}},
 )
 async def write_asset(
@@ -294,7 +297,10 @@ async def _bounded_body(request: Request) -> bytes:
 async def _customer(request: Request, services: Services, body: IdentityBody, header: str | None) -> str:
     async with services.db.connection() as conn:
         found = await stated_pass_id(conn, pass_id=body.pass_id, customer_key=body.customer_id, header=header)
-    request.state.pass_id = found
+    if found is None and caller().needs_token:
+        raise AuthError(SIGN_IN)
+    if found:
+        check_pass(request, Kind.ORDERS, found)
     return found or "anon"
 
 

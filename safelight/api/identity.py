@@ -1,25 +1,169 @@
-"""Who is asking (contract section 3.2): the stated pass id, a shop's customer key, the header, or a new visitor."""
+"""Who is asking (contract section 3.2): the user who signed in, else the stated pass id, a shop's customer key, the
+header, or a new visitor.
 
-from typing import Annotated
+A token is checked before a route begins, and what came of it travels with the request in a context variable, not from
+hand to hand: a route cannot ask for a stated id and forget the token that goes before it.
+"""
+
+import secrets
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from contextvars import ContextVar
+from dataclasses import dataclass
+from typing import Annotated, Any
 
 from fastapi import Header, Request
+from starlette.types import Scope
 
 from safelight.api.folding import clean_text
+from safelight.api.services import Services
+from safelight.api.tokens import User
 from safelight.db import customers
+from safelight.db.customers import Account
 from safelight.db.database import Connection
 from safelight.domain import passes
-from safelight.domain.errors import InvalidInput
+from safelight.domain.errors import AuthError, InvalidInput, InvalidToken, NotFound, SafelightError, SignInUnavailable
 
 HEADER = "X-Mina-Pass-Id"
+HEADER_CHARS_MAX = 8192
+BEARER = "bearer "
+NO_TOKENS = ("", "null", "undefined", "[object object]")  # what clients send when they have none
+SIGN_IN = "Sign in first: this needs the access token of a user."
+
 PassIdHeader = Annotated[
     str | None, Header(alias=HEADER, description="The customer's stable id, where the body states none.")
 ]
 
 
+@dataclass(frozen=True, slots=True)
+class Caller:
+    """Who sent the request, as far as a token says. `refused` is why a token does not hold: whatever asks who is
+    calling raises it. `has_admin_token`: an operator, or a server of ours, for whoever it states."""
+
+    services: Services
+    state: dict[str, Any]
+    user: User | None = None
+    refused: SafelightError | None = None
+    has_admin_token: bool = False
+
+    def signed_in(self) -> User | None:
+        """Raises InvalidToken or SignInUnavailable where there is a token and it does not hold."""
+        if self.refused:
+            raise self.refused
+        return self.user
+
+    @property
+    def needs_token(self) -> bool:
+        return self.services.token_required and not self.has_admin_token
+
+
+_caller: ContextVar[Caller] = ContextVar("caller")
+
+
+def caller() -> Caller:
+    return _caller.get()
+
+
+@asynccontextmanager
+async def introduced(scope: Scope) -> AsyncIterator[None]:
+    """The caller of the request is known inside this context."""
+    token = _caller.set(await _caller_of(scope))
+    try:
+        yield
+    finally:
+        _caller.reset(token)
+
+
+async def _caller_of(scope: Scope) -> Caller:
+    services: Services = scope["app"].state.services
+    state, headers = scope["state"], Request(scope).headers
+    stated = headers.get("authorization", "")[:HEADER_CHARS_MAX]
+    if any(is_admin_token(services, one) for one in (without_bearer(stated), headers.get("x-admin-secret", ""))):
+        return Caller(services, state, has_admin_token=True)
+    token = without_bearer(stated) if stated.strip().lower().startswith(BEARER.strip()) else ""
+    if services.tokens is None or token.lower() in NO_TOKENS:
+        return Caller(services, state)
+    try:
+        return Caller(services, state, user=await services.tokens.user_of(token))
+    except (InvalidToken, SignInUnavailable) as error:
+        return Caller(services, state, refused=error)
+
+
+def is_admin_token(services: Services, stated: str) -> bool:
+    return secrets.compare_digest(stated.strip().encode(), services.admin_token.encode())
+
+
+def without_bearer(header: str) -> str:
+    """The token of an `Authorization` header; the word before it may be left out."""
+    header = header.strip()
+    return header[len(BEARER) :].strip() if header.lower().startswith(BEARER) else header
+
+
+# --- for routes -----------------------------------------------------------------------------------------------------
+
+
 async def stated_pass_id(
     conn: Connection, *, pass_id: str | None, customer_key: str | None, header: str | None
 ) -> str | None:
-    """The pass id that body or header state; None where they state nobody.
+    """The pass id of the user who signed in, else what body or header state; None where they state nobody.
+
+    Raises:
+        InvalidToken: there is a token, and it does not hold.
+        AuthError: an id is stated where only a token counts.
+        InvalidInput: an id is longer than any we store, or holds control characters.
+    """
+    who = caller()
+    user = who.signed_in()
+    found = await named_pass_id(conn, pass_id=pass_id, customer_key=customer_key, header=header)
+    if user:
+        found = (await account(conn, stated=found)).pass_id
+    elif found and who.needs_token:
+        raise AuthError(SIGN_IN)
+    who.state["pass_id"] = found
+    return found
+
+
+async def resolve(
+    request: Request, conn: Connection, *, pass_id: str | None, customer_key: str | None, header: str | None
+) -> str:
+    """As `stated_pass_id`; where nobody is stated, that of a new anonymous visitor. The answer's header says which."""
+    found = await stated_pass_id(conn, pass_id=pass_id, customer_key=customer_key, header=header)
+    if found is None and caller().needs_token:
+        raise AuthError(SIGN_IN)
+    request.state.pass_id = found or passes.new_anonymous()
+    return str(request.state.pass_id)
+
+
+async def account(conn: Connection, *, stated: str | None = None) -> Account:
+    """The row of the user who signed in, made where it is their first visit."""
+    who = caller()
+    user = who.signed_in()
+    if user is None:
+        raise AuthError(SIGN_IN)
+    return await customers.of_user(conn, user.id, user.email, stated=stated, free_credits=who.services.free_credits)
+
+
+async def must_own(conn: Connection, owner: str | None, *, header: str | None, what: str) -> None:
+    """An id is unguessable and passes for permission where nobody says who they are; who does must be its owner.
+
+    Raises:
+        NotFound: it is somebody else's.
+        AuthError: nobody says who they are, where only a token counts.
+    """
+    who = caller()
+    if who.has_admin_token:
+        return
+    asker = await stated_pass_id(conn, pass_id=None, customer_key=None, header=header)
+    if asker is None and who.needs_token:
+        raise AuthError(SIGN_IN)
+    if asker is not None and asker != owner:
+        raise NotFound(f"There is no {what}.")
+
+
+async def named_pass_id(
+    conn: Connection, *, pass_id: str | None, customer_key: str | None, header: str | None
+) -> str | None:
+    """Whom body or header name, whoever asks. It gives no right to anything: for operators' routes, and to compare.
 
     Raises:
         InvalidInput: an id is longer than any we store, or holds control characters.
@@ -32,13 +176,11 @@ async def stated_pass_id(
     return None
 
 
-async def resolve(
-    request: Request, conn: Connection, *, pass_id: str | None, customer_key: str | None, header: str | None
-) -> str:
-    """The stated pass id, else that of a new anonymous visitor. The answer's header says which."""
-    found = await stated_pass_id(conn, pass_id=pass_id, customer_key=customer_key, header=header)
-    request.state.pass_id = found or passes.new_anonymous()
-    return str(request.state.pass_id)
+def pass_id_of_header(header: str | None) -> str | None:
+    """None also where it holds what no id can be: a client's first call must not fail for that."""
+    if not header or len(header) > passes.PASS_ID_CHARS_MAX or not header.isprintable():
+        return None
+    return passes.normal_form(header)
 
 
 def _checked(name: str, value: str) -> str:

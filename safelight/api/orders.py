@@ -45,7 +45,9 @@ class OrderDesk:
         order = Order(
             flow=flow,
             pass_id=asked.pass_id,
-            session_id=clean_session_id(body.stated_session_id or (parent.session_id if parent else None)),
+            session_id=await own_session_id(
+                self.conn, body.stated_session_id or (parent.session_id if parent else None), asked.pass_id
+            ),
             platform=platform,
             title=body.title or body.history.session_title or (parent and parent.title) or _title(flow),
             assets=self._assets(body, flow),
@@ -179,6 +181,13 @@ def _aspect_ratio(stated: str | None) -> str | None:
 
 def _duration(stated: float | None) -> float | None:
     return None if stated is None else min(max(stated, DURATION_SECONDS_MIN), DURATION_SECONDS_MAX)
+
+
+async def own_session_id(conn: Connection, stated: str | None, pass_id: str | None) -> str:
+    """As `clean_session_id`; a session that is somebody else's is not joined."""
+    session_id = clean_session_id(stated)
+    owner = await generations.owner_of_session(conn, session_id)
+    return session_id if owner in (None, pass_id) else new_id()
 
 
 def clean_session_id(stated: str | None) -> str:

@@ -17,8 +17,22 @@ from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from safelight import __version__
-from safelight.api import accounts, errors, examples, failures, files, metrics, mma, providers, stream, webhooks
-from safelight.api.identity import HEADER
+from safelight.api import (
+    accounts,
+    billing,
+    errors,
+    examples,
+    failures,
+    files,
+    metrics,
+    mma,
+    providers,
+    signing_in,
+    stream,
+    top_ups,
+    webhooks,
+)
+from safelight.api.identity import HEADER, introduced
 from safelight.api.services import FromApp, Services
 from safelight.db.database import TROUBLE
 from safelight.domain.errors import SafelightError
@@ -28,6 +42,12 @@ HEALTH_SECONDS = 2.0
 DESCRIPTION = (
     "The backend for generative-media products in which no generation is lost, stuck, paid twice or unexplained."
 )
+
+_ANYWHERE: dict[int | str, dict[str, Any]] = {
+    401: {"model": errors.ErrorBody, "description": "Who is calling matters here, and it is not said, or not proven."},
+    429: {"model": errors.ErrorBody, "description": "Too much at once; `Retry-After` says when to come back."},
+    503: {"model": errors.ErrorBody, "description": "The database, or the keys of tokens, cannot be had just now."},
+}
 
 StartServices = Callable[[], AbstractAsyncContextManager[Services]]
 
@@ -45,9 +65,9 @@ def create_api(start: StartServices, *, cors_origins: Sequence[str]) -> FastAPI:
     app.state.leaving = asyncio.Event()
     for error_type in (SafelightError, RequestValidationError, HTTPException, *TROUBLE):
         app.add_exception_handler(error_type, errors.handle)
-    routers = (mma, stream, accounts, failures, providers, webhooks, metrics)
+    routers = (mma, stream, accounts, failures, providers, webhooks, metrics, signing_in, top_ups, billing)
     for router in (*(room.router for room in routers), files.uploads, files.router):
-        app.include_router(router)
+        app.include_router(router, responses=_ANYWHERE)
     app.add_api_route("/health", health, methods=["GET"], tags=["operations"], summary="Is it up?", responses=_HEALTH)
     app.add_middleware(NameRequests)
     app.add_middleware(
@@ -62,7 +82,8 @@ def create_api(start: StartServices, *, cors_origins: Sequence[str]) -> FastAPI:
 
 
 class NameRequests:
-    """Gives each request its id, says whose it was in the answer's header, and answers what nobody expected."""
+    """Gives each request its id, finds out who sent it, says whose it was in the answer's header, and answers what
+    nobody expected."""
 
     def __init__(self, app: ASGIApp) -> None:
         self._app = app
@@ -83,7 +104,8 @@ class NameRequests:
             await send(message)
 
         try:
-            await self._app(scope, receive, send_named)
+            async with introduced(scope):
+                await self._app(scope, receive, send_named)
         except Exception as error:
             if started:
                 raise

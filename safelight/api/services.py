@@ -7,10 +7,13 @@ from typing import Annotated, cast
 from fastapi import Depends, Request
 
 from safelight.api.allowance import Allowance
+from safelight.api.rates import Rates
+from safelight.api.tokens import TokenCheck
 from safelight.db.database import Database
 from safelight.db.ops_spool import OpsSpool
 from safelight.db.wakeups import Listener
 from safelight.domain.orders import Prices
+from safelight.domain.shop_orders import Shop
 from safelight.ops.doctor import LatestFindings
 from safelight.pipelines.accept import Acceptance
 from safelight.pipelines.reaper import Reaper
@@ -33,6 +36,12 @@ class Services:
     admin_token: str
     findings: LatestFindings
     webhook_checks: Mapping[str, WebhookCheck]
+    rates: Rates
+    tokens: TokenCheck | None
+    token_required: bool
+    admin_emails: frozenset[str]
+    shop: Shop
+    credits_expire_days: int
     allowance: Allowance = field(default_factory=Allowance)
 
 

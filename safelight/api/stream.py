@@ -13,9 +13,11 @@ from fastapi import APIRouter, Depends, Header, Path, Query, Request
 from fastapi.sse import EventSourceResponse, ServerSentEvent
 
 from safelight.api import examples
+from safelight.api.admin import asking_operator
 from safelight.api.errors import ErrorBody
+from safelight.api.identity import PassIdHeader, caller, must_own
 from safelight.api.services import FromApp
-from safelight.db import job_log
+from safelight.db import generations, job_log
 from safelight.db.job_log import LINES_AT_ONCE
 from safelight.domain.errors import NotFound
 from safelight.domain.statuses import Status
@@ -27,10 +29,19 @@ router = APIRouter(tags=["generations"])
 GenerationId = Annotated[str, Path(max_length=200)]
 
 
-async def _must_exist(services: FromApp, generation_id: GenerationId) -> None:
+async def _must_exist(
+    request: Request, services: FromApp, generation_id: GenerationId, pass_id_header: PassIdHeader = None
+) -> None:
+    """Browsers follow a stream without saying who they are: then its id passes for permission, always. Whoever does say
+    so must be its owner."""
+    says_who = caller()
+    by_operator = await asking_operator(request, services)
     async with services.db.connection() as conn:
-        if await job_log.tail(conn, generation_id, SEQ_MAX) is None:
+        row = await generations.get(conn, generation_id)
+        if row is None or await job_log.tail(conn, generation_id, SEQ_MAX) is None:
             raise NotFound(f"There is no generation {generation_id!r}.")
+        if not by_operator and (says_who.user or pass_id_header):
+            await must_own(conn, row["mg_pass_id"], header=pass_id_header, what=f"generation {generation_id!r}")
 
 
 def _cursor(

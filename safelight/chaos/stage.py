@@ -72,6 +72,8 @@ def _settings(home: Path, dsn: str, service: str, api_port: int) -> Settings:
         provider_start_seconds=PROVIDER_START_SECONDS,
         provider_check_seconds=CHECK_SECONDS,
         fetch_allow_hosts=service,
+        orders_per_minute=0,
+        visits_per_minute=0,
         webhook_url=f"http://127.0.0.1:{api_port}",
         simulated_url=f"http://{service}",
         replicate_url=f"http://{service}{as_replicate.PATH}",

@@ -1,6 +1,7 @@
 """The database, credits, generations, and what went wrong with them."""
 
 import asyncio
+from datetime import UTC, datetime, timedelta
 from typing import Annotated, Any
 
 import typer
@@ -9,11 +10,10 @@ from safelight import terminal
 from safelight.api.failures import report
 from safelight.cli.shared import AsJson, group, open_app, read_database
 from safelight.config import Settings
-from safelight.db import customers, embedded, failures, generations, job_log, ledger, runs
+from safelight.db import audit, customers, embedded, failures, generations, job_log, ledger, runs
 from safelight.db.failures import Kind, Question
 from safelight.domain import passes
 from safelight.domain.errors import InvalidInput, NotFound
-from safelight.domain.ids import new_id
 from safelight.domain.statuses import Status
 from safelight.pipelines import cancel as cancellation
 from safelight.pipelines.reaper import patience_with
@@ -54,15 +54,21 @@ def grant(
     async def run() -> int:
         await app.migrate()
         async with app.database() as db, db.transaction() as conn:
+            operator = audit.at_command_line("safelight credits grant")
             await customers.ensure(conn, stated, free_credits=app.settings.free_credits)
-            return await ledger.grant(
+            days = app.settings.credits_expire_days
+            moved = await ledger.adjust(
                 conn,
                 pass_id=stated,
-                credits=amount,
+                delta=amount,
                 reason="manual-topup",
                 source="admin",
-                ref=("manual", f"cli_{new_id()}"),
+                ref=("manual", operator.request_id),
+                expires_at=datetime.now(UTC) + timedelta(days=days) if days else None,
             )
+            before, after = {"credits": moved.before}, {"credits": moved.after}
+            await audit.record(conn, operator, "credits.grant", target=stated, before=before, after=after)
+            return moved.after
 
     terminal.console.print(f"{stated}: +{amount}, balance {asyncio.run(run())}")
 
@@ -123,7 +129,8 @@ def cancel(generation_id: str, as_json: AsJson = False) -> None:
     async def run() -> cancellation.Cancelling:
         await app.migrate()
         async with app.database() as db:
-            return await cancellation.cancel(db, generation_id, pass_id=None)
+            operator = audit.at_command_line("safelight generations cancel")
+            return await cancellation.cancel(db, generation_id, pass_id=None, operator=operator)
 
     terminal.show_cancelling(asyncio.run(run()), as_json=as_json)
 

@@ -87,6 +87,12 @@ async def insert_session(
     )
 
 
+async def owner_of_session(conn: Connection, session_id: str) -> str | None:
+    """None also where there is no such session."""
+    owner: str | None = await _queries.owner_of_session(conn, session_id=session_id)
+    return owner
+
+
 async def insert_event(
     conn: Connection, *, event_id: str, event_type: str, pass_id: str, generation_id: str | None, payload: Row
 ) -> bool:

@@ -45,6 +45,9 @@ insert into mega_generations (
 )
 on conflict (mg_id) do nothing;
 
+-- name: owner_of_session$
+select mg_pass_id from mega_generations where mg_id = 'session:' || :session_id;
+
 -- name: insert_event!
 insert into mega_generations (
   mg_id, mg_record_type, mg_pass_id, mg_generation_id, mg_parent_id, mg_meta, mg_event_at

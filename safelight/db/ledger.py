@@ -3,13 +3,18 @@
 References follow contract section 4.3: a generation's charge and refund are unique by (`mg_ref_type`, `mg_ref_id`).
 """
 
+from dataclasses import dataclass
+from datetime import datetime
+
 from psycopg.types.json import Jsonb
 
 from safelight.db.database import Connection, Row, load_queries
-from safelight.domain.errors import InsufficientCredits, NotFound
+from safelight.domain.errors import InsufficientCredits, InvalidInput, NotFound
 from safelight.domain.ids import new_id
 
 _queries = load_queries(__file__)
+
+BALANCE_MAX = 1_000_000_000
 
 
 def _reference(generation_id: str) -> str:
@@ -44,6 +49,7 @@ async def refund(conn: Connection, *, generation_id: str) -> int:
     charged: Row | None = await _queries.charge_of_generation(conn, ref_id=_reference(generation_id))
     if charged is None:
         return 0
+    await expire(conn, charged["mg_pass_id"])  # what lapsed before must not take the refund with it
     inserted = await _insert(
         conn,
         pass_id=charged["mg_pass_id"],
@@ -58,26 +64,83 @@ async def refund(conn: Connection, *, generation_id: str) -> int:
     return int(charged["credits"]) if inserted else 0
 
 
-async def grant(conn: Connection, *, pass_id: str, credits: int, reason: str, source: str, ref: tuple[str, str]) -> int:
+async def grant(
+    conn: Connection,
+    *,
+    pass_id: str,
+    credits: int,
+    reason: str,
+    source: str,
+    ref: tuple[str, str],
+    expires_at: datetime | None = None,
+) -> int:
     """Add credits to an existing customer. Returns the balance after it.
 
     Raises:
         NotFound: there is no such customer.
+        InvalidInput: the balance would be beyond what anybody may have.
     """
-    balance: int | None = await _queries.give_credits(conn, pass_id=pass_id, credits=credits)
-    if balance is None:
-        raise NotFound(f"No customer has the pass id {pass_id!r}.")
-    await _insert(
-        conn,
-        pass_id=pass_id,
-        generation_id=None,
-        delta=credits,
-        reason=reason,
-        source=source,
-        ref=ref,
-        balance=balance,
+    moved = await adjust(
+        conn, pass_id=pass_id, delta=credits, reason=reason, source=source, ref=ref, expires_at=expires_at
     )
-    return balance
+    return moved.after
+
+
+@dataclass(frozen=True, slots=True)
+class Adjusted:
+    before: int
+    after: int
+
+
+async def adjust(
+    conn: Connection,
+    *,
+    pass_id: str,
+    delta: int,
+    reason: str,
+    source: str,
+    ref: tuple[str, str],
+    expires_at: datetime | None = None,
+) -> Adjusted:
+    """Move an existing customer's balance, in one transaction; at most all that is there is taken. With `expires_at`
+    the whole balance is good until then at least.
+
+    Raises:
+        NotFound: there is no such customer.
+        InvalidInput: the balance would be beyond what anybody may have.
+    """
+    async with conn.transaction():
+        await expire(conn, pass_id)
+        before: int | None = await _queries.lock_balance(conn, pass_id=pass_id)
+        if before is None:
+            raise NotFound(f"No customer has the pass id {pass_id!r}.")
+        after = max(before + delta, 0)
+        if after > BALANCE_MAX:
+            raise InvalidInput(f"amount: a balance is at most {BALANCE_MAX}; this one is {before}.")
+        is_new = after != before and await _insert(
+            conn,
+            pass_id=pass_id,
+            generation_id=None,
+            delta=after - before,
+            reason=reason,
+            source=source,
+            ref=ref,
+            balance=after,
+        )
+        if is_new:
+            await _queries.set_balance(conn, pass_id=pass_id, credits=after, expires_at=expires_at)
+    return Adjusted(before, after if is_new else before)
+
+
+async def expire(conn: Connection, pass_id: str) -> int:
+    """Take what was good until a time that is past. Returns how many credits that were."""
+    return int(await _queries.expire(conn, pass_id=pass_id, id=f"credit_transaction:{new_id()}") or 0)
+
+
+async def is_in_ledger(conn: Connection, ref: tuple[str, str]) -> bool:
+    """Whether the reference moved credits before. Until the transaction ends, nobody else asks about it."""
+    await _queries.lock_reference(conn, name=":".join(ref))
+    return bool(await _queries.has_reference(conn, ref_type=ref[0], ref_id=ref[1]))
 
 
 async def balance_of(conn: Connection, pass_id: str) -> int:

@@ -15,9 +15,7 @@ insert into mega_generations (
   :id, 'credit_transaction', :pass_id, :generation_id, :delta, :reason, :source, :ref_type, :ref_id,
   'succeeded', :meta, now()
 )
-on conflict (mg_ref_type, mg_ref_id)
-  where mg_record_type = 'credit_transaction' and mg_ref_type in ('mma_charge', 'mma_refund')
-  do nothing;
+on conflict do nothing;
 
 -- name: charge_of_generation^
 select mg_pass_id, -mg_delta as credits, mg_reason from mega_generations
@@ -28,3 +26,40 @@ select mg_credits from mega_customers where mg_pass_id = :pass_id;
 
 -- name: entry_count$
 select count(*) from mega_generations where mg_pass_id = :pass_id and mg_record_type = 'credit_transaction';
+
+-- name: lock_balance$
+select mg_credits from mega_customers where mg_pass_id = :pass_id for update;
+
+-- name: set_balance!
+update mega_customers
+set mg_credits = :credits, mg_expires_at = greatest(mg_expires_at, :expires_at)
+where mg_pass_id = :pass_id;
+
+-- name: expire$
+-- The row is locked first: what is taken is what is there.
+with due as (
+  select mg_pass_id, mg_credits, mg_expires_at from mega_customers
+  where mg_pass_id = :pass_id and mg_expires_at <= now() and mg_credits > 0
+  for update
+), emptied as (
+  update mega_customers customer set mg_credits = 0, mg_expires_at = null
+  from due where customer.mg_pass_id = due.mg_pass_id
+)
+insert into mega_generations (
+  mg_id, mg_record_type, mg_pass_id, mg_delta, mg_reason, mg_source, mg_ref_type, mg_ref_id, mg_status, mg_meta,
+  mg_event_at
+)
+select :id, 'credit_transaction', mg_pass_id, -mg_credits, 'expired', 'system', 'expiration',
+  mg_pass_id || ':' || mg_expires_at, 'succeeded',
+  jsonb_build_object('credits_before', mg_credits, 'credits_after', 0, 'expires_at', mg_expires_at), now()
+from due
+returning -mg_delta as credits;
+
+-- name: lock_reference$
+select pg_advisory_xact_lock(hashtextextended(:name, 0));
+
+-- name: has_reference$
+select exists (
+  select from mega_generations
+  where mg_record_type = 'credit_transaction' and mg_ref_type = :ref_type and mg_ref_id = :ref_id
+);

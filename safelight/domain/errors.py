@@ -95,8 +95,20 @@ class AuthError(SafelightError):
     http_status = 401
     code = "UNAUTHORIZED"
 
-    def __init__(self, message: str) -> None:
-        super().__init__(message, safe_message=message)
+    def __init__(self, message: str, *, code: str | None = None) -> None:
+        super().__init__(message, code=code, safe_message=message)
+
+
+class InvalidToken(AuthError):
+    """An access token that its issuer did not sign for us, or not for now."""
+
+    code = "INVALID_TOKEN"
+
+
+class MissingUserId(InvalidToken):
+    """A token that holds and is nobody's: a key of the project, no user's."""
+
+    code = "MISSING_USER_ID"
 
 
 class Forbidden(AuthError):
@@ -104,6 +116,35 @@ class Forbidden(AuthError):
 
     http_status = 403
     code = "FORBIDDEN"
+
+
+class ComeBackLater(SafelightError):
+    """Nothing is wrong with the request but its time."""
+
+    def __init__(self, message: str, *, retry_after_seconds: float) -> None:
+        super().__init__(message)
+        self.retry_after_seconds = retry_after_seconds
+
+
+class SignInUnavailable(ComeBackLater):
+    """The keys that tokens are checked with cannot be had just now."""
+
+    http_status = 503
+    code = "AUTH_UNAVAILABLE"
+    safe_message = "We cannot check who you are right now. Please try again in a moment."
+
+
+class TooManyRequests(ComeBackLater):
+    """More than one customer, or one address, may ask. `is_news` where operators were not told of it lately."""
+
+    category = Category.VALIDATION_ERROR
+    http_status = 429
+    code = "TOO_MANY_REQUESTS"
+    safe_message = "That was a lot at once. Please try again in a moment."
+
+    def __init__(self, message: str, *, retry_after_seconds: float, is_news: bool) -> None:
+        super().__init__(message, retry_after_seconds=retry_after_seconds)
+        self.is_news = is_news
 
 
 class WebhookRefused(AuthError):

@@ -4,6 +4,7 @@ import re
 import uuid
 
 PASS_ID_CHARS_MAX = 200
+NAMED_AFTER_SOMEBODY = ("pass:shopify:", "pass:user:", "pass:email:", "pass:emailhash:")
 _BARE_UUID = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}", re.IGNORECASE)
 
 
@@ -23,6 +24,20 @@ def normal_form(value: str) -> str | None:
     if _BARE_UUID.fullmatch(value):
         return f"pass:anon:{value.lower()}"
     return value
+
+
+def of_user(user_id: str) -> str:
+    return f"pass:user:{user_id}"
+
+
+def of_email(email: str) -> str:
+    return f"pass:email:{email}"
+
+
+def may_be_claimed(pass_id: str, user_id: str) -> bool:
+    """Whether a signed-in user who states the id may have its row. What is named after a shop's customer, an e-mail or
+    another user can be guessed, and is theirs by what it is named after."""
+    return pass_id == of_user(user_id) or not pass_id.startswith(NAMED_AFTER_SOMEBODY)
 
 
 def of_shopify_customer(shopify_customer_id: str) -> str:

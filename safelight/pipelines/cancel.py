@@ -5,7 +5,8 @@ import asyncio
 import time
 from dataclasses import dataclass
 
-from safelight.db import generations, jobs
+from safelight.db import audit, generations, jobs
+from safelight.db.audit import Operator
 from safelight.db.database import Database
 from safelight.domain.errors import NotFound
 from safelight.domain.statuses import Status
@@ -26,7 +27,9 @@ class Cancelling:
     balance: int | None
 
 
-async def cancel(db: Database, generation_id: str, *, pass_id: str | None) -> Cancelling:
+async def cancel(
+    db: Database, generation_id: str, *, pass_id: str | None, operator: Operator | None = None
+) -> Cancelling:
     """Ask for the generation to be stopped, and wait a little for the outcome. `pass_id` is its owner who asks; None is
     an operator.
 
@@ -37,6 +40,12 @@ async def cancel(db: Database, generation_id: str, *, pass_id: str | None) -> Ca
         if not await generations.request_cancelling(conn, generation_id, pass_id=pass_id, by=pass_id or OPERATOR):
             raise NotFound(f"There is no generation {generation_id!r}.")
         await jobs.wake(conn, generation_id, priority=PRIORITY)
+        if operator:
+            before, after = (
+                {"status": (await generations.get(conn, generation_id) or {})["mg_mma_status"]},
+                {"asked": True},
+            )
+            await audit.record(conn, operator, "generations.cancel", target=generation_id, before=before, after=after)
     give_up = time.monotonic() + ANSWER_SECONDS_MAX
     while True:
         now = await _state(db, generation_id)

@@ -1,0 +1,116 @@
+"""The first calls of a client: who am I, and which pass id is mine (contract section 1.4, #2 and #3)."""
+
+from typing import Any
+
+from fastapi import APIRouter, Request
+from fastapi.responses import JSONResponse
+
+from safelight.api import examples, identity
+from safelight.api.admin import is_on_allow_list
+from safelight.api.errors import ErrorBody, request_id, request_ids
+from safelight.api.identity import PassIdHeader
+from safelight.api.rates import Kind, per_address
+from safelight.api.services import FromApp, Services
+from safelight.api.tokens import User
+from safelight.db import customers
+from safelight.db.database import TROUBLE
+from safelight.domain import passes
+from safelight.domain.errors import InvalidToken, SignInUnavailable
+
+Json = dict[str, Any]
+
+router = APIRouter(tags=["account"])
+
+_ME = {
+    "ok": True,
+    "user": {"id": "0d0f5a3e-5b1c-4b36-9a0a-2f1f6f6c2a11", "email": "ann@example.com"},
+    "isAdmin": False,
+    "passId": "pass:user:0d0f5a3e-5b1c-4b36-9a0a-2f1f6f6c2a11",
+    "requestId": "me_…",
+}
+
+
+@router.get(
+    "/me",
+    summary="Who am I?",
+    dependencies=[per_address(Kind.VISITS), request_ids("me_")],
+    responses={200: examples.of(_ME), 401: {"model": ErrorBody}, 503: {"model": ErrorBody}},
+)
+async def me(request: Request, services: FromApp, pass_id_header: PassIdHeader = None) -> Json:
+    """Without a token nothing is written. With one, the user's row is found or made. Where tokens cannot be checked
+    just now, the client may go on as a visitor."""
+    try:
+        user = identity.caller().signed_in()
+    except SignInUnavailable as error:
+        return _visitor(request, pass_id_header) | {"degraded": True, "degradedReason": error.safe_message}
+    if user is None:
+        return _visitor(request, pass_id_header)
+    stated = identity.pass_id_of_header(pass_id_header)
+    async with services.db.transaction() as conn:
+        account = await identity.account(conn, stated=stated)
+        await customers.touch(conn, account.pass_id, user.email)
+    request.state.pass_id = account.pass_id
+    return {
+        "ok": True,
+        "user": {"id": user.id, "email": user.email},
+        "isAdmin": is_on_allow_list(services, user.email, account.is_admin),
+        "passId": account.pass_id,
+        "requestId": request_id(request),
+    }
+
+
+def _visitor(request: Request, header: str | None) -> Json:
+    request.state.pass_id = identity.pass_id_of_header(header) or passes.new_anonymous()
+    return {
+        "ok": True,
+        "user": None,
+        "isAdmin": False,
+        "passId": request.state.pass_id,
+        "requestId": request_id(request),
+    }
+
+
+@router.post(
+    "/auth/shopify-sync",
+    summary="Sign in: find or make the user's row, and gather the credits of their e-mail",
+    dependencies=[per_address(Kind.VISITS)],
+    responses={
+        200: examples.of(
+            {
+                "ok": True,
+                "loggedIn": True,
+                "passId": _ME["passId"],
+                "email": "ann@example.com",
+                "isNewUser": False,
+                "requestId": "req_…",
+            }
+        )
+    },
+)
+async def sync(request: Request, services: FromApp) -> Any:
+    """Only the token counts; whatever the body states is ignored. Without one that holds, nobody is logged in."""
+    nobody = {"ok": True, "loggedIn": False, "requestId": request_id(request)}
+    try:
+        user = identity.caller().signed_in()
+        return nobody if user is None else await _synced(request, services, user)
+    except InvalidToken:
+        return nobody
+    except (SignInUnavailable, *TROUBLE):
+        return JSONResponse(nobody | {"degraded": True})
+
+
+async def _synced(request: Request, services: Services, user: User) -> Json:
+    async with services.db.transaction() as conn:
+        account = await identity.account(conn)
+        await customers.touch(conn, account.pass_id, user.email)
+        if user.email:
+            await customers.gather_credits(conn, account.pass_id, user.email)
+    request.state.pass_id = account.pass_id
+    return {
+        "ok": True,
+        "loggedIn": True,
+        "passId": account.pass_id,
+        "email": user.email,
+        "isNewUser": account.is_new,
+        "requestId": request_id(request),
+    }

@@ -1,0 +1,198 @@
+"""Access tokens of Supabase: who signed in (contract section 3.5).
+
+The kind of key that is set fixes the algorithm. What a token says of its own algorithm, keys or their address is never
+followed; of its header only `kid` is read, to choose among keys that we fetched ourselves.
+"""
+
+import asyncio
+import json
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import httpx
+import jwt
+from jwt import PyJWK
+
+from safelight import telemetry
+from safelight.domain.errors import ConfigError, InvalidToken, MissingUserId, SignInUnavailable
+from safelight.domain.ids import is_uuid
+
+Clock = Callable[[], float]
+
+SECRET_BYTES_MIN = 32  # what HS256 needs
+EMAIL_CHARS_MAX = 320
+KEYS_MAX = 20
+KEYS_BYTES_MAX = 64 * 1024
+KEYS_SECONDS_MAX = 600.0  # a key that its owner takes back is believed for so long
+KEYS_STALE_SECONDS_MAX = 24 * 3600.0  # and for so long where the address of the keys does not answer
+ASK_SECONDS_MIN = 30.0  # a flood of unknown key ids must not become a flood of look-ups
+FETCH_SECONDS = 5.0
+RSA_BITS_MIN, RSA_BITS_MAX = 2048, 8192
+ALGORITHMS = {"EC": "ES256", "RSA": "RS256"}  # by the kind of a public key
+
+
+@dataclass(frozen=True, slots=True)
+class User:
+    """`email` is in lower case, and there only where the issuer does not say that it is unconfirmed."""
+
+    id: str
+    email: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Key:
+    """A key and the one algorithm it is good for."""
+
+    key: Any
+    algorithm: str
+
+
+class Keys(Protocol):
+    async def key_of(self, token: str) -> Key:
+        """Raises InvalidToken, or SignInUnavailable."""
+
+
+class SharedSecret:
+    """HS256 with the project's secret."""
+
+    def __init__(self, secret: str) -> None:
+        if len(secret.encode()) < SECRET_BYTES_MIN:
+            raise ConfigError(f"SAFELIGHT_JWT_SECRET must have at least {SECRET_BYTES_MIN} bytes")
+        self._key = Key(secret, "HS256")
+
+    async def key_of(self, token: str) -> Key:
+        return self._key
+
+
+class PublicKeys:
+    """ES256 and RS256 with the keys at `url` (a JWKS), which are kept for a while."""
+
+    def __init__(self, url: str, clock: Clock = time.monotonic) -> None:
+        self._url = url
+        self._clock = clock
+        self._keys: dict[str, Key] = {}
+        self._fetched_at = self._asked_at = float("-inf")
+        self._fetching = asyncio.Lock()
+
+    async def key_of(self, token: str) -> Key:
+        """A key that we do not know may be a new one."""
+        key_id = _key_id(token)
+        for age_max in (KEYS_SECONDS_MAX, 0.0):
+            if found := (await self._known(age_max)).get(key_id):
+                return found
+        raise InvalidToken("The token does not hold.")
+
+    async def _known(self, age_max: float) -> dict[str, Key]:
+        async with self._fetching:
+            now = self._clock()
+            if now - self._fetched_at > age_max and now - self._asked_at > ASK_SECONDS_MIN:
+                self._asked_at = now
+                await self._renew()
+            if now - self._fetched_at > KEYS_STALE_SECONDS_MAX:
+                raise SignInUnavailable("The keys of tokens cannot be had.", retry_after_seconds=ASK_SECONDS_MIN)
+            return self._keys
+
+    async def _renew(self) -> None:
+        """Where the keys cannot be had, those we have go on for a while."""
+        try:
+            self._keys = _keys_of(await self._fetch())
+            self._fetched_at = self._clock()
+        except (httpx.HTTPError, ValueError) as error:
+            telemetry.warning(telemetry.Tag.API, f"The keys of tokens cannot be had: {error!r}")
+
+    async def _fetch(self) -> bytes:
+        content = bytearray()
+        async with (
+            asyncio.timeout(FETCH_SECONDS),
+            httpx.AsyncClient(timeout=FETCH_SECONDS, trust_env=False) as client,
+            client.stream("GET", self._url) as answer,
+        ):
+            answer.raise_for_status()
+            async for chunk in answer.aiter_bytes():
+                content += chunk
+                if len(content) > KEYS_BYTES_MAX:
+                    raise ValueError(f"more than {KEYS_BYTES_MAX} bytes")
+        return bytes(content)
+
+
+@dataclass(frozen=True, slots=True)
+class TokenCheck:
+    """What a token must be: signed by `keys`, for `audience`, by `issuer` where one is set, and for now."""
+
+    keys: Keys
+    audience: str
+    issuer: str | None
+    leeway_seconds: float
+
+    async def user_of(self, token: str) -> User:
+        """Raises InvalidToken, or SignInUnavailable."""
+        key = await self.keys.key_of(token)
+        try:
+            claims = jwt.decode(
+                token,
+                key.key,
+                algorithms=[key.algorithm],
+                audience=self.audience,
+                issuer=self.issuer,
+                leeway=self.leeway_seconds,
+                options={"require": ["exp", "aud"]},
+            )
+        except jwt.ExpiredSignatureError as error:
+            raise InvalidToken("The token has expired; sign in again.") from error
+        except jwt.PyJWTError as error:
+            raise InvalidToken("The token does not hold.") from error
+        return _user(claims)
+
+
+def _user(claims: dict[str, Any]) -> User:
+    user_id = claims.get("sub")
+    if not user_id:
+        raise MissingUserId("The token names no user.")
+    if not isinstance(user_id, str) or not is_uuid(user_id):
+        raise InvalidToken("The token does not hold.")
+    return User(user_id.lower(), _email(claims))
+
+
+def _email(claims: dict[str, Any]) -> str | None:
+    stated = claims.get("email")
+    if not isinstance(stated, str) or claims.get("email_verified") is False:
+        return None
+    email = stated.strip().lower()
+    return email if "@" in email and len(email) <= EMAIL_CHARS_MAX and email.isprintable() else None
+
+
+def _key_id(token: str) -> str:
+    try:
+        key_id = jwt.get_unverified_header(token).get("kid")
+    except jwt.PyJWTError as error:
+        raise InvalidToken("The token does not hold.") from error
+    if not isinstance(key_id, str):
+        raise InvalidToken("The token does not hold.")
+    return key_id
+
+
+def _keys_of(content: bytes) -> dict[str, Key]:
+    """Raises ValueError where it is no set of keys; a key of a kind that we do not take is passed over."""
+    found = json.loads(content)
+    if not isinstance(found, dict) or not isinstance(found.get("keys"), list):
+        raise ValueError("no JWKS")
+    stated = [one for one in found["keys"] if isinstance(one, dict) and isinstance(one.get("kid"), str)]
+    return {one["kid"]: key for one in stated[:KEYS_MAX] if (key := _public_key(one))}
+
+
+def _public_key(stated: dict[str, Any]) -> Key | None:
+    """None for a secret, a key that is not for signatures, an algorithm that is not ours, or an RSA key of odd size."""
+    algorithm = ALGORITHMS.get(str(stated.get("kty")))
+    if algorithm is None or stated.get("alg", algorithm) != algorithm or stated.get("use", "sig") != "sig":
+        return None
+    if algorithm == "ES256" and stated.get("crv") != "P-256":
+        return None
+    try:
+        key = PyJWK(stated, algorithm).key
+    except jwt.PyJWTError:
+        return None
+    if algorithm == "RS256" and not RSA_BITS_MIN <= key.key_size <= RSA_BITS_MAX:
+        return None
+    return Key(key, algorithm) if hasattr(key, "verify") else None  # a private key has no business there
