@@ -1,16 +1,20 @@
 """What the commands print."""
 
 import json
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
 from safelight import demo as story
 from safelight.app import App
 from safelight.db.problems import INVARIANTS
+from safelight.ops.backfill import Parity, Taken, Tell
 from safelight.ops.doctor import EXAMPLES, Findings, Mended
 from safelight.pipelines.cancel import Cancelling
 
@@ -197,3 +201,46 @@ def show_failures(found: dict[str, Any]) -> None:
             item["passId"],
         )
     console.print(table)
+
+
+@contextmanager
+def progress_bars() -> Iterator[Tell]:
+    """One bar a name, on standard error."""
+    columns = (TextColumn("{task.description:<18}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    with Progress(*columns, console=Console(stderr=True)) as progress:
+        bars: dict[str, Any] = {}
+
+        def tell(name: str, done: int, total: int) -> None:
+            if name not in bars:
+                bars[name] = progress.add_task(name, total=total)
+            progress.update(bars[name], completed=done)
+
+        yield tell
+
+
+def show_taken(taken: list[Taken], *, dry_run: bool, as_json: bool) -> None:
+    if as_json:
+        print_json({"dry_run": dry_run, "tables": [asdict(one) for one in taken]})
+        return
+    for one in taken:
+        console.print(f"{one.table:<18} {one.rows:>9} rows read, {one.written:>9} new or changed", highlight=False)
+    console.print(
+        "nothing was written: this was a dry run" if dry_run else "compare both sides: safelight backfill --check"
+    )
+
+
+def show_parity(parity: Parity, *, as_json: bool) -> None:
+    if as_json:
+        print_json(parity.as_json())
+        return
+    for table, (legacy, ours) in parity.tables.items():
+        mark = "[green]✓[/]" if legacy == ours else "[red]✗[/]"
+        console.print(f"{mark} {table:<18} legacy    {legacy.rows:>9} rows {legacy.credits:>12} credits  {legacy.hash}")
+        console.print(f"  {'':<18} safelight {ours.rows:>9} rows {ours.credits:>12} credits  {ours.hash}")
+    balances = parity.balances
+    console.print(
+        f"balances: {balances['legacy']} credits there, {balances['safelight']} came over;"
+        f" {balances['customers_that_differ']} customers differ,"
+        f" {balances['balances_without_ledger']} balances are not the sum of their ledger"
+    )
+    console.print("no difference" if not parity.differences else f"different: {', '.join(parity.differences)}")

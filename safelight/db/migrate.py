@@ -68,7 +68,7 @@ async def _apply_once(conn: AsyncConnection[Row], migration: Migration) -> bool:
 
 
 async def _ensure_queue(conn: AsyncConnection[Row]) -> None:
-    """The queue (Procrastinate) ships its schema unqualified; it gets a schema of its own."""
+    """The queue (Procrastinate) ships its schema unqualified; it gets a schema of its own, guarded as ours are."""
     cursor = await conn.execute("select to_regclass(%s) as jobs", [f"{QUEUE_SCHEMA}.procrastinate_jobs"])
     row = await cursor.fetchone()
     if row and row["jobs"]:
@@ -78,3 +78,4 @@ async def _ensure_queue(conn: AsyncConnection[Row]) -> None:
         await conn.execute(sql.SQL("create schema if not exists {}").format(schema))
         await conn.execute(sql.SQL("set local search_path = {}").format(schema))
         await conn.execute(SchemaManager.get_schema())
+        await conn.execute("select safelight.guard_rows()")

@@ -1,0 +1,55 @@
+"""The backfill from the tables of an older backend."""
+
+import asyncio
+from typing import Annotated
+
+import typer
+
+from safelight import terminal
+from safelight.cli.shared import AsJson, open_app
+from safelight.domain.errors import InvalidInput
+from safelight.ops import backfill as old
+from safelight.ops.backfill import Backfill, Legacy, Parity, Taken
+
+commands = typer.Typer()
+
+
+@commands.command()
+def backfill(
+    source: Annotated[
+        str | None, typer.Option("--from", help="The old database, as a URL; without it, our own.", show_default=False)
+    ] = None,
+    schema: Annotated[str, typer.Option(help="The schema that holds the old tables.")] = old.SCHEMA,
+    batch: Annotated[
+        int, typer.Option(min=1, max=old.BATCH_ROWS_MAX, help="Rows of one transaction.")
+    ] = old.BATCH_ROWS,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Write each batch, and take it back.")] = False,
+    check: Annotated[bool, typer.Option("--check", help="Compare both sides; ends with 1 where they differ.")] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Take the rows of an older backend's tables over, or compare them; running it again changes nothing."""
+    if source is None and schema == "public":
+        raise InvalidInput(
+            "--schema: 'public' holds our own tables; move the old ones to another schema, or say --from."
+        )
+    if check and dry_run:
+        raise InvalidInput("--check: it writes nothing, so there is nothing to try with --dry-run.")
+    app = open_app(console_lines=False)
+    app.start_database()
+
+    async def run() -> list[Taken] | Parity:
+        await app.migrate()
+        async with app.database() as db, Legacy.opened(source or app.dsn, schema) as legacy:
+            work = Backfill(db, legacy, batch_rows=batch)
+            if check:
+                return await work.check()
+            with terminal.progress_bars() as tell:
+                return await work.run(tell, dry_run=dry_run)
+
+    outcome = asyncio.run(run())
+    if isinstance(outcome, Parity):
+        terminal.show_parity(outcome, as_json=as_json)
+        if outcome.differences:
+            raise typer.Exit(1)
+    else:
+        terminal.show_taken(outcome, dry_run=dry_run, as_json=as_json)
