@@ -24,6 +24,7 @@ from safelight.db import embedded, ops_rows
 from safelight.db.database import TROUBLE, Database
 from safelight.db.migrate import migrate
 from safelight.db.ops_spool import OpsSpool
+from safelight.db.statistics import CustomerCount
 from safelight.db.wakeups import Announcer, Listener
 from safelight.domain.errors import Category, ConfigError, InvalidInput, SafelightError
 from safelight.domain.ids import new_id
@@ -35,6 +36,7 @@ from safelight.pipelines.gate import Gate
 from safelight.pipelines.queue import Queue, WorkingHours
 from safelight.pipelines.reaper import HEARTBEATS_MISSED, Reaper
 from safelight.pipelines.retries import RetryPolicy
+from safelight.pipelines.runtime import RuntimeConfig
 from safelight.pipelines.studio import Adapters, Studio, read_picture
 from safelight.pipelines.worker import Worker
 from safelight.providers.base import Adapter, ReadImage
@@ -116,6 +118,8 @@ class App:
             await queue.open()
             await listener.open()
             catching_up = asyncio.create_task(spool.catch_up_for_ever(db))
+            runtime = RuntimeConfig(db, self.prices)
+            following = asyncio.create_task(runtime.follow_for_ever())
             try:
                 yield Services(
                     db=db,
@@ -136,8 +140,12 @@ class App:
                     admin_token=self.admin_token(),
                     findings=LatestFindings(self.doctor(db)),
                     webhook_checks=self.webhook_checks(),
+                    runtime=runtime,
+                    customer_count=CustomerCount(db),
+                    wait_seconds=self.settings.legacy_wait_seconds,
                 )
             finally:
+                following.cancel()
                 catching_up.cancel()
                 await listener.close()
                 await queue.close()

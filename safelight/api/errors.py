@@ -1,7 +1,8 @@
 """One table from errors to answers, and to the ops plane.
 
-Every error body is `{ok:false, error, message, requestId}`; 402 adds the union of section 4.5. A row is written to
-the ops plane for every answer of 5xx, for refused access, and for requests that change something and were wrong.
+Every error body is `{ok:false, error, message, requestId}`, but for what `manners.py` says of the legacy routes; 402
+adds the union of section 4.5. A row is written to the ops plane for every answer of 5xx, for refused access, and for
+requests that change something and were wrong.
 """
 
 import traceback
@@ -16,16 +17,24 @@ from pydantic import BaseModel
 from starlette.exceptions import HTTPException
 
 from safelight import telemetry
+from safelight.api import manners
 from safelight.api.allowance import Allowance
 from safelight.api.services import Services
 from safelight.db import ops_rows
 from safelight.db.database import TROUBLE
 from safelight.db.ops_rows import OpsError
-from safelight.domain.errors import Category, InsufficientCredits, SafelightError, category_of_status
+from safelight.domain.errors import (
+    Category,
+    EndedWithoutResult,
+    InsufficientCredits,
+    SafelightError,
+    StillMaking,
+    category_of_status,
+)
 
 RETRY_AFTER_SECONDS = 2
+_LATER = {"Retry-After": str(RETRY_AFTER_SECONDS)}
 VALIDATION_PROBLEMS_SHOWN = 5
-NO_DATABASE = "NO_SUPABASE"  # the name is the contract's
 
 # What clients already know a failed route by (contract section 2.3).
 ROUTE_CODES = {
@@ -38,11 +47,7 @@ ROUTE_CODES = {
     "/mma/video/{generation_id}/tweak": "MMA_VIDEO_TWEAK_FAILED",
     "/mma/generations/{generation_id}": "MMA_FETCH_FAILED",
     "/mma/events": "MMA_EVENT_FAILED",
-    "/sessions/start": "SESSION_ERROR",
     "/credits/balance": "CREDITS_ERROR",
-    "/history/pass/{pass_id}": "HISTORY_FAILED",
-    "/api/r2/upload-signed": "UPLOAD_PUBLIC_FAILED",
-    "/api/r2/store-remote-signed": "STORE_REMOTE_PUBLIC_FAILED",
 }
 
 
@@ -63,13 +68,21 @@ class Answer:
     category: Category
     more: dict[str, Any]
     headers: dict[str, str]
+    is_away: bool = False  # the database is
+    is_told: bool = False  # the operators are, already
 
 
 def answer_to(request: Request, error: Exception) -> Answer:
     """The table."""
     match error:
         case InsufficientCredits():
-            return _answer(402, error.code, error.safe_message, more=_insufficient(request, error))
+            return _insufficient(request, error)
+        case StillMaking():
+            more = {"generationId": error.generation_id}
+            return _answer(503, error.code, error.safe_message, error.category, more=more, headers=_LATER, is_told=True)
+        case SafelightError(http_status=status) if status >= 500 and _manners(request).failed:
+            is_told = isinstance(error, EndedWithoutResult)
+            return _answer(500, _failure(request), error.safe_message, error.category, is_told=is_told)
         case SafelightError():
             return _answer(error.http_status, error.code, error.safe_message, error.category)
         case RequestValidationError():
@@ -82,9 +95,9 @@ def answer_to(request: Request, error: Exception) -> Answer:
             return _answer(error.status_code, "HTTP_ERROR", str(error.detail))
         case _ if isinstance(error, TROUBLE):
             message = "We are very busy, or the database cannot be reached. Please try again in a moment."
-            return _answer(503, NO_DATABASE, message, headers={"Retry-After": str(RETRY_AFTER_SECONDS)})
+            return _answer(*_manners(request).away, message, headers=_LATER, is_away=True)
     message = "Something went wrong on our side. Please try again."
-    return _answer(500, ROUTE_CODES.get(_route(request), "INTERNAL_ERROR"), message)
+    return _answer(500, _failure(request), message)
 
 
 async def handle(request: Request, error: Exception) -> JSONResponse:
@@ -100,12 +113,13 @@ async def handle(request: Request, error: Exception) -> JSONResponse:
         "requestId": request_id(request),
         **answer.more,
     }
-    return JSONResponse(body, answer.status, answer.headers)
+    said = manners.body(_manners(request), body, answer.status, is_away=answer.is_away)
+    return JSONResponse(said, answer.status, answer.headers)
 
 
 def _log(request: Request, answer: Answer, error: Exception) -> None:
     text, named = f"{request.method} {request.url.path}: {error!r}", {"request_id": request_id(request)}
-    if answer.code == NO_DATABASE:
+    if answer.is_away or answer.is_told:
         telemetry.warning(telemetry.Tag.API, text, **named)
     else:
         telemetry.error(answer.category.emoji, telemetry.Tag.API, text, error, **named)
@@ -123,17 +137,25 @@ def _answer(
     *,
     more: dict[str, Any] | None = None,
     headers: dict[str, str] | None = None,
+    is_away: bool = False,
+    is_told: bool = False,
 ) -> Answer:
-    return Answer(status, code, message, category or category_of_status(status), more or {}, headers or {})
+    named = category or category_of_status(status)
+    return Answer(status, code, message, named, more or {}, headers or {}, is_away=is_away, is_told=is_told)
 
 
-def _insufficient(request: Request, error: InsufficientCredits) -> dict[str, Any]:
-    return {
+def _insufficient(request: Request, error: InsufficientCredits) -> Answer:
+    """Where clients show the message as it is, it is a sentence; the others look for the code in it."""
+    more = {
         "requiredCredits": error.required,
         "currentCredits": error.balance,
         "passId": getattr(request.state, "pass_id", None),
-        "details": {"required": error.required, "needed": error.required, "balance": error.balance},
     }
+    if _named_route(request) in manners.WAIT_FOR_RESULT:
+        needed = "1 credit" if error.required == 1 else f"{error.required} credits"
+        return _answer(402, error.code, f"This needs {needed}, and you have {error.balance}.", more=more)
+    details = {"required": error.required, "needed": error.required, "balance": error.balance}
+    return _answer(402, error.code, error.safe_message, more=more | {"details": details})
 
 
 def _problems(error: RequestValidationError) -> str:
@@ -149,12 +171,26 @@ def _route(request: Request) -> str:
     return getattr(request.scope.get("route"), "path", request.url.path)
 
 
+def _named_route(request: Request) -> str:
+    return f"{request.method} {_route(request)}"
+
+
+def _manners(request: Request) -> manners.Manners:
+    return manners.of(_named_route(request))
+
+
+def _failure(request: Request) -> str:
+    return _manners(request).failed or ROUTE_CODES.get(_route(request), "INTERNAL_ERROR")
+
+
 def _matters(request: Request, answer: Answer, allowance: Allowance) -> bool:
-    if answer.status >= 500 and answer.code != NO_DATABASE:
+    if answer.is_told:
+        return False
+    if answer.status >= 500 and not answer.is_away:
         return True
     refused = answer.status in (401, 403, 408)
     wrong = request.method == "POST" and answer.status in (400, 413, 422)
-    return (refused or wrong or answer.code == NO_DATABASE) and allowance.take()
+    return (refused or wrong or answer.is_away) and allowance.take()
 
 
 def _services(request: Request) -> Services:
@@ -179,7 +215,7 @@ async def _tell_operators(request: Request, answer: Answer, error: Exception) ->
         user_agent=request.headers.get("user-agent", "")[:300],
     )
     services = _services(request)
-    if answer.code == NO_DATABASE:
+    if answer.is_away:
         services.spool.keep(row)
         return
     try:
