@@ -13,13 +13,15 @@ UNAUTHORIZED = {"error": "Unauthorized"}
 
 @dataclass(frozen=True, slots=True)
 class Manners:
-    """`failed` is what a failure of our own is called, `away` what it is called that the database cannot be reached."""
+    """`failed` is what a failure of our own is called, `away` what it is called that the database cannot be reached;
+    `sentence`: a sentence stands where others have the code, and alone unless it `says_not_ok`."""
 
     failed: str | None = None
     away: tuple[int, str] = (503, NO_SUPABASE)
     sentence: bool = False
     sentence_when_away: bool = False
     is_operators: bool = False
+    says_not_ok: bool = False
 
 
 NO_DB_500 = (500, NO_DB)
@@ -41,7 +43,9 @@ OF_ROUTES = {
     "POST /store-remote-generation": Manners("STORE_REMOTE_FAILED"),
     "GET /admin/summary": Manners(sentence=True, is_operators=True),
     "GET /admin/customers": Manners(sentence=True, is_operators=True),
-    "GET /admin/mega/parity": Manners("MEGA_PARITY_FAILED", sentence_when_away=True, is_operators=True),
+    "GET /admin/mega/parity": Manners(
+        "MEGA_PARITY_FAILED", sentence_when_away=True, is_operators=True, says_not_ok=True
+    ),
     "POST /admin/credits/adjust": Manners(sentence=True, is_operators=True),
     "GET /admin/config/runtime": Manners("CONFIG_READ_FAILED", sentence_when_away=True, is_operators=True),
     "POST /admin/config/runtime": Manners("CONFIG_SAVE_FAILED", is_operators=True),
@@ -62,5 +66,6 @@ def body(manners: Manners, coded: Json, status: int, *, is_away: bool) -> Json:
     if manners.is_operators and status in (401, 403):
         return UNAUTHORIZED
     if manners.sentence or (is_away and manners.sentence_when_away):
-        return {"error": coded["message"]}
+        said = {"error": coded["message"]}
+        return {"ok": False, **said} if manners.says_not_ok else said
     return coded
