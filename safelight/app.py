@@ -119,6 +119,7 @@ class App:
             await listener.open()
             catching_up = asyncio.create_task(spool.catch_up_for_ever(db))
             runtime = RuntimeConfig(db, self.prices)
+            await runtime.reload()
             following = asyncio.create_task(runtime.follow_for_ever())
             try:
                 yield Services(

@@ -3,9 +3,11 @@
 import asyncio
 from typing import Any
 
+import psycopg
+
 from safelight import telemetry
 from safelight.db import app_config, audit, runtime_config
-from safelight.db.database import TROUBLE, Connection, Database
+from safelight.db.database import Connection, Database
 from safelight.domain.orders import Prices
 from safelight.domain.runtime_config import Tree, at, checked, effective, known, put, without
 from safelight.pipelines.configuration import REGISTRY_KEY
@@ -33,11 +35,11 @@ class RuntimeConfig:
     async def follow_for_ever(self) -> None:
         """Until cancelled. Trouble with the database leaves all as it is."""
         while True:
+            await asyncio.sleep(FOLLOW_SECONDS)
             try:
                 await self.reload()
-            except TROUBLE as error:
+            except psycopg.Error as error:
                 telemetry.warning(telemetry.Tag.DB_UPDATE, f"Prices stay as they were: {error}")
-            await asyncio.sleep(FOLLOW_SECONDS)
 
     async def reload(self) -> None:
         async with self._db.connection() as conn:
