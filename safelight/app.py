@@ -115,11 +115,11 @@ class App:
         pool = self.database(self.settings.api_pool_size, stall_seconds=API_STALL_SECONDS, check=True)
         async with pool as db:
             queue, listener, spool = Queue(db), Listener(self.dsn), self.spool()
+            runtime = RuntimeConfig(db, self.prices)
+            await runtime.reload()
             await queue.open()
             await listener.open()
             catching_up = asyncio.create_task(spool.catch_up_for_ever(db))
-            runtime = RuntimeConfig(db, self.prices)
-            await runtime.reload()
             following = asyncio.create_task(runtime.follow_for_ever())
             try:
                 yield Services(
