@@ -6,7 +6,7 @@ list of one shape, or exactly these keys. `tests/test_legacy_routes.py` holds th
 """
 
 import re
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 Json = dict[str, Any]
@@ -90,7 +90,7 @@ SAID = {"error": SENTENCE}
 
 @dataclass(frozen=True)
 class Failure:
-    """An error of the contract. `cannot` says why it does not happen here, `at` where else it is tested."""
+    """An error of the contract. `cannot` says why it does not happen here."""
 
     name: str
     status: int
@@ -128,7 +128,6 @@ class Route:
     shape: Any = None
     failures: tuple[Failure, ...] = ()
     tests: str = "tests/test_legacy_routes.py"
-    keys: str = field(default="")
 
     @property
     def name(self) -> str:
