@@ -26,6 +26,7 @@ from safelight.db import embedded, ops_rows
 from safelight.db.database import TROUBLE, Database
 from safelight.db.migrate import migrate
 from safelight.db.ops_spool import OpsSpool
+from safelight.db.statistics import CustomerCount
 from safelight.db.wakeups import Announcer, Listener
 from safelight.domain.errors import Category, ConfigError, InvalidInput, SafelightError
 from safelight.domain.ids import new_id
@@ -38,6 +39,7 @@ from safelight.pipelines.gate import Gate
 from safelight.pipelines.queue import Queue, WorkingHours
 from safelight.pipelines.reaper import HEARTBEATS_MISSED, Reaper
 from safelight.pipelines.retries import RetryPolicy
+from safelight.pipelines.runtime import RuntimeConfig
 from safelight.pipelines.studio import Adapters, Studio, read_picture
 from safelight.pipelines.worker import Worker
 from safelight.providers.base import Adapter, ReadImage
@@ -118,9 +120,12 @@ class App:
         pool = self.database(self.settings.api_pool_size, stall_seconds=API_STALL_SECONDS, check=True)
         async with pool as db:
             queue, listener, spool = Queue(db), Listener(self.dsn), self.spool()
+            runtime = RuntimeConfig(db, self.prices)
+            await runtime.reload()
             await queue.open()
             await listener.open()
             catching_up = asyncio.create_task(spool.catch_up_for_ever(db))
+            following = asyncio.create_task(runtime.follow_for_ever())
             try:
                 yield Services(
                     db=db,
@@ -147,8 +152,12 @@ class App:
                     admin_emails=frozenset(email.lower() for email in _listed(self.settings.admin_emails)),
                     shop=self.shop,
                     credits_expire_days=self.settings.credits_expire_days,
+                    runtime=runtime,
+                    customer_count=CustomerCount(db),
+                    wait_seconds=self.settings.legacy_wait_seconds,
                 )
             finally:
+                following.cancel()
                 catching_up.cancel()
                 await listener.close()
                 await queue.close()

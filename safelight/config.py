@@ -131,6 +131,12 @@ class Settings(BaseSettings):
         le=604_800,
         description="How long a generation may wait for a worker; then it fails, refunded, as never started.",
     )
+    legacy_wait_seconds: float = Field(
+        900.0,
+        gt=0,
+        le=3600,
+        description="How long the legacy routes wait for a result; then they answer 503, and it goes on.",
+    )
     api_pool_size: int = Field(10, ge=2, le=100, description="Database connections of one API process.")
     worker_pool_size: int = Field(6, ge=2, le=100, description="Database connections of one worker process.")
 

@@ -1,7 +1,8 @@
 """One table from errors to answers, and to the ops plane.
 
-Every error body is `{ok:false, error, message, requestId}`; 402 adds the union of section 4.5. A row is written to
-the ops plane for every answer of 5xx, for refused access, and for requests that change something and were wrong.
+Every error body is `{ok:false, error, message, requestId}`, but for what `manners.py` says of the legacy routes; 402
+adds the union of section 4.5. A row is written to the ops plane for every answer of 5xx, for refused access, and for
+requests that change something and were wrong.
 """
 
 import math
@@ -17,6 +18,7 @@ from pydantic import BaseModel
 from starlette.exceptions import HTTPException
 
 from safelight import telemetry
+from safelight.api import manners
 from safelight.api.allowance import Allowance
 from safelight.api.services import Services
 from safelight.db import ops_rows
@@ -25,15 +27,17 @@ from safelight.db.ops_rows import OpsError
 from safelight.domain.errors import (
     Category,
     ComeBackLater,
+    EndedWithoutResult,
     InsufficientCredits,
     SafelightError,
+    StillMaking,
     TooManyRequests,
     category_of_status,
 )
 
 RETRY_AFTER_SECONDS = 2
+_LATER = {"Retry-After": str(RETRY_AFTER_SECONDS)}
 VALIDATION_PROBLEMS_SHOWN = 5
-NO_DATABASE = "NO_SUPABASE"  # the name is the contract's
 
 # What clients already know a failed route by (contract section 2.3).
 ROUTE_CODES = {
@@ -46,17 +50,10 @@ ROUTE_CODES = {
     "/mma/video/{generation_id}/tweak": "MMA_VIDEO_TWEAK_FAILED",
     "/mma/generations/{generation_id}": "MMA_FETCH_FAILED",
     "/mma/events": "MMA_EVENT_FAILED",
-    "/sessions/start": "SESSION_ERROR",
     "/credits/balance": "CREDITS_ERROR",
     "/credits/add": "CREDITS_ERROR",
     "/api/credits/shopify-order": "WEBHOOK_FAILED",
-    "/history/pass/{pass_id}": "HISTORY_FAILED",
-    "/api/r2/upload-signed": "UPLOAD_PUBLIC_FAILED",
-    "/api/r2/store-remote-signed": "STORE_REMOTE_PUBLIC_FAILED",
 }
-
-# Their clients know one key only: a readable sentence (contract section 1.1, older style).
-OLD_STYLE_ROUTES = frozenset({"/billing/settings"})
 
 
 class ErrorBody(BaseModel):
@@ -76,31 +73,45 @@ class Answer:
     category: Category
     more: dict[str, Any]
     headers: dict[str, str]
+    is_away: bool = False  # the database is
+    is_told: bool = False  # the operators are, already
 
 
 def answer_to(request: Request, error: Exception) -> Answer:
     """The table."""
     match error:
         case InsufficientCredits():
-            return _answer(402, error.code, error.safe_message, more=_insufficient(request, error))
+            return _insufficient(request, error)
         case ComeBackLater():
             headers = {"Retry-After": str(max(1, math.ceil(error.retry_after_seconds)))}
             return _answer(error.http_status, error.code, error.safe_message, error.category, headers=headers)
+        case StillMaking():
+            more = {"generationId": error.generation_id}
+            return _answer(503, error.code, error.safe_message, error.category, more=more, headers=_LATER, is_told=True)
+        case SafelightError(http_status=status) if status >= 500 and _manners(request).failed:
+            is_told = isinstance(error, EndedWithoutResult)
+            return _answer(500, _failure(request), error.safe_message, error.category, is_told=is_told)
         case SafelightError():
             return _answer(error.http_status, error.code, error.safe_message, error.category)
         case RequestValidationError():
             return _answer(400, "VALIDATION_ERROR", _problems(error))
-        case HTTPException(status_code=404):
-            return _answer(404, "NOT_FOUND", f"There is nothing at {request.url.path}.")
-        case HTTPException(status_code=405):
-            return _answer(405, "METHOD_NOT_ALLOWED", f"{request.method} is not possible at {request.url.path}.")
         case HTTPException():
-            return _answer(error.status_code, "HTTP_ERROR", str(error.detail))
+            return _unroutable(request, error)
         case _ if isinstance(error, TROUBLE):
             message = "We are very busy, or the database cannot be reached. Please try again in a moment."
-            return _answer(503, NO_DATABASE, message, headers={"Retry-After": str(RETRY_AFTER_SECONDS)})
+            return _answer(*_manners(request).away, message, headers=_LATER, is_away=True)
     message = "Something went wrong on our side. Please try again."
-    return _answer(500, ROUTE_CODES.get(_route(request), "INTERNAL_ERROR"), message)
+    return _answer(500, _failure(request), message)
+
+
+def _unroutable(request: Request, error: HTTPException) -> Answer:
+    match error.status_code:
+        case 404:
+            return _answer(404, "NOT_FOUND", f"There is nothing at {request.url.path}.")
+        case 405:
+            return _answer(405, "METHOD_NOT_ALLOWED", f"{request.method} is not possible at {request.url.path}.")
+        case status:
+            return _answer(status, "HTTP_ERROR", str(error.detail))
 
 
 async def handle(request: Request, error: Exception) -> JSONResponse:
@@ -109,24 +120,20 @@ async def handle(request: Request, error: Exception) -> JSONResponse:
         _log(request, answer, error)
     if _matters(request, answer, error, _services(request).allowance):
         await _tell_operators(request, answer, error)
-    return JSONResponse(_body(request, answer), answer.status, answer.headers)
-
-
-def _body(request: Request, answer: Answer) -> dict[str, Any]:
-    if _route(request) in OLD_STYLE_ROUTES:
-        return {"error": answer.message}
-    return {
+    body = {
         "ok": False,
         "error": answer.code,
         "message": answer.message,
         "requestId": request_id(request),
         **answer.more,
     }
+    said = manners.body(_manners(request), body, answer.status, is_away=answer.is_away)
+    return JSONResponse(said, answer.status, answer.headers)
 
 
 def _log(request: Request, answer: Answer, error: Exception) -> None:
     text, named = f"{request.method} {request.url.path}: {error!r}", {"request_id": request_id(request)}
-    if answer.code == NO_DATABASE:
+    if answer.is_away or answer.is_told:
         telemetry.warning(telemetry.Tag.API, text, **named)
     else:
         telemetry.error(answer.category.emoji, telemetry.Tag.API, text, error, **named)
@@ -153,17 +160,25 @@ def _answer(
     *,
     more: dict[str, Any] | None = None,
     headers: dict[str, str] | None = None,
+    is_away: bool = False,
+    is_told: bool = False,
 ) -> Answer:
-    return Answer(status, code, message, category or category_of_status(status), more or {}, headers or {})
+    named = category or category_of_status(status)
+    return Answer(status, code, message, named, more or {}, headers or {}, is_away=is_away, is_told=is_told)
 
 
-def _insufficient(request: Request, error: InsufficientCredits) -> dict[str, Any]:
-    return {
+def _insufficient(request: Request, error: InsufficientCredits) -> Answer:
+    """Where clients show the message as it is, it is a sentence; the others look for the code in it."""
+    more = {
         "requiredCredits": error.required,
         "currentCredits": error.balance,
         "passId": getattr(request.state, "pass_id", None),
-        "details": {"required": error.required, "needed": error.required, "balance": error.balance},
     }
+    if _named_route(request) in manners.WAIT_FOR_RESULT:
+        needed = "1 credit" if error.required == 1 else f"{error.required} credits"
+        return _answer(402, error.code, f"This needs {needed}, and you have {error.balance}.", more=more)
+    details = {"required": error.required, "needed": error.required, "balance": error.balance}
+    return _answer(402, error.code, error.safe_message, more=more | {"details": details})
 
 
 def _problems(error: RequestValidationError) -> str:
@@ -179,8 +194,22 @@ def _route(request: Request) -> str:
     return getattr(request.scope.get("route"), "path", request.url.path)
 
 
+def _named_route(request: Request) -> str:
+    return f"{request.method} {_route(request)}"
+
+
+def _manners(request: Request) -> manners.Manners:
+    return manners.of(_named_route(request))
+
+
+def _failure(request: Request) -> str:
+    return _manners(request).failed or ROUTE_CODES.get(_route(request), "INTERNAL_ERROR")
+
+
 def _matters(request: Request, answer: Answer, error: Exception, allowance: Allowance) -> bool:
-    passes = answer.code == NO_DATABASE or isinstance(error, ComeBackLater)
+    if answer.is_told:
+        return False
+    passes = answer.is_away or isinstance(error, ComeBackLater)
     if answer.status >= 500 and not passes:
         return True
     if isinstance(error, TooManyRequests):
@@ -212,7 +241,7 @@ async def _tell_operators(request: Request, answer: Answer, error: Exception) ->
         user_agent=request.headers.get("user-agent", "")[:300],
     )
     services = _services(request)
-    if answer.code == NO_DATABASE:
+    if answer.is_away:
         services.spool.keep(row)
         return
     try:

@@ -17,7 +17,7 @@ from safelight.api.bodies import IdentityBody
 from safelight.api.errors import ErrorBody, request_id
 from safelight.api.folding import Short, Spelt, Url
 from safelight.api.identity import SIGN_IN, PassIdHeader, caller, stated_pass_id
-from safelight.api.json_body import StrictUploadRoute
+from safelight.api.json_body import LegacyRoute, StrictUploadRoute
 from safelight.api.rates import Kind, check_pass, limited_route, per_address
 from safelight.api.services import FromApp, Services
 from safelight.domain.errors import AuthError, InvalidInput, NotFound, PayloadTooLarge
@@ -42,7 +42,7 @@ Signature = Annotated[str, Query(max_length=200)]
 DATA_URL_CHARS_MAX = UPLOAD_BYTES_MAX * 4 // 3 + 200
 
 uploads = APIRouter(route_class=limited_route(Kind.ORDERS, StrictUploadRoute), tags=["files"])
-router = APIRouter(route_class=limited_route(Kind.ORDERS), tags=["files"])
+router = APIRouter(route_class=limited_route(Kind.ORDERS, LegacyRoute), tags=["files"])
 
 
 class UploadBody(IdentityBody):
@@ -81,33 +81,32 @@ class UploadBody(IdentityBody):
 async def upload(request: Request, services: FromApp, body: UploadBody, pass_id_header: PassIdHeader = None) -> Json:
     customer = await _customer(request, services, body, pass_id_header)
     if body.data_url is None:
-        return await _upload_ticket(request, services, body, customer)
+        return await _upload_ticket(services, body, customer)
     content = _decode(body.data_url)
     telemetry.info("📤", telemetry.Tag.STORAGE_FILE, f"Starting file upload for user {customer}")
     if body.private:
         return await _store_private(request, services, body, content)
     stored = await services.assets.put_upload(content, kind=body.kind, customer=customer, name=body.filename)
-    return _stored(stored, request) | {"publicUrl": stored.url}
+    return _stored(stored) | {"publicUrl": stored.url}
 
 
 async def _store_private(request: Request, services: Services, body: UploadBody, content: bytes) -> Json:
     customer = _somebody(request)
     stored = await services.assets.put_private(content, kind=body.kind, customer=customer, name=body.filename)
-    return _stored(stored, request) | {"publicUrl": None, "expiresIn": SIGNED_SECONDS}
+    return _stored(stored) | {"publicUrl": None, "expiresIn": SIGNED_SECONDS}
 
 
-def _stored(stored: StoredFile, request: Request) -> Json:
+def _stored(stored: StoredFile) -> Json:
     return {
         "ok": True,
         "key": stored.key,
         "url": stored.url,
         "contentType": stored.media_type,
         "bytes": stored.bytes,
-        "requestId": request_id(request),
     }
 
 
-async def _upload_ticket(request: Request, services: Services, body: UploadBody, customer: str) -> Json:
+async def _upload_ticket(services: Services, body: UploadBody, customer: str) -> Json:
     if body.content_type not in keys.EXTENSIONS:
         allowed = ", ".join(sorted(keys.EXTENSIONS))
         raise InvalidInput(
@@ -124,8 +123,27 @@ async def _upload_ticket(request: Request, services: Services, body: UploadBody,
         "publicUrl": public_url,
         "url": public_url,
         "expiresIn": UPLOAD_URL_SECONDS,
-        "requestId": request_id(request),
     }
+
+
+_TICKET = {
+    "ok": True,
+    "key": "product/pass_user_42/1766131200000-…-cup.jpg",
+    "uploadUrl": "http://127.0.0.1:8787/assets/product/…?expires=…&signature=…",
+    "publicUrl": "http://127.0.0.1:8787/assets/product/…",
+    "url": "http://127.0.0.1:8787/assets/product/…",
+    "expiresIn": UPLOAD_URL_SECONDS,
+}
+
+
+@router.post(
+    "/api/r2/presign",
+    summary="Get a URL to upload a file to",
+    responses={200: examples.of(_TICKET), 400: {"model": ErrorBody}},
+)
+async def presign(request: Request, services: FromApp, body: UploadBody, pass_id_header: PassIdHeader = None) -> Json:
+    customer = await _customer(request, services, body, pass_id_header)
+    return await _upload_ticket(services, body, customer)
 
 
 class StoreRemoteBody(IdentityBody):
@@ -148,27 +166,42 @@ async def store_remote(
 ) -> Json:
     if not body.url:
         raise InvalidInput("url: the address of the file to copy is needed.", code="MISSING_URL")
-    own_key = services.assets.key_of(body.url)
-    if own_key:  # ours already: the permanent URL is this one
-        own_url = services.assets.url_of(own_key)
-        return {
-            "ok": True,
-            "key": own_key,
-            "url": own_url,
-            "publicUrl": own_url,
-            "requestId": request_id(request),
-        }
-    customer = await _customer(request, services, body, pass_id_header)
-    content = await services.fetcher.fetch(body.url, bytes_max=UPLOAD_BYTES_MAX)
-    name = body.url.split("?", 1)[0].rsplit("/", 1)[-1]
-    stored = await services.assets.put_upload(content, kind=body.kind, customer=customer, name=name)
-    return {
-        "ok": True,
-        "key": stored.key,
-        "url": stored.url,
-        "publicUrl": stored.url,
-        "requestId": request_id(request),
-    }
+    return await _own_copy(services, body.url, body.kind, await _customer(request, services, body, pass_id_header))
+
+
+class StoreGenerationBody(IdentityBody):
+    """A result to keep a copy of, by its URL or the first of several."""
+
+    url: Annotated[Url | None, Spelt("urls.0", "Where the file is now.", example="https://example.com/a.png")] = None
+    folder: Annotated[Short, Spelt("", "What it is.")] = "generations"
+
+
+@router.post(
+    "/store-remote-generation",
+    summary="Keep our own copy of a result",
+    responses={
+        200: examples.of({"ok": True, "key": "generations/…", "url": "http://…", "publicUrl": "http://…"}),
+        400: {"model": ErrorBody, "description": "NO_URL, or the file cannot be had."},
+        500: {"model": ErrorBody, "description": "STORE_REMOTE_FAILED"},
+    },
+)
+async def store_remote_generation(
+    request: Request, services: FromApp, body: StoreGenerationBody, pass_id_header: PassIdHeader = None
+) -> Json:
+    if not body.url:
+        raise InvalidInput("url: the address of the file to copy is needed.", code="NO_URL")
+    return await _own_copy(services, body.url, body.folder, await _customer(request, services, body, pass_id_header))
+
+
+async def _own_copy(services: Services, url: str, kind: str, customer: str) -> Json:
+    """Where it is kept. What is ours already stays where it is."""
+    key = services.assets.key_of(url)
+    if key is None:
+        content = await services.fetcher.fetch(url, bytes_max=UPLOAD_BYTES_MAX)
+        name = url.split("?", 1)[0].rsplit("/", 1)[-1]
+        key = (await services.assets.put_upload(content, kind=kind, customer=customer, name=name)).key
+    own_url = services.assets.url_of(key)
+    return {"ok": True, "key": key, "url": own_url, "publicUrl": own_url}
 
 
 @router.get(

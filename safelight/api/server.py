@@ -13,21 +13,31 @@ from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.middleware.cors import CORSMiddleware
 from fastapi_offline import FastAPIOffline
+from starlette.datastructures import Headers
 from starlette.exceptions import HTTPException
+from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from safelight import __version__
 from safelight.api import (
     accounts,
     billing,
+    client_errors,
+    editorial,
     errors,
     examples,
     failures,
+    feedback,
     files,
+    history,
+    legacy_admin,
     metrics,
     mma,
+    motion,
     providers,
+    runtime_config,
     signing_in,
+    statistics,
     stream,
     top_ups,
     webhooks,
@@ -66,12 +76,15 @@ def create_api(start: StartServices, *, cors_origins: Sequence[str]) -> FastAPI:
     for error_type in (SafelightError, RequestValidationError, HTTPException, *TROUBLE):
         app.add_exception_handler(error_type, errors.handle)
     routers = (mma, stream, accounts, failures, providers, webhooks, metrics, signing_in, top_ups, billing)
-    for router in (*(room.router for room in routers), files.uploads, files.router):
+    legacy = (editorial, motion, feedback, history, statistics, client_errors, legacy_admin, runtime_config)
+    rooms = (*routers, *legacy)
+    for router in (*(room.router for room in rooms), files.uploads, files.router, runtime_config.reloading):
         app.include_router(router, responses=_ANYWHERE)
-    app.add_api_route("/health", health, methods=["GET"], tags=["operations"], summary="Is it up?", responses=_HEALTH)
+    for path in ("/health", "/api/health"):
+        app.add_api_route(path, health, methods=["GET"], tags=["operations"], summary="Is it up?", responses=_HEALTH)
     app.add_middleware(NameRequests)
     app.add_middleware(
-        CORSMiddleware,
+        Cors,
         allow_origins=list(cors_origins),
         allow_methods=["GET", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"],
         allow_headers=["Content-Type", "Authorization", "X-Admin-Secret", HEADER, "Idempotency-Key", "Last-Event-ID"],
@@ -79,6 +92,15 @@ def create_api(start: StartServices, *, cors_origins: Sequence[str]) -> FastAPI:
         max_age=PREFLIGHT_SECONDS,
     )
     return app
+
+
+class Cors(CORSMiddleware):
+    """Preflight requests are answered 204, and an origin that is not listed learns so by what is not there."""
+
+    def preflight_response(self, request_headers: Headers) -> Response:
+        answer = super().preflight_response(request_headers)
+        kept = {name: value for name, value in answer.headers.items() if not name.startswith("content-")}
+        return Response(status_code=204, headers=kept)
 
 
 class NameRequests:

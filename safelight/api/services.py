@@ -11,12 +11,14 @@ from safelight.api.rates import Rates
 from safelight.api.tokens import TokenCheck
 from safelight.db.database import Database
 from safelight.db.ops_spool import OpsSpool
+from safelight.db.statistics import CustomerCount
 from safelight.db.wakeups import Listener
 from safelight.domain.orders import Prices
 from safelight.domain.shop_orders import Shop
 from safelight.ops.doctor import LatestFindings
 from safelight.pipelines.accept import Acceptance
 from safelight.pipelines.reaper import Reaper
+from safelight.pipelines.runtime import RuntimeConfig
 from safelight.providers.webhooks import WebhookCheck
 from safelight.storage.assets import AssetStore
 from safelight.storage.fetch import GuardedFetcher
@@ -42,7 +44,11 @@ class Services:
     admin_emails: frozenset[str]
     shop: Shop
     credits_expire_days: int
+    runtime: RuntimeConfig
+    customer_count: CustomerCount
+    wait_seconds: float
     allowance: Allowance = field(default_factory=Allowance)
+    client_errors_allowance: Allowance = field(default_factory=Allowance)
 
 
 def _services(request: Request) -> Services:

@@ -17,6 +17,10 @@ MESSAGE_CHARS_MAX = 2000
 STACK_CHARS_MAX = 4000
 
 
+# What rows lack that an earlier version kept while its database was away.
+_ABSENT_BEFORE: dict[str, Any] = {"user_id": None, "email": None, "source": "safelight"}
+
+
 @dataclass(frozen=True, slots=True)
 class OpsError:
     """What one ops row says. The fields of seed 000 section 9 are always present in `mg_detail`, null where unknown."""
@@ -42,6 +46,9 @@ class OpsError:
     stack: str | None = None
     ip: str | None = None
     user_agent: str | None = None
+    user_id: str | None = None
+    email: str | None = None
+    source: str = "safelight"
     extra: Row = field(default_factory=dict)
     id: str = field(default_factory=new_id)
     at: datetime = field(default_factory=lambda: datetime.now(UTC))
@@ -78,7 +85,7 @@ async def insert(conn: Connection, error: OpsError) -> None:
 
 
 async def insert_columns(conn: Connection, values: dict[str, Any]) -> None:
-    await _queries.insert_row(conn, **values)
+    await _queries.insert_row(conn, **_ABSENT_BEFORE | values)
 
 
 def columns(error: OpsError) -> dict[str, Any]:
@@ -96,6 +103,9 @@ def columns(error: OpsError) -> dict[str, Any]:
         "error_stack": _cut(error.stack),
         "ip": error.ip,
         "user_agent": error.user_agent,
+        "user_id": error.user_id,
+        "email": error.email,
+        "source": error.source,
         "at": error.at,
     }
 

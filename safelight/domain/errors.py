@@ -379,6 +379,25 @@ class NeverStarted(SafelightError):
     safe_message = "We were too busy to begin. Please try again."
 
 
+class EndedWithoutResult(SafelightError):
+    """A generation that somebody waits for failed or was stopped. Both planes say why already."""
+
+    code = "ENDED_WITHOUT_RESULT"
+
+
+class StillMaking(SafelightError):
+    """Somebody waits for a generation longer than we hold a request; it goes on without them."""
+
+    category = Category.TIMEOUT
+    http_status = 503
+    code = "STILL_MAKING"
+    safe_message = "This takes longer than usual and goes on by itself. The result will be in your history."
+
+    def __init__(self, generation_id: str) -> None:
+        super().__init__(f"generation {generation_id} is not final yet")
+        self.generation_id = generation_id
+
+
 class Cancelled(SafelightError):
     """The customer, or an operator, asked for the generation to be stopped."""
 

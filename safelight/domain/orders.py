@@ -1,5 +1,6 @@
 """What a customer asked for, cleaned: the one form in which pipelines know a request."""
 
+from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any, Literal
 
@@ -115,7 +116,10 @@ class Order(Frozen):
         return self.assets.end or (self.parent.end_url if self.parent else None)
 
 
-class Prices(Frozen):
+@dataclass(slots=True)
+class Prices:
+    """What is charged now: operators may change it while a process runs."""
+
     still_credits: int
     video_credits: int
 

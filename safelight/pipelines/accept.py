@@ -73,7 +73,7 @@ class Acceptance:
             balance = int(customer["mg_credits"])
             first = await generations.accepted_before(conn, generation_id, pass_id=order.pass_id, key=key)
             if first:
-                return _repeated(first, fingerprint, key, cost, balance)
+                return _repeated(first, fingerprint, key, balance)
             if balance < cost:
                 raise InsufficientCredits(required=cost, balance=balance)
             await self._insert(conn, order, generation_id, customer, cost, fingerprint, key, request)
@@ -160,7 +160,7 @@ def _fingerprint(order: Order) -> str:
     return hashlib.sha256(order.model_dump_json(exclude={"session_id"}).encode()).hexdigest()
 
 
-def _repeated(first: Row, fingerprint: str, key: str | None, cost: int, balance: int) -> Accepted:
+def _repeated(first: Row, fingerprint: str, key: str | None, balance: int) -> Accepted:
     if first["mg_request_hash"] != fingerprint:
         raise IdempotencyConflict(f"The idempotency key {key!r} was used for another request.")
-    return Accepted(first["mg_generation_id"], cost, balance, repeated=True)
+    return Accepted(first["mg_generation_id"], first["mg_meta"]["cost"], balance, repeated=True)

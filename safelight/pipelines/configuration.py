@@ -12,10 +12,11 @@ from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
-from safelight.db import app_config
+from safelight.db import app_config, runtime_config
 from safelight.db.database import Connection, Database, Row
 from safelight.db.providers import Limits
 from safelight.domain.errors import ConfigError
+from safelight.domain.runtime_config import at, known
 
 CACHE_SECONDS = 5.0
 DEADLINE_SECONDS = 1800.0  # for a result, from its start, where the registry states no deadline_seconds
@@ -81,6 +82,7 @@ class Configuration:
         self._db = db
         self._keyed = keyed
         self._cache: dict[str, tuple[float, Version, Row]] = {}
+        self._set: tuple[float, Row] = (float("-inf"), {})
 
     async def context(self, key: str) -> Context:
         """Raises ConfigError where no enabled row has a usable context under this key."""
@@ -91,18 +93,21 @@ class Configuration:
             raise ConfigError(f"{version.id}: a context needs system, user_template and output_schema") from error
 
     async def provider_defaults(self, engine_id: str) -> tuple[Version, Row]:
-        """Only `.defaults` counts: version and enabled flag are ours and never reach a provider."""
+        """Only `.defaults` counts: version and enabled flag are ours and never reach a provider. What operators have
+        set for the moment goes over it."""
         version, value = await self._active(f"mma.provider.{engine_id}.defaults")
         defaults = value.get("defaults")
         if not isinstance(defaults, dict):
             raise ConfigError(f"{version.id}: defaults must be an object")
-        return version, defaults
+        return version, defaults | (at(await self._override(), f"replicate.{engine_id}") or {})
 
     async def engine(self, engine_id: str) -> Engine:
         version, value = await self._active(REGISTRY_KEY)
         for entry in value.get("providers", ()):
             if entry.get("id") == engine_id and entry.get("enabled", True):
-                return _engine(version, value, entry | self._served_with_key(version, entry))
+                served = entry | self._served_with_key(version, entry)
+                model = at(await self._override(), f"models.{engine_id}")
+                return _engine(version, value, served | ({"model": model} if model else {}))
         raise ConfigError(f"{version.id}: no enabled provider serves {engine_id!r}")
 
     def _served_with_key(self, version: Version, entry: Row) -> Row:
@@ -114,6 +119,14 @@ class Configuration:
     async def limits(self, adapter: str) -> Limits | None:
         version, value = await self._active(REGISTRY_KEY)
         return _limits(version, value, adapter)
+
+    async def _override(self) -> Row:
+        """What operators have set for the moment."""
+        if time.monotonic() - self._set[0] >= CACHE_SECONDS:
+            async with self._db.connection() as conn:
+                row = await runtime_config.read(conn)
+            self._set = (time.monotonic(), known((row and row["override"]) or {}))
+        return self._set[1]
 
     async def _active(self, key: str) -> tuple[Version, Row]:
         cached = self._cache.get(key)

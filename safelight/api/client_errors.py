@@ -1,0 +1,106 @@
+"""`/api/log-error`: crashes that browsers report (contract sections 1.4 #20 and 5.8).
+
+Anybody may send these, and broken pages send many: the body is small, what is too long is cut, and no more than so
+many rows a minute are written.
+"""
+
+import json
+from typing import Annotated, Any
+
+import psycopg
+from fastapi import APIRouter, Request
+from pydantic import BeforeValidator, Field
+
+from safelight.api import examples
+from safelight.api.errors import ErrorBody, request_id
+from safelight.api.folding import Folded, Spelt
+from safelight.api.json_body import LegacyRequest, LegacyRoute
+from safelight.api.services import FromApp, Services
+from safelight.db import ops_rows
+from safelight.db.ops_rows import MESSAGE_CHARS_MAX, STACK_CHARS_MAX, OpsError
+from safelight.domain.errors import Category
+from safelight.domain.ids import is_uuid
+
+BODY_BYTES_MAX = 64 * 1024
+EXTRA_CHARS_MAX = 4000
+WORD_CHARS_MAX = 300
+ROUTE_OF_NOWHERE = "/(frontend)"
+SOURCE = "mina-frontend"
+STATUS = 500
+
+
+class SmallRequest(LegacyRequest):
+    bytes_max = BODY_BYTES_MAX
+
+
+class SmallRoute(LegacyRoute):
+    request_class = SmallRequest
+
+
+router = APIRouter(route_class=SmallRoute, tags=["legacy"])
+
+
+def _cut(most: int) -> BeforeValidator:
+    """Whatever it is, as text of at most so many characters."""
+    return BeforeValidator(lambda value: (value.strip() if isinstance(value, str) else json.dumps(value))[:most])
+
+
+Word = Annotated[str, _cut(WORD_CHARS_MAX)]
+
+
+def _small_object(value: Any) -> dict[str, Any]:
+    text = json.dumps(value)
+    is_small = isinstance(value, dict) and len(text) <= EXTRA_CHARS_MAX
+    return value if is_small else {"cut": text[:EXTRA_CHARS_MAX]}
+
+
+class ClientErrorBody(Folded):
+    """What a browser knows of its crash; all of it optional."""
+
+    message: Annotated[str, _cut(MESSAGE_CHARS_MAX), Spelt("", "What went wrong.")] = ""
+    stack: Annotated[str, _cut(STACK_CHARS_MAX), Spelt("", "Where in the code.")] = ""
+    url: Annotated[Word, Spelt("", "The page.")] = ROUTE_OF_NOWHERE
+    user_agent: Annotated[Word | None, Spelt("userAgent", "The browser.")] = None
+    user_id: Annotated[Word | None, Spelt("userId", "The signed-in user, a uuid.")] = None
+    email: Annotated[Word | None, Spelt("", "Their address.")] = None
+    extra: Annotated[dict[str, Any], BeforeValidator(_small_object), Spelt("", "Anything else.")] = Field(default={})
+
+
+@router.post(
+    "/api/log-error",
+    summary="Report a crash of the client",
+    responses={200: examples.of({"ok": True}), 400: {"model": ErrorBody}, 413: {"model": ErrorBody}},
+)
+async def log_error(request: Request, services: FromApp, body: ClientErrorBody) -> dict[str, Any]:
+    """The answer is the same whether a row was written or not."""
+    if services.client_errors_allowance.take():
+        await _write(services, _row(request, body))
+    return {"ok": True}
+
+
+def _row(request: Request, body: ClientErrorBody) -> OpsError:
+    return OpsError(
+        category=Category.FRONTEND_CRASH,
+        code=Category.FRONTEND_CRASH.value,
+        message=body.message or "(no message)",
+        request_id=request_id(request),
+        route=body.url,
+        method="FRONTEND",
+        http_status=STATUS,
+        action="frontend.error",
+        stack=body.stack or None,
+        ip=request.client.host if request.client else None,
+        user_agent=body.user_agent or request.headers.get("user-agent", "")[:WORD_CHARS_MAX],
+        user_id=body.user_id if body.user_id and is_uuid(body.user_id) else None,
+        email=body.email,
+        source=SOURCE,
+        extra=body.extra | {"extra": body.extra},  # whole too: our own fields go before a browser's of the same name
+    )
+
+
+async def _write(services: Services, row: OpsError) -> None:
+    try:
+        async with services.db.connection() as conn:
+            await ops_rows.insert(conn, row)
+    except psycopg.Error:
+        services.spool.keep(row)

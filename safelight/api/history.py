@@ -1,0 +1,59 @@
+"""`/history`: what a customer made, said and paid, for clients that name them by query or header (contract 1.4 #14)."""
+
+from datetime import datetime
+from typing import Annotated, Any
+
+from fastapi import APIRouter, Query, Request
+
+from safelight.api import accounts, examples
+from safelight.api.errors import ErrorBody, request_id
+from safelight.api.identity import PassIdHeader, stated_pass_id
+from safelight.api.json_body import StrictRoute
+from safelight.api.services import FromApp
+from safelight.db import generations
+
+Json = dict[str, Any]
+
+router = APIRouter(route_class=StrictRoute, tags=["legacy"])
+
+_ERRORS: dict[int | str, Json] = {
+    400: {"model": ErrorBody},
+    500: {"model": ErrorBody, "description": "HISTORY_FAILED"},
+    503: {"model": ErrorBody, "description": "NO_SUPABASE"},
+}
+
+
+@router.get(
+    "/history", summary="What the stated customer made, said and paid", responses={200: examples.HISTORY, **_ERRORS}
+)
+@router.get("/history/trimmed", summary="The same as `/history`", responses={200: examples.HISTORY, **_ERRORS})
+async def own_history(
+    request: Request,
+    services: FromApp,
+    pass_id: Annotated[str | None, Query(alias="passId", max_length=200)] = None,
+    customer_id: Annotated[str | None, Query(alias="customerId", max_length=200)] = None,
+    limit: Annotated[int, Query(ge=1, le=generations.HISTORY_ROWS_MAX)] = generations.HISTORY_ROWS_MAX,
+    cursor: Annotated[datetime | None, Query(description="`page.nextCursor` of the page before.")] = None,
+    pass_id_header: PassIdHeader = None,
+) -> Json:
+    """A visitor whom nobody names has no history."""
+    async with services.db.connection() as conn:
+        found = await stated_pass_id(conn, pass_id=pass_id, customer_key=customer_id, header=pass_id_header)
+    if found is None:
+        return _empty(request, limit, cursor)
+    return await accounts.history(request, services, found, limit, cursor)
+
+
+def _empty(request: Request, limit: int, cursor: datetime | None) -> Json:
+    return {
+        "ok": True,
+        "requestId": request_id(request),
+        "passId": None,
+        "customerId": accounts.ANONYMOUS,
+        "passIdsChecked": [],
+        "credits": {"balance": 0, "expiresAt": None, "history": []},
+        "page": {"limit": limit, "cursor": cursor, "nextCursor": None, "hasMore": False, "returned": 0},
+        "sessions": [],
+        "generations": [],
+        "feedbacks": [],
+    }

@@ -1,0 +1,73 @@
+"""How the legacy routes say that something went wrong (contract section 1): each has a code of its own, most say in
+theirs that the database is away, and the oldest answer with a sentence alone."""
+
+from dataclasses import dataclass
+from typing import Any
+
+Json = dict[str, Any]
+
+NO_SUPABASE = "NO_SUPABASE"  # the names are the contract's
+NO_DB = "NO_DB"
+UNAUTHORIZED = {"error": "Unauthorized"}
+
+
+@dataclass(frozen=True, slots=True)
+class Manners:
+    """`failed` is what a failure of our own is called, `away` what it is called that the database cannot be reached;
+    `sentence`: a sentence stands where others have the code, and alone unless it `says_not_ok`."""
+
+    failed: str | None = None
+    away: tuple[int, str] = (503, NO_SUPABASE)
+    sentence: bool = False
+    sentence_when_away: bool = False
+    is_operators: bool = False
+    says_not_ok: bool = False
+
+
+NO_DB_500 = (500, NO_DB)
+_ANY_OTHER = Manners()
+
+OF_ROUTES = {
+    "POST /sessions/start": Manners("SESSION_ERROR", NO_DB_500),
+    "POST /editorial/generate": Manners("EDITORIAL_GENERATION_ERROR", NO_DB_500),
+    "POST /motion/suggest": Manners("MOTION_SUGGESTION_ERROR", NO_DB_500),
+    "POST /motion/generate": Manners("MOTION_GENERATION_ERROR", NO_DB_500),
+    "POST /feedback/like": Manners("FEEDBACK_ERROR", NO_DB_500),
+    "GET /public/stats/total-users": Manners("STATS_FAILED"),
+    "GET /history": Manners("HISTORY_FAILED"),
+    "GET /history/trimmed": Manners("HISTORY_FAILED"),
+    "GET /history/pass/{pass_id}": Manners("HISTORY_FAILED"),
+    "POST /api/r2/upload-signed": Manners("UPLOAD_PUBLIC_FAILED"),
+    "POST /api/r2/presign": Manners("UPLOAD_SIGN_FAILED"),
+    "POST /api/r2/store-remote-signed": Manners("STORE_REMOTE_PUBLIC_FAILED"),
+    "POST /store-remote-generation": Manners("STORE_REMOTE_FAILED"),
+    "GET /billing/settings": Manners(sentence=True),
+    "POST /billing/settings": Manners(sentence=True),
+    "GET /admin/summary": Manners(sentence=True, is_operators=True),
+    "GET /admin/customers": Manners(sentence=True, is_operators=True),
+    "GET /admin/mega/parity": Manners(
+        "MEGA_PARITY_FAILED", sentence_when_away=True, is_operators=True, says_not_ok=True
+    ),
+    "POST /admin/credits/adjust": Manners(sentence=True, is_operators=True),
+    "GET /admin/config/runtime": Manners("CONFIG_READ_FAILED", sentence_when_away=True, is_operators=True),
+    "POST /admin/config/runtime": Manners("CONFIG_SAVE_FAILED", is_operators=True),
+    "POST /admin/config/runtime/unset": Manners("CONFIG_UNSET_FAILED", is_operators=True),
+    "POST /admin/config/runtime/reload": Manners(is_operators=True),
+}
+# The only answers to a customer without enough credits that hold nothing but section 1.3.
+WAIT_FOR_RESULT = ("POST /editorial/generate", "POST /motion/generate")
+
+
+def of(route: str) -> Manners:
+    """`route` is a method and the path as it is declared."""
+    return OF_ROUTES.get(route, _ANY_OTHER)
+
+
+def body(manners: Manners, coded: Json, status: int, *, is_away: bool) -> Json:
+    """The body of an error answer, from the one that other routes would give."""
+    if manners.is_operators and status in (401, 403):
+        return UNAUTHORIZED
+    if manners.sentence or (is_away and manners.sentence_when_away):
+        said = {"error": coded["message"]}
+        return {"ok": False, **said} if manners.says_not_ok else said
+    return coded

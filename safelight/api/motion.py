@@ -1,0 +1,124 @@
+"""`/motion/suggest` and `/motion/generate`: a movement and a video for a still (contract section 1.4 #7 and #8)."""
+
+from typing import Annotated
+
+from fastapi import APIRouter, Request
+from pydantic import Field
+
+from safelight.api import legacy, legacy_examples
+from safelight.api.errors import ErrorBody, request_id
+from safelight.api.folding import Long, Short, Spelt, Url
+from safelight.api.identity import PassIdHeader
+from safelight.api.json_body import LegacyRoute
+from safelight.api.legacy import STYLE_CHARS_MAX, Json, LegacyBody
+from safelight.api.mma import IdempotencyKey
+from safelight.api.services import FromApp
+from safelight.domain.errors import InvalidInput
+from safelight.domain.orders import Flow
+from safelight.domain.statuses import Status
+
+MOTION_STYLES_MAX = 20
+MESSAGE = "Your video is ready."
+STOCK_SUGGESTION = "A slow, steady push in while the light moves gently across the scene."
+
+router = APIRouter(route_class=LegacyRoute, tags=["legacy"])
+
+
+class MotionBody(LegacyBody):
+    """A frame to begin with, and how it should move."""
+
+    motion_description: Annotated[Long, Spelt("motionDescription|text|motionBrief", "How it should move.")] = ""
+    motion_styles: Annotated[
+        list[Short],
+        Spelt("motionStyles|motionStyleKeys|movementStyle", "Movements to join.", joined=True, example=["fix_camera"]),
+    ] = Field(default=[], max_length=MOTION_STYLES_MAX)
+
+    @property
+    def movement_style(self) -> str:
+        return ", ".join(filter(None, self.motion_styles))[:STYLE_CHARS_MAX]
+
+    @property
+    def inputs(self) -> Json:
+        words = {"motion_user_brief": self.motion_description, "movement_style": self.movement_style}
+        return words | {"aspect_ratio": self.known_ratio}
+
+
+class MotionSuggestBody(MotionBody):
+    reference_image_url: Annotated[
+        Url | None, Spelt("referenceImageUrl", "The still to set in motion.", example="https://…/still.png")
+    ] = None
+
+
+class MotionGenerateBody(MotionBody):
+    last_image_url: Annotated[
+        Url | None, Spelt("lastImageUrl", "The frame the video begins with.", example="https://…/still.png")
+    ] = None
+    duration_seconds: Annotated[float | None, Spelt("durationSeconds", "Clamped to 1…10.", example=5)] = None
+
+
+@router.post(
+    "/motion/suggest",
+    summary="Suggest a movement for a still, free",
+    responses={
+        200: legacy_examples.SUGGESTION,
+        400: {"model": ErrorBody, "description": "MISSING_REFERENCE_IMAGE, or a field is wrong."},
+        500: {"model": ErrorBody, "description": "MOTION_SUGGESTION_ERROR; NO_DB."},
+        503: legacy_examples.STILL_MAKING,
+    },
+)
+async def motion_suggest(
+    request: Request, services: FromApp, body: MotionSuggestBody, pass_id_header: PassIdHeader = None
+) -> Json:
+    """Where no suggestion could be made, the answer is the person's own draft, and `gpt` says so."""
+    if not body.reference_image_url:
+        raise InvalidInput("referenceImageUrl: the still to set in motion is needed.", code="MISSING_REFERENCE_IMAGE")
+    create = body.create_body(
+        assets={"start_image_url": body.reference_image_url}, inputs=body.inputs | {"suggest_only": True}
+    )
+    row = await legacy.make(request, services, Flow.VIDEO_ANIMATE, body, create, key=None, header=pass_id_header)
+    error = None
+    if row["mg_mma_status"] != Status.SUGGESTED:
+        error = {"status": (row["mg_meta"].get("error") or {}).get("httpStatus"), "message": legacy.failure_of(row)}
+    return {
+        "ok": True,
+        "requestId": request_id(request),
+        "suggestion": (body.motion_description or STOCK_SUGGESTION) if error else row["mg_prompt"],
+        "passId": row["mg_pass_id"],
+        "gpt": {"usedFallback": error is not None, "error": error},
+    }
+
+
+@router.post(
+    "/motion/generate",
+    summary="Make a video of a still, and wait for it",
+    responses={
+        200: legacy_examples.MOTION,
+        400: {
+            "model": ErrorBody,
+            "description": "MISSING_LAST_IMAGE, MISSING_MOTION_DESCRIPTION, or a field is wrong.",
+        },
+        402: legacy_examples.INSUFFICIENT_CREDITS,
+        500: {"model": ErrorBody, "description": "MOTION_GENERATION_ERROR, refunded; NO_DB."},
+        503: legacy_examples.STILL_MAKING,
+    },
+)
+async def motion_generate(
+    request: Request,
+    services: FromApp,
+    body: MotionGenerateBody,
+    key: IdempotencyKey = None,
+    pass_id_header: PassIdHeader = None,
+) -> Json:
+    """Runs the same pipeline as `/mma/video/animate`; an idempotency key works as at `/editorial/generate`."""
+    if not body.last_image_url:
+        raise InvalidInput("lastImageUrl: the frame to begin with is needed.", code="MISSING_LAST_IMAGE")
+    if not body.motion_description:
+        raise InvalidInput("motionDescription: how it should move is needed.", code="MISSING_MOTION_DESCRIPTION")
+    create = body.create_body(
+        assets={"start_image_url": body.last_image_url}, inputs=body.inputs | {"duration": body.duration_seconds}
+    )
+    row = await legacy.make(request, services, Flow.VIDEO_ANIMATE, body, create, key=key, header=pass_id_header)
+    url = legacy.must_be_done(row)["mg_output_url"]
+    gpt = await legacy.style_profile(services, body, row)
+    said = {"userMessage": row["mg_mma_vars"]["userMessages"]["final_line"] or ""}
+    return legacy.made(request, row, MESSAGE, {"videoUrl": url}, gpt | said)

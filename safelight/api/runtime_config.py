@@ -1,0 +1,98 @@
+"""`/admin/config/runtime`: what operators set while everything runs (contract section 1.4 #26 to #29).
+
+Each change is an `admin_audit` row; every process goes by it within a few seconds, this one at once.
+"""
+
+from typing import Annotated, Any
+
+from fastapi import APIRouter
+
+from safelight.api import legacy_examples
+from safelight.api.admin import ADMIN_ONLY, ByOperator
+from safelight.api.folding import Folded, Short, Spelt
+from safelight.api.json_body import LegacyRoute
+from safelight.api.legacy_admin import UNAUTHORIZED
+from safelight.api.services import FromApp, Services
+from safelight.db import runtime_config
+from safelight.domain.errors import InvalidInput
+from safelight.domain.runtime_config import LEAVES
+from safelight.pipelines.runtime import FOLLOW_SECONDS
+
+Json = dict[str, Any]
+
+router = APIRouter(route_class=LegacyRoute, tags=["legacy"], dependencies=[ADMIN_ONLY])
+reloading = APIRouter(tags=["legacy"], dependencies=[ADMIN_ONLY])  # takes no body
+
+
+class OverrideBody(Folded):
+    override: Annotated[
+        Any, Spelt("", "All that is to differ from the defaults.", example={"credits": {"imageCost": 2}})
+    ] = None
+
+
+class PathBody(Folded):
+    path: Annotated[Short, Spelt("", "A leaf or a branch.", example="credits.imageCost")] = ""
+
+
+@router.get(
+    "/admin/config/runtime",
+    summary="What is set while everything runs, and what that makes of the defaults",
+    responses={200: legacy_examples.RUNTIME, **UNAUTHORIZED},
+)
+async def read(services: FromApp) -> Json:
+    async with services.db.connection() as conn:
+        row = await runtime_config.read(conn) or {"override": {}, "updated_at": None, "updated_by": None}
+        defaults, effective = await services.runtime.defaults(conn), await services.runtime.effective(conn)
+    return {
+        "ok": True,
+        "defaults": defaults,
+        "override": row["override"] or {},
+        "effective": effective,
+        "meta": {
+            "updatedAt": row["updated_at"],
+            "updatedBy": row["updated_by"],
+            "ttlMs": int(FOLLOW_SECONDS * 1000),
+        },
+        "schema": [
+            {"path": path, "type": leaf.type_name, "description": leaf.description} for path, leaf in LEAVES.items()
+        ],
+    }
+
+
+@router.post(
+    "/admin/config/runtime",
+    summary="Set all that is to differ from the defaults",
+    responses={200: legacy_examples.EFFECTIVE, 400: legacy_examples.coded("INVALID_OVERRIDE"), **UNAUTHORIZED},
+)
+async def replace(services: FromApp, operator: ByOperator, body: OverrideBody) -> Json:
+    if not isinstance(body.override, dict):
+        raise InvalidInput("override: it must be an object.", code="INVALID_OVERRIDE")
+    await services.runtime.replace(body.override, by=operator)
+    return {"ok": True, "effective": await _effective(services)}
+
+
+@router.post(
+    "/admin/config/runtime/unset",
+    summary="Let a leaf or a branch be as by default again",
+    responses={200: legacy_examples.UNSET, 400: legacy_examples.coded("MISSING_PATH"), **UNAUTHORIZED},
+)
+async def unset(services: FromApp, operator: ByOperator, body: PathBody) -> Json:
+    if not body.path:
+        raise InvalidInput("path: which setting is to be as by default again.", code="MISSING_PATH")
+    override = await services.runtime.unset(body.path, by=operator)
+    return {"ok": True, "override": override, "effective": await _effective(services)}
+
+
+async def _effective(services: Services) -> Json:
+    async with services.db.connection() as conn:
+        return await services.runtime.effective(conn)
+
+
+@reloading.post(
+    "/admin/config/runtime/reload",
+    summary="Have this process read again what is set",
+    responses={200: legacy_examples.EFFECTIVE, **UNAUTHORIZED},
+)
+async def reload(services: FromApp) -> Json:
+    await services.runtime.reload()
+    return {"ok": True, "effective": await _effective(services)}

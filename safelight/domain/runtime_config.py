@@ -1,0 +1,135 @@
+"""What operators may set while everything runs: a tree of values over the defaults (contract section 1.4 #26 to #29).
+
+An override is a tree with some of the leaves; what lies outside a leaf's range counts as the nearest end of it.
+"""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from safelight.domain.errors import InvalidInput
+
+Tree = dict[str, Any]
+
+TEXT_CHARS_MAX = 8000
+
+
+@dataclass(frozen=True, slots=True)
+class Leaf:
+    type: type
+    description: str
+    range: tuple[float, float] | None = None
+
+    @property
+    def type_name(self) -> str:
+        return {str: "string", bool: "boolean", int: "integer"}.get(self.type, "number")
+
+    def accepts(self, value: Any) -> bool:
+        if self.type is str:
+            return isinstance(value, str) and len(value) <= TEXT_CHARS_MAX
+        if self.type is bool or isinstance(value, bool):
+            return self.type is bool and isinstance(value, bool)
+        return isinstance(value, int | float) and (self.type is float or value == int(value))
+
+    def clamped(self, value: Any) -> Any:
+        if self.range is None:
+            return value
+        low, high = self.range
+        return self.type(min(max(value, low), high))
+
+
+_KEPT = "Kept for older consoles and not acted on: prompts are versioned rows (app_config mma.ctx.*)."
+_SEEDREAM = "A setting of the engine seedream, over its versioned defaults."
+_KLING = "A setting of the engine kling, over its versioned defaults."
+_GPT = {
+    "temperature": Leaf(float, _KEPT, (0, 2)),
+    "max_tokens": Leaf(int, _KEPT, (50, 2000)),
+    "system_text": Leaf(str, _KEPT),
+    "user_extra": Leaf(str, _KEPT),
+}
+
+LEAVES: dict[str, Leaf] = {
+    "models.seedream": Leaf(str, "The model of the engine seedream, over the registry's."),
+    "models.kling": Leaf(str, "The model of the engine kling, over the registry's."),
+    "models.gpt": Leaf(str, "The model of the engine gpt, over the registry's."),
+    "credits.imageCost": Leaf(int, "Credits charged for a still or a tweak of it.", (0, 100)),
+    "credits.motionCost": Leaf(int, "Credits charged for a video or a tweak of it.", (0, 100)),
+    "replicate.seedream.size": Leaf(str, _SEEDREAM),
+    "replicate.seedream.enhance_prompt": Leaf(bool, _SEEDREAM),
+    "replicate.seedream.sequential_image_generation": Leaf(str, _SEEDREAM),
+    "replicate.kling.mode": Leaf(str, _KLING),
+    "replicate.kling.negative_prompt": Leaf(str, _KLING),
+    **{
+        f"gpt.{task}.{name}": leaf
+        for task in ("editorial", "motion_prompt", "motion_suggest")
+        for name, leaf in _GPT.items()
+    },
+}
+
+
+def checked(override: Tree) -> Tree:
+    """The override as it is kept. Raises InvalidInput (INVALID_OVERRIDE) with the path that is wrong."""
+    kept: Tree = {}
+    for path, value in _leaves(override):
+        leaf = LEAVES.get(path)
+        if leaf is None:
+            raise _invalid(f"override.{path}: there is no such setting")
+        if not leaf.accepts(value):
+            raise _invalid(f"override.{path}: it must be a {leaf.type_name}")
+        put(kept, path, leaf.clamped(value))
+    return kept
+
+
+def known(override: Tree) -> Tree:
+    """What of a kept override can be acted on, whoever wrote it."""
+    kept: Tree = {}
+    for path, value in _leaves(override):
+        leaf = LEAVES.get(path)
+        if leaf and leaf.accepts(value):
+            put(kept, path, leaf.clamped(value))
+    return kept
+
+
+def effective(defaults: Tree, override: Tree) -> Tree:
+    """The defaults, and over them what of the override can be acted on."""
+    merged: Tree = {}
+    for tree in (defaults, known(override)):
+        for path, value in _leaves(tree):
+            put(merged, path, value)
+    return merged
+
+
+def without(override: Tree, path: str) -> Tree:
+    """The override without a leaf or a branch; the same where it has none."""
+    kept: Tree = {}
+    for each, value in _leaves(override):
+        if each != path and not each.startswith(f"{path}."):
+            put(kept, each, value)
+    return kept
+
+
+def at(tree: Mapping[str, Any], path: str) -> Any:
+    """The leaf or branch at a dotted path; None where there is none."""
+    found: Any = tree
+    for part in path.split("."):
+        found = found.get(part) if isinstance(found, Mapping) else None
+    return found
+
+
+def put(tree: Tree, path: str, value: Any) -> None:
+    *branches, last = path.split(".")
+    for branch in branches:
+        tree = tree.setdefault(branch, {})
+    tree[last] = value
+
+
+def _leaves(tree: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
+    for name, value in tree.items():
+        if isinstance(value, Mapping) and f"{prefix}{name}" not in LEAVES:
+            yield from _leaves(value, f"{prefix}{name}.")
+        else:
+            yield f"{prefix}{name}", value
+
+
+def _invalid(reason: str) -> InvalidInput:
+    return InvalidInput(f"{reason}.", code="INVALID_OVERRIDE")

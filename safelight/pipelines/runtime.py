@@ -1,0 +1,97 @@
+"""What operators set while everything runs, as a process follows it: prices here, engines in `configuration.py`."""
+
+import asyncio
+from typing import Any
+
+import psycopg
+
+from safelight import telemetry
+from safelight.db import app_config, audit, runtime_config
+from safelight.db.audit import Operator
+from safelight.db.database import Connection, Database
+from safelight.domain.orders import Prices
+from safelight.domain.runtime_config import Tree, at, checked, effective, known, put, without
+from safelight.pipelines.configuration import REGISTRY_KEY
+
+FOLLOW_SECONDS = 5.0  # how old what a process goes by may be
+_GPT_DEFAULTS = {
+    "editorial": {"temperature": 0.8, "max_tokens": 420, "system_text": "", "user_extra": ""},
+    "motion_prompt": {"temperature": 0.8, "max_tokens": 280, "system_text": "", "user_extra": ""},
+    "motion_suggest": {"temperature": 0.8, "max_tokens": 260, "system_text": "", "user_extra": ""},
+}
+_SETTINGS = {
+    "seedream": ("size", "enhance_prompt", "sequential_image_generation"),
+    "kling": ("mode", "negative_prompt"),
+}
+
+
+class RuntimeConfig:
+    """Keeps `prices` as operators set them; without that they are what they were."""
+
+    def __init__(self, db: Database, prices: Prices) -> None:
+        self._db = db
+        self._prices = prices
+        self._stated = Prices(prices.still_credits, prices.video_credits)
+
+    async def follow_for_ever(self) -> None:
+        """Until cancelled. Trouble with the database leaves all as it is."""
+        while True:
+            await asyncio.sleep(FOLLOW_SECONDS)
+            try:
+                await self.reload()
+            except psycopg.Error as error:
+                telemetry.warning(telemetry.Tag.DB_UPDATE, f"Prices stay as they were: {error}")
+
+    async def reload(self) -> None:
+        async with self._db.connection() as conn:
+            self._take(await override_of(conn))
+
+    async def replace(self, override: Tree, *, by: Operator) -> Tree:
+        """Set the whole override. Returns it as it is kept. Raises InvalidInput (INVALID_OVERRIDE)."""
+        return await self._change("runtime_config.set", by, lambda _: checked(override))
+
+    async def unset(self, path: str, *, by: Operator) -> Tree:
+        """Returns what is left of the override."""
+        return await self._change("runtime_config.unset", by, lambda before: without(before, path))
+
+    async def _change(self, action: str, by: Operator, change: Any) -> Tree:
+        async with self._db.transaction() as conn:
+            row = await runtime_config.lock(conn)
+            before: Tree = (row and row["override"]) or {}
+            after: Tree = change(before)
+            await runtime_config.write(conn, after, by=by.name)
+            await audit.record(conn, by, action, target="app_config:runtime", before=before, after=after)
+        self._take(known(after))
+        return after
+
+    def _take(self, override: Tree) -> None:
+        image, motion = at(override, "credits.imageCost"), at(override, "credits.motionCost")
+        self._prices.still_credits = self._stated.still_credits if image is None else image
+        self._prices.video_credits = self._stated.video_credits if motion is None else motion
+
+    async def defaults(self, conn: Connection) -> Tree:
+        """What holds where nothing is set: settings, the registry and the engines' versioned defaults."""
+        costs = {"imageCost": self._stated.still_credits, "motionCost": self._stated.video_credits}
+        tree: Tree = {"models": await _models(conn), "credits": costs, "replicate": {}}
+        for engine, names in _SETTINGS.items():
+            row = await app_config.active(conn, f"mma.provider.{engine}.defaults")
+            stated = row["mg_value"].get("defaults", {}) if row else {}
+            for name in names:
+                put(tree, f"replicate.{engine}.{name}", stated.get(name))
+        return tree | {"gpt": _GPT_DEFAULTS}
+
+    async def effective(self, conn: Connection) -> Tree:
+        return effective(await self.defaults(conn), await override_of(conn))
+
+
+async def override_of(conn: Connection) -> Tree:
+    """What of the kept override can be acted on."""
+    row = await runtime_config.read(conn)
+    return known((row and row["override"]) or {})
+
+
+async def _models(conn: Connection) -> Tree:
+    row = await app_config.active(conn, REGISTRY_KEY)
+    entries = row["mg_value"].get("providers", ()) if row else ()
+    stated = {entry.get("id"): entry.get("model") for entry in entries if entry.get("enabled", True)}
+    return {engine: stated.get(engine) for engine in ("seedream", "kling", "gpt")}
