@@ -22,9 +22,11 @@ from safelight.db import ops_rows
 from safelight.db.database import TROUBLE
 from safelight.db.ops_rows import OpsError
 from safelight.domain.errors import Category, InsufficientCredits, SafelightError, category_of_status
+from safelight.redaction import KNOWN_FORMS, excerpt
 
 RETRY_AFTER_SECONDS = 2
 VALIDATION_PROBLEMS_SHOWN = 5
+USER_AGENT_CHARS_MAX = 300
 NO_DATABASE = "NO_SUPABASE"  # the name is the contract's
 
 # What clients already know a failed route by (contract section 2.3).
@@ -96,7 +98,7 @@ async def handle(request: Request, error: Exception) -> JSONResponse:
     body = {
         "ok": False,
         "error": answer.code,
-        "message": answer.message,
+        "message": KNOWN_FORMS.text(answer.message),
         "requestId": request_id(request),
         **answer.more,
     }
@@ -176,7 +178,7 @@ async def _tell_operators(request: Request, answer: Answer, error: Exception) ->
         generation_id=request.path_params.get("generation_id"),
         stack="".join(traceback.format_exception(error)) if answer.status >= 500 else None,
         ip=request.client.host if request.client else None,
-        user_agent=request.headers.get("user-agent", "")[:300],
+        user_agent=excerpt(request.headers.get("user-agent", ""), USER_AGENT_CHARS_MAX),
     )
     services = _services(request)
     if answer.code == NO_DATABASE:

@@ -1,5 +1,5 @@
 """The connection pool. Connections are in autocommit: one statement is one transaction unless `transaction()` says
-otherwise; sessions run in UTC and find the queue's functions behind ours."""
+otherwise; sessions run in UTC and find the queue's functions behind ours; no secret is written."""
 
 import asyncio
 import time
@@ -13,9 +13,12 @@ import psycopg
 from aiosql.adapters.apyformat import AsyncPyFormatAdapter
 from psycopg import AsyncConnection
 from psycopg.rows import dict_row
+from psycopg.types.json import set_json_dumps
+from psycopg.types.string import StrDumperUnknown
 from psycopg_pool import AsyncConnectionPool, PoolTimeout
 
 from safelight import telemetry
+from safelight.redaction import KNOWN_FORMS, Redactor
 
 Row = dict[str, Any]
 Connection = AsyncConnection[Row]
@@ -79,8 +82,15 @@ def load_queries(module_file: str) -> Any:
     return aiosql.from_path(Path(module_file).with_suffix(".sql"), _DictRows, mandatory_parameters=False)
 
 
-async def _autocommit(conn: Connection) -> None:
-    await conn.set_autocommit(True)
+def keep_secrets_out(conn: psycopg.AsyncConnection[Any] | psycopg.Connection[Any], redactor: Redactor) -> None:
+    """Every text and every JSON value that goes to the database on this connection goes without its secrets."""
+
+    class CleanText(StrDumperUnknown):
+        def dump(self, obj: str) -> Any:
+            return super().dump(redactor.text(obj))
+
+    conn.adapters.register_dumper(str, CleanText)
+    set_json_dumps(redactor.dumps, conn)
 
 
 async def _check(conn: Connection) -> None:
@@ -92,12 +102,20 @@ async def _check(conn: Connection) -> None:
 class Database:
     """`stall_seconds` is how long a caller waits for a connection while none is given back: where many are served, one
     more may wait its turn; where nothing moves, waiting is hopeless. `check` tries each connection before it is used:
-    right where a failed statement is an answer to somebody, not where it is sent again."""
+    right where a failed statement is an answer to somebody, not where it is sent again. `redactor` knows what must
+    not be written."""
 
     def __init__(
-        self, dsn: str, *, pool_size: int, stall_seconds: float = WAIT_SECONDS_MAX, check: bool = False
+        self,
+        dsn: str,
+        *,
+        pool_size: int,
+        stall_seconds: float = WAIT_SECONDS_MAX,
+        check: bool = False,
+        redactor: Redactor = KNOWN_FORMS,
     ) -> None:
         self.dsn = dsn
+        self._redactor = redactor
         self._stall_seconds = stall_seconds
         self._moved_at = 0.0
         self.pool: AsyncConnectionPool[Connection] = AsyncConnectionPool(
@@ -108,9 +126,13 @@ class Database:
             timeout=WAIT_SECONDS_MAX,
             reconnect_timeout=RECONNECT_SECONDS_MAX,
             kwargs=connection_options(),
-            configure=_autocommit,
+            configure=self._configure,
             check=_check if check else None,
         )
+
+    async def _configure(self, conn: Connection) -> None:
+        await conn.set_autocommit(True)
+        keep_secrets_out(conn, self._redactor)
 
     async def open(self) -> None:
         await self.pool.open(wait=True, timeout=WAIT_SECONDS_MAX)

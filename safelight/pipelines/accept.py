@@ -17,6 +17,7 @@ from safelight.domain.ids import new_id
 from safelight.domain.lines import Line
 from safelight.domain.orders import Order, Prices
 from safelight.pipelines.queue import Queue
+from safelight.redaction import KNOWN_FORMS
 
 Json = dict[str, Any]
 
@@ -50,10 +51,11 @@ class Acceptance:
             InsufficientCredits: nothing was written.
             IdempotencyConflict: the key was used for another request.
         """
+        key = KNOWN_FORMS.identifier(idempotency_key) if idempotency_key else None
         telemetry.info("🔍", telemetry.Tag.GENERATION, f"Starting credit check for user {order.pass_id}")
         generation_id = new_id()  # one for all tries: where a commit's answer was lost, the next try finds it
         accepted = await self.db.insist(
-            lambda conn: self._accept(conn, order, generation_id, idempotency_key, request),
+            lambda conn: self._accept(conn, order, generation_id, key, request),
             seconds=ANSWER_SECONDS_MAX,
         )
         if accepted.credits_cost and not accepted.repeated:

@@ -9,6 +9,7 @@ from safelight.domain.errors import AssetUnreadable, ConfigError, NotFound, Remo
 from safelight.pipelines.configuration import Configuration, Engine
 from safelight.pipelines.gate import Gate
 from safelight.providers.base import Adapter, ImageProvider, TextModel, VideoProvider
+from safelight.redaction import excerpt
 from safelight.storage.assets import AssetStore
 from safelight.storage.fetch import GuardedFetcher
 
@@ -69,4 +70,4 @@ async def read_picture(assets: AssetStore, fetcher: GuardedFetcher, url: str) ->
     try:
         return await assets.read(key) if key else await fetcher.fetch(url)
     except (NotFound, RemoteFileRefused) as error:
-        raise AssetUnreadable(f"{url[:200]}: {error}") from error
+        raise AssetUnreadable(f"{excerpt(url, 200)}: {error}") from error
