@@ -32,6 +32,7 @@ from safelight.ops.doctor import Doctor, LatestFindings
 from safelight.pipelines.accept import Acceptance
 from safelight.pipelines.configuration import Configuration, install_version_1
 from safelight.pipelines.gate import Gate
+from safelight.pipelines.inputs import Inputs
 from safelight.pipelines.queue import Queue, WorkingHours
 from safelight.pipelines.reaper import HEARTBEATS_MISSED, Reaper
 from safelight.pipelines.retries import RetryPolicy
@@ -128,6 +129,7 @@ class App:
                         self.prices,
                         self.settings.free_credits,
                         self.settings.start_within_seconds,
+                        Inputs(self.assets(), self.fetcher()),
                     ),
                     listener=listener,
                     assets=self.assets(),

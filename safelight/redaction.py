@@ -47,7 +47,7 @@ _ENDINGS = {
     "credential": "credentials",
     "token": "token",
 }
-_WHOLE_NAMES = {"pwd": "password", "dsn": "dsn", "jwt": "token", "sig": "signature", "hmac": "signature"}
+_LAST_WORDS = {"pwd": "password", "dsn": "dsn", "jwt": "token", "sig": "signature", "hmac": "signature"}
 _NUMBERS_TOO = {"password", "secret"}
 _NO_VALUES = {"", "none", "null", "true", "false", "undefined", "***", "**********", "[secure]"}
 _HEADERS = {"authorization", "proxy-authorization", "cookie", "set-cookie"}
@@ -68,7 +68,7 @@ _FORMS = {
     "webhook": "webhook secret",
 }
 _OUR_OWN = "secret of ours"
-_LABELS = sorted({*_ENDINGS.values(), *_WHOLE_NAMES.values(), *_FORMS.values(), _OUR_OWN})
+_LABELS = sorted({*_ENDINGS.values(), *_LAST_WORDS.values(), *_FORMS.values(), _OUR_OWN})
 _MARKED = re.compile(rf"\[redacted: (?:{'|'.join(_LABELS)})\]")
 _MARK = _MARKED.pattern.replace(" ", r"\ ")  # as a part of what is written in verbose form
 
@@ -86,7 +86,7 @@ _FORM = re.compile(
       | (?P<sk>[sr]k[-_][\w-]{16,}+)
       | (?P<replicate>r8_[A-Za-z0-9]{16,}+)
       | (?P<webhook>whsec_[A-Za-z0-9+/=_-]{8,}+)
-      | (?P<aws>A(?:KIA|SIA|ROA|IDA)[A-Z0-9]{16}+)
+      | (?P<aws>A(?:KIA|SIA|ROA|IDA)[A-Z0-9]{16,}+)
       | (?P<github>(?:gh[pousr]|github_pat)_[A-Za-z0-9_]{16,}+)
       | (?P<google>AIza[\w-]{30,}+)
       | (?P<vendor>(?:glpat-|xox[a-z]-|hf_|npm_|shp(?:at|ss|ca|pa)_|sbp_|sb_secret_|SG\.|ya29\.)[\w.-]{16,}+)
@@ -231,7 +231,12 @@ def label_of(name: str) -> str | None:
     """What stands under a name, in whatever spelling; None where that is no secret."""
     plain = re.sub(r"[^a-z0-9]", "", name[-KEY_CHARS_READ:].lower())
     ending = next((ending for ending in _ENDINGS if plain.removesuffix("s").endswith(ending)), None)
-    return _WHOLE_NAMES.get(plain) if ending is None else _ENDINGS[ending]
+    return _LAST_WORDS.get(_last_word(name)) if ending is None else _ENDINGS[ending]
+
+
+def _last_word(name: str) -> str:
+    words = re.findall(r"[A-Z]?[a-z]+|[A-Z]+", name[-KEY_CHARS_READ:])
+    return words[-1].lower() if words else ""
 
 
 def _is_header(name: str) -> bool:

@@ -52,7 +52,7 @@ def ask(studio: Studio, run: Run, question: Question) -> Callable[[], Awaitable[
             system=context.system,
             user=user,
             schema=context.output_schema,
-            images=question.images,
+            images=await studio.passing(run.order.pass_id, question.images),
         )
 
         async def act() -> Outcome:
