@@ -12,8 +12,9 @@ import aiosql
 import psycopg
 from aiosql.adapters.apyformat import AsyncPyFormatAdapter
 from psycopg import AsyncConnection
+from psycopg.adapt import AdaptersMap
 from psycopg.rows import dict_row
-from psycopg.types.json import set_json_dumps
+from psycopg.types.json import Json, Jsonb, JsonbDumper, JsonDumper
 from psycopg.types.string import StrDumperUnknown
 from psycopg_pool import AsyncConnectionPool, PoolTimeout
 
@@ -82,15 +83,30 @@ def load_queries(module_file: str) -> Any:
     return aiosql.from_path(Path(module_file).with_suffix(".sql"), _DictRows, mandatory_parameters=False)
 
 
-def keep_secrets_out(conn: psycopg.AsyncConnection[Any] | psycopg.Connection[Any], redactor: Redactor) -> None:
-    """Every text and every JSON value that goes to the database on this connection goes without its secrets."""
+def clean_adapters(redactor: Redactor) -> AdaptersMap:
+    """What a connection is made with (`context`): every text and every JSON value that goes to the database goes
+    without its secrets."""
 
     class CleanText(StrDumperUnknown):
         def dump(self, obj: str) -> Any:
             return super().dump(redactor.text(obj))
 
-    conn.adapters.register_dumper(str, CleanText)
-    set_json_dumps(redactor.dumps, conn)
+    class CleanJson(JsonDumper):
+        def dump(self, obj: Json) -> Any:
+            return super().dump(Json(redactor.value(obj.obj)))
+
+    class CleanJsonb(JsonbDumper):
+        def dump(self, obj: Jsonb) -> Any:
+            return super().dump(Jsonb(redactor.value(obj.obj)))
+
+    adapters = AdaptersMap(psycopg.adapters)
+    for kind, dumper in ((str, CleanText), (Json, CleanJson), (Jsonb, CleanJsonb)):
+        adapters.register_dumper(kind, dumper)
+    return adapters
+
+
+async def _autocommit(conn: Connection) -> None:
+    await conn.set_autocommit(True)
 
 
 async def _check(conn: Connection) -> None:
@@ -115,7 +131,6 @@ class Database:
         redactor: Redactor = KNOWN_FORMS,
     ) -> None:
         self.dsn = dsn
-        self._redactor = redactor
         self._stall_seconds = stall_seconds
         self._moved_at = 0.0
         self.pool: AsyncConnectionPool[Connection] = AsyncConnectionPool(
@@ -125,14 +140,10 @@ class Database:
             open=False,
             timeout=WAIT_SECONDS_MAX,
             reconnect_timeout=RECONNECT_SECONDS_MAX,
-            kwargs=connection_options(),
-            configure=self._configure,
+            kwargs=connection_options() | {"context": clean_adapters(redactor)},
+            configure=_autocommit,
             check=_check if check else None,
         )
-
-    async def _configure(self, conn: Connection) -> None:
-        await conn.set_autocommit(True)
-        keep_secrets_out(conn, self._redactor)
 
     async def open(self) -> None:
         await self.pool.open(wait=True, timeout=WAIT_SECONDS_MAX)

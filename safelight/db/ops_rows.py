@@ -7,7 +7,7 @@ from typing import Any, Literal
 import psycopg
 from psycopg.types.json import Jsonb
 
-from safelight.db.database import Connection, Row, connection_options, keep_secrets_out, load_queries
+from safelight.db.database import Connection, Row, clean_adapters, connection_options, load_queries
 from safelight.domain.errors import Category
 from safelight.domain.ids import new_id
 from safelight.redaction import KNOWN_FORMS, Redactor, excerpt
@@ -112,6 +112,5 @@ def _flat(name: str, used: Row | None) -> Row:
 
 def insert_now(dsn: str, error: OpsError, redactor: Redactor) -> None:
     """Write the row from a process that is about to end and has no loop left to wait in."""
-    with psycopg.connect(dsn, **connection_options()) as conn:
-        keep_secrets_out(conn, redactor)
+    with psycopg.connect(dsn, context=clean_adapters(redactor), **connection_options()) as conn:
         conn.execute(_queries.insert_row.sql, columns(error))
