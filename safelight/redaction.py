@@ -75,7 +75,7 @@ _MARK = _MARKED.pattern.replace(" ", r"\ ")  # as a part of what is written in v
 # Nothing below goes back over what it has read, and what may begin anywhere in a long word is read once: linear time.
 _FORM = re.compile(
     r"""
-      data:[\w/+.-]{0,100}+(?:;[\w-]{1,40}+=[\w-]{0,40}+){0,4}+;base64,(?P<data>[A-Za-z0-9+/_=%-]{512,}+)
+      data:[\w/+.-]{0,100}+(?:;[\w-]{1,40}+=[\w-]{0,40}+){0,4}+;base64,(?P<data>[A-Za-z0-9+/_=%-]{DATA_URL_CHARS,}+)
     | (?P<pem>
         -----BEGIN\ (?:(?!PRIVATE)[A-Z0-9]{1,20}+\ ){0,4}+PRIVATE\ KEY(?:\ BLOCK)?-----
         (?:[\w+/=\s:,.()\\]|-(?!----))*+ (?:-----END[A-Z0-9 ]{0,50}+-----)?
@@ -94,7 +94,7 @@ _FORM = re.compile(
       | (?i:bearer)(?:\s|%20|\+){1,8}+(?P<bearer>[A-Za-z0-9._~+/=-]{8,}+)
       | (?i:basic)(?:\s|%20|\+){1,8}+(?P<basic>[A-Za-z0-9+/=_-]{8,}+)
       )
-    """.replace("MARK", _MARK),
+    """.replace("MARK", _MARK).replace("DATA_URL_CHARS", str(DATA_URL_CHARS_MAX)),
     re.VERBOSE,
 )
 _SCHEMES = "bearer|basic|digest|key|token|negotiate|apikey|aws4-hmac-sha256"
@@ -130,6 +130,7 @@ _NAME_SIGNS = (
     "sig=", "sig%3", "sig:", "sig\\", 'sig"', "sig'", "authorization", "cookie", "credential", "service",
     "jwt", "dsn", "pwd", "hmac", "bearer", "basic",
 )  # fmt: skip
+_BESIDE_A_NAME = re.compile(r"[=:%+\s]")
 _OTHER_SIGN = re.compile(r":(?:[0-9a-fA-F]{32}|//[^\s/@]*+@)")
 
 
@@ -248,6 +249,8 @@ def _may_have_secret(text: str) -> bool:
     for sign in _FORM_SIGNS:
         if sign in text:
             return True
+    if not _BESIDE_A_NAME.search(text):
+        return False
     lowered = text.lower()
     for sign in _NAME_SIGNS:
         if sign in lowered:

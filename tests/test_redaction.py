@@ -25,9 +25,10 @@ PLANTED = st.one_of(
     st.just((OWN, OWN)),
 )
 IN_TEXT = st.tuples(WORDS, PLANTED, WORDS).map(lambda one: (f"{one[0]} {one[1][0]} {one[2]}", one[1][1]))
+PLAIN_WORDS = st.text("quvwxyz .,!?äß漢🎬\n", max_size=40)  # nobody guesses a secret's name from these
 HARMLESS = st.recursive(
-    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | WORDS,
-    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(WORDS, inner, max_size=3),
+    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | PLAIN_WORDS,
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(PLAIN_WORDS, inner, max_size=3),
     max_leaves=8,
 )
 redactor = Redactor([OWN])
