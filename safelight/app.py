@@ -36,6 +36,7 @@ from safelight.ops.doctor import Doctor, LatestFindings
 from safelight.pipelines.accept import Acceptance
 from safelight.pipelines.configuration import Configuration, install_version_1
 from safelight.pipelines.gate import Gate
+from safelight.pipelines.inputs import Inputs
 from safelight.pipelines.queue import Queue, WorkingHours
 from safelight.pipelines.reaper import HEARTBEATS_MISSED, Reaper
 from safelight.pipelines.retries import RetryPolicy
@@ -47,6 +48,7 @@ from safelight.providers.local.faults import Fault
 from safelight.providers.simulated.adapter import simulated_adapter
 from safelight.providers.vendor_http import WebhookUrl
 from safelight.providers.webhooks import FalSignatures, StandardWebhooks, WebhookCheck
+from safelight.redaction import Redactor
 from safelight.storage.assets import AssetStore
 from safelight.storage.buckets import Bucket, S3Keys, open_bucket
 from safelight.storage.fetch import GuardedFetcher
@@ -70,6 +72,7 @@ class App:
         self.fault = _fault(settings.local_fault)
         self.tokens = _tokens(settings)
         self.shop = Shop(settings.shopify_webhook_secret.get_secret_value(), credit_products(settings.credit_products))
+        self.redactor = Redactor(settings.secrets)
 
     def start_database(self) -> str:
         """Returns the DSN; starts the embedded server where no other database is set."""
@@ -79,7 +82,7 @@ class App:
     async def migrate(self) -> list[str]:
         """Bring the database up to date, with version 1 of our own configuration. Returns what was applied now."""
         applied = await migrate(self.dsn)
-        db = Database(self.dsn, pool_size=1)
+        db = Database(self.dsn, pool_size=1, redactor=self.redactor)
         await db.open()
         try:
             async with db.transaction() as conn:
@@ -103,7 +106,7 @@ class App:
     @asynccontextmanager
     async def database(self, pool_size: int = 2, **more: Any) -> AsyncIterator[Database]:
         """A pool that is open inside this context; `more` is what else `Database` takes."""
-        db = Database(self.dsn, pool_size=pool_size, **more)
+        db = Database(self.dsn, pool_size=pool_size, redactor=self.redactor, **more)
         await db.open()
         try:
             yield db
@@ -136,6 +139,7 @@ class App:
                         self.prices,
                         self.settings.free_credits,
                         self.settings.start_within_seconds,
+                        Inputs(self.assets(), self.fetcher()),
                     ),
                     listener=listener,
                     assets=self.assets(),
@@ -173,7 +177,7 @@ class App:
         )
 
     def spool(self) -> OpsSpool:
-        return OpsSpool(self.home / "ops-spool")
+        return OpsSpool(self.home / "ops-spool", self.redactor)
 
     def assets(self) -> AssetStore:
         settings = self.settings
@@ -182,7 +186,7 @@ class App:
             self._bucket("private_storage_url", "private-assets", is_public=False),
             base_url=settings.base_url,
             public_url=settings.public_assets_url and settings.public_assets_url.rstrip("/"),
-            secret=_upload_secret(self.home),
+            secret=bytes.fromhex(self._kept_secret(self.home / "secret")),
         )
 
     def _bucket(self, setting: str, folder: str, *, is_public: bool) -> Bucket:
@@ -193,7 +197,12 @@ class App:
 
     def admin_token(self) -> str:
         """What opens the operators' routes: the setting, else a token that is made once and kept in the home."""
-        return self.settings.admin_token.get_secret_value() or _kept_secret(self.admin_token_file)
+        return self.settings.admin_token.get_secret_value() or self._kept_secret(self.admin_token_file)
+
+    def _kept_secret(self, path: Path) -> str:
+        secret = _kept_secret(path)
+        self.redactor.learn(secret)
+        return secret
 
     @property
     def admin_token_file(self) -> Path:
@@ -314,7 +323,8 @@ def report_crashes(app: App) -> None:
     def uncaught(kind: type[BaseException], error: BaseException, trace: Any) -> None:
         if issubclass(kind, Exception):
             _write_crash(app, Category.UNCAUGHT_EXCEPTION, "process.uncaughtException", error)
-        sys.__excepthook__(kind, error, trace)
+        text = "".join(traceback.format_exception(kind, error, trace))
+        sys.stderr.write(app.redactor.text(text))
 
     sys.excepthook = uncaught
 
@@ -345,7 +355,7 @@ def _write_crash(app: App, category: Category, action: str, error: BaseException
         stack="".join(traceback.format_exception(error)),
     )
     try:
-        ops_rows.insert_now(app.dsn, row)
+        ops_rows.insert_now(app.dsn, row, app.redactor)
     except psycopg.Error:
         app.spool().keep(row)
 
@@ -411,11 +421,6 @@ def _fault(text: str | None) -> Fault | None:
 
 def _listed(text: str) -> tuple[str, ...]:
     return tuple(part.strip() for part in text.split(",") if part.strip())
-
-
-def _upload_secret(home: Path) -> bytes:
-    """The key that signs upload URLs."""
-    return bytes.fromhex(_kept_secret(home / "secret"))
 
 
 def _kept_secret(path: Path) -> str:

@@ -4,6 +4,8 @@ import os
 from pathlib import Path
 from typing import Literal
 
+from psycopg import ProgrammingError
+from psycopg.conninfo import conninfo_to_dict
 from pydantic import AliasChoices, Field, SecretStr
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
@@ -246,10 +248,23 @@ class Settings(BaseSettings):
     def home_path(self) -> Path:
         return self.home.expanduser().resolve()
 
+    @property
+    def secrets(self) -> list[str]:
+        """What must be written nowhere."""
+        stated = [value.get_secret_value() for _, value in self if isinstance(value, SecretStr)]
+        return [*stated, _password(self.database_url)]
+
     def as_environment(self) -> dict[str, str]:
         """The environment of a process of our own that is to have just these settings."""
         ours = {f"{PREFIX}{name}".upper(): _plain(value) for name, value in self if value is not None}
         return {name: value for name, value in os.environ.items() if not name.upper().startswith(PREFIX)} | ours
+
+
+def _password(dsn: str | None) -> str:
+    try:
+        return str(conninfo_to_dict(dsn or "").get("password", ""))
+    except ProgrammingError:  # whoever connects with it says what is wrong
+        return ""
 
 
 def _plain(value: object) -> str:

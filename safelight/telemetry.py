@@ -1,4 +1,7 @@
-"""Log lines with seed 003's tags and emoji: `🚀 [GENERATION-PROCESSING] Starting …`, to the console and to a file."""
+"""Log lines with seed 003's tags and emoji: `🚀 [GENERATION-PROCESSING] Starting …`, to the console and to a file.
+
+The lines of all libraries go the same way, and none is written with a secret in it.
+"""
 
 import json
 import logging
@@ -8,6 +11,8 @@ from datetime import UTC, datetime
 from enum import StrEnum
 from pathlib import Path
 from typing import Any
+
+from safelight.redaction import KNOWN_FORMS, Redactor
 
 FILE_BYTES_MAX = 10 * 1024 * 1024
 FILES_KEPT = 5
@@ -50,7 +55,20 @@ def _write(
     _logger.log(level, f"{emoji} [{tag}] {message}", extra={"fields": fields}, exc_info=cause)
 
 
+class _Lines(logging.Formatter):
+    def __init__(self, redactor: Redactor) -> None:
+        super().__init__("%(asctime)s | %(levelname)-7s | %(name)s | %(message)s", datefmt="%H:%M:%S")
+        self._redactor = redactor
+
+    def format(self, record: logging.LogRecord) -> str:
+        return self._redactor.text(super().format(record))
+
+
 class _JsonLines(logging.Formatter):
+    def __init__(self, redactor: Redactor) -> None:
+        super().__init__()
+        self._redactor = redactor
+
     def format(self, record: logging.LogRecord) -> str:
         line = {
             "timestamp": datetime.fromtimestamp(record.created, UTC).isoformat(),
@@ -64,23 +82,22 @@ class _JsonLines(logging.Formatter):
         }
         if record.exc_info:
             line["traceback"] = self.formatException(record.exc_info)
-        return json.dumps(line, ensure_ascii=False, default=str)
+        clean = self._redactor.value(line)
+        return json.dumps(clean, ensure_ascii=False, default=lambda other: self._redactor.text(str(other)))
 
 
-def configure(level: str, log_file: Path | None, *, console: bool = True) -> None:
+def configure(level: str, log_file: Path | None, *, console: bool = True, redactor: Redactor = KNOWN_FORMS) -> None:
     """Send our lines to the console (standard error) and, where a file is set, to it as JSON lines, rotating."""
     handlers: list[logging.Handler] = []
     if console:
         handlers.append(logging.StreamHandler(sys.stderr))
-        handlers[0].setFormatter(
-            logging.Formatter("%(asctime)s | %(levelname)-7s | %(name)s | %(message)s", datefmt="%H:%M:%S")
-        )
+        handlers[0].setFormatter(_Lines(redactor))
     if log_file:
         log_file.parent.mkdir(parents=True, exist_ok=True)
         rotating = logging.handlers.RotatingFileHandler(
             log_file, maxBytes=FILE_BYTES_MAX, backupCount=FILES_KEPT, encoding="utf-8"
         )
-        rotating.setFormatter(_JsonLines())
+        rotating.setFormatter(_JsonLines(redactor))
         handlers.append(rotating)
     logging.basicConfig(level=logging.WARNING, handlers=handlers or [logging.NullHandler()], force=True)
     _logger.setLevel(level.upper())

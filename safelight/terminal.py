@@ -17,13 +17,14 @@ from safelight.db.problems import INVARIANTS
 from safelight.ops.backfill import Parity, Taken, Tell
 from safelight.ops.doctor import EXAMPLES, Findings, Mended
 from safelight.pipelines.cancel import Cancelling
+from safelight.redaction import KNOWN_FORMS
 
 console = Console()
 PROBLEMS_SHOWN_MAX = 10
 
 
 def print_json(value: Any) -> None:
-    print(json.dumps(value, indent=2, default=str, ensure_ascii=False))  # noqa: T201 - the answer itself
+    print(json.dumps(KNOWN_FORMS.value(value), indent=2, default=str, ensure_ascii=False))  # noqa: T201 - the answer itself
 
 
 def tell_nothing(event: story.Event) -> None:
@@ -122,7 +123,7 @@ def print_addresses(app: App) -> None:
     base = app.settings.base_url
     console.print(f"API        {base}", soft_wrap=True)
     console.print(f"Reference  {base}/docs", soft_wrap=True)
-    console.print(f"Database   {app.dsn}", soft_wrap=True)
+    console.print(f"Database   {KNOWN_FORMS.text(app.dsn)}", soft_wrap=True)
     console.print(f"Files      {app.home / 'assets'}", soft_wrap=True)
     admin_token = "SAFELIGHT_ADMIN_TOKEN" if app.settings.admin_token.get_secret_value() else app.admin_token_file
     console.print(f"Admin      the token is in {admin_token}", soft_wrap=True)

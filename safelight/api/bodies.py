@@ -7,6 +7,7 @@ from pydantic import ConfigDict, Field, field_validator, model_validator
 
 from safelight.api.folding import Flag, Folded, Long, Short, Spelt, Url, is_absent, spellings
 from safelight.pipelines.retries import ATTEMPTS_MAX
+from safelight.redaction import excerpt
 
 INSPIRATIONS_MAX = 8
 SETTINGS_CHARS_MAX = 4000
@@ -102,7 +103,7 @@ class InputsBody(Folded):
             return given
         known = {name for field_name, field in cls.model_fields.items() for name in spellings(field_name, field)}
         others = {
-            str(key)[:INFORMATIONAL_CHARS_MAX]: value
+            excerpt(str(key), INFORMATIONAL_CHARS_MAX): value
             for key, value in given.items()
             if key not in known and _is_plain(value)
         }

@@ -34,10 +34,12 @@ from safelight.domain.errors import (
     TooManyRequests,
     category_of_status,
 )
+from safelight.redaction import KNOWN_FORMS, excerpt
 
 RETRY_AFTER_SECONDS = 2
 _LATER = {"Retry-After": str(RETRY_AFTER_SECONDS)}
 VALIDATION_PROBLEMS_SHOWN = 5
+USER_AGENT_CHARS_MAX = 300
 
 # What clients already know a failed route by (contract section 2.3).
 ROUTE_CODES = {
@@ -123,7 +125,7 @@ async def handle(request: Request, error: Exception) -> JSONResponse:
     body = {
         "ok": False,
         "error": answer.code,
-        "message": answer.message,
+        "message": KNOWN_FORMS.text(answer.message),
         "requestId": request_id(request),
         **answer.more,
     }
@@ -238,7 +240,7 @@ async def _tell_operators(request: Request, answer: Answer, error: Exception) ->
         generation_id=request.path_params.get("generation_id"),
         stack="".join(traceback.format_exception(error)) if answer.status >= 500 else None,
         ip=request.client.host if request.client else None,
-        user_agent=request.headers.get("user-agent", "")[:300],
+        user_agent=excerpt(request.headers.get("user-agent", ""), USER_AGENT_CHARS_MAX),
     )
     services = _services(request)
     if answer.is_away:

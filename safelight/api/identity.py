@@ -23,6 +23,7 @@ from safelight.db.customers import Account
 from safelight.db.database import Connection
 from safelight.domain import passes
 from safelight.domain.errors import AuthError, InvalidInput, InvalidToken, NotFound, SafelightError, SignInUnavailable
+from safelight.redaction import KNOWN_FORMS
 
 HEADER = "X-Mina-Pass-Id"
 HEADER_CHARS_MAX = 8192
@@ -187,7 +188,7 @@ def _checked(name: str, value: str) -> str:
     value = str(clean_text(value))
     if len(value) > passes.PASS_ID_CHARS_MAX or not value.isprintable():
         raise InvalidInput(f"{name}: at most {passes.PASS_ID_CHARS_MAX} printable characters are allowed.")
-    return value
+    return KNOWN_FORMS.identifier(value)
 
 
 async def _of_customer_key(conn: Connection, key: str) -> str:

@@ -24,6 +24,7 @@ from safelight.domain.orders import Flow
 from safelight.domain.statuses import Status
 from safelight.pipelines import cancel as cancellation
 from safelight.pipelines.accept import ANSWER_SECONDS_MAX
+from safelight.redaction import KNOWN_FORMS
 
 Json = dict[str, Any]
 
@@ -220,7 +221,8 @@ async def store_event(
 ) -> Json:
     async with services.db.connection() as conn:
         pass_id = await _pass_id_of_event(request, conn, body, pass_id_header)
-    event_id = body.event_id or new_id()  # one for all tries
+    body = body.model_copy(update={"payload": KNOWN_FORMS.value(body.payload)})
+    event_id = KNOWN_FORMS.identifier(body.event_id or new_id())  # one for all tries
     after = await services.db.insist(
         lambda conn: _store(conn, services, body, pass_id, event_id), seconds=ANSWER_SECONDS_MAX
     )

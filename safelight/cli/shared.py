@@ -24,8 +24,8 @@ def open_app(port: int | None = None, host: str | None = None, *, console_lines:
     settings = Settings()
     settings.port = settings.port if port is None else port
     settings.host = host or settings.host
-    telemetry.configure(settings.log_level, settings.log_file, console=console_lines)
     app = App(settings)
+    telemetry.configure(settings.log_level, settings.log_file, console=console_lines, redactor=app.redactor)
     report_crashes(app)
     return app
 

@@ -1,5 +1,5 @@
 """The connection pool. Connections are in autocommit: one statement is one transaction unless `transaction()` says
-otherwise; sessions run in UTC and find the queue's functions behind ours."""
+otherwise; sessions run in UTC and find the queue's functions behind ours; no secret is written."""
 
 import asyncio
 import time
@@ -12,10 +12,14 @@ import aiosql
 import psycopg
 from aiosql.adapters.apyformat import AsyncPyFormatAdapter
 from psycopg import AsyncConnection
+from psycopg.adapt import AdaptersMap
 from psycopg.rows import dict_row
+from psycopg.types.json import Json, Jsonb, JsonbDumper, JsonDumper
+from psycopg.types.string import StrDumperUnknown
 from psycopg_pool import AsyncConnectionPool, PoolTimeout
 
 from safelight import telemetry
+from safelight.redaction import KNOWN_FORMS, Redactor
 
 Row = dict[str, Any]
 Connection = AsyncConnection[Row]
@@ -79,6 +83,28 @@ def load_queries(module_file: str) -> Any:
     return aiosql.from_path(Path(module_file).with_suffix(".sql"), _DictRows, mandatory_parameters=False)
 
 
+def clean_adapters(redactor: Redactor) -> AdaptersMap:
+    """What a connection is made with (`context`): every text and every JSON value that goes to the database goes
+    without its secrets."""
+
+    class CleanText(StrDumperUnknown):
+        def dump(self, obj: str) -> Any:
+            return super().dump(redactor.text(obj))
+
+    class CleanJson(JsonDumper):
+        def dump(self, obj: Json) -> Any:
+            return super().dump(Json(redactor.value(obj.obj)))
+
+    class CleanJsonb(JsonbDumper):
+        def dump(self, obj: Jsonb) -> Any:
+            return super().dump(Jsonb(redactor.value(obj.obj)))
+
+    adapters = AdaptersMap(psycopg.adapters)
+    for kind, dumper in ((str, CleanText), (Json, CleanJson), (Jsonb, CleanJsonb)):
+        adapters.register_dumper(kind, dumper)
+    return adapters
+
+
 async def _autocommit(conn: Connection) -> None:
     await conn.set_autocommit(True)
 
@@ -92,10 +118,17 @@ async def _check(conn: Connection) -> None:
 class Database:
     """`stall_seconds` is how long a caller waits for a connection while none is given back: where many are served, one
     more may wait its turn; where nothing moves, waiting is hopeless. `check` tries each connection before it is used:
-    right where a failed statement is an answer to somebody, not where it is sent again."""
+    right where a failed statement is an answer to somebody, not where it is sent again. `redactor` knows what must
+    not be written."""
 
     def __init__(
-        self, dsn: str, *, pool_size: int, stall_seconds: float = WAIT_SECONDS_MAX, check: bool = False
+        self,
+        dsn: str,
+        *,
+        pool_size: int,
+        stall_seconds: float = WAIT_SECONDS_MAX,
+        check: bool = False,
+        redactor: Redactor = KNOWN_FORMS,
     ) -> None:
         self.dsn = dsn
         self._stall_seconds = stall_seconds
@@ -107,7 +140,7 @@ class Database:
             open=False,
             timeout=WAIT_SECONDS_MAX,
             reconnect_timeout=RECONNECT_SECONDS_MAX,
-            kwargs=connection_options(),
+            kwargs=connection_options() | {"context": clean_adapters(redactor)},
             configure=_autocommit,
             check=_check if check else None,
         )

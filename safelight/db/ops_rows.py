@@ -7,9 +7,10 @@ from typing import Any, Literal
 import psycopg
 from psycopg.types.json import Jsonb
 
-from safelight.db.database import Connection, Row, connection_options, load_queries
+from safelight.db.database import Connection, Row, clean_adapters, connection_options, load_queries
 from safelight.domain.errors import Category
 from safelight.domain.ids import new_id
+from safelight.redaction import KNOWN_FORMS, Redactor, excerpt
 
 _queries = load_queries(__file__)
 
@@ -59,7 +60,7 @@ class OpsError:
             "level": self.level,
             "category": self.category.value,
             "error_code": self.code,
-            "message": self.message[:MESSAGE_CHARS_MAX],
+            "message": excerpt(self.message, MESSAGE_CHARS_MAX),
             "request_id": self.request_id,
             "pass_id": self.pass_id,
             "route": self.route,
@@ -99,7 +100,7 @@ def columns(error: OpsError) -> dict[str, Any]:
         "status": error.http_status,
         "detail": Jsonb(error.detail()),
         "error_code": f"{error.category.emoji} {error.code}",
-        "error_message": error.message[:MESSAGE_CHARS_MAX],
+        "error_message": excerpt(error.message, MESSAGE_CHARS_MAX),
         "error_stack": _cut(error.stack),
         "ip": error.ip,
         "user_agent": error.user_agent,
@@ -111,14 +112,15 @@ def columns(error: OpsError) -> dict[str, Any]:
 
 
 def _cut(stack: str | None) -> str | None:
-    return stack[-STACK_CHARS_MAX:] if stack else None
+    """Its end, which tells most; secrets are taken out before it is cut, while they still look like some."""
+    return KNOWN_FORMS.text(stack)[-STACK_CHARS_MAX:] if stack else None
 
 
 def _flat(name: str, used: Row | None) -> Row:
     return {f"{name}_key": used["key"], f"{name}_version": used["version"]} if used else {}
 
 
-def insert_now(dsn: str, error: OpsError) -> None:
+def insert_now(dsn: str, error: OpsError, redactor: Redactor) -> None:
     """Write the row from a process that is about to end and has no loop left to wait in."""
-    with psycopg.connect(dsn, **connection_options()) as conn:
+    with psycopg.connect(dsn, context=clean_adapters(redactor), **connection_options()) as conn:
         conn.execute(_queries.insert_row.sql, columns(error))

@@ -11,6 +11,7 @@ from safelight import telemetry
 from safelight.db import ops_rows
 from safelight.db.database import TROUBLE, Database
 from safelight.db.ops_rows import OpsError
+from safelight.redaction import KNOWN_FORMS, Redactor
 
 LOOK_SECONDS = 5.0
 SPOOLED_MAX = 10_000
@@ -18,8 +19,9 @@ WRITTEN_AT_ONCE = 200
 
 
 class OpsSpool:
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, redactor: Redactor = KNOWN_FORMS) -> None:
         self._folder = folder
+        self._redactor = redactor
 
     def keep(self, error: OpsError) -> None:
         """Keep the row. Where that is not possible either, the log line keeps what it would have said."""
@@ -28,7 +30,7 @@ class OpsSpool:
             if len(os.listdir(self._folder)) >= SPOOLED_MAX:
                 raise OSError(f"{SPOOLED_MAX} rows wait already")
             columns = ops_rows.columns(error)
-            text = json.dumps(columns | {"detail": columns["detail"].obj, "at": error.at.isoformat()})
+            text = self._redactor.dumps(columns | {"detail": columns["detail"].obj, "at": error.at.isoformat()})
             unfinished = self._folder / f"{error.id}.part"
             unfinished.write_text(text)
             unfinished.rename(self._folder / f"{error.id}.json")

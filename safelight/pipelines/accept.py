@@ -16,7 +16,9 @@ from safelight.domain.errors import IdempotencyConflict, InsufficientCredits
 from safelight.domain.ids import new_id
 from safelight.domain.lines import Line
 from safelight.domain.orders import Order, Prices
+from safelight.pipelines.inputs import Inputs, has_passes
 from safelight.pipelines.queue import Queue
+from safelight.redaction import KNOWN_FORMS
 
 Json = dict[str, Any]
 
@@ -42,6 +44,7 @@ class Acceptance:
     prices: Prices
     free_credits: int
     start_within_seconds: float
+    inputs: Inputs | None = None  # None: pictures are taken as they are named
 
     async def accept(self, order: Order, *, idempotency_key: str | None, request: Json) -> Accepted:
         """`request` is what the ops plane should know of where the order came from: id, route, method.
@@ -50,10 +53,13 @@ class Acceptance:
             InsufficientCredits: nothing was written.
             IdempotencyConflict: the key was used for another request.
         """
+        key = KNOWN_FORMS.identifier(idempotency_key) if idempotency_key else None
         telemetry.info("🔍", telemetry.Tag.GENERATION, f"Starting credit check for user {order.pass_id}")
         generation_id = new_id()  # one for all tries: where a commit's answer was lost, the next try finds it
+        fingerprint = _fingerprint(order)
+        order = await self._kept(order, key)
         accepted = await self.db.insist(
-            lambda conn: self._accept(conn, order, generation_id, idempotency_key, request),
+            lambda conn: self._accept(conn, order, generation_id, fingerprint, key, request),
             seconds=ANSWER_SECONDS_MAX,
         )
         if accepted.credits_cost and not accepted.repeated:
@@ -64,10 +70,18 @@ class Acceptance:
         telemetry.info("✅", telemetry.Tag.DB_CREATE, f"Generation created successfully: {accepted.generation_id}")
         return accepted
 
+    async def _kept(self, order: Order, key: str | None) -> Order:
+        """The order without URLs that let one pass; what was accepted under this key before needs no second look."""
+        if self.inputs is None or not has_passes(order):
+            return order
+        async with self.db.connection() as conn:
+            first = await generations.accepted_before(conn, "", pass_id=order.pass_id, key=key)
+        return order if first else await self.inputs.kept(order)
+
     async def _accept(
-        self, conn: Connection, order: Order, generation_id: str, key: str | None, request: Json
+        self, conn: Connection, order: Order, generation_id: str, fingerprint: str, key: str | None, request: Json
     ) -> Accepted:
-        cost, fingerprint = self.prices.of(order), _fingerprint(order)
+        cost = self.prices.of(order)
         async with conn.transaction():
             customer = await self._locked_customer(conn, order.pass_id)
             balance = int(customer["mg_credits"])

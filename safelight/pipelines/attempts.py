@@ -19,6 +19,7 @@ from safelight.pipelines.plans import Outcome
 from safelight.pipelines.record import STEP_SECONDS_MAX, Record
 from safelight.pipelines.retries import CALL_SECONDS_MAX, RetryPolicy
 from safelight.pipelines.waiting import Snooze, bounded
+from safelight.redaction import excerpt
 
 Json = dict[str, Any]
 Result = TypeVar("Result")
@@ -62,7 +63,7 @@ class Attempts:
         return OpsError(
             category=error.category,
             code=f"MMA_{public_code(step_type, error)}",
-            message=str(error)[:ERROR_MESSAGE_CHARS_MAX],
+            message=excerpt(str(error), ERROR_MESSAGE_CHARS_MAX),
             level=level,
             action="mma.step",
             request_id=self.request.get("request_id", ""),

@@ -15,6 +15,7 @@ from safelight.domain.statuses import Status
 from safelight.pipelines.attempts import ERROR_MESSAGE_CHARS_MAX
 from safelight.pipelines.runner import Run
 from safelight.pipelines.step_rows import close, empty_step
+from safelight.redaction import excerpt
 
 Json = dict[str, Any]
 
@@ -80,7 +81,7 @@ def _step_error(step: StepRow, error: SafelightError) -> Json:
     return {
         "error_code": f"MMA_{public_code(step.type, error)}",
         "type": type(error).__name__,
-        "message": str(error)[:ERROR_MESSAGE_CHARS_MAX],
+        "message": excerpt(str(error), ERROR_MESSAGE_CHARS_MAX),
         "provider_http_status": getattr(error, "provider_http_status", None),
     }
 

@@ -23,6 +23,7 @@ from safelight.domain.errors import (
 from safelight.pipelines.configuration import Engine
 from safelight.pipelines.record import OUTAGE_SECONDS_MAX, Record
 from safelight.pipelines.waiting import Snooze
+from safelight.redaction import excerpt
 
 Result = TypeVar("Result")
 
@@ -97,7 +98,7 @@ class Gate:
     ) -> None:
         async with self._db.transaction() as conn:
             if isinstance(error, _NOT_WELL):
-                text = f"{type(error).__name__}: {error}"[:TEXT_CHARS_MAX]
+                text = excerpt(f"{type(error).__name__}: {error}", TEXT_CHARS_MAX)
                 await providers.failed(conn, engine.adapter, limits, text)
             elif isinstance(error, ProviderRateLimited):
                 pause = min(error.retry_after_seconds or limits.shut_seconds, SLOW_DOWN_SECONDS_MAX)

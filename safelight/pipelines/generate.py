@@ -64,14 +64,15 @@ async def _plan(studio: Studio, run: Run, step_type: StepType, wanted: Wanted, r
     engine = await _engine(studio, wanted.engine_id, given)
     usd = Decimal(given.get("usd", "0"))
     gate = studio.gate
+    images = await studio.passing(run.order.pass_id, wanted.images)
     provider: ImageProvider | VideoProvider
     start: Callable[[str], Awaitable[Operation]]
     if wanted.engine_id == "kling":
         provider = video = studio.adapters.video(engine)
-        start = lambda key: video.start(VideoRequest(**_request(step_type, wanted, given, key)))  # noqa: E731
+        start = lambda key: video.start(VideoRequest(**_request(step_type, images, given, key)))  # noqa: E731
     else:
         provider = image = studio.adapters.image(engine)
-        start = lambda key: image.start(ImageRequest(**_request(step_type, wanted, given, key)))  # noqa: E731
+        start = lambda key: image.start(ImageRequest(**_request(step_type, images, given, key)))  # noqa: E731
     return OperationPlan(
         input=given,
         provider=wanted.engine_id,
@@ -145,12 +146,12 @@ def _settings_reference(version: Version) -> Json:
     return {"settings_key": version.key, "settings_version": version.version, "settings_id": version.id}
 
 
-def _request(step_type: StepType, wanted: Wanted, given: Json, attempt_key: str) -> dict[str, Any]:
+def _request(step_type: StepType, images: tuple[ReferenceImage, ...], given: Json, attempt_key: str) -> dict[str, Any]:
     return {
         "step_type": step_type.value,
         "model": given["model"],
         "prompt": given["prompt"],
-        "images": wanted.images,
+        "images": images,
         "settings": given["settings_resolved"],
         "seed": given["seed"],
         "attempt_key": attempt_key,

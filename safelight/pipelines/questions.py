@@ -13,6 +13,7 @@ from safelight.pipelines.plans import Outcome, Plan
 from safelight.pipelines.runner import Run
 from safelight.pipelines.studio import Studio
 from safelight.providers.base import Answer, ReferenceImage, TextRequest
+from safelight.redaction import excerpt
 
 Json = dict[str, Any]
 
@@ -51,7 +52,7 @@ def ask(studio: Studio, run: Run, question: Question) -> Callable[[], Awaitable[
             system=context.system,
             user=user,
             schema=context.output_schema,
-            images=question.images,
+            images=await studio.passing(run.order.pass_id, question.images),
         )
 
         async def act() -> Outcome:
@@ -78,7 +79,7 @@ def avoid_text(run: Run) -> str:
 
 
 def friendly(answer: Json, otherwise: str) -> str:
-    return str(answer.get("userMessage") or otherwise)[:USER_MESSAGE_CHARS_MAX]
+    return excerpt(str(answer.get("userMessage") or otherwise), USER_MESSAGE_CHARS_MAX)
 
 
 def _context_reference(context: Context) -> Json:
@@ -91,7 +92,7 @@ def _checked(answer: Answer, context: Context) -> Json:
         jsonschema.validate(answer.data, context.output_schema)
     except jsonschema.ValidationError as error:
         place = "/".join(str(part) for part in error.absolute_path) or "the answer"
-        raise SchemaMismatch(f"{context.version.key}: {place}: {error.message[:300]}") from error
+        raise SchemaMismatch(f"{context.version.key}: {place}: {excerpt(error.message, 300)}") from error
     return answer.data
 
 

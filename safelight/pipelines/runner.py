@@ -30,6 +30,7 @@ from safelight.pipelines.record import STEP_SECONDS_MAX
 from safelight.pipelines.retries import CALL_SECONDS_MAX
 from safelight.pipelines.waiting import Snooze, bounded
 from safelight.providers.base import Operation, Pending, Stopping
+from safelight.redaction import excerpt
 
 Json = dict[str, Any]
 
@@ -283,5 +284,9 @@ class Run(Attempts):
         try:
             answer = await bounded(planned.cancel(operation), CALL_SECONDS_MAX)
         except ProviderError as error:
-            return {"answer": "failed", "message": str(error)[: step_rows.MESSAGE_CHARS_MAX], "at": step_rows.now()}
+            return {
+                "answer": "failed",
+                "message": excerpt(str(error), step_rows.MESSAGE_CHARS_MAX),
+                "at": step_rows.now(),
+            }
         return {"answer": answer, "at": step_rows.now()}

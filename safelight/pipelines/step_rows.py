@@ -6,6 +6,7 @@ from typing import Any
 from safelight.db.runs import StepRow
 from safelight.domain.errors import SafelightError, WorkerLost
 from safelight.providers.base import Stopping
+from safelight.redaction import excerpt
 
 Json = dict[str, Any]
 
@@ -42,7 +43,7 @@ def end_attempt(step: StepRow, error: SafelightError) -> None:
     step.payload["attempts"][-1] |= {
         "ended_at": now(),
         "error": type(error).__name__,
-        "message": str(error)[:MESSAGE_CHARS_MAX],
+        "message": excerpt(str(error), MESSAGE_CHARS_MAX),
         "provider_http_status": getattr(error, "provider_http_status", None),
     }
 
@@ -131,7 +132,7 @@ def note_storage_away(step: StepRow, error: SafelightError, seconds: float) -> t
     """Note that the storage could not be reached. Returns how often that was, and the seconds until it is given up."""
     until = (datetime.now(UTC) + timedelta(seconds=seconds)).isoformat(timespec="milliseconds")
     away = step.payload.setdefault("storage_away", {"since": now(), "until": until, "tries": 0, "back_at": None})
-    away |= {"tries": away["tries"] + 1, "error": str(error)[:MESSAGE_CHARS_MAX]}
+    away |= {"tries": away["tries"] + 1, "error": excerpt(str(error), MESSAGE_CHARS_MAX)}
     return away["tries"], (datetime.fromisoformat(away["until"]) - datetime.now(UTC)).total_seconds()
 
 

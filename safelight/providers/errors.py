@@ -14,6 +14,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from safelight.domain import errors as tree
 from safelight.domain.errors import ConfigError, OutcomeUnknown, ProviderError
+from safelight.redaction import excerpt
 
 Call = Literal["answer", "start", "check", "result", "cancel", "find"]
 
@@ -99,7 +100,7 @@ def table() -> Table:
 def error_of(said: Said) -> ProviderError:
     """What the provider said, as one of our errors. `details` hold what operators group it by."""
     row = next(row for row in table().rows if row.fits(said))
-    message = f"{said.provider} {said.call}: {said.status or 'failed'} {said.text[:TEXT_CHARS_MAX]!r}"
+    message = f"{said.provider} {said.call}: {said.status or 'failed'} {excerpt(said.text, TEXT_CHARS_MAX)!r}"
     details: dict[str, object] = {
         "fingerprint": said.fingerprint,
         "known": row.known,

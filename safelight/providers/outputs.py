@@ -5,6 +5,7 @@ from typing import Any, Literal
 
 from safelight.domain.errors import ProviderContractBroken
 from safelight.providers.base import OutputFile
+from safelight.redaction import excerpt
 
 NAMES = ("url", "output", "video", "image", "images", "videos")
 FILES_MAX = 20
@@ -15,7 +16,7 @@ def files_in(output: Any, kind: Literal["image", "video"], vendor: str) -> tuple
     """Raises ProviderContractBroken where there is none."""
     urls = _urls(output)[:FILES_MAX]
     if not urls:
-        raise ProviderContractBroken(f"{vendor}: no URL in the output {str(output)[:200]!r}", code="NO_URL")
+        raise ProviderContractBroken(f"{vendor}: no URL in the output {excerpt(str(output), 200)!r}", code="NO_URL")
     return tuple(OutputFile(mimetypes.guess_type(url.split("?")[0])[0] or _USUAL[kind], url=url) for url in urls)
 
 

@@ -14,6 +14,7 @@ from pydantic import BaseModel, ConfigDict
 
 from safelight.domain.errors import ConfigError, ProviderRejected
 from safelight.providers.base import ImageRequest, ReferenceImage, VideoRequest
+from safelight.redaction import excerpt
 
 Json = dict[str, Any]
 Request = ImageRequest | VideoRequest
@@ -171,7 +172,7 @@ def _as_number(name: str, stated: Any) -> float:
             raise ValueError(stated)
         return float(stated) if not isinstance(stated, int) else stated
     except (TypeError, ValueError) as error:
-        raise _refusal(name, f"must be a number, not {str(stated)[:100]!r}") from error
+        raise _refusal(name, f"must be a number, not {excerpt(str(stated), 100)!r}") from error
 
 
 def _placed(model: Model, images: tuple[ReferenceImage, ...], warnings: list[str]) -> Json:

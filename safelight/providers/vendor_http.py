@@ -15,6 +15,7 @@ from safelight.domain.errors import (
     ProviderUnavailable,
 )
 from safelight.providers.errors import Call, Said, error_of
+from safelight.redaction import excerpt
 
 Shape = TypeVar("Shape")
 WebhookUrl = Callable[[str], str]  # where the end of the work under an attempt key is to be told
@@ -64,7 +65,7 @@ class VendorClient:
         try:
             return TypeAdapter(shape).validate_json(response.content)
         except ValidationError as error:
-            said = f"{method} {path}: {response.text[:200]!r}"
+            said = f"{method} {path}: {excerpt(response.text, 200)!r}"
             raise self._unclear(call, ProviderContractBroken, said, response.status_code) from error
 
     async def _exchange(self, call: Call, method: str, path: str, more: dict[str, Any]) -> httpx.Response:

@@ -8,7 +8,7 @@ from collections.abc import AsyncIterable, Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO, TypeVar
-from urllib.parse import quote, unquote, urlsplit
+from urllib.parse import parse_qsl, quote, unquote, urlsplit
 
 from safelight import media, telemetry
 from safelight.domain.errors import AssetUnreadable, InvalidInput, NotFound
@@ -158,6 +158,33 @@ class AssetStore:
         """Where a public file that this machine does not keep can be read for now. Raises NotFound."""
         await self.public.entry(key)
         return await self.public.signed_url("GET", key, SIGNED_SECONDS)
+
+    def private_address(self, key: str) -> str:
+        """What rows name a private file by: it says where, and lets nobody pass."""
+        return f"{self._base_url}{PRIVATE_ROUTE}/{quote(key)}"
+
+    async def passing(self, url: str, customer: str) -> str:
+        """The URL, or where it is the plain address of a private file of this customer one that passes for a while."""
+        key = None if "?" in url else self._private_key(url)
+        is_theirs = key is not None and key.startswith(f"{keys.owner_folder(customer)}/")
+        return await self.signed_url(key, SIGNED_SECONDS) if key and is_theirs else url
+
+    def private_key_of(self, url: str) -> str | None:
+        """The key behind a URL of ours that lets one read a private file, while it does; None for any other."""
+        key = self._private_key(url)
+        query = dict(parse_qsl(url.partition("?")[2]))
+        expires, signature = query.get("expires", ""), query.get("signature", "")
+        is_valid = key and expires.isdecimal() and self.is_valid_signature("GET", key, int(expires), signature)
+        return key if is_valid else None
+
+    def _private_key(self, url: str) -> str | None:
+        """As `key_of`, of a private file."""
+        try:
+            parts = urlsplit(url)
+        except ValueError:
+            return None
+        is_ours = url.startswith(f"{self._base_url}{PRIVATE_ROUTE}/") or parts.hostname in LOOPBACK
+        return _key_in(parts.path, f"{urlsplit(self._base_url).path}{PRIVATE_ROUTE}") if is_ours else None
 
     async def owned(self, key: str, customer: str) -> None:
         """Raises NotFound where the customer has no private file of this key."""

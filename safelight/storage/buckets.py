@@ -24,6 +24,7 @@ from obstore.store import LocalStore, S3Store
 
 from safelight import telemetry
 from safelight.domain.errors import InvalidInput, NotFound, StorageError
+from safelight.redaction import excerpt
 
 if TYPE_CHECKING:
     from obstore import Attributes, ObjectMeta
@@ -304,7 +305,7 @@ def _our_errors(key: str) -> Iterator[None]:
     except FileNotFoundError as error:
         raise NotFound(f"No file has the key {key!r}.") from error
     except (BaseError, OSError) as error:
-        raise StorageError(f"{key}: {' '.join(str(error).split())[:500]}") from error
+        raise StorageError(f"{key}: {excerpt(' '.join(str(error).split()), 500)}") from error
 
 
 def _entry(meta: ObjectMeta) -> FileEntry:

@@ -5,6 +5,8 @@ import re
 import time
 import uuid
 
+from safelight.redaction import KNOWN_FORMS
+
 KEY_CHARS_MAX = 512
 NAME_CHARS_MAX = 80
 
@@ -26,8 +28,8 @@ def media_type_of_key(key: str) -> str:
 
 
 def upload_key(kind: str, customer: str, name: str, extension: str) -> str:
-    stem = _safe(name.rsplit(".", 1)[0] if "." in name else name, r"[^A-Za-z0-9._-]+")[:NAME_CHARS_MAX] or "file"
-    folder = _safe(kind, r"[^A-Za-z0-9/_-]+").strip("/") or "uploads"
+    stem = _named(name.rsplit(".", 1)[0] if "." in name else name, r"[^A-Za-z0-9._-]+")[:NAME_CHARS_MAX] or "file"
+    folder = _named(kind, r"[^A-Za-z0-9/_-]+").strip("/") or "uploads"
     owner = _safe(customer, r"[^A-Za-z0-9_-]+") or "anon"
     return f"{folder}/{owner}/{time.time_ns() // 1_000_000}-{uuid.uuid4()}-{stem}.{extension}"
 
@@ -51,6 +53,12 @@ def is_valid_key(key: str) -> bool:
     return 0 < len(key) <= KEY_CHARS_MAX and all(
         part not in ("", ".", "..") and re.fullmatch(r"[A-Za-z0-9._:@-]+", part) for part in parts
     )
+
+
+def _named(text: str, unsafe: str) -> str:
+    """The text as a part of a key; nothing where it holds a secret, or would look as if it did."""
+    safe = _safe(text, unsafe)
+    return "" if KNOWN_FORMS.has_secret(text) or KNOWN_FORMS.has_secret(safe) else safe
 
 
 def _safe(text: str, unsafe: str) -> str:

@@ -25,6 +25,7 @@ from safelight.providers.openai.pictures import Pictures
 from safelight.providers.openai.replies import ImageCall, Reply, error_of_end
 from safelight.providers.openai.service import OpenAIService
 from safelight.providers.openai.sizes import size_for
+from safelight.redaction import excerpt
 
 Json = dict[str, Any]
 
@@ -119,7 +120,7 @@ def _tool(image_model: str, settings: Mapping[str, Any]) -> tuple[Json, list[str
         if name in _CHOICES and value in _CHOICES[name]:
             chosen[name] = value
         elif name not in _ELSEWHERE and not (name in _SO_ANYWAY and value == _SO_ANYWAY[name]):
-            warnings.append(f"openai: {name[:40]} {str(value)[:40]!r} is not used")
+            warnings.append(f"openai: {excerpt(name, 40)} {excerpt(str(value), 40)!r} is not used")
     return {"type": "image_generation", "model": image_model, "size": size} | chosen, warnings
 
 
@@ -145,7 +146,7 @@ def _error_without_picture(reply: Reply) -> ProviderError:
     problem = next((call.error for call in reply.image_calls if call.error), None)
     if problem:
         return _final(error_of_failure(problem.code, problem.message))
-    said = reply.text[:200]
+    said = excerpt(reply.text, 200)
     return ProviderContractBroken(
         f"openai: response {reply.id} is completed without a picture: {said!r}", code="NO_URL"
     )

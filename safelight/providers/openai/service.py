@@ -11,6 +11,7 @@ from safelight.domain.errors import OutcomeUnknown, ProviderContractBroken
 from safelight.providers.errors import Call
 from safelight.providers.openai.errors import error_of_call
 from safelight.providers.openai.replies import Reply
+from safelight.redaction import excerpt
 
 CONNECT_SECONDS = 5.0
 CALL_SECONDS = 30.0
@@ -62,5 +63,5 @@ async def _read(call: Call, sending: Awaitable[Any]) -> Reply:
         return Reply.model_validate_json(response.content)
     except ValidationError as error:
         kind = OutcomeUnknown if call == "start" else ProviderContractBroken
-        message = f"openai {call}: {response.text[:200]!r}"
+        message = f"openai {call}: {excerpt(response.text, 200)!r}"
         raise kind(message, provider_http_status=response.status_code) from error

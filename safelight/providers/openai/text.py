@@ -8,6 +8,7 @@ from safelight.providers.openai.pictures import Pictures
 from safelight.providers.openai.replies import Reply, error_of_end
 from safelight.providers.openai.schemas import answer_format
 from safelight.providers.openai.service import OpenAIService
+from safelight.redaction import excerpt
 
 OUTPUT_TOKENS_MAX = 16_000  # most of them are for thinking: an answer has some hundred
 
@@ -41,8 +42,8 @@ def _answer(reply: Reply) -> Answer:
     try:
         data = json.loads(reply.text)
     except ValueError as error:
-        raise SchemaMismatch(f"openai: the answer is no JSON: {reply.text[:200]!r}") from error
+        raise SchemaMismatch(f"openai: the answer is no JSON: {excerpt(reply.text, 200)!r}") from error
     if not isinstance(data, dict):
-        raise SchemaMismatch(f"openai: the answer is no JSON object: {reply.text[:200]!r}")
+        raise SchemaMismatch(f"openai: the answer is no JSON object: {excerpt(reply.text, 200)!r}")
     usage = reply.usage
     return Answer(data, reply.text, usage.input_tokens if usage else None, usage.output_tokens if usage else None)

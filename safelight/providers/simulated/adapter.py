@@ -31,6 +31,7 @@ from safelight.providers.base import (
     VideoRequest,
 )
 from safelight.providers.simulated.predictions import Kind
+from safelight.redaction import excerpt
 
 Json = dict[str, Any]
 Shape = TypeVar("Shape", bound=BaseModel)
@@ -87,7 +88,7 @@ class SimulatedService:
             return shape.model_validate_json(response.content)
         except ValidationError as error:
             raise ProviderContractBroken(
-                f"simulated {method} {path}: {response.text[:200]!r}", provider_http_status=response.status_code
+                f"simulated {method} {path}: {excerpt(response.text, 200)!r}", provider_http_status=response.status_code
             ) from error
 
     async def start(self, body: Json) -> _Prediction:
@@ -198,7 +199,7 @@ def _named(images: tuple[ReferenceImage, ...]) -> list[Json]:
 
 
 def _refuse_problem(response: httpx.Response) -> None:
-    status, message = response.status_code, f"simulated: {response.status_code} {response.text[:200]!r}"
+    status, message = response.status_code, f"simulated: {response.status_code} {excerpt(response.text, 200)!r}"
     match status:
         case 200 | 201:
             return
