@@ -1,15 +1,13 @@
 """The one place that wires settings to services: what an API process, a worker process or a command works with."""
 
 import asyncio
-import importlib.metadata
 import os
 import secrets
 import sys
 import time
 import traceback
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +15,7 @@ import psycopg
 from fastapi import FastAPI
 
 from safelight import telemetry
+from safelight.adapters import adapters_of, local_fault, webhook_checks
 from safelight.api.rates import Kind, Rates
 from safelight.api.server import create_api
 from safelight.api.services import Services
@@ -28,7 +27,7 @@ from safelight.db.migrate import migrate
 from safelight.db.ops_spool import OpsSpool
 from safelight.db.statistics import CustomerCount
 from safelight.db.wakeups import Announcer, Listener
-from safelight.domain.errors import Category, ConfigError, InvalidInput, SafelightError
+from safelight.domain.errors import Category, ConfigError, SafelightError
 from safelight.domain.ids import new_id
 from safelight.domain.orders import Prices
 from safelight.domain.shop_orders import Shop, credit_products
@@ -43,11 +42,6 @@ from safelight.pipelines.retries import RetryPolicy
 from safelight.pipelines.runtime import RuntimeConfig
 from safelight.pipelines.studio import Adapters, Studio, read_picture
 from safelight.pipelines.worker import Worker
-from safelight.providers.base import Adapter, ReadImage
-from safelight.providers.local.faults import Fault
-from safelight.providers.simulated.adapter import simulated_adapter
-from safelight.providers.vendor_http import WebhookUrl
-from safelight.providers.webhooks import FalSignatures, StandardWebhooks, WebhookCheck
 from safelight.redaction import Redactor
 from safelight.storage.assets import AssetStore
 from safelight.storage.buckets import Bucket, S3Keys, open_bucket
@@ -69,7 +63,7 @@ class App:
         self.home = settings.home_path
         self.prices = Prices(still_credits=settings.still_credits, video_credits=settings.video_credits)
         self.dsn = settings.database_url or ""
-        self.fault = _fault(settings.local_fault)
+        local_fault(settings)  # a wrong one is said at once
         self.tokens = _tokens(settings)
         self.shop = Shop(settings.shopify_webhook_secret.get_secret_value(), credit_products(settings.credit_products))
         self.redactor = Redactor(settings.secrets)
@@ -149,7 +143,7 @@ class App:
                     reaper=self.reaper(db, Announcer(db)),
                     admin_token=self.admin_token(),
                     findings=LatestFindings(self.doctor(db)),
-                    webhook_checks=self.webhook_checks(),
+                    webhook_checks=webhook_checks(self.settings),
                     rates=self.rates(),
                     tokens=self.tokens,
                     token_required=self.settings.auth == "required",
@@ -282,39 +276,7 @@ class App:
         async def read(url: str) -> bytes:
             return await read_picture(assets, fetcher, url)
 
-        makers = installed_adapters(read) | {
-            "local": lambda: _local(self.settings, self.fault, read),
-            "openai": lambda: _openai(self.settings, read),
-            "replicate": lambda: _replicate(self.settings),
-            "fal": lambda: _fal(self.settings),
-        }
-        if url := self.settings.simulated_url:
-            makers["simulated"] = lambda: simulated_adapter(url)
-        return Adapters(makers)
-
-    def webhook_checks(self) -> dict[str, WebhookCheck]:
-        """What a webhook of each provider must pass before it is listened to."""
-        checks: dict[str, WebhookCheck] = {"fal": FalSignatures(self.settings.fal_webhook_keys_url).check}
-        if secret := self.settings.replicate_webhook_secret.get_secret_value():
-            checks["replicate"] = StandardWebhooks(secret).check
-        return checks
-
-
-def installed_adapters(read: ReadImage) -> dict[str, Callable[[], Adapter]]:
-    """What other packages bring: each entry point of the group is called with a way to read pictures."""
-    points = importlib.metadata.entry_points(group=ADAPTERS_GROUP)
-    return {point.name: partial(_loaded, point, read) for point in points}
-
-
-def _loaded(point: importlib.metadata.EntryPoint, read: ReadImage) -> Adapter:
-    try:
-        make = point.load()
-    except (ImportError, AttributeError) as error:
-        raise ConfigError(f"the adapter {point.name!r} of {point.value} cannot be loaded: {error!r}") from error
-    adapter = make(read)
-    if not isinstance(adapter, Adapter):
-        raise ConfigError(f"the adapter {point.name!r}: {point.value} must return an Adapter, not {adapter!r}")
-    return adapter
+        return adapters_of(self.settings, read)
 
 
 def report_crashes(app: App) -> None:
@@ -360,45 +322,6 @@ def _write_crash(app: App, category: Category, action: str, error: BaseException
         app.spool().keep(row)
 
 
-def _local(settings: Settings, fault: Fault | None, read: ReadImage) -> Adapter:
-    from safelight.providers.local.adapter import local_adapter  # noqa: PLC0415 - large libraries, for who needs them
-
-    return local_adapter(read, fault, settings.local_wait_seconds)
-
-
-def _openai(settings: Settings, read: ReadImage) -> Adapter:
-    from safelight.providers.openai.adapter import openai_adapter  # noqa: PLC0415 - its library, for who needs it
-
-    return openai_adapter(settings.openai_api_key.get_secret_value(), settings.openai_url, read)
-
-
-def _replicate(settings: Settings) -> Adapter:
-    from safelight.providers.replicate.adapter import replicate_adapter  # noqa: PLC0415 - its tables, for who needs them
-
-    token = settings.replicate_token.get_secret_value()
-    if not token:
-        raise ConfigError("the adapter 'replicate' needs SAFELIGHT_REPLICATE_TOKEN")
-    is_told = bool(settings.replicate_webhook_secret.get_secret_value())
-    webhook_url = _webhook_url(settings, "replicate") if is_told else None
-    check_after_seconds = settings.provider_check_seconds
-    return replicate_adapter(settings.replicate_url, token, webhook_url, check_after_seconds=check_after_seconds)
-
-
-def _fal(settings: Settings) -> Adapter:
-    from safelight.providers.fal.adapter import fal_adapter  # noqa: PLC0415 - its tables, for who needs them
-
-    key = settings.fal_key.get_secret_value()
-    if not key:
-        raise ConfigError("the adapter 'fal' needs SAFELIGHT_FAL_KEY")
-    check_after_seconds = settings.provider_check_seconds
-    return fal_adapter(settings.fal_url, key, _webhook_url(settings, "fal"), check_after_seconds=check_after_seconds)
-
-
-def _webhook_url(settings: Settings, adapter: str) -> WebhookUrl | None:
-    base = settings.webhook_base_url
-    return (lambda attempt_key: f"{base}/webhooks/{adapter}/{attempt_key}") if base else None
-
-
 def _tokens(settings: Settings) -> TokenCheck | None:
     """None where no kind of key is set: then nobody can sign in."""
     secret = settings.jwt_secret.get_secret_value()
@@ -410,13 +333,6 @@ def _tokens(settings: Settings) -> TokenCheck | None:
         return None
     keys: Keys = PublicKeys(settings.jwks_url) if settings.jwks_url else SharedSecret(secret)
     return TokenCheck(keys, settings.jwt_audience, settings.jwt_issuer, settings.jwt_leeway_seconds)
-
-
-def _fault(text: str | None) -> Fault | None:
-    try:
-        return Fault.parse(text) if text else None
-    except ValueError as error:
-        raise InvalidInput(f"SAFELIGHT_LOCAL_FAULT: {error}") from error
 
 
 def _listed(text: str) -> tuple[str, ...]:

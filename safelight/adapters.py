@@ -1,0 +1,102 @@
+"""Which adapters there are, made from the settings, and whose webhooks are believed."""
+
+import importlib.metadata
+from collections.abc import Callable
+from functools import partial
+
+from safelight.config import Settings
+from safelight.domain.errors import ConfigError, InvalidInput
+from safelight.pipelines.studio import Adapters
+from safelight.providers.base import Adapter, ReadImage
+from safelight.providers.local.faults import Fault
+from safelight.providers.simulated.adapter import simulated_adapter
+from safelight.providers.vendor_http import WebhookUrl
+from safelight.providers.webhooks import FalSignatures, StandardWebhooks, WebhookCheck
+
+ADAPTERS_GROUP = "safelight.adapters"
+
+
+def adapters_of(settings: Settings, read: ReadImage) -> Adapters:
+    """`read` gets the pictures of those that look for themselves."""
+    makers = installed_adapters(read) | {
+        "local": lambda: _local(settings, read),
+        "openai": lambda: _openai(settings, read),
+        "replicate": lambda: _replicate(settings),
+        "fal": lambda: _fal(settings),
+    }
+    if url := settings.simulated_url:
+        makers["simulated"] = lambda: simulated_adapter(url)
+    return Adapters(makers)
+
+
+def webhook_checks(settings: Settings) -> dict[str, WebhookCheck]:
+    """What a webhook of each provider must pass before it is listened to."""
+    checks: dict[str, WebhookCheck] = {"fal": FalSignatures(settings.fal_webhook_keys_url).check}
+    if secret := settings.replicate_webhook_secret.get_secret_value():
+        checks["replicate"] = StandardWebhooks(secret).check
+    return checks
+
+
+def installed_adapters(read: ReadImage) -> dict[str, Callable[[], Adapter]]:
+    """What other packages bring: each entry point of the group is called with a way to read pictures."""
+    points = importlib.metadata.entry_points(group=ADAPTERS_GROUP)
+    return {point.name: partial(_loaded, point, read) for point in points}
+
+
+def _loaded(point: importlib.metadata.EntryPoint, read: ReadImage) -> Adapter:
+    try:
+        make = point.load()
+    except (ImportError, AttributeError) as error:
+        raise ConfigError(f"the adapter {point.name!r} of {point.value} cannot be loaded: {error!r}") from error
+    adapter = make(read)
+    if not isinstance(adapter, Adapter):
+        raise ConfigError(f"the adapter {point.name!r}: {point.value} must return an Adapter, not {adapter!r}")
+    return adapter
+
+
+def _local(settings: Settings, read: ReadImage) -> Adapter:
+    from safelight.providers.local.adapter import local_adapter  # noqa: PLC0415 - large libraries, for who needs them
+
+    return local_adapter(read, local_fault(settings), settings.local_wait_seconds)
+
+
+def _openai(settings: Settings, read: ReadImage) -> Adapter:
+    from safelight.providers.openai.adapter import openai_adapter  # noqa: PLC0415 - its library, for who needs it
+
+    return openai_adapter(settings.openai_api_key.get_secret_value(), settings.openai_url, read)
+
+
+def _replicate(settings: Settings) -> Adapter:
+    from safelight.providers.replicate.adapter import replicate_adapter  # noqa: PLC0415 - its tables, for who needs them
+
+    token = settings.replicate_token.get_secret_value()
+    if not token:
+        raise ConfigError("the adapter 'replicate' needs SAFELIGHT_REPLICATE_TOKEN")
+    is_told = bool(settings.replicate_webhook_secret.get_secret_value())
+    webhook_url = _webhook_url(settings, "replicate") if is_told else None
+    check_after_seconds = settings.provider_check_seconds
+    return replicate_adapter(settings.replicate_url, token, webhook_url, check_after_seconds=check_after_seconds)
+
+
+def _fal(settings: Settings) -> Adapter:
+    from safelight.providers.fal.adapter import fal_adapter  # noqa: PLC0415 - its tables, for who needs them
+
+    key = settings.fal_key.get_secret_value()
+    if not key:
+        raise ConfigError("the adapter 'fal' needs SAFELIGHT_FAL_KEY")
+    check_after_seconds = settings.provider_check_seconds
+    return fal_adapter(settings.fal_url, key, _webhook_url(settings, "fal"), check_after_seconds=check_after_seconds)
+
+
+def _webhook_url(settings: Settings, adapter: str) -> WebhookUrl | None:
+    base = settings.webhook_base_url
+    return (lambda attempt_key: f"{base}/webhooks/{adapter}/{attempt_key}") if base else None
+
+
+def local_fault(settings: Settings) -> Fault | None:
+    """Raises InvalidInput."""
+    text = settings.local_fault
+    try:
+        return Fault.parse(text) if text else None
+    except ValueError as error:
+        raise InvalidInput(f"SAFELIGHT_LOCAL_FAULT: {error}") from error
