@@ -116,7 +116,6 @@ class App:
         async with pool as db:
             queue, listener, spool = Queue(db), Listener(self.dsn), self.spool()
             runtime = RuntimeConfig(db, self.prices)
-            await runtime.reload()
             await queue.open()
             await listener.open()
             catching_up = asyncio.create_task(spool.catch_up_for_ever(db))
