@@ -27,7 +27,8 @@ from safelight.db.migrate import migrate
 from safelight.db.ops_spool import OpsSpool
 from safelight.db.statistics import CustomerCount
 from safelight.db.wakeups import Announcer, Listener
-from safelight.domain.errors import Category, ConfigError, SafelightError
+from safelight.domain.categories import Category
+from safelight.domain.errors import ConfigError, SafelightError
 from safelight.domain.ids import new_id
 from safelight.domain.orders import Prices
 from safelight.domain.shop_orders import Shop, credit_products
@@ -118,7 +119,6 @@ class App:
         async with pool as db:
             queue, listener, spool = Queue(db), Listener(self.dsn), self.spool()
             runtime = RuntimeConfig(db, self.prices)
-            await runtime.reload()
             await queue.open()
             await listener.open()
             catching_up = asyncio.create_task(spool.catch_up_for_ever(db))

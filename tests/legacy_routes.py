@@ -136,7 +136,7 @@ class Route:
 
 DENIED = (Failure("Unauthorized", 401, UNAUTHORIZED),)
 IDENTITY = "tests/test_identity.py"
-CREDITS = "tests/test_legacy_credits.py"
+CREDITS = "tests/test_credits_routes.py"
 ALWAYS = "the storage is always set: a folder where nothing else is"
 
 ROUTES = (

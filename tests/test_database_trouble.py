@@ -16,7 +16,7 @@ from safelight.config import Settings
 from safelight.db import embedded, ops_spool
 from safelight.db.ops_rows import OpsError
 from safelight.db.ops_spool import OpsSpool
-from safelight.domain.errors import Category
+from safelight.domain.categories import Category
 from tests.conftest import Backend, StartBackend, running
 from tests.test_resume import slow_step_begun, wait_for
 

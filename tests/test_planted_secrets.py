@@ -19,7 +19,7 @@ from psycopg import sql
 from safelight import telemetry
 from safelight.api import accounts
 from safelight.db import ops_rows
-from safelight.domain.errors import Category
+from safelight.domain.categories import Category
 from safelight.providers.simulated import results, server
 from safelight.providers.simulated.faults import Faults
 from safelight.providers.simulated.server import Simulation

@@ -18,7 +18,7 @@ from safelight.api.json_body import LegacyRequest, LegacyRoute
 from safelight.api.services import FromApp, Services
 from safelight.db import ops_rows
 from safelight.db.ops_rows import MESSAGE_CHARS_MAX, STACK_CHARS_MAX, OpsError
-from safelight.domain.errors import Category
+from safelight.domain.categories import Category
 from safelight.domain.ids import is_uuid
 
 BODY_BYTES_MAX = 64 * 1024

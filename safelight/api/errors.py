@@ -24,15 +24,14 @@ from safelight.api.services import Services
 from safelight.db import ops_rows
 from safelight.db.database import TROUBLE
 from safelight.db.ops_rows import OpsError
+from safelight.domain.categories import Category, category_of_status
 from safelight.domain.errors import (
-    Category,
     ComeBackLater,
     EndedWithoutResult,
     InsufficientCredits,
     SafelightError,
     StillMaking,
     TooManyRequests,
-    category_of_status,
 )
 from safelight.redaction import KNOWN_FORMS, excerpt
 

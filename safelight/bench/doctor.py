@@ -15,7 +15,7 @@ from safelight.app import App
 from safelight.bench.scratch import scratch_database
 from safelight.db.database import Connection, connection_options, load_queries
 from safelight.db.ops_rows import OpsError
-from safelight.domain.errors import Category
+from safelight.domain.categories import Category
 from safelight.domain.steps import StepType
 
 FILLED_AT_ONCE = 5_000

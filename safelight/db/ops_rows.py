@@ -8,7 +8,7 @@ import psycopg
 from psycopg.types.json import Jsonb
 
 from safelight.db.database import Connection, Row, clean_adapters, connection_options, load_queries
-from safelight.domain.errors import Category
+from safelight.domain.categories import Category
 from safelight.domain.ids import new_id
 from safelight.redaction import KNOWN_FORMS, Redactor, excerpt
 

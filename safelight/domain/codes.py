@@ -1,6 +1,7 @@
 """What a failure is called: who failed, and how, e.g. SEEDREAM_TIMEOUT. The ops plane puts MMA_ before it."""
 
-from safelight.domain.errors import Cancelled, Category, ProviderError, SafelightError
+from safelight.domain.categories import Category
+from safelight.domain.errors import Cancelled, ProviderError, SafelightError
 
 
 def public_code(step_type: str | None, error: SafelightError) -> str:

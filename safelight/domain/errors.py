@@ -4,41 +4,9 @@ Each type carries what every plane needs: the category of seed 000 section 2 (wh
 `error_code`, and a `safe_message` that may be shown to a user: no host, key, stack or vendor text.
 """
 
-from enum import StrEnum
 from typing import ClassVar
 
-
-class Category(StrEnum):
-    """Seed 000 section 2. The ASCII name is the key; the emoji is for display."""
-
-    API_ERROR = "API_ERROR"
-    FRONTEND_CRASH = "FRONTEND_CRASH"
-    AUTH_ERROR = "AUTH_ERROR"
-    VALIDATION_ERROR = "VALIDATION_ERROR"
-    TIMEOUT = "TIMEOUT"
-    PROVIDER_ERROR = "PROVIDER_ERROR"
-    UNHANDLED_REJECTION = "UNHANDLED_REJECTION"
-    UNCAUGHT_EXCEPTION = "UNCAUGHT_EXCEPTION"
-    CONFIG_ERROR = "CONFIG_ERROR"
-    GPT_SCHEMA_ERROR = "GPT_SCHEMA_ERROR"
-
-    @property
-    def emoji(self) -> str:
-        return _EMOJI[self]
-
-
-_EMOJI = {
-    Category.API_ERROR: "🔥",
-    Category.FRONTEND_CRASH: "🖥️",
-    Category.AUTH_ERROR: "🚫",
-    Category.VALIDATION_ERROR: "⚠️",
-    Category.TIMEOUT: "⏱️",
-    Category.PROVIDER_ERROR: "🛰️",
-    Category.UNHANDLED_REJECTION: "🧵",
-    Category.UNCAUGHT_EXCEPTION: "💥",
-    Category.CONFIG_ERROR: "🎛️",
-    Category.GPT_SCHEMA_ERROR: "🧠",
-}
+from safelight.domain.categories import Category
 
 
 class SafelightError(Exception):
@@ -414,12 +382,3 @@ _TYPE_NAMES: dict[type[Exception], str] = {ProviderRateLimited: "RateLimitError"
 def type_name(error: Exception) -> str:
     """What a failed generation's `errorContext.type` calls the error."""
     return _TYPE_NAMES.get(type(error), type(error).__name__)
-
-
-def category_of_status(status: int) -> Category:
-    """The category of an HTTP answer. Time-outs are tested before 5xx, so a 504 is a ⏱️, not a 🔥."""
-    if status in (408, 504):
-        return Category.TIMEOUT
-    if status in (401, 403):
-        return Category.AUTH_ERROR
-    return Category.API_ERROR if status >= 500 else Category.VALIDATION_ERROR

@@ -36,11 +36,11 @@ class RuntimeConfig:
     async def follow_for_ever(self) -> None:
         """Until cancelled. Trouble with the database leaves all as it is."""
         while True:
-            await asyncio.sleep(FOLLOW_SECONDS)
             try:
                 await self.reload()
             except psycopg.Error as error:
                 telemetry.warning(telemetry.Tag.DB_UPDATE, f"Prices stay as they were: {error}")
+            await asyncio.sleep(FOLLOW_SECONDS)
 
     async def reload(self) -> None:
         async with self._db.connection() as conn:

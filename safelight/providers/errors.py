@@ -13,6 +13,7 @@ from typing import Literal
 from pydantic import BaseModel, ConfigDict, Field
 
 from safelight.domain import errors as tree
+from safelight.domain.categories import Category
 from safelight.domain.errors import ConfigError, OutcomeUnknown, ProviderError
 from safelight.redaction import excerpt
 
@@ -50,7 +51,7 @@ class Row(BaseModel):
     codes: frozenset[str] | None = None
     pattern: re.Pattern[str] | None = None
     error: str = Field(alias="type")
-    category: tree.Category
+    category: Category
     retryable: bool
     code: str
     message: str = Field(max_length=200)
