@@ -66,6 +66,13 @@ class ErrorBody(BaseModel):
     requestId: str  # noqa: N815 - the contract spells it so
 
 
+# In `responses`: errors are JSON also where the route's own answer is something else.
+IS_JSON: dict[str, Any] = {
+    "model": ErrorBody,
+    "content": {"application/json": {"schema": {"$ref": "#/components/schemas/ErrorBody"}}},
+}
+
+
 @dataclass(frozen=True, slots=True)
 class Answer:
     status: int

@@ -2,7 +2,6 @@
 
 import asyncio
 import base64
-import binascii
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Annotated, Any
@@ -353,5 +352,5 @@ def _decode(data_url: str) -> bytes:
         raise InvalidInput("dataUrl: it must begin with data:<type>;base64, and hold the file.", code="MISSING_DATAURL")
     try:
         return base64.b64decode(encoded, validate=True)
-    except binascii.Error as error:
+    except ValueError as error:  # binascii.Error, or letters beyond ASCII
         raise InvalidInput(f"dataUrl: it is not base64 ({error}).", code="MISSING_DATAURL") from error

@@ -1,7 +1,6 @@
 """Reads a request's JSON strictly and with bounds, before anything else looks at it."""
 
 import json
-import math
 from collections.abc import Callable, Coroutine
 from typing import Any
 from urllib.parse import parse_qsl
@@ -58,7 +57,8 @@ class StrictUploadRequest(LegacyRequest):
 def parse(content: bytes) -> Any:
     """Raises InvalidInput (INVALID_JSON) with the reason."""
     try:
-        value = json.loads(content, parse_constant=_refuse_constant, object_pairs_hook=_unique_keys)
+        text = content.decode("utf-8-sig")
+        value = json.loads(text, parse_constant=_refuse_constant, object_pairs_hook=_unique_keys)
         _check(value, 0)
     except RecursionError as error:
         raise _invalid(f"it is nested deeper than {DEPTH_MAX} levels") from error
@@ -113,7 +113,7 @@ def _check(value: Any, depth: int) -> None:
         case str():
             _check_text(value)
         case float() | int() if not isinstance(value, bool):
-            if not math.isfinite(value) or abs(value) > NUMBER_MAX:
+            if abs(value) > NUMBER_MAX:  # infinity too; a whole number may be too long to become a float
                 raise _invalid(f"a number is larger than {NUMBER_MAX:.0e}")
         case dict():
             for key, item in value.items():

@@ -21,6 +21,7 @@ Json = dict[str, Any]
 
 DELTA_MAX = 1_000_000
 UNAUTHORIZED: dict[int | str, Json] = {401: legacy_examples.UNAUTHORIZED, 403: legacy_examples.UNAUTHORIZED}
+REFUSED = {400: legacy_examples.sentence("authorization: …"), **UNAUTHORIZED}
 
 router = APIRouter(route_class=LegacyRoute, tags=["legacy"], dependencies=[ADMIN_ONLY])
 
@@ -28,7 +29,7 @@ router = APIRouter(route_class=LegacyRoute, tags=["legacy"], dependencies=[ADMIN
 @router.get(
     "/admin/summary",
     summary="How many customers, credits and automatic top-ups there are",
-    responses={200: legacy_examples.SUMMARY, **UNAUTHORIZED},
+    responses={200: legacy_examples.SUMMARY, **REFUSED},
 )
 async def summary(services: FromApp) -> Json:
     async with services.db.connection() as conn:
@@ -38,7 +39,7 @@ async def summary(services: FromApp) -> Json:
 @router.get(
     "/admin/customers",
     summary="Customers by their shop's id",
-    responses={200: legacy_examples.CUSTOMERS, **UNAUTHORIZED},
+    responses={200: legacy_examples.CUSTOMERS, **REFUSED},
 )
 async def list_customers(services: FromApp) -> Json:
     async with services.db.connection() as conn:

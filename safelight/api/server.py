@@ -54,9 +54,10 @@ DESCRIPTION = (
 )
 
 _ANYWHERE: dict[int | str, dict[str, Any]] = {
-    401: {"model": errors.ErrorBody, "description": "Who is calling matters here, and it is not said, or not proven."},
-    429: {"model": errors.ErrorBody, "description": "Too much at once; `Retry-After` says when to come back."},
-    503: {"model": errors.ErrorBody, "description": "The database, or the keys of tokens, cannot be had just now."},
+    400: {**errors.IS_JSON, "description": "Something in it is wrong; the message names it."},
+    401: {**errors.IS_JSON, "description": "Who is calling matters here, and it is not said, or not proven."},
+    429: {**errors.IS_JSON, "description": "Too much at once; `Retry-After` says when to come back."},
+    503: {**errors.IS_JSON, "description": "The database, or the keys of tokens, cannot be had just now."},
 }
 
 StartServices = Callable[[], AbstractAsyncContextManager[Services]]

@@ -14,7 +14,7 @@ from fastapi.sse import EventSourceResponse, ServerSentEvent
 
 from safelight.api import examples
 from safelight.api.admin import asking_operator
-from safelight.api.errors import ErrorBody
+from safelight.api.errors import IS_JSON
 from safelight.api.identity import PassIdHeader, caller, must_own
 from safelight.api.services import FromApp
 from safelight.db import generations, job_log
@@ -59,7 +59,7 @@ def _cursor(
     summary="Follow a generation live",
     response_class=EventSourceResponse,
     dependencies=[Depends(_must_exist)],
-    responses={200: examples.STREAM, 404: {"model": ErrorBody}},
+    responses={200: examples.STREAM, 404: IS_JSON},
 )
 async def stream(
     request: Request, services: FromApp, generation_id: GenerationId, after: Annotated[int, Depends(_cursor)]

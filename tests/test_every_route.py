@@ -1,0 +1,406 @@
+"""Every route, called by nobody, by a user A, by another user B with all that is A's filled in, and by an operator.
+
+The routes, their parameters and the fields of their bodies come from the OpenAPI document. A new route is called like
+the others; where no request for it can be made up, or where it is open by design, `SAMPLES` and `OPEN` must say so."""
+
+import hashlib
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+
+from safelight.domain.ids import new_id
+from tests.conftest import COFFEE, Backend, Json, _database, running
+from tests.openapi import BODY_ROUTES, ROUTES, Route, body_schema, resolved
+from tests.signing_in import SIGNED_BY_SECRET, bearer, token
+from tests.test_files import data_url
+
+ADMIN_TOKEN = "the operators' token"
+ADMIN = {"x-admin-secret": ADMIN_TOKEN}
+SETTINGS = {"admin_token": ADMIN_TOKEN, "legacy_wait_seconds": 0.05, **SIGNED_BY_SECRET}
+EMAIL = "ann.planted-email@example.com"
+PACKS = 987_653
+CREDITS = 918_273_645
+PLANTED = ("planted-brief", "planted-title", "planted-comment", "planted-event", EMAIL, str(PACKS))
+
+# What is open by design: what somebody without any right gets, and why that is so.
+OPEN: dict[str, tuple[int, str]] = {
+    "GET /health": (200, "says only whether the database answers"),
+    "GET /api/health": (200, "as /health"),
+    "GET /metrics": (200, "holds only counts"),
+    "GET /public/stats/total-users": (200, "is one count, for the page before signing in"),
+    "GET /me": (200, "says that nobody is signed in"),
+    "POST /auth/shopify-sync": (200, "says that nobody is signed in"),
+    "POST /api/log-error": (200, "takes crashes from pages on which nobody has signed in, and tells nothing"),
+    "GET /mma/stream/{generation_id}": (200, "browsers cannot send a token with it; its id passes for permission"),
+    "GET /assets/{key}": (200, "a public file"),
+    "GET /thumbnails/{size}/{key}": (307, "a small picture of a public file"),
+    "PUT /assets/{key}": (403, "only a URL that was signed for it lets one pass"),
+    "GET /private-assets/{key}": (403, "only a URL that was signed for it lets one pass"),
+    "POST /webhooks/{adapter}/{attempt}": (200, "a hint that holds no data: its job looks for itself, only earlier"),
+    "POST /api/credits/shopify-order": (401, "only what the shop has signed counts"),
+}
+STREAM = "GET /mma/stream/{generation_id}"
+SHOWN_BY_ID = (STREAM, "GET /mma/generations/{generation_id}")
+# What answers also nobody with SAFELIGHT_AUTH=required; whoever states a pass id there is refused.
+ANSWERS_NOBODY = {
+    "POST /sessions/start": "a session of nobody, of which nothing is stored",
+    "GET /credits/balance": "nobody has 0 credits",
+    "GET /history": "nobody has an empty history",
+    "GET /history/trimmed": "as /history",
+    "POST /feedback/like": "a like of nobody shapes nobody's taste",
+}
+# What the document's examples do not say, and a request that works needs.
+SAMPLES: dict[str, Any] = {
+    "data_url": data_url(COFFEE.read_bytes()),
+    "prompt": "a cup",
+    "motion_description": "push in",
+    "motion_user_brief": "push in",
+    "motion_feedback": "slower",
+    "type_for_me": False,
+}
+
+
+@dataclass
+class World:
+    """A backend with everything that user A has, and user B who has credits of their own."""
+
+    backend: Backend
+    is_strict: bool
+    user_id: str = field(default_factory=new_id)
+    other_id: str = field(default_factory=new_id)
+    values: dict[str, list[str]] = field(default_factory=dict)
+    secrets: tuple[str, ...] = ()
+
+    @property
+    def pass_id(self) -> str:
+        return f"pass:user:{self.user_id}"
+
+    @property
+    def a(self) -> dict[str, str]:
+        return bearer(token(self.user_id, EMAIL))
+
+    @property
+    def b(self) -> dict[str, str]:
+        return bearer(token(self.other_id, "bob@example.com"))
+
+    async def ask(self, call: "Call", headers: dict[str, str]) -> httpx.Response:
+        return await self.backend.client.request(
+            call.route.method, call.path, params=call.query, json=call.body, headers=call.headers | headers
+        )
+
+    def rows(self) -> dict[str, str]:
+        """What the database and the storage hold of A, as hashes."""
+        of_a = "select coalesce(string_agg(t::text, e'\\n' order by t::text), '') as rows from {} t where {}"
+        tables = {
+            "mega_customers": "mg_pass_id = %s",
+            "mega_generations": "mg_pass_id = %s",
+            "image_generation_logs": "job_id::text in"
+            " (select mg_generation_id from mega_generations where mg_record_type = 'generation' and mg_pass_id = %s)",
+        }
+        found = {name: self.backend.value(of_a.format(name, mine), self.pass_id) for name, mine in tables.items()}
+        assert all(found.values())
+        return {name: hashlib.sha256(rows.encode()).hexdigest() for name, rows in found.items()}
+
+    def files(self) -> dict[str, str]:
+        return {
+            str(file): hashlib.sha256(file.read_bytes()).hexdigest()
+            for folder in ("assets", "private-assets")
+            for file in sorted((self.backend.app.home / folder).rglob("*"))
+            if file.is_file()
+        }
+
+
+@dataclass(frozen=True)
+class Call:
+    route: Route
+    path: str
+    query: dict[str, str]
+    headers: dict[str, str]
+    body: Json | None
+
+
+@asynccontextmanager
+async def inhabited(dsn: str, home: Path, auth: str) -> AsyncIterator[World]:
+    async with running(dsn, home, auth=auth, **SETTINGS) as backend:
+        world = World(backend, is_strict=auth == "required")
+        await live(world)
+        yield world
+
+
+async def live(world: World) -> None:
+    """A makes one of everything, then the workers stop."""
+    backend, as_a = world.backend, world.a
+    for user in (world.a, world.b):
+        await backend.get("/me", headers=user)
+
+    async def post(path: str, **body: Any) -> Json:
+        answer = await backend.client.post(path, json=body, headers=as_a)
+        assert answer.status_code == 200, answer.text
+        return dict(answer.json())
+
+    await backend.grant(CREDITS, world.pass_id)
+    await backend.grant(10_000, f"pass:user:{world.other_id}")
+    public = await post("/api/r2/upload-signed", dataUrl=SAMPLES["data_url"], filename="planted-file.jpg")
+    hidden = await post("/api/r2/upload-signed", dataUrl=SAMPLES["data_url"], filename="planted-file.jpg", private=True)
+    session = await post("/sessions/start", title="planted-title")
+    order = {"inputs": {"brief": "planted-brief"}, "title": "planted-title", "session_id": session["sessionId"]}
+    small = {"settings": {"seedream": {"size": "1K"}}, "assets": {"product_image_url": public["url"]}}
+    still = await post("/mma/still/create", **order, **small, idempotency_key="planted-key")
+    await backend.events(still["sse_url"], headers=as_a)
+    video = await post(
+        "/mma/video/animate",
+        parent_generation_id=still["generation_id"],
+        inputs={"brief": "planted-brief", "duration": 1},
+    )
+    await backend.events(video["sse_url"], headers=as_a)
+    made = {
+        one["generation_id"]: await backend.get(f"/mma/generations/{one['generation_id']}", headers=as_a)
+        for one in (still, video)
+    }
+    assert {one["status"] for one in made.values()} == {"done"}
+    await backend.stop_working()
+    cancelled = await post("/mma/still/create", **order)
+    await post(f"/mma/generations/{cancelled['generation_id']}/cancel")
+    queued = await post("/mma/still/create", **order)
+    generation_ids = [one["generation_id"] for one in (still, video, queued)]
+    await post("/mma/events", eventType="like", eventId="planted-event-id", payload={"note": "planted-event"})
+    await post("/feedback/like", generationId=generation_ids[0], comment="planted-comment")
+    await post("/billing/settings", enabled=True, monthlyLimitPacks=PACKS)
+    urls = [public["url"], hidden["key"], f"{backend.app.settings.base_url}/private-assets/{hidden['key']}"]
+    own = await backend.client.post(
+        "/api/r2/upload-signed", headers=world.b, json={"dataUrl": SAMPLES["data_url"], "private": True}
+    )
+    signed = httpx.URL(own.json()["url"]).params  # signed for a file of B's
+    world.values = {
+        "pass_id": [world.pass_id],
+        "customer_id": [world.pass_id, world.user_id],
+        "user_id": [world.user_id, world.pass_id],
+        "email": [EMAIL],
+        "generation_id": generation_ids,
+        "session_id": [session["sessionId"]],
+        "event_id": ["planted-event-id"],
+        "idempotency_key": ["planted-key"],
+        "key": [public["key"], hidden["key"]],
+        "url": urls,
+        "attempt": [generation_ids[-1]],
+        "adapter": ["simulated"],
+        "size": ["256"],
+        "expires": [signed["expires"]],
+        "signature": [signed["signature"]],
+    }
+    outputs = [url for one in made.values() for url in one["outputs"].values() if url]
+    balance = str(backend.balance(world.pass_id))
+    world.secrets = (*PLANTED, balance, hidden["key"], *outputs)
+
+
+@pytest.fixture(scope="module", params=["optional", "required"])
+async def world(
+    postgres: str, template: str, tmp_path_factory: pytest.TempPathFactory, request: pytest.FixtureRequest
+) -> AsyncIterator[World]:
+    with contextmanager(_database)(postgres, template) as dsn:
+        async with inhabited(dsn, tmp_path_factory.mktemp("home"), request.param) as made:
+            yield made
+
+
+IN_THE_LAXER_MODE = pytest.mark.parametrize("world", ["optional"], indirect=True)
+
+
+# --- the calls of a route -------------------------------------------------------------------------------------------
+
+
+def snake(name: str) -> str:
+    plain = name.lower().removeprefix("x-mina-").replace("-", "_")
+    return "".join(f"_{char.lower()}" if char.isupper() else char for char in name) if plain == name.lower() else plain
+
+
+def kind_of(name: str) -> str | None:
+    """Under which name of `World.values` A's things for this parameter or field are; None: it names nobody's thing."""
+    name = snake(name)
+    if name in ("api_key", "style_preset_key", "request_id"):
+        return None
+    for ending in ("generation_id", "session_id", "pass_id", "customer_id", "user_id", "event_id", "idempotency_key"):
+        if name.endswith(ending):
+            return ending
+    if name.endswith(("_url", "_urls")) and name != "data_url":
+        return "url"
+    if name.endswith(("_id", "_ids", "_key", "_keys")):
+        return name  # a KeyError, until somebody says what A has of it
+    return name if name in ("url", "key", "email", "attempt", "adapter", "size", "expires", "signature") else None
+
+
+def is_identity(name: str) -> bool:
+    return kind_of(name) in ("pass_id", "customer_id")
+
+
+def fields(schema: Json, place: tuple[str, ...] = ()) -> Iterator[tuple[tuple[str, ...], Json]]:
+    for name, part in schema.get("properties", {}).items():
+        inner = resolved(part)
+        if "properties" in inner:
+            yield from fields(inner, (*place, name))
+        else:
+            yield (*place, name), inner
+
+
+def put(body: Json, place: tuple[str, ...], value: Any) -> Json:
+    head, *rest = place
+    return body | {head: put(body.get(head, {}), tuple(rest), value) if rest else value}
+
+
+def plain_body(route: Route) -> Json | None:
+    """What the document shows, without what names anything of anybody's."""
+    if route not in BODY_ROUTES:
+        return None
+    body: Json = {}
+    for place, schema in fields(body_schema(route)):
+        example = SAMPLES.get(place[-1], next(iter(schema.get("examples", [])), None))
+        if example is not None and kind_of(place[-1]) is None:
+            body = put(body, place, example)
+    return body
+
+
+def calls(route: Route, values: dict[str, list[str]], *, stating: bool) -> Iterator[Call]:
+    """With nothing of A's but what the path names, and with one thing of A's at a time; who A is among them where
+    `stating`."""
+    query = {one["name"]: values[one["name"]][0] for one in route.parameters("query") if one["required"]}
+    body = plain_body(route)
+    for path in paths(route, values) if stating or "{pass_id}" not in route.path else []:
+        plain = Call(route, path, query, {}, body)
+        yield plain
+        for name, call in with_one_thing(plain, values):
+            if stating or not is_identity(name):
+                yield call
+
+
+def paths(route: Route, values: dict[str, list[str]]) -> Iterator[str]:
+    names = [one["name"] for one in route.parameters("path")]
+    first = {name: values[str(kind_of(name))][0] for name in names}
+    yield route.with_values(first)
+    for name in names:
+        for value in values[str(kind_of(name))][1:]:
+            if not (str(route) == STREAM and value == values["attempt"][0]):  # it goes on and on
+                yield route.with_values(first | {name: value})
+
+
+def with_one_thing(call: Call, values: dict[str, list[str]]) -> Iterator[tuple[str, Call]]:
+    for one in call.route.parameters("query"):
+        for value in values[str(kind_of(one["name"]))] if kind_of(one["name"]) else []:
+            yield one["name"], replace(call, query=call.query | {one["name"]: value})
+    for one in call.route.parameters("header"):
+        for value in values[str(kind_of(one["name"]))] if kind_of(one["name"]) else []:
+            yield one["name"], replace(call, headers={one["name"]: value})
+    for place, schema in fields(body_schema(call.route)) if call.body is not None else []:
+        for value in values[str(kind_of(place[-1]))] if kind_of(place[-1]) else []:
+            many = schema.get("type") == "array"
+            yield place[-1], replace(call, body=put(call.body, place, [value] if many else value))
+
+
+def is_for_operators(route: Route) -> bool:
+    return any(one["name"] == "x-admin-secret" for one in route.parameters("header"))
+
+
+def by_name(routes: list[Route]) -> Any:
+    return pytest.mark.parametrize("route", routes, ids=str)
+
+
+# --- what must hold -------------------------------------------------------------------------------------------------
+
+
+def leaks(world: World, call: Call, answer: httpx.Response) -> list[str]:
+    """What of A's is in the answer, beside the ids and addresses that everybody here knows."""
+    text = f"{answer.headers.multi_items()} {answer.text}"
+    for value in sorted((one for known in world.values.values() for one in known), key=len, reverse=True):
+        if f"{value}?" not in text:  # a URL made to pass would hold it so
+            text = text.replace(value, "")
+    shown = [secret for secret in world.secrets if secret in text]
+    is_picture = answer.headers.get("content-type", "").startswith("image/") or answer.is_redirect
+    hidden = world.values["key"][1]
+    return [*shown, *(["the private file"] if is_picture and hidden in call.path else [])]
+
+
+async def try_all(world: World, route: Route, headers: dict[str, str], *, stating: bool = True) -> list[int]:
+    """The statuses of all calls, by somebody who is not A. Nothing of A's may come out, nor change."""
+    before, statuses = (world.rows(), world.files()), []
+    for call in calls(route, world.values, stating=stating):
+        answer = await world.ask(call, headers)
+        statuses.append(answer.status_code)
+        where = f"{call}: {answer.status_code} {answer.text[:500]}"
+        assert answer.status_code < 500 or "STILL_MAKING" in answer.text, where
+        if headers or not may_see_by_id(world, route):
+            assert leaks(world, call, answer) == [], where
+    assert world.rows() == before[0], f"{route} changed A's rows"
+    assert before[1].items() <= world.files().items(), f"{route} changed A's files"
+    return statuses
+
+
+def may_see_by_id(world: World, route: Route) -> bool:
+    """Whoever does not say who they are, and has an id that cannot be guessed, may follow what it names."""
+    return str(route) in (SHOWN_BY_ID[:1] if world.is_strict else SHOWN_BY_ID)
+
+
+def test_operators_routes_say_so_and_what_is_open_exists():
+    for route in ROUTES:
+        assert is_for_operators(route) or "/admin/" not in route.path, route
+    assert not {str(route) for route in ROUTES if is_for_operators(route)} & OPEN.keys()
+    assert OPEN.keys() <= {str(route) for route in ROUTES}
+
+
+@IN_THE_LAXER_MODE
+async def test_another_user_sees_and_changes_nothing(world: World):
+    for route in ROUTES:
+        statuses = await try_all(world, route, world.b)
+        if is_for_operators(route):
+            assert set(statuses) == {403}, route
+    assert nothing_of_a_is_in_rows_of_others(world)
+
+
+async def test_somebody_without_a_token_sees_and_changes_nothing(world: World):
+    """Where a stated id is enough to be a customer (SAFELIGHT_AUTH=optional), none is stated here."""
+    for route in ROUTES:
+        statuses = await try_all(world, route, {}, stating=world.is_strict)
+        if str(route) in OPEN:
+            assert statuses[0] == OPEN[str(route)][0], route
+        elif is_for_operators(route):
+            assert set(statuses) == {401}, route
+        elif world.is_strict and str(route) in ANSWERS_NOBODY:
+            assert 401 in statuses, route
+        elif world.is_strict:
+            assert min(statuses) >= 400, (route, statuses)
+    assert nothing_of_a_is_in_rows_of_others(world)
+
+
+def nothing_of_a_is_in_rows_of_others(world: World) -> bool:
+    others = "select string_agg(t::text, e'\\n') from mega_generations t where mg_pass_id is distinct from %s"
+    rows = world.backend.value(others, world.pass_id) or ""
+    return not [one for one in PLANTED if one in rows]
+
+
+@IN_THE_LAXER_MODE
+async def test_an_operator_may_use_every_route_of_operators(world: World):
+    for route in filter(is_for_operators, ROUTES):
+        statuses = [(await world.ask(call, ADMIN)).status_code for call in calls(route, world.values, stating=True)]
+        assert min(statuses) == 200, route
+    customers = await world.backend.get("/admin/customers", headers=ADMIN)
+    assert EMAIL in str(customers)
+    for generation_id in world.values["generation_id"]:
+        assert "planted-brief" in str(await world.backend.get(f"/mma/generations/{generation_id}", headers=ADMIN))
+
+
+@IN_THE_LAXER_MODE
+async def test_what_is_tried_on_each_route_works_for_its_owner(world: World):
+    """Else the others were refused for another reason than who they are."""
+    for route in ROUTES:
+        if str(route) not in OPEN and not is_for_operators(route):
+            assert await works(world, route), f"{route}: say in SAMPLES or OPEN what is right"
+
+
+async def works(world: World, route: Route) -> bool:
+    for call in calls(route, world.values, stating=True):
+        answer = await world.ask(call, world.a)
+        if answer.status_code < 400 or "STILL_MAKING" in answer.text:
+            return True
+    return False
