@@ -16,7 +16,7 @@ test: .venv/.development
 	.venv/bin/ruff format --check .
 	.venv/bin/mypy
 	.venv/bin/lint-imports
-	.venv/bin/pytest -n logical --dist loadfile $(ARGS)
+	.venv/bin/pytest -n logical --dist loadfile --durations=20 $(ARGS)
 
 lock: .venv/.uv
 	.venv/bin/uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-header --no-annotate \

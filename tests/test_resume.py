@@ -18,6 +18,7 @@ from safelight.db.wakeups import Announcer
 from safelight.pipelines.reaper import HUNG_AFTER_SECONDS, Reaped
 from tests.conftest import Backend, StartBackend, running
 
+WHOLE_STORY_SECONDS = 200  # through a restart, on a slow machine
 STILL_STEPS = ["scan_product", "like_history", "gpt_reader", "seedream_generate", "postscan_output_still"]
 
 
@@ -328,7 +329,7 @@ async def test_a_restart_of_the_database_loses_nothing(tmp_path: Path):
         await asyncio.sleep(1)
         await asyncio.to_thread(server.ensure_postgres_running)
         done = "select count(*) = 2 from mega_generations where mg_mma_status = 'done'"
-        await wait_for(backend, done)
+        await wait_for(backend, done, seconds=WHOLE_STORY_SECONDS)
         for one in accepted:
             assert backend.step_types(one["generation_id"]) == STILL_STEPS
             rows = backend.sql(

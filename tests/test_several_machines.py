@@ -82,8 +82,8 @@ async def test_an_api_node_that_is_cut_off_says_so_and_the_other_one_serves(mach
 
     machines.network.mend(API_NAMES[0])
     assert (await cut_off.finished(await accepted_again(cut_off)))["status"] == "done"
-    told = "select count(*) = 2 from mega_admin where mg_detail->>'error_code' = 'NO_SUPABASE'"
-    await machines.until(told)
+    told = "select count(*) >= 2 from mega_admin where mg_detail->>'error_code' = 'NO_SUPABASE'"
+    await machines.until(told)  # more than the two above, where the link needed a moment to come back
 
 
 async def test_a_customer_whose_order_was_cut_off_halfway_can_order_again(machines: Site):
