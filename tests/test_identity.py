@@ -451,7 +451,7 @@ async def test_a_stated_visitor_becomes_the_user_with_all_that_is_theirs(idle: B
         ("pass:anon:mailed", {"mg_email": "bob@example.com"}),
         ("pass:anon:deleted", {"mg_deleted_at": "2025-01-01"}),
         ("pass:shopify:8812345", {}),
-        ("pass:user:" + new_id(), {}),
+        ("pass:user:01a1fede-58ba-7384-8f8a-8ece3089eeb5", {}),
         ("pass:email:bob@example.com", {}),
     ],
 )

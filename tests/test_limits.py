@@ -94,7 +94,7 @@ async def test_a_provider_that_does_not_answer_is_left_alone_and_then_tried_with
 async def test_while_the_circuit_is_open_the_fallback_serves(dsn: str, start: StartBackend):
     async with simulating(dsn, unavailable=1.0, faulty=STARTS) as (_, settings):
         fallback = {"adapter": "local", "model": "darkroom-still-1"}
-        limit(dsn, {"failures_max": 2, "shut_seconds": 60}, fallback=fallback)
+        limit(dsn, {"failures_max": 2, "shut_seconds": 12}, fallback=fallback)
         backend = await start(**settings, **QUICK)
         [accepted] = await order(backend, 1)
         made = await backend.finished(accepted)
