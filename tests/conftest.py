@@ -275,13 +275,13 @@ async def running(dsn: str, home: Path, *, worker: bool = True, **settings: Any)
         await stack.enter_async_context(serve.serving(app, listening))
         if worker:
             await work.enter_async_context(serve.working(app))
-        client = httpx.AsyncClient(
-            base_url=app.settings.base_url,
-            timeout=WAIT_SECONDS,
-            trust_env=False,
-            limits=httpx.Limits(max_connections=None),
-        )
-        yield Backend(app, await stack.enter_async_context(client), work)
+        yield Backend(app, await stack.enter_async_context(client_of(app.settings.base_url)), work)
+
+
+def client_of(base_url: str) -> httpx.AsyncClient:
+    """With as many connections as there are requests; hundreds at once are slow in one client."""
+    limits = httpx.Limits(max_connections=None)
+    return httpx.AsyncClient(base_url=base_url, timeout=WAIT_SECONDS, trust_env=False, limits=limits)
 
 
 @pytest.fixture
