@@ -92,16 +92,19 @@ async def test_a_provider_that_does_not_answer_is_left_alone_and_then_tried_with
 
 
 async def test_while_the_circuit_is_open_the_fallback_serves(dsn: str, start: StartBackend):
+    """Pictures and questions alike, without waiting for the circuit to close."""
     async with simulating(dsn, unavailable=1.0, faulty=STARTS) as (_, settings):
         fallback = {"adapter": "local", "model": "darkroom-still-1"}
-        limit(dsn, {"failures_max": 2, "shut_seconds": 12}, fallback=fallback)
+        limit(dsn, {"failures_max": 2, "shut_seconds": 600}, fallback=fallback)
         backend = await start(**settings, **QUICK)
         [accepted] = await order(backend, 1)
         made = await backend.finished(accepted)
     assert made["status"] == "done"
-    [step] = [one for one in backend.steps(made["generation_id"]) if one["mg_step_type"] == "seedream_generate"]
-    assert step["mg_payload"]["input"]["adapter"] == "local"
-    assert [one["outcome"] for one in step["mg_payload"]["starts"]] == ["refused", "refused", "accepted"]
+    steps = {one["mg_step_type"]: one["mg_payload"] for one in backend.steps(made["generation_id"])}
+    assert steps["seedream_generate"]["input"]["adapter"] == "local"
+    assert [one["outcome"] for one in steps["seedream_generate"]["starts"]] == ["refused", "refused", "accepted"]
+    [row] = backend.sql("select mg_provider from mega_generations where mg_step_type = 'postscan_output_still'")
+    assert row["mg_provider"] == "local"
 
 
 async def test_each_start_has_its_cost_and_a_day_its_cap(dsn: str, start: StartBackend):

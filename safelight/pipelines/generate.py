@@ -102,18 +102,9 @@ async def _engine(studio: Studio, engine_id: str, given: Json) -> Engine:
     )
 
 
-async def _serving(studio: Studio, engine_id: str) -> Engine:
-    """Who serves the engine now: its fallback while its own adapter does not answer."""
-    engine = await studio.configuration.engine(engine_id)
-    if engine.fallback and engine.limits and await studio.gate.is_shut(engine.adapter):
-        limits = await studio.configuration.limits(engine.fallback["adapter"])
-        return engine.instead(engine.fallback, limits)
-    return engine
-
-
 async def _input(studio: Studio, run: Run, wanted: Wanted) -> Json:
     """What the step records before anything starts; a resumed step goes on with just this."""
-    engine = await _serving(studio, wanted.engine_id)
+    engine = await studio.serving(wanted.engine_id)
     version, defaults = await studio.configuration.provider_defaults(wanted.engine_id)
     resolved = _resolved(run, wanted, defaults)
     run.variables["settings"][wanted.engine_id] = resolved

@@ -59,6 +59,14 @@ class Studio:
     fetcher: GuardedFetcher
     gate: Gate
 
+    async def serving(self, engine_id: str) -> Engine:
+        """Who serves the engine now: its fallback while its own adapter does not answer."""
+        engine = await self.configuration.engine(engine_id)
+        if engine.fallback and engine.limits and await self.gate.is_shut(engine.adapter):
+            limits = await self.configuration.limits(engine.fallback["adapter"])
+            return engine.instead(engine.fallback, limits)
+        return engine
+
     async def passing(self, customer: str, images: tuple[ReferenceImage, ...]) -> tuple[ReferenceImage, ...]:
         """The pictures as an adapter is given them: private files of the customer under URLs that pass for now."""
         return tuple([replace(image, url=await self.assets.passing(image.url, customer)) for image in images])
