@@ -31,12 +31,12 @@ lock: .venv/.uv
 	@touch $@
 
 .venv/.run-time: .venv/.uv requirements.lock pyproject.toml
-	VIRTUAL_ENV=.venv .venv/bin/uv pip install --quiet --require-hashes -r requirements.lock
+	VIRTUAL_ENV=.venv .venv/bin/uv pip install --quiet --compile-bytecode --require-hashes -r requirements.lock
 	VIRTUAL_ENV=.venv .venv/bin/uv pip install --quiet --no-deps --editable .
 	@touch $@
 
 .venv/.development: .venv/.run-time requirements-dev.lock
-	VIRTUAL_ENV=.venv .venv/bin/uv pip install --quiet --require-hashes -r requirements-dev.lock
+	VIRTUAL_ENV=.venv .venv/bin/uv pip install --quiet --compile-bytecode --require-hashes -r requirements-dev.lock
 	@touch $@
 
 clean:

@@ -15,6 +15,7 @@ from typing import Any
 import httpx
 import psycopg
 import pytest
+from fastapi.dependencies import models as dependencies
 from httpx_sse import aconnect_sse
 from psycopg import sql
 from psycopg.rows import dict_row
@@ -275,7 +276,15 @@ async def running(dsn: str, home: Path, *, worker: bool = True, **settings: Any)
         await stack.enter_async_context(serve.serving(app, listening))
         if worker:
             await work.enter_async_context(serve.working(app))
+        stack.callback(forget_apps)
         yield Backend(app, await stack.enter_async_context(client_of(app.settings.base_url)), work)
+
+
+def forget_apps() -> None:
+    """FastAPI remembers the functions of thousands of apps, and with them each app; no process has that many but ours."""
+    for cached in vars(dependencies).values():
+        if hasattr(cached, "cache_clear"):
+            cached.cache_clear()
 
 
 def client_of(base_url: str) -> httpx.AsyncClient:
