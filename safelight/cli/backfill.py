@@ -40,7 +40,7 @@ def backfill(
     async def run() -> list[Taken] | Parity:
         await app.migrate()
         async with app.database() as db, Legacy.opened(source or app.dsn, schema) as legacy:
-            work = Backfill(db, legacy, batch_rows=batch)
+            work = Backfill(db, legacy, app.redactor, batch_rows=batch)
             if check:
                 return await work.check()
             with terminal.progress_bars() as tell:
