@@ -57,6 +57,11 @@ class Caller:
     def needs_token(self) -> bool:
         return self.services.token_required and not self.has_admin_token
 
+    def must_not_be_nobody(self, found: str | None) -> None:
+        """Raises AuthError: nobody says who they are, where only a token counts."""
+        if found is None and self.needs_token:
+            raise AuthError(SIGN_IN)
+
 
 _caller: ContextVar[Caller] = ContextVar("caller")
 
@@ -129,8 +134,7 @@ async def resolve(
 ) -> str:
     """As `stated_pass_id`; where nobody is stated, that of a new anonymous visitor. The answer's header says which."""
     found = await stated_pass_id(conn, pass_id=pass_id, customer_key=customer_key, header=header)
-    if found is None and caller().needs_token:
-        raise AuthError(SIGN_IN)
+    caller().must_not_be_nobody(found)
     request.state.pass_id = found or passes.new_anonymous()
     return str(request.state.pass_id)
 
@@ -155,8 +159,7 @@ async def must_own(conn: Connection, owner: str | None, *, header: str | None, w
     if who.has_admin_token:
         return
     asker = await stated_pass_id(conn, pass_id=None, customer_key=None, header=header)
-    if asker is None and who.needs_token:
-        raise AuthError(SIGN_IN)
+    who.must_not_be_nobody(asker)
     if asker is not None and asker != owner:
         raise NotFound(f"There is no {what}.")
 
