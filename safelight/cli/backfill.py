@@ -7,6 +7,7 @@ import typer
 
 from safelight import terminal
 from safelight.cli.shared import AsJson, open_app
+from safelight.db import audit
 from safelight.domain.errors import InvalidInput
 from safelight.ops import backfill as old
 from safelight.ops.backfill import Backfill, Legacy, Parity, Taken
@@ -44,7 +45,7 @@ def backfill(
             if check:
                 return await work.check()
             with terminal.progress_bars() as tell:
-                return await work.run(tell, dry_run=dry_run)
+                return await work.run(tell, operator=audit.at_command_line("safelight backfill"), dry_run=dry_run)
 
     outcome = asyncio.run(run())
     if isinstance(outcome, Parity):

@@ -13,6 +13,8 @@ from typing import Any, Literal
 
 from psycopg import AsyncConnection, DataError, IntegrityError, sql
 
+from safelight.db import audit
+from safelight.db.audit import Operator
 from safelight.db.database import Connection, Database, Row, connection_options, load_queries
 from safelight.domain.errors import InvalidInput, SafelightError
 from safelight.redaction import Redactor, label_of
@@ -183,8 +185,12 @@ class Legacy:
         }
 
     @property
+    def name(self) -> str:
+        return f"{self._conn.info.dbname}:{self._schema}"
+
+    @property
     def position_id(self) -> str:
-        return f"runtime_config:backfill:{self._conn.info.dbname}:{self._schema}"
+        return f"runtime_config:backfill:{self.name}"
 
 
 class Backfill:
@@ -194,8 +200,8 @@ class Backfill:
         self._redactor = redactor
         self._batch_rows = batch_rows
 
-    async def run(self, tell: Tell, *, dry_run: bool = False) -> list[Taken]:
-        """Take every old table. A dry run writes each batch and takes it back.
+    async def run(self, tell: Tell, *, operator: Operator, dry_run: bool = False) -> list[Taken]:
+        """Take every old table. A dry run writes each batch and takes it back. What was written is on record.
 
         Raises:
             BackfillRunning: another one is at work on this database.
@@ -211,8 +217,17 @@ class Backfill:
                 after = position["after"] if position and position["table"] == source.table else None
                 taken.append(await self._take(conn, source, after, tell, dry_run=dry_run))
             if not dry_run:
-                await _queries.forget_position(conn, id=self._legacy.position_id)
+                await self._finish(conn, operator, taken)
             return taken
+
+    async def _finish(self, conn: Connection, operator: Operator, taken: list[Taken]) -> None:
+        written = {one.table: one.written for one in taken if one.written}
+        async with conn.transaction():
+            await _queries.forget_position(conn, id=self._legacy.position_id)
+            if written:
+                await audit.record(
+                    conn, operator, "backfill", target=self._legacy.name, before={}, after={"written": written}
+                )
 
     def _sources_from(self, position: Row | None) -> list[Source]:
         tables = [source.table for source in self._legacy.sources]
