@@ -22,6 +22,7 @@ from tests.test_planted_secrets import all_tables
 
 ADMIN_TOKEN = "the operators' token"
 ADMIN = {"x-admin-secret": ADMIN_TOKEN}
+FORM = {"Content-Type": "application/x-www-form-urlencoded"}
 SETTINGS = {"admin_token": ADMIN_TOKEN, "legacy_wait_seconds": 0.05, **SIGNED_BY_SECRET}
 EMAIL = "ann.planted-email@example.com"
 PACKS = 987_653
@@ -426,3 +427,51 @@ async def works(world: World, route: Route) -> bool:
         if answer.status_code < 400 or "STILL_MAKING" in answer.text:
             return True
     return False
+
+
+# --- forms ----------------------------------------------------------------------------------------------------------
+
+
+@IN_THE_LAXER_MODE
+async def test_a_form_is_answered_as_the_same_json_is(world: World):
+    works = 0
+    one_of_each = {kind: values[:1] for kind, values in world.values.items()}
+    for route in BODY_ROUTES:
+        headers = ADMIN if is_for_operators(route) else world.a
+        for call in calls(route, one_of_each, stating=True):
+            flat = replace(call, body=flat_body(call.body or {}))
+            said, answer = await world.ask(flat, headers), await ask_by_form(world, flat, headers)
+            where = f"{flat}: {answer.status_code} {answer.text[:500]} and not {said.status_code} {said.text[:500]}"
+            assert outcome(answer) == outcome(said), where
+            works += answer.status_code == 200
+    assert works > len(BODY_ROUTES)
+
+
+@IN_THE_LAXER_MODE
+@pytest.mark.parametrize("text", ["", "0", "-7", "true", "[object Object]", "x" * 9000, "ä漢🎬", "9" * 400])
+async def test_whatever_a_form_holds_no_route_fails(world: World, text: str):
+    for route in BODY_ROUTES:
+        names = [place[0] for place, _ in fields(body_schema(route))]
+        for body in (dict.fromkeys(names, text), {name: [text, text] for name in names}):
+            plain = next(calls(route, world.values, stating=True))
+            answer = await ask_by_form(world, replace(plain, body=body), ADMIN)
+            is_refused = answer.status_code < 500 and answer.status_code != 415
+            assert is_refused or "STILL_MAKING" in answer.text, f"{route}: {answer.status_code} {answer.text[:500]}"
+
+
+def flat_body(body: Json) -> Json:
+    """What of it a form can say."""
+    return {name: value for name, value in body.items() if not isinstance(value, dict)}
+
+
+async def ask_by_form(world: World, call: Call, headers: dict[str, str]) -> httpx.Response:
+    form = {f"{name}[]" if isinstance(value, list) else name: value for name, value in (call.body or {}).items()}
+    return await world.backend.client.request(
+        call.route.method, call.path, params=call.query, data=form, headers=call.headers | FORM | headers
+    )
+
+
+def outcome(answer: httpx.Response) -> tuple[int, Any]:
+    """The status, the names of what is told, and the error."""
+    told = answer.json()
+    return answer.status_code, (told.keys(), told.get("error"))

@@ -9,7 +9,7 @@ from safelight.api.bodies import IdentityBody
 from safelight.api.errors import ErrorBody, request_id
 from safelight.api.folding import Flag, Long, Short, Spelt, Url
 from safelight.api.identity import PassIdHeader, caller, stated_pass_id
-from safelight.api.json_body import LegacyRoute
+from safelight.api.json_body import StrictRoute
 from safelight.api.services import FromApp, Services
 from safelight.db import customers, feedback, generations
 from safelight.db.database import Connection
@@ -23,7 +23,7 @@ Json = dict[str, Any]
 ANONYMOUS = "anonymous"
 MESSAGE = "Thank you, noted."
 
-router = APIRouter(route_class=LegacyRoute, tags=["legacy"])
+router = APIRouter(route_class=StrictRoute, tags=["legacy"])
 
 
 class FeedbackLikeBody(IdentityBody):

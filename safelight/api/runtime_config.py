@@ -10,7 +10,7 @@ from fastapi import APIRouter
 from safelight.api import legacy_examples
 from safelight.api.admin import ADMIN_ONLY_BY_KEY_TOO, ByOperatorWithKey
 from safelight.api.folding import Folded, Short, Spelt
-from safelight.api.json_body import LegacyRoute
+from safelight.api.json_body import StrictRoute
 from safelight.api.legacy_admin import UNAUTHORIZED
 from safelight.api.services import FromApp, Services
 from safelight.db import runtime_config
@@ -20,7 +20,7 @@ from safelight.pipelines.runtime import FOLLOW_SECONDS
 
 Json = dict[str, Any]
 
-router = APIRouter(route_class=LegacyRoute, tags=["legacy"], dependencies=[ADMIN_ONLY_BY_KEY_TOO])
+router = APIRouter(route_class=StrictRoute, tags=["legacy"], dependencies=[ADMIN_ONLY_BY_KEY_TOO])
 reloading = APIRouter(tags=["legacy"], dependencies=[ADMIN_ONLY_BY_KEY_TOO])  # takes no body
 
 
