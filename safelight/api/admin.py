@@ -13,6 +13,7 @@ from safelight.db.audit import Operator
 from safelight.domain.errors import AuthError, Forbidden
 
 USER_AGENT_CHARS_MAX = 300
+KEY_CHARS_MAX = 256  # a request's first line and its headers must fit together into what a server reads at once
 
 
 AdminHeader = Annotated[
@@ -29,7 +30,7 @@ AdminSecret = Annotated[
 ]
 AdminKey = Annotated[
     str | None,
-    Query(alias="key", max_length=HEADER_CHARS_MAX, description="The admin token, where no header can be sent."),
+    Query(alias="key", max_length=KEY_CHARS_MAX, description="The admin token, where no header can be sent."),
 ]
 
 
