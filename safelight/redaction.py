@@ -200,7 +200,7 @@ class Redactor:
         """Two texts may be a header: its name and its value."""
         if len(given) == 2 and isinstance(given[0], str) and _is_header(given[0]):
             label = label_of(given[0])
-            return [given[0], self._hidden(given[1], label) if label else self.value(given[1])]
+            return [self.text(given[0]), self._hidden(given[1], label) if label else self.value(given[1])]
         return [self.value(item) for item in given]
 
     def _hidden(self, value: Any, label: str) -> Any:

@@ -224,7 +224,11 @@ def show_taken(taken: list[Taken], *, dry_run: bool, as_json: bool) -> None:
         print_json({"dry_run": dry_run, "tables": [asdict(one) for one in taken]})
         return
     for one in taken:
-        console.print(f"{one.table:<18} {one.rows:>9} rows read, {one.written:>9} new or changed", highlight=False)
+        console.print(
+            f"{one.table:<18} {one.rows:>9} rows read, {one.written:>9} new or changed,"
+            f" {one.redacted:>9} held secrets, which were left behind",
+            highlight=False,
+        )
     console.print(
         "nothing was written: this was a dry run" if dry_run else "compare both sides: safelight backfill --check"
     )

@@ -16,6 +16,7 @@ from psycopg.rows import dict_row
 
 from safelight.app import App
 from safelight.config import Settings
+from safelight.db.audit import at_command_line
 from safelight.ops.doctor import Findings
 from tests.conftest import _database, running
 
@@ -316,7 +317,7 @@ async def test_two_doctors_at_once_mend_a_failure_once(lab: Lab):
     )
     app = App(Settings(database_url=lab.dsn, home=lab.home))
     async with app.database(4) as db:
-        mended = await asyncio.gather(*(app.doctor(db).mend() for _ in range(4)))
+        mended = await asyncio.gather(*(app.doctor(db).mend(at_command_line("a test")) for _ in range(4)))
     assert sum(one.credits for one in mended) == 1
     assert len(lab.sql("select mg_id from mega_admin where mg_record_type = 'error'")) == 1
     assert lab.found() == {}

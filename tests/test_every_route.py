@@ -18,9 +18,11 @@ from tests.conftest import COFFEE, Backend, Json, _database, running
 from tests.openapi import BODY_ROUTES, ROUTES, Route, body_schema, resolved
 from tests.signing_in import SIGNED_BY_SECRET, bearer, token
 from tests.test_files import data_url
+from tests.test_planted_secrets import all_tables
 
 ADMIN_TOKEN = "the operators' token"
 ADMIN = {"x-admin-secret": ADMIN_TOKEN}
+FORM = {"Content-Type": "application/x-www-form-urlencoded"}
 SETTINGS = {"admin_token": ADMIN_TOKEN, "legacy_wait_seconds": 0.05, **SIGNED_BY_SECRET}
 EMAIL = "ann.planted-email@example.com"
 PACKS = 987_653
@@ -52,7 +54,6 @@ ANSWERS_NOBODY = {
     "GET /credits/balance": "nobody has 0 credits",
     "GET /history": "nobody has an empty history",
     "GET /history/trimmed": "as /history",
-    "POST /feedback/like": "a like of nobody shapes nobody's taste",
 }
 # What the document's examples do not say, and a request that works needs.
 SAMPLES: dict[str, Any] = {
@@ -207,6 +208,7 @@ async def world(
             yield made
 
 
+IN_THE_STRICTER_MODE = pytest.mark.parametrize("world", ["required"], indirect=True)
 IN_THE_LAXER_MODE = pytest.mark.parametrize("world", ["optional"], indirect=True)
 
 
@@ -373,6 +375,27 @@ async def test_somebody_without_a_token_sees_and_changes_nothing(world: World):
     assert nothing_of_a_is_in_rows_of_others(world)
 
 
+@IN_THE_STRICTER_MODE
+async def test_where_a_token_is_required_nobody_writes_anything_without_one(world: World):
+    """But the ops plane's rows: what went wrong, and crashes that browsers report."""
+    for route in ROUTES:
+        before = everything_kept(world)
+        for call in calls(route, world.values, stating=True):
+            await world.ask(call, {})
+        after = everything_kept(world)
+        assert {name for name in before | after if before.get(name) != after.get(name)} == set(), route
+
+
+def everything_kept(world: World) -> dict[str, str]:
+    """Every row of every table but those of the ops plane, and every file but small pictures, made when looked at."""
+    kept_rows = (
+        "select coalesce(string_agg(t::text, e'\\n' order by mg_id), '') from mega_admin t"
+        " where mg_record_type not in ('error', 'warn')"
+    )
+    files = {file: digest for file, digest in world.files().items() if "/thumbnails/" not in file}
+    return files | all_tables(world.backend) | {"public.mega_admin": world.backend.value(kept_rows)}
+
+
 def nothing_of_a_is_in_rows_of_others(world: World) -> bool:
     others = "select string_agg(t::text, e'\\n') from mega_generations t where mg_pass_id is distinct from %s"
     rows = world.backend.value(others, world.pass_id) or ""
@@ -404,3 +427,51 @@ async def works(world: World, route: Route) -> bool:
         if answer.status_code < 400 or "STILL_MAKING" in answer.text:
             return True
     return False
+
+
+# --- forms ----------------------------------------------------------------------------------------------------------
+
+
+@IN_THE_LAXER_MODE
+async def test_a_form_is_answered_as_the_same_json_is(world: World):
+    works = 0
+    one_of_each = {kind: values[:1] for kind, values in world.values.items()}
+    for route in BODY_ROUTES:
+        headers = ADMIN if is_for_operators(route) else world.a
+        for call in calls(route, one_of_each, stating=True):
+            flat = replace(call, body=flat_body(call.body or {}))
+            said, answer = await world.ask(flat, headers), await ask_by_form(world, flat, headers)
+            where = f"{flat}: {answer.status_code} {answer.text[:500]} and not {said.status_code} {said.text[:500]}"
+            assert outcome(answer) == outcome(said), where
+            works += answer.status_code == 200
+    assert works > len(BODY_ROUTES)
+
+
+@IN_THE_LAXER_MODE
+@pytest.mark.parametrize("text", ["", "0", "-7", "true", "[object Object]", "x" * 9000, "ä漢🎬", "9" * 400])
+async def test_whatever_a_form_holds_no_route_fails(world: World, text: str):
+    for route in BODY_ROUTES:
+        names = [place[0] for place, _ in fields(body_schema(route))]
+        for body in (dict.fromkeys(names, text), {name: [text, text] for name in names}):
+            plain = next(calls(route, world.values, stating=True))
+            answer = await ask_by_form(world, replace(plain, body=body), ADMIN)
+            is_refused = answer.status_code < 500 and answer.status_code != 415
+            assert is_refused or "STILL_MAKING" in answer.text, f"{route}: {answer.status_code} {answer.text[:500]}"
+
+
+def flat_body(body: Json) -> Json:
+    """What of it a form can say."""
+    return {name: value for name, value in body.items() if not isinstance(value, dict)}
+
+
+async def ask_by_form(world: World, call: Call, headers: dict[str, str]) -> httpx.Response:
+    form = {f"{name}[]" if isinstance(value, list) else name: value for name, value in (call.body or {}).items()}
+    return await world.backend.client.request(
+        call.route.method, call.path, params=call.query, data=form, headers=call.headers | FORM | headers
+    )
+
+
+def outcome(answer: httpx.Response) -> tuple[int, Any]:
+    """The status, the names of what is told, and the error."""
+    told = answer.json()
+    return answer.status_code, (told.keys(), told.get("error"))

@@ -1,11 +1,16 @@
 """What operators see and change by the legacy routes, and what browsers report."""
 
 from collections.abc import AsyncIterator
+from pathlib import Path
 from typing import Any
 
 import pytest
 
+from safelight import telemetry
+from safelight.db import statistics
 from tests.conftest import Backend, StartBackend, running
+from tests.openapi import ROUTES, Route
+from tests.test_planted_secrets import all_tables
 from tests.test_resume import wait_for
 
 Json = dict[str, Any]
@@ -76,6 +81,60 @@ async def test_an_adjustment_that_is_no_number_of_credits_is_refused(idle: Backe
     nobody = await admin(idle, "/admin/credits/adjust", {"customerId": "anonymous", "delta": 1}, status=400)
     assert "customerId" in nobody["error"]
     assert (audited(idle), idle.value("select count(*) from mega_customers")) == ([], 0)
+
+
+# --- who may ask -----------------------------------------------------------------------------------------------------
+
+KEYED = [route for route in ROUTES if route.path.startswith("/admin/")]
+
+
+@pytest.mark.parametrize("route", KEYED, ids=str)
+async def test_the_admin_token_may_be_the_querys_key(idle: Backend, route: Route):
+    body = {"passId": "pass:user:1", "delta": 2, "override": {}, "path": "credits"}
+    asked = {"method": route.method, "url": route.path, "json": body if route.method == "POST" else None}
+    answer = await idle.client.request(**asked, params={"key": idle.app.admin_token()})
+    assert answer.status_code == 200, answer.text
+    assert {row["actor"] for row in audited(idle)} <= {"admin token"}
+    before = audited(idle)
+    for key in ("", "wrong", f"{idle.app.admin_token()}x", idle.app.admin_token()[:-1]):
+        refused = await idle.client.request(**asked, params={"key": key})
+        assert (refused.status_code, refused.json()) == (401, {"error": "Unauthorized"})
+    assert audited(idle) == before
+
+
+async def test_a_key_in_the_query_opens_no_other_route(idle: Backend):
+    for route in ROUTES:
+        is_for_operators = any(one["name"] == "x-admin-secret" for one in route.parameters("header"))
+        if is_for_operators and route not in KEYED:
+            key = {"key": idle.app.admin_token()}
+            answer = await idle.client.request(route.method, route.example_path, params=key, json={})
+            assert answer.status_code == 401, route
+
+
+async def test_a_key_in_the_query_is_written_nowhere(
+    start: StartBackend, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    key = "operators-know-this-one"
+    idle = await start(worker=False, admin_token=key)
+    log_file = tmp_path / "log"
+    telemetry.configure("DEBUG", log_file, redactor=idle.app.redactor)
+
+    async def fail(*_: Any) -> Any:
+        raise RuntimeError(f"GET /admin/summary?key={key}")
+
+    monkeypatch.setattr(statistics, "summary", fail)
+    for stated in (key, "another-one-7c1d5e9fa0"):
+        for path in ("/admin/summary", "/admin/nowhere"):
+            answer = await idle.client.get(
+                f"{path}?key={stated}", headers={"referer": f"https://x.example/?key={stated}"}
+            )
+            assert answer.status_code in (401, 404, 500)
+            assert stated not in answer.text
+    telemetry.configure("INFO", None, console=False)
+    kept = str(all_tables(idle)) + log_file.read_text()
+    assert "RuntimeError" in kept
+    assert key not in kept
+    assert "another-one-7c1d5e9fa0" not in kept
 
 
 # --- what is set while everything runs -------------------------------------------------------------------------------

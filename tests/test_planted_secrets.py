@@ -89,9 +89,9 @@ async def test_five_hundred_planted_secrets_are_found_nowhere(
     shown.append(_exports(backend))
     shown.append("".join(capsys.readouterr()))
     assert len(set(planted.planted)) >= PLANTED_MIN
-    assert _found(planted, _tables(backend)) == {}
-    assert _found(planted, _files(backend.app.home)) == {}
-    assert _found(planted, {str(number): text for number, text in enumerate(shown)}) == {}
+    assert found_in(planted, all_tables(backend)) == {}
+    assert found_in(planted, _files(backend.app.home)) == {}
+    assert found_in(planted, {str(number): text for number, text in enumerate(shown)}) == {}
 
 
 # --- where values enter ----------------------------------------------------------------------------------------------
@@ -289,7 +289,8 @@ def _spooled(planted: Garden, backend: Backend) -> None:
 # --- where they could be found ---------------------------------------------------------------------------------------
 
 
-def _tables(backend: Backend) -> dict[str, str]:
+def all_tables(backend: Any) -> dict[str, str]:
+    """Each table's rows, as one text."""
     tables = backend.sql(
         "select table_schema as schema, table_name as name from information_schema.tables"
         " where table_type = 'BASE TABLE' and table_schema not in ('pg_catalog', 'information_schema')"
@@ -341,7 +342,7 @@ def _exports(backend: Backend) -> str:
     return "".join(said)
 
 
-def _found(planted: Garden, places: dict[str, str]) -> dict[str, list[str]]:
+def found_in(planted: Garden, places: dict[str, str]) -> dict[str, list[str]]:
     """The secrets that a place shows, also as JSON or in a URL."""
     found = {}
     for place, text in places.items():

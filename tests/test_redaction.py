@@ -48,6 +48,7 @@ def planted_json(draw: Any) -> tuple[Any, list[str]]:
                 [
                     {"a": value, key: under, "text": text},
                     [value, {"headers": [[f"x-{key}", under]]}, text],
+                    [text, {key: under}],
                     {"name": key, "value": {"in": [under]}, "more": [value], text: 1},
                     {"as_text": json.dumps({key: under, "b": text}), "rest": value},
                 ]

@@ -2,7 +2,7 @@
 
 from typing import Annotated
 
-from fastapi import Depends, Header, Request
+from fastapi import Depends, Header, Query, Request
 
 from safelight.api import identity
 from safelight.api.errors import request_id
@@ -13,24 +13,47 @@ from safelight.db.audit import Operator
 from safelight.domain.errors import AuthError, Forbidden
 
 USER_AGENT_CHARS_MAX = 300
+KEY_CHARS_MAX = 256  # a request's first line and its headers must fit together into what a server reads at once
+
+
+AdminHeader = Annotated[
+    str | None,
+    Header(
+        alias="authorization",
+        max_length=HEADER_CHARS_MAX,
+        description="`Bearer` and the admin token (the word may be left out), or an operator's access token.",
+    ),
+]
+AdminSecret = Annotated[
+    str | None,
+    Header(alias="x-admin-secret", max_length=HEADER_CHARS_MAX, description="The admin token, as it is."),
+]
+AdminKey = Annotated[
+    str | None,
+    Query(alias="key", max_length=KEY_CHARS_MAX, description="The admin token, where no header can be sent."),
+]
 
 
 async def require_admin(
-    request: Request,
-    services: FromApp,
-    authorization: Annotated[
-        str | None,
-        Header(
-            max_length=HEADER_CHARS_MAX,
-            description="`Bearer` and the admin token (the word may be left out), or an operator's access token.",
-        ),
-    ] = None,
-    x_admin_secret: Annotated[
-        str | None, Header(max_length=HEADER_CHARS_MAX, description="The admin token, as it is.")
-    ] = None,
+    request: Request, services: FromApp, authorization: AdminHeader = None, secret: AdminSecret = None
 ) -> Operator:
     """Raises AuthError, or Forbidden where we know who it is and they are no operator."""
-    if not (identity.without_bearer(authorization or "") or (x_admin_secret or "").strip()):
+    return await _operator_by(request, services, identity.without_bearer(authorization or ""), secret)
+
+
+async def require_admin_by_key_too(
+    request: Request,
+    services: FromApp,
+    authorization: AdminHeader = None,
+    secret: AdminSecret = None,
+    key: AdminKey = None,
+) -> Operator:
+    """As `require_admin`, for the routes whose contract knows `?key=`."""
+    return await _operator_by(request, services, identity.without_bearer(authorization or ""), secret, key)
+
+
+async def _operator_by(request: Request, services: Services, *stated: str | None) -> Operator:
+    if not any((one or "").strip() for one in stated):
         raise AuthError("This needs the admin token: `Authorization: Bearer TOKEN` or `x-admin-secret: TOKEN`.")
     operator = await asking_operator(request, services)
     if operator is None and identity.caller().user:
@@ -82,3 +105,5 @@ def _operator(
 
 ADMIN_ONLY = Depends(require_admin)
 ByOperator = Annotated[Operator, ADMIN_ONLY]
+ADMIN_ONLY_BY_KEY_TOO = Depends(require_admin_by_key_too)
+ByOperatorWithKey = Annotated[Operator, ADMIN_ONLY_BY_KEY_TOO]

@@ -14,7 +14,7 @@ from pydantic import BeforeValidator, Field
 from safelight.api import examples
 from safelight.api.errors import ErrorBody, request_id
 from safelight.api.folding import Folded, Spelt
-from safelight.api.json_body import LegacyRequest, LegacyRoute
+from safelight.api.json_body import StrictRequest, StrictRoute
 from safelight.api.services import FromApp, Services
 from safelight.db import ops_rows
 from safelight.db.ops_rows import MESSAGE_CHARS_MAX, STACK_CHARS_MAX, OpsError
@@ -29,11 +29,11 @@ SOURCE = "mina-frontend"
 STATUS = 500
 
 
-class SmallRequest(LegacyRequest):
+class SmallRequest(StrictRequest):
     bytes_max = BODY_BYTES_MAX
 
 
-class SmallRoute(LegacyRoute):
+class SmallRoute(StrictRoute):
     request_class = SmallRequest
 
 

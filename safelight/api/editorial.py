@@ -9,7 +9,7 @@ from safelight.api import legacy, legacy_examples
 from safelight.api.errors import ErrorBody
 from safelight.api.folding import Long, Spelt
 from safelight.api.identity import PassIdHeader
-from safelight.api.json_body import LegacyRoute
+from safelight.api.json_body import StrictRoute
 from safelight.api.legacy import Json, LegacyBody
 from safelight.api.mma import IdempotencyKey
 from safelight.api.services import FromApp
@@ -20,7 +20,7 @@ from safelight.domain.orders import Flow, aspect_ratio_of_platform
 RATIO_OF_OTHER_PLATFORMS = "2:3"
 MESSAGE = "Your picture is ready."
 
-router = APIRouter(route_class=LegacyRoute, tags=["legacy"])
+router = APIRouter(route_class=StrictRoute, tags=["legacy"])
 
 
 class EditorialBody(LegacyBody):

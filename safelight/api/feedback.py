@@ -8,8 +8,8 @@ from safelight.api import legacy_examples
 from safelight.api.bodies import IdentityBody
 from safelight.api.errors import ErrorBody, request_id
 from safelight.api.folding import Flag, Long, Short, Spelt, Url
-from safelight.api.identity import PassIdHeader, stated_pass_id
-from safelight.api.json_body import LegacyRoute
+from safelight.api.identity import PassIdHeader, caller, stated_pass_id
+from safelight.api.json_body import StrictRoute
 from safelight.api.services import FromApp, Services
 from safelight.db import customers, feedback, generations
 from safelight.db.database import Connection
@@ -23,7 +23,7 @@ Json = dict[str, Any]
 ANONYMOUS = "anonymous"
 MESSAGE = "Thank you, noted."
 
-router = APIRouter(route_class=LegacyRoute, tags=["legacy"])
+router = APIRouter(route_class=StrictRoute, tags=["legacy"])
 
 
 class FeedbackLikeBody(IdentityBody):
@@ -56,6 +56,7 @@ async def like(
     """Pictures and videos that are not ours yet are copied first: what is liked must still be there tomorrow."""
     async with services.db.connection() as conn:
         pass_id = await stated_pass_id(conn, pass_id=body.pass_id, customer_key=body.customer_id, header=pass_id_header)
+        caller().must_not_be_nobody(pass_id)
         request.state.pass_id = pass_id
         prompt = await _prompt(conn, body, pass_id)
     feedback_id = new_id()  # one for all tries

@@ -16,7 +16,7 @@ from safelight.api.bodies import IdentityBody
 from safelight.api.errors import ErrorBody, request_id
 from safelight.api.folding import Short, Spelt, Url
 from safelight.api.identity import SIGN_IN, PassIdHeader, caller, stated_pass_id
-from safelight.api.json_body import LegacyRoute, StrictUploadRoute
+from safelight.api.json_body import StrictUploadRoute
 from safelight.api.rates import Kind, check_pass, limited_route, per_address
 from safelight.api.services import FromApp, Services
 from safelight.domain.errors import AuthError, InvalidInput, NotFound, PayloadTooLarge
@@ -41,7 +41,7 @@ Signature = Annotated[str, Query(max_length=200)]
 DATA_URL_CHARS_MAX = UPLOAD_BYTES_MAX * 4 // 3 + 200
 
 uploads = APIRouter(route_class=limited_route(Kind.ORDERS, StrictUploadRoute), tags=["files"])
-router = APIRouter(route_class=limited_route(Kind.ORDERS, LegacyRoute), tags=["files"])
+router = APIRouter(route_class=limited_route(Kind.ORDERS), tags=["files"])
 
 
 class UploadBody(IdentityBody):

@@ -1,6 +1,8 @@
-"""Reads a request's JSON strictly and with bounds, before anything else looks at it."""
+"""Reads a request's JSON strictly and with bounds, before anything else looks at it; a form is the object it stands
+for (contract section 1.1)."""
 
 import json
+import re
 from collections.abc import Callable, Coroutine
 from typing import Any
 from urllib.parse import parse_qsl
@@ -18,6 +20,18 @@ FORM = "application/x-www-form-urlencoded"
 FORM_FIELDS_MAX = 200
 IS_FORM = "safelight.form"
 NUMBER_MAX = 1e15
+WHOLE_NUMBER = re.compile(r"\s*-?[0-9]{1,15}\s*")
+
+
+class FormText(str):
+    """A value of a form, where numbers are texts too."""
+
+    __slots__ = ()
+
+
+def whole_number(value: Any) -> Any:
+    """The number that a form's text writes out; anything else as it is."""
+    return int(value) if isinstance(value, FormText) and WHOLE_NUMBER.fullmatch(value) else value
 
 
 class StrictRequest(Request):
@@ -37,20 +51,13 @@ class StrictRequest(Request):
 
     async def json(self) -> Any:
         if not hasattr(self, "_json"):
-            self._json = parse(await self.body())
+            read = parse_form if self.scope.get(IS_FORM) else parse
+            self._json = read(await self.body())
+            self._body = self._body or b"{}"  # a form without fields; of no body the framework makes no object
         return self._json
 
 
-class LegacyRequest(StrictRequest):
-    """Also reads forms (contract section 1.1), as the JSON object they stand for."""
-
-    async def json(self) -> Any:
-        if not hasattr(self, "_json") and self.scope.get(IS_FORM):
-            self._json = parse_form(await self.body())
-        return await super().json()
-
-
-class StrictUploadRequest(LegacyRequest):
+class StrictUploadRequest(StrictRequest):
     bytes_max = UPLOAD_JSON_BYTES_MAX
 
 
@@ -80,7 +87,7 @@ def parse_form(content: bytes) -> dict[str, Any]:
     except ValueError as error:
         raise InvalidInput(f"The form has more than {FORM_FIELDS_MAX} fields.", code="INVALID_FORM") from error
     found: dict[str, Any] = {}
-    for name, text in fields:
+    for name, text in ((name, FormText(text)) for name, text in fields):
         plain = name.removesuffix("[]")
         if plain != name or plain in found:
             before = found.get(plain, [])
@@ -143,29 +150,21 @@ class StrictRoute(APIRoute):
         handle = super().get_route_handler()
 
         async def strict(request: Request) -> Response:
-            checked = self.request_class(self.scope_of(request), request.receive)
+            checked = self.request_class(_scope_of(request), request.receive)
             if request.method == "POST":
                 await checked.json()  # here, because the framework gives every parsing error the same words
             return await handle(checked)
 
         return strict
 
-    def scope_of(self, request: Request) -> Scope:
+
+def _scope_of(request: Request) -> Scope:
+    """The framework asks for `json()` only where the headers say that there is JSON."""
+    if request.headers.get("content-type", "").partition(";")[0].strip().lower() != FORM:
         return request.scope
+    others = [pair for pair in request.scope["headers"] if pair[0] != b"content-type"]
+    return {**request.scope, "headers": [*others, (b"content-type", b"application/json")], IS_FORM: True}
 
 
-class LegacyRoute(StrictRoute):
-    """A route that takes JSON, and forms too."""
-
-    request_class: type[StrictRequest] = LegacyRequest
-
-    def scope_of(self, request: Request) -> Scope:
-        """The framework asks for `json()` only where the headers say that there is JSON."""
-        if request.headers.get("content-type", "").partition(";")[0].strip().lower() != FORM:
-            return request.scope
-        others = [pair for pair in request.scope["headers"] if pair[0] != b"content-type"]
-        return {**request.scope, "headers": [*others, (b"content-type", b"application/json")], IS_FORM: True}
-
-
-class StrictUploadRoute(LegacyRoute):
+class StrictUploadRoute(StrictRoute):
     request_class = StrictUploadRequest

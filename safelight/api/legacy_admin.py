@@ -7,11 +7,11 @@ from fastapi import APIRouter
 from pydantic import BeforeValidator
 
 from safelight.api import examples, legacy_examples
-from safelight.api.admin import ADMIN_ONLY, ByOperator
+from safelight.api.admin import ADMIN_ONLY_BY_KEY_TOO, ByOperatorWithKey
 from safelight.api.bodies import IdentityBody
 from safelight.api.folding import Short, Spelt
 from safelight.api.identity import stated_pass_id
-from safelight.api.json_body import LegacyRoute
+from safelight.api.json_body import StrictRoute, whole_number
 from safelight.api.services import FromApp
 from safelight.api.top_ups import good_until
 from safelight.db import audit, customers, ledger, statistics
@@ -23,7 +23,7 @@ DELTA_MAX = 1_000_000
 UNAUTHORIZED: dict[int | str, Json] = {401: legacy_examples.UNAUTHORIZED, 403: legacy_examples.UNAUTHORIZED}
 REFUSED = {400: legacy_examples.sentence("authorization: …"), **UNAUTHORIZED}
 
-router = APIRouter(route_class=LegacyRoute, tags=["legacy"], dependencies=[ADMIN_ONLY])
+router = APIRouter(route_class=StrictRoute, tags=["legacy"], dependencies=[ADMIN_ONLY_BY_KEY_TOO])
 
 
 @router.get(
@@ -61,6 +61,7 @@ async def parity(services: FromApp) -> Json:
 
 
 def _whole_number(value: Any) -> Any:
+    value = whole_number(value)
     if isinstance(value, bool) or not isinstance(value, int | float) or value != int(value):
         raise ValueError("it must be a whole number")
     return int(value)
@@ -80,7 +81,7 @@ class AdjustBody(IdentityBody):
     summary="Give a customer credits, or take some",
     responses={200: legacy_examples.ADJUSTED, 400: legacy_examples.sentence("delta: …"), **UNAUTHORIZED},
 )
-async def adjust(services: FromApp, operator: ByOperator, body: AdjustBody) -> Json:
+async def adjust(services: FromApp, operator: ByOperatorWithKey, body: AdjustBody) -> Json:
     """A balance never falls below zero: no more is taken than there is."""
     if body.delta is None or not 0 < abs(body.delta) <= DELTA_MAX:
         raise InvalidInput(f"delta: a number from -{DELTA_MAX} to {DELTA_MAX} is needed, and not 0.")

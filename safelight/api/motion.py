@@ -9,7 +9,7 @@ from safelight.api import legacy, legacy_examples
 from safelight.api.errors import ErrorBody, request_id
 from safelight.api.folding import Long, Short, Spelt, Url
 from safelight.api.identity import PassIdHeader
-from safelight.api.json_body import LegacyRoute
+from safelight.api.json_body import StrictRoute
 from safelight.api.legacy import STYLE_CHARS_MAX, Json, LegacyBody
 from safelight.api.mma import IdempotencyKey
 from safelight.api.services import FromApp
@@ -21,7 +21,7 @@ MOTION_STYLES_MAX = 20
 MESSAGE = "Your video is ready."
 STOCK_SUGGESTION = "A slow, steady push in while the light moves gently across the scene."
 
-router = APIRouter(route_class=LegacyRoute, tags=["legacy"])
+router = APIRouter(route_class=StrictRoute, tags=["legacy"])
 
 
 class MotionBody(LegacyBody):

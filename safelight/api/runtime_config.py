@@ -8,9 +8,9 @@ from typing import Annotated, Any
 from fastapi import APIRouter
 
 from safelight.api import legacy_examples
-from safelight.api.admin import ADMIN_ONLY, ByOperator
+from safelight.api.admin import ADMIN_ONLY_BY_KEY_TOO, ByOperatorWithKey
 from safelight.api.folding import Folded, Short, Spelt
-from safelight.api.json_body import LegacyRoute
+from safelight.api.json_body import StrictRoute
 from safelight.api.legacy_admin import UNAUTHORIZED
 from safelight.api.services import FromApp, Services
 from safelight.db import runtime_config
@@ -20,8 +20,8 @@ from safelight.pipelines.runtime import FOLLOW_SECONDS
 
 Json = dict[str, Any]
 
-router = APIRouter(route_class=LegacyRoute, tags=["legacy"], dependencies=[ADMIN_ONLY])
-reloading = APIRouter(tags=["legacy"], dependencies=[ADMIN_ONLY])  # takes no body
+router = APIRouter(route_class=StrictRoute, tags=["legacy"], dependencies=[ADMIN_ONLY_BY_KEY_TOO])
+reloading = APIRouter(tags=["legacy"], dependencies=[ADMIN_ONLY_BY_KEY_TOO])  # takes no body
 
 
 class OverrideBody(Folded):
@@ -64,7 +64,7 @@ async def read(services: FromApp) -> Json:
     summary="Set all that is to differ from the defaults",
     responses={200: legacy_examples.EFFECTIVE, 400: legacy_examples.coded("INVALID_OVERRIDE"), **UNAUTHORIZED},
 )
-async def replace(services: FromApp, operator: ByOperator, body: OverrideBody) -> Json:
+async def replace(services: FromApp, operator: ByOperatorWithKey, body: OverrideBody) -> Json:
     if not isinstance(body.override, dict):
         raise InvalidInput("override: it must be an object.", code="INVALID_OVERRIDE")
     await services.runtime.replace(body.override, by=operator)
@@ -76,7 +76,7 @@ async def replace(services: FromApp, operator: ByOperator, body: OverrideBody) -
     summary="Let a leaf or a branch be as by default again",
     responses={200: legacy_examples.UNSET, 400: legacy_examples.coded("MISSING_PATH"), **UNAUTHORIZED},
 )
-async def unset(services: FromApp, operator: ByOperator, body: PathBody) -> Json:
+async def unset(services: FromApp, operator: ByOperatorWithKey, body: PathBody) -> Json:
     if not body.path:
         raise InvalidInput("path: which setting is to be as by default again.", code="MISSING_PATH")
     override = await services.runtime.unset(body.path, by=operator)

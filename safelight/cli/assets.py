@@ -9,6 +9,7 @@ import typer
 from safelight import terminal
 from safelight.app import App
 from safelight.cli.shared import AsJson, group, open_app
+from safelight.db import audit
 from safelight.db.database import Database
 from safelight.ops import upkeep
 from safelight.ops.upkeep import Found
@@ -30,8 +31,8 @@ def expire(
     as_json: AsJson = False,
 ) -> None:
     """Files for the moment (temp/…) that have had their time."""
-    app = open_app(console_lines=False)
-    _show(asyncio.run(upkeep.expired(app.assets(), hours=hours, delete=delete)), "had their time", as_json=as_json)
+    found = _tidied("expire", hours, lambda app, db: upkeep.expired(app.assets(), hours=hours, delete=delete))
+    _show(found, "had their time", as_json=as_json)
 
 
 @asset_commands.command("sweep")
@@ -41,7 +42,7 @@ def sweep(
     as_json: AsJson = False,
 ) -> None:
     """Results that no row names, and small pictures whose original is gone."""
-    found = _with_database(lambda app, db: upkeep.orphans(db, app.assets(), hours=hours, delete=delete))
+    found = _tidied("sweep", hours, lambda app, db: upkeep.orphans(db, app.assets(), hours=hours, delete=delete))
     _show(found, "belong to nothing", as_json=as_json)
 
 
@@ -64,6 +65,21 @@ def verify(
             terminal.console.print(f"  {issue['issue']}  {issue['file_path']}", highlight=False, soft_wrap=True)
     if report.integrity_issues:
         raise typer.Exit(1)
+
+
+def _tidied(command: str, hours: float, work: Callable[[App, Database], Awaitable[Found]]) -> Found:
+    """What was deleted is an operator's deed, on record as the others are."""
+
+    async def on_record(app: App, db: Database) -> Found:
+        found = await work(app, db)
+        if found.deleted:
+            operator = audit.at_command_line(f"safelight assets {command} --delete")
+            asked, done = {"older_than_hours": hours}, {"files": found.files, "bytes": found.bytes, "keys": found.keys}
+            async with db.transaction() as conn:
+                await audit.record(conn, operator, f"assets.{command}", target=None, before=asked, after=done)
+        return found
+
+    return _with_database(on_record)
 
 
 def _with_database(work: Callable[[App, Database], Awaitable[Result]]) -> Result:

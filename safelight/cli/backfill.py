@@ -7,6 +7,7 @@ import typer
 
 from safelight import terminal
 from safelight.cli.shared import AsJson, open_app
+from safelight.db import audit
 from safelight.domain.errors import InvalidInput
 from safelight.ops import backfill as old
 from safelight.ops.backfill import Backfill, Legacy, Parity, Taken
@@ -40,11 +41,11 @@ def backfill(
     async def run() -> list[Taken] | Parity:
         await app.migrate()
         async with app.database() as db, Legacy.opened(source or app.dsn, schema) as legacy:
-            work = Backfill(db, legacy, batch_rows=batch)
+            work = Backfill(db, legacy, app.redactor, batch_rows=batch)
             if check:
                 return await work.check()
             with terminal.progress_bars() as tell:
-                return await work.run(tell, dry_run=dry_run)
+                return await work.run(tell, operator=audit.at_command_line("safelight backfill"), dry_run=dry_run)
 
     outcome = asyncio.run(run())
     if isinstance(outcome, Parity):

@@ -7,6 +7,7 @@ import typer
 
 from safelight import terminal
 from safelight.cli.shared import AsJson, open_app
+from safelight.db import audit
 from safelight.ops.doctor import Findings, Mended
 
 commands = typer.Typer()
@@ -27,7 +28,7 @@ def doctor(
 
     async def run() -> tuple[Mended | None, Findings]:
         async with app.database() as db:
-            mended = await app.doctor(db).mend() if fix else None
+            mended = await app.doctor(db).mend(audit.at_command_line("safelight doctor --fix")) if fix else None
             return mended, await app.doctor(db).examine(files=assets_max if assets else 0)
 
     mended, findings = asyncio.run(run())

@@ -1,9 +1,11 @@
-"""The backfill: rows of the old tables, read from wherever they are, become rows of ours under namespaced ids.
+"""The backfill: rows of the old tables, read from wherever they are, become rows of ours under namespaced ids, without
+the secrets that stand in them.
 
 It can be broken off and goes on where it stopped; a second run changes nothing but what has changed in the old tables
 meanwhile. The parity report compares both sides.
 """
 
+import json
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import asdict, dataclass
@@ -11,8 +13,11 @@ from typing import Any, Literal
 
 from psycopg import AsyncConnection, DataError, IntegrityError, sql
 
+from safelight.db import audit
+from safelight.db.audit import Operator
 from safelight.db.database import Connection, Database, Row, connection_options, load_queries
 from safelight.domain.errors import InvalidInput, SafelightError
+from safelight.redaction import Redactor, label_of
 
 _queries = load_queries(__file__)
 
@@ -61,11 +66,20 @@ SOURCES = (
 
 @dataclass(frozen=True, slots=True)
 class Taken:
-    """One table's outcome; `written` rows were new, or had changed."""
+    """One table's outcome; `written` rows were new, or had changed, `redacted` ones held secrets."""
 
     table: str
-    rows: int
-    written: int
+    rows: int = 0
+    written: int = 0
+    redacted: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Kept:
+    """What is kept of an old row; `hash` is that of the whole one, where secrets were taken out."""
+
+    content: bytes
+    hash: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,13 +147,14 @@ class Legacy:
         return int((await self._one("select count(*) as rows from {table}", source))["rows"])
 
     async def rows_after(self, source: Source, after: str | None, most: int) -> list[Row]:
-        """Each with its `key`, and as JSON text (`content`), in the order of their keys."""
+        """Each with its `key`, as JSON text (`content`), and that text's `hash`, in the order of their keys."""
         where = sql.SQL("" if after is None else "where {key} > {after}").format(
             key=sql.Identifier(source.key), after=sql.Literal(after)
         )
         query = sql.SQL(
-            "select {key}::text as key, to_jsonb(legacy)::text as content from {table} legacy {where}"
-            " order by {key} limit {most}"
+            "select key::text, content::text, md5(content::text) as hash from ("
+            "select {key} as key, to_jsonb(legacy) as content from {table} legacy {where} order by {key} limit {most}"
+            ") old order by old.key"
         )
         parts = self._parts(source) | {"where": where, "most": sql.Literal(most)}
         return await (await self._conn.execute(query.format(**parts))).fetchall()
@@ -170,18 +185,23 @@ class Legacy:
         }
 
     @property
+    def name(self) -> str:
+        return f"{self._conn.info.dbname}:{self._schema}"
+
+    @property
     def position_id(self) -> str:
-        return f"runtime_config:backfill:{self._conn.info.dbname}:{self._schema}"
+        return f"runtime_config:backfill:{self.name}"
 
 
 class Backfill:
-    def __init__(self, db: Database, legacy: Legacy, *, batch_rows: int = BATCH_ROWS) -> None:
+    def __init__(self, db: Database, legacy: Legacy, redactor: Redactor, *, batch_rows: int = BATCH_ROWS) -> None:
         self._db = db
         self._legacy = legacy
+        self._redactor = redactor
         self._batch_rows = batch_rows
 
-    async def run(self, tell: Tell, *, dry_run: bool = False) -> list[Taken]:
-        """Take every old table. A dry run writes each batch and takes it back.
+    async def run(self, tell: Tell, *, operator: Operator, dry_run: bool = False) -> list[Taken]:
+        """Take every old table. A dry run writes each batch and takes it back. What was written is on record.
 
         Raises:
             BackfillRunning: another one is at work on this database.
@@ -197,8 +217,17 @@ class Backfill:
                 after = position["after"] if position and position["table"] == source.table else None
                 taken.append(await self._take(conn, source, after, tell, dry_run=dry_run))
             if not dry_run:
-                await _queries.forget_position(conn, id=self._legacy.position_id)
+                await self._finish(conn, operator, taken)
             return taken
+
+    async def _finish(self, conn: Connection, operator: Operator, taken: list[Taken]) -> None:
+        written = {one.table: one.written for one in taken if one.written}
+        async with conn.transaction():
+            await _queries.forget_position(conn, id=self._legacy.position_id)
+            if written:
+                await audit.record(
+                    conn, operator, "backfill", target=self._legacy.name, before={}, after={"written": written}
+                )
 
     def _sources_from(self, position: Row | None) -> list[Source]:
         tables = [source.table for source in self._legacy.sources]
@@ -206,20 +235,35 @@ class Backfill:
         return list(self._legacy.sources[first:])
 
     async def _take(self, conn: Connection, source: Source, after: str | None, tell: Tell, *, dry_run: bool) -> Taken:
-        total, done, written = await self._legacy.count(source), 0, 0
-        tell(source.table, done, total)
+        total, taken = await self._legacy.count(source), Taken(source.table)
+        tell(source.table, taken.rows, total)
         while batch := await self._legacy.rows_after(source, after, self._batch_rows):
             after = batch[-1]["key"]
+            kept = [self._without_secrets(row) for row in batch]
             try:
                 async with conn.transaction(force_rollback=dry_run):
-                    written += await _keep(conn, source, [row["content"] for row in batch])
-                    await _queries.save_position(conn, id=self._legacy.position_id, table=source.table, after=after)
+                    written = await _keep(conn, source, kept)
+                    await self._save_position(conn, source, after)
             except (DataError, IntegrityError) as error:
                 keys = f"{batch[0]['key']!r} and {after!r}"
                 raise RowsDoNotFit(f"{source.table}: a row between {keys} does not fit: {error}") from error
-            done += len(batch)
-            tell(source.table, done, total)
-        return Taken(source.table, done, written)
+            redacted = sum(one.hash is not None for one in kept)
+            taken = Taken(source.table, taken.rows + len(batch), taken.written + written, taken.redacted + redacted)
+            tell(source.table, taken.rows, total)
+        return taken
+
+    def _without_secrets(self, row: Row) -> Kept:
+        """Keys stay as they are: by them rows find each other."""
+        content = json.loads(row["content"])
+        cleaned = self._redactor.value(content) | {name: value for name, value in content.items() if _is_key(name)}
+        if cleaned == content:
+            return Kept(row["content"].encode())
+        return Kept(json.dumps(cleaned).encode(), row["hash"])
+
+    async def _save_position(self, conn: Connection, source: Source, after: str) -> None:
+        """Not that of a key which could only be written without its secret: the batch would be sought elsewhere."""
+        if not self._redactor.has_secret(after):
+            await _queries.save_position(conn, id=self._legacy.position_id, table=source.table, after=after)
 
     async def check(self) -> Parity:
         """Compare both sides. Nothing is written."""
@@ -233,9 +277,15 @@ class Backfill:
         return Parity(tables, balances)
 
 
-async def _keep(conn: Connection, source: Source, rows: list[str]) -> int:
+def _is_key(column: str) -> bool:
+    return (column == "id" or column.endswith("_id")) and label_of(column) is None
+
+
+async def _keep(conn: Connection, source: Source, rows: list[Kept]) -> int:
     """Returns how many rows were written."""
-    await getattr(_queries, f"map_{source.table}")(conn, rows=rows)
+    contents, hashes = [row.content for row in rows], [row.hash for row in rows]
+    await _queries.give(conn, table=source.table, contents=contents, hashes=hashes)
+    await getattr(_queries, f"map_{source.table}")(conn)
     match source.goes_to:
         case "customers":
             await _queries.insert_customers(conn)

@@ -1,10 +1,12 @@
 -- Rows of the old tables, as ours. A batch is mapped into a table of the session (`taken…`), then kept: what is new is
 -- inserted, what has changed in the old table is taken again, what is the same is left alone. Each keeps its old row
--- whole under `legacy`, by the old table's name.
+-- under `legacy`, by the old table's name: whole, but for secrets. Where it had some, the hash of the row with them is
+-- beside it, under `legacy_hash`: so both sides can be compared, and a change of what is not kept is seen.
 
 -- name: prepare#
 -- The name spares old failures the demand that both planes tell of them: the old backend wrote only one.
 select set_config('application_name', 'safelight backfill', false);
+create temp table if not exists given (content jsonb, hash text, kept jsonb) on commit delete rows;
 create temp table if not exists taken_customers (like public.mega_customers including defaults) on commit delete rows;
 create temp table if not exists taken (like public.mega_generations including defaults) on commit delete rows;
 create temp table if not exists taken_admin (like public.mega_admin including defaults) on commit delete rows;
@@ -22,6 +24,18 @@ on conflict (mg_id) do update set mg_value = excluded.mg_value;
 
 -- name: forget_position!
 delete from mega_admin where mg_id = :id;
+
+-- name: give!
+-- `kept` is what each row leaves in ours. The rows come as bytes, which nothing changes on their way.
+insert into given (content, hash, kept)
+select row.content, row.hash,
+  jsonb_build_object('legacy', jsonb_build_object(:table::text, row.content))
+  || case when row.hash is null then '{}'
+    else jsonb_build_object('legacy_hash', jsonb_build_object(:table::text, row.hash)) end
+from (
+  select convert_from(old.content, 'UTF8')::jsonb as content, old.hash
+  from unnest(:contents::bytea[], :hashes::text[]) old (content, hash)
+) row;
 
 -- ---------------------------------------------------------------------------------------------------------------
 -- Customers
@@ -53,12 +67,10 @@ select legacy.mg_pass_id,
   legacy.mg_verified_apple, legacy.mg_verification_method, legacy.mg_verification_at,
   greatest(coalesce(legacy.mg_topup_default_packs, 3), 0), legacy.mg_auto_topup_enabled,
   greatest(legacy.mg_auto_topup_monthly_limit_packs, 0), legacy.mg_last_topup_at, legacy.mg_topup_source,
-  case jsonb_typeof(legacy.mg_meta) when 'object' then legacy.mg_meta else '{}' end
-    || jsonb_build_object('legacy', jsonb_build_object('mega_customers', old.content)),
+  case jsonb_typeof(legacy.mg_meta) when 'object' then legacy.mg_meta else '{}' end - 'legacy_hash' || given.kept,
   coalesce(legacy.mg_created_at, now()), coalesce(legacy.mg_admin_allowlist, false),
   coalesce(legacy.mg_mma_preferences, '{}')
-from unnest(:rows::jsonb[]) old (content),
-  jsonb_populate_record(null::public.mega_customers, old.content) legacy;
+from given, jsonb_populate_record(null::public.mega_customers, given.content) legacy;
 
 -- name: map_customers!
 -- The table behind the old list of customers: a shop's customers, known by its id for them.
@@ -68,8 +80,8 @@ insert into taken_customers (
 select coalesce(known.mg_pass_id, 'pass:shopify:' || old.shopify_id), old.shopify_id, content->>'email',
   coalesce((content->>'disabled')::boolean, false), (content->>'last_active')::timestamptz,
   coalesce((content->>'created_at')::timestamptz, now()),
-  jsonb_build_object('legacy', jsonb_build_object('customers', content))
-from unnest(:rows::jsonb[]) given (content)
+  given.kept
+from given
 cross join lateral (select content->>'shopify_customer_id' as shopify_id) old
 left join mega_customers known on known.mg_shopify_customer_id = old.shopify_id;
 
@@ -77,8 +89,8 @@ left join mega_customers known on known.mg_shopify_customer_id = old.shopify_id;
 insert into taken_customers (mg_pass_id, mg_user_id, mg_display_name, mg_created_at, mg_deleted_at, mg_meta)
 select coalesce(known.mg_pass_id, 'pass:user:' || old.user_id), old.user_id,
   coalesce(content->>'display_name', content->>'username'), coalesce((content->>'created_at')::timestamptz, now()),
-  (content->>'deleted_at')::timestamptz, jsonb_build_object('legacy', jsonb_build_object('profiles', content))
-from unnest(:rows::jsonb[]) given (content)
+  (content->>'deleted_at')::timestamptz, given.kept
+from given
 cross join lateral (select (content->>'id')::uuid as user_id) old
 left join mega_customers known on known.mg_user_id = old.user_id;
 
@@ -126,7 +138,8 @@ update mega_customers customer set
   mg_created_at = least(customer.mg_created_at, taken.mg_created_at),
   mg_admin_allowlist = customer.mg_admin_allowlist or taken.mg_admin_allowlist,
   mg_mma_preferences = taken.mg_mma_preferences || customer.mg_mma_preferences,
-  mg_meta = taken.mg_meta || customer.mg_meta || jsonb_build_object('legacy', known.after),
+  mg_meta = (taken.mg_meta || customer.mg_meta) - 'legacy_hash' || jsonb_build_object('legacy', known.after)
+    || case known.hashes_after when '{}' then '{}' else jsonb_build_object('legacy_hash', known.hashes_after) end,
   mg_credits = greatest(customer.mg_credits
     + greatest(coalesce(known.after #>> '{mega_customers,mg_credits}', known.after #>> '{customers,credits}', '0')::integer, 0)
     - greatest(coalesce(known.before #>> '{mega_customers,mg_credits}', known.before #>> '{customers,credits}', '0')::integer, 0),
@@ -134,11 +147,15 @@ update mega_customers customer set
 from taken_customers taken
 join (
   select old.mg_pass_id, coalesce(old.mg_meta->'legacy', '{}') as before,
-    coalesce(old.mg_meta->'legacy', '{}') || (taken.mg_meta->'legacy') as after
+    coalesce(old.mg_meta->'legacy', '{}') || (taken.mg_meta->'legacy') as after,
+    coalesce(old.mg_meta->'legacy_hash', '{}') as hashes_before,
+    coalesce(old.mg_meta->'legacy_hash', '{}') - array(select jsonb_object_keys(taken.mg_meta->'legacy'))
+      || coalesce(taken.mg_meta->'legacy_hash', '{}') as hashes_after
   from mega_customers old
   join taken_customers taken using (mg_pass_id)
 ) known using (mg_pass_id)
-where customer.mg_pass_id = taken.mg_pass_id and known.after <> known.before;
+where customer.mg_pass_id = taken.mg_pass_id
+  and (known.after, known.hashes_after) <> (known.before, known.hashes_before);
 
 -- name: settle!
 -- What a customer's ledger does not explain of their balance is its opening entry, so that the balance is the sum.
@@ -170,7 +187,7 @@ on conflict (mg_id) do update set mg_delta = excluded.mg_delta;
 -- ours are held to be unique, and to be of one generation. What only our engine writes is not taken over.
 insert into taken
 select made.*
-from unnest(:rows::jsonb[]) given (content)
+from given
 cross join lateral (
   select jsonb_object_agg(key, value) - array[
     'mg_lease_no', 'mg_log_seq', 'mg_pipeline_version', 'mg_idempotency_key', 'mg_request_hash', 'mg_deadline_at',
@@ -209,7 +226,7 @@ cross join lateral jsonb_populate_record(
     'mg_meta', case jsonb_typeof(said.content->'mg_meta') when 'object' then said.content->'mg_meta' else '{}' end
       || case when type.now = old.type then '{}' else jsonb_build_object('event_type', 'legacy.' || old.type) end,
     'mg_payload', case jsonb_typeof(said.content->'mg_payload') when 'object' then said.content->'mg_payload' else '{}' end
-      || jsonb_build_object('legacy', jsonb_build_object('mega_generations', given.content)),
+      - 'legacy_hash' || given.kept,
     'mg_source_system', 'legacy.mega_generations'
   )
 ) made;
@@ -218,9 +235,9 @@ cross join lateral jsonb_populate_record(
 insert into taken (mg_id, mg_record_type, mg_pass_id, mg_title, mg_meta, mg_payload, mg_source_system, mg_created_at)
 select 'mma_event:project:' || (content->>'id'), 'mma_event',
   coalesce(customer.mg_pass_id, 'pass:user:' || (content->>'owner_id')), content->>'name',
-  '{"event_type": "legacy.project"}', jsonb_build_object('legacy', jsonb_build_object('projects', content)),
+  '{"event_type": "legacy.project"}', given.kept,
   'legacy.projects', coalesce((content->>'created_at')::timestamptz, now())
-from unnest(:rows::jsonb[]) given (content)
+from given
 left join mega_customers customer on customer.mg_user_id = (content->>'owner_id')::uuid;
 
 -- name: map_sessions!
@@ -231,9 +248,9 @@ insert into taken (
 select 'session:' || (content->>'id'), 'session', content->>'id',
   coalesce(project.mg_pass_id, 'pass:user:' || (content->>'user_id')), content->>'name',
   jsonb_build_object('project_id', content->'project_id', 'type', content->'type'),
-  jsonb_build_object('legacy', jsonb_build_object('sessions', content)), 'legacy.sessions',
+  given.kept, 'legacy.sessions',
   coalesce((content->>'created_at')::timestamptz, now())
-from unnest(:rows::jsonb[]) given (content)
+from given
 left join mega_generations project on project.mg_id = 'mma_event:project:' || (content->>'project_id');
 
 -- name: map_generations!
@@ -252,11 +269,10 @@ select 'generation:' || (content->>'id'), 'generation', content->>'id', content-
     then jsonb_build_object('error', (content #> '{parameters,errorContext}') - 'stack') else '{}' end,
   jsonb_build_object(
     'order', case jsonb_typeof(content->'parameters')
-      when 'object' then (content->'parameters') - array['error', 'errorContext'] else '{}' end,
-    'legacy', jsonb_build_object('generations', content)),
+      when 'object' then (content->'parameters') - array['error', 'errorContext'] else '{}' end) || given.kept,
   'legacy.generations', coalesce(made.at, now()), coalesce(made.at, now()),
   case content->>'status' when 'dismissed' then made.at end
-from unnest(:rows::jsonb[]) given (content)
+from given
 cross join lateral (select (content->>'created_at')::timestamptz as at) made
 left join mega_customers customer on customer.mg_user_id = (content->>'user_id')::uuid;
 
@@ -267,9 +283,9 @@ insert into taken (
 )
 select 'mma_event:output:' || (content->>'id'), 'mma_event', content->>'generation_id',
   'generation:' || (content->>'generation_id'), generation.mg_pass_id, content->>'file_url', content->>'file_type',
-  '{"event_type": "legacy.output"}', jsonb_build_object('legacy', jsonb_build_object('outputs', content)),
+  '{"event_type": "legacy.output"}', given.kept,
   'legacy.outputs', coalesce((content->>'created_at')::timestamptz, now())
-from unnest(:rows::jsonb[]) given (content)
+from given
 left join mega_generations generation on generation.mg_id = 'generation:' || (content->>'generation_id');
 
 -- name: insert_owners!
@@ -281,7 +297,8 @@ on conflict do nothing;
 -- name: drop_changed!
 delete from mega_generations kept using taken
 where kept.mg_id = taken.mg_id and kept.mg_source_system = taken.mg_source_system
-  and kept.mg_payload->'legacy' <> taken.mg_payload->'legacy';
+  and (kept.mg_payload->'legacy', kept.mg_payload->'legacy_hash')
+    is distinct from (taken.mg_payload->'legacy', taken.mg_payload->'legacy_hash');
 
 -- name: keep_generations!
 insert into mega_generations select distinct on (mg_id) * from taken order by mg_id
@@ -309,7 +326,7 @@ where generation.mg_id = first.generation_key and generation.mg_source_system = 
 -- Old prompts and provider defaults are kept for reading: put among ours, the highest version would be in force.
 insert into taken_admin
 select made.*
-from unnest(:rows::jsonb[]) given (content)
+from given
 cross join lateral (
   select jsonb_object_agg(key, value) as content from jsonb_each(given.content) where value <> 'null'
 ) said
@@ -331,7 +348,7 @@ cross join lateral jsonb_populate_record(
     'mg_actor_pass_id', (
       select customer.mg_pass_id from mega_customers customer where customer.mg_pass_id = said.content->>'mg_actor_pass_id'),
     'mg_payload', case jsonb_typeof(said.content->'mg_payload') when 'object' then said.content->'mg_payload' else '{}' end
-      || jsonb_build_object('legacy', jsonb_build_object('mega_admin', given.content)),
+      - 'legacy_hash' || given.kept,
     'mg_source_system', 'legacy.mega_admin'
   )
 ) made;
@@ -339,7 +356,8 @@ cross join lateral jsonb_populate_record(
 -- name: drop_changed_admin!
 delete from mega_admin kept using taken_admin taken
 where kept.mg_id = taken.mg_id and kept.mg_source_system = taken.mg_source_system
-  and kept.mg_payload->'legacy' <> taken.mg_payload->'legacy';
+  and (kept.mg_payload->'legacy', kept.mg_payload->'legacy_hash')
+    is distinct from (taken.mg_payload->'legacy', taken.mg_payload->'legacy_hash');
 
 -- name: keep_admin!
 insert into mega_admin select distinct on (mg_id) * from taken_admin order by mg_id
@@ -352,18 +370,19 @@ on conflict do nothing;
 -- name: kept_rows
 -- Of each old table: rows, credits as our columns have them, and a hash of the old rows that does not depend on order.
 with kept as (
-  select legacy.key as table, legacy.value as content,
+  select legacy.key as table, legacy.value as content, mg_meta->'legacy_hash'->>legacy.key as hash,
     greatest(coalesce(legacy.value->>'mg_credits', legacy.value->>'credits', '0')::numeric, 0) as credits
   from mega_customers, jsonb_each(mg_meta->'legacy') legacy
   union all
-  select split_part(mg_source_system, '.', 2), mg_payload #> array['legacy', split_part(mg_source_system, '.', 2)], mg_delta
-  from mega_generations where starts_with(mg_source_system, 'legacy.')
+  select old.table, mg_payload->'legacy'->old.table, mg_payload->'legacy_hash'->>old.table, mg_delta
+  from mega_generations, split_part(mg_source_system, '.', 2) old ("table")
+  where starts_with(mg_source_system, 'legacy.')
   union all
-  select 'mega_admin', mg_payload #> '{legacy,mega_admin}', 0
+  select 'mega_admin', mg_payload #> '{legacy,mega_admin}', mg_payload #>> '{legacy_hash,mega_admin}', 0
   from mega_admin where mg_source_system = 'legacy.mega_admin'
 )
 select kept.table, count(*) as rows, coalesce(sum(credits), 0)::bigint as credits,
-  sum(('x' || left(md5(content::text), 15))::bit(60)::bigint)::text as hash
+  sum(('x' || left(coalesce(kept.hash, md5(content::text)), 15))::bit(60)::bigint)::text as hash
 from kept
 group by kept.table;
 

@@ -11,7 +11,8 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from safelight import telemetry
-from safelight.db import invariants, ledger, ops_rows
+from safelight.db import audit, invariants, ledger, ops_rows
+from safelight.db.audit import Operator
 from safelight.db.database import Connection, Database, Row
 from safelight.db.ops_rows import OpsError
 from safelight.db.problems import INVARIANTS, PROBLEM, Violation
@@ -103,10 +104,19 @@ class Doctor:
         warnings = [*_risk(at_risk), *warnings]
         return Findings(tuple(found), tuple(warnings), time.monotonic() - started, len(at_risk))
 
-    async def mend(self) -> Mended:
-        """Write what is safe to write. Each failure is mended in a transaction of its own."""
-        mended = Mended()
-        found = (await self.examine(examples=MENDED_AT_ONCE)).violations
+    async def mend(self, operator: Operator) -> Mended:
+        """Write what is safe to write, and that the operator had it written, also where it is broken off."""
+        mended, found = Mended(), (await self.examine(examples=MENDED_AT_ONCE)).violations
+        before = {one.problem.name: {"count": one.count, "examples": one.ids[:EXAMPLES]} for one in found}
+        try:
+            await self._mend(found, mended)
+        finally:
+            async with self._db.transaction() as conn:
+                await audit.record(conn, operator, "doctor.fix", target=None, before=before, after=mended.as_json())
+        return mended
+
+    async def _mend(self, found: Sequence[Violation], mended: Mended) -> None:
+        """Each failure is mended in a transaction of its own."""
         failures = {id for one in found if one.problem.name in RECORDS_OF_A_FAILURE for id in one.ids}
         for generation_id in sorted(failures):
             async with self._db.transaction() as conn:
@@ -115,7 +125,6 @@ class Doctor:
         if any(one.problem.invariant == PROBLEM["generation_without_job"].invariant for one in found):
             reaped = await self._reaper.reap()
             mended.generations = len(reaped.taken_back) + len(reaped.adopted) + len(reaped.never_started)
-        return mended
 
     async def _examine_files(self, rows: Sequence[Row], examples: int) -> list[Violation]:
         ids: dict[str, list[str]] = {"file_unreadable": [], "file_changed": []}
