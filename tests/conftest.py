@@ -25,6 +25,7 @@ from safelight.config import Settings
 from safelight.db import embedded
 from safelight.domain.ids import new_id
 from safelight.storage.buckets import S3Keys
+from tests import openapi
 from tests.storing import seaweedfs
 
 Json = dict[str, Any]
@@ -280,6 +281,7 @@ async def running(dsn: str, home: Path, *, worker: bool = True, **settings: Any)
             timeout=WAIT_SECONDS,
             trust_env=False,
             limits=httpx.Limits(max_connections=None),
+            event_hooks={"response": [openapi.hold]},
         )
         yield Backend(app, await stack.enter_async_context(client), work)
 

@@ -14,7 +14,6 @@ import psycopg
 from fastapi import Depends, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
-from pydantic import BaseModel
 from starlette.exceptions import HTTPException
 
 from safelight import telemetry
@@ -54,22 +53,6 @@ ROUTE_CODES = {
     "/credits/balance": "CREDITS_ERROR",
     "/credits/add": "CREDITS_ERROR",
     "/api/credits/shopify-order": "WEBHOOK_FAILED",
-}
-
-
-class ErrorBody(BaseModel):
-    """Every error answer."""
-
-    ok: bool = False
-    error: str
-    message: str
-    requestId: str  # noqa: N815 - the contract spells it so
-
-
-# In `responses`: errors are JSON also where the route's own answer is something else.
-IS_JSON: dict[str, Any] = {
-    "model": ErrorBody,
-    "content": {"application/json": {"schema": {"$ref": "#/components/schemas/ErrorBody"}}},
 }
 
 
