@@ -217,6 +217,7 @@ class Backend:
         async with aconnect_sse(self.client, "GET", url, **more) as source:
             async for event in source.aiter_sse():
                 if event.data:  # the reader also reports the comments that keep an idle stream open
+                    openapi.hold_event(event.event, event.json())
                     found.append((event.event, event.id or None, event.json()))
         return found
 

@@ -125,3 +125,12 @@ async def hold(answer: httpx.Response) -> None:
         assert media_type in stated.get("content", {}), f"{route}: {answer.status_code} is JSON"
         found = problems(stated["content"][media_type]["schema"], answer.json())
         assert not found, f"{route} {answer.status_code}: {found} in {answer.text[:1000]}"
+
+
+def hold_event(name: str, data: Json) -> None:
+    """The same of an event of a stream."""
+    [stream] = [route for route in ROUTES if route.path == "/mma/stream/{generation_id}"]
+    events = stream.operation["responses"]["200"]["content"]["text/event-stream"]["schema"]["oneOf"]
+    fields = {event["properties"]["event"]["const"]: event["properties"] for event in events}
+    found = problems(fields[name]["data"]["contentSchema"], data)
+    assert not found, f"{name}: {found} in {data}"

@@ -142,6 +142,9 @@ def test_each_event_of_the_stream_is_described():
     [route] = [route for route in ROUTES if str(route) == STREAM]
     stated = route.operation["responses"]["200"]
     media = stated["content"]["text/event-stream"]
-    assert list(media["x-events"]) == ["scan_line", "status", "done", "reset"]
-    assert all(f"`{name}`" in stated["description"] and resolved(schema) for name, schema in media["x-events"].items())
+    fields = {event["properties"]["event"]["const"]: event["properties"] for event in media["schema"]["oneOf"]}
+    assert list(fields) == ["scan_line", "status", "done", "reset"]
+    for name, of_event in fields.items():
+        assert f"`{name}`" in stated["description"]
+        assert resolved(of_event["data"]["contentSchema"])["additionalProperties"] is False
     assert "event: scan_line" in media["example"]

@@ -83,7 +83,8 @@ def answer_to(request: Request, error: Exception) -> Answer:
             is_told = isinstance(error, EndedWithoutResult)
             return _answer(500, _failure(request), error.safe_message, error.category, is_told=is_told)
         case SafelightError():
-            return _answer(error.http_status, error.code, error.safe_message, error.category)
+            is_told = isinstance(error, EndedWithoutResult)
+            return _answer(error.http_status, error.code, error.safe_message, error.category, is_told=is_told)
         case RequestValidationError():
             return _answer(400, "VALIDATION_ERROR", _problems(error))
         case HTTPException():

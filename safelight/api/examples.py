@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from safelight.api import answers, legacy_answers
+from safelight.api import answers, failure_answers, legacy_answers
 from safelight.domain.orders import Flow
 
 Json = dict[str, Any]
@@ -158,14 +158,21 @@ EVENT_STORED = of(
 )
 
 
+def _event(name: str, data: type[answers.Answer]) -> Json:
+    content = {"contentMediaType": "application/json", "contentSchema": {"$ref": PLACE + data.__name__}}
+    fields: Json = {"event": {"const": name}, "data": {"type": "string", **content}}
+    if data is answers.ScanLine:
+        fields["id"] = {"type": "string"}
+    return {"type": "object", "required": list(fields), "properties": fields}
+
+
 STREAM: Json = {
-    "description": "Server-sent events, their data as JSON (`x-events`). A line's id is its `seq`, and `Last-Event-ID`"
+    "description": "Server-sent events, their data as JSON. A line's id is its `seq`, and `Last-Event-ID`"
     " goes on after it. Comments keep an idle stream open.\n\n"
     + "\n".join(f"* `{name}`: {data.__doc__}" for name, data in answers.EVENTS.items()),
     "content": {
         "text/event-stream": {
-            "schema": {"type": "string"},
-            "x-events": {name: {"$ref": PLACE + data.__name__} for name, data in answers.EVENTS.items()},
+            "schema": {"oneOf": [_event(name, data) for name, data in answers.EVENTS.items()]},
             "example": "id: 1\nevent: scan_line\n"
             'data: {"index":0,"text":"We have your order.","level":"info","step":"accepted"}\n\n'
             'event: status\ndata: {"status":"queued"}\n\nevent: done\ndata: {"status":"done"}\n\n',
@@ -252,7 +259,7 @@ _FAILED: Json = {
 }
 
 FAILED_OF_ALL = of(
-    answers.FailedOfAll,
+    failure_answers.FailedOfAll,
     {
         "ok": True,
         "total": 1,
@@ -284,7 +291,7 @@ FAILED_OF_ALL = of(
 )
 
 FAILED_OF_ONE = of(
-    answers.FailedOfOne,
+    failure_answers.FailedOfOne,
     {
         "ok": True,
         "failed": {"count": 1, "generations": [_FAILED]},
@@ -297,7 +304,7 @@ FAILED_OF_ONE = of(
 )
 
 CLEANED_UP = of(
-    answers.CleanedUp,
+    failure_answers.CleanedUp,
     {
         "ok": True,
         "message": "1 stuck generation(s) were taken up again.",

@@ -26,11 +26,12 @@ STILL_MAKING_MEANS = "It goes on; ask again with the same idempotency key, or lo
 
 
 def may_be(*statuses: int) -> Responses:
-    """500 is always among them."""
-    return {status: {"description": MEANINGS[status]} for status in (*statuses, 500)}
+    """500 is always among them, and 403 wherever it matters who is calling."""
+    more = (403, 500) if 401 in statuses else (500,)
+    return {status: {"description": MEANINGS[status]} for status in (*statuses, *more)}
 
 
-BY_OPERATORS = may_be(400, 401, 403, 503)
+BY_OPERATORS = may_be(400, 401, 503)
 
 
 class Refusal(Answer):

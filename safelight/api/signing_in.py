@@ -87,7 +87,7 @@ def _visitor(request: Request, header: str | None) -> Json:
                 "requestId": "req_…",
             },
         ),
-        **may_be(429),
+        **may_be(403, 429),
     },
 )
 async def sync(request: Request, services: FromApp) -> Any:
