@@ -12,11 +12,11 @@ Responses = dict[int | str, Json]
 MEANINGS = {
     400: "Something in it is wrong; the message names it.",
     401: "Who is calling matters here, and it is not said, or not proven.",
+    402: "Not enough credits.",
     403: "We know who is calling, and they may not.",
     404: "There is no such thing, or it is somebody else's.",
     413: "The body is too large.",
     429: "Too much at once; `Retry-After` says when to come back.",
-    402: "Not enough credits.",
     422: "The idempotency key was used for another request.",
     500: "Something went wrong on our side; operators are told.",
     503: "The database, or the keys of tokens, cannot be had just now.",
