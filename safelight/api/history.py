@@ -19,7 +19,7 @@ router = APIRouter(route_class=StrictRoute, tags=["legacy"])
 
 _ANSWERS = {
     200: examples.HISTORY,
-    **may_be(400, 401, 404),
+    **may_be(400, 401),
     500: {"description": "HISTORY_FAILED"},
     503: {"description": "NO_SUPABASE"},
 }
