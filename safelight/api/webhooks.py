@@ -19,6 +19,7 @@ _REFUSALS: Responses = {
     **may_be(400, 404, 413, 503),
     401: {"description": "Not signed by the provider, or too long ago."},
     409: {"description": "The very same webhook was taken before."},
+    502: {"description": "The provider's keys, by which we know its signature, cannot be had."},
 }
 _BODY = {"schema": {"type": "object", "description": "Whatever the provider says: it is not looked at."}}
 
