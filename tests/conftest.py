@@ -26,6 +26,7 @@ from safelight.config import Settings
 from safelight.db import embedded
 from safelight.domain.ids import new_id
 from safelight.storage.buckets import S3Keys
+from tests import openapi
 from tests.storing import seaweedfs
 
 Json = dict[str, Any]
@@ -217,6 +218,7 @@ class Backend:
         async with aconnect_sse(self.client, "GET", url, **more) as source:
             async for event in source.aiter_sse():
                 if event.data:  # the reader also reports the comments that keep an idle stream open
+                    openapi.hold_event(event.event, event.json())
                     found.append((event.event, event.id or None, event.json()))
         return found
 
@@ -290,7 +292,8 @@ def forget_apps() -> None:
 def client_of(base_url: str) -> httpx.AsyncClient:
     """With as many connections as there are requests; hundreds at once are slow in one client."""
     limits = httpx.Limits(max_connections=None)
-    return httpx.AsyncClient(base_url=base_url, timeout=WAIT_SECONDS, trust_env=False, limits=limits)
+    hooks = {"response": [openapi.hold]}
+    return httpx.AsyncClient(base_url=base_url, timeout=WAIT_SECONDS, trust_env=False, limits=limits, event_hooks=hooks)
 
 
 @pytest.fixture

@@ -1,10 +1,17 @@
-"""The routes as the OpenAPI document has them: what is tried on each of them forgets no new one."""
+"""The routes as the OpenAPI document has them: what is tried on each of them forgets no new one, and every answer that a
+test sees is held against the document."""
 
+import re
 import tempfile
 from dataclasses import dataclass
+from datetime import datetime
 from functools import cache
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
+
+import httpx
+from jsonschema import Draft202012Validator, FormatChecker
 
 from safelight.app import App
 from safelight.config import Settings
@@ -50,9 +57,8 @@ ROUTES = [
     for method in operations
     if method in METHODS
 ]
-BODY_ROUTES = [
-    route for route in ROUTES if "application/json" in route.operation.get("requestBody", {}).get("content", {})
-]
+# Those that fold a body into a model. Webhooks are read as they were signed; their schema is written out.
+BODY_ROUTES = [route for route in ROUTES if "$ref" in str(route.operation.get("requestBody"))]
 
 
 def body_schema(route: Route) -> Json:
@@ -71,3 +77,60 @@ def filled(schema: Json, value: Any) -> Any:
     """An object in which every field, at every depth, is `value`."""
     fields = schema.get("properties")
     return {name: filled(resolved(part), value) for name, part in fields.items()} if fields else value
+
+
+# --- answers against the document -----------------------------------------------------------------------------------
+
+FORMATS = FormatChecker(formats=["uuid"])
+
+
+@FORMATS.checks("date-time", raises=ValueError)
+def is_date_time(value: object) -> bool:
+    return not isinstance(value, str) or datetime.fromisoformat(value).tzinfo is not None
+
+
+@FORMATS.checks("uri")
+def is_uri(value: object) -> bool:
+    return not isinstance(value, str) or bool(value.isascii() and urlsplit(value).scheme and urlsplit(value).netloc)
+
+
+def validator(schema: Json) -> Draft202012Validator:
+    whole = {"components": document()["components"], **schema}
+    return Draft202012Validator(whole, format_checker=FORMATS)
+
+
+def problems(schema: Json, value: Any) -> list[str]:
+    return [f"{error.json_path}: {error.message[:500]}" for error in validator(schema).iter_errors(value)]
+
+
+def route_of(method: str, path: str) -> Route | None:
+    """The first that fits; a key may hold slashes."""
+    for route in ROUTES:
+        pattern = re.sub(r"\\{(\w+)\\}", lambda part: ".*" if part[1] == "key" else "[^/]*", re.escape(route.path))
+        if route.method == method and re.fullmatch(pattern, path):
+            return route
+    return None
+
+
+async def hold(answer: httpx.Response) -> None:
+    """A hook of the tests' client: an answer that the document does not say fails the test that asked."""
+    route = route_of(answer.request.method, answer.request.url.path)
+    if route is None:
+        return
+    stated = route.operation["responses"].get(str(answer.status_code))
+    assert stated, f"{route}: the document says nothing of {answer.status_code}"
+    media_type = answer.headers.get("content-type", "").partition(";")[0]
+    if media_type == "application/json":
+        await answer.aread()
+        assert media_type in stated.get("content", {}), f"{route}: {answer.status_code} is JSON"
+        found = problems(stated["content"][media_type]["schema"], answer.json())
+        assert not found, f"{route} {answer.status_code}: {found} in {answer.text[:1000]}"
+
+
+def hold_event(name: str, data: Json) -> None:
+    """The same of an event of a stream."""
+    [stream] = [route for route in ROUTES if route.path == "/mma/stream/{generation_id}"]
+    events = stream.operation["responses"]["200"]["content"]["text/event-stream"]["schema"]["oneOf"]
+    fields = {event["properties"]["event"]["const"]: event["properties"] for event in events}
+    found = problems(fields[name]["data"]["contentSchema"], data)
+    assert not found, f"{name}: {found} in {data}"

@@ -228,6 +228,17 @@ async def test_a_failed_generation_costs_nothing_and_is_told_once(
     )
 
 
+@pytest.mark.parametrize("path", ["/editorial/generate", "/motion/generate"])
+async def test_a_picture_that_is_not_there_is_no_failure_of_ours(backend: Backend, path: str):
+    await backend.grant(5)
+    pictures = {"productImageUrl": "product/nobody/none.png", "lastImageUrl": "product/nobody/none.png"}
+    answer = await backend.post(path, pictures | {"motionDescription": "push in"}, status=400)
+    assert answer["error"] == "ASSET_UNREADABLE"
+    assert answer["message"].endswith("Your credits were returned.")
+    assert backend.balance() == backend.ledger_sum() == 5
+    assert len(backend.ops_rows()) == 1
+
+
 async def test_a_suggestion_that_fails_gives_the_draft_back(start: StartBackend):
     backend = await start(local_fault="motion_suggestion:refused")
     body = {"referenceImageUrl": await backend.upload(), "motionBrief": "let the steam rise"}

@@ -18,7 +18,7 @@ ADMIN = {"x-admin-secret": ADMIN_TOKEN}
 JSON = "application/json"
 FORM = "application/x-www-form-urlencoded"
 MEGABYTE = 1024 * 1024
-SHOP_ORDER = "/api/credits/shopify-order"  # its body is signed text, so the document names no type
+SHOP_ORDER = "/api/credits/shopify-order"  # read as it was signed, so not among BODY_ROUTES
 SHOP_SECRET = "the shop's secret"
 SETTINGS = {"admin_token": ADMIN_TOKEN, "shopify_webhook_secret": SHOP_SECRET, "legacy_wait_seconds": 0.1}
 

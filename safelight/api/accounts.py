@@ -5,13 +5,14 @@ from typing import Annotated, Any
 
 from fastapi import APIRouter, Path, Query, Request
 
-from safelight.api import examples
+from safelight.api import answers, examples
 from safelight.api.bodies import IdentityBody
-from safelight.api.errors import ErrorBody, request_id
+from safelight.api.errors import request_id
 from safelight.api.folding import Short, Spelt
 from safelight.api.identity import PassIdHeader, named_pass_id, stated_pass_id
 from safelight.api.orders import own_session_id
 from safelight.api.rates import Kind, limited_route, per_address
+from safelight.api.refusals import may_be
 from safelight.api.services import FromApp
 from safelight.db import customers, generations, ledger
 from safelight.db.database import Row
@@ -47,15 +48,16 @@ _SESSION = {
     summary="Begin a session",
     responses={
         200: examples.of(
+            answers.SessionBegun,
             {
                 "ok": True,
                 "requestId": "req_…",
                 "session": _SESSION,
                 "sessionId": _SESSION["id"],
                 "passId": "pass:user:42",
-            }
+            },
         ),
-        400: {"model": ErrorBody},
+        **may_be(400, 401, 413, 429, 503),
     },
 )
 async def start_session(
@@ -97,6 +99,7 @@ async def start_session(
     dependencies=[per_address(Kind.VISITS)],
     responses={
         200: examples.of(
+            answers.Balance,
             {
                 "ok": True,
                 "requestId": "req_…",
@@ -107,8 +110,9 @@ async def start_session(
                 "source": "mega",
                 "passId": "pass:user:42",
                 "expiresAt": None,
-            }
-        )
+            },
+        ),
+        **may_be(400, 401, 429, 503),
     },
 )
 async def balance(
@@ -143,7 +147,7 @@ async def balance(
     "/history/pass/{pass_id}",
     summary="What a customer made, said and paid",
     dependencies=[per_address(Kind.VISITS)],
-    responses={200: examples.HISTORY, 400: {"model": ErrorBody}},
+    responses={200: examples.HISTORY, **may_be(400, 401, 404, 429, 503)},
 )
 async def history(
     request: Request,

@@ -5,11 +5,12 @@ from typing import Annotated, Any
 
 from fastapi import APIRouter, Query, Request
 
-from safelight.api import examples
+from safelight.api import examples, legacy_answers
 from safelight.api.bodies import IdentityBody
 from safelight.api.folding import Flag, Spelt
 from safelight.api.identity import PassIdHeader, stated_pass_id
 from safelight.api.rates import Kind, limited_route, per_address
+from safelight.api.refusals import may_be
 from safelight.api.services import FromApp
 from safelight.db import customers
 from safelight.domain.errors import InvalidInput
@@ -22,16 +23,16 @@ SOURCE = "mega_customers.meta"
 router = APIRouter(route_class=limited_route(Kind.VISITS), tags=["account"])
 
 _SETTINGS = {"customerId": "pass:user:42", "enabled": True, "monthlyLimitPacks": 3, "passId": "pass:user:42"}
-_REFUSED: dict[int | str, dict[str, Any]] = {
-    400: {"content": {"application/json": {"example": {"error": "customerId: …"}}}}
-}
 
 
 @router.get(
     "/billing/settings",
     summary="Automatic top-ups of a customer",
     dependencies=[per_address(Kind.VISITS)],
-    responses={200: examples.of(_SETTINGS | {"source": SOURCE}), **_REFUSED},
+    responses={
+        200: examples.of(legacy_answers.AutoTopUpsKept, _SETTINGS | {"source": SOURCE}),
+        **may_be(400, 401, 429, 503),
+    },
 )
 async def settings(
     services: FromApp,
@@ -63,7 +64,7 @@ class BillingBody(IdentityBody):
 @router.post(
     "/billing/settings",
     summary="Set the automatic top-ups of a customer",
-    responses={200: examples.of(_SETTINGS), **_REFUSED},
+    responses={200: examples.of(legacy_answers.AutoTopUps, _SETTINGS), **may_be(400, 401, 413, 429, 503)},
 )
 async def save_settings(
     request: Request, services: FromApp, body: BillingBody, pass_id_header: PassIdHeader = None

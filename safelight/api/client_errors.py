@@ -11,10 +11,11 @@ import psycopg
 from fastapi import APIRouter, Request
 from pydantic import BeforeValidator, Field
 
-from safelight.api import examples
-from safelight.api.errors import ErrorBody, request_id
+from safelight.api import answers, examples
+from safelight.api.errors import request_id
 from safelight.api.folding import Folded, Spelt
 from safelight.api.json_body import StrictRequest, StrictRoute
+from safelight.api.refusals import may_be
 from safelight.api.services import FromApp, Services
 from safelight.db import ops_rows
 from safelight.db.ops_rows import MESSAGE_CHARS_MAX, STACK_CHARS_MAX, OpsError
@@ -69,7 +70,7 @@ class ClientErrorBody(Folded):
 @router.post(
     "/api/log-error",
     summary="Report a crash of the client",
-    responses={200: examples.of({"ok": True}), 400: {"model": ErrorBody}, 413: {"model": ErrorBody}},
+    responses={200: examples.of(answers.Done, {"ok": True}), **may_be(400, 413)},
 )
 async def log_error(request: Request, services: FromApp, body: ClientErrorBody) -> dict[str, Any]:
     """The answer is the same whether a row was written or not."""

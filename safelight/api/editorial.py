@@ -6,12 +6,12 @@ from fastapi import APIRouter, Request
 from pydantic import Field
 
 from safelight.api import legacy, legacy_examples
-from safelight.api.errors import ErrorBody
 from safelight.api.folding import Long, Spelt
 from safelight.api.identity import PassIdHeader
 from safelight.api.json_body import StrictRoute
 from safelight.api.legacy import Json, LegacyBody
 from safelight.api.mma import IdempotencyKey
+from safelight.api.refusals import STILL_MAKING_MEANS, may_be
 from safelight.api.services import FromApp
 from safelight.db.database import Row
 from safelight.domain.errors import InvalidInput
@@ -37,10 +37,10 @@ class EditorialBody(LegacyBody):
     summary="Make a still, and wait for it",
     responses={
         200: legacy_examples.EDITORIAL,
-        400: {"model": ErrorBody, "description": "MISSING_INPUT, or a field is wrong."},
-        402: legacy_examples.INSUFFICIENT_CREDITS,
-        500: {"model": ErrorBody, "description": "EDITORIAL_GENERATION_ERROR, refunded; NO_DB."},
-        503: legacy_examples.STILL_MAKING,
+        **may_be(401, 402, 413, 422),
+        400: {"description": "MISSING_INPUT, or a field is wrong."},
+        500: {"description": "EDITORIAL_GENERATION_ERROR, refunded; NO_DB."},
+        503: {"description": STILL_MAKING_MEANS},
     },
 )
 async def editorial_generate(

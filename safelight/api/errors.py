@@ -14,7 +14,6 @@ import psycopg
 from fastapi import Depends, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
-from pydantic import BaseModel
 from starlette.exceptions import HTTPException
 
 from safelight import telemetry
@@ -57,22 +56,6 @@ ROUTE_CODES = {
 }
 
 
-class ErrorBody(BaseModel):
-    """Every error answer."""
-
-    ok: bool = False
-    error: str
-    message: str
-    requestId: str  # noqa: N815 - the contract spells it so
-
-
-# In `responses`: errors are JSON also where the route's own answer is something else.
-IS_JSON: dict[str, Any] = {
-    "model": ErrorBody,
-    "content": {"application/json": {"schema": {"$ref": "#/components/schemas/ErrorBody"}}},
-}
-
-
 @dataclass(frozen=True, slots=True)
 class Answer:
     status: int
@@ -100,7 +83,8 @@ def answer_to(request: Request, error: Exception) -> Answer:
             is_told = isinstance(error, EndedWithoutResult)
             return _answer(500, _failure(request), error.safe_message, error.category, is_told=is_told)
         case SafelightError():
-            return _answer(error.http_status, error.code, error.safe_message, error.category)
+            is_told = isinstance(error, EndedWithoutResult)
+            return _answer(error.http_status, error.code, error.safe_message, error.category, is_told=is_told)
         case RequestValidationError():
             return _answer(400, "VALIDATION_ERROR", _problems(error))
         case HTTPException():

@@ -2,13 +2,26 @@
 
 from typing import Any
 
+from safelight.api import answers, failure_answers, legacy_answers
 from safelight.domain.orders import Flow
 
 Json = dict[str, Any]
 
+PLACE = "#/components/schemas/"
+
+
+def of(model: Any, value: Json, description: str = "Done.") -> Json:
+    """A worked example of an answer of this model, for a route's `responses`."""
+    return {"description": description, "model": model, "content": {"application/json": {"example": value}}}
+
+
 _ID = "019a9f1c-7d2e-7c11-a5a0-6f2b8c1d9e42"
 _PARENT = "019a9f1b-11aa-7b02-9c3d-2e4f6a8b0c1d"
+_SESSION = "0d0f5a3e-5b1c-4b36-9a0a-2f1f6f6c2a11"
 _PASS = "pass:user:42"  # noqa: S105 - an id, no secret
+_REQUEST = "req_1766131200000_7f1d2c1e-6a51-4a55-9a5e-7f6f1f0b7c55"
+_TIME = "2025-12-19T08:00:00Z"
+_STILL = f"http://127.0.0.1:8787/assets/mma/still/{_ID}.png"
 
 SUMMARIES = {
     Flow.STILL_CREATE: "Make a still from a product photo and a brief",
@@ -68,153 +81,149 @@ OF_FLOWS: dict[Flow, Any] = {
     },
 }
 
-ACCEPTED: Json = {
-    "description": "Accepted and charged; the stream and the generation tell how it goes.",
-    "content": {
-        "application/json": {
-            "example": {
-                "generation_id": _ID,
-                "status": "queued",
-                "sse_url": f"/mma/stream/{_ID}",
-                "ok": True,
-                "generationId": _ID,
-                "passId": _PASS,
-                "requestId": "req_1766131200000_7f1d2c1e-6a51-4a55-9a5e-7f6f1f0b7c55",
-                "parent_generation_id": None,
-                "credits_cost": 1,
-                "credits": {"balance": 13, "cost": 1},
-                "billing": {"cost": 1, "mode": "still"},
-            }
-        }
+ACCEPTED = of(
+    answers.Accepted,
+    {
+        "generation_id": _ID,
+        "status": "queued",
+        "sse_url": f"/mma/stream/{_ID}",
+        "ok": True,
+        "generationId": _ID,
+        "passId": _PASS,
+        "requestId": _REQUEST,
+        "parent_generation_id": None,
+        "credits_cost": 1,
+        "credits": {"balance": 13, "cost": 1},
+        "billing": {"cost": 1, "mode": "still"},
     },
-}
+    "Accepted and charged; the stream and the generation tell how it goes.",
+)
 
 CANCEL: Json = {"by its owner": {"value": {"passId": _PASS}}}
 
-CANCELLED: Json = {
-    "content": {
-        "application/json": {
-            "example": {
-                "ok": True,
-                "generation_id": _ID,
-                "status": "cancelled",
-                "cancelled": True,
-                "too_late": False,
-                "refunded_credits": 1,
-                "credits": {"balance": 14},
-                "requestId": "req_1766131200000_7f1d2c1e-6a51-4a55-9a5e-7f6f1f0b7c55",
-            }
-        }
-    }
-}
-
-INSUFFICIENT_CREDITS: Json = {
-    "content": {
-        "application/json": {
-            "example": {
-                "ok": False,
-                "error": "INSUFFICIENT_CREDITS",
-                "message": "INSUFFICIENT_CREDITS: this needs 5 credits and the balance is 2.",
-                "requestId": "req_1766131200000_7f1d2c1e-6a51-4a55-9a5e-7f6f1f0b7c55",
-                "requiredCredits": 5,
-                "currentCredits": 2,
-                "passId": _PASS,
-                "details": {"required": 5, "needed": 5, "balance": 2},
-            }
-        }
-    }
-}
-
-GENERATION: Json = {
-    "description": "The generation as it is now.",
-    "content": {
-        "application/json": {
-            "example": {
-                "ok": True,
-                "generation_id": _ID,
-                "status": "done",
-                "state": "done",
-                "status_text": "Ready.",
-                "mode": "still",
-                "mma_vars": {
-                    "version": "2025-12-19",
-                    "mode": "still",
-                    "prompts": {"clean_prompt": "A cup …"},
-                },
-                "outputs": {
-                    "seedream_image_url": f"http://127.0.0.1:8787/assets/mma/still/{_ID}.png",
-                    "kling_video_url": None,
-                },
-                "prompt": "A cup on a stone table …",
-                "error": None,
-                "credits": {"balance": 13, "cost": 1},
-                "parent_generation_id": None,
-                "created_at": "2025-12-19T08:00:00Z",
-                "updated_at": "2025-12-19T08:00:09Z",
-            }
-        }
+CANCELLED = of(
+    answers.Cancelling,
+    {
+        "ok": True,
+        "generation_id": _ID,
+        "status": "cancelled",
+        "cancelled": True,
+        "too_late": False,
+        "refunded_credits": 1,
+        "credits": {"balance": 14},
+        "requestId": _REQUEST,
     },
-}
+)
 
-EVENT_STORED: Json = {
-    "description": "Stored.",
-    "content": {
-        "application/json": {
-            "example": {
-                "ok": True,
-                "status": "ok",
-                "event_id": _ID,
-                "eventId": _ID,
-                "requestId": "req_1766131200000_7f1d2c1e-6a51-4a55-9a5e-7f6f1f0b7c55",
-                "passId": _PASS,
-                "preferences": {"hard_blocks": [], "tag_weights": {"soft light": 1}},
-            }
-        }
+GENERATION = of(
+    answers.Generation,
+    {
+        "ok": True,
+        "generation_id": _ID,
+        "status": "done",
+        "state": "done",
+        "status_text": "Ready.",
+        "mode": "still",
+        "mma_vars": {
+            "version": "2025-12-19",
+            "mode": "still",
+            "prompts": {"clean_prompt": "A cup …"},
+        },
+        "outputs": {
+            "seedream_image_url": _STILL,
+            "kling_video_url": None,
+        },
+        "prompt": "A cup on a stone table …",
+        "error": None,
+        "credits": {"balance": 13, "cost": 1},
+        "parent_generation_id": None,
+        "created_at": "2025-12-19T08:00:00Z",
+        "updated_at": "2025-12-19T08:00:09Z",
     },
-}
+    "The generation as it is now.",
+)
+
+EVENT_STORED = of(
+    answers.EventStored,
+    {
+        "ok": True,
+        "status": "ok",
+        "event_id": _ID,
+        "eventId": _ID,
+        "requestId": _REQUEST,
+        "passId": _PASS,
+        "preferences": {"hard_blocks": [], "tag_weights": {"soft light": 1}},
+    },
+    "Stored.",
+)
+
+
+def _event(name: str, data: type[answers.Answer]) -> Json:
+    content = {"contentMediaType": "application/json", "contentSchema": {"$ref": PLACE + data.__name__}}
+    fields: Json = {"event": {"const": name}, "data": {"type": "string", **content}}
+    if data is answers.ScanLine:
+        fields["id"] = {"type": "string"}
+    return {"type": "object", "required": list(fields), "properties": fields}
+
 
 STREAM: Json = {
-    "description": "Server-sent events: `scan_line` (with an id), `status`, and at the end one `done`.",
+    "description": "Server-sent events, their data as JSON. A line's id is its `seq`, and `Last-Event-ID`"
+    " goes on after it. Comments keep an idle stream open.\n\n"
+    + "\n".join(f"* `{name}`: {data.__doc__}" for name, data in answers.EVENTS.items()),
     "content": {
         "text/event-stream": {
-            "example": 'id: 1\nevent: scan_line\ndata: {"index":0,"text":"We have your order."}\n\n'
-            'event: status\ndata: {"status":"queued"}\n\nevent: done\ndata: {"status":"done"}\n\n'
+            "schema": {"oneOf": [_event(name, data) for name, data in answers.EVENTS.items()]},
+            "example": "id: 1\nevent: scan_line\n"
+            'data: {"index":0,"text":"We have your order.","level":"info","step":"accepted"}\n\n'
+            'event: status\ndata: {"status":"queued"}\n\nevent: done\ndata: {"status":"done"}\n\n',
         }
     },
 }
 
 
-_GENERATION_ROW = {
-    "id": f"generation:{_ID}",
-    "generationId": _ID,
-    "type": "image",
-    "mode": "still",
-    "prompt": "A cup on a stone table …",
-    "outputUrl": f"http://127.0.0.1:8787/assets/mma/still/{_ID}.png",
-    "createdAt": "2025-12-19T08:00:00Z",
-    "mg_id": f"generation:{_ID}",
-    "mg_prompt": "A cup on a stone table …",
+def _item(mg_id: str, **more: Any) -> Json:
+    common = {"passId": _PASS, "sessionId": _SESSION, "platform": "tiktok", "createdAt": _TIME}
+    return {"id": mg_id, **common, **more, "mg_id": mg_id, "mg_created_at": _TIME}
+
+
+_SESSION_ITEM = _item(f"session:{_SESSION}", title="Mina session")
+_GENERATION_ITEM = _item(
+    f"generation:{_ID}",
+    generationId=_ID,
+    type="image",
+    mode="still",
+    prompt="A cup on a stone table …",
+    outputUrl=_STILL,
+    status="done",
+    meta={"cost": 1},
+    mg_prompt="A cup on a stone table …",
+)
+_FEEDBACK_ITEM = _item(
+    f"feedback:{_ID}", resultType="image", prompt="A cup …", comment="", imageUrl=_STILL, videoUrl=None
+)
+_CHARGE = {
+    "mg_id": f"credit_transaction:charge:{_ID}",
+    "mg_created_at": _TIME,
+    "mg_delta": -1,
+    "mg_reason": "mma_still",
 }
 
-HISTORY: Json = {
-    "description": "Newest first; every item under its camelCase and its raw names.",
-    "content": {
-        "application/json": {
-            "example": {
-                "ok": True,
-                "requestId": "req_…",
-                "passId": _PASS,
-                "customerId": _PASS,
-                "passIdsChecked": [_PASS],
-                "credits": {"balance": 13, "expiresAt": None, "history": [{"mg_delta": -1, "mg_reason": "mma_still"}]},
-                "page": {"limit": 200, "cursor": None, "nextCursor": None, "hasMore": False, "returned": 2},
-                "sessions": [{"id": "session:…", "platform": "tiktok", "title": "Mina session"}],
-                "generations": [_GENERATION_ROW],
-                "feedbacks": [],
-            }
-        }
+HISTORY = of(
+    legacy_answers.History,
+    {
+        "ok": True,
+        "requestId": _REQUEST,
+        "passId": _PASS,
+        "customerId": _PASS,
+        "passIdsChecked": [_PASS],
+        "credits": {"balance": 13, "expiresAt": None, "history": [_CHARGE]},
+        "page": {"limit": 200, "cursor": None, "nextCursor": None, "hasMore": False, "returned": 3},
+        "sessions": [_SESSION_ITEM],
+        "generations": [_GENERATION_ITEM],
+        "feedbacks": [_FEEDBACK_ITEM],
     },
-}
+    "Newest first; every item under its camelCase and its raw names.",
+)
 
 
 _ERROR_CONTEXT = {
@@ -232,14 +241,14 @@ _ERROR_CONTEXT = {
 
 _FAILED: Json = {
     "id": _ID,
-    "sessionId": "0d0f5a3e-5b1c-4b36-9a0a-2f1f6f6c2a11",
+    "sessionId": _SESSION,
     "modelId": "seedream",
     "prompt": "A calm morning on a stone table",
     "status": "failed",
     "parameters": {"flow": "still_create", "error": _ERROR_CONTEXT["message"], "errorContext": _ERROR_CONTEXT},
     "createdAt": "2025-12-19T08:00:00Z",
     "session": {
-        "id": "0d0f5a3e-5b1c-4b36-9a0a-2f1f6f6c2a11",
+        "id": _SESSION,
         "name": "Mina session",
         "project": {"id": _PASS, "name": "All work"},
     },
@@ -249,80 +258,65 @@ _FAILED: Json = {
     "ageMinutes": 12,
 }
 
-FAILED_OF_ALL: Json = {
-    "description": "Newest first. The counts are of all that was asked for, `generations` is one page of it.",
-    "content": {
-        "application/json": {
-            "example": {
-                "ok": True,
-                "total": 1,
-                "summary": {"failed": 1, "stuck": 0, "cancelled": 0},
-                "byUser": [
-                    {
-                        "userId": _PASS,
-                        "userDisplayName": "Ada",
-                        "userEmail": "ada@example.com",
-                        "count": 1,
-                        "failed": 1,
-                        "stuck": 0,
-                        "cancelled": 0,
-                        "generations": [
-                            {name: _FAILED[name] for name in ("id", "status", "errorMessage", "createdAt")}
-                        ],
-                    }
-                ],
-                "generations": [
-                    _FAILED
-                    | {
-                        "userId": _PASS,
-                        "passId": _PASS,
-                        "user": {"id": _PASS, "displayName": "Ada", "username": _PASS},
-                        "errorContext": _ERROR_CONTEXT | {"stack": "Traceback (most recent call last): …"},
-                    }
-                ],
-                "nextCursor": None,
+FAILED_OF_ALL = of(
+    failure_answers.FailedOfAll,
+    {
+        "ok": True,
+        "total": 1,
+        "summary": {"failed": 1, "stuck": 0, "cancelled": 0},
+        "byUser": [
+            {
+                "userId": _PASS,
+                "userDisplayName": "Ada",
+                "userEmail": "ada@example.com",
+                "count": 1,
+                "failed": 1,
+                "stuck": 0,
+                "cancelled": 0,
+                "generations": [{name: _FAILED[name] for name in ("id", "status", "errorMessage", "createdAt")}],
             }
-        }
-    },
-}
-
-FAILED_OF_ONE: Json = {
-    "description": "Newest first; what is stuck shows however old it is.",
-    "content": {
-        "application/json": {
-            "example": {
-                "ok": True,
-                "failed": {"count": 1, "generations": [_FAILED]},
-                "stuck": {"count": 0, "generations": []},
-                "cancelled": {"count": 0, "generations": []},
-                "total": 1,
-                "nextCursor": None,
+        ],
+        "generations": [
+            _FAILED
+            | {
+                "userId": _PASS,
+                "passId": _PASS,
+                "user": {"id": _PASS, "displayName": "Ada", "username": _PASS},
+                "errorContext": _ERROR_CONTEXT | {"stack": "Traceback (most recent call last): …"},
             }
-        }
+        ],
+        "nextCursor": None,
     },
-}
+    "Newest first. The counts are of all that was asked for, `generations` is one page of it.",
+)
 
-CLEANED_UP: Json = {
-    "description": "What was looked at, what was taken up again, and why the rest was left alone.",
-    "content": {
-        "application/json": {
-            "example": {
-                "ok": True,
-                "message": "1 stuck generation(s) were taken up again.",
-                "cleaned": 1,
-                "scanned": 3,
-                "skippedReasons": {"running": 1, "waiting": 1},
-                "generationIds": [_ID],
-                "takenBack": [_ID],
-                "adopted": [],
-                "neverStarted": [],
-                "byUser": [{"userId": _PASS, "userEmail": "unknown", "count": 1}],
-                "heuristic": {"minAgeMinutes": 0.17, "heartbeatStaleMinutes": 0.25, "webhookGraceMinutes": 0},
-            }
-        }
+FAILED_OF_ONE = of(
+    failure_answers.FailedOfOne,
+    {
+        "ok": True,
+        "failed": {"count": 1, "generations": [_FAILED]},
+        "stuck": {"count": 0, "generations": []},
+        "cancelled": {"count": 0, "generations": []},
+        "total": 1,
+        "nextCursor": None,
     },
-}
+    "Newest first; what is stuck shows however old it is.",
+)
 
-
-def of(value: Json, description: str = "Done.") -> Json:
-    return {"description": description, "content": {"application/json": {"example": value}}}
+CLEANED_UP = of(
+    failure_answers.CleanedUp,
+    {
+        "ok": True,
+        "message": "1 stuck generation(s) were taken up again.",
+        "cleaned": 1,
+        "scanned": 3,
+        "skippedReasons": {"running": 1, "waiting": 1},
+        "generationIds": [_ID],
+        "takenBack": [_ID],
+        "adopted": [],
+        "neverStarted": [],
+        "byUser": [{"userId": _PASS, "userEmail": "unknown", "count": 1}],
+        "heuristic": {"minAgeMinutes": 0.17, "heartbeatStaleMinutes": 0.25, "webhookGraceMinutes": 0},
+    },
+    "What was looked at, what was taken up again, and why the rest was left alone.",
+)

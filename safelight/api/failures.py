@@ -9,10 +9,10 @@ from fastapi import APIRouter, Depends, Query
 
 from safelight.api import examples
 from safelight.api.admin import ADMIN_ONLY, ByOperator
-from safelight.api.errors import ErrorBody
 from safelight.api.identity import PassIdHeader, stated_pass_id
 from safelight.api.rates import Kind as Rate
 from safelight.api.rates import per_address
+from safelight.api.refusals import BY_OPERATORS, may_be
 from safelight.api.services import FromApp
 from safelight.db import audit, failures
 from safelight.db.database import Row
@@ -86,7 +86,7 @@ Before = Annotated[Cursor | None, Depends(_cursor)]
     "/api/admin/failed-generations",
     summary="Failed, cancelled and stuck generations of everybody",
     dependencies=[ADMIN_ONLY],
-    responses={200: examples.FAILED_OF_ALL, 400: {"model": ErrorBody}, 401: {"model": ErrorBody}},
+    responses={200: examples.FAILED_OF_ALL, **BY_OPERATORS},
 )
 async def failed_of_all(
     services: FromApp,
@@ -108,7 +108,7 @@ async def failed_of_all(
     "/api/generations/failed",
     summary="A customer's own failed, cancelled and stuck generations",
     dependencies=[per_address(Rate.VISITS)],
-    responses={200: examples.FAILED_OF_ONE, 400: {"model": ErrorBody}, 401: {"model": ErrorBody}},
+    responses={200: examples.FAILED_OF_ONE, **may_be(400, 401, 429, 503)},
 )
 async def failed_of_one(
     services: FromApp,
@@ -136,7 +136,7 @@ async def failed_of_one(
 @router.post(
     "/api/admin/cleanup-stuck-generations",
     summary="Have what is stuck taken up again, now",
-    responses={200: examples.CLEANED_UP, 401: {"model": ErrorBody}},
+    responses={200: examples.CLEANED_UP, **BY_OPERATORS},
 )
 async def cleanup(services: FromApp, operator: ByOperator) -> Json:
     """Runs the pass that every worker runs every few seconds: generations whose worker is gone or that have no job get

@@ -6,10 +6,11 @@ from fastapi import APIRouter, Request
 
 from safelight.api import legacy_examples
 from safelight.api.bodies import IdentityBody
-from safelight.api.errors import ErrorBody, request_id
+from safelight.api.errors import request_id
 from safelight.api.folding import Flag, Long, Short, Spelt, Url
 from safelight.api.identity import PassIdHeader, caller, stated_pass_id
 from safelight.api.json_body import StrictRoute
+from safelight.api.refusals import may_be
 from safelight.api.services import FromApp, Services
 from safelight.db import customers, feedback, generations
 from safelight.db.database import Connection
@@ -45,9 +46,9 @@ class FeedbackLikeBody(IdentityBody):
     summary="Like a result, or say something about it",
     responses={
         200: legacy_examples.LIKED,
-        400: {"model": ErrorBody, "description": "MISSING_PROMPT, or a field is wrong."},
-        404: {"model": ErrorBody, "description": "You have no such generation."},
-        500: {"model": ErrorBody, "description": "FEEDBACK_ERROR; NO_DB."},
+        **may_be(401, 404, 413, 503),
+        400: {"description": "MISSING_PROMPT, or a field is wrong."},
+        500: {"description": "FEEDBACK_ERROR; NO_DB."},
     },
 )
 async def like(

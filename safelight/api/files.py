@@ -11,13 +11,14 @@ from fastapi.responses import FileResponse, RedirectResponse
 from pydantic import Field
 
 from safelight import telemetry
-from safelight.api import examples
+from safelight.api import answers, examples
 from safelight.api.bodies import IdentityBody
-from safelight.api.errors import ErrorBody, request_id
+from safelight.api.errors import request_id
 from safelight.api.folding import Short, Spelt, Url
 from safelight.api.identity import SIGN_IN, PassIdHeader, caller, stated_pass_id
 from safelight.api.json_body import StrictUploadRoute
 from safelight.api.rates import Kind, check_pass, limited_route, per_address
+from safelight.api.refusals import Responses, may_be
 from safelight.api.services import FromApp, Services
 from safelight.domain.errors import AuthError, InvalidInput, NotFound, PayloadTooLarge
 from safelight.storage import keys, thumbnails
@@ -44,6 +45,18 @@ uploads = APIRouter(route_class=limited_route(Kind.ORDERS, StrictUploadRoute), t
 router = APIRouter(route_class=limited_route(Kind.ORDERS), tags=["files"])
 
 
+_KEY = "product/pass_user_42/1766131200000-0d0f5a3e-5b1c-4b36-9a0a-2f1f6f6c2a11-cup.jpg"
+_URL = f"http://127.0.0.1:8787{ROUTE}/{_KEY}"
+_COPY = {"ok": True, "key": _KEY, "url": _URL, "publicUrl": _URL}
+_TEXT: Json = {"text/plain": {"schema": {"type": "string"}}}
+_REFUSAL: Json = {"application/json": {"schema": {"$ref": "#/components/schemas/Refusal"}}}
+_OF_RANGES: Responses = {
+    400: {"description": "The parameters or the header `Range` cannot be read.", "content": _TEXT | _REFUSAL},
+    416: {"description": "The file has no such part.", "content": _TEXT},
+}
+_FILES: Json = {media_type: {} for media_type in keys.EXTENSIONS}
+
+
 class UploadBody(IdentityBody):
     """With `dataUrl` the bytes are stored now; without it the answer holds a URL to PUT them to."""
 
@@ -64,17 +77,17 @@ class UploadBody(IdentityBody):
     summary="Upload a file, or get a URL to upload it to",
     responses={
         200: examples.of(
+            answers.Upload,
             {
                 "ok": True,
-                "key": "product/pass_user_42/1766131200000-…-cup.jpg",
-                "url": "http://127.0.0.1:8787/assets/product/…",
-                "publicUrl": "http://127.0.0.1:8787/assets/product/…",
+                "key": _KEY,
+                "url": _URL,
+                "publicUrl": _URL,
                 "contentType": "image/jpeg",
                 "bytes": 79975,
-            }
+            },
         ),
-        400: {"model": ErrorBody},
-        413: {"model": ErrorBody},
+        **may_be(400, 401, 413, 429, 503),
     },
 )
 async def upload(request: Request, services: FromApp, body: UploadBody, pass_id_header: PassIdHeader = None) -> Json:
@@ -127,10 +140,10 @@ async def _upload_ticket(services: Services, body: UploadBody, customer: str) ->
 
 _TICKET = {
     "ok": True,
-    "key": "product/pass_user_42/1766131200000-…-cup.jpg",
-    "uploadUrl": "http://127.0.0.1:8787/assets/product/…?expires=…&signature=…",
-    "publicUrl": "http://127.0.0.1:8787/assets/product/…",
-    "url": "http://127.0.0.1:8787/assets/product/…",
+    "key": _KEY,
+    "uploadUrl": f"{_URL}?expires=1766131800&signature=0d0f5a3e",
+    "publicUrl": _URL,
+    "url": _URL,
     "expiresIn": UPLOAD_URL_SECONDS,
 }
 
@@ -138,7 +151,7 @@ _TICKET = {
 @router.post(
     "/api/r2/presign",
     summary="Get a URL to upload a file to",
-    responses={200: examples.of(_TICKET), 400: {"model": ErrorBody}},
+    responses={200: examples.of(answers.Ticket, _TICKET), **may_be(400, 401, 413, 429, 503)},
 )
 async def presign(request: Request, services: FromApp, body: UploadBody, pass_id_header: PassIdHeader = None) -> Json:
     customer = await _customer(request, services, body, pass_id_header)
@@ -155,10 +168,7 @@ class StoreRemoteBody(IdentityBody):
 @router.post(
     "/api/r2/store-remote-signed",
     summary="Keep our own copy of a remote file",
-    responses={
-        200: examples.of({"ok": True, "key": "generations/…", "url": "http://…", "publicUrl": "http://…"}),
-        400: {"model": ErrorBody},
-    },
+    responses={200: examples.of(answers.OwnCopy, _COPY), **may_be(400, 401, 413, 429, 503)},
 )
 async def store_remote(
     request: Request, services: FromApp, body: StoreRemoteBody, pass_id_header: PassIdHeader = None
@@ -179,9 +189,10 @@ class StoreGenerationBody(IdentityBody):
     "/store-remote-generation",
     summary="Keep our own copy of a result",
     responses={
-        200: examples.of({"ok": True, "key": "generations/…", "url": "http://…", "publicUrl": "http://…"}),
-        400: {"model": ErrorBody, "description": "NO_URL, or the file cannot be had."},
-        500: {"model": ErrorBody, "description": "STORE_REMOTE_FAILED"},
+        200: examples.of(answers.OwnCopy, _COPY),
+        **may_be(401, 413, 429, 503),
+        400: {"description": "NO_URL, or the file cannot be had."},
+        500: {"description": "STORE_REMOTE_FAILED"},
     },
 )
 async def store_remote_generation(
@@ -208,9 +219,11 @@ async def _own_copy(services: Services, url: str, kind: str, customer: str) -> J
     summary="A public file",
     response_class=Response,
     responses={
-        200: {"description": "The file.", "content": {"image/*": {}, "video/*": {}}},
-        206: {"description": "A part of it."},
-        404: {"model": ErrorBody},
+        200: {"description": "The file.", "content": _FILES},
+        206: {"description": "A part of it.", "content": _FILES},
+        307: {"description": "Where it is, where the storage is S3."},
+        **_OF_RANGES,
+        **may_be(404),
     },
 )
 @router.head(ROUTE + "/{key:path}", include_in_schema=False)
@@ -235,7 +248,13 @@ def _file(path: Path, key: str, cache_control: str) -> Response:
     PRIVATE_ROUTE + "/{key:path}",
     summary="A private file, by a URL that was signed for it",
     response_class=Response,
-    responses={200: {"content": {"image/*": {}, "video/*": {}}}, 403: {"model": ErrorBody}, 404: {"model": ErrorBody}},
+    responses={
+        200: {"description": "The file.", "content": _FILES},
+        206: {"description": "A part of it.", "content": _FILES},
+        **_OF_RANGES,
+        **may_be(404),
+        403: {"description": "The URL is not valid, or no longer."},
+    },
 )
 async def read_private(services: FromApp, key: str, expires: Expires, signature: Signature) -> Response:
     if not keys.is_valid_key(key) or not services.assets.is_valid_signature("GET", key, expires, signature):
@@ -259,9 +278,18 @@ class SignedUrlBody(IdentityBody):
     "/api/assets/signed-url",
     summary="A fresh URL of a private file of one's own",
     responses={
-        200: examples.of({"ok": True, "key": "…", "url": "http://…", "expiresIn": 3600, "expiresAt": "…"}),
-        401: {"model": ErrorBody},
-        404: {"model": ErrorBody},
+        200: examples.of(
+            answers.SignedUrl,
+            {
+                "ok": True,
+                "key": _KEY,
+                "url": f"{_URL}?expires=1766134800&signature=0d0f5a3e",
+                "expiresIn": 3600,
+                "expiresAt": "2025-12-19T09:00:00Z",
+                "requestId": "req_…",
+            },
+        ),
+        **may_be(400, 401, 404, 413, 429, 503),
     },
 )
 async def sign_url(
@@ -284,7 +312,8 @@ async def sign_url(
     summary="A small picture of a public file",
     dependencies=[per_address(Kind.VISITS)],
     response_class=Response,
-    responses={307: {"description": "Where it is, for good."}, 400: {"model": ErrorBody}, 404: {"model": ErrorBody}},
+    status_code=307,
+    responses={307: {"description": "Where it is, for good."}, **may_be(400, 404, 429)},
 )
 async def read_thumbnail(services: FromApp, size: int, key: str) -> Response:
     small = await thumbnails.thumbnail(services.assets, key, size)
@@ -295,7 +324,12 @@ async def read_thumbnail(services: FromApp, size: int, key: str) -> Response:
     ROUTE + "/{key:path}",
     summary="Upload to a URL that was given out for it",
     dependencies=[per_address(Kind.ORDERS)],
-    responses={403: {"model": ErrorBody}, 413: {"model": ErrorBody}},
+    responses={
+        200: examples.of(answers.Written, _COPY | {"bytes": 79975}),
+        **may_be(400, 413, 429),
+        403: {"description": "The URL is not valid, or no longer."},
+    },
+    openapi_extra={"requestBody": {"required": True, "content": _FILES}},
 )
 async def write_asset(
     request: Request,

@@ -6,9 +6,10 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Query, Request
 
 from safelight.api import accounts, examples
-from safelight.api.errors import ErrorBody, request_id
+from safelight.api.errors import request_id
 from safelight.api.identity import PassIdHeader, stated_pass_id
 from safelight.api.json_body import StrictRoute
+from safelight.api.refusals import may_be
 from safelight.api.services import FromApp
 from safelight.db import generations
 
@@ -16,17 +17,16 @@ Json = dict[str, Any]
 
 router = APIRouter(route_class=StrictRoute, tags=["legacy"])
 
-_ERRORS: dict[int | str, Json] = {
-    400: {"model": ErrorBody},
-    500: {"model": ErrorBody, "description": "HISTORY_FAILED"},
-    503: {"model": ErrorBody, "description": "NO_SUPABASE"},
+_ANSWERS = {
+    200: examples.HISTORY,
+    **may_be(400, 401),
+    500: {"description": "HISTORY_FAILED"},
+    503: {"description": "NO_SUPABASE"},
 }
 
 
-@router.get(
-    "/history", summary="What the stated customer made, said and paid", responses={200: examples.HISTORY, **_ERRORS}
-)
-@router.get("/history/trimmed", summary="The same as `/history`", responses={200: examples.HISTORY, **_ERRORS})
+@router.get("/history", summary="What the stated customer made, said and paid", responses=_ANSWERS)
+@router.get("/history/trimmed", summary="The same as `/history`", responses=_ANSWERS)
 async def own_history(
     request: Request,
     services: FromApp,

@@ -16,7 +16,7 @@ from safelight.api.services import Services
 from safelight.api.waiting import ended
 from safelight.db import feedback
 from safelight.db.database import Row
-from safelight.domain.errors import EndedWithoutResult
+from safelight.domain.errors import EndedByInput, EndedWithoutResult
 from safelight.domain.orders import Flow
 from safelight.domain.statuses import Status
 from safelight.domain.style_presets import STYLE_PRESETS, StylePreset
@@ -116,10 +116,11 @@ def failure_of(row: Row) -> str:
 
 
 def must_be_done(row: Row) -> Row:
-    """Raises EndedWithoutResult."""
+    """Raises EndedByInput, or EndedWithoutResult."""
     if row["mg_mma_status"] != Status.DONE:
-        said = failure_of(row)
-        raise EndedWithoutResult(f"{row['mg_generation_id']}: {said}", safe_message=said)
+        error, said = row["mg_meta"].get("error") or {}, failure_of(row)
+        how = EndedByInput if 400 <= error.get("httpStatus", 500) < 500 else EndedWithoutResult
+        raise how(f"{row['mg_generation_id']}: {said}", code=error.get("code"), safe_message=said)
     return row
 
 

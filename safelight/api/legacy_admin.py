@@ -6,12 +6,13 @@ from typing import Annotated, Any
 from fastapi import APIRouter
 from pydantic import BeforeValidator
 
-from safelight.api import examples, legacy_examples
+from safelight.api import examples, legacy_answers, legacy_examples
 from safelight.api.admin import ADMIN_ONLY_BY_KEY_TOO, ByOperatorWithKey
 from safelight.api.bodies import IdentityBody
 from safelight.api.folding import Short, Spelt
 from safelight.api.identity import stated_pass_id
 from safelight.api.json_body import StrictRoute, whole_number
+from safelight.api.refusals import BY_OPERATORS, may_be
 from safelight.api.services import FromApp
 from safelight.api.top_ups import good_until
 from safelight.db import audit, customers, ledger, statistics
@@ -20,8 +21,6 @@ from safelight.domain.errors import InvalidInput
 Json = dict[str, Any]
 
 DELTA_MAX = 1_000_000
-UNAUTHORIZED: dict[int | str, Json] = {401: legacy_examples.UNAUTHORIZED, 403: legacy_examples.UNAUTHORIZED}
-REFUSED = {400: legacy_examples.sentence("authorization: …"), **UNAUTHORIZED}
 
 router = APIRouter(route_class=StrictRoute, tags=["legacy"], dependencies=[ADMIN_ONLY_BY_KEY_TOO])
 
@@ -29,7 +28,7 @@ router = APIRouter(route_class=StrictRoute, tags=["legacy"], dependencies=[ADMIN
 @router.get(
     "/admin/summary",
     summary="How many customers, credits and automatic top-ups there are",
-    responses={200: legacy_examples.SUMMARY, **REFUSED},
+    responses={200: legacy_examples.SUMMARY, **BY_OPERATORS},
 )
 async def summary(services: FromApp) -> Json:
     async with services.db.connection() as conn:
@@ -39,7 +38,7 @@ async def summary(services: FromApp) -> Json:
 @router.get(
     "/admin/customers",
     summary="Customers by their shop's id",
-    responses={200: legacy_examples.CUSTOMERS, **REFUSED},
+    responses={200: legacy_examples.CUSTOMERS, **BY_OPERATORS},
 )
 async def list_customers(services: FromApp) -> Json:
     async with services.db.connection() as conn:
@@ -50,9 +49,11 @@ async def list_customers(services: FromApp) -> Json:
     "/admin/mega/parity",
     summary="How many rows the MEGA tables have",
     responses={
-        200: examples.of({"ok": True, "summary": {"mega_customers": 120, "mega_generations": 4310}}),
-        500: legacy_examples.coded("MEGA_PARITY_FAILED"),
-        **UNAUTHORIZED,
+        200: examples.of(
+            legacy_answers.Parity, {"ok": True, "summary": {"mega_customers": 120, "mega_generations": 4310}}
+        ),
+        **BY_OPERATORS,
+        500: {"description": "MEGA_PARITY_FAILED"},
     },
 )
 async def parity(services: FromApp) -> Json:
@@ -79,7 +80,7 @@ class AdjustBody(IdentityBody):
 @router.post(
     "/admin/credits/adjust",
     summary="Give a customer credits, or take some",
-    responses={200: legacy_examples.ADJUSTED, 400: legacy_examples.sentence("delta: …"), **UNAUTHORIZED},
+    responses={200: legacy_examples.ADJUSTED, **BY_OPERATORS, **may_be(413)},
 )
 async def adjust(services: FromApp, operator: ByOperatorWithKey, body: AdjustBody) -> Json:
     """A balance never falls below zero: no more is taken than there is."""

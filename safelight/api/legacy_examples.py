@@ -2,6 +2,7 @@
 
 from typing import Any
 
+from safelight.api import legacy_answers
 from safelight.api.examples import of
 
 Json = dict[str, Any]
@@ -20,11 +21,14 @@ _GPT = {
 _EFFECTIVE = {
     "models": {"seedream": "darkroom-still-1", "kling": "darkroom-motion-1", "gpt": "darkroom-eyes-1"},
     "credits": {"imageCost": 2, "motionCost": 5},
+    "replicate": {"seedream": {"size": "2K"}, "kling": {"mode": "pro"}},
+    "gpt": {"editorial": {"temperature": 0.8}},
 }
 
 
-def _made(result: Json, cost: int, **gpt: Any) -> Json:
+def _made(model: Any, result: Json, cost: int, **gpt: Any) -> Json:
     return of(
+        model,
         {
             "ok": True,
             "message": "Your picture is ready.",
@@ -36,54 +40,35 @@ def _made(result: Json, cost: int, **gpt: Any) -> Json:
             "passId": _PASS,
             "credits": {"balance": 13, "cost": cost},
             "gpt": {**_GPT, **gpt},
-        }
+        },
     )
 
 
-def coded(code: str) -> Json:
-    return of({"ok": False, "error": code, "message": "…", "requestId": _REQUEST}, code)
-
-
-def sentence(said: str) -> Json:
-    return of({"error": said}, "What is wrong.")
-
-
 EDITORIAL = _made(
-    {"imageUrl": _STILL, "imageUrls": [_STILL]}, 1, imageTexts=["A white cup"], userMessage="Your picture is ready."
+    legacy_answers.StillMade,
+    {"imageUrl": _STILL, "imageUrls": [_STILL]},
+    1,
+    imageTexts=["A white cup"],
+    userMessage="Your picture is ready.",
 )
-MOTION = _made({"videoUrl": f"http://127.0.0.1:8787/assets/mma/video/{_ID}.mp4"}, 5, userMessage="Your video is ready.")
+MOTION = _made(
+    legacy_answers.VideoMade,
+    {"videoUrl": f"http://127.0.0.1:8787/assets/mma/video/{_ID}.mp4"},
+    5,
+    userMessage="Your video is ready.",
+)
 SUGGESTION = of(
+    legacy_answers.Suggestion,
     {
         "ok": True,
         "requestId": _REQUEST,
         "suggestion": "Push in slowly while steam rises from the cup.",
         "passId": _PASS,
         "gpt": {"usedFallback": False, "error": None},
-    }
-)
-INSUFFICIENT_CREDITS = of(
-    {
-        "ok": False,
-        "error": "INSUFFICIENT_CREDITS",
-        "message": "This needs 5 credits, and you have 2.",
-        "requiredCredits": 5,
-        "currentCredits": 2,
-        "requestId": _REQUEST,
-        "passId": _PASS,
     },
-    "Not enough credits.",
-)
-STILL_MAKING = of(
-    {
-        "ok": False,
-        "error": "STILL_MAKING",
-        "message": "This takes longer than usual and goes on by itself. The result will be in your history.",
-        "requestId": _REQUEST,
-        "generationId": _ID,
-    },
-    "It goes on; ask again with the same idempotency key, or look at `/mma/generations/{id}`.",
 )
 LIKED = of(
+    legacy_answers.Liked,
     {
         "ok": True,
         "message": "Thank you, noted.",
@@ -98,11 +83,14 @@ LIKED = of(
         "totals": {"likesForCustomer": 3},
         "passId": _PASS,
         "feedbackId": _ID,
-    }
+    },
 )
-UNAUTHORIZED = of({"error": "Unauthorized"}, "The admin token is missing or does not hold.")
-SUMMARY = of({"ok": True, "totalCustomers": 120, "totalCredits": 1450, "autoTopupOn": 7, "source": "mega_customers"})
+SUMMARY = of(
+    legacy_answers.Summary,
+    {"ok": True, "totalCustomers": 120, "totalCredits": 1450, "autoTopupOn": 7, "source": "mega_customers"},
+)
 CUSTOMERS = of(
+    legacy_answers.Customers,
     {
         "customers": [
             {
@@ -116,9 +104,10 @@ CUSTOMERS = of(
             }
         ],
         "source": "supabase",
-    }
+    },
 )
 ADJUSTED = of(
+    legacy_answers.Adjusted,
     {
         "ok": True,
         "requestId": _REQUEST,
@@ -129,11 +118,12 @@ ADJUSTED = of(
         "creditsAfter": 23,
         "expiresAt": None,
         "source": "mega_customers",
-    }
+    },
 )
-EFFECTIVE = of({"ok": True, "effective": _EFFECTIVE})
-UNSET = of({"ok": True, "override": {}, "effective": _EFFECTIVE})
+EFFECTIVE = of(legacy_answers.Effective, {"ok": True, "effective": _EFFECTIVE})
+UNSET = of(legacy_answers.Unset, {"ok": True, "override": {}, "effective": _EFFECTIVE})
 RUNTIME = of(
+    legacy_answers.Runtime,
     {
         "ok": True,
         "defaults": _EFFECTIVE | {"credits": {"imageCost": 1, "motionCost": 5}},
@@ -141,5 +131,5 @@ RUNTIME = of(
         "effective": _EFFECTIVE,
         "meta": {"updatedAt": "2025-12-19T08:00:00Z", "updatedBy": "admin", "ttlMs": 5000},
         "schema": [{"path": "credits.imageCost", "type": "integer", "description": "Credits charged for a still."}],
-    }
+    },
 )

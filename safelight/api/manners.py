@@ -56,6 +56,7 @@ OF_ROUTES = {
 }
 # The only answers to a customer without enough credits that hold nothing but section 1.3.
 WAIT_FOR_RESULT = ("POST /editorial/generate", "POST /motion/generate")
+HELD = (*WAIT_FOR_RESULT, "POST /motion/suggest")  # until a generation is final, or for as long as a request is held
 
 
 def of(route: str) -> Manners:

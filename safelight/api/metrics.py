@@ -7,6 +7,7 @@ There are only counts in it, so nobody is asked who they are.
 from fastapi import APIRouter
 from fastapi.responses import PlainTextResponse
 
+from safelight.api.refusals import may_be
 from safelight.api.services import FromApp
 from safelight.ops.doctor import Findings
 
@@ -23,7 +24,7 @@ router = APIRouter(tags=["operations"])
     "/metrics",
     summary="Do the invariants hold?",
     response_class=PlainTextResponse,
-    responses={200: {"content": {"text/plain": {"example": _EXAMPLE}}}},
+    responses={200: {"content": {"text/plain": {"example": _EXAMPLE}}}, **may_be(503)},
 )
 async def metrics(services: FromApp) -> PlainTextResponse:
     """As `safelight doctor` counts them, at most a minute old on a small database; of a large one, see

@@ -9,11 +9,12 @@ from pydantic import Field
 from safelight.api import examples
 from safelight.api.admin import asking_operator
 from safelight.api.bodies import CreateBody, IdentityBody
-from safelight.api.errors import ErrorBody, request_id
+from safelight.api.errors import request_id
 from safelight.api.folding import Short, Spelt
 from safelight.api.identity import PassIdHeader, caller, must_own, resolve, stated_pass_id
 from safelight.api.orders import Asked, OrderDesk
 from safelight.api.rates import Kind, check_pass, limited_route
+from safelight.api.refusals import Responses, may_be
 from safelight.api.services import FromApp, Services
 from safelight.db import customers, generations
 from safelight.db.database import Connection
@@ -28,11 +29,9 @@ from safelight.redaction import KNOWN_FORMS
 
 Json = dict[str, Any]
 
-CREATE_ERRORS: dict[int | str, dict[str, Any]] = {
-    400: {"model": ErrorBody, "description": "A field is wrong; the message names it."},
-    402: {"model": ErrorBody, "description": "Not enough credits.", **examples.INSUFFICIENT_CREDITS},
-    404: {"model": ErrorBody, "description": "There is no such parent generation."},
-    422: {"model": ErrorBody, "description": "The idempotency key was used for another request."},
+CREATE_ERRORS: Responses = {
+    **may_be(400, 401, 402, 413, 422, 429, 503),
+    404: {"description": "There is no such parent generation."},
 }
 ROUTES_OF_FLOWS = {
     Flow.STILL_CREATE: ["/mma/still/create"],
@@ -117,7 +116,7 @@ for each_flow in Flow:
 @router.get(
     "/mma/generations/{generation_id}",
     summary="A generation: status, variables, outputs",
-    responses={200: examples.GENERATION, 404: {"model": ErrorBody}},
+    responses={200: examples.GENERATION, **may_be(400, 401, 404, 503)},
 )
 async def fetch(
     request: Request,
@@ -167,7 +166,7 @@ def _as_json(row: Json) -> Json:
     summary="Stop a generation",
     description="Reaches the provider, refunds what was not delivered, and is final. Where it is too late, the result"
     " is delivered. `too_late` is null while that is not known yet: then follow the stream.",
-    responses={200: examples.CANCELLED, 404: {"model": ErrorBody}},
+    responses={200: examples.CANCELLED, **may_be(400, 401, 404, 413, 429, 503)},
 )
 async def cancel(
     request: Request,
@@ -214,7 +213,7 @@ class EventBody(IdentityBody):
 @router.post(
     "/mma/events",
     summary="Store an event; likes and blocks shape what comes next",
-    responses={200: examples.EVENT_STORED, 400: {"model": ErrorBody}},
+    responses={200: examples.EVENT_STORED, **may_be(400, 401, 404, 413, 429, 503)},
 )
 async def store_event(
     request: Request, services: FromApp, body: EventBody, pass_id_header: PassIdHeader = None

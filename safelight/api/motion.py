@@ -6,12 +6,13 @@ from fastapi import APIRouter, Request
 from pydantic import Field
 
 from safelight.api import legacy, legacy_examples
-from safelight.api.errors import ErrorBody, request_id
+from safelight.api.errors import request_id
 from safelight.api.folding import Long, Short, Spelt, Url
 from safelight.api.identity import PassIdHeader
 from safelight.api.json_body import StrictRoute
 from safelight.api.legacy import STYLE_CHARS_MAX, Json, LegacyBody
 from safelight.api.mma import IdempotencyKey
+from safelight.api.refusals import STILL_MAKING_MEANS, may_be
 from safelight.api.services import FromApp
 from safelight.domain.errors import InvalidInput
 from safelight.domain.orders import Flow
@@ -61,9 +62,10 @@ class MotionGenerateBody(MotionBody):
     summary="Suggest a movement for a still, free",
     responses={
         200: legacy_examples.SUGGESTION,
-        400: {"model": ErrorBody, "description": "MISSING_REFERENCE_IMAGE, or a field is wrong."},
-        500: {"model": ErrorBody, "description": "MOTION_SUGGESTION_ERROR; NO_DB."},
-        503: legacy_examples.STILL_MAKING,
+        **may_be(401, 413, 422),
+        400: {"description": "MISSING_REFERENCE_IMAGE, or a field is wrong."},
+        500: {"description": "MOTION_SUGGESTION_ERROR; NO_DB."},
+        503: {"description": STILL_MAKING_MEANS},
     },
 )
 async def motion_suggest(
@@ -93,13 +95,10 @@ async def motion_suggest(
     summary="Make a video of a still, and wait for it",
     responses={
         200: legacy_examples.MOTION,
-        400: {
-            "model": ErrorBody,
-            "description": "MISSING_LAST_IMAGE, MISSING_MOTION_DESCRIPTION, or a field is wrong.",
-        },
-        402: legacy_examples.INSUFFICIENT_CREDITS,
-        500: {"model": ErrorBody, "description": "MOTION_GENERATION_ERROR, refunded; NO_DB."},
-        503: legacy_examples.STILL_MAKING,
+        **may_be(401, 402, 413, 422),
+        400: {"description": "MISSING_LAST_IMAGE, MISSING_MOTION_DESCRIPTION, or a field is wrong."},
+        500: {"description": "MOTION_GENERATION_ERROR, refunded; NO_DB."},
+        503: {"description": STILL_MAKING_MEANS},
     },
 )
 async def motion_generate(

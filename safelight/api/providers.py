@@ -4,9 +4,9 @@ from typing import Any
 
 from fastapi import APIRouter
 
-from safelight.api import examples
+from safelight.api import answers, examples
 from safelight.api.admin import ADMIN_ONLY
-from safelight.api.errors import ErrorBody
+from safelight.api.refusals import BY_OPERATORS
 from safelight.api.services import FromApp
 from safelight.db import providers
 
@@ -22,7 +22,7 @@ _EXAMPLE = {
             "last_failure": "ProviderUnavailable: replicate: 503",
             "last_failure_at": "2026-11-21T11:00:00Z",
             "under_way": 12,
-            "spent_today_usd": 4.23,
+            "spent_today_usd": "4.230000",
         }
     ]
 }
@@ -32,7 +32,7 @@ _EXAMPLE = {
     "/api/admin/providers",
     summary="Circuit, load and today's cost of each provider",
     dependencies=[ADMIN_ONLY],
-    responses={200: examples.of(_EXAMPLE), 401: {"model": ErrorBody}},
+    responses={200: examples.of(answers.Providers, _EXAMPLE), **BY_OPERATORS},
 )
 async def health(services: FromApp) -> dict[str, Any]:
     """Adapters that have limits in the registry and were asked for something. `circuit`: `closed` is well, `failing`

@@ -11,7 +11,7 @@ from safelight.api import legacy_examples
 from safelight.api.admin import ADMIN_ONLY_BY_KEY_TOO, ByOperatorWithKey
 from safelight.api.folding import Folded, Short, Spelt
 from safelight.api.json_body import StrictRoute
-from safelight.api.legacy_admin import UNAUTHORIZED
+from safelight.api.refusals import BY_OPERATORS, may_be
 from safelight.api.services import FromApp, Services
 from safelight.db import runtime_config
 from safelight.domain.errors import InvalidInput
@@ -37,7 +37,7 @@ class PathBody(Folded):
 @router.get(
     "/admin/config/runtime",
     summary="What is set while everything runs, and what that makes of the defaults",
-    responses={200: legacy_examples.RUNTIME, **UNAUTHORIZED},
+    responses={200: legacy_examples.RUNTIME, **BY_OPERATORS, 500: {"description": "CONFIG_READ_FAILED"}},
 )
 async def read(services: FromApp) -> Json:
     async with services.db.connection() as conn:
@@ -62,7 +62,13 @@ async def read(services: FromApp) -> Json:
 @router.post(
     "/admin/config/runtime",
     summary="Set all that is to differ from the defaults",
-    responses={200: legacy_examples.EFFECTIVE, 400: legacy_examples.coded("INVALID_OVERRIDE"), **UNAUTHORIZED},
+    responses={
+        200: legacy_examples.EFFECTIVE,
+        **BY_OPERATORS,
+        **may_be(413),
+        400: {"description": "INVALID_OVERRIDE"},
+        500: {"description": "CONFIG_SAVE_FAILED"},
+    },
 )
 async def replace(services: FromApp, operator: ByOperatorWithKey, body: OverrideBody) -> Json:
     if not isinstance(body.override, dict):
@@ -74,7 +80,13 @@ async def replace(services: FromApp, operator: ByOperatorWithKey, body: Override
 @router.post(
     "/admin/config/runtime/unset",
     summary="Let a leaf or a branch be as by default again",
-    responses={200: legacy_examples.UNSET, 400: legacy_examples.coded("MISSING_PATH"), **UNAUTHORIZED},
+    responses={
+        200: legacy_examples.UNSET,
+        **BY_OPERATORS,
+        **may_be(413),
+        400: {"description": "MISSING_PATH"},
+        500: {"description": "CONFIG_UNSET_FAILED"},
+    },
 )
 async def unset(services: FromApp, operator: ByOperatorWithKey, body: PathBody) -> Json:
     if not body.path:
@@ -91,7 +103,7 @@ async def _effective(services: Services) -> Json:
 @reloading.post(
     "/admin/config/runtime/reload",
     summary="Have this process read again what is set",
-    responses={200: legacy_examples.EFFECTIVE, **UNAUTHORIZED},
+    responses={200: legacy_examples.EFFECTIVE, **BY_OPERATORS},
 )
 async def reload(services: FromApp) -> Json:
     await services.runtime.reload()

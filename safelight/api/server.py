@@ -21,8 +21,10 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from safelight import __version__
 from safelight.api import (
     accounts,
+    answers,
     billing,
     client_errors,
+    document,
     editorial,
     errors,
     examples,
@@ -53,13 +55,6 @@ DESCRIPTION = (
     "The backend for generative-media products in which no generation is lost, stuck, paid twice or unexplained."
 )
 
-_ANYWHERE: dict[int | str, dict[str, Any]] = {
-    400: {**errors.IS_JSON, "description": "Something in it is wrong; the message names it."},
-    401: {**errors.IS_JSON, "description": "Who is calling matters here, and it is not said, or not proven."},
-    429: {**errors.IS_JSON, "description": "Too much at once; `Retry-After` says when to come back."},
-    503: {**errors.IS_JSON, "description": "The database, or the keys of tokens, cannot be had just now."},
-}
-
 StartServices = Callable[[], AbstractAsyncContextManager[Services]]
 
 
@@ -80,9 +75,10 @@ def create_api(start: StartServices, *, cors_origins: Sequence[str]) -> FastAPI:
     legacy = (editorial, motion, feedback, history, statistics, client_errors, legacy_admin, runtime_config)
     rooms = (*routers, *legacy)
     for router in (*(room.router for room in rooms), files.uploads, files.router, runtime_config.reloading):
-        app.include_router(router, responses=_ANYWHERE)
+        app.include_router(router)
     for path in ("/health", "/api/health"):
         app.add_api_route(path, health, methods=["GET"], tags=["operations"], summary="Is it up?", responses=_HEALTH)
+    document.describe(app)
     app.add_middleware(NameRequests)
     app.add_middleware(
         Cors,
@@ -142,7 +138,16 @@ def _headers(state: dict[str, Any]) -> list[tuple[bytes, bytes]]:
 
 
 _HEALTH: dict[int | str, dict[str, Any]] = {
-    200: examples.of({"ok": True, "service": "safelight", "time": "2025-12-19T08:00:00Z", "supabase": True})
+    200: examples.of(
+        answers.Health,
+        {
+            "ok": True,
+            "service": "safelight",
+            "time": "2025-12-19T08:00:00Z",
+            "supabase": True,
+            "version": __version__,
+        },
+    )
 }
 
 

@@ -5,11 +5,12 @@ from typing import Any
 from fastapi import APIRouter, Request
 from fastapi.responses import JSONResponse
 
-from safelight.api import examples, identity
+from safelight.api import answers, examples, identity
 from safelight.api.admin import is_on_allow_list
-from safelight.api.errors import ErrorBody, request_id, request_ids
+from safelight.api.errors import request_id, request_ids
 from safelight.api.identity import PassIdHeader
 from safelight.api.rates import Kind, per_address
+from safelight.api.refusals import may_be
 from safelight.api.services import FromApp, Services
 from safelight.api.tokens import User
 from safelight.db import customers
@@ -34,7 +35,7 @@ _ME = {
     "/me",
     summary="Who am I?",
     dependencies=[per_address(Kind.VISITS), request_ids("me_")],
-    responses={200: examples.of(_ME), 401: {"model": ErrorBody}, 503: {"model": ErrorBody}},
+    responses={200: examples.of(answers.Me, _ME), **may_be(401, 429, 503)},
 )
 async def me(request: Request, services: FromApp, pass_id_header: PassIdHeader = None) -> Json:
     """Without a token nothing is written. With one, the user's row is found or made. Where tokens cannot be checked
@@ -76,6 +77,7 @@ def _visitor(request: Request, header: str | None) -> Json:
     dependencies=[per_address(Kind.VISITS)],
     responses={
         200: examples.of(
+            answers.Login,
             {
                 "ok": True,
                 "loggedIn": True,
@@ -83,8 +85,9 @@ def _visitor(request: Request, header: str | None) -> Json:
                 "email": "ann@example.com",
                 "isNewUser": False,
                 "requestId": "req_…",
-            }
-        )
+            },
+        ),
+        **may_be(403, 429),
     },
 )
 async def sync(request: Request, services: FromApp) -> Any:

@@ -5,8 +5,7 @@ from typing import Any
 from fastapi import APIRouter
 
 from safelight import telemetry
-from safelight.api import examples
-from safelight.api.errors import ErrorBody
+from safelight.api import examples, legacy_answers
 from safelight.api.services import FromApp
 from safelight.db.database import TROUBLE
 
@@ -17,8 +16,8 @@ router = APIRouter(tags=["legacy"])
     "/public/stats/total-users",
     summary="How many customers there are",
     responses={
-        200: examples.of({"ok": True, "totalUsers": 1234, "source": "mega_customers"}),
-        500: {"model": ErrorBody, "description": "STATS_FAILED"},
+        200: examples.of(legacy_answers.TotalUsers, {"ok": True, "totalUsers": 1234, "source": "mega_customers"}),
+        500: {"description": "STATS_FAILED"},
     },
 )
 async def total_users(services: FromApp) -> dict[str, Any]:

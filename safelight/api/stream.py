@@ -14,8 +14,8 @@ from fastapi.sse import EventSourceResponse, ServerSentEvent
 
 from safelight.api import examples
 from safelight.api.admin import asking_operator
-from safelight.api.errors import IS_JSON
 from safelight.api.identity import PassIdHeader, caller, must_own
+from safelight.api.refusals import may_be
 from safelight.api.services import FromApp
 from safelight.db import generations, job_log
 from safelight.db.job_log import LINES_AT_ONCE
@@ -59,7 +59,7 @@ def _cursor(
     summary="Follow a generation live",
     response_class=EventSourceResponse,
     dependencies=[Depends(_must_exist)],
-    responses={200: examples.STREAM, 404: IS_JSON},
+    responses={200: examples.STREAM, **may_be(400, 401, 404, 503)},
 )
 async def stream(
     request: Request, services: FromApp, generation_id: GenerationId, after: Annotated[int, Depends(_cursor)]

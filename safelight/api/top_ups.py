@@ -9,13 +9,14 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Header, Request
 
 from safelight import telemetry
-from safelight.api import examples, identity, json_body
+from safelight.api import answers, examples, identity, json_body
 from safelight.api.admin import ByOperator
 from safelight.api.bodies import IdentityBody
-from safelight.api.errors import ErrorBody, request_id, request_ids
+from safelight.api.errors import request_id, request_ids
 from safelight.api.folding import Short, Spelt
 from safelight.api.identity import PassIdHeader
 from safelight.api.json_body import StrictRequest, StrictRoute
+from safelight.api.refusals import BY_OPERATORS, may_be
 from safelight.api.services import FromApp, Services
 from safelight.db import audit, customers, ledger
 from safelight.db.database import Connection
@@ -47,6 +48,7 @@ class AddBody(IdentityBody):
     dependencies=[request_ids("credits_")],
     responses={
         200: examples.of(
+            answers.CreditsAdded,
             {
                 "ok": True,
                 "requestId": "credits_…",
@@ -54,10 +56,10 @@ class AddBody(IdentityBody):
                 "newBalance": 33,
                 "source": "mega",
                 "passId": "pass:user:42",
-            }
+            },
         ),
-        400: {"model": ErrorBody},
-        401: {"model": ErrorBody},
+        **BY_OPERATORS,
+        **may_be(413),
     },
 )
 async def add(
@@ -124,6 +126,34 @@ def good_until(services: Services, granted_at: datetime) -> datetime | None:
 # --- the shop -------------------------------------------------------------------------------------------------------
 
 
+_ORDER: Json = {
+    "schema": {
+        "type": "object",
+        "description": "The order as Shopify sends it; other keys are passed over. The very bytes count.",
+        "required": ["id"],
+        "properties": {
+            "id": {"type": ["integer", "string"]},
+            "email": {"type": ["string", "null"]},
+            "financial_status": {"type": ["string", "null"]},
+            "created_at": {"type": ["string", "null"], "format": "date-time"},
+            "processed_at": {"type": ["string", "null"], "format": "date-time"},
+            "customer": {"type": ["object", "null"], "properties": {"id": {"type": ["integer", "string"]}}},
+            "line_items": {"type": "array", "items": {"type": "object"}},
+            "note_attributes": {"type": "array", "items": {"type": "object"}},
+        },
+    },
+    "example": {
+        "id": 5678901234567,
+        "email": "ada@example.com",
+        "financial_status": "paid",
+        "created_at": "2025-12-19T08:00:00Z",
+        "customer": {"id": 8812345},
+        "line_items": [{"sku": "MINA-50", "variant_id": 4711, "quantity": 1}],
+        "note_attributes": [{"name": "mina_pass_id", "value": "pass:user:42"}],
+    },
+}
+
+
 @router.post(
     "/api/credits/shopify-order",
     summary="A shop says what was bought",
@@ -131,6 +161,7 @@ def good_until(services: Services, granted_at: datetime) -> datetime | None:
     dependencies=[request_ids("shopify_")],
     responses={
         200: examples.of(
+            answers.ShopOrder,
             {
                 "ok": True,
                 "requestId": "shopify_…",
@@ -140,12 +171,13 @@ def good_until(services: Services, granted_at: datetime) -> datetime | None:
                 "credited": 50,
                 "balance": 50,
                 "expiresAt": "2026-01-18T08:00:00Z",
-            }
+            },
         ),
-        400: {"model": ErrorBody, "description": "The order has no id."},
-        401: {"model": ErrorBody, "description": "The shop did not sign this."},
-        413: {"model": ErrorBody},
+        **may_be(413, 503),
+        400: {"description": "The order has no id, or names nobody; or it is no JSON."},
+        401: {"description": "The shop did not sign this."},
     },
+    openapi_extra={"requestBody": {"required": True, "content": {"application/json": _ORDER}}},
 )
 async def shop_order(
     request: Request,

@@ -4,9 +4,9 @@ from typing import Annotated, Any
 
 from fastapi import APIRouter, Path, Request
 
-from safelight.api import examples
-from safelight.api.errors import ErrorBody
+from safelight.api import answers, examples
 from safelight.api.json_body import StrictRequest
+from safelight.api.refusals import Responses, may_be
 from safelight.api.services import FromApp, Services
 from safelight.db import jobs
 from safelight.domain.errors import NotFound
@@ -15,18 +15,20 @@ router = APIRouter(tags=["webhooks"])
 
 UNSIGNED = "simulated"  # believed in nothing: said twice, late or by a stranger, it costs one look
 
-_REFUSALS: dict[int | str, dict[str, Any]] = {
-    401: {"model": ErrorBody, "description": "Not signed by the provider, or too long ago."},
-    404: {"model": ErrorBody},
-    409: {"model": ErrorBody, "description": "The very same webhook was taken before."},
-    413: {"model": ErrorBody},
+_REFUSALS: Responses = {
+    **may_be(400, 404, 413, 503),
+    401: {"description": "Not signed by the provider, or too long ago."},
+    409: {"description": "The very same webhook was taken before."},
+    502: {"description": "The provider's keys, by which we know its signature, cannot be had."},
 }
+_BODY = {"schema": {"type": "object", "description": "Whatever the provider says: it is not looked at."}}
 
 
 @router.post(
     "/webhooks/{adapter}/{attempt}",
     summary="A provider says that there is news of a generation",
-    responses={200: examples.of({"ok": True}), **_REFUSALS},
+    responses={200: examples.of(answers.Done, {"ok": True}), **_REFUSALS},
+    openapi_extra={"requestBody": {"content": {"application/json": _BODY}}},
 )
 async def wake(
     request: Request,

@@ -353,6 +353,13 @@ class EndedWithoutResult(SafelightError):
     code = "ENDED_WITHOUT_RESULT"
 
 
+class EndedByInput(EndedWithoutResult):
+    """It failed by what was asked for, such as a picture that cannot be read: the request can never work."""
+
+    category = Category.VALIDATION_ERROR
+    http_status = 400
+
+
 class StillMaking(SafelightError):
     """Somebody waits for a generation longer than we hold a request; it goes on without them."""
 

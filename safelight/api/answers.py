@@ -1,0 +1,374 @@
+"""What the routes answer, for the OpenAPI document: every key with its type.
+
+Only the document is made of these models. Routes answer with plain dictionaries, which are not checked again as they go
+out; the tests hold every answer they see against the document (tests/openapi.py).
+"""
+
+from datetime import datetime
+from typing import Annotated, Any, Literal
+from uuid import UUID
+
+from pydantic import MISSING, BaseModel, ConfigDict, Field
+
+from safelight.domain.lines import Level
+from safelight.domain.statuses import TERMINAL, Status
+
+Json = dict[str, Any]
+
+Uri = Annotated[str, Field(json_schema_extra={"format": "uri"})]
+UriReference = Annotated[str, Field(json_schema_extra={"format": "uri-reference"})]
+Count = Annotated[int, Field(ge=0)]
+Mode = Literal["still", "video"]
+FinalStatus = Annotated[Status, Field(json_schema_extra={"enum": sorted(TERMINAL)})]
+
+
+class Answer(BaseModel):
+    """An object with exactly these keys."""
+
+    model_config = ConfigDict(extra="forbid")
+
+
+class Done(Answer):
+    """It is done, and there is nothing to say about it."""
+
+    ok: Literal[True]
+
+
+class Named(Done):
+    """An answer that names its request, as the log lines and the ops plane do."""
+
+    requestId: str
+
+
+# --- generations ----------------------------------------------------------------------------------------------------
+
+
+class Paid(Answer):
+    """The balance after the charge, and what was charged."""
+
+    balance: int
+    cost: Count
+
+
+class Bill(Answer):
+    cost: Count
+    mode: Mode
+
+
+class Accepted(Named):
+    """An order that was accepted and charged."""
+
+    generation_id: UUID
+    status: Literal[Status.QUEUED]
+    sse_url: Annotated[UriReference, Field(description="Where it can be followed live.")]
+    generationId: UUID
+    passId: str
+    parent_generation_id: str | None
+    credits_cost: Count
+    credits: Paid
+    billing: Bill
+
+
+class Outputs(Answer):
+    seedream_image_url: Uri | None
+    kling_video_url: Uri | None
+
+
+class ErrorContext(BaseModel):
+    """Why a generation has no result, as far as its owner may read it. Generations of an older backend may say less,
+    and have keys of their own."""
+
+    model_config = ConfigDict(extra="allow")
+
+    code: str | MISSING | None = MISSING
+    message: str | MISSING | None = MISSING
+    step: str | MISSING | None = MISSING
+    provider: str | MISSING | None = MISSING
+    type: str | MISSING = MISSING
+    timestamp: datetime | MISSING = MISSING
+    category: str | MISSING = MISSING
+    httpStatus: int | MISSING = MISSING
+    isRetryable: bool | MISSING = MISSING
+
+
+class CreditsOfGeneration(Answer):
+    balance: Annotated[int | None, Field(description="Null where its customer has no row any more.")]
+    cost: Annotated[Count | None, Field(description="Null where an older backend made it.")]
+
+
+class Generation(Done):
+    """An output is there only when the status is `done`."""
+
+    generation_id: str
+    status: Status
+    state: Annotated[Status, Field(description="The same as `status`.")]
+    status_text: Annotated[str, Field(description="The status for a person who waits.")]
+    mode: Mode | None
+    mma_vars: Annotated[Json, Field(description="The canonical variable map: all that is known of it so far.")]
+    outputs: Outputs
+    prompt: Annotated[str | None, Field(description="What the engine was asked.")]
+    error: ErrorContext | None
+    credits: CreditsOfGeneration
+    parent_generation_id: str | None
+    created_at: datetime
+    updated_at: datetime
+
+
+class BalanceOrNone(Answer):
+    balance: int | None
+
+
+class Cancelling(Named):
+    """What became of the wish to stop it."""
+
+    generation_id: str
+    status: Status
+    cancelled: bool
+    too_late: Annotated[bool | None, Field(description="Null while that is not known yet.")]
+    refunded_credits: Count
+    credits: BalanceOrNone
+
+
+class Preferences(BaseModel):
+    """What the customer likes and never wants to see."""
+
+    model_config = ConfigDict(extra="allow")
+
+    hard_blocks: list[str] | MISSING = MISSING
+    tag_weights: dict[str, float] | MISSING = MISSING
+    updated_at: datetime | MISSING = MISSING
+    source: str | MISSING = MISSING
+
+
+class EventStored(Named):
+    status: Literal["ok"]
+    event_id: str
+    eventId: str
+    passId: str
+    preferences: Preferences | None
+
+
+# --- the live log, by event -----------------------------------------------------------------------------------------
+
+
+class ScanLine(Answer):
+    """One line of the job log."""
+
+    index: Count
+    text: str
+    level: Level
+    step: str | None
+
+
+class StatusNow(Answer):
+    """The status, whenever it changes."""
+
+    status: Status
+
+
+class Ended(Answer):
+    """The last event: how it ended."""
+
+    status: FinalStatus
+    error: ErrorContext | MISSING = MISSING
+
+
+class Reset(Answer):
+    """The id that was asked for is beyond the last line: all lines follow, from the first."""
+
+    last_seq: Count
+
+
+EVENTS: dict[str, type[Answer]] = {"scan_line": ScanLine, "status": StatusNow, "done": Ended, "reset": Reset}
+
+
+# --- customers ------------------------------------------------------------------------------------------------------
+
+
+class User(Answer):
+    id: UUID
+    email: str | None
+
+
+class SignedIn(Named):
+    user: User
+    isAdmin: bool
+    passId: str
+
+
+class Visitor(Named):
+    """Nobody is signed in."""
+
+    user: None
+    isAdmin: Literal[False]
+    passId: Annotated[str, Field(description="The stated one, or a new one.")]
+
+
+class VisitorForNow(Visitor):
+    """Tokens cannot be checked just now: go on as a visitor."""
+
+    degraded: Literal[True]
+    degradedReason: str
+
+
+Me = SignedIn | Visitor | VisitorForNow
+
+
+class LoggedIn(Named):
+    loggedIn: Literal[True]
+    passId: str
+    email: str | None
+    isNewUser: bool
+
+
+class NotLoggedIn(Named):
+    loggedIn: Literal[False]
+
+
+class NotLoggedInForNow(NotLoggedIn):
+    """It cannot be found out just now."""
+
+    degraded: Literal[True]
+
+
+Login = LoggedIn | NotLoggedIn | NotLoggedInForNow
+
+
+class Session(Answer):
+    id: UUID
+    customerId: Annotated[str, Field(description="A pass id, or `anonymous`.")]
+    platform: str
+    title: str
+    createdAt: datetime
+
+
+class SessionBegun(Named):
+    session: Session
+    sessionId: UUID
+    passId: str | None
+
+
+class CostsOfModes(Answer):
+    imageCost: Count
+    motionCost: Count
+
+
+class Balance(Named):
+    customerId: Annotated[str, Field(description="A pass id, or `anonymous`.")]
+    balance: Count
+    historyLength: Annotated[Count, Field(description="How many entries the ledger has of them.")]
+    meta: CostsOfModes
+    source: Literal["mega"]
+    passId: str | None
+    expiresAt: Annotated[datetime | None, Field(description="When the next credits expire.")]
+
+
+class CreditsAdded(Named):
+    customerId: str
+    newBalance: Count
+    source: Literal["mega"]
+    passId: str
+
+
+class OrderSeen(Named):
+    orderId: str
+
+
+class OrderCredited(OrderSeen):
+    customerId: str
+    passId: str
+    credited: Annotated[int, Field(ge=1)]
+    balance: Count
+    expiresAt: datetime | None
+
+
+class OrderWithoutCredits(OrderSeen):
+    credited: Literal[0]
+    reason: Literal["NOT_PAID", "NO_MATCHING_PRODUCT"]
+
+
+class OrderKnown(OrderSeen):
+    """It was credited before."""
+
+    alreadyProcessed: Literal[True]
+
+
+ShopOrder = OrderCredited | OrderWithoutCredits | OrderKnown
+
+
+# --- files ----------------------------------------------------------------------------------------------------------
+
+
+class StoredFile(Done):
+    key: str
+    url: Uri
+    contentType: str
+    bytes: Count
+
+
+class StoredPublic(StoredFile):
+    """`url` and `publicUrl` are the same."""
+
+    publicUrl: Uri
+
+
+class StoredPrivate(StoredFile):
+    """`url` passes for so many seconds."""
+
+    publicUrl: None
+    expiresIn: Count
+
+
+class Ticket(Done):
+    """A URL to PUT the file to, for so many seconds, and those at which it will be."""
+
+    key: str
+    uploadUrl: Uri
+    publicUrl: Uri
+    url: Uri
+    expiresIn: Count
+
+
+Upload = StoredPublic | StoredPrivate | Ticket
+
+
+class OwnCopy(Done):
+    key: str
+    url: Uri
+    publicUrl: Uri
+
+
+class Written(OwnCopy):
+    bytes: Count
+
+
+class SignedUrl(Named):
+    key: str
+    url: Uri
+    expiresIn: Count
+    expiresAt: datetime
+
+
+# --- operations -----------------------------------------------------------------------------------------------------
+
+
+class Health(Done):
+    service: Literal["safelight"]
+    time: datetime
+    supabase: Annotated[bool, Field(description="Whether the database answers.")]
+    version: str
+
+
+class Provider(Answer):
+    adapter: str
+    circuit: Literal["closed", "failing", "open"]
+    shut_until: datetime | None
+    failures: Annotated[Count, Field(description="In a row.")]
+    last_failure: str | None
+    last_failure_at: datetime | None
+    under_way: Count
+    spent_today_usd: Annotated[str, Field(description="A decimal number, exact.")]
+
+
+class Providers(Answer):
+    providers: list[Provider]

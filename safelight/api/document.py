@@ -1,0 +1,94 @@
+"""The OpenAPI document: what the framework makes of the routes, put right where the framework cannot know better.
+
+Errors are ours, in the shape that `manners.py` gives each route; where JSON is read, legacy routes read forms too; an
+answer has the model that its route states, and an example keeps its nulls.
+"""
+
+from collections.abc import Iterator
+from typing import Any
+
+from fastapi import FastAPI
+from fastapi.routing import APIRoute, RouteContext, iter_route_contexts
+from pydantic import BaseModel
+from pydantic.json_schema import models_json_schema
+
+from safelight.api import answers, refusals
+from safelight.api.examples import PLACE
+from safelight.api.json_body import FORM, StrictRoute
+
+Json = dict[str, Any]
+
+JSON = "application/json"
+OF_THE_FRAMEWORK = ("HTTPValidationError", "ValidationError")
+RETRY_AFTER: Json = {"Retry-After": {"description": "Seconds.", "schema": {"type": "integer", "minimum": 1}}}
+
+
+def describe(app: FastAPI) -> None:
+    """The application shows this document from now on."""
+
+    def document() -> Json:
+        if app.openapi_schema is None:
+            app.openapi_schema = _put_right(app, FastAPI.openapi(app))
+        return app.openapi_schema
+
+    app.openapi = document  # type: ignore[method-assign]
+
+
+def _put_right(app: FastAPI, document: Json) -> Json:
+    schemas = document["components"]["schemas"]
+    schemas |= _schemas(*refusals.EXAMPLES, *answers.EVENTS.values())
+    for model, example in refusals.EXAMPLES.items():
+        schemas[model.__name__]["examples"] = [example]
+    for name in OF_THE_FRAMEWORK:
+        schemas.pop(name, None)
+    for route, method in _routes(app):
+        _complete(document["paths"][route.path_format][method.lower()], route, f"{method} {route.path}")
+    return document
+
+
+def _routes(app: FastAPI) -> Iterator[tuple[RouteContext, str]]:
+    for route in iter_route_contexts(app.routes):
+        if isinstance(route.original_route, APIRoute) and route.include_in_schema:
+            for method in route.methods or ():
+                yield route, method
+
+
+def _complete(operation: Json, route: RouteContext, name: str) -> None:
+    if 422 not in route.responses:
+        operation["responses"].pop("422", None)
+    for status, stated in route.responses.items():
+        response = operation["responses"][str(status)]
+        if status >= 400:
+            _refuse(response, stated, name, status)
+        else:
+            _answer(response, stated)
+    content = operation.get("requestBody", {}).get("content", {})
+    if isinstance(route.original_route, StrictRoute) and JSON in content:
+        content[FORM] = {"schema": content[JSON]["schema"]}
+
+
+def _refuse(response: Json, stated: Json, name: str, status: int) -> None:
+    response["content"] = stated.get("content") or {JSON: {"schema": _one_of(refusals.models_of(name, status))}}
+    if status in (429, 503):
+        response["headers"] = RETRY_AFTER
+
+
+def _answer(response: Json, stated: Json) -> None:
+    """The framework adds to the stated model what the route's function returns: any object."""
+    for media_type, media in response.get("content", {}).items():
+        schema = media.get("schema", {})
+        media.pop("itemSchema", None)  # of a stream; OpenAPI 3.1 does not know it
+        media.update(stated.get("content", {}).get(media_type, {}))
+        if "$ref" in schema or "anyOf" in schema:
+            media["schema"] = {key: schema[key] for key in ("$ref", "anyOf") if key in schema}
+
+
+def _one_of(models: tuple[type[BaseModel], ...]) -> Json:
+    """Of objects that fix their keys, no two can hold."""
+    found = [{"$ref": PLACE + model.__name__} for model in models]
+    return found[0] if len(found) == 1 else {"anyOf": found}
+
+
+def _schemas(*models: type[BaseModel]) -> Json:
+    _, found = models_json_schema([(model, "serialization") for model in models], ref_template=PLACE + "{model}")
+    return dict(found["$defs"])
