@@ -14,7 +14,7 @@ USE_SIMULATION = """
 insert into mega_admin (mg_id, mg_record_type, mg_key, mg_value)
 select 'app_config:mma.provider.registry.v2', 'app_config', mg_key, jsonb_set(
   mg_value || '{"version": 2}', '{providers}',
-  (select jsonb_agg(one || jsonb_build_object(
+  (select jsonb_agg((one - 'with_key') || jsonb_build_object(
      'adapter', 'simulated', 'deadline_seconds', %s::float, 'check_every_seconds', %s::float))
    from jsonb_array_elements(mg_value->'providers') one))
 from mega_admin where mg_id = 'app_config:mma.provider.registry.v1'

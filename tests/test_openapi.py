@@ -133,7 +133,7 @@ def test_a_body_that_is_sent_is_in_the_document():
         "POST /admin/config/runtime/reload",
         "POST /auth/shopify-sync",
     }
-    assert with_body["POST /mma/still/create"] == [JSON]
+    assert with_body["POST /mma/still/create"] == [JSON, FORM]
     assert with_body["POST /feedback/like"] == [JSON, FORM]
     assert "image/png" in with_body["PUT /assets/{key}"]
 
