@@ -53,7 +53,7 @@ def test_a_seed_is_always_the_same_world():
 
 def test_the_worlds_are_not_too_kind():
     """The faults that matter do happen among so few worlds, and so do the ends a generation can have."""
-    worlds = told(range(150, 350))
+    worlds = told(range(150, 450))
     text = "\n".join(line for world in worlds for line in world.trace)
     for event in (
         "KILLED", "PAUSED", "STOPPING", "DOWN for", "LOST commit", "LOST the answer to commit", "LOST the answer to finish",

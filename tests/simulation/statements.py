@@ -121,6 +121,10 @@ class LedgerStatements:
 
         return await conn.ask("charge_of_generation", act)
 
+    async def expire(self, conn: Connection, **_: Any) -> int | None:
+        """Credits in here are good for ever."""
+        return await conn.ask("expire", lambda _: None)
+
     async def insert_entry(self, conn: Connection, *, ref_type: str, ref_id: str, delta: int, **_: Any) -> int:
         def act(tables: Tables) -> int:
             if (ref_type, ref_id) in tables.rows.entries:
