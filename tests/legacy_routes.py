@@ -17,6 +17,11 @@ class Or:
     shapes: tuple[Any, ...]
 
 
+def named(prefix: str) -> re.Pattern[str]:
+    """A request id that begins with it."""
+    return re.compile(prefix + r"\d{13}_[0-9a-f-]{36}")
+
+
 def maybe(shape: Any) -> Or:
     return Or((None, shape))
 
@@ -25,7 +30,7 @@ class Anything(dict):  # type: ignore[type-arg]
     """An object whose keys are somebody else's."""
 
 
-REQUEST = re.compile(r"req_\d{13}_[0-9a-f-]{36}")
+REQUEST = named("req_")
 UUID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 TIME = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d.*")
 URL = re.compile(r"https?://[^?]+")
@@ -72,8 +77,8 @@ TICKET = {"ok": True, "key": str, "uploadUrl": str, "publicUrl": URL, "url": URL
 HEALTH = {"ok": True, "service": str, "time": TIME, "supabase": bool, "version": str}
 
 
-def coded(code: str) -> Json:
-    return {"ok": False, "error": code, "message": SENTENCE, "requestId": REQUEST}
+def coded(code: str, prefix: str = "req_") -> Json:
+    return {"ok": False, "error": code, "message": SENTENCE, "requestId": named(prefix)}
 
 
 def short_of(required: int) -> Json:
@@ -90,7 +95,8 @@ SAID = {"error": SENTENCE}
 
 @dataclass(frozen=True)
 class Failure:
-    """An error of the contract. `cannot` says why it does not happen here."""
+    """An error of the contract, or another answer than the one that is hoped for. `cannot` says why it does not happen
+    here."""
 
     name: str
     status: int
@@ -98,20 +104,20 @@ class Failure:
     cannot: str = ""
 
 
-def no_db() -> Failure:
-    return Failure("NO_DB", 500, coded("NO_DB"))
+def no_db(prefix: str = "req_") -> Failure:
+    return Failure("NO_DB", 500, coded("NO_DB", prefix))
 
 
-def no_supabase() -> Failure:
-    return Failure("NO_SUPABASE", 503, coded("NO_SUPABASE"))
+def no_supabase(prefix: str = "req_") -> Failure:
+    return Failure("NO_SUPABASE", 503, coded("NO_SUPABASE", prefix))
 
 
-def refused(code: str) -> Failure:
-    return Failure(code, 400, coded(code))
+def refused(code: str, prefix: str = "req_", status: int = 400) -> Failure:
+    return Failure(code, status, coded(code, prefix))
 
 
-def broken(code: str) -> Failure:
-    return Failure(code, 500, coded(code))
+def broken(code: str, prefix: str = "req_") -> Failure:
+    return Failure(code, 500, coded(code, prefix))
 
 
 def said(name: str, status: int) -> Failure:
@@ -120,14 +126,13 @@ def said(name: str, status: int) -> Failure:
 
 @dataclass(frozen=True)
 class Route:
-    """One line of the contract's index. `shape` None: another room of the tests holds its answers."""
+    """One line of the contract's index."""
 
     number: int
     method: str
     path: str
-    shape: Any = None
+    shape: Any
     failures: tuple[Failure, ...] = ()
-    tests: str = "tests/test_legacy_routes.py"
 
     @property
     def name(self) -> str:
@@ -135,14 +140,34 @@ class Route:
 
 
 DENIED = (Failure("Unauthorized", 401, UNAUTHORIZED),)
-IDENTITY = "tests/test_identity.py"
-CREDITS = "tests/test_credits_routes.py"
+VISITOR = {"ok": True, "user": None, "isAdmin": False, "passId": PASS, "requestId": named("me_")}
+NOT_LOGGED_IN = {"ok": True, "loggedIn": False, "requestId": REQUEST}
+TOP_UPS = {"customerId": PASS, "enabled": bool, "monthlyLimitPacks": int, "passId": PASS}
+ORDERED = {"ok": True, "requestId": named("shopify_"), "orderId": str}
 ALWAYS = "the storage is always set: a folder where nothing else is"
 
 ROUTES = (
     Route(1, "GET", "/health", HEALTH),
-    Route(2, "GET", "/me", tests=IDENTITY),
-    Route(3, "POST", "/auth/shopify-sync", tests=IDENTITY),
+    Route(
+        2,
+        "GET",
+        "/me",
+        VISITOR | {"user": {"id": UUID, "email": maybe(str)}, "isAdmin": bool},
+        (
+            no_supabase("me_"),
+            refused("INVALID_TOKEN", "me_", 401),
+            refused("MISSING_USER_ID", "me_", 401),
+            Failure("nobody", 200, VISITOR),
+            Failure("degraded", 200, VISITOR | {"degraded": True, "degradedReason": SENTENCE}),
+        ),
+    ),
+    Route(
+        3,
+        "POST",
+        "/auth/shopify-sync",
+        NOT_LOGGED_IN | {"loggedIn": True, "passId": PASS, "email": maybe(str), "isNewUser": bool},
+        (Failure("nobody", 200, NOT_LOGGED_IN), Failure("degraded", 200, NOT_LOGGED_IN | {"degraded": True})),
+    ),
     Route(
         4,
         "GET",
@@ -231,10 +256,60 @@ ROUTES = (
         },
         (no_db(), refused("MISSING_PROMPT"), broken("FEEDBACK_ERROR")),
     ),
-    Route(10, "GET", "/credits/balance", tests=CREDITS),
-    Route(11, "POST", "/credits/add", tests=CREDITS),
-    Route(12, "GET", "/billing/settings", tests=CREDITS),
-    Route(13, "POST", "/billing/settings", tests=CREDITS),
+    Route(
+        10,
+        "GET",
+        "/credits/balance",
+        {
+            "ok": True,
+            "requestId": REQUEST,
+            "customerId": str,
+            "balance": int,
+            "historyLength": int,
+            "meta": {"imageCost": int, "motionCost": int},
+            "source": "mega",
+            "passId": maybe(PASS),
+            "expiresAt": maybe(TIME),
+        },
+        (no_supabase(), broken("CREDITS_ERROR")),
+    ),
+    Route(
+        11,
+        "POST",
+        "/credits/add",
+        {
+            "ok": True,
+            "requestId": named("credits_"),
+            "customerId": PASS,
+            "newBalance": int,
+            "source": "mega",
+            "passId": PASS,
+        },
+        (
+            refused("INVALID_AMOUNT", "credits_"),
+            no_db("credits_"),
+            broken("CREDITS_ERROR", "credits_"),
+            Failure("UNAUTHORIZED", 401, coded("", "credits_") | {"error": Or(("UNAUTHORIZED", "INVALID_TOKEN"))}),
+        ),
+    ),
+    Route(
+        12,
+        "GET",
+        "/billing/settings",
+        TOP_UPS | {"source": "mega_customers.meta"},
+        (
+            Failure("no-db", 200, {"customerId": PASS, "enabled": False, "monthlyLimitPacks": 0, "source": "no-db"}),
+            said("wrong input", 400),
+            said("broken", 500),
+        ),
+    ),
+    Route(
+        13,
+        "POST",
+        "/billing/settings",
+        TOP_UPS,
+        (said("wrong input", 400), said("away", 500), said("broken", 500)),
+    ),
     Route(14, "GET", "/history", HISTORY, (no_supabase(), broken("HISTORY_FAILED"))),
     Route(
         15,
@@ -265,7 +340,20 @@ ROUTES = (
     ),
     Route(19, "POST", "/store-remote-generation", STORED, (refused("NO_URL"), broken("STORE_REMOTE_FAILED"))),
     Route(20, "POST", "/api/log-error", {"ok": True}),
-    Route(21, "POST", "/api/credits/shopify-order", tests=CREDITS),
+    Route(
+        21,
+        "POST",
+        "/api/credits/shopify-order",
+        ORDERED | {"customerId": PASS, "passId": PASS, "credited": int, "balance": int, "expiresAt": maybe(TIME)},
+        (
+            Failure("again", 200, ORDERED | {"alreadyProcessed": True}),
+            Failure("NO_MATCHING_PRODUCT", 200, ORDERED | {"credited": 0, "reason": "NO_MATCHING_PRODUCT"}),
+            refused("INVALID_HMAC", "shopify_", 401),
+            refused("MISSING_ORDER_ID", "shopify_"),
+            no_supabase("shopify_"),
+            broken("WEBHOOK_FAILED", "shopify_"),
+        ),
+    ),
     Route(
         22,
         "GET",

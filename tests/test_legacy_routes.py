@@ -1,6 +1,7 @@
 """The legacy contract, golden: each route's answer and each of its errors, with ids and times masked."""
 
 import asyncio
+import json
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 from typing import Any
@@ -15,11 +16,17 @@ from safelight.db import embedded
 from tests import route_matrix
 from tests.conftest import COFFEE, Backend, StartBackend, running
 from tests.legacy_routes import ROUTES, Failure, Route, differences
+from tests.signing_in import SIGNED_BY_SECRET, bearer, token
+from tests.test_credits_routes import SHOP_SECRET, order, signature
 from tests.test_files import data_url, site
 
 Json = dict[str, Any]
 
-MINE = [route for route in ROUTES if route.shape is not None]
+SETTINGS = SIGNED_BY_SECRET | {"shopify_webhook_secret": SHOP_SECRET}
+OF_USERS = ("/me", "/auth/shopify-sync")
+OF_OPERATORS = ("/admin/", "/credits/add")
+OF_CUSTOMERS = ("/history", "/credits/balance", "/billing/settings")
+SHOP_ORDER = "/api/credits/shopify-order"
 BRIEF = {"brief": "a cup on pale stone, soft light", "platform": "square"}
 
 
@@ -27,21 +34,24 @@ def failures(*names: str) -> list[Any]:
     """The (route, failure) pairs of these names."""
     return [
         pytest.param(route, failure, id=f"{route.name} {failure.name}")
-        for route in MINE
+        for route in ROUTES
         for failure in route.failures
         if failure.name in names and not failure.cannot
     ]
 
 
-AWAY = failures("NO_DB", "NO_SUPABASE", "away", "no-supabase")
+AWAY = failures("NO_DB", "NO_SUPABASE", "away", "no-supabase", "no-db")
 OF_THE_STORAGE = failures("UPLOAD_PUBLIC_FAILED", "STORE_REMOTE_PUBLIC_FAILED", "STORE_REMOTE_FAILED")
 OF_THE_TABLES = failures(
     "SESSION_ERROR", "EDITORIAL_GENERATION_ERROR", "MOTION_SUGGESTION_ERROR", "MOTION_GENERATION_ERROR",
     "FEEDBACK_ERROR", "HISTORY_FAILED", "STATS_FAILED", "MEGA_PARITY_FAILED", "broken",
-    "CONFIG_READ_FAILED", "CONFIG_SAVE_FAILED", "CONFIG_UNSET_FAILED",
+    "CONFIG_READ_FAILED", "CONFIG_SAVE_FAILED", "CONFIG_UNSET_FAILED", "CREDITS_ERROR", "WEBHOOK_FAILED", "degraded",
 )  # fmt: skip
 POOR = failures("INSUFFICIENT_CREDITS")
-DENIED = failures("Unauthorized")
+DENIED = failures("Unauthorized", "UNAUTHORIZED", "INVALID_HMAC")
+TOKENS = {"nobody": "", "INVALID_TOKEN": "not.a.token", "MISSING_USER_ID": token(sub="")}
+UNKNOWN = failures(*TOKENS)
+AGAIN = failures("again")
 SLOW = failures("STILL_MAKING")
 WRONG_BODIES: dict[tuple[str, str], Json] = {
     ("POST /editorial/generate", "MISSING_INPUT"): {"brief": "  ", "tone": "still-life"},
@@ -54,6 +64,11 @@ WRONG_BODIES: dict[tuple[str, str], Json] = {
     ("POST /api/r2/presign", "MISSING_DATAURL"): {"kind": "product"},
     ("POST /api/r2/store-remote-signed", "MISSING_URL"): {"kind": "generations"},
     ("POST /store-remote-generation", "NO_URL"): {"urls": []},
+    ("POST /credits/add", "INVALID_AMOUNT"): {"amount": "half"},
+    ("GET /billing/settings", "wrong input"): {},
+    ("POST /billing/settings", "wrong input"): {"passId": ""},
+    ("POST /api/credits/shopify-order", "MISSING_ORDER_ID"): order(None),
+    ("POST /api/credits/shopify-order", "NO_MATCHING_PRODUCT"): order(7, line_items=[{"sku": "MUG", "quantity": 1}]),
     ("POST /admin/credits/adjust", "wrong input"): {"delta": "5"},
     ("POST /admin/config/runtime", "INVALID_OVERRIDE"): {"override": {"credits": {"imageCost": "free"}}},
     ("POST /admin/config/runtime/unset", "MISSING_PATH"): {"path": ""},
@@ -82,6 +97,9 @@ class Asking:
             "POST /api/r2/store-remote-signed": {"url": remote, "kind": "generations"},
             "POST /store-remote-generation": {"urls": [remote]},
             "POST /api/log-error": {"message": "x is not a function", "extra": {"component": "Profile"}},
+            "POST /credits/add": {"amount": "5", "reason": "sorry"},
+            "POST /billing/settings": {"enabled": True, "monthlyLimitPacks": 2.7},
+            "POST /api/credits/shopify-order": order(1),
             "POST /admin/credits/adjust": {"delta": 2},
             "POST /admin/config/runtime": {"override": {"models": {}}},
             "POST /admin/config/runtime/unset": {"path": "credits.imageCost"},
@@ -89,14 +107,23 @@ class Asking:
 
     async def __call__(self, route: Route, *, body: Json | None = None, token: str | None = None) -> httpx.Response:
         path = route.path.replace("{pass_id}", self.backend.pass_id if body is None else "anonymous")
-        admin = token if token is not None else self.backend.app.admin_token()
-        headers = {"Authorization": f"Bearer {admin}"} if admin and path.startswith("/admin") else {}
-        if route.method == "GET":
-            params = {"customerId": self.backend.pass_id} if path.startswith("/history") else {}
-            return await self.backend.client.get(path, params=params, headers=headers)
         stated = self.bodies.get(route.name, {}) if body is None else body
+        if route.path == SHOP_ORDER:
+            content = json.dumps(stated).encode()
+            signed = {"X-Shopify-Hmac-Sha256": signature(content) if token is None else token}
+            return await self.backend.client.post(path, content=content, headers=signed)
+        known = self._token(route) if token is None else token
+        headers = bearer(known) if known else {}
+        if route.method == "GET":
+            params = {"customerId": self.backend.pass_id} if path.startswith(OF_CUSTOMERS) and body is None else {}
+            return await self.backend.client.get(path, params=params, headers=headers)
         identity = {"passId": self.backend.pass_id}
         return await self.backend.client.post(path, json=identity | stated, headers=headers)
+
+    def _token(self, route: Route) -> str:
+        if route.path in OF_USERS:
+            return token(email="ann@example.com")
+        return self.backend.app.admin_token() if route.path.startswith(OF_OPERATORS) else ""
 
 
 def must_be(answer: httpx.Response, status: int, shape: Any) -> None:
@@ -105,8 +132,8 @@ def must_be(answer: httpx.Response, status: int, shape: Any) -> None:
 
 
 def test_every_route_and_every_error_of_the_contract_is_looked_at():
-    looked_at = [*AWAY, *OF_THE_STORAGE, *OF_THE_TABLES, *POOR, *DENIED, *SLOW, *WRONG]
-    listed = [(route.name, failure.name) for route in MINE for failure in route.failures if not failure.cannot]
+    looked_at = [*AWAY, *OF_THE_STORAGE, *OF_THE_TABLES, *POOR, *DENIED, *UNKNOWN, *AGAIN, *SLOW, *WRONG]
+    listed = [(route.name, failure.name) for route in ROUTES for failure in route.failures if not failure.cannot]
     assert sorted((each.values[0].name, each.values[1].name) for each in looked_at) == sorted(listed)
     assert {route.number for route in ROUTES} == set(range(1, 31))
 
@@ -123,12 +150,12 @@ def remote_site() -> Iterator[str]:
 @pytest.fixture(scope="module")
 async def ask(module_dsn: str, tmp_path_factory: pytest.TempPathFactory, remote_site: str) -> AsyncIterator[Asking]:
     home = tmp_path_factory.mktemp("home")
-    async with running(module_dsn, home, fetch_allow_hosts=remote_site) as backend:
+    async with running(module_dsn, home, fetch_allow_hosts=remote_site, **SETTINGS) as backend:
         await backend.grant(50)
         yield Asking(backend, await backend.upload(), f"http://{remote_site}/cup.jpg")
 
 
-@pytest.mark.parametrize("route", MINE, ids=lambda route: route.name)
+@pytest.mark.parametrize("route", ROUTES, ids=lambda route: route.name)
 async def test_a_route_answers_as_listed(ask: Asking, route: Route):
     must_be(await ask(route), 200, route.shape)
 
@@ -140,8 +167,21 @@ async def test_wrong_input_is_told_by_its_code(ask: Asking, route: Route, failur
 
 @pytest.mark.parametrize(("route", "failure"), DENIED)
 @pytest.mark.parametrize("token", ["", "wrong"])
-async def test_without_the_admin_token_there_is_nothing(ask: Asking, route: Route, failure: Failure, token: str):
+async def test_without_the_admin_token_or_a_signature_there_is_nothing(
+    ask: Asking, route: Route, failure: Failure, token: str
+):
     must_be(await ask(route, token=token), failure.status, failure.shape)
+
+
+@pytest.mark.parametrize(("route", "failure"), UNKNOWN)
+async def test_who_is_not_known_is_told_so(ask: Asking, route: Route, failure: Failure):
+    must_be(await ask(route, token=TOKENS[failure.name]), failure.status, failure.shape)
+
+
+@pytest.mark.parametrize(("route", "failure"), AGAIN)
+async def test_what_is_told_again_is_answered_so(ask: Asking, route: Route, failure: Failure):
+    await ask(route)
+    must_be(await ask(route), failure.status, failure.shape)
 
 
 @pytest.mark.parametrize(("route", "failure"), POOR)
@@ -158,7 +198,7 @@ async def test_while_the_database_is_away_each_route_says_so_in_its_own_way(tmp_
     dsn = embedded.start(tmp_path)
     await App(Settings(database_url=dsn)).migrate()
     server = get_server(tmp_path / "postgres")
-    async with running(dsn, tmp_path, worker=False) as backend:
+    async with running(dsn, tmp_path, worker=False, **SETTINGS) as backend:
         ask = Asking(backend, await backend.upload(), "")
         await asyncio.to_thread(server.stop)
         try:
@@ -175,7 +215,7 @@ async def test_while_the_database_is_away_each_route_says_so_in_its_own_way(tmp_
 async def test_a_failure_of_our_own_is_told_by_the_routes_code_and_to_operators(
     start: StartBackend, route: Route, failure: Failure
 ):
-    backend = await start(worker=False)
+    backend = await start(worker=False, **SETTINGS)
     ask = Asking(backend, await backend.upload(), "")
     await backend.grant(10)
     backend.sql("alter table mega_customers rename to lost_customers")

@@ -51,7 +51,6 @@ ROUTE_CODES = {
     "/mma/generations/{generation_id}": "MMA_FETCH_FAILED",
     "/mma/events": "MMA_EVENT_FAILED",
     "/credits/balance": "CREDITS_ERROR",
-    "/credits/add": "CREDITS_ERROR",
     "/api/credits/shopify-order": "WEBHOOK_FAILED",
 }
 
@@ -107,11 +106,7 @@ def _unroutable(request: Request, error: HTTPException) -> Answer:
 
 
 async def handle(request: Request, error: Exception) -> JSONResponse:
-    answer = answer_to(request, error)
-    if answer.status >= 500:
-        _log(request, answer, error)
-    if _matters(request, answer, error, _services(request).allowance):
-        await _tell_operators(request, answer, error)
+    answer = await tell(request, error)
     body = {
         "ok": False,
         "error": answer.code,
@@ -121,6 +116,16 @@ async def handle(request: Request, error: Exception) -> JSONResponse:
     }
     said = manners.body(_manners(request), body, answer.status, is_away=answer.is_away)
     return JSONResponse(said, answer.status, answer.headers)
+
+
+async def tell(request: Request, error: Exception) -> Answer:
+    """Logs it, and tells operators where it matters to them. Returns what the client is to learn."""
+    answer = answer_to(request, error)
+    if answer.status >= 500:
+        _log(request, answer, error)
+    if _matters(request, answer, error, _services(request).allowance):
+        await _tell_operators(request, answer, error)
+    return answer
 
 
 def _log(request: Request, answer: Answer, error: Exception) -> None:

@@ -201,6 +201,15 @@ class AutoTopUpsKept(AutoTopUps):
     source: Literal["mega_customers.meta"]
 
 
+class AutoTopUpsUnknown(Answer):
+    """The database is away."""
+
+    customerId: str
+    enabled: Literal[False]
+    monthlyLimitPacks: Literal[0]
+    source: Literal["no-db"]
+
+
 # --- operators ------------------------------------------------------------------------------------------------------
 
 

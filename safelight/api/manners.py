@@ -41,8 +41,9 @@ OF_ROUTES = {
     "POST /api/r2/presign": Manners("UPLOAD_SIGN_FAILED"),
     "POST /api/r2/store-remote-signed": Manners("STORE_REMOTE_PUBLIC_FAILED"),
     "POST /store-remote-generation": Manners("STORE_REMOTE_FAILED"),
+    "POST /credits/add": Manners("CREDITS_ERROR", NO_DB_500),
     "GET /billing/settings": Manners(sentence=True),
-    "POST /billing/settings": Manners(sentence=True),
+    "POST /billing/settings": Manners(away=NO_DB_500, sentence=True),
     "GET /admin/summary": Manners(sentence=True, is_operators=True),
     "GET /admin/customers": Manners(sentence=True, is_operators=True),
     "GET /admin/mega/parity": Manners(

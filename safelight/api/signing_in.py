@@ -2,10 +2,10 @@
 
 from typing import Any
 
+import psycopg
 from fastapi import APIRouter, Request
-from fastapi.responses import JSONResponse
 
-from safelight.api import answers, examples, identity
+from safelight.api import answers, errors, examples, identity
 from safelight.api.admin import is_on_allow_list
 from safelight.api.errors import request_id, request_ids
 from safelight.api.identity import PassIdHeader
@@ -19,6 +19,8 @@ from safelight.domain import passes
 from safelight.domain.errors import InvalidToken, SignInUnavailable
 
 Json = dict[str, Any]
+
+DEGRADED = "Something went wrong on our side; you can go on as a visitor."
 
 router = APIRouter(tags=["account"])
 
@@ -39,16 +41,24 @@ _ME = {
 )
 async def me(request: Request, services: FromApp, pass_id_header: PassIdHeader = None) -> Json:
     """Without a token nothing is written. With one, the user's row is found or made. Where tokens cannot be checked
-    just now, the client may go on as a visitor."""
+    just now, or something is wrong on our side, the client may go on as a visitor."""
     try:
         user = identity.caller().signed_in()
+        return (
+            _visitor(request, pass_id_header) if user is None else await _user(request, services, user, pass_id_header)
+        )
     except SignInUnavailable as error:
         return _visitor(request, pass_id_header) | {"degraded": True, "degradedReason": error.safe_message}
-    if user is None:
-        return _visitor(request, pass_id_header)
-    stated = identity.pass_id_of_header(pass_id_header)
+    except TROUBLE:
+        raise
+    except psycopg.Error as error:
+        await errors.tell(request, error)
+        return _visitor(request, pass_id_header) | {"degraded": True, "degradedReason": DEGRADED}
+
+
+async def _user(request: Request, services: Services, user: User, header: str | None) -> Json:
     async with services.db.transaction() as conn:
-        account = await identity.account(conn, stated=stated)
+        account = await identity.account(conn, stated=identity.pass_id_of_header(header))
         await customers.touch(conn, account.pass_id, user.email)
     request.state.pass_id = account.pass_id
     return {
@@ -90,7 +100,7 @@ def _visitor(request: Request, header: str | None) -> Json:
         **may_be(403, 429),
     },
 )
-async def sync(request: Request, services: FromApp) -> Any:
+async def sync(request: Request, services: FromApp) -> Json:
     """Only the token counts; whatever the body states is ignored. Without one that holds, nobody is logged in."""
     nobody = {"ok": True, "loggedIn": False, "requestId": request_id(request)}
     try:
@@ -98,8 +108,9 @@ async def sync(request: Request, services: FromApp) -> Any:
         return nobody if user is None else await _synced(request, services, user)
     except InvalidToken:
         return nobody
-    except (SignInUnavailable, *TROUBLE):
-        return JSONResponse(nobody | {"degraded": True})
+    except (SignInUnavailable, psycopg.Error) as error:
+        await errors.tell(request, error)
+        return nobody | {"degraded": True}
 
 
 async def _synced(request: Request, services: Services, user: User) -> Json:
