@@ -1,20 +1,38 @@
 """Too much at once is refused by customer and by address, cheaply, and told to operators once."""
 
 import asyncio
+import re
 import sys
 import tracemalloc
+from collections.abc import AsyncIterator
 
 import pytest
 
 from safelight.api.rates import KEYS_MAX, Kind, Rates
 from safelight.domain.errors import TooManyRequests
-from tests.conftest import Backend, StartBackend
+from tests.conftest import Backend, StartBackend, running
+from tests.openapi import ROUTES, Route
 
 BRIEF = {"inputs": {"brief": "a cup on stone"}, "settings": {"seedream": {"size": "1K"}}}
 
 
 def from_address(address: str) -> dict[str, str]:
     return {"X-Forwarded-For": address}
+
+
+FREE = (
+    "GET /api/admin/", "POST /api/admin/", "GET /admin/", "POST /admin/", "POST /credits/add",  # operators only
+    "POST /webhooks/", "POST /api/credits/shopify-order",  # signed
+    "GET /health", "GET /api/health", "GET /metrics",  # monitors ask often
+    "GET /mma/generations/", "GET /mma/stream/", "GET /mma/errors", "GET /assets/", "GET /private-assets/",
+)  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+async def strict(module_dsn: str, tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Backend]:
+    few = {"orders_per_minute": 1, "visits_per_minute": 3, "reports_per_minute": 3}
+    async with running(module_dsn, tmp_path_factory.mktemp("home"), worker=False, **few) as backend:
+        yield backend
 
 
 @pytest.fixture
@@ -90,6 +108,15 @@ async def test_uploads_count_as_orders(narrow: Backend):
     bodies = [{"contentType": "image/png", "passId": narrow.pass_id} for _ in range(3)]
     seen = [(await narrow.client.post("/api/r2/upload-signed", json=body)).status_code for body in bodies]
     assert seen == [200, 200, 429]
+
+
+@pytest.mark.parametrize("route", ROUTES, ids=str)
+async def test_every_route_that_strangers_may_ask_has_its_limit(strict: Backend, route: Route):
+    path = re.sub(r"\{\w+\}", "none", route.path)
+    address = f"2001:db8:{ROUTES.index(route):x}::1"  # each route's own
+    asked = [strict.client.request(route.method, path, headers=from_address(address)) for _ in range(12)]
+    seen = {(await one).status_code for one in asked}
+    assert (429 in seen) != str(route).startswith(FREE), seen
 
 
 async def test_the_body_of_a_refused_request_is_not_read(narrow: Backend):

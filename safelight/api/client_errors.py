@@ -15,6 +15,7 @@ from safelight.api import answers, examples
 from safelight.api.errors import request_id
 from safelight.api.folding import Folded, Spelt
 from safelight.api.json_body import StrictRequest, StrictRoute
+from safelight.api.rates import Kind, limited_route
 from safelight.api.refusals import may_be
 from safelight.api.services import FromApp, Services
 from safelight.db import ops_rows
@@ -38,7 +39,7 @@ class SmallRoute(StrictRoute):
     request_class = SmallRequest
 
 
-router = APIRouter(route_class=SmallRoute, tags=["legacy"])
+router = APIRouter(route_class=limited_route(Kind.REPORTS, SmallRoute), tags=["legacy"])
 
 
 def _cut(most: int) -> BeforeValidator:
@@ -70,7 +71,7 @@ class ClientErrorBody(Folded):
 @router.post(
     "/api/log-error",
     summary="Report a crash of the client",
-    responses={200: examples.of(answers.Done, {"ok": True}), **may_be(400, 413)},
+    responses={200: examples.of(answers.Done, {"ok": True}), **may_be(400, 413, 429)},
 )
 async def log_error(request: Request, services: FromApp, body: ClientErrorBody) -> dict[str, Any]:
     """The answer is the same whether a row was written or not."""

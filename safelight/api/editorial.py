@@ -8,9 +8,9 @@ from pydantic import Field
 from safelight.api import legacy, legacy_examples
 from safelight.api.folding import Long, Spelt
 from safelight.api.identity import PassIdHeader
-from safelight.api.json_body import StrictRoute
 from safelight.api.legacy import Json, LegacyBody
 from safelight.api.mma import IdempotencyKey
+from safelight.api.rates import Kind, limited_route
 from safelight.api.refusals import STILL_MAKING_MEANS, may_be
 from safelight.api.services import FromApp
 from safelight.db.database import Row
@@ -20,7 +20,7 @@ from safelight.domain.orders import Flow, aspect_ratio_of_platform
 RATIO_OF_OTHER_PLATFORMS = "2:3"
 MESSAGE = "Your picture is ready."
 
-router = APIRouter(route_class=StrictRoute, tags=["legacy"])
+router = APIRouter(route_class=limited_route(Kind.ORDERS), tags=["legacy"])
 
 
 class EditorialBody(LegacyBody):
@@ -37,7 +37,7 @@ class EditorialBody(LegacyBody):
     summary="Make a still, and wait for it",
     responses={
         200: legacy_examples.EDITORIAL,
-        **may_be(401, 402, 413, 422),
+        **may_be(401, 402, 413, 422, 429),
         400: {"description": "MISSING_INPUT, or a field is wrong."},
         500: {"description": "EDITORIAL_GENERATION_ERROR, refunded; NO_DB."},
         503: {"description": STILL_MAKING_MEANS},

@@ -9,7 +9,7 @@ from safelight.api.bodies import IdentityBody
 from safelight.api.errors import request_id
 from safelight.api.folding import Flag, Long, Short, Spelt, Url
 from safelight.api.identity import PassIdHeader, caller, stated_pass_id
-from safelight.api.json_body import StrictRoute
+from safelight.api.rates import Kind, check_pass, limited_route
 from safelight.api.refusals import may_be
 from safelight.api.services import FromApp, Services
 from safelight.db import customers, feedback, generations
@@ -24,7 +24,7 @@ Json = dict[str, Any]
 ANONYMOUS = "anonymous"
 MESSAGE = "Thank you, noted."
 
-router = APIRouter(route_class=StrictRoute, tags=["legacy"])
+router = APIRouter(route_class=limited_route(Kind.ORDERS), tags=["legacy"])
 
 
 class FeedbackLikeBody(IdentityBody):
@@ -46,7 +46,7 @@ class FeedbackLikeBody(IdentityBody):
     summary="Like a result, or say something about it",
     responses={
         200: legacy_examples.LIKED,
-        **may_be(401, 404, 413, 503),
+        **may_be(401, 404, 413, 429, 503),
         400: {"description": "MISSING_PROMPT, or a field is wrong."},
         500: {"description": "FEEDBACK_ERROR; NO_DB."},
     },
@@ -59,6 +59,8 @@ async def like(
         pass_id = await stated_pass_id(conn, pass_id=body.pass_id, customer_key=body.customer_id, header=pass_id_header)
         caller().must_not_be_nobody(pass_id)
         request.state.pass_id = pass_id
+        if pass_id:
+            check_pass(request, Kind.ORDERS, pass_id)
         prompt = await _prompt(conn, body, pass_id)
     feedback_id = new_id()  # one for all tries
     row = {

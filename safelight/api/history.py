@@ -9,24 +9,29 @@ from safelight.api import accounts, examples
 from safelight.api.errors import request_id
 from safelight.api.identity import PassIdHeader, stated_pass_id
 from safelight.api.json_body import StrictRoute
+from safelight.api.rates import Kind, per_address
 from safelight.api.refusals import may_be
 from safelight.api.services import FromApp
 from safelight.db import generations
 
 Json = dict[str, Any]
 
+_LIMITED = [per_address(Kind.VISITS)]
+
 router = APIRouter(route_class=StrictRoute, tags=["legacy"])
 
 _ANSWERS = {
     200: examples.HISTORY,
-    **may_be(400, 401),
+    **may_be(400, 401, 429),
     500: {"description": "HISTORY_FAILED"},
     503: {"description": "NO_SUPABASE"},
 }
 
 
-@router.get("/history", summary="What the stated customer made, said and paid", responses=_ANSWERS)
-@router.get("/history/trimmed", summary="The same as `/history`", responses=_ANSWERS)
+@router.get(
+    "/history", summary="What the stated customer made, said and paid", responses=_ANSWERS, dependencies=_LIMITED
+)
+@router.get("/history/trimmed", summary="The same as `/history`", responses=_ANSWERS, dependencies=_LIMITED)
 async def own_history(
     request: Request,
     services: FromApp,

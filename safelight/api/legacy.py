@@ -12,6 +12,7 @@ from safelight.api.errors import request_id
 from safelight.api.folding import Flag, Short, Spelt, Url
 from safelight.api.identity import resolve
 from safelight.api.orders import Asked, OrderDesk
+from safelight.api.rates import Kind, check_pass
 from safelight.api.services import Services
 from safelight.api.waiting import ended
 from safelight.db import feedback
@@ -101,6 +102,7 @@ async def make(
     does, and as `ended`."""
     async with services.db.connection() as conn:
         pass_id = await resolve(request, conn, pass_id=body.pass_id, customer_key=body.customer_id, header=header)
+        check_pass(request, Kind.ORDERS, pass_id)
         order = await OrderDesk(conn, services.assets).order(Asked(flow, create, pass_id, None))
     accepted = await services.acceptance.accept(
         order,

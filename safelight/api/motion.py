@@ -9,9 +9,9 @@ from safelight.api import legacy, legacy_examples
 from safelight.api.errors import request_id
 from safelight.api.folding import Long, Short, Spelt, Url
 from safelight.api.identity import PassIdHeader
-from safelight.api.json_body import StrictRoute
 from safelight.api.legacy import STYLE_CHARS_MAX, Json, LegacyBody
 from safelight.api.mma import IdempotencyKey
+from safelight.api.rates import Kind, limited_route
 from safelight.api.refusals import STILL_MAKING_MEANS, may_be
 from safelight.api.services import FromApp
 from safelight.domain.errors import InvalidInput
@@ -22,7 +22,7 @@ MOTION_STYLES_MAX = 20
 MESSAGE = "Your video is ready."
 STOCK_SUGGESTION = "A slow, steady push in while the light moves gently across the scene."
 
-router = APIRouter(route_class=StrictRoute, tags=["legacy"])
+router = APIRouter(route_class=limited_route(Kind.ORDERS), tags=["legacy"])
 
 
 class MotionBody(LegacyBody):
@@ -62,7 +62,7 @@ class MotionGenerateBody(MotionBody):
     summary="Suggest a movement for a still, free",
     responses={
         200: legacy_examples.SUGGESTION,
-        **may_be(401, 413, 422),
+        **may_be(401, 413, 422, 429),
         400: {"description": "MISSING_REFERENCE_IMAGE, or a field is wrong."},
         500: {"description": "MOTION_SUGGESTION_ERROR; NO_DB."},
         503: {"description": STILL_MAKING_MEANS},
@@ -95,7 +95,7 @@ async def motion_suggest(
     summary="Make a video of a still, and wait for it",
     responses={
         200: legacy_examples.MOTION,
-        **may_be(401, 402, 413, 422),
+        **may_be(401, 402, 413, 422, 429),
         400: {"description": "MISSING_LAST_IMAGE, MISSING_MOTION_DESCRIPTION, or a field is wrong."},
         500: {"description": "MOTION_GENERATION_ERROR, refunded; NO_DB."},
         503: {"description": STILL_MAKING_MEANS},

@@ -6,6 +6,8 @@ from fastapi import APIRouter
 
 from safelight import telemetry
 from safelight.api import examples, legacy_answers
+from safelight.api.rates import Kind, per_address
+from safelight.api.refusals import may_be
 from safelight.api.services import FromApp
 from safelight.db.database import TROUBLE
 
@@ -15,8 +17,10 @@ router = APIRouter(tags=["legacy"])
 @router.get(
     "/public/stats/total-users",
     summary="How many customers there are",
+    dependencies=[per_address(Kind.VISITS)],
     responses={
         200: examples.of(legacy_answers.TotalUsers, {"ok": True, "totalUsers": 1234, "source": "mega_customers"}),
+        **may_be(429),
         500: {"description": "STATS_FAILED"},
     },
 )
