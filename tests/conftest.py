@@ -292,7 +292,7 @@ def forget_apps() -> None:
 def client_of(base_url: str) -> httpx.AsyncClient:
     """With as many connections as there are requests; hundreds at once are slow in one client."""
     limits = httpx.Limits(max_connections=None)
-    hooks = {"response": [openapi.hold]}
+    hooks = {"response": [openapi.holding(base_url)]}
     return httpx.AsyncClient(base_url=base_url, timeout=WAIT_SECONDS, trust_env=False, limits=limits, event_hooks=hooks)
 
 

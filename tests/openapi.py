@@ -3,6 +3,7 @@ test sees is held against the document."""
 
 import re
 import tempfile
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from datetime import datetime
 from functools import cache
@@ -112,19 +113,23 @@ def route_of(method: str, path: str) -> Route | None:
     return None
 
 
-async def hold(answer: httpx.Response) -> None:
-    """A hook of the tests' client: an answer that the document does not say fails the test that asked."""
-    route = route_of(answer.request.method, answer.request.url.path)
-    if route is None:
-        return
-    stated = route.operation["responses"].get(str(answer.status_code))
-    assert stated, f"{route}: the document says nothing of {answer.status_code}"
-    media_type = answer.headers.get("content-type", "").partition(";")[0]
-    if media_type == "application/json":
-        await answer.aread()
-        assert media_type in stated.get("content", {}), f"{route}: {answer.status_code} is JSON"
-        found = problems(stated["content"][media_type]["schema"], answer.json())
-        assert not found, f"{route} {answer.status_code}: {found} in {answer.text[:1000]}"
+def holding(base_url: str) -> Callable[[httpx.Response], Awaitable[None]]:
+    """A hook of the tests' client: an answer of ours that the document does not say fails the test that asked."""
+
+    async def hold(answer: httpx.Response) -> None:
+        route = route_of(answer.request.method, answer.request.url.path)
+        if route is None or not str(answer.request.url).startswith(base_url):
+            return
+        stated = route.operation["responses"].get(str(answer.status_code))
+        assert stated, f"{route}: the document says nothing of {answer.status_code}"
+        media_type = answer.headers.get("content-type", "").partition(";")[0]
+        if media_type == "application/json":
+            await answer.aread()
+            assert media_type in stated.get("content", {}), f"{route}: {answer.status_code} is JSON"
+            found = problems(stated["content"][media_type]["schema"], answer.json())
+            assert not found, f"{route} {answer.status_code}: {found} in {answer.text[:1000]}"
+
+    return hold
 
 
 def hold_event(name: str, data: Json) -> None:
