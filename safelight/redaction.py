@@ -229,14 +229,16 @@ def mark(label: str) -> str:
 
 @lru_cache(KEYS_REMEMBERED)
 def label_of(name: str) -> str | None:
-    """What stands under a name, in whatever spelling; None where that is no secret."""
-    plain = re.sub(r"[^a-z0-9]", "", name[-KEY_CHARS_READ:].lower())
+    """What stands under a name, in whatever spelling; None where that is no secret. What was hidden in it is no part of
+    the name."""
+    name = _MARKED.sub("", name[-KEY_CHARS_READ:])
+    plain = re.sub(r"[^a-z0-9]", "", name.lower())
     ending = next((ending for ending in _ENDINGS if plain.removesuffix("s").endswith(ending)), None)
     return _LAST_WORDS.get(_last_word(name)) if ending is None else _ENDINGS[ending]
 
 
 def _last_word(name: str) -> str:
-    words = re.findall(r"[A-Z]?[a-z]+|[A-Z]+", name[-KEY_CHARS_READ:])
+    words = re.findall(r"[A-Z]?[a-z]+|[A-Z]+", name)
     return words[-1].lower() if words else ""
 
 

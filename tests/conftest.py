@@ -268,6 +268,7 @@ async def running(dsn: str, home: Path, *, worker: bool = True, **settings: Any)
                 "retry_base_seconds": 0.02,
                 "orders_per_minute": 0,  # tests hurry; tests of the limits set some
                 "visits_per_minute": 0,
+                "reports_per_minute": 0,
                 **settings,
             },
         )

@@ -6,7 +6,7 @@ import string
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from safelight.redaction import KNOWN_FORMS, Redactor, excerpt
@@ -57,6 +57,9 @@ def planted_json(draw: Any) -> tuple[Any, list[str]]:
     return value, secrets
 
 
+IN_A_NAME = "whsec_IrF918VNUsydvuW52Anqf4cKK4UIJwo7"  # what is shown for it must not make the name a secret's
+
+
 @given(IN_TEXT)
 @settings(max_examples=400, deadline=None)
 def test_a_secret_in_a_text_is_not_shown_and_the_rest_stays(planted: tuple[str, str]):
@@ -68,6 +71,7 @@ def test_a_secret_in_a_text_is_not_shown_and_the_rest_stays(planted: tuple[str, 
 
 
 @given(planted_json())
+@example(({f" {IN_A_NAME} ": 1}, [IN_A_NAME]))
 @settings(max_examples=300, deadline=None)
 def test_secrets_at_any_depth_of_json_are_not_shown(planted: tuple[Any, list[str]]):
     value, secrets = planted
