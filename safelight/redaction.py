@@ -229,9 +229,9 @@ def mark(label: str) -> str:
 
 @lru_cache(KEYS_REMEMBERED)
 def label_of(name: str) -> str | None:
-    """What stands under a name, in whatever spelling; None where that is no secret. What was hidden in it is no part of
-    the name."""
-    name = _MARKED.sub("", name[-KEY_CHARS_READ:])
+    """What stands under a name, in whatever spelling; None where that is no secret. What was hidden in it ends no
+    name of a secret."""
+    name = _MARKED.sub("hidden", name[-KEY_CHARS_READ:])
     plain = re.sub(r"[^a-z0-9]", "", name.lower())
     ending = next((ending for ending in _ENDINGS if plain.removesuffix("s").endswith(ending)), None)
     return _LAST_WORDS.get(_last_word(name)) if ending is None else _ENDINGS[ending]

@@ -72,6 +72,8 @@ def test_a_secret_in_a_text_is_not_shown_and_the_rest_stays(planted: tuple[str, 
 
 @given(planted_json())
 @example(({f" {IN_A_NAME} ": 1}, [IN_A_NAME]))
+@example(({json.dumps({"client_secret": IN_A_NAME}): 1}, [IN_A_NAME]))
+@example(({json.dumps({"jwt": IN_A_NAME}): 1}, [IN_A_NAME]))
 @settings(max_examples=300, deadline=None)
 def test_secrets_at_any_depth_of_json_are_not_shown(planted: tuple[Any, list[str]]):
     value, secrets = planted
