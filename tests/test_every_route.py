@@ -3,6 +3,7 @@
 The routes, their parameters and the fields of their bodies come from the OpenAPI document. A new route is called like
 the others; where no request for it can be made up, or where it is open by design, `SAMPLES` and `OPEN` must say so."""
 
+import asyncio
 import hashlib
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager
@@ -24,6 +25,7 @@ ADMIN_TOKEN = "the operators' token"
 ADMIN = {"x-admin-secret": ADMIN_TOKEN}
 FORM = {"Content-Type": "application/x-www-form-urlencoded"}
 SETTINGS = {"admin_token": ADMIN_TOKEN, "legacy_wait_seconds": 0.05, **SIGNED_BY_SECRET}
+TRIES_MAX = 30
 EMAIL = "ann.planted-email@example.com"
 PACKS = 987_653
 CREDITS = 918_273_645
@@ -90,9 +92,18 @@ class World:
         return bearer(token(self.other_id, "bob@example.com"))
 
     async def ask(self, call: "Call", headers: dict[str, str]) -> httpx.Response:
-        return await self.backend.client.request(
+        return await self.patiently(
             call.route.method, call.path, params=call.query, json=call.body, headers=call.headers | headers
         )
+
+    async def patiently(self, method: str, path: str, **more: Any) -> httpx.Response:
+        """An API that is too busy says when to come again; which it is not forever."""
+        for _ in range(TRIES_MAX):
+            answer = await self.backend.client.request(method, path, **more)
+            if answer.status_code != 503 or "NO_SUPABASE" not in answer.text:
+                break
+            await asyncio.sleep(int(answer.headers["Retry-After"]))
+        return answer
 
     def rows(self) -> dict[str, str]:
         """What the database and the storage hold of A, as hashes."""
@@ -466,7 +477,7 @@ def flat_body(body: Json) -> Json:
 
 async def ask_by_form(world: World, call: Call, headers: dict[str, str]) -> httpx.Response:
     form = {f"{name}[]" if isinstance(value, list) else name: value for name, value in (call.body or {}).items()}
-    return await world.backend.client.request(
+    return await world.patiently(
         call.route.method, call.path, params=call.query, data=form, headers=call.headers | FORM | headers
     )
 
