@@ -21,7 +21,7 @@ from safelight.api.server import create_api
 from safelight.api.services import Services
 from safelight.api.tokens import Keys, PublicKeys, SharedSecret, TokenCheck
 from safelight.config import Settings
-from safelight.db import embedded, ops_rows
+from safelight.db import deployment_secret, embedded, ops_rows
 from safelight.db.database import TROUBLE, Database
 from safelight.db.migrate import migrate
 from safelight.db.ops_spool import OpsSpool
@@ -44,6 +44,7 @@ from safelight.pipelines.runtime import RuntimeConfig
 from safelight.pipelines.studio import Adapters, Studio, read_picture
 from safelight.pipelines.worker import Worker
 from safelight.redaction import Redactor
+from safelight.signing import Signer
 from safelight.storage.assets import AssetStore
 from safelight.storage.buckets import Bucket, S3Keys, open_bucket
 from safelight.storage.fetch import GuardedFetcher
@@ -68,6 +69,7 @@ class App:
         self.tokens = _tokens(settings)
         self.shop = Shop(settings.shopify_webhook_secret.get_secret_value(), credit_products(settings.credit_products))
         self.redactor = Redactor(settings.secrets)
+        self._secret = ""
 
     def start_database(self) -> str:
         """Returns the DSN; starts the embedded server where no other database is set."""
@@ -142,6 +144,7 @@ class App:
                     free_credits=self.settings.free_credits,
                     reaper=self.reaper(db, Announcer(db)),
                     admin_token=self.admin_token(),
+                    signer=self.signer(),
                     findings=LatestFindings(self.doctor(db)),
                     webhook_checks=webhook_checks(self.settings),
                     rates=self.rates(),
@@ -180,8 +183,24 @@ class App:
             self._bucket("private_storage_url", "private-assets", is_public=False),
             base_url=settings.base_url,
             public_url=settings.public_assets_url and settings.public_assets_url.rstrip("/"),
-            secret=bytes.fromhex(self._kept_secret(self.home / "secret")),
+            secret=self.secret().encode(),
         )
+
+    def signer(self) -> Signer:
+        return Signer(self.secret().encode())
+
+    def secret(self) -> str:
+        """The deployment's secret: the setting, else the one in the database, which the first node's home brings.
+
+        Raises:
+            ConfigError: the database was not migrated yet.
+        """
+        if not self._secret:
+            own = self.settings.secret.get_secret_value() or self._kept_secret(self.home / "secret")
+            is_stated = bool(self.settings.secret.get_secret_value())
+            self._secret = own if is_stated or not self.dsn else deployment_secret.shared(self.dsn, own)
+            self.redactor.learn(self._secret)
+        return self._secret
 
     def _bucket(self, setting: str, folder: str, *, is_public: bool) -> Bucket:
         settings = self.settings

@@ -31,6 +31,11 @@ class Settings(BaseSettings):
         SecretStr(""),
         description="What opens the operators' routes. Where it is empty, one is made and kept in HOME/admin-token.",
     )
+    secret: SecretStr = Field(
+        SecretStr(""),
+        description="The secret of the deployment, 32 characters or more: it signs URLs and tokens, and keys the hashes"
+        " in object keys. Default: one that the first node makes, kept in the database for all nodes.",
+    )
     admin_emails: str = Field(
         "", description="Comma-separated e-mails of users who, signed in, are operators. Sign-ups must confirm theirs."
     )

@@ -20,6 +20,7 @@ from safelight.pipelines.accept import Acceptance
 from safelight.pipelines.reaper import Reaper
 from safelight.pipelines.runtime import RuntimeConfig
 from safelight.providers.webhooks import WebhookCheck
+from safelight.signing import Signer
 from safelight.storage.assets import AssetStore
 from safelight.storage.fetch import GuardedFetcher
 
@@ -36,6 +37,7 @@ class Services:
     free_credits: int
     reaper: Reaper
     admin_token: str
+    signer: Signer
     findings: LatestFindings
     webhook_checks: Mapping[str, WebhookCheck]
     rates: Rates
