@@ -31,6 +31,7 @@ from safelight.domain.categories import Category
 from safelight.domain.errors import ConfigError, SafelightError
 from safelight.domain.ids import new_id
 from safelight.domain.orders import Prices
+from safelight.domain.plain_text import printable_lines
 from safelight.domain.shop_orders import Shop, credit_products
 from safelight.ops.doctor import Doctor, LatestFindings
 from safelight.pipelines.accept import Acceptance
@@ -286,7 +287,7 @@ def report_crashes(app: App) -> None:
         if issubclass(kind, Exception):
             _write_crash(app, Category.UNCAUGHT_EXCEPTION, "process.uncaughtException", error)
         text = "".join(traceback.format_exception(kind, error, trace))
-        sys.stderr.write(app.redactor.text(text))
+        sys.stderr.write(printable_lines(app.redactor.text(text)) + "\n")
 
     sys.excepthook = uncaught
 

@@ -1,7 +1,6 @@
 """The demo: the whole story on a real picture."""
 
 import asyncio
-import json
 from datetime import datetime
 from pathlib import Path
 from typing import Annotated, Any
@@ -35,7 +34,7 @@ def demo(
     tell = terminal.tell_nothing if as_json else terminal.tell
     report = asyncio.run(_demo(app, listening, product, logo, tell))
     if as_json:
-        print(json.dumps(report.as_json(), indent=2))  # noqa: T201 - the answer itself
+        terminal.print_json(report.as_json())
         return
     terminal.show_report(app, report)
 
