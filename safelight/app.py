@@ -2,19 +2,19 @@
 
 import asyncio
 import os
-import secrets
 import sys
 import time
 import traceback
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager, suppress
+from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
 import psycopg
 from fastapi import FastAPI
+from pydantic import SecretStr
 
-from safelight import telemetry
+from safelight import secret_files, telemetry
 from safelight.adapters import adapters_of, local_fault, webhook_checks
 from safelight.api.rates import Kind, Rates
 from safelight.api.server import create_api
@@ -32,6 +32,7 @@ from safelight.domain.errors import ConfigError, SafelightError
 from safelight.domain.ids import new_id
 from safelight.domain.orders import Prices
 from safelight.domain.plain_text import printable_lines
+from safelight.domain.shared_secrets import hex_secret, strong_secret
 from safelight.domain.shop_orders import Shop, credit_products
 from safelight.ops.doctor import Doctor, LatestFindings
 from safelight.pipelines.accept import Acceptance
@@ -49,7 +50,7 @@ from safelight.storage.assets import AssetStore
 from safelight.storage.buckets import Bucket, S3Keys, open_bucket
 from safelight.storage.fetch import GuardedFetcher
 
-SECRET_BYTES = 32
+ADMIN_TOKEN_SETTING = "SAFELIGHT_ADMIN_TOKEN"  # noqa: S105 - its name
 ADAPTERS_GROUP = "safelight.adapters"
 DATABASE_START_SECONDS_MAX = 60.0
 DATABASE_LOOK_SECONDS = 1.0
@@ -66,6 +67,7 @@ class App:
         self.prices = Prices(still_credits=settings.still_credits, video_credits=settings.video_credits)
         self.dsn = settings.database_url or ""
         local_fault(settings)  # a wrong one is said at once
+        _check_secret_settings(settings)
         self.tokens = _tokens(settings)
         self.shop = Shop(settings.shopify_webhook_secret.get_secret_value(), credit_products(settings.credit_products))
         self.redactor = Redactor(settings.secrets)
@@ -181,7 +183,7 @@ class App:
             self._bucket("private_storage_url", "private-assets", is_public=False),
             base_url=settings.base_url,
             public_url=settings.public_assets_url and settings.public_assets_url.rstrip("/"),
-            secret=bytes.fromhex(self._kept_secret(self.home / "secret")),
+            secret=self._file_secret(),
         )
 
     def _bucket(self, setting: str, folder: str, *, is_public: bool) -> Bucket:
@@ -191,11 +193,30 @@ class App:
         return open_bucket(url, s3_keys, is_public=is_public, setting=f"SAFELIGHT_{setting.upper()}")
 
     def admin_token(self) -> str:
-        """What opens the operators' routes: the setting, else a token that is made once and kept in the home."""
-        return self.settings.admin_token.get_secret_value() or self._kept_secret(self.admin_token_file)
+        """What opens the operators' routes: the setting, else a token that is made once and kept in the home.
 
-    def _kept_secret(self, path: Path) -> str:
-        secret = _kept_secret(path)
+        Raises:
+            ConfigError: it is empty or too short, or its file cannot be used.
+        """
+        stated, path = self.settings.admin_token.get_secret_value(), self.admin_token_file
+        if stated:
+            return self._learned(strong_secret(stated, ADMIN_TOKEN_SETTING))
+        return self._learned(strong_secret(secret_files.read_or_create(path), str(path), secret_files.remedy(path)))
+
+    def _file_secret(self) -> bytes:
+        """Signs the URLs of files that this machine keeps. Raises ConfigError."""
+        path = self.home / "secret"
+        text = secret_files.read_or_create(path)
+        secret = hex_secret(text, str(path), secret_files.remedy(path))
+        self.redactor.learn(text.strip())
+        return secret
+
+    def check_secrets(self) -> None:
+        """Make the secrets of this home where they are missing. Raises ConfigError where one cannot be used."""
+        self.admin_token()
+        self._file_secret()
+
+    def _learned(self, secret: str) -> str:
         self.redactor.learn(secret)
         return secret
 
@@ -336,18 +357,14 @@ def _tokens(settings: Settings) -> TokenCheck | None:
     return TokenCheck(keys, settings.jwt_audience, settings.jwt_issuer, settings.jwt_leeway_seconds)
 
 
+def _check_secret_settings(settings: Settings) -> None:
+    """Raises ConfigError for a setting that is there and yet no secret."""
+    for name, value in settings:
+        if isinstance(value, SecretStr) and value.get_secret_value() and not value.get_secret_value().strip():
+            raise ConfigError(f"SAFELIGHT_{name.upper()} holds only white space; set a secret, or leave it out")
+    if stated := settings.admin_token.get_secret_value():
+        strong_secret(stated, ADMIN_TOKEN_SETTING)
+
+
 def _listed(text: str) -> tuple[str, ...]:
     return tuple(part.strip() for part in text.split(",") if part.strip())
-
-
-def _kept_secret(path: Path) -> str:
-    """Made once for a home, whole or not at all, readable by its owner only."""
-    if not path.exists():
-        path.parent.mkdir(parents=True, exist_ok=True)
-        fresh = path.with_name(f"{path.name}.{os.getpid()}")
-        fresh.touch(mode=0o600)
-        fresh.write_text(secrets.token_hex(SECRET_BYTES))
-        with suppress(FileExistsError):  # another process of this home was faster: its secret holds
-            path.hardlink_to(fresh)
-        fresh.unlink()
-    return path.read_text().strip()

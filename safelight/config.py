@@ -29,7 +29,8 @@ class Settings(BaseSettings):
     cors_origins: str = Field("*", description="Comma-separated origins that browsers may call from; * for any.")
     admin_token: SecretStr = Field(
         SecretStr(""),
-        description="What opens the operators' routes. Where it is empty, one is made and kept in HOME/admin-token.",
+        description="What opens the operators' routes: at least 32 characters. Where it is not set, one is made and kept"
+        " in HOME/admin-token.",
     )
     admin_emails: str = Field(
         "", description="Comma-separated e-mails of users who, signed in, are operators. Sign-ups must confirm theirs."

@@ -23,7 +23,12 @@ def show_plan(plan: chaos.Plan, kept_home: Path | None, *, as_json: bool) -> Non
 
 @contextmanager
 def chaos_progress(plan: chaos.Plan, *, silent: bool) -> Iterator[Callable[[chaos.Progress], None]]:
-    columns = (BarColumn(bar_width=16), MofNCompleteColumn(), TimeElapsedColumn(), TextColumn("{task.description}", markup=False))
+    columns = (
+        BarColumn(bar_width=16),
+        MofNCompleteColumn(),
+        TimeElapsedColumn(),
+        TextColumn("{task.description}", markup=False),
+    )
     with Bar(*columns, console=console, disable=silent) as bar:
         task = bar.add_task("starting", total=plan.generations)
 

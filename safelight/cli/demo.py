@@ -29,6 +29,7 @@ def demo(
 ) -> None:
     """The whole story on a real picture: a still, 3 tweaks, a video, a tweak of it, a like, a download."""
     app = App(open_app(console_lines=False).settings.without_keys())  # a demo is offline, and costs nothing
+    app.check_secrets()
     listening = _demo_socket(app)
     app.start_database()
     tell = terminal.tell_nothing if as_json else terminal.tell

@@ -22,7 +22,7 @@ def printable(text: str) -> str:
 
 
 def printable_lines(text: str, indent: str = "") -> str:
-    """As `printable`, for text of ours that has lines, such as a traceback. An indented line cannot pass for another."""
+    """As `printable`, for text that has lines, such as a traceback. An indented line cannot pass for another."""
     return "\n".join(indent + printable(line) for line in text.rstrip("\n").split("\n"))
 
 

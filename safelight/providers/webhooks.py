@@ -18,6 +18,7 @@ import httpx
 from pydantic import BaseModel, ValidationError
 
 from safelight.domain.errors import ConfigError, ProviderUnavailable, WebhookRefused, WebhookReplayed
+from safelight.domain.shared_secrets import same_secret
 
 WebhookCheck = Callable[[Mapping[str, str], bytes], Awaitable[None]]  # headers and body
 Clock = Callable[[], float]  # Unix seconds
@@ -52,7 +53,7 @@ class StandardWebhooks:
         check_age(timestamp, self._clock())
         signed = hmac.new(self._key, f"{message_id}.{timestamp}.".encode() + body, hashlib.sha256).digest()
         expected = f"v1,{base64.b64encode(signed).decode()}".encode()
-        if not any(hmac.compare_digest(expected, one.encode()) for one in stated):
+        if not any(same_secret(one, expected) for one in stated):
             raise WebhookRefused("The webhook's signature does not fit.")
         self._seen.remember(f"{message_id}.{timestamp}")
 

@@ -12,6 +12,7 @@ from urllib.parse import parse_qsl, quote, unquote, urlsplit
 
 from safelight import media, telemetry
 from safelight.domain.errors import AssetUnreadable, InvalidInput, NotFound
+from safelight.domain.shared_secrets import same_secret
 from safelight.formats import sniff
 from safelight.storage import keys
 from safelight.storage.buckets import Bucket
@@ -194,7 +195,7 @@ class AssetStore:
 
     def is_valid_signature(self, method: str, key: str, expires: int, signature: str) -> bool:
         expected = self._signature(method, key, expires)
-        return time.time() <= expires and hmac.compare_digest(expected.encode(), signature.encode())
+        return time.time() <= expires and same_secret(signature, expected)
 
     def _signed(self, method: str, prefix: str, key: str, seconds: int) -> str:
         expires = int(time.time()) + seconds
