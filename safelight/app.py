@@ -170,6 +170,7 @@ class App:
                 Kind.ORDERS: settings.orders_per_minute,
                 Kind.VISITS: settings.visits_per_minute,
                 Kind.REPORTS: settings.reports_per_minute,
+                Kind.ADMIN_TOKENS: settings.admin_guesses_per_minute,
             }
         )
 
@@ -280,7 +281,8 @@ class App:
 
     def doctor(self, db: Database) -> Doctor:
         dead_after_seconds = HEARTBEATS_MISSED * self.settings.worker_heartbeat_seconds
-        return Doctor(db, self.reaper(db, Announcer(db)), self.assets(), dead_after_seconds=dead_after_seconds)
+        reaper = self.reaper(db, Announcer(db))
+        return Doctor(db, reaper, self.assets(), self.spool(), dead_after_seconds=dead_after_seconds)
 
     def studio(self, db: Database) -> Studio:
         return Studio(

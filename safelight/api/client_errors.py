@@ -7,18 +7,16 @@ many rows a minute are written.
 import json
 from typing import Annotated, Any
 
-import psycopg
 from fastapi import APIRouter, Request
 from pydantic import BeforeValidator, Field
 
 from safelight.api import answers, examples
-from safelight.api.errors import request_id
+from safelight.api.errors import request_id, write_ops_row
 from safelight.api.folding import Folded, Spelt
 from safelight.api.json_body import StrictRequest, StrictRoute
 from safelight.api.rates import Kind, limited_route
 from safelight.api.refusals import may_be
-from safelight.api.services import FromApp, Services
-from safelight.db import ops_rows
+from safelight.api.services import FromApp
 from safelight.db.ops_rows import MESSAGE_CHARS_MAX, STACK_CHARS_MAX, OpsError
 from safelight.domain.categories import Category
 from safelight.domain.ids import is_uuid
@@ -75,8 +73,8 @@ class ClientErrorBody(Folded):
 )
 async def log_error(request: Request, services: FromApp, body: ClientErrorBody) -> dict[str, Any]:
     """The answer is the same whether a row was written or not."""
-    if services.client_errors_allowance.take():
-        await _write(services, _row(request, body))
+    if services.allowances.client_errors.take():
+        await write_ops_row(services, _row(request, body))
     return {"ok": True}
 
 
@@ -98,11 +96,3 @@ def _row(request: Request, body: ClientErrorBody) -> OpsError:
         source=SOURCE,
         extra=body.extra | {"extra": body.extra},  # whole too: our own fields go before a browser's of the same name
     )
-
-
-async def _write(services: Services, row: OpsError) -> None:
-    try:
-        async with services.db.connection() as conn:
-            await ops_rows.insert(conn, row)
-    except psycopg.Error:
-        services.spool.keep(row)

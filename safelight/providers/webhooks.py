@@ -33,6 +33,10 @@ KEYS_MAX = 20
 FETCH_SECONDS = 10.0
 
 
+async def unsigned(headers: Mapping[str, str], body: bytes) -> None:
+    """For the simulated provider, which signs nothing: said twice, late or by a stranger, it costs one look."""
+
+
 class StandardWebhooks:
     """The Standard Webhooks scheme, with which Replicate signs: HMAC-SHA256 over `id.timestamp.body`."""
 
