@@ -266,7 +266,7 @@ def show_taken(taken: list[Taken], *, dry_run: bool, as_json: bool) -> None:
     for one in taken:
         console.print(
             f"{one.table:<18} {one.rows:>9} rows read, {one.written:>9} new or changed,"
-            f" {one.redacted:>9} held secrets, which were left behind"
+            f" {one.redacted:>9} held secrets or script URLs, which were left behind"
         )
     console.print(
         "nothing was written: this was a dry run" if dry_run else "compare both sides: safelight backfill --check"

@@ -56,7 +56,7 @@ def _routes(app: FastAPI) -> Iterator[tuple[RouteContext, str]]:
 def _complete(operation: Json, route: RouteContext, name: str) -> None:
     if 422 not in route.responses:
         operation["responses"].pop("422", None)
-    for status, stated in (refusals.ANYWHERE | dict(route.responses)).items():
+    for status, stated in {**refusals.ANYWHERE, **route.responses}.items():
         response = operation["responses"].setdefault(str(status), {"description": stated.get("description", "")})
         if status >= 400:
             _refuse(response, stated, name, status)

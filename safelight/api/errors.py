@@ -28,6 +28,7 @@ from safelight.domain.errors import (
     ComeBackLater,
     EndedWithoutResult,
     InsufficientCredits,
+    RemoteFileRefused,
     SafelightError,
     StillMaking,
     TooManyRequests,
@@ -228,7 +229,7 @@ async def _tell_operators(request: Request, answer: Answer, error: Exception) ->
     row = OpsError(
         category=answer.category,
         code=answer.code,
-        message=answer.message if answer.status < 500 else f"{type(error).__name__}: {error}",
+        message=_message(answer, error),
         level="error" if answer.status >= 500 else "warn",
         http_status=answer.status,
         pass_id=getattr(request.state, "pass_id", None),
@@ -241,6 +242,13 @@ async def _tell_operators(request: Request, answer: Answer, error: Exception) ->
         services.spool.keep(row)
         return
     await write_ops_row(services, row)
+
+
+def _message(answer: Answer, error: Exception) -> str:
+    """What operators are told: all of it, also where users learn less."""
+    if answer.status >= 500:
+        return f"{type(error).__name__}: {error}"
+    return str(error) if isinstance(error, RemoteFileRefused) else answer.message
 
 
 async def report_wrong_admin_token(request: Request) -> None:
