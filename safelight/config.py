@@ -10,6 +10,8 @@ from psycopg.conninfo import conninfo_to_dict
 from pydantic import AliasChoices, Field, SecretStr, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
+from safelight.storage.web_urls import web_url
+
 PREFIX = "SAFELIGHT_"
 
 
@@ -249,6 +251,11 @@ class Settings(BaseSettings):
                     f"{proxy!r} is neither an address, such as 10.0.0.1, nor a network, such as 10.0.0.0/8"
                 ) from error
         return ",".join(proxies)
+
+    @field_validator("public_url", "public_assets_url", "webhook_url")
+    @classmethod
+    def is_on_the_web(cls, stated: str | None) -> str | None:
+        return web_url(stated) if stated else stated
 
     @property
     def base_url(self) -> str:

@@ -56,20 +56,26 @@ def _sync_folder(folder: Path) -> None:
 
 
 def _read(path: Path) -> str:
-    """A pipe or a device is not waited for."""
-    descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
-    with os.fdopen(descriptor, "rb") as file:
-        found = os.fstat(descriptor)
-        if not stat.S_ISREG(found.st_mode):
-            raise ConfigError(f"{path} is no regular file; {remedy(path)}")
-        _keep_to_owner(path, descriptor, found.st_mode)
-        content = file.read(FILE_BYTES_MAX + 1)
+    content = _content(path)
     if len(content) > FILE_BYTES_MAX:
         raise ConfigError(f"{path} has more than {FILE_BYTES_MAX} bytes; {remedy(path)}")
     try:
         return content.decode()
     except UnicodeDecodeError as error:
         raise ConfigError(f"{path} is not text; {remedy(path)}") from error
+
+
+def _content(path: Path) -> bytes:
+    """A pipe or a device is not waited for."""
+    descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+    try:
+        mode = os.fstat(descriptor).st_mode
+        if not stat.S_ISREG(mode):
+            raise ConfigError(f"{path} is no regular file; {remedy(path)}")
+        _keep_to_owner(path, descriptor, mode)
+        return os.read(descriptor, FILE_BYTES_MAX + 1)
+    finally:
+        os.close(descriptor)
 
 
 def _keep_to_owner(path: Path, descriptor: int, mode: int) -> None:

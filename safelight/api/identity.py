@@ -126,7 +126,7 @@ async def _states_admin_token(request: Request, services: Services, *stated: str
 def may_be_admin_token(stated: str) -> bool:
     """False for what clients send when they have no token, and for other schemes than `Bearer`."""
     stated = stated.strip()
-    return stated.lower() not in NO_TOKENS and " " not in stated
+    return stated.lower() not in (*NO_TOKENS, BEARER.strip()) and " " not in stated
 
 
 def _key_of(scope: Scope) -> str:

@@ -170,6 +170,14 @@ class RemoteAddressRefused(RemoteFileRefused):
         self.safe_message = UNREACHABLE_HOST
 
 
+class RemotePortRefused(RemoteAddressRefused):
+    """A port that files are not read from, whatever the host is."""
+
+    def __init__(self, message: str) -> None:
+        super().__init__(message)
+        self.safe_message = message
+
+
 class RemoteFileTooLarge(RemoteFileRefused):
     code = "REMOTE_FILE_TOO_LARGE"
 

@@ -20,6 +20,7 @@ from safelight.domain.errors import (
     RemoteFileTooLarge,
     RemoteFileUnavailable,
     RemoteHostUnknown,
+    RemotePortRefused,
 )
 from safelight.storage.addresses import PORTS, is_public, plain_url
 
@@ -111,7 +112,7 @@ async def _public_address(host: str, port: int) -> str:
     """One address of the host, all of which are public."""
     if port not in PORTS:
         allowed = ", ".join(map(str, sorted(PORTS)))
-        raise RemoteFileRefused(f"The port {port} is not one that files are read from: {allowed}.")
+        raise RemotePortRefused(f"The port {port} is not one that files are read from: {allowed}.")
     try:
         found = await asyncio.get_running_loop().getaddrinfo(host, port, type=socket.SOCK_STREAM)
     except (OSError, UnicodeError) as error:
