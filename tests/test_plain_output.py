@@ -6,6 +6,7 @@ import logging
 import re
 import sys
 from collections.abc import AsyncIterator, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -72,7 +73,7 @@ def test_only_one_module_prints():
     """Whoever needs to print asks `terminal`, which knows how."""
     sources = Path(terminal.__file__).parent.rglob("*.py")
     makers = [
-        path.name for path in sources if re.search(r"\bConsole\(|Text\(|from_markup|rich\.print", path.read_text())
+        path.name for path in sources if re.search(r"\bConsole\(|\bText[.(]|from_markup|rich\.print", path.read_text())
     ]
     assert sorted(set(makers)) == ["terminal.py"]
 
@@ -83,7 +84,7 @@ def test_only_one_module_prints():
 @pytest.fixture(scope="module")
 async def hostile(module_dsn: str, tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[tuple[Backend, str]]:
     """A failed generation of whose texts each is hostile."""
-    async with running(module_dsn, tmp_path_factory.mktemp("home"), local_fault="gpt_reader:400") as backend:
+    async with running(module_dsn, tmp_path_factory.mktemp("home"), local_fault="gpt_reader:rejected") as backend:
         pass_id = "pass:[/x][link=https://evil.example]"
         await backend.grant(1, pass_id)
         accepted = await backend.create(passId=pass_id, inputs={"brief": "a cup [/nope] \x1b[2J"}, title="[/t]")
@@ -142,37 +143,42 @@ async def test_json_of_a_command_can_be_read(hostile: tuple[Backend, str], comma
 # --- log lines -------------------------------------------------------------------------------------------------------
 
 
-@pytest.fixture
-def log_file(tmp_path: Path) -> Iterator[Path]:
-    telemetry.configure("INFO", tmp_path / "log")
-    yield tmp_path / "log"
-    telemetry.configure("INFO", None, console=False)
+@contextmanager
+def logged_to(file: Path) -> Iterator[None]:
+    """Lines go to the file, and to what is standard error now."""
+    telemetry.configure("INFO", file)
+    try:
+        yield
+    finally:
+        telemetry.configure("INFO", None, console=False)
 
 
 @pytest.mark.parametrize("name", ["safelight", "uvicorn.error", "procrastinate.worker", "psycopg.pool", "asyncio"])
 @pytest.mark.parametrize("text", ACTING.values())
 def test_a_record_is_one_line_whoever_writes_it(
-    name: str, text: str, log_file: Path, capsys: pytest.CaptureFixture[str]
+    name: str, text: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ):
-    logging.getLogger(name).warning("the provider says %s", text, extra={"fields": {"said": text}})
-    [line], console = log_file.read_text().splitlines(), capsys.readouterr().err
+    with logged_to(tmp_path / "log"):
+        logging.getLogger(name).warning("the provider says %s", text, extra={"fields": {"said": text}})
+    [line], console = (tmp_path / "log").read_text().splitlines(), capsys.readouterr().err
     assert json.loads(line)["message"] == f"the provider says {text}"
     assert is_one_line(line)
     assert is_one_line(console.removesuffix("\n"))
     assert console.endswith(f"| the provider says {printable(text)}\n")
 
 
-def test_a_traceback_forges_no_line(log_file: Path, capsys: pytest.CaptureFixture[str]):
+def test_a_traceback_forges_no_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]):
     try:
         raise RuntimeError(HOSTILE)
     except RuntimeError as error:
-        telemetry.error("🔥", telemetry.Tag.API, f"failed: {error}", error)
+        with logged_to(tmp_path / "log"):
+            telemetry.error("🔥", telemetry.Tag.API, f"failed: {error}", error)
     first, *others = capsys.readouterr().err.splitlines()
     assert "failed: " in first
     assert others
     assert all(line.startswith(telemetry.TRACE_INDENT) for line in others)
     assert not any(UNSAFE.search(line) for line in [first, *others])
-    assert len(log_file.read_text().splitlines()) == 1
+    assert len((tmp_path / "log").read_text().splitlines()) == 1
 
 
 def test_a_crash_is_printed_without_control_characters(
