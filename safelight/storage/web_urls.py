@@ -35,7 +35,7 @@ def is_web_reference(text: str) -> bool:
     bare = _bare(text)
     if _SCHEME.match(bare):
         return is_web_url(text.strip())
-    return not bare.startswith("//") and "\\" not in bare
+    return not (bare.startswith("//") or "\\" in bare or _RUNS.match(bare))
 
 
 def web_url(text: str) -> str:
