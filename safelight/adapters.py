@@ -11,7 +11,7 @@ from safelight.providers.base import Adapter, ReadImage
 from safelight.providers.local.faults import Fault
 from safelight.providers.simulated.adapter import simulated_adapter
 from safelight.providers.vendor_http import WebhookUrl
-from safelight.providers.webhooks import FalSignatures, StandardWebhooks, WebhookCheck
+from safelight.providers.webhooks import FalSignatures, StandardWebhooks, WebhookCheck, unsigned
 
 ADAPTERS_GROUP = "safelight.adapters"
 
@@ -34,6 +34,8 @@ def webhook_checks(settings: Settings) -> dict[str, WebhookCheck]:
     checks: dict[str, WebhookCheck] = {"fal": FalSignatures(settings.fal_webhook_keys_url).check}
     if secret := settings.replicate_webhook_secret.get_secret_value():
         checks["replicate"] = StandardWebhooks(secret).check
+    if settings.simulated_url:
+        checks["simulated"] = unsigned
     return checks
 
 

@@ -2,19 +2,19 @@
 
 import asyncio
 import os
-import secrets
 import sys
 import time
 import traceback
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager, suppress
+from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
 import psycopg
 from fastapi import FastAPI
+from pydantic import SecretStr
 
-from safelight import telemetry
+from safelight import secret_files, telemetry
 from safelight.adapters import adapters_of, local_fault, webhook_checks
 from safelight.api.rates import Kind, Rates
 from safelight.api.server import create_api
@@ -31,6 +31,8 @@ from safelight.domain.categories import Category
 from safelight.domain.errors import ConfigError, SafelightError
 from safelight.domain.ids import new_id
 from safelight.domain.orders import Prices
+from safelight.domain.plain_text import printable_lines
+from safelight.domain.shared_secrets import strong_secret
 from safelight.domain.shop_orders import Shop, credit_products
 from safelight.ops.doctor import Doctor, LatestFindings
 from safelight.pipelines.accept import Acceptance
@@ -49,7 +51,8 @@ from safelight.storage.assets import AssetStore
 from safelight.storage.buckets import Bucket, S3Keys, open_bucket
 from safelight.storage.fetch import GuardedFetcher
 
-SECRET_BYTES = 32
+ADMIN_TOKEN_SETTING = "SAFELIGHT_ADMIN_TOKEN"  # noqa: S105 - its name
+SECRET_SETTING = "SAFELIGHT_SECRET"  # noqa: S105 - its name
 ADAPTERS_GROUP = "safelight.adapters"
 DATABASE_START_SECONDS_MAX = 60.0
 DATABASE_LOOK_SECONDS = 1.0
@@ -66,6 +69,7 @@ class App:
         self.prices = Prices(still_credits=settings.still_credits, video_credits=settings.video_credits)
         self.dsn = settings.database_url or ""
         local_fault(settings)  # a wrong one is said at once
+        _check_secret_settings(settings)
         self.tokens = _tokens(settings)
         self.shop = Shop(settings.shopify_webhook_secret.get_secret_value(), credit_products(settings.credit_products))
         self.redactor = Redactor(settings.secrets)
@@ -170,6 +174,7 @@ class App:
                 Kind.ORDERS: settings.orders_per_minute,
                 Kind.VISITS: settings.visits_per_minute,
                 Kind.REPORTS: settings.reports_per_minute,
+                Kind.ADMIN_TOKENS: settings.admin_guesses_per_minute,
             }
         )
 
@@ -193,12 +198,12 @@ class App:
         """The deployment's secret: the setting, else the one in the database, which the first node's home brings.
 
         Raises:
-            ConfigError: the database was not migrated yet.
+            ConfigError: it is too short, its file cannot be used, or the database was not migrated yet.
         """
         if not self._secret:
-            own = self.settings.secret.get_secret_value() or self._kept_secret(self.home / "secret")
-            is_stated = bool(self.settings.secret.get_secret_value())
-            self._secret = own if is_stated or not self.dsn else deployment_secret.shared(self.dsn, own)
+            stated = self.settings.secret.get_secret_value()
+            own = strong_secret(stated, SECRET_SETTING) if stated else self._file_secret("secret")
+            self._secret = own if stated or not self.dsn else deployment_secret.shared(self.dsn, own)
             self.redactor.learn(self._secret)
         return self._secret
 
@@ -209,11 +214,27 @@ class App:
         return open_bucket(url, s3_keys, is_public=is_public, setting=f"SAFELIGHT_{setting.upper()}")
 
     def admin_token(self) -> str:
-        """What opens the operators' routes: the setting, else a token that is made once and kept in the home."""
-        return self.settings.admin_token.get_secret_value() or self._kept_secret(self.admin_token_file)
+        """What opens the operators' routes: the setting, else a token that is made once and kept in the home.
 
-    def _kept_secret(self, path: Path) -> str:
-        secret = _kept_secret(path)
+        Raises:
+            ConfigError: it is empty or too short, or its file cannot be used.
+        """
+        stated = self.settings.admin_token.get_secret_value()
+        if stated:
+            return self._learned(strong_secret(stated, ADMIN_TOKEN_SETTING))
+        return self._file_secret(self.admin_token_file.name)
+
+    def check_secrets(self) -> None:
+        """Make the secrets of this home where they are missing. Raises ConfigError where one cannot be used."""
+        self.admin_token()
+        self._file_secret("secret")
+
+    def _file_secret(self, name: str) -> str:
+        """The secret in this file of the home, made if it is missing. Raises ConfigError."""
+        path = self.home / name
+        return self._learned(strong_secret(secret_files.read_or_create(path), str(path), secret_files.remedy(path)))
+
+    def _learned(self, secret: str) -> str:
         self.redactor.learn(secret)
         return secret
 
@@ -277,7 +298,8 @@ class App:
 
     def doctor(self, db: Database) -> Doctor:
         dead_after_seconds = HEARTBEATS_MISSED * self.settings.worker_heartbeat_seconds
-        return Doctor(db, self.reaper(db, Announcer(db)), self.assets(), dead_after_seconds=dead_after_seconds)
+        reaper = self.reaper(db, Announcer(db))
+        return Doctor(db, reaper, self.assets(), self.spool(), dead_after_seconds=dead_after_seconds)
 
     def studio(self, db: Database) -> Studio:
         return Studio(
@@ -305,7 +327,7 @@ def report_crashes(app: App) -> None:
         if issubclass(kind, Exception):
             _write_crash(app, Category.UNCAUGHT_EXCEPTION, "process.uncaughtException", error)
         text = "".join(traceback.format_exception(kind, error, trace))
-        sys.stderr.write(app.redactor.text(text))
+        sys.stderr.write(printable_lines(app.redactor.text(text)) + "\n")
 
     sys.excepthook = uncaught
 
@@ -354,18 +376,15 @@ def _tokens(settings: Settings) -> TokenCheck | None:
     return TokenCheck(keys, settings.jwt_audience, settings.jwt_issuer, settings.jwt_leeway_seconds)
 
 
+def _check_secret_settings(settings: Settings) -> None:
+    """Raises ConfigError for a setting that is there and yet no secret."""
+    for name, value in settings:
+        if isinstance(value, SecretStr) and value.get_secret_value() and not value.get_secret_value().strip():
+            raise ConfigError(f"SAFELIGHT_{name.upper()} holds only white space; set a secret, or leave it out")
+    for value, name in ((settings.admin_token, ADMIN_TOKEN_SETTING), (settings.secret, SECRET_SETTING)):
+        if stated := value.get_secret_value():
+            strong_secret(stated, name)
+
+
 def _listed(text: str) -> tuple[str, ...]:
     return tuple(part.strip() for part in text.split(",") if part.strip())
-
-
-def _kept_secret(path: Path) -> str:
-    """Made once for a home, whole or not at all, readable by its owner only."""
-    if not path.exists():
-        path.parent.mkdir(parents=True, exist_ok=True)
-        fresh = path.with_name(f"{path.name}.{os.getpid()}")
-        fresh.touch(mode=0o600)
-        fresh.write_text(secrets.token_hex(SECRET_BYTES))
-        with suppress(FileExistsError):  # another process of this home was faster: its secret holds
-            path.hardlink_to(fresh)
-        fresh.unlink()
-    return path.read_text().strip()

@@ -1,13 +1,16 @@
 """Every setting: name, type, default, help. The only reader of the environment (prefix `SAFELIGHT_`)."""
 
+import ipaddress
 import os
 from pathlib import Path
 from typing import Literal
 
 from psycopg import ProgrammingError
 from psycopg.conninfo import conninfo_to_dict
-from pydantic import AliasChoices, Field, SecretStr
+from pydantic import AliasChoices, Field, SecretStr, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
+
+from safelight.storage.web_urls import web_url
 
 PREFIX = "SAFELIGHT_"
 
@@ -29,7 +32,8 @@ class Settings(BaseSettings):
     cors_origins: str = Field("*", description="Comma-separated origins that browsers may call from; * for any.")
     admin_token: SecretStr = Field(
         SecretStr(""),
-        description="What opens the operators' routes. Where it is empty, one is made and kept in HOME/admin-token.",
+        description="What opens the operators' routes: at least 32 characters. Where it is not set, one is made and"
+        " kept in HOME/admin-token.",
     )
     secret: SecretStr = Field(
         SecretStr(""),
@@ -166,9 +170,17 @@ class Settings(BaseSettings):
         le=1_000_000,
         description="How many errors a minute the clients at one address may report; 0 is no limit.",
     )
+    admin_guesses_per_minute: int = Field(
+        60,
+        ge=1,
+        le=1_000_000,
+        description="How many wrong admin tokens a minute one address may state; then it gets 429 for them. Each API"
+        " process counts for itself.",
+    )
     trusted_proxies: str = Field(
-        "127.0.0.1",
-        description="Comma-separated addresses of proxies whose X-Forwarded-For is believed; * for any.",
+        "",
+        description="Comma-separated addresses or networks (10.0.0.0/8) of proxies whose X-Forwarded-For and"
+        " X-Forwarded-Proto are believed; * for any. Default: none.",
     )
 
     fetch_allow_hosts: str = Field(
@@ -228,6 +240,27 @@ class Settings(BaseSettings):
     provider_check_seconds: float = Field(
         2.5, gt=0, le=60, description="How long after a look at a provider's work the next one is due."
     )
+
+    @field_validator("trusted_proxies")
+    @classmethod
+    def names_networks(cls, stated: str) -> str:
+        """The same, in the form that the HTTP server reads."""
+        proxies = [part.strip() for part in stated.split(",") if part.strip()]
+        if proxies == ["*"]:
+            return "*"
+        for proxy in proxies:
+            try:
+                ipaddress.ip_network(proxy)
+            except ValueError as error:
+                raise ValueError(
+                    f"{proxy!r} is neither an address, such as 10.0.0.1, nor a network, such as 10.0.0.0/8"
+                ) from error
+        return ",".join(proxies)
+
+    @field_validator("public_url", "public_assets_url", "webhook_url")
+    @classmethod
+    def is_on_the_web(cls, stated: str | None) -> str | None:
+        return web_url(stated) if stated else stated
 
     @property
     def base_url(self) -> str:

@@ -81,12 +81,14 @@ async def answering(
     leaving: asyncio.Event | None = None,
     proxies: str = "",
 ) -> AsyncIterator[None]:
-    """The application answers HTTP inside this context; what `proxies` say of a client's address is believed."""
+    """The application answers HTTP inside this context; what `proxies` say of a client's address is believed,
+    and what nobody else says."""
     config = uvicorn.Config(
         application,
         http=protocol,
         log_config=None,
         access_log=False,
+        proxy_headers=bool(proxies),
         forwarded_allow_ips=proxies,
         timeout_graceful_shutdown=GRACEFUL_SECONDS,
         timeout_keep_alive=KEEP_ALIVE_SECONDS,

@@ -1,9 +1,9 @@
 """Log lines with seed 003's tags and emoji: `🚀 [GENERATION-PROCESSING] Starting …`, to the console and to a file.
 
-The lines of all libraries go the same way, and none is written with a secret in it.
+The lines of all libraries go the same way. None is written with a secret in it, and a message is always one line: what
+a customer or a provider wrote cannot forge another.
 """
 
-import json
 import logging
 import logging.handlers
 import sys
@@ -12,6 +12,7 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Any
 
+from safelight.domain.plain_text import TRACE_INDENT, json_text, printable, printable_lines
 from safelight.redaction import KNOWN_FORMS, Redactor
 
 FILE_BYTES_MAX = 10 * 1024 * 1024
@@ -56,12 +57,19 @@ def _write(
 
 
 class _Lines(logging.Formatter):
+    """A line for each record; the lines of a traceback are indented below it."""
+
     def __init__(self, redactor: Redactor) -> None:
-        super().__init__("%(asctime)s | %(levelname)-7s | %(name)s | %(message)s", datefmt="%H:%M:%S")
+        super().__init__(datefmt="%H:%M:%S")
         self._redactor = redactor
 
     def format(self, record: logging.LogRecord) -> str:
-        return self._redactor.text(super().format(record))
+        at = self.formatTime(record, self.datefmt)
+        message = self._redactor.text(record.getMessage())
+        line = printable(f"{at} | {record.levelname:<7} | {record.name} | {message}")
+        traces = [self.formatException(record.exc_info)] if record.exc_info else []
+        traces += [self.formatStack(record.stack_info)] if record.stack_info else []
+        return "\n".join([line, *(printable_lines(self._redactor.text(one), TRACE_INDENT) for one in traces)])
 
 
 class _JsonLines(logging.Formatter):
@@ -83,7 +91,7 @@ class _JsonLines(logging.Formatter):
         if record.exc_info:
             line["traceback"] = self.formatException(record.exc_info)
         clean = self._redactor.value(line)
-        return json.dumps(clean, ensure_ascii=False, default=lambda other: self._redactor.text(str(other)))
+        return json_text(clean, default=lambda other: self._redactor.text(str(other)))
 
 
 def configure(level: str, log_file: Path | None, *, console: bool = True, redactor: Redactor = KNOWN_FORMS) -> None:

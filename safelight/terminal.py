@@ -1,30 +1,62 @@
-"""What the commands print."""
+"""What the commands print.
 
-import json
+All text leaves through `console`, `error_console`, `print_json` or `end_with`. What customers and providers wrote is
+printed as text: no markup, no control characters. Styled parts are `(text, style)` pairs of a `line`.
+"""
+
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
+from rich.text import Text
 
 from safelight import demo as story
 from safelight.app import App
 from safelight.db.problems import INVARIANTS
+from safelight.domain.plain_text import json_text, printable
 from safelight.ops.backfill import Parity, Taken, Tell
 from safelight.ops.doctor import EXAMPLES, Findings, Mended
 from safelight.pipelines.cancel import Cancelling
 from safelight.redaction import KNOWN_FORMS
 
-console = Console()
 PROBLEMS_SHOWN_MAX = 10
+
+Part = str | tuple[str, str]
+
+
+class PlainConsole(Console):
+    """Prints every text as it is: nothing in it is markup, an emoji code or a control character."""
+
+    def __init__(self, *, stderr: bool = False) -> None:
+        super().__init__(stderr=stderr, markup=False, emoji=False, highlight=False)
+
+    def render_str(self, text: str, **options: Any) -> Text:
+        return super().render_str(printable(text), **options)
+
+
+console = PlainConsole()
+error_console = PlainConsole(stderr=True)
+
+
+def line(*parts: Part) -> Text:
+    """One line of parts, each a text or a text with its style."""
+    styled = [(part, "") if isinstance(part, str) else part for part in parts]
+    return Text.assemble(*((printable(text), style) for text, style in styled))
 
 
 def print_json(value: Any) -> None:
-    print(json.dumps(KNOWN_FORMS.value(value), indent=2, default=str, ensure_ascii=False))  # noqa: T201 - the answer itself
+    print(json_text(KNOWN_FORMS.value(value), indent=2, default=str))  # noqa: T201 - the answer itself
+
+
+def end_with(problem: str) -> NoReturn:
+    """End the process, with one line on standard error that says why."""
+    sys.exit(f"safelight: {printable(KNOWN_FORMS.text(problem))}")
 
 
 def tell_nothing(event: story.Event) -> None:
@@ -44,18 +76,20 @@ def show_cancelling(cancelling: Cancelling, *, as_json: bool) -> None:
             console.print(f"cancelled; {cancelling.refunded_credits} credits returned")
 
 
-LEVEL_MARKS = {"info": "[blue]·[/]", "success": "[green]✓[/]", "warning": "[yellow]![/]", "error": "[red]✗[/]"}
+LEVEL_MARKS = {"info": ("·", "blue"), "success": ("✓", "green"), "warning": ("!", "yellow"), "error": ("✗", "red")}
 
 
 def tell(event: story.Event) -> None:
     match event.kind:
         case "begins":
-            console.print(f"\n[bold]{event.chapter}[/]  [dim]{event.text}[/]")
+            console.print()
+            console.print(line((event.chapter, "bold"), "  ", (event.text, "dim")))
         case "line":
-            mark = LEVEL_MARKS[event.level]
-            console.print(f"  {mark} [dim]{event.seconds:6.1f} s  {event.step:<32}[/] {event.text}")
+            facts = (f" {event.seconds:6.1f} s  {event.step:<32}", "dim")
+            console.print(line("  ", LEVEL_MARKS[event.level], facts, f" {event.text}"))
         case _:
-            console.print(f"  [green]→[/] {event.text}  [dim]({event.seconds:.1f} s)[/]", soft_wrap=True)
+            took = (f"  ({event.seconds:.1f} s)", "dim")
+            console.print(line("  ", ("→", "green"), f" {event.text}", took), soft_wrap=True)
 
 
 def show_report(app: App, report: story.Report) -> None:
@@ -97,7 +131,7 @@ def show_generation(row: dict[str, Any], steps: list[dict[str, Any]]) -> None:
     }
     for name, value in facts.items():
         if value:
-            console.print(f"[dim]{name:<11}[/] {value}", soft_wrap=True)
+            console.print(line((f"{name:<11}", "dim"), f" {value}"), soft_wrap=True)
     table = Table()
     for name in ("no", "step", "ms", "context or settings", "outcome"):
         table.add_column(name, overflow="fold")
@@ -147,10 +181,10 @@ def show_generations(rows: list[dict[str, Any]]) -> None:
 
 
 def show_lines(lines: list[dict[str, Any]]) -> None:
-    for line in lines:
-        at = line["created_at"].strftime("%H:%M:%S.%f")[:-3]
-        mark, step = LEVEL_MARKS[line["level"]], line["step"]
-        console.print(f"{line['seq']:4d} {at} {mark} [dim]{step:<32}[/] {line['message']}")
+    for row in lines:
+        at = row["created_at"].strftime("%H:%M:%S.%f")[:-3]
+        step = (f" {row['step']:<32} ", "dim")
+        console.print(line(f"{row['seq']:4d} {at} ", LEVEL_MARKS[row["level"]], step, row["message"]))
 
 
 def show_findings(findings: Findings, mended: Mended | None) -> None:
@@ -161,16 +195,20 @@ def show_findings(findings: Findings, mended: Mended | None) -> None:
         )
     for number, sentence in INVARIANTS.items():
         violations = [found for found in findings.violations if found.problem.invariant == number]
-        mark = "[red]✗[/]" if violations else "[green]✓[/]"
-        console.print(f"{mark} {number:2d}  {sentence}", highlight=False, soft_wrap=True)
+        console.print(line(_mark(holds=not violations), f" {number:2d}  {sentence}"), soft_wrap=True)
         for found in violations:
-            console.print(f"      [red]{found.count}[/] × {found.problem.says}, e.g.", highlight=False, soft_wrap=True)
+            count = (str(found.count), "red")
+            console.print(line("      ", count, f" × {found.problem.says}, e.g."), soft_wrap=True)
             for id in found.ids[:EXAMPLES]:
-                console.print(f"        {id}", highlight=False, markup=False, soft_wrap=True)
-            console.print(f"      mend: {found.problem.mend}", highlight=False, markup=False, soft_wrap=True)
+                console.print(f"        {id}", soft_wrap=True)
+            console.print(f"      mend: {found.problem.mend}", soft_wrap=True)
     for warning in findings.warnings:
-        console.print(f"[yellow]![/] {warning}", highlight=False, soft_wrap=True)
-    console.print(f"{_verdict(findings)} ({findings.seconds:.1f} s)", highlight=False)
+        console.print(line(("!", "yellow"), f" {warning}"), soft_wrap=True)
+    console.print(f"{_verdict(findings)} ({findings.seconds:.1f} s)")
+
+
+def _mark(*, holds: bool) -> tuple[str, str]:
+    return ("✓", "green") if holds else ("✗", "red")
 
 
 def _verdict(findings: Findings) -> str:
@@ -184,7 +222,8 @@ def show_failures(found: dict[str, Any]) -> None:
     counts = ", ".join(f"{count} {kind}" for kind, count in found["summary"].items())
     console.print(f"{found['total']} found: {counts}")
     for user in found["byUser"]:
-        console.print(f"  {user['count']:5d}  {user['userDisplayName']}  [dim]{user['userEmail']}[/]", soft_wrap=True)
+        facts = f"  {user['count']:5d}  {user['userDisplayName']}  "
+        console.print(line(facts, (str(user["userEmail"]), "dim")), soft_wrap=True)
     if not found["generations"]:
         return
     table = Table()
@@ -207,13 +246,14 @@ def show_failures(found: dict[str, Any]) -> None:
 @contextmanager
 def progress_bars() -> Iterator[Tell]:
     """One bar a name, on standard error."""
-    columns = (TextColumn("{task.description:<18}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    with Progress(*columns, console=Console(stderr=True)) as progress:
+    name_column = TextColumn("{task.description:<18}", markup=False)
+    columns = (name_column, BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    with Progress(*columns, console=error_console) as progress:
         bars: dict[str, Any] = {}
 
         def tell(name: str, done: int, total: int) -> None:
             if name not in bars:
-                bars[name] = progress.add_task(name, total=total)
+                bars[name] = progress.add_task(printable(name), total=total)
             progress.update(bars[name], completed=done)
 
         yield tell
@@ -226,8 +266,7 @@ def show_taken(taken: list[Taken], *, dry_run: bool, as_json: bool) -> None:
     for one in taken:
         console.print(
             f"{one.table:<18} {one.rows:>9} rows read, {one.written:>9} new or changed,"
-            f" {one.redacted:>9} held secrets, which were left behind",
-            highlight=False,
+            f" {one.redacted:>9} held secrets or script URLs, which were left behind"
         )
     console.print(
         "nothing was written: this was a dry run" if dry_run else "compare both sides: safelight backfill --check"
@@ -239,8 +278,8 @@ def show_parity(parity: Parity, *, as_json: bool) -> None:
         print_json(parity.as_json())
         return
     for table, (legacy, ours) in parity.tables.items():
-        mark = "[green]✓[/]" if legacy == ours else "[red]✗[/]"
-        console.print(f"{mark} {table:<18} legacy    {legacy.rows:>9} rows {legacy.credits:>12} credits  {legacy.hash}")
+        there = f" {table:<18} legacy    {legacy.rows:>9} rows {legacy.credits:>12} credits  {legacy.hash}"
+        console.print(line(_mark(holds=legacy == ours), there))
         console.print(f"  {'':<18} safelight {ours.rows:>9} rows {ours.credits:>12} credits  {ours.hash}")
     balances = parity.balances
     console.print(

@@ -22,11 +22,11 @@ from tests.conftest import Backend, StartBackend
 from tests.signing_in import SIGNED_BY_SECRET, bearer, token
 
 BRIEF = {"inputs": {"brief": "a cup on stone"}, "settings": {"seedream": {"size": "1K"}}}
-ADMIN = bearer("the operators' token")
+ADMIN = bearer("the-operators-token-0123456789abcdef")
 SHOP_SECRET = "the shop's secret"
 SETTINGS = {
     "worker": False,
-    "admin_token": "the operators' token",
+    "admin_token": "the-operators-token-0123456789abcdef",
     "shopify_webhook_secret": SHOP_SECRET,
     "credit_products": '{"Matcha": 20, "4711": 7}',
 }

@@ -21,7 +21,7 @@ from tests.signing_in import SIGNED_BY_SECRET, bearer, token
 from tests.test_files import data_url
 from tests.test_planted_secrets import all_tables
 
-ADMIN_TOKEN = "the operators' token"
+ADMIN_TOKEN = "the-operators-token-0123456789abcdef"
 ADMIN = {"x-admin-secret": ADMIN_TOKEN}
 FORM = {"Content-Type": "application/x-www-form-urlencoded"}
 SETTINGS = {"admin_token": ADMIN_TOKEN, "legacy_wait_seconds": 0.05, **SIGNED_BY_SECRET}

@@ -16,7 +16,7 @@ COMMAND = str(Path(sys.executable).with_name("safelight"))
 ALL = "/api/admin/failed-generations"
 OWN = "/api/generations/failed"
 CLEANUP = "/api/admin/cleanup-stuck-generations"
-TOKEN = "the-admin-token-of-the-tests"
+TOKEN = "the-admin-token-of-the-tests-0123456789"
 ADMIN = {"Authorization": f"Bearer {TOKEN}"}
 OF_FAULTS = {
     "seedream_generate:timeout": "ProviderTimeout",

@@ -34,7 +34,7 @@ from tests.signing_in import (
 )
 
 BRIEF = {"inputs": {"brief": "a cup on stone"}, "settings": {"seedream": {"size": "1K"}}}
-ADMIN = {"admin_token": "the operators' token"}
+ADMIN = {"admin_token": "the-operators-token-0123456789abcdef"}
 
 
 @pytest.fixture

@@ -114,7 +114,7 @@ async def test_a_key_in_the_query_opens_no_other_route(idle: Backend):
 async def test_a_key_in_the_query_is_written_nowhere(
     start: StartBackend, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
-    key = "operators-know-this-one"
+    key = "operators-know-this-one-0123456789ab"
     idle = await start(worker=False, admin_token=key)
     log_file = tmp_path / "log"
     telemetry.configure("DEBUG", log_file, redactor=idle.app.redactor)

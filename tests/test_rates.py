@@ -16,6 +16,9 @@ from tests.openapi import ROUTES, Route
 BRIEF = {"inputs": {"brief": "a cup on stone"}, "settings": {"seedream": {"size": "1K"}}}
 
 
+PROXY = {"trusted_proxies": "127.0.0.1"}  # the tests, which say for whom they ask
+
+
 def from_address(address: str) -> dict[str, str]:
     return {"X-Forwarded-For": address}
 
@@ -30,14 +33,14 @@ FREE = (
 
 @pytest.fixture(scope="module")
 async def strict(module_dsn: str, tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Backend]:
-    few = {"orders_per_minute": 1, "visits_per_minute": 3, "reports_per_minute": 3}
+    few = {"orders_per_minute": 1, "visits_per_minute": 3, "reports_per_minute": 3, **PROXY}
     async with running(module_dsn, tmp_path_factory.mktemp("home"), worker=False, **few) as backend:
         yield backend
 
 
 @pytest.fixture
 async def narrow(start: StartBackend) -> Backend:
-    backend = await start(worker=False, orders_per_minute=2, visits_per_minute=3)
+    backend = await start(worker=False, orders_per_minute=2, visits_per_minute=3, **PROXY)
     await backend.grant(100)
     return backend
 
@@ -80,7 +83,7 @@ async def test_who_makes_up_customers_is_known_by_the_address(narrow: Backend):
 
 
 async def test_an_ipv6_line_is_one_address(start: StartBackend):
-    backend = await start(worker=False, visits_per_minute=2)
+    backend = await start(worker=False, visits_per_minute=2, **PROXY)
     seen = [
         (await backend.client.post("/sessions/start", json={}, headers=from_address(address))).status_code
         for address in ("2001:db8:0:1::1", "2001:db8:0:1::2", "2001:db8:0:1:9:8:7:6", "2001:db8:0:2::1")

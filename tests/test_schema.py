@@ -17,7 +17,7 @@ SHARE_MIN = 0.8  # some routes have fewer requests than they may be asked
 CASES = int(os.environ.get("SAFELIGHT_SCHEMA_CASES", "1500"))
 COMMAND = str(Path(sys.executable).with_name("schemathesis"))
 CHECKS = "not_a_server_error,status_code_conformance,content_type_conformance,response_schema_conformance"
-ADMIN_TOKEN = "the-token-of-operators"
+ADMIN_TOKEN = "the-token-of-operators-0123456789abcdef"
 
 
 async def test_no_request_is_answered_in_a_way_that_the_document_does_not_say(start: StartBackend, tmp_path: Path):

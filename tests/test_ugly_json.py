@@ -13,7 +13,7 @@ import pytest
 from tests.conftest import Backend, Json, running
 from tests.openapi import BODY_ROUTES, Route, body_schema, filled
 
-ADMIN_TOKEN = "the operators' token"
+ADMIN_TOKEN = "the-operators-token-0123456789abcdef"
 ADMIN = {"x-admin-secret": ADMIN_TOKEN}
 JSON = "application/json"
 FORM = "application/x-www-form-urlencoded"

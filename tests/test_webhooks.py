@@ -33,8 +33,11 @@ BODY = b'{"id": "p1", "status": "succeeded"}'
 MUTATIONS = 1000
 
 
+NOWHERE = "http://127.0.0.1:9"  # a simulated service that no test here asks
+
+
 async def test_a_webhook_lets_a_waiting_job_look_now(start: StartBackend):
-    backend = await start(worker=False)
+    backend = await start(worker=False, simulated_url=NOWHERE)
     await backend.grant(1)
     accepted = await backend.create()
     backend.sql(IN_AN_HOUR)
@@ -44,7 +47,7 @@ async def test_a_webhook_lets_a_waiting_job_look_now(start: StartBackend):
 
 
 async def test_a_webhook_leaves_a_running_job_and_those_of_others_alone(start: StartBackend):
-    backend = await start(worker=False)
+    backend = await start(worker=False, simulated_url=NOWHERE)
     await backend.grant(2)
     running, other = await backend.create(), await backend.create()
     backend.sql(IN_AN_HOUR)
@@ -60,9 +63,24 @@ async def test_a_webhook_leaves_a_running_job_and_those_of_others_alone(start: S
 
 
 async def test_a_webhook_about_a_generation_that_is_not_there_is_told_so(start: StartBackend):
-    backend = await start(worker=False)
+    backend = await start(worker=False, simulated_url=NOWHERE)
     answer = await backend.post(f"/webhooks/simulated/{new_id()}", {}, status=404)
     assert answer["error"] == "NOT_FOUND"
+
+
+@pytest.mark.parametrize("adapter", ["simulated", "replicate", "local", "nobody"])
+async def test_an_adapter_that_is_not_configured_has_no_webhooks(start: StartBackend, adapter: str):
+    """A stranger cannot wake jobs through it, nor learn which generations there are."""
+    backend = await start(worker=False)
+    await backend.grant(1)
+    accepted = await backend.create()
+    backend.sql(IN_AN_HOUR)
+    answers = [
+        await backend.post(f"/webhooks/{adapter}/{generation_id}", {}, status=404)
+        for generation_id in (accepted["generation_id"], new_id())
+    ]
+    assert {one["message"] for one in answers} == {f"No webhooks are taken from '{adapter}'."}
+    assert backend.value(SCHEDULED) is not None
 
 
 # --- through the front door -----------------------------------------------------------------------------------------

@@ -8,6 +8,7 @@ from pydantic import ConfigDict, Field, field_validator, model_validator
 from safelight.api.folding import Flag, Folded, Long, Short, Spelt, Url, is_absent, spellings
 from safelight.pipelines.retries import ATTEMPTS_MAX
 from safelight.redaction import excerpt
+from safelight.storage.web_urls import is_unsafe
 
 INSPIRATIONS_MAX = 8
 SETTINGS_CHARS_MAX = 4000
@@ -98,14 +99,15 @@ class InputsBody(Folded):
     @model_validator(mode="before")
     @classmethod
     def keep_other_values(cls, given: Any) -> Any:
-        """Keys we do not act on but a client sent are kept with the generation, plain values only."""
+        """Keys we do not act on but a client sent are kept with the generation: plain values only, and no URLs but
+        those of http and https."""
         if not isinstance(given, dict):
             return given
         known = {name for field_name, field in cls.model_fields.items() for name in spellings(field_name, field)}
         others = {
             excerpt(str(key), INFORMATIONAL_CHARS_MAX): value
             for key, value in given.items()
-            if key not in known and _is_plain(value)
+            if key not in known and _is_plain(value) and not (isinstance(value, str) and is_unsafe(key, value))
         }
         return given | {"informational": dict(list(others.items())[:INFORMATIONAL_KEYS_MAX])}
 

@@ -7,21 +7,20 @@ many rows a minute are written.
 import json
 from typing import Annotated, Any
 
-import psycopg
 from fastapi import APIRouter, Request
-from pydantic import BeforeValidator, Field
+from pydantic import AfterValidator, BeforeValidator, Field
 
 from safelight.api import answers, examples
-from safelight.api.errors import request_id
+from safelight.api.errors import request_id, write_ops_row
 from safelight.api.folding import Folded, Spelt
 from safelight.api.json_body import StrictRequest, StrictRoute
 from safelight.api.rates import Kind, limited_route
 from safelight.api.refusals import may_be
-from safelight.api.services import FromApp, Services
-from safelight.db import ops_rows
+from safelight.api.services import FromApp
 from safelight.db.ops_rows import MESSAGE_CHARS_MAX, STACK_CHARS_MAX, OpsError
 from safelight.domain.categories import Category
 from safelight.domain.ids import is_uuid
+from safelight.storage.web_urls import is_web_reference, without_unsafe_urls
 
 BODY_BYTES_MAX = 64 * 1024
 EXTRA_CHARS_MAX = 4000
@@ -51,9 +50,15 @@ Word = Annotated[str, _cut(WORD_CHARS_MAX)]
 
 
 def _small_object(value: Any) -> dict[str, Any]:
+    value = without_unsafe_urls(value)
     text = json.dumps(value)
     is_small = isinstance(value, dict) and len(text) <= EXTRA_CHARS_MAX
     return value if is_small else {"cut": text[:EXTRA_CHARS_MAX]}
+
+
+def _page(url: str) -> str:
+    """A crash is told whatever its page is called; only an http or https URL, or a path, is kept of that."""
+    return url if is_web_reference(url) else ROUTE_OF_NOWHERE
 
 
 class ClientErrorBody(Folded):
@@ -61,7 +66,7 @@ class ClientErrorBody(Folded):
 
     message: Annotated[str, _cut(MESSAGE_CHARS_MAX), Spelt("", "What went wrong.")] = ""
     stack: Annotated[str, _cut(STACK_CHARS_MAX), Spelt("", "Where in the code.")] = ""
-    url: Annotated[Word, Spelt("", "The page.")] = ROUTE_OF_NOWHERE
+    url: Annotated[Word, AfterValidator(_page), Spelt("", "The page.")] = ROUTE_OF_NOWHERE
     user_agent: Annotated[Word | None, Spelt("userAgent", "The browser.")] = None
     user_id: Annotated[Word | None, Spelt("userId", "The signed-in user, a uuid.")] = None
     email: Annotated[Word | None, Spelt("", "Their address.")] = None
@@ -75,8 +80,8 @@ class ClientErrorBody(Folded):
 )
 async def log_error(request: Request, services: FromApp, body: ClientErrorBody) -> dict[str, Any]:
     """The answer is the same whether a row was written or not."""
-    if services.client_errors_allowance.take():
-        await _write(services, _row(request, body))
+    if services.allowances.client_errors.take():
+        await write_ops_row(services, _row(request, body))
     return {"ok": True}
 
 
@@ -98,11 +103,3 @@ def _row(request: Request, body: ClientErrorBody) -> OpsError:
         source=SOURCE,
         extra=body.extra | {"extra": body.extra},  # whole too: our own fields go before a browser's of the same name
     )
-
-
-async def _write(services: Services, row: OpsError) -> None:
-    try:
-        async with services.db.connection() as conn:
-            await ops_rows.insert(conn, row)
-    except psycopg.Error:
-        services.spool.keep(row)

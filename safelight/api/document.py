@@ -56,8 +56,8 @@ def _routes(app: FastAPI) -> Iterator[tuple[RouteContext, str]]:
 def _complete(operation: Json, route: RouteContext, name: str) -> None:
     if 422 not in route.responses:
         operation["responses"].pop("422", None)
-    for status, stated in route.responses.items():
-        response = operation["responses"][str(status)]
+    for status, stated in {**refusals.ANYWHERE, **route.responses}.items():
+        response = operation["responses"].setdefault(str(status), {"description": stated.get("description", "")})
         if status >= 400:
             _refuse(response, stated, name, status)
         else:

@@ -18,7 +18,7 @@ from starlette.exceptions import HTTPException
 
 from safelight import telemetry
 from safelight.api import manners
-from safelight.api.allowance import Allowance
+from safelight.api.allowance import Allowances
 from safelight.api.services import Services
 from safelight.db import ops_rows
 from safelight.db.database import TROUBLE
@@ -28,6 +28,7 @@ from safelight.domain.errors import (
     ComeBackLater,
     EndedWithoutResult,
     InsufficientCredits,
+    RemoteFileRefused,
     SafelightError,
     StillMaking,
     TooManyRequests,
@@ -123,7 +124,7 @@ async def tell(request: Request, error: Exception) -> Answer:
     answer = answer_to(request, error)
     if answer.status >= 500:
         _log(request, answer, error)
-    if _matters(request, answer, error, _services(request).allowance):
+    if _matters(request, answer, error, _services(request).allowances):
         await _tell_operators(request, answer, error)
     return answer
 
@@ -203,17 +204,20 @@ def _failure(request: Request) -> str:
     return _manners(request).failed or ROUTE_CODES.get(_route(request), "INTERNAL_ERROR")
 
 
-def _matters(request: Request, answer: Answer, error: Exception, allowance: Allowance) -> bool:
-    if answer.is_told:
+def _matters(request: Request, answer: Answer, error: Exception, allowances: Allowances) -> bool:
+    if answer.is_told or (answer.status == 401 and getattr(request.state, "wrong_admin_token", False)):
         return False
-    passes = answer.is_away or isinstance(error, ComeBackLater)
-    if answer.status >= 500 and not passes:
-        return True
+    alike = f"{answer.status} {answer.code} {_route(request)}"
     if isinstance(error, TooManyRequests):
-        return error.is_news and allowance.take()
-    refused = answer.status in (401, 403, 408)
+        return error.is_news and allowances.refusals.take(alike)
+    if answer.is_away or isinstance(error, ComeBackLater):
+        return allowances.unavailable.take(alike)
+    if answer.status >= 500:
+        return allowances.failures.take(alike)
+    if answer.status in (401, 403):
+        return allowances.refusals.take(alike)
     wrong = request.method == "POST" and answer.status in (400, 413, 422)
-    return (refused or wrong or passes) and allowance.take()
+    return (wrong or answer.status == 408) and allowances.invalid.take(alike)
 
 
 def _services(request: Request) -> Services:
@@ -225,24 +229,57 @@ async def _tell_operators(request: Request, answer: Answer, error: Exception) ->
     row = OpsError(
         category=answer.category,
         code=answer.code,
-        message=answer.message if answer.status < 500 else f"{type(error).__name__}: {error}",
+        message=_message(answer, error),
         level="error" if answer.status >= 500 else "warn",
-        request_id=request_id(request),
-        route=_route(request),
-        method=request.method,
         http_status=answer.status,
         pass_id=getattr(request.state, "pass_id", None),
         generation_id=request.path_params.get("generation_id"),
         stack="".join(traceback.format_exception(error)) if answer.status >= 500 else None,
-        ip=request.client.host if request.client else None,
-        user_agent=excerpt(request.headers.get("user-agent", ""), USER_AGENT_CHARS_MAX),
+        **_asked(request),
     )
     services = _services(request)
     if answer.is_away:
         services.spool.keep(row)
         return
+    await write_ops_row(services, row)
+
+
+def _message(answer: Answer, error: Exception) -> str:
+    """What operators are told: all of it, also where users learn less."""
+    if answer.status >= 500:
+        return f"{type(error).__name__}: {error}"
+    return str(error) if isinstance(error, RemoteFileRefused) else answer.message
+
+
+async def report_wrong_admin_token(request: Request) -> None:
+    """Tell operators, who learn the address and not what was tried."""
+    row = OpsError(
+        category=Category.AUTH_ERROR,
+        code="WRONG_ADMIN_TOKEN",
+        message="A wrong admin token came from this address. More of it are counted, and told once a minute.",
+        level="warn",
+        http_status=401,
+        **_asked(request),
+    )
+    services = _services(request)
+    if services.allowances.wrong_admin_tokens.take():
+        await write_ops_row(services, row)
+
+
+def _asked(request: Request) -> dict[str, Any]:
+    return {
+        "request_id": request_id(request),
+        "route": _route(request),
+        "method": request.method,
+        "ip": request.client.host if request.client else None,
+        "user_agent": excerpt(request.headers.get("user-agent", ""), USER_AGENT_CHARS_MAX),
+    }
+
+
+async def write_ops_row(services: Services, row: OpsError) -> None:
+    """Write the row, or keep it for later: whatever is answered goes out all the same."""
     try:
         async with services.db.connection() as conn:
             await ops_rows.insert(conn, row)
     except psycopg.Error:
-        services.spool.keep(row)  # the answer must go out all the same
+        services.spool.keep(row)

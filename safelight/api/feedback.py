@@ -7,7 +7,7 @@ from fastapi import APIRouter, Request
 from safelight.api import legacy_examples
 from safelight.api.bodies import IdentityBody
 from safelight.api.errors import request_id
-from safelight.api.folding import Flag, Long, Short, Spelt, Url
+from safelight.api.folding import Flag, Long, Short, Spelt, WebUrl
 from safelight.api.identity import PassIdHeader, caller, stated_pass_id
 from safelight.api.rates import Kind, check_pass, limited_route
 from safelight.api.refusals import may_be
@@ -34,8 +34,8 @@ class FeedbackLikeBody(IdentityBody):
     platform: Annotated[Short, Spelt("", "Where it is shown.", example="tiktok")] = "tiktok"
     prompt: Annotated[Long, Spelt("", "The result's prompt; may be left out where `generationId` is known.")] = ""
     comment: Annotated[Long, Spelt("", "What is said about it.")] = ""
-    image_url: Annotated[Url | None, Spelt("imageUrl", "The still.")] = None
-    video_url: Annotated[Url | None, Spelt("videoUrl", "The video.")] = None
+    image_url: Annotated[WebUrl | None, Spelt("imageUrl", "The still.")] = None
+    video_url: Annotated[WebUrl | None, Spelt("videoUrl", "The video.")] = None
     session_id: Annotated[Short | None, Spelt("sessionId", "The session.")] = None
     generation_id: Annotated[Short | None, Spelt("generationId", "The generation it is about.")] = None
     liked: Annotated[Flag, Spelt("", "false takes a like back.")] = True

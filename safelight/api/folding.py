@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Annotated, Any
 
 from pydantic import (
+    AfterValidator,
     BaseModel,
     BeforeValidator,
     ConfigDict,
@@ -18,6 +19,8 @@ from pydantic import (
 from pydantic.fields import FieldInfo
 from pydantic.json_schema import JsonSchemaValue
 from pydantic_core import CoreSchema
+
+from safelight.storage.web_urls import web_url
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,6 +57,7 @@ def clean_flag(value: Any) -> Any:
 Short = Annotated[str, BeforeValidator(clean_text), StringConstraints(max_length=200)]
 Long = Annotated[str, BeforeValidator(clean_text), StringConstraints(max_length=8000)]
 Url = Annotated[str, BeforeValidator(clean_text), StringConstraints(max_length=2048)]
+WebUrl = Annotated[Url, AfterValidator(web_url)]
 Flag = Annotated[bool, BeforeValidator(clean_flag)]
 
 

@@ -5,7 +5,7 @@ A token is checked before a route begins, and what came of it travels with the r
 hand to hand: a route cannot ask for a stated id and forget the token that goes before it.
 """
 
-import secrets
+import re
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from contextvars import ContextVar
@@ -15,7 +15,9 @@ from typing import Annotated, Any
 from fastapi import Header, Request
 from starlette.types import Scope
 
+from safelight.api.errors import report_wrong_admin_token
 from safelight.api.folding import clean_text
+from safelight.api.rates import Kind, address_of
 from safelight.api.services import Services
 from safelight.api.tokens import User
 from safelight.db import customers
@@ -23,6 +25,7 @@ from safelight.db.customers import Account
 from safelight.db.database import Connection
 from safelight.domain import passes
 from safelight.domain.errors import AuthError, InvalidInput, InvalidToken, NotFound, SafelightError, SignInUnavailable
+from safelight.domain.shared_secrets import same_secret
 from safelight.redaction import KNOWN_FORMS
 
 HEADER = "X-Mina-Pass-Id"
@@ -30,6 +33,7 @@ HEADER_CHARS_MAX = 8192
 BEARER = "bearer "
 KEYED_ROUTES = "/admin/"
 NO_TOKENS = ("", "null", "undefined", "[object object]")  # what clients send when they have none
+ACCESS_TOKEN = re.compile(r"eyJ[\w-]*\.[\w-]+\.[\w-]*")  # a user's, which is no guess at the admin token
 SIGN_IN = "Sign in first: this needs the access token of a user."
 
 PassIdHeader = Annotated[
@@ -82,11 +86,12 @@ async def introduced(scope: Scope) -> AsyncIterator[None]:
 
 
 async def _caller_of(scope: Scope) -> Caller:
+    """Raises TooManyRequests: too many wrong admin tokens came from this address."""
     services: Services = scope["app"].state.services
-    state, headers = scope["state"], Request(scope).headers
-    stated = headers.get("authorization", "")[:HEADER_CHARS_MAX]
-    secrets_stated = (without_bearer(stated), headers.get("x-admin-secret", ""), _key_of(scope))
-    if any(is_admin_token(services, one) for one in secrets_stated):
+    state, request = scope["state"], Request(scope)
+    stated = request.headers.get("authorization", "")[:HEADER_CHARS_MAX]
+    admin_secret = request.headers.get("x-admin-secret", "")[:HEADER_CHARS_MAX]
+    if await _states_admin_token(request, services, without_bearer(stated), admin_secret, _key_of(scope)):
         return Caller(services, state, has_admin_token=True)
     token = without_bearer(stated) if stated.strip().lower().startswith(BEARER.strip()) else ""
     if services.tokens is None or token.lower() in NO_TOKENS:
@@ -97,13 +102,40 @@ async def _caller_of(scope: Scope) -> Caller:
         return Caller(services, state, refused=error)
 
 
+async def _states_admin_token(request: Request, services: Services, *stated: str) -> bool:
+    """Whether one of them is the admin token.
+
+    Where too many from this address were wrong, none is looked at, not even the right one: else guessing would go on.
+    One more is looked at as soon as `Retry-After` says.
+    """
+    tried = [one for one in stated if may_be_admin_token(one)]
+    guesses, address = [one for one in tried if not ACCESS_TOKEN.fullmatch(one.strip())], address_of(request)
+    if guesses:
+        services.rates.check(Kind.ADMIN_TOKENS, address)
+    if any([is_admin_token(services, one) for one in tried]):  # noqa: C419 - all of them, which takes the same time
+        return True
+    if guesses:
+        request.state.wrong_admin_token = True
+        if services.rates.is_news(Kind.ADMIN_TOKENS, address):
+            await report_wrong_admin_token(request)
+    for _ in guesses:
+        services.rates.take(Kind.ADMIN_TOKENS, address)
+    return False
+
+
+def may_be_admin_token(stated: str) -> bool:
+    """False for what clients send when they have no token, and for other schemes than `Bearer`."""
+    stated = stated.strip()
+    return stated.lower() not in (*NO_TOKENS, BEARER.strip()) and " " not in stated
+
+
 def _key_of(scope: Scope) -> str:
     """`?key=`, where the contract lets it be the admin token: addresses are kept by browsers and proxies."""
     return Request(scope).query_params.get("key", "") if scope["path"].startswith(KEYED_ROUTES) else ""
 
 
 def is_admin_token(services: Services, stated: str) -> bool:
-    return secrets.compare_digest(stated.strip().encode(), services.admin_token.encode())
+    return same_secret(stated.strip(), services.admin_token)
 
 
 def without_bearer(header: str) -> str:

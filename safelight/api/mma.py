@@ -4,7 +4,7 @@ from datetime import UTC, datetime
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Body, Header, Path, Request
-from pydantic import Field
+from pydantic import Field, field_validator
 
 from safelight.api import examples
 from safelight.api.admin import asking_operator
@@ -26,6 +26,7 @@ from safelight.domain.statuses import Status
 from safelight.pipelines import cancel as cancellation
 from safelight.pipelines.accept import ANSWER_SECONDS_MAX
 from safelight.redaction import KNOWN_FORMS
+from safelight.storage.web_urls import ALLOWED, unsafe_urls
 
 Json = dict[str, Any]
 
@@ -208,6 +209,13 @@ class EventBody(IdentityBody):
     payload: Annotated[dict[str, Any], Spelt("", "More about it, e.g. tags.", example={"tags": ["soft light"]})] = (
         Field(default={}, validate_default=False)
     )
+
+    @field_validator("payload")
+    @classmethod
+    def holds_web_urls(cls, payload: dict[str, Any]) -> dict[str, Any]:
+        if found := next(unsafe_urls(payload, "payload"), None):
+            raise ValueError(f"{found}: {ALLOWED}")
+        return payload
 
 
 @router.post(

@@ -117,8 +117,9 @@ class OrderDesk:
         """A reference is a URL, or a key of our own storage."""
         if not reference:
             return None
-        if "://" not in reference and is_valid_key(reference.lstrip("/")):
-            return self.asset_store.url_of(reference.lstrip("/"))
+        key, is_url = reference.lstrip("/"), ":" in reference.partition("/")[0] or reference.startswith("//")
+        if not is_url and is_valid_key(key):
+            return self.asset_store.url_of(key)
         try:
             plain_url(reference)
         except RemoteFileRefused as error:

@@ -34,6 +34,7 @@ class Kind(StrEnum):
     ORDERS = "orders"  # what makes, stores or copies something
     VISITS = "visits"  # what strangers may ask and what costs little
     REPORTS = "reports"  # errors of clients
+    ADMIN_TOKENS = "wrong admin tokens"
 
 
 @dataclass(slots=True)
@@ -55,12 +56,27 @@ class Rates:
     def take(self, kind: Kind, key: str, *, factor: int = 1) -> None:
         """Raises TooManyRequests, and then nothing is taken."""
         if per_minute := self._per_minute.get(kind, 0) * factor:
-            now, seconds_each = self._clock(), 60.0 / per_minute
+            now = self._clock()
             allowance = self._allowance(kind, key, now)
-            whole_at = max(allowance.whole_at, now) + seconds_each
-            if (wait_seconds := whole_at - now - 60.0) > ROUNDING_SECONDS:
-                raise self._refusal(kind, allowance, now, wait_seconds)
-            allowance.whole_at = whole_at
+            allowance.whole_at = self._whole_at(kind, allowance, now, 60.0 / per_minute)
+
+    def check(self, kind: Kind, key: str) -> None:
+        """Raises TooManyRequests where `take` would; takes nothing."""
+        if per_minute := self._per_minute.get(kind, 0):
+            now = self._clock()
+            self._whole_at(kind, self._allowance(kind, key, now), now, 60.0 / per_minute)
+
+    def is_news(self, kind: Kind, key: str) -> bool:
+        """True where operators were not told of this key within the last minute; they count as told then."""
+        now = self._clock()
+        return self._is_news(self._allowance(kind, key, now), now)
+
+    def _whole_at(self, kind: Kind, allowance: _Allowance, now: float, seconds_each: float) -> float:
+        """When all of the allowance will be there again after one more."""
+        whole_at = max(allowance.whole_at, now) + seconds_each
+        if (wait_seconds := whole_at - now - 60.0) > ROUNDING_SECONDS:
+            raise self._refusal(kind, allowance, now, wait_seconds)
+        return whole_at
 
     def _allowance(self, kind: Kind, key: str, now: float) -> _Allowance:
         """The one that was longest unused is forgotten when there are too many."""
@@ -71,11 +87,16 @@ class Rates:
         return found
 
     def _refusal(self, kind: Kind, allowance: _Allowance, now: float, wait_seconds: float) -> TooManyRequests:
+        is_news = self._is_news(allowance, now)
+        return TooManyRequests(f"Too many requests ({kind}).", retry_after_seconds=wait_seconds, is_news=is_news)
+
+    @staticmethod
+    def _is_news(allowance: _Allowance, now: float) -> bool:
         """A flood is told once a minute, not once a request."""
         is_news = now >= allowance.tell_at
         if is_news:
             allowance.tell_at = now + TOLD_SECONDS
-        return TooManyRequests(f"Too many requests ({kind}).", retry_after_seconds=wait_seconds, is_news=is_news)
+        return is_news
 
 
 def check_address(request: Request, kind: Kind) -> None:

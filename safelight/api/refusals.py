@@ -32,6 +32,8 @@ def may_be(*statuses: int) -> Responses:
 
 
 BY_OPERATORS = may_be(400, 401, 503)
+# A path that is no text, and an address that stated too many wrong admin tokens: refused before a route is looked for.
+ANYWHERE: dict[int, Json] = {status: {"description": MEANINGS[status]} for status in (400, 429)}
 
 
 class Refusal(Answer):

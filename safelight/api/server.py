@@ -45,6 +45,7 @@ from safelight.api import (
     webhooks,
 )
 from safelight.api.identity import HEADER, introduced
+from safelight.api.request_target import check_target
 from safelight.api.services import FromApp, Services
 from safelight.db.database import TROUBLE
 from safelight.domain.errors import SafelightError
@@ -101,8 +102,8 @@ class Cors(CORSMiddleware):
 
 
 class NameRequests:
-    """Gives each request its id, finds out who sent it, says whose it was in the answer's header, and answers what
-    nobody expected."""
+    """Gives each request its id, checks its path and query, finds out who sent it, says whose it was in the answer's
+    header, and answers what nobody expected."""
 
     def __init__(self, app: ASGIApp) -> None:
         self._app = app
@@ -123,6 +124,7 @@ class NameRequests:
             await send(message)
 
         try:
+            check_target(scope)
             async with introduced(scope):
                 await self._app(scope, receive, send_named)
         except Exception as error:

@@ -6,7 +6,7 @@ from typing import Annotated, cast
 
 from fastapi import Depends, Request
 
-from safelight.api.allowance import Allowance
+from safelight.api.allowance import Allowances
 from safelight.api.rates import Rates
 from safelight.api.tokens import TokenCheck
 from safelight.db.database import Database
@@ -49,8 +49,7 @@ class Services:
     runtime: RuntimeConfig
     customer_count: CustomerCount
     wait_seconds: float
-    allowance: Allowance = field(default_factory=Allowance)
-    client_errors_allowance: Allowance = field(default_factory=Allowance)
+    allowances: Allowances = field(default_factory=Allowances)
 
 
 def _services(request: Request) -> Services:

@@ -22,6 +22,7 @@ from safelight.db import audit, customers, ledger
 from safelight.db.database import Connection
 from safelight.domain import passes, shop_orders
 from safelight.domain.errors import InvalidInput, WebhookRefused
+from safelight.domain.shared_secrets import same_secret
 from safelight.domain.shop_orders import ShopOrder
 
 Json = dict[str, Any]
@@ -204,7 +205,7 @@ async def shop_order(
 def _must_be_signed(secret: str, content: bytes, signature: str) -> None:
     """Raises WebhookRefused, also where no secret is set."""
     expected = base64.b64encode(hmac.new(secret.encode(), content, hashlib.sha256).digest())
-    if not secret or not hmac.compare_digest(expected, signature.strip().encode()):
+    if not secret or not same_secret(signature.strip().encode(), expected):
         raise WebhookRefused("The webhook's signature does not fit.", code="INVALID_HMAC")
 
 

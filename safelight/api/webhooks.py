@@ -13,8 +13,6 @@ from safelight.domain.errors import NotFound
 
 router = APIRouter(tags=["webhooks"])
 
-UNSIGNED = "simulated"  # believed in nothing: said twice, late or by a stranger, it costs one look
-
 _REFUSALS: Responses = {
     **may_be(400, 404, 413, 503),
     401: {"description": "Not signed by the provider, or too long ago."},
@@ -36,7 +34,8 @@ async def wake(
     adapter: Annotated[str, Path(max_length=100, description="Who says it.")],
     attempt: Annotated[str, Path(max_length=300, description="An attempt key, or the id of a generation.")],
 ) -> dict[str, Any]:
-    """Signature, age and replay are checked before anything is looked at; nothing that it says is believed."""
+    """Signature, age and replay are checked before anything is looked at; nothing that it says is believed. Only
+    adapters that are configured have webhooks; `simulated`, which signs none, is for tests alone."""
     await _check(request, services, adapter)
     generation_id = attempt.partition(":")[0]
     async with services.db.connection() as conn:
@@ -46,8 +45,6 @@ async def wake(
 
 
 async def _check(request: Request, services: Services, adapter: str) -> None:
-    if adapter == UNSIGNED:
-        return
     if adapter not in services.webhook_checks:
         raise NotFound(f"No webhooks are taken from {adapter!r}.")
     body = await StrictRequest(request.scope, request.receive).body()

@@ -1,14 +1,12 @@
 """The commands; thin. Each room has its own, and all are commands of `safelight`."""
 
-import sys
-
 import psycopg
 import typer
 from pydantic import ValidationError
 
+from safelight import terminal
 from safelight.cli import assets, backfill, demo, doctor, generations, providers, rehearsals, servers
 from safelight.domain.errors import SafelightError
-from safelight.redaction import KNOWN_FORMS
 
 commands = typer.Typer(
     no_args_is_help=True, rich_markup_mode=None, add_completion=False, help="The backend for generative-media products."
@@ -21,7 +19,7 @@ def main() -> None:
     try:
         commands()
     except (SafelightError, psycopg.OperationalError) as error:
-        sys.exit(f"safelight: {KNOWN_FORMS.text(' '.join(str(error).split()))}")
+        terminal.end_with(" ".join(str(error).split()))
     except ValidationError as error:
         problems = "; ".join(f"SAFELIGHT_{'_'.join(map(str, p['loc'])).upper()}: {p['msg']}" for p in error.errors())
-        sys.exit(f"safelight: {problems}")
+        terminal.end_with(problems)

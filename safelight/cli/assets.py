@@ -62,7 +62,7 @@ def verify(
             f" {report.invalid} are changed or cannot be read"
         )
         for issue in report.integrity_issues:
-            terminal.console.print(f"  {issue['issue']}  {issue['file_path']}", highlight=False, soft_wrap=True)
+            terminal.console.print(f"  {issue['issue']}  {issue['file_path']}", soft_wrap=True)
     if report.integrity_issues:
         raise typer.Exit(1)
 
@@ -99,6 +99,6 @@ def _show(found: Found, what: str, *, as_json: bool) -> None:
         terminal.print_json(found.as_json())
         return
     for key in found.keys:
-        terminal.console.print(f"  {key}", highlight=False, markup=False, soft_wrap=True)
+        terminal.console.print(f"  {key}", soft_wrap=True)
     done = "deleted" if found.deleted else "nothing was deleted; --delete does it" if found.files else "nothing to do"
     terminal.console.print(f"{found.files} files ({found.bytes / 1e6:.1f} MB) {what}: {done}")

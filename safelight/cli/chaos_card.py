@@ -4,13 +4,13 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeElapsedColumn
 from rich.progress import Progress as Bar
 from rich.table import Table
 
 from safelight import chaos
-from safelight.terminal import console, print_json
+from safelight.domain.plain_text import printable
+from safelight.terminal import console, error_console, line, print_json
 
 PROBLEMS_SHOWN_MAX = 10
 
@@ -18,12 +18,17 @@ PROBLEMS_SHOWN_MAX = 10
 def show_plan(plan: chaos.Plan, kept_home: Path | None, *, as_json: bool) -> None:
     """The seed first: it is what a failure is told by."""
     facts = f"seed {plan.seed}" + (f", home {kept_home}" if kept_home else "")
-    (Console(stderr=True) if as_json else console).print(facts, soft_wrap=True)
+    (error_console if as_json else console).print(facts, soft_wrap=True)
 
 
 @contextmanager
 def chaos_progress(plan: chaos.Plan, *, silent: bool) -> Iterator[Callable[[chaos.Progress], None]]:
-    columns = (BarColumn(bar_width=16), MofNCompleteColumn(), TimeElapsedColumn(), TextColumn("{task.description}"))
+    columns = (
+        BarColumn(bar_width=16),
+        MofNCompleteColumn(),
+        TimeElapsedColumn(),
+        TextColumn("{task.description}", markup=False),
+    )
     with Bar(*columns, console=console, disable=silent) as bar:
         task = bar.add_task("starting", total=plan.generations)
 
@@ -31,7 +36,7 @@ def chaos_progress(plan: chaos.Plan, *, silent: bool) -> Iterator[Callable[[chao
             counts = ", ".join(f"{count} {status}" for status, count in sorted(progress.statuses.items()))
             blows = progress.blows
             done = f"{blows.kills} kills, {blows.pauses} pauses, {blows.database_restarts} restarts"
-            bar.update(task, completed=progress.final, description=f"{done} · {counts}")
+            bar.update(task, completed=progress.final, description=printable(f"{done} · {counts}"))
 
         yield tell
 
@@ -46,7 +51,7 @@ def show_scorecard(card: chaos.Scorecard, *, as_json: bool) -> None:
     table.add_row("accepted", f"{card.accepted} of {card.ordered}: {statuses}")
     table.add_row("errors", ", ".join(f"{times} {code}" for code, times in card.errors.items()))
     for name, problems in card.must_be_empty.items():
-        table.add_row(name, f"[{'red' if problems else 'green'}]{len(problems)}[/]")
+        table.add_row(name, line((str(len(problems)), "red" if problems else "green")))
     table.add_row("recorded double payments", f"{len(card.recorded_double_payments)} of {card.predictions} predictions")
     table.add_row(
         "time to take over",
@@ -62,4 +67,4 @@ def show_scorecard(card: chaos.Scorecard, *, as_json: bool) -> None:
     console.print(table)
     for name, problems in card.must_be_empty.items():
         for problem in problems[:PROBLEMS_SHOWN_MAX]:
-            console.print(f"[red]{name}[/] {problem}", soft_wrap=True)
+            console.print(line((name, "red"), f" {problem}"), soft_wrap=True)

@@ -1,7 +1,6 @@
 """The demo: the whole story on a real picture."""
 
 import asyncio
-import json
 from datetime import datetime
 from pathlib import Path
 from typing import Annotated, Any
@@ -30,12 +29,13 @@ def demo(
 ) -> None:
     """The whole story on a real picture: a still, 3 tweaks, a video, a tweak of it, a like, a download."""
     app = App(open_app(console_lines=False).settings.without_keys())  # a demo is offline, and costs nothing
+    app.check_secrets()
     listening = _demo_socket(app)
     app.start_database()
     tell = terminal.tell_nothing if as_json else terminal.tell
     report = asyncio.run(_demo(app, listening, product, logo, tell))
     if as_json:
-        print(json.dumps(report.as_json(), indent=2))  # noqa: T201 - the answer itself
+        terminal.print_json(report.as_json())
         return
     terminal.show_report(app, report)
 

@@ -152,7 +152,7 @@ def rehearse_chaos(
         if not keep:
             shutil.rmtree(home)
     if card is None:
-        sys.exit("safelight: stopped; nothing is left running")
+        terminal.end_with("stopped; nothing is left running")
     sys.exit(0 if card.is_clean else 1)
 
 

@@ -44,6 +44,7 @@ def api(port: Port = None, host: Host = None) -> None:
 def worker() -> None:
     """A worker alone; any number may share one database."""
     app = open_app()
+    app.check_secrets()
     app.start_database()
 
     async def run() -> None:

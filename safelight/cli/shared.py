@@ -32,6 +32,7 @@ def open_app(port: int | None = None, host: str | None = None, *, console_lines:
 
 def prepared(port: int | None, host: str | None) -> tuple[App, Any]:
     app = open_app(port, host)
+    app.check_secrets()
     listening = listen(app)
     app.start_database()
     return app, listening

@@ -19,6 +19,7 @@ from psycopg.types.string import StrDumperUnknown
 from psycopg_pool import AsyncConnectionPool, PoolTimeout
 
 from safelight import telemetry
+from safelight.domain.plain_text import storable
 from safelight.redaction import KNOWN_FORMS, Redactor
 
 Row = dict[str, Any]
@@ -85,19 +86,19 @@ def load_queries(module_file: str) -> Any:
 
 def clean_adapters(redactor: Redactor) -> AdaptersMap:
     """What a connection is made with (`context`): every text and every JSON value that goes to the database goes
-    without its secrets."""
+    without its secrets, and without what no database can hold."""
 
     class CleanText(StrDumperUnknown):
         def dump(self, obj: str) -> Any:
-            return super().dump(redactor.text(obj))
+            return super().dump(storable(redactor.text(obj)))
 
     class CleanJson(JsonDumper):
         def dump(self, obj: Json) -> Any:
-            return super().dump(Json(redactor.value(obj.obj)))
+            return super().dump(Json(storable(redactor.value(obj.obj))))
 
     class CleanJsonb(JsonbDumper):
         def dump(self, obj: Jsonb) -> Any:
-            return super().dump(Jsonb(redactor.value(obj.obj)))
+            return super().dump(Jsonb(storable(redactor.value(obj.obj))))
 
     adapters = AdaptersMap(psycopg.adapters)
     for kind, dumper in ((str, CleanText), (Json, CleanJson), (Jsonb, CleanJsonb)):

@@ -10,6 +10,7 @@ from psycopg.types.json import Jsonb
 from safelight.db.database import Connection, Row, clean_adapters, connection_options, load_queries
 from safelight.domain.categories import Category
 from safelight.domain.ids import new_id
+from safelight.domain.plain_text import storable
 from safelight.redaction import KNOWN_FORMS, Redactor, excerpt
 
 _queries = load_queries(__file__)
@@ -90,6 +91,12 @@ async def insert_columns(conn: Connection, values: dict[str, Any]) -> None:
 
 
 def columns(error: OpsError) -> dict[str, Any]:
+    """As any database, and any file, can hold them."""
+    found: dict[str, Any] = storable(_columns(error))
+    return found | {"detail": Jsonb(found["detail"])}
+
+
+def _columns(error: OpsError) -> dict[str, Any]:
     return {
         "id": f"{error.level}:{error.id}",
         "record_type": error.level,
@@ -98,7 +105,7 @@ def columns(error: OpsError) -> dict[str, Any]:
         "route": error.route,
         "method": error.method,
         "status": error.http_status,
-        "detail": Jsonb(error.detail()),
+        "detail": error.detail(),
         "error_code": f"{error.category.emoji} {error.code}",
         "error_message": excerpt(error.message, MESSAGE_CHARS_MAX),
         "error_stack": _cut(error.stack),

@@ -149,6 +149,9 @@ class InsufficientCredits(SafelightError):
         self.balance = balance
 
 
+UNREACHABLE_HOST = "The file could not be read: its host has no public address."
+
+
 class RemoteFileRefused(InvalidInput):
     """A URL we were asked to copy that we may not or could not read."""
 
@@ -160,7 +163,19 @@ class RemoteUrlInvalid(RemoteFileRefused):
 
 
 class RemoteAddressRefused(RemoteFileRefused):
-    """The host, or one the URL redirects to, is not on the public internet."""
+    """The host, or one the URL redirects to, is not on the public internet. Users learn the same whether it exists."""
+
+    def __init__(self, message: str) -> None:
+        super().__init__(message)
+        self.safe_message = UNREACHABLE_HOST
+
+
+class RemotePortRefused(RemoteAddressRefused):
+    """A port that files are not read from, whatever the host is."""
+
+    def __init__(self, message: str) -> None:
+        super().__init__(message)
+        self.safe_message = message
 
 
 class RemoteFileTooLarge(RemoteFileRefused):
@@ -174,10 +189,24 @@ class RemoteFileGone(RemoteFileRefused):
 
 
 class RemoteFileUnavailable(RemoteFileRefused):
-    """The file could not be read just now; later it may."""
+    """The file could not be read just now; later it may. Users do not learn what the network said."""
 
     retryable = True
     code = "REMOTE_FILE_UNAVAILABLE"
+
+    def __init__(self, message: str) -> None:
+        super().__init__(message)
+        self.safe_message = "The file could not be read from its server just now."
+
+
+class RemoteHostUnknown(RemoteFileUnavailable):
+    """The name service gave no answer just now. To users it is a host that may not be read."""
+
+    code = RemoteFileRefused.code
+
+    def __init__(self, message: str) -> None:
+        super().__init__(message)
+        self.safe_message = UNREACHABLE_HOST
 
 
 # --- what an outside service did ---------------------------------------------------------------------------------

@@ -1,5 +1,5 @@
 """The backfill: rows of the old tables, read from wherever they are, become rows of ours under namespaced ids, without
-the secrets that stand in them.
+the secrets that stand in them and without URLs that are none of the web.
 
 It can be broken off and goes on where it stopped; a second run changes nothing but what has changed in the old tables
 meanwhile. The parity report compares both sides.
@@ -18,6 +18,7 @@ from safelight.db.audit import Operator
 from safelight.db.database import Connection, Database, Row, connection_options, load_queries
 from safelight.domain.errors import InvalidInput, SafelightError
 from safelight.redaction import Redactor, label_of
+from safelight.storage.web_urls import without_unsafe_urls
 
 _queries = load_queries(__file__)
 
@@ -66,7 +67,8 @@ SOURCES = (
 
 @dataclass(frozen=True, slots=True)
 class Taken:
-    """One table's outcome; `written` rows were new, or had changed, `redacted` ones held secrets."""
+    """One table's outcome; `written` rows were new, or had changed, `redacted` ones held secrets or URLs that are none
+    of the web."""
 
     table: str
     rows: int = 0
@@ -76,7 +78,7 @@ class Taken:
 
 @dataclass(frozen=True, slots=True)
 class Kept:
-    """What is kept of an old row; `hash` is that of the whole one, where secrets were taken out."""
+    """What is kept of an old row; `hash` is that of the whole one, where something was taken out."""
 
     content: bytes
     hash: str | None = None
@@ -239,7 +241,7 @@ class Backfill:
         tell(source.table, taken.rows, total)
         while batch := await self._legacy.rows_after(source, after, self._batch_rows):
             after = batch[-1]["key"]
-            kept = [self._without_secrets(row) for row in batch]
+            kept = [self._cleaned(row) for row in batch]
             try:
                 async with conn.transaction(force_rollback=dry_run):
                     written = await _keep(conn, source, kept)
@@ -252,10 +254,13 @@ class Backfill:
             tell(source.table, taken.rows, total)
         return taken
 
-    def _without_secrets(self, row: Row) -> Kept:
-        """Keys stay as they are: by them rows find each other."""
+    def _cleaned(self, row: Row) -> Kept:
+        """Without secrets and without URLs other than of http and https. Keys stay as they are: by them rows find each
+        other."""
         content = json.loads(row["content"])
-        cleaned = self._redactor.value(content) | {name: value for name, value in content.items() if _is_key(name)}
+        cleaned = without_unsafe_urls(self._redactor.value(content)) | {
+            name: value for name, value in content.items() if _is_key(name)
+        }
         if cleaned == content:
             return Kept(row["content"].encode())
         return Kept(json.dumps(cleaned).encode(), row["hash"])

@@ -8,6 +8,7 @@ import asyncio
 import time
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
+from pathlib import Path
 from typing import Any
 
 from safelight import telemetry
@@ -15,6 +16,7 @@ from safelight.db import audit, invariants, ledger, ops_rows
 from safelight.db.audit import Operator
 from safelight.db.database import Connection, Database, Row
 from safelight.db.ops_rows import OpsError
+from safelight.db.ops_spool import OpsSpool
 from safelight.db.problems import INVARIANTS, PROBLEM, Violation
 from safelight.domain import errors
 from safelight.domain.errors import NotFound, SafelightError, StorageError
@@ -81,8 +83,11 @@ class Mended:
 class Doctor:
     """A worker without a heartbeat for `dead_after_seconds` is dead."""
 
-    def __init__(self, db: Database, reaper: Reaper, assets: AssetStore, *, dead_after_seconds: float) -> None:
+    def __init__(
+        self, db: Database, reaper: Reaper, assets: AssetStore, spool: OpsSpool, *, dead_after_seconds: float
+    ) -> None:
         self._db = db
+        self._spool = spool
         self._reaper = reaper
         self._assets = assets
         self._dead_after_seconds = dead_after_seconds
@@ -101,7 +106,8 @@ class Doctor:
             at_risk = await invariants.results_at_risk(conn)
             rows = [row async for row in invariants.newest_files(conn, files)] if files else []
         found += await self._examine_files(rows, examples)
-        warnings = [*_risk(at_risk), *warnings]
+        refused = await asyncio.to_thread(self._spool.refused_count)
+        warnings = [*_risk(at_risk), *_set_aside(refused, self._spool.refused_folder), *warnings]
         return Findings(tuple(found), tuple(warnings), time.monotonic() - started, len(at_risk))
 
     async def mend(self, operator: Operator) -> Mended:
@@ -150,6 +156,15 @@ def _risk(at_risk: Sequence[Row]) -> list[str]:
     return [
         f"{len(at_risk)} results are at risk: our storage cannot take them, and their providers forget them, the first"
         f" ({first['generation_id']}) at {first['lost_at'].isoformat(timespec='seconds')}; mend the storage"
+    ]
+
+
+def _set_aside(count: int, folder: Path) -> list[str]:
+    if not count:
+        return []
+    return [
+        f"{count} rows of the ops plane were refused by the database, or are no rows, and are set aside in {folder};"
+        " read them, then delete them"
     ]
 
 

@@ -11,9 +11,11 @@ from typing import BinaryIO, TypeVar
 from urllib.parse import parse_qsl, quote, unquote, urlsplit
 
 from safelight import media, telemetry
-from safelight.domain.errors import AssetUnreadable, InvalidInput, NotFound
+from safelight.domain.errors import AssetUnreadable, InvalidInput, NotFound, RemoteUrlInvalid
+from safelight.domain.shared_secrets import same_secret
 from safelight.formats import sniff
 from safelight.storage import keys
+from safelight.storage.addresses import plain_url
 from safelight.storage.buckets import Bucket
 
 ROUTE = "/assets"
@@ -54,18 +56,25 @@ class AssetStore:
         return f"{self._public_url}/{quote(key)}"
 
     def key_of(self, url: str) -> str | None:
-        """The key behind one of our own URLs; None for a foreign URL.
-
-        A loopback address is ours on every port: a development home may be served on another port than before.
-        """
+        """The key behind one of our own URLs; None for a foreign URL, and for what is no plain http or https URL."""
         for prefix in (self._public_url, f"{self._base_url}{ROUTE}"):
-            if url.startswith(f"{prefix}/"):
-                return _key_in(urlsplit(url).path, urlsplit(prefix).path)
+            if key := self._key_behind(url, prefix):
+                return key
+        return None
+
+    def _key_behind(self, url: str, prefix: str) -> str | None:
+        """The key of a URL that begins with `prefix`.
+
+        Where our own address is a loopback one, any loopback address is ours: a development home may be served on
+        another port than before. Elsewhere none is.
+        """
         try:
-            parts = urlsplit(url)
-        except ValueError:
+            plain_url(url)
+        except RemoteUrlInvalid:
             return None
-        return _key_in(parts.path, ROUTE) if parts.hostname in LOOPBACK else None
+        parts, own = urlsplit(url), urlsplit(prefix)
+        is_ours = url.startswith(f"{prefix}/") or (own.hostname in LOOPBACK and parts.hostname in LOOPBACK)
+        return _key_in(parts.path, own.path) if is_ours else None
 
     async def put(self, key: str, content: bytes, media_type: str) -> StoredFile:
         """Store the bytes whole, or not at all; the same key again replaces them.
@@ -179,12 +188,7 @@ class AssetStore:
 
     def _private_key(self, url: str) -> str | None:
         """As `key_of`, of a private file."""
-        try:
-            parts = urlsplit(url)
-        except ValueError:
-            return None
-        is_ours = url.startswith(f"{self._base_url}{PRIVATE_ROUTE}/") or parts.hostname in LOOPBACK
-        return _key_in(parts.path, f"{urlsplit(self._base_url).path}{PRIVATE_ROUTE}") if is_ours else None
+        return self._key_behind(url, f"{self._base_url}{PRIVATE_ROUTE}")
 
     async def owned(self, key: str, customer: str) -> None:
         """Raises NotFound where the customer has no private file of this key."""
@@ -194,7 +198,7 @@ class AssetStore:
 
     def is_valid_signature(self, method: str, key: str, expires: int, signature: str) -> bool:
         expected = self._signature(method, key, expires)
-        return time.time() <= expires and hmac.compare_digest(expected.encode(), signature.encode())
+        return time.time() <= expires and same_secret(signature, expected)
 
     def _signed(self, method: str, prefix: str, key: str, seconds: int) -> str:
         expires = int(time.time()) + seconds

@@ -19,6 +19,8 @@ from safelight.domain.errors import (
     RemoteFileRefused,
     RemoteFileTooLarge,
     RemoteFileUnavailable,
+    RemoteHostUnknown,
+    RemotePortRefused,
 )
 from safelight.storage.addresses import PORTS, is_public, plain_url
 
@@ -108,18 +110,18 @@ class _PublicAddressesOnly(httpcore.AsyncNetworkBackend):
 
 async def _public_address(host: str, port: int) -> str:
     """One address of the host, all of which are public."""
+    if port not in PORTS:
+        allowed = ", ".join(map(str, sorted(PORTS)))
+        raise RemotePortRefused(f"The port {port} is not one that files are read from: {allowed}.")
     try:
         found = await asyncio.get_running_loop().getaddrinfo(host, port, type=socket.SOCK_STREAM)
     except (OSError, UnicodeError) as error:
         passing = isinstance(error, socket.gaierror) and error.errno == socket.EAI_AGAIN
-        problem = RemoteFileUnavailable if passing else RemoteAddressRefused
-        raise problem(f"The host {host!r} has no address.") from error
+        problem = RemoteHostUnknown if passing else RemoteAddressRefused
+        raise problem(f"The host {host!r} has no address: {error}.") from error
     addresses = [str(info[4][0]) for info in found]
     if not addresses or not all(is_public(address) for address in addresses):
         raise RemoteAddressRefused(f"The host {host!r} is not a public address.")
-    if port not in PORTS:
-        allowed = ", ".join(map(str, sorted(PORTS)))
-        raise RemoteAddressRefused(f"The port {port} is not one that files are read from: {allowed}.")
     return addresses[0]
 
 

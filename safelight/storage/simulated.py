@@ -15,6 +15,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
+from safelight.domain.shared_secrets import same_secret
 from safelight.storage.buckets import S3Keys
 
 CLOCKS_APART_SECONDS = 900
@@ -198,7 +199,7 @@ def check_signature(request: Request, body: bytes, keys: S3Keys) -> None:
     for part in scope.split("/"):
         key = hmac.new(key, part.encode(), hashlib.sha256).digest()
     expected = hmac.new(key, to_sign.encode(), hashlib.sha256).hexdigest()
-    if not hmac.compare_digest(expected, said.get("X-Amz-Signature", "")):
+    if not same_secret(said.get("X-Amz-Signature", ""), expected):
         raise Refused(403, "SignatureDoesNotMatch")
 
 

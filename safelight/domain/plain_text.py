@@ -1,0 +1,45 @@
+"""Text that others wrote, on its way out: what acts on a terminal, ends a line or cannot be stored is written out."""
+
+import json
+import re
+from typing import Any
+
+REPLACEMENT = "\ufffd"
+TRACE_INDENT = "    "
+
+# Control characters (C0, DEL, C1), line and paragraph separators, marks that change the direction of text, characters
+# without width, and halves of surrogate pairs.
+_ACTIVE = re.compile(
+    "[\x00-\x1f\x7f-\x9f\xad\u061c\u180e\u200b-\u200f\u2028-\u202e\u2060-\u206f\ufeff\ufff9-\ufffb\ud800-\udfff"
+    "\U000e0000-\U000e007f]"
+)
+_UNSTORABLE = re.compile("[\x00\ud800-\udfff]")
+
+
+def printable(text: str) -> str:
+    r"""The text on one line, with every character that would act written out: a newline as `\n`, ESC as `\x1b`."""
+    return _ACTIVE.sub(lambda found: found[0].encode("unicode_escape").decode("ascii"), text)
+
+
+def printable_lines(text: str, indent: str = "") -> str:
+    """As `printable`, for text that has lines, such as a traceback. An indented line cannot pass for another."""
+    return "\n".join(indent + printable(line) for line in text.rstrip("\n").split("\n"))
+
+
+def json_text(value: Any, **options: Any) -> str:
+    r"""The value as JSON in which such characters are `\u` escapes. `options` are those of `json.dumps`."""
+    text = json.dumps(value, ensure_ascii=False, **options)
+    # Outside of texts JSON has no such character but the newlines between lines.
+    return _ACTIVE.sub(lambda found: found[0] if found[0] == "\n" else json.dumps(found[0])[1:-1], text)
+
+
+def storable(value: Any) -> Any:
+    """The value as a database takes it: in every text, at any depth, NUL and halves of surrogate pairs are replaced."""
+    match value:
+        case str():
+            return _UNSTORABLE.sub(REPLACEMENT, value)
+        case dict():
+            return {storable(key): storable(item) for key, item in value.items()}
+        case list() | tuple():
+            return [storable(item) for item in value]
+    return value
