@@ -16,7 +16,9 @@ from fastapi import FastAPI
 
 from safelight import telemetry
 from safelight.adapters import adapters_of, local_fault, webhook_checks
-from safelight.api.rates import Kind, Rates
+from safelight.api.in_flight import InFlightLimit
+from safelight.api.rates import Kind, Rates, address_of
+from safelight.api.request_bodies import RequestBodies
 from safelight.api.server import create_api
 from safelight.api.services import Services
 from safelight.api.tokens import Keys, PublicKeys, SharedSecret, TokenCheck
@@ -32,6 +34,7 @@ from safelight.domain.errors import ConfigError, SafelightError
 from safelight.domain.ids import new_id
 from safelight.domain.orders import Prices
 from safelight.domain.shop_orders import Shop, credit_products
+from safelight.open_files import OUT_OF_FILES
 from safelight.ops.doctor import Doctor, LatestFindings
 from safelight.pipelines.accept import Acceptance
 from safelight.pipelines.configuration import Configuration, install_version_1
@@ -48,6 +51,7 @@ from safelight.storage.assets import AssetStore
 from safelight.storage.buckets import Bucket, S3Keys, open_bucket
 from safelight.storage.fetch import GuardedFetcher
 
+MEGABYTE = 1024 * 1024
 SECRET_BYTES = 32
 ADAPTERS_GROUP = "safelight.adapters"
 DATABASE_START_SECONDS_MAX = 60.0
@@ -68,6 +72,7 @@ class App:
         self.tokens = _tokens(settings)
         self.shop = Shop(settings.shopify_webhook_secret.get_secret_value(), credit_products(settings.credit_products))
         self.redactor = Redactor(settings.secrets)
+        self._fetcher = GuardedFetcher(_listed(settings.fetch_allow_hosts))
 
     def start_database(self) -> str:
         """Returns the DSN; starts the embedded server where no other database is set."""
@@ -118,7 +123,7 @@ class App:
         pool = self.database(self.settings.api_pool_size, stall_seconds=API_STALL_SECONDS, check=True)
         async with pool as db:
             queue, listener, spool = Queue(db), Listener(self.dsn), self.spool()
-            runtime = RuntimeConfig(db, self.prices)
+            runtime, bodies = RuntimeConfig(db, self.prices), self.request_bodies()
             await queue.open()
             await listener.open()
             catching_up = asyncio.create_task(spool.catch_up_for_ever(db))
@@ -153,8 +158,11 @@ class App:
                     runtime=runtime,
                     customer_count=CustomerCount(db),
                     wait_seconds=self.settings.legacy_wait_seconds,
+                    bodies=bodies,
+                    streams=self.streams(),
                 )
             finally:
+                bodies.close()
                 following.cancel()
                 catching_up.cancel()
                 await listener.close()
@@ -169,6 +177,13 @@ class App:
                 Kind.REPORTS: settings.reports_per_minute,
             }
         )
+
+    def request_bodies(self) -> RequestBodies:
+        return RequestBodies(self.settings.body_buffer_mb * MEGABYTE, address_of)
+
+    def streams(self) -> InFlightLimit:
+        total, per_address = self.settings.streams_max, self.settings.streams_per_address
+        return InFlightLimit("live streams", total_max=total, per_address_max=per_address)
 
     def spool(self) -> OpsSpool:
         return OpsSpool(self.home / "ops-spool", self.redactor)
@@ -203,7 +218,7 @@ class App:
         return self.home / "admin-token"
 
     def fetcher(self) -> GuardedFetcher:
-        return GuardedFetcher(_listed(self.settings.fetch_allow_hosts))
+        return self._fetcher
 
     # --- the worker ------------------------------------------------------------------------------------------------
 
@@ -296,6 +311,9 @@ def report_task_crashes(app: App) -> None:
 
     def unhandled(loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
         error = context.get("exception")
+        if isinstance(error, OSError) and error.errno in OUT_OF_FILES:
+            telemetry.warning(telemetry.Tag.API, f"No file descriptor is left: {error}")
+            return  # to write a row would take one, and there are many of these at once
         if isinstance(error, Exception):
             _write_crash(app, Category.UNHANDLED_REJECTION, "process.unhandledRejection", error)
         loop.default_exception_handler(context)

@@ -15,6 +15,7 @@ from fastapi.middleware.cors import CORSMiddleware
 from fastapi_offline import FastAPIOffline
 from starlette.datastructures import Headers
 from starlette.exceptions import HTTPException
+from starlette.requests import ClientDisconnect
 from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
@@ -125,11 +126,15 @@ class NameRequests:
         try:
             async with introduced(scope):
                 await self._app(scope, receive, send_named)
+        except ClientDisconnect:
+            return  # before the body was whole: nobody waits for an answer
         except Exception as error:
             if started:
                 raise
             response = await errors.handle(Request(scope, receive), error)
             await response(scope, receive, send_named)
+        finally:
+            scope["app"].state.services.bodies.release(Request(scope))
 
 
 def _headers(state: dict[str, Any]) -> list[tuple[bytes, bytes]]:
