@@ -9,6 +9,8 @@ import asyncio
 import ipaddress
 import json
 import math
+import socket
+import struct
 from collections import OrderedDict
 from contextlib import suppress
 from dataclasses import dataclass
@@ -31,6 +33,7 @@ CHUNK_BYTES_MIN = 64  # from then on they must be this large on average
 BODY_BYTES_PER_SECOND_MIN = 2 * 1024
 BODY_SECONDS_MAX = 900.0
 LINGER_SECONDS = 5.0  # for a client to read why it was refused, and to end what it sends
+RESET_WHEN_CLOSED = struct.pack("ii", 1, 0)  # linger: on, for 0 s
 SWEEP_SECONDS = 0.5
 RETRY_AFTER_SECONDS = 2
 _BODY_HEADERS = (b"content-length", b"transfer-encoding")
@@ -221,7 +224,7 @@ class Connection(HttpToolsProtocol):
         if self.transport.is_closing() and self.write_deadline == math.inf:
             self.write_deadline = now + self.table.bounds.write_seconds
         if now > self.write_deadline:
-            self.transport.abort()
+            self._reset()
         elif now > self.deadline or self._is_too_slow(now):
             self._time_out()
 
@@ -246,11 +249,18 @@ class Connection(HttpToolsProtocol):
         with suppress(OSError):  # the client was faster
             self.transport.write_eof()
         self.flow.resume_reading()  # what still comes is thrown away
+        self.table.set_idle(self, True)
         self.deadline = self.loop.time() + LINGER_SECONDS
 
     def drop(self) -> None:
         """Close at once, to make room."""
         self._is_refused = True
+        self.transport.abort()
+
+    def _reset(self) -> None:
+        """Close, and let the kernel forget what was not read: it would keep that for minutes."""
+        connection = self.transport.get_extra_info("socket")
+        connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, RESET_WHEN_CLOSED)
         self.transport.abort()
 
     def _stop(self, refusal: Refusal) -> None:

@@ -328,7 +328,7 @@ async def read_thumbnail(services: FromApp, size: int, key: str) -> Response:
     dependencies=[per_address(Kind.ORDERS)],
     responses={
         200: examples.of(answers.Written, _COPY | {"bytes": 79975}),
-        **may_be(400, 404, 413, 429),
+        **may_be(400, 404, 413, 429, 503),
         403: {"description": "The URL is not valid, or no longer."},
     },
     openapi_extra={"requestBody": {"required": True, "content": _FILES}},

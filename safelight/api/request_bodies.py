@@ -12,7 +12,7 @@ from typing import TypeVar
 from fastapi import Request
 
 from safelight.api.in_flight import InFlightLimit
-from safelight.domain.errors import PayloadTooLarge
+from safelight.domain.errors import Overloaded, PayloadTooLarge, TooManyRequests
 
 FREE_BYTES = 64 * 1024  # of each body
 READ_ON_LOOP_BYTES_MAX = 16 * 1024
@@ -35,7 +35,7 @@ class RequestBodies:
 
         Raises:
             PayloadTooLarge: it has more than `bytes_max` bytes, or says so.
-            TooManyRequests, Overloaded: there is no memory for it just now.
+            Overloaded: there is no memory for it just now.
         """
         too_large = PayloadTooLarge(f"The body may have at most {bytes_max} bytes.")
         stated = request.headers.get("content-length", "")
@@ -67,5 +67,8 @@ class RequestBodies:
     def _hold(self, request: Request, wanted: int) -> None:
         held = getattr(request.state, "body_bytes_held", 0)
         if wanted > held:
-            self.limit.acquire(self._address_of(request), wanted - held)
+            try:
+                self.limit.acquire(self._address_of(request), wanted - held)
+            except TooManyRequests as error:
+                raise Overloaded(str(error), retry_after_seconds=error.retry_after_seconds) from error
             request.state.body_bytes_held = wanted

@@ -8,6 +8,7 @@ from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from datetime import UTC, datetime
 from typing import Any
 
+import anyio
 import psycopg
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
@@ -129,12 +130,19 @@ class NameRequests:
         except ClientDisconnect:
             return  # before the body was whole: nobody waits for an answer
         except Exception as error:
+            if started and _left_the_stream(error):
+                return
             if started:
                 raise
             response = await errors.handle(Request(scope, receive), error)
             await response(scope, receive, send_named)
         finally:
             scope["app"].state.services.bodies.release(Request(scope))
+
+
+def _left_the_stream(error: Exception) -> bool:
+    """True if all that happened is that the client of a stream went away while something was sent."""
+    return isinstance(error, ExceptionGroup) and error.split(anyio.BrokenResourceError)[1] is None
 
 
 def _headers(state: dict[str, Any]) -> list[tuple[bytes, bytes]]:
