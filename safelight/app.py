@@ -16,7 +16,9 @@ from pydantic import SecretStr
 
 from safelight import secret_files, telemetry
 from safelight.adapters import adapters_of, local_fault, webhook_checks
-from safelight.api.rates import Kind, Rates
+from safelight.api.in_flight import InFlightLimit
+from safelight.api.rates import Kind, Rates, address_of
+from safelight.api.request_bodies import RequestBodies
 from safelight.api.server import create_api
 from safelight.api.services import Services
 from safelight.api.tokens import Keys, PublicKeys, SharedSecret, TokenCheck
@@ -34,6 +36,7 @@ from safelight.domain.orders import Prices
 from safelight.domain.plain_text import printable_lines
 from safelight.domain.shared_secrets import strong_secret
 from safelight.domain.shop_orders import Shop, credit_products
+from safelight.open_files import OUT_OF_FILES
 from safelight.ops.doctor import Doctor, LatestFindings
 from safelight.pipelines.accept import Acceptance
 from safelight.pipelines.configuration import Configuration, install_version_1
@@ -51,6 +54,7 @@ from safelight.storage.assets import AssetStore
 from safelight.storage.buckets import Bucket, S3Keys, open_bucket
 from safelight.storage.fetch import GuardedFetcher
 
+MEGABYTE = 1024 * 1024
 ADMIN_TOKEN_SETTING = "SAFELIGHT_ADMIN_TOKEN"  # noqa: S105 - its name
 SECRET_SETTING = "SAFELIGHT_SECRET"  # noqa: S105 - its name
 ADAPTERS_GROUP = "safelight.adapters"
@@ -74,6 +78,7 @@ class App:
         self.shop = Shop(settings.shopify_webhook_secret.get_secret_value(), credit_products(settings.credit_products))
         self.redactor = Redactor(settings.secrets)
         self._secret = ""
+        self._fetcher = GuardedFetcher(_listed(settings.fetch_allow_hosts))
 
     def start_database(self) -> str:
         """Returns the DSN; starts the embedded server where no other database is set."""
@@ -124,7 +129,7 @@ class App:
         pool = self.database(self.settings.api_pool_size, stall_seconds=API_STALL_SECONDS, check=True)
         async with pool as db:
             queue, listener, spool = Queue(db), Listener(self.dsn), self.spool()
-            runtime = RuntimeConfig(db, self.prices)
+            runtime, bodies = RuntimeConfig(db, self.prices), self.request_bodies()
             await queue.open()
             await listener.open()
             catching_up = asyncio.create_task(spool.catch_up_for_ever(db))
@@ -160,8 +165,11 @@ class App:
                     runtime=runtime,
                     customer_count=CustomerCount(db),
                     wait_seconds=self.settings.legacy_wait_seconds,
+                    bodies=bodies,
+                    streams=self.streams(),
                 )
             finally:
+                bodies.close()
                 following.cancel()
                 catching_up.cancel()
                 await listener.close()
@@ -177,6 +185,13 @@ class App:
                 Kind.ADMIN_TOKENS: settings.admin_guesses_per_minute,
             }
         )
+
+    def request_bodies(self) -> RequestBodies:
+        return RequestBodies(self.settings.body_buffer_mb * MEGABYTE, address_of)
+
+    def streams(self) -> InFlightLimit:
+        total, per_address = self.settings.streams_max, self.settings.streams_per_address
+        return InFlightLimit("live streams", total_max=total, per_address_max=per_address)
 
     def spool(self) -> OpsSpool:
         return OpsSpool(self.home / "ops-spool", self.redactor)
@@ -243,7 +258,7 @@ class App:
         return self.home / "admin-token"
 
     def fetcher(self) -> GuardedFetcher:
-        return GuardedFetcher(_listed(self.settings.fetch_allow_hosts))
+        return self._fetcher
 
     # --- the worker ------------------------------------------------------------------------------------------------
 
@@ -337,6 +352,9 @@ def report_task_crashes(app: App) -> None:
 
     def unhandled(loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
         error = context.get("exception")
+        if isinstance(error, OSError) and error.errno in OUT_OF_FILES:
+            telemetry.warning(telemetry.Tag.API, f"No file descriptor is left: {error}")
+            return  # to write a row would take one, and there are many of these at once
         if isinstance(error, Exception):
             _write_crash(app, Category.UNHANDLED_REJECTION, "process.unhandledRejection", error)
         loop.default_exception_handler(context)

@@ -183,6 +183,44 @@ class Settings(BaseSettings):
         " X-Forwarded-Proto are believed; * for any. Default: none.",
     )
 
+    connections_max: int = Field(
+        10_000,
+        ge=8,
+        le=60_000,
+        description="Clients' connections that one API process keeps open; fewer where it may open fewer files.",
+    )
+    connections_per_address: int = Field(
+        2_000,
+        ge=1,
+        le=60_000,
+        description="How many of them one address may have. An IPv6 network is one; trusted proxies do not count.",
+    )
+    streams_max: int = Field(5_000, ge=1, le=60_000, description="Live streams that one API process serves at once.")
+    streams_per_address: int = Field(
+        200, ge=1, le=60_000, description="How many live streams one address may follow at once, in one API process."
+    )
+    header_timeout_seconds: float = Field(
+        15.0, gt=0, le=600, description="How long a client may take to connect and send a request's headers."
+    )
+    body_timeout_seconds: float = Field(
+        20.0,
+        gt=0,
+        le=600,
+        description="How long a request's body may pause; after as long it must have come at 2 KB/s on average.",
+    )
+    write_timeout_seconds: float = Field(
+        60.0, gt=0, le=3600, description="How long a client may leave unread what we send, before it is cut off."
+    )
+    keep_alive_seconds: float = Field(
+        75.0,
+        gt=0,
+        le=3600,
+        description="How long a connection without a request is kept; longer than clients and proxies keep theirs.",
+    )
+    body_buffer_mb: int = Field(
+        128, ge=32, le=4096, description="Memory for large request bodies in one API process; beyond it, 503."
+    )
+
     fetch_allow_hosts: str = Field(
         "",
         description="Comma-separated host:port pairs that may be read although they are private (for tests).",

@@ -1,21 +1,26 @@
 """Runs the parts of one process: the API, a worker, or both, until told to stop."""
 
 import asyncio
+import ipaddress
 import signal
 import socket
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager
-from typing import Literal
+from typing import Any, Literal
 
 import uvicorn
 from starlette.types import ASGIApp
 
 from safelight.app import App, report_task_crashes
+from safelight.config import Settings
+from safelight.connections import Bounds, ConnectionTable
 from safelight.domain.errors import InvalidInput, SafelightError
+from safelight.open_files import ListeningSocket
 
 CONNECTIONS_WAITING_MAX = 2048
+ACCEPTED_AT_ONCE = 64  # connections that are taken before those that are too many are closed
 GRACEFUL_SECONDS = 5
-KEEP_ALIVE_SECONDS = 75  # longer than clients and proxies keep theirs, so that they close first
+KEEP_ALIVE_SECONDS = 75  # where no setting says so
 
 
 class _Server(uvicorn.Server):
@@ -45,11 +50,12 @@ class _Server(uvicorn.Server):
 def listen(host: str, port: int) -> socket.socket:
     """Raises InvalidInput where the address is taken."""
     try:
-        listening = socket.create_server((host, port), backlog=CONNECTIONS_WAITING_MAX)
+        made = socket.create_server((host, port), backlog=CONNECTIONS_WAITING_MAX)
     except OSError as error:
         raise InvalidInput(
             f"port {port} of {host} cannot be used: {error.strerror}; choose another with --port"
         ) from error
+    listening = ListeningSocket(made.detach())
     # Connections inherit it; without it, the body of each answer waits 40 ms for the client to confirm the headers.
     listening.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
     return listening
@@ -68,16 +74,58 @@ def stop_on_signals() -> asyncio.Event:
 async def serving(app: App, listening: socket.socket) -> AsyncIterator[None]:
     """The API answers inside this context."""
     report_task_crashes(app)
-    api = app.api()
-    async with answering(api, listening, leaving=api.state.leaving, proxies=app.settings.trusted_proxies):
-        yield
+    api, table = app.api(), ConnectionTable(bounds_of(app.settings))
+    sweeping = asyncio.create_task(table.sweep_periodically())
+    proxies = app.settings.trusted_proxies
+    try:
+        async with answering(api, listening, table.protocol, leaving=api.state.leaving, proxies=proxies):
+            yield
+    finally:
+        sweeping.cancel()
+
+
+def open_access_warnings(settings: Settings) -> list[str]:
+    """What an operator must know of ids that count without a token."""
+    if settings.auth == "required":
+        return []
+    found = []
+    if settings.jwt_secret.get_secret_value() or settings.jwks_url:
+        found.append(
+            "Keys of access tokens are set, but SAFELIGHT_AUTH is optional: whoever states the pass id of a customer"
+            " who never signed in acts for them. Set SAFELIGHT_AUTH=required when every client sends a token."
+        )
+    if not is_loopback(settings.host):
+        found.append(
+            f"The API listens on {settings.host}, and SAFELIGHT_AUTH is optional: whoever reaches it may act under"
+            " any pass id that has no user. Set SAFELIGHT_AUTH=required, or keep strangers out."
+        )
+    return found
+
+
+def is_loopback(host: str) -> bool:
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
+
+
+def bounds_of(settings: Settings) -> Bounds:
+    return Bounds(
+        connections_max=settings.connections_max,
+        per_address_max=settings.connections_per_address,
+        header_seconds=settings.header_timeout_seconds,
+        body_seconds=settings.body_timeout_seconds,
+        write_seconds=settings.write_timeout_seconds,
+        keep_alive_seconds=settings.keep_alive_seconds,
+        trusted_proxies=settings.trusted_proxies,
+    )
 
 
 @asynccontextmanager
 async def answering(
     application: ASGIApp,
     listening: socket.socket,
-    protocol: type[asyncio.Protocol] | Literal["auto"] = "auto",
+    protocol: Any | Literal["auto"] = "auto",
     leaving: asyncio.Event | None = None,
     proxies: str = "",
 ) -> AsyncIterator[None]:
@@ -86,13 +134,14 @@ async def answering(
     config = uvicorn.Config(
         application,
         http=protocol,
+        ws="none",
         log_config=None,
         access_log=False,
         proxy_headers=bool(proxies),
         forwarded_allow_ips=proxies,
         timeout_graceful_shutdown=GRACEFUL_SECONDS,
         timeout_keep_alive=KEEP_ALIVE_SECONDS,
-        backlog=CONNECTIONS_WAITING_MAX,
+        backlog=ACCEPTED_AT_ONCE,
     )
     server = _Server(config, leaving or asyncio.Event())
     task = asyncio.create_task(server.serve(sockets=[listening]))
@@ -101,6 +150,7 @@ async def answering(
     try:
         if not server.started:
             raise SafelightError("the HTTP server could not start; the lines above say why")
+        listening.listen(CONNECTIONS_WAITING_MAX)  # of what waits in the kernel more may be there
         yield
     finally:
         server.should_exit = True

@@ -1,6 +1,7 @@
 """The bodies of the MMA routes: every spelling of contract section 2.2, folded into an order's fields."""
 
 import json
+from itertools import islice
 from typing import Annotated, Any
 
 from pydantic import ConfigDict, Field, field_validator, model_validator
@@ -104,12 +105,13 @@ class InputsBody(Folded):
         if not isinstance(given, dict):
             return given
         known = {name for field_name, field in cls.model_fields.items() for name in spellings(field_name, field)}
-        others = {
-            excerpt(str(key), INFORMATIONAL_CHARS_MAX): value
+        others = (
+            (key, value)
             for key, value in given.items()
             if key not in known and _is_plain(value) and not (isinstance(value, str) and is_unsafe(key, value))
-        }
-        return given | {"informational": dict(list(others.items())[:INFORMATIONAL_KEYS_MAX])}
+        )
+        kept = islice(others, INFORMATIONAL_KEYS_MAX)
+        return given | {"informational": {excerpt(str(key), INFORMATIONAL_CHARS_MAX): value for key, value in kept}}
 
 
 class HistoryBody(Folded):

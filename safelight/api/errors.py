@@ -131,7 +131,7 @@ async def tell(request: Request, error: Exception) -> Answer:
 
 def _log(request: Request, answer: Answer, error: Exception) -> None:
     text, named = f"{request.method} {request.url.path}: {error!r}", {"request_id": request_id(request)}
-    if answer.is_away or answer.is_told:
+    if answer.is_away or answer.is_told or isinstance(error, ComeBackLater):
         telemetry.warning(telemetry.Tag.API, text, **named)
     else:
         telemetry.error(answer.category.emoji, telemetry.Tag.API, text, error, **named)

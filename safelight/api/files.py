@@ -2,6 +2,7 @@
 
 import asyncio
 import base64
+from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Annotated, Any
@@ -39,6 +40,7 @@ Json = dict[str, Any]
 
 Expires = Annotated[int, Query(ge=0)]
 Signature = Annotated[str, Query(max_length=200)]
+BASE64_CHARS_AT_ONCE = 1024 * 1024  # a multiple of four
 DATA_URL_CHARS_MAX = UPLOAD_BYTES_MAX * 4 // 3 + 200
 
 uploads = APIRouter(route_class=limited_route(Kind.ORDERS, StrictUploadRoute), tags=["files"])
@@ -94,7 +96,7 @@ async def upload(request: Request, services: FromApp, body: UploadBody, pass_id_
     customer = await _customer(request, services, body, pass_id_header)
     if body.data_url is None:
         return await _upload_ticket(services, body, customer)
-    content = _decode(body.data_url)
+    content = await services.bodies.work(_decode, body.data_url)
     telemetry.info("📤", telemetry.Tag.STORAGE_FILE, f"Starting file upload for user {customer}")
     if body.private:
         return await _store_private(request, services, body, content)
@@ -326,7 +328,7 @@ async def read_thumbnail(services: FromApp, size: int, key: str) -> Response:
     dependencies=[per_address(Kind.ORDERS)],
     responses={
         200: examples.of(answers.Written, _COPY | {"bytes": 79975}),
-        **may_be(400, 404, 413, 429),
+        **may_be(400, 404, 413, 429, 503),
         403: {"description": "The URL is not valid, or no longer."},
     },
     openapi_extra={"requestBody": {"required": True, "content": _FILES}},
@@ -340,7 +342,7 @@ async def write_asset(
 ) -> Json:
     if not keys.is_valid_key(key) or not services.assets.is_valid_signature("PUT", key, expires, signature):
         raise UrlRefused("This upload URL is not valid, or no longer.", code="UPLOAD_URL_INVALID")
-    content, media_type = await asyncio.to_thread(checked, await _bounded_body(request))
+    content, media_type = await asyncio.to_thread(checked, bytes(await services.bodies.read(request, UPLOAD_BYTES_MAX)))
     if media_type != keys.media_type_of_key(key):
         raise InvalidInput(f"The URL is for {keys.media_type_of_key(key)}, the file is {media_type}.")
     stored = await services.assets.put(key, content, media_type)
@@ -349,15 +351,6 @@ async def write_asset(
 
 class UrlRefused(InvalidInput):
     http_status = 403
-
-
-async def _bounded_body(request: Request) -> bytes:
-    content = bytearray()
-    async for chunk in request.stream():
-        content += chunk
-        if len(content) > UPLOAD_BYTES_MAX:
-            raise PayloadTooLarge(f"A file may have at most {UPLOAD_BYTES_MAX} bytes.")
-    return bytes(content)
 
 
 async def _customer(request: Request, services: Services, body: IdentityBody, header: str | None) -> str:
@@ -385,6 +378,15 @@ def _decode(data_url: str) -> bytes:
     if not (head.startswith("data:") and head.endswith(";base64") and comma):
         raise InvalidInput("dataUrl: it must begin with data:<type>;base64, and hold the file.", code="MISSING_DATAURL")
     try:
-        return base64.b64decode(encoded, validate=True)
+        return b"".join(_decoded_parts(encoded))
     except ValueError as error:  # binascii.Error, or letters beyond ASCII
         raise InvalidInput(f"dataUrl: it is not base64 ({error}).", code="MISSING_DATAURL") from error
+
+
+def _decoded_parts(encoded: str) -> Iterator[bytes]:
+    """Part by part, so that other threads have their turn."""
+    for at in range(0, len(encoded), BASE64_CHARS_AT_ONCE):
+        part = encoded[at : at + BASE64_CHARS_AT_ONCE]
+        if part.endswith("=") and at + BASE64_CHARS_AT_ONCE < len(encoded):
+            raise ValueError("Excess data after padding")
+        yield base64.b64decode(part, validate=True)

@@ -3,21 +3,28 @@ for (contract section 1.1)."""
 
 import json
 import re
-from collections.abc import Callable, Coroutine
+import secrets
+from collections.abc import Callable, Coroutine, Iterable
+from functools import partial
 from typing import Any
-from urllib.parse import parse_qsl
+from urllib.parse import unquote_to_bytes
 
 from fastapi import Request, Response
 from fastapi.routing import APIRoute
 from starlette.types import Scope
 
+from safelight.api.request_bodies import RequestBodies
 from safelight.domain.errors import InvalidInput, PayloadTooLarge
 
 JSON_BYTES_MAX = 1 * 1024 * 1024
-UPLOAD_JSON_BYTES_MAX = 30 * 1024 * 1024  # a picture as a base64 data URL
+UPLOAD_JSON_BYTES_MAX = 28 * 1024 * 1024  # a picture as a base64 data URL
+DATA_URL_BYTES_MIN = 64 * 1024  # shorter ones are read as any other text
+TEXTS_TRIED_MAX = 100
 DEPTH_MAX = 32
+VALUES_MAX = 50_000
 FORM = "application/x-www-form-urlencoded"
 FORM_FIELDS_MAX = 200
+FORM_ESCAPES_MAX = 1_000_000  # a picture of 20 MB has about 800,000
 IS_FORM = "safelight.form"
 NUMBER_MAX = 1e15
 WHOLE_NUMBER = re.compile(r"\s*-?[0-9]{1,15}\s*")
@@ -41,32 +48,39 @@ class StrictRequest(Request):
 
     async def body(self) -> bytes:
         if not hasattr(self, "_body"):
-            content = bytearray()
-            async for chunk in self.stream():
-                content += chunk
-                if len(content) > self.bytes_max:
-                    raise PayloadTooLarge(f"The body may have at most {self.bytes_max} bytes.")
-            self._body = bytes(content)
+            self._body = bytes(await self._bodies.read(self, self.bytes_max))
         return self._body
 
     async def json(self) -> Any:
         if not hasattr(self, "_json"):
-            read = parse_form if self.scope.get(IS_FORM) else parse
-            self._json = read(await self.body())
-            self._body = self._body or b"{}"  # a form without fields; of no body the framework makes no object
+            read = parse_form if self.scope.get(IS_FORM) else partial(parse, bytes_max=JSON_BYTES_MAX)
+            self._json = await self._bodies.work(read, await self._bodies.read(self, self.bytes_max))
+            self._body = b"{}"  # the framework makes no object of no body, and nobody needs the bytes any more
         return self._json
+
+    @property
+    def _bodies(self) -> RequestBodies:
+        found: RequestBodies = self.app.state.services.bodies
+        return found
 
 
 class StrictUploadRequest(StrictRequest):
     bytes_max = UPLOAD_JSON_BYTES_MAX
 
 
-def parse(content: bytes) -> Any:
-    """Raises InvalidInput (INVALID_JSON) with the reason."""
+def parse(content: bytes | bytearray, *, bytes_max: int = UPLOAD_JSON_BYTES_MAX) -> Any:
+    """The value, which has more than `bytes_max` bytes only by a data URL among its fields.
+
+    Raises:
+        InvalidInput: INVALID_JSON, with the reason.
+        PayloadTooLarge: it is larger, without the data URL.
+    """
+    rest, token, data_url = _apart(content) if len(content) > bytes_max else (content, "", "")
+    if len(rest) > bytes_max:
+        raise PayloadTooLarge(f"Beside a file as a data URL the body may have at most {bytes_max} bytes.")
     try:
-        text = content.decode("utf-8-sig")
-        value = json.loads(text, parse_constant=_refuse_constant, object_pairs_hook=_unique_keys)
-        _check(value, 0)
+        value = json.loads(rest.decode("utf-8-sig"), parse_constant=_refuse_constant, object_pairs_hook=_unique_keys)
+        _check(value)
     except RecursionError as error:
         raise _invalid(f"it is nested deeper than {DEPTH_MAX} levels") from error
     except UnicodeDecodeError as error:
@@ -75,27 +89,66 @@ def parse(content: bytes) -> Any:
         raise _invalid(f"{error.msg} at line {error.lineno}, column {error.colno}") from error
     except ValueError as error:  # a number of more digits than Python converts
         raise _invalid(str(error)) from error
-    return value
+    return _together(value, token, data_url) if token else value
 
 
-def parse_form(content: bytes) -> dict[str, Any]:
+def _apart(content: bytes | bytearray) -> tuple[bytes | bytearray, str, str]:
+    """The content with a token in place of its first long data URL, the token, and the data URL.
+
+    In valid JSON a quote before `data:` that no backslash precedes begins a text, and the next quote ends it; content
+    that is not valid is not made so.
+    """
+    start, tried = content.find(b'"data:'), 0
+    while start >= 0 and tried < TEXTS_TRIED_MAX:
+        end = content.find(b'"', start + 1)
+        if end - start > DATA_URL_BYTES_MIN and content[start - 1 : start] != b"\\":
+            text = content[start + 1 : end].replace(b"\\/", b"/")
+            if b"\\" in text or not text.isascii():
+                break
+            token = secrets.token_hex()
+            return content[: start + 1] + token.encode() + content[end:], token, text.decode("ascii")
+        start, tried = content.find(b'"data:', end) if end >= 0 else -1, tried + 1
+    return content, "", ""
+
+
+def _together(value: Any, token: str, data_url: str) -> Any:
+    """The value with the data URL in its place again, which is a field of the body itself."""
+    name = next((name for name, text in value.items() if text == token), None) if isinstance(value, dict) else None
+    if name is None:
+        raise PayloadTooLarge("A file as a data URL is to be a field of the body itself.")
+    _check_text(data_url)
+    return value | {name: data_url}
+
+
+def parse_form(content: bytes | bytearray) -> dict[str, Any]:
     """A field that is there twice, or whose name ends with `[]`, is a list. Raises InvalidInput (INVALID_FORM)."""
-    try:
-        fields = parse_qsl(content.decode(), keep_blank_values=True, max_num_fields=FORM_FIELDS_MAX, errors="strict")
-    except UnicodeDecodeError as error:
-        raise InvalidInput("The body is not a form in UTF-8.", code="INVALID_FORM") from error
-    except ValueError as error:
-        raise InvalidInput(f"The form has more than {FORM_FIELDS_MAX} fields.", code="INVALID_FORM") from error
+    fields = _form_fields(bytes(content))
     found: dict[str, Any] = {}
-    for name, text in ((name, FormText(text)) for name, text in fields):
+    for name, text in fields:
         plain = name.removesuffix("[]")
         if plain != name or plain in found:
             before = found.get(plain, [])
             found[plain] = [*(before if isinstance(before, list) else [before]), text]
         else:
             found[plain] = text
-    _check(found, 0)
+    _check(found)
     return found
+
+
+def _form_fields(content: bytes) -> list[tuple[str, FormText]]:
+    if content.count(b"&") >= FORM_FIELDS_MAX:
+        raise InvalidInput(f"The form has more than {FORM_FIELDS_MAX} fields.", code="INVALID_FORM")
+    if content.count(b"%") > FORM_ESCAPES_MAX:
+        raise InvalidInput(f"The form has more than {FORM_ESCAPES_MAX} escaped characters.", code="INVALID_FORM")
+    try:
+        pairs = [field.partition(b"=") for field in content.split(b"&") if field]
+        return [(_unquoted(name), FormText(_unquoted(text))) for name, _, text in pairs]
+    except UnicodeDecodeError as error:
+        raise InvalidInput("The body is not a form in UTF-8.", code="INVALID_FORM") from error
+
+
+def _unquoted(text: bytes) -> str:
+    return unquote_to_bytes(text.replace(b"+", b" ")).decode()
 
 
 def _invalid(reason: str) -> InvalidInput:
@@ -113,29 +166,42 @@ def _unique_keys(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     return found
 
 
-def _check(value: Any, depth: int) -> None:
-    if depth > DEPTH_MAX:
-        raise _invalid(f"it is nested deeper than {DEPTH_MAX} levels")
+def _check(value: Any) -> None:
+    level, depth, count = [value], 0, 0
+    while level:
+        count += len(level)
+        if depth > DEPTH_MAX:
+            raise _invalid(f"it is nested deeper than {DEPTH_MAX} levels")
+        if count > VALUES_MAX:
+            raise _invalid(f"it has more than {VALUES_MAX} values")
+        level, depth = [inner for item in level for inner in _checked_inside(item)], depth + 1
+
+
+def _checked_inside(value: Any) -> Iterable[Any]:
+    """What is in the value, which is right itself."""
     match value:
         case str():
             _check_text(value)
         case float() | int() if not isinstance(value, bool):
-            if abs(value) > NUMBER_MAX:  # infinity too; a whole number may be too long to become a float
+            if not -NUMBER_MAX <= value <= NUMBER_MAX:  # infinity too; a whole number may be too long to become a float
                 raise _invalid(f"a number is larger than {NUMBER_MAX:.0e}")
         case dict():
-            for key, item in value.items():
+            for key in value:
                 _check_text(key)
-                _check(item, depth + 1)
+            return value.values()
         case list():
-            for item in value:
-                _check(item, depth + 1)
+            return value
+    return ()
 
 
 def _check_text(text: str) -> None:
     if "\0" in text:
         raise _invalid("a text holds the character NUL")
-    if any("\ud800" <= char <= "\udfff" for char in text):
-        raise _invalid("a text holds half of a surrogate pair")
+    if not text.isascii():
+        try:
+            text.encode()
+        except UnicodeEncodeError as error:
+            raise _invalid("a text holds half of a surrogate pair") from error
 
 
 Handler = Callable[[Request], Coroutine[Any, Any, Response]]

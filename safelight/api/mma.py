@@ -1,5 +1,6 @@
 """The MMA routes: create, tweak, animate, fetch, events (contract section 2)."""
 
+import json
 from datetime import UTC, datetime
 from typing import Annotated, Any
 
@@ -30,6 +31,7 @@ from safelight.storage.web_urls import ALLOWED, unsafe_urls
 
 Json = dict[str, Any]
 
+EVENT_PAYLOAD_BYTES_MAX = 16 * 1024
 CREATE_ERRORS: Responses = {
     **may_be(400, 401, 402, 413, 422, 429, 503),
     404: {"description": "There is no such parent generation."},
@@ -206,9 +208,21 @@ class EventBody(IdentityBody):
         Short | None, Spelt("generationId|payload.generation_id|payload.generationId", "What it happened to.")
     ] = None
     event_id: Annotated[Short | None, Spelt("eventId", "The event's own id: stated twice, stored once.")] = None
-    payload: Annotated[dict[str, Any], Spelt("", "More about it, e.g. tags.", example={"tags": ["soft light"]})] = (
-        Field(default={}, validate_default=False)
-    )
+    payload: Annotated[
+        dict[str, Any],
+        Spelt(
+            "",
+            f"More about it, e.g. tags; at most {EVENT_PAYLOAD_BYTES_MAX} bytes as JSON.",
+            example={"tags": ["soft light"]},
+        ),
+    ] = Field(default={}, validate_default=False)
+
+    @field_validator("payload")
+    @classmethod
+    def is_small(cls, value: dict[str, Any]) -> dict[str, Any]:
+        if len(json.dumps(value, ensure_ascii=False).encode()) > EVENT_PAYLOAD_BYTES_MAX:
+            raise ValueError(f"may have at most {EVENT_PAYLOAD_BYTES_MAX} bytes as JSON")
+        return value
 
     @field_validator("payload")
     @classmethod

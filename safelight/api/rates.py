@@ -142,8 +142,12 @@ def rates(request: Request) -> Rates:
 
 
 def address_of(request: Request) -> str:
-    """The client's address; of IPv6 its network, since one line has more addresses than we could count."""
-    host = request.client.host if request.client else ""
+    """The client's address, as `network_of` counts it."""
+    return network_of(request.client.host if request.client else "")
+
+
+def network_of(host: str) -> str:
+    """An address as it is counted: of IPv6 its network, since one line has more addresses than we could count."""
     try:
         address = ipaddress.ip_address(host.partition("%")[0])
     except ValueError:

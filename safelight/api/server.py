@@ -8,6 +8,7 @@ from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from datetime import UTC, datetime
 from typing import Any
 
+import anyio
 import psycopg
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
@@ -15,6 +16,7 @@ from fastapi.middleware.cors import CORSMiddleware
 from fastapi_offline import FastAPIOffline
 from starlette.datastructures import Headers
 from starlette.exceptions import HTTPException
+from starlette.requests import ClientDisconnect
 from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
@@ -127,11 +129,22 @@ class NameRequests:
             check_target(scope)
             async with introduced(scope):
                 await self._app(scope, receive, send_named)
+        except ClientDisconnect:
+            return  # before the body was whole: nobody waits for an answer
         except Exception as error:
+            if started and _left_the_stream(error):
+                return
             if started:
                 raise
             response = await errors.handle(Request(scope, receive), error)
             await response(scope, receive, send_named)
+        finally:
+            scope["app"].state.services.bodies.release(Request(scope))
+
+
+def _left_the_stream(error: Exception) -> bool:
+    """True if all that happened is that the client of a stream went away while something was sent."""
+    return isinstance(error, ExceptionGroup) and error.split(anyio.BrokenResourceError)[1] is None
 
 
 def _headers(state: dict[str, Any]) -> list[tuple[bytes, bytes]]:

@@ -7,7 +7,9 @@ from typing import Annotated, cast
 from fastapi import Depends, Request
 
 from safelight.api.allowance import Allowances
+from safelight.api.in_flight import InFlightLimit
 from safelight.api.rates import Rates
+from safelight.api.request_bodies import RequestBodies
 from safelight.api.tokens import TokenCheck
 from safelight.db.database import Database
 from safelight.db.ops_spool import OpsSpool
@@ -49,6 +51,8 @@ class Services:
     runtime: RuntimeConfig
     customer_count: CustomerCount
     wait_seconds: float
+    bodies: RequestBodies
+    streams: InFlightLimit
     allowances: Allowances = field(default_factory=Allowances)
 
 

@@ -5,7 +5,8 @@ gets every later line once. Control frames carry no id.
 """
 
 import asyncio
-from collections.abc import AsyncIterable
+import time
+from collections.abc import AsyncIterable, AsyncIterator
 from contextlib import suppress
 from typing import Annotated, Any
 
@@ -15,6 +16,7 @@ from fastapi.sse import EventSourceResponse, ServerSentEvent
 from safelight.api import examples
 from safelight.api.admin import asking_operator
 from safelight.api.identity import PassIdHeader, caller, must_own
+from safelight.api.rates import address_of
 from safelight.api.refusals import may_be
 from safelight.api.services import FromApp
 from safelight.db import generations, job_log
@@ -23,10 +25,17 @@ from safelight.domain.errors import NotFound
 from safelight.domain.statuses import Status
 
 POLL_SECONDS = 2.0  # what a lost wake-up costs at most
+STREAM_SECONDS_MAX = 3600.0  # then it ends, and its client goes on where it was
 SEQ_MAX = 2**31 - 1
 
 router = APIRouter(tags=["generations"])
 GenerationId = Annotated[str, Path(max_length=200)]
+
+
+async def _in_bounds(request: Request, services: FromApp) -> AsyncIterator[None]:
+    """Raises TooManyRequests or Overloaded where too many streams are followed already."""
+    with services.streams.hold(address_of(request)):
+        yield
 
 
 async def _must_exist(
@@ -58,16 +67,17 @@ def _cursor(
     "/mma/stream/{generation_id}",
     summary="Follow a generation live",
     response_class=EventSourceResponse,
-    dependencies=[Depends(_must_exist)],
-    responses={200: examples.STREAM, **may_be(400, 401, 404, 503)},
+    dependencies=[Depends(_in_bounds), Depends(_must_exist)],
+    responses={200: examples.STREAM, **may_be(400, 401, 404, 429, 503)},
 )
 async def stream(
     request: Request, services: FromApp, generation_id: GenerationId, after: Annotated[int, Depends(_cursor)]
 ) -> AsyncIterable[ServerSentEvent]:
-    """Ends before its time where this process ends: the client goes on at another."""
+    """Ends before its time when this process ends, or after STREAM_SECONDS_MAX: the client goes on with a new one."""
     shown: Status | None = None
+    end_at = time.monotonic() + STREAM_SECONDS_MAX
     async with services.listener.subscribe(generation_id) as news:
-        while not request.app.state.leaving.is_set():
+        while time.monotonic() < end_at and not request.app.state.leaving.is_set():
             news.clear()
             async with services.db.connection() as conn:
                 now = await job_log.tail(conn, generation_id, after)

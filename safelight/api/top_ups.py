@@ -190,7 +190,7 @@ async def shop_order(
     """An order is credited once, however often and wherever its webhook is delivered."""
     content = await StrictRequest(request.scope, request.receive).body()
     _must_be_signed(services.shop.secret, content, signature)
-    order = shop_orders.read(json_body.parse(content), services.shop.products)
+    order = shop_orders.read(await services.bodies.work(json_body.parse, content), services.shop.products)
     answer = {"ok": True, "requestId": request_id(request), "orderId": order.id}
     if not order.is_paid:
         return answer | {"credited": 0, "reason": "NOT_PAID"}

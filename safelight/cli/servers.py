@@ -4,7 +4,8 @@ import asyncio
 
 import typer
 
-from safelight import serve, terminal
+from safelight import serve, telemetry, terminal
+from safelight.app import App
 from safelight.cli.shared import Host, Port, open_app, prepared, run_until_stopped
 
 commands = typer.Typer()
@@ -14,6 +15,7 @@ commands = typer.Typer()
 def up(port: Port = None, host: Host = None) -> None:
     """Everything on one machine: database, API and worker. Ctrl-C ends it."""
     app, listening = prepared(port, host)
+    _warn_of_open_access(app)
 
     async def run() -> None:
         stop = serve.stop_on_signals()
@@ -29,6 +31,7 @@ def up(port: Port = None, host: Host = None) -> None:
 def api(port: Port = None, host: Host = None) -> None:
     """The API alone; workers run elsewhere, on the same database."""
     app, listening = prepared(port, host)
+    _warn_of_open_access(app)
 
     async def run() -> None:
         stop = serve.stop_on_signals()
@@ -66,3 +69,8 @@ def migrate() -> None:
     terminal.console.print(
         f"applied: {', '.join(applied)}" if applied else "nothing to apply: the database is up to date"
     )
+
+
+def _warn_of_open_access(app: App) -> None:
+    for warning in serve.open_access_warnings(app.settings):
+        telemetry.warning(telemetry.Tag.API, warning)

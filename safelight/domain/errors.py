@@ -102,6 +102,14 @@ class SignInUnavailable(ComeBackLater):
     safe_message = "We cannot check who you are right now. Please try again in a moment."
 
 
+class Overloaded(ComeBackLater):
+    """This process holds as much as it may, of all clients together."""
+
+    http_status = 503
+    code = "OVERLOADED"
+    safe_message = "We are very busy. Please try again in a moment."
+
+
 class TooManyRequests(ComeBackLater):
     """More than one customer, or one address, may ask. `is_news` where operators were not told of it lately."""
 

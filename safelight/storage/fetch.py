@@ -7,7 +7,9 @@ the check and the connection; each redirect goes through the same.
 import asyncio
 import socket
 from collections.abc import AsyncIterator, Iterable
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
+from threading import BoundedSemaphore
 from typing import Any
 from urllib.parse import urljoin, urlsplit
 
@@ -30,6 +32,9 @@ TOTAL_SECONDS = 120.0
 STREAM_SECONDS_MAX = 1800.0
 CONNECT_SECONDS = 10.0
 READ_SECONDS = 30.0
+RESOLVE_SECONDS = 5.0
+RESOLVER_THREADS = 8
+RESOLVING_MAX = 64  # names that are looked up, or wait for it
 
 _REDIRECTS = (301, 302, 303, 307, 308)
 _PASSING = (408, 425, 429)
@@ -90,6 +95,7 @@ class _PublicAddressesOnly(httpcore.AsyncNetworkBackend):
     def __init__(self, allow_hosts: frozenset[str]) -> None:
         self._allow_hosts = allow_hosts
         self._inner = httpcore.AnyIOBackend()
+        self._resolver = _Resolver()
 
     async def connect_tcp(
         self,
@@ -101,25 +107,43 @@ class _PublicAddressesOnly(httpcore.AsyncNetworkBackend):
     ) -> httpcore.AsyncNetworkStream:
         if f"{host}:{port}" in self._allow_hosts:
             return await self._inner.connect_tcp(host, port, timeout, local_address, socket_options)
-        address = await _public_address(host, port)
+        address = _public_address(host, port, await self._resolver.addresses(host, port))
         return await self._inner.connect_tcp(address, port, timeout, local_address, socket_options)
 
     async def sleep(self, seconds: float) -> None:
         await asyncio.sleep(seconds)
 
 
-async def _public_address(host: str, port: int) -> str:
+class _Resolver:
+    """Looks names up in threads of its own: a name server that does not answer holds up nothing but names."""
+
+    def __init__(self) -> None:
+        self._threads = ThreadPoolExecutor(RESOLVER_THREADS, thread_name_prefix="resolver")
+        self._room = BoundedSemaphore(RESOLVING_MAX)
+
+    async def addresses(self, host: str, port: int) -> list[str]:
+        """Raises RemoteFileRefused where it has none, or the answer takes too long."""
+        if not self._room.acquire(blocking=False):
+            raise RemoteFileUnavailable("Too many names are looked up just now.")
+        looking = self._threads.submit(socket.getaddrinfo, host, port, type=socket.SOCK_STREAM)
+        looking.add_done_callback(lambda _: self._room.release())  # what was given up still holds its thread
+        try:
+            async with asyncio.timeout(RESOLVE_SECONDS):
+                found = await asyncio.wrap_future(looking)
+        except TimeoutError as error:
+            raise RemoteHostUnknown(f"The host {host!r} was not found within {RESOLVE_SECONDS:.0f} s.") from error
+        except (OSError, UnicodeError) as error:
+            passing = isinstance(error, socket.gaierror) and error.errno == socket.EAI_AGAIN
+            problem = RemoteHostUnknown if passing else RemoteAddressRefused
+            raise problem(f"The host {host!r} has no address: {error}.") from error
+        return [str(info[4][0]) for info in found]
+
+
+def _public_address(host: str, port: int, addresses: list[str]) -> str:
     """One address of the host, all of which are public."""
     if port not in PORTS:
         allowed = ", ".join(map(str, sorted(PORTS)))
         raise RemotePortRefused(f"The port {port} is not one that files are read from: {allowed}.")
-    try:
-        found = await asyncio.get_running_loop().getaddrinfo(host, port, type=socket.SOCK_STREAM)
-    except (OSError, UnicodeError) as error:
-        passing = isinstance(error, socket.gaierror) and error.errno == socket.EAI_AGAIN
-        problem = RemoteHostUnknown if passing else RemoteAddressRefused
-        raise problem(f"The host {host!r} has no address: {error}.") from error
-    addresses = [str(info[4][0]) for info in found]
     if not addresses or not all(is_public(address) for address in addresses):
         raise RemoteAddressRefused(f"The host {host!r} is not a public address.")
     return addresses[0]
