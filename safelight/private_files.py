@@ -40,7 +40,7 @@ def make_private_folder(path: Path) -> None:
     missing = [folder for folder in (path, *path.parents) if not folder.exists()]
     for folder in reversed(missing):
         folder.mkdir(mode=FOLDER_MODE, exist_ok=True)
-        os.chown(folder, _owner_within(folder), -1)
+        give_to_owner_of_folder(folder)
     make_private(path)
 
 
@@ -74,14 +74,15 @@ def open_private(path: str | Path, flags: int) -> int:
     found = os.fstat(descriptor)
     if _is_open_to_others(found):
         os.fchmod(descriptor, FILE_MODE)
-    if found.st_uid == os.geteuid():
-        os.fchown(descriptor, _owner_within(Path(path)), -1)
+    if found.st_uid == os.geteuid() == 0:
+        os.fchown(descriptor, Path(path).absolute().parent.stat().st_uid, -1)
     return descriptor
 
 
-def _owner_within(path: Path) -> int:
+def give_to_owner_of_folder(path: Path) -> None:
     """Root makes things in the name of the account whose folder they are in; others make them in their own."""
-    return path.absolute().parent.stat().st_uid if os.geteuid() == 0 else os.geteuid()
+    if os.geteuid() == 0:
+        os.chown(path, path.absolute().parent.stat().st_uid, -1, follow_symlinks=False)
 
 
 def _is_open_to_others(found: os.stat_result) -> bool:

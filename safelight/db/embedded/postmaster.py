@@ -1,7 +1,6 @@
 """The processes of one PostgreSQL cluster: how to find and to stop them.
 
-Run as a script it waits until no process uses the server any more, however the last one ended, and stops the server.
-It needs nothing but the standard library, so that the process that waits stays small.
+Run as a script it stops a server that no process uses any more. It needs nothing but the standard library.
 """
 
 import fcntl
@@ -15,6 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 PS = "/bin/ps"
+SHELL = "/bin/sh"
 PROCESSES = Path("/proc")
 ORDERLY_SECONDS = 60.0
 AT_ONCE_SECONDS = 10.0
@@ -125,20 +125,23 @@ def _command_line(pid: int) -> str:
         return ""
 
 
-def stop_when_unused(users: Path, name: str, data: Path) -> None:
-    """Wait until no process holds the lock that all users of the server share, then stop the server."""
+def waiting(pipe: Path, users: Path, name: str, data: Path) -> list[str]:
+    """The command that waits for the end of all users, each of which keeps `pipe` open, and then runs this script. The
+    shell waits, because it is small."""
+    python = [sys.executable, "-I", "-S", __file__, str(pipe), str(users), name, str(data)]
+    return [SHELL, "-c", 'read _ < "$0"; exec "$@"', str(pipe), *python]
+
+
+def stop_if_unused(pipe: Path, users: Path, name: str, data: Path) -> None:
+    """Stop the server unless a process holds the lock that its users share; then wait once more."""
+    time.sleep(LEAVING_SECONDS)
     with users.open() as file:
-        while True:
-            fcntl.flock(file, fcntl.LOCK_EX)
-            fcntl.flock(file, fcntl.LOCK_UN)
-            time.sleep(LEAVING_SECONDS)
-            try:
-                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError:
-                continue
-            stop(name, data)
-            return
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            os.execv(SHELL, waiting(pipe, users, name, data))  # noqa: S606 - as we came
+        stop(name, data)
 
 
 if __name__ == "__main__":
-    stop_when_unused(Path(sys.argv[1]), sys.argv[2], Path(sys.argv[3]))
+    stop_if_unused(Path(sys.argv[1]), Path(sys.argv[2]), sys.argv[3], Path(sys.argv[4]))

@@ -3,8 +3,8 @@
 import os
 import signal
 import subprocess
-import sys
 import time
+from contextlib import suppress
 from pathlib import Path
 from urllib.parse import quote
 
@@ -13,7 +13,7 @@ from safelight.db.embedded.account import Account, account_for, names_of_users
 from safelight.db.embedded.binaries import programs
 from safelight.db.embedded.errors import DatabaseDown
 from safelight.db.embedded.sockets import SOCKET, socket_folder
-from safelight.private_files import FILE_MODE, make_private_folder
+from safelight.private_files import FILE_MODE, give_to_owner_of_folder, make_private_folder
 
 DATABASE_NAME = "safelight"
 START_SECONDS_MAX = 120.0
@@ -32,7 +32,7 @@ class Server:
         self.home = home
         self.folder = home / "run"
         self.data = (home / "postgres").resolve()
-        self._users: int | None = None
+        self._using: list[int] = []
         self._pid: int | None = None
         self._child: subprocess.Popen[bytes] | None = None
         self._watcher: subprocess.Popen[bytes] | None = None
@@ -43,23 +43,21 @@ class Server:
         """Start the server, or join it where it runs already, and keep it until `leave` or the end of this process."""
         make_private_folder(self.folder)
         with locks.held(self.folder / "lock") as lock:
-            if self._users is None:
-                self._users = locks.share(self.folder / "users")
+            if not self._using:
+                self._using = [locks.share(self.folder / "users"), _kept_open(self.folder / "pipe")]
             self.ensure_running(lock)
             self._watch()
 
     def leave(self) -> None:
         """The last one to leave stops the server."""
-        users, self._users = self._users, None
-        if users is None:
-            return
-        if not self.data.exists() or not self.folder.exists():
-            os.close(users)  # the home is gone: the server notices, and the one who waits for it stops it
-            return
-        with locks.held(self.folder / "lock"):
-            os.close(users)
-            if self._is_unused():
-                self._stop(signal.SIGINT)
+        using, self._using = self._using, []
+        if using and self.data.exists() and self.folder.exists():
+            with locks.held(self.folder / "lock"):
+                _close(using)
+                if self._is_unused():
+                    self._stop(signal.SIGINT)
+        else:  # if the home is gone, whoever waits for the end of all users stops the server
+            _close(using)
 
     def halt(self) -> None:
         """Stop the server now, whoever uses it."""
@@ -238,17 +236,9 @@ class Server:
         watching = locks.seize(self.folder / "watcher")
         if watching is None:
             return
-        script = [
-            sys.executable,
-            "-I",
-            "-S",
-            postmaster.__file__,
-            str(self.folder / "users"),
-            self.name,
-            str(self.data),
-        ]
-        self._watcher = subprocess.Popen(  # noqa: S603 - our own script
-            script,
+        pipe, users = self.folder / "pipe", self.folder / "users"
+        self._watcher = subprocess.Popen(  # noqa: S603 - our own command
+            postmaster.waiting(pipe, users, self.name, self.data),
             cwd="/",
             env={},
             stdin=subprocess.DEVNULL,
@@ -276,3 +266,16 @@ class Server:
             log.seek(max(0, self.log.stat().st_size - LOG_END_BYTES))
             lines = log.read().decode(errors="replace").splitlines()
         return next((line for line in reversed(lines) if "FATAL" in line or "PANIC" in line), "it said nothing")
+
+
+def _kept_open(pipe: Path) -> int:
+    """A pipe that nobody writes to: whoever reads from it learns when the last process that keeps it open has ended."""
+    with suppress(FileExistsError):
+        os.mkfifo(pipe, FILE_MODE)
+        give_to_owner_of_folder(pipe)
+    return os.open(pipe, os.O_RDWR | os.O_NONBLOCK | os.O_NOFOLLOW | os.O_CLOEXEC)
+
+
+def _close(descriptors: list[int]) -> None:
+    for descriptor in descriptors:
+        os.close(descriptor)
