@@ -57,7 +57,7 @@ def _write(
     _logger.log(level, f"{emoji} [{tag}] {message}", extra={"fields": fields}, exc_info=cause)
 
 
-class _PrivateFiles(logging.handlers.RotatingFileHandler):
+class PrivateFiles(logging.handlers.RotatingFileHandler):
     """Each of its files is readable for its owner only, also one that was there before."""
 
     def _open(self) -> TextIOWrapper:
@@ -104,7 +104,7 @@ def configure(level: str, log_file: Path | None, *, console: bool = True, redact
     if log_file:
         if not log_file.parent.exists():
             make_private_folder(log_file.parent)
-        rotating = _PrivateFiles(log_file, maxBytes=FILE_BYTES_MAX, backupCount=FILES_KEPT, encoding="utf-8")
+        rotating = PrivateFiles(log_file, maxBytes=FILE_BYTES_MAX, backupCount=FILES_KEPT, encoding="utf-8")
         rotating.setFormatter(_JsonLines(redactor))
         handlers.append(rotating)
     logging.basicConfig(level=logging.WARNING, handlers=handlers or [logging.NullHandler()], force=True)
