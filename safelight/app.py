@@ -25,6 +25,7 @@ from safelight.api.tokens import Keys, PublicKeys, SharedSecret, TokenCheck
 from safelight.config import Settings
 from safelight.db import deployment_secret, embedded, ops_rows
 from safelight.db.database import TROUBLE, Database
+from safelight.db.embedded.supervisor import Restarted, Supervisor
 from safelight.db.migrate import migrate
 from safelight.db.ops_spool import OpsSpool
 from safelight.db.statistics import CustomerCount
@@ -48,6 +49,7 @@ from safelight.pipelines.retries import RetryPolicy
 from safelight.pipelines.runtime import RuntimeConfig
 from safelight.pipelines.studio import Adapters, Studio, read_picture
 from safelight.pipelines.worker import Worker
+from safelight.private_files import open_home
 from safelight.redaction import Redactor
 from safelight.signing import Signer
 from safelight.storage.assets import AssetStore
@@ -82,6 +84,7 @@ class App:
 
     def start_database(self) -> str:
         """Returns the DSN; starts the embedded server where no other database is set."""
+        open_home(self.home)
         self.dsn = self.settings.database_url or embedded.start(self.home)
         return self.dsn
 
@@ -108,6 +111,35 @@ class App:
                     raise
                 telemetry.warning(telemetry.Tag.DB_UPDATE, f"Waiting for the database: {error}")
             await asyncio.sleep(DATABASE_LOOK_SECONDS)
+
+    async def keep_database(self, stop: asyncio.Event) -> None:
+        """Bring the embedded server back whenever it dies, until `stop` is set. A database of another's is let be."""
+        if self.settings.database_url is None:
+            await Supervisor(embedded.server_of(self.home), self._report_restart).run(stop)
+
+    def _report_restart(self, restarted: Restarted) -> None:
+        message = f"The embedded database runs again after {restarted.seconds:.1f} s: {restarted.reason}"
+        telemetry.warning(telemetry.Tag.DB_STATUS, message)
+        row = ops_rows.OpsError(
+            category=Category.API_ERROR,
+            level="warn",
+            code="DATABASE_RESTARTED",
+            message=message,
+            request_id=f"process_{os.getpid()}_{new_id()}",
+            route="process",
+            method=Path(sys.argv[0]).name,
+            http_status=500,
+            action="database.restarted",
+            extra={"tries": restarted.tries},
+        )
+        self.write_now(row)
+
+    def write_now(self, row: ops_rows.OpsError) -> None:
+        """Write an ops row without a pool; where the database is away, it is kept until that is back."""
+        try:
+            ops_rows.insert_now(self.dsn, row, self.redactor)
+        except psycopg.Error:
+            self.spool().keep(row)
 
     @asynccontextmanager
     async def database(self, pool_size: int = 2, **more: Any) -> AsyncIterator[Database]:
@@ -375,10 +407,7 @@ def _write_crash(app: App, category: Category, action: str, error: BaseException
         action=action,
         stack="".join(traceback.format_exception(error)),
     )
-    try:
-        ops_rows.insert_now(app.dsn, row, app.redactor)
-    except psycopg.Error:
-        app.spool().keep(row)
+    app.write_now(row)
 
 
 def _tokens(settings: Settings) -> TokenCheck | None:

@@ -10,6 +10,7 @@ from psycopg.conninfo import conninfo_to_dict
 from pydantic import AliasChoices, Field, SecretStr, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
+from safelight.domain.errors import ConfigError
 from safelight.storage.web_urls import web_url
 
 PREFIX = "SAFELIGHT_"
@@ -322,7 +323,10 @@ class Settings(BaseSettings):
 
     @property
     def home_path(self) -> Path:
-        return self.home.expanduser().resolve()
+        try:
+            return self.home.expanduser().resolve()
+        except (RuntimeError, OSError) as error:  # the account has no home of its own, or a link leads to itself
+            raise ConfigError(f"SAFELIGHT_HOME: {self.home} leads nowhere: {error}") from error
 
     @property
     def secrets(self) -> list[str]:

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from safelight import telemetry
 from safelight.domain.errors import ConfigError
+from safelight.private_files import give_to_owner_of_folder, make_private_folder
 
 SECRET_BYTES = 32
 FILE_BYTES_MAX = 4096
@@ -32,7 +33,8 @@ def remedy(path: Path) -> str:
 
 def _create(path: Path) -> None:
     """Both the file and its folder are on the disk when this returns."""
-    path.parent.mkdir(parents=True, exist_ok=True)
+    if not path.parent.exists():
+        make_private_folder(path.parent)
     descriptor, name = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)  # 0600
     fresh = Path(name)
     try:
@@ -40,6 +42,7 @@ def _create(path: Path) -> None:
             file.write(secrets.token_hex(SECRET_BYTES))
             file.flush()
             os.fsync(file.fileno())
+        give_to_owner_of_folder(fresh)
         with suppress(FileExistsError):  # another process of this home was faster: its secret holds
             path.hardlink_to(fresh)
     finally:

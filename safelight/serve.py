@@ -14,6 +14,7 @@ from starlette.types import ASGIApp
 from safelight.app import App, report_task_crashes
 from safelight.config import Settings
 from safelight.connections import Bounds, ConnectionTable
+from safelight.db.embedded import DatabaseDown
 from safelight.domain.errors import InvalidInput, SafelightError
 from safelight.open_files import ListeningSocket
 
@@ -68,6 +69,20 @@ def stop_on_signals() -> asyncio.Event:
     for number in (signal.SIGINT, signal.SIGTERM):
         loop.add_signal_handler(number, stop.set)
     return stop
+
+
+@asynccontextmanager
+async def database_kept(app: App, stop: asyncio.Event) -> AsyncIterator[None]:
+    """The embedded database is brought back whenever it dies inside this context. DatabaseDown where it cannot be."""
+    try:
+        async with asyncio.TaskGroup() as group:
+            keeping = group.create_task(app.keep_database(stop))
+            try:
+                yield
+            finally:
+                keeping.cancel()
+    except* DatabaseDown as failures:
+        raise failures.exceptions[0] from None
 
 
 @asynccontextmanager

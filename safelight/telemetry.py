@@ -9,10 +9,12 @@ import logging.handlers
 import sys
 from datetime import UTC, datetime
 from enum import StrEnum
+from io import TextIOWrapper
 from pathlib import Path
 from typing import Any
 
 from safelight.domain.plain_text import TRACE_INDENT, json_text, printable, printable_lines
+from safelight.private_files import make_private_folder, open_private
 from safelight.redaction import KNOWN_FORMS, Redactor
 
 FILE_BYTES_MAX = 10 * 1024 * 1024
@@ -54,6 +56,13 @@ def _write(
     level: int, emoji: str, tag: Tag, message: str, fields: dict[str, Any], cause: BaseException | None = None
 ) -> None:
     _logger.log(level, f"{emoji} [{tag}] {message}", extra={"fields": fields}, exc_info=cause)
+
+
+class PrivateFiles(logging.handlers.RotatingFileHandler):
+    """Each of its files is readable for its owner only, also one that was there before."""
+
+    def _open(self) -> TextIOWrapper:
+        return open(self.baseFilename, self.mode, encoding=self.encoding, errors=self.errors, opener=open_private)  # type: ignore[return-value]
 
 
 class _Lines(logging.Formatter):
@@ -101,10 +110,9 @@ def configure(level: str, log_file: Path | None, *, console: bool = True, redact
         handlers.append(logging.StreamHandler(sys.stderr))
         handlers[0].setFormatter(_Lines(redactor))
     if log_file:
-        log_file.parent.mkdir(parents=True, exist_ok=True)
-        rotating = logging.handlers.RotatingFileHandler(
-            log_file, maxBytes=FILE_BYTES_MAX, backupCount=FILES_KEPT, encoding="utf-8"
-        )
+        if not log_file.parent.exists():
+            make_private_folder(log_file.parent)
+        rotating = PrivateFiles(log_file, maxBytes=FILE_BYTES_MAX, backupCount=FILES_KEPT, encoding="utf-8")
         rotating.setFormatter(_JsonLines(redactor))
         handlers.append(rotating)
     logging.basicConfig(level=logging.WARNING, handlers=handlers or [logging.NullHandler()], force=True)

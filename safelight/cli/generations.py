@@ -2,6 +2,7 @@
 
 import asyncio
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import Annotated, Any
 
 import typer
@@ -37,6 +38,30 @@ def db_url() -> None:
     if dsn is None:
         raise NotFound("the embedded database is not running; start it with `safelight up`")
     print(dsn)  # noqa: T201 - the answer itself
+
+
+@db_commands.command("status")
+def db_status(as_json: AsJson = False) -> None:
+    """Say how the embedded database is; ends with 1 where it does not run."""
+    status = embedded.status(_embedded_home())
+    terminal.show_database(status, as_json=as_json)
+    raise typer.Exit(0 if status.dsn else 1)
+
+
+@db_commands.command("stop")
+def db_stop() -> None:
+    """Stop the embedded database, which a process that was killed may have left behind."""
+    home = _embedded_home()
+    if not embedded.halt_if_unused(home):
+        raise InvalidInput("the embedded database is in use: end `safelight up` and other commands of this home first")
+    terminal.console.print("the embedded database is stopped")
+
+
+def _embedded_home() -> Path:
+    app = open_app()
+    if app.settings.database_url:
+        raise InvalidInput("SAFELIGHT_DATABASE_URL is set: that database is not ours to look after")
+    return app.home
 
 
 @credits_commands.command("grant")

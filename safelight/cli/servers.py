@@ -20,7 +20,7 @@ def up(port: Port = None, host: Host = None) -> None:
     async def run() -> None:
         stop = serve.stop_on_signals()
         await app.migrate()
-        async with serve.serving(app, listening), serve.working(app):
+        async with serve.database_kept(app, stop), serve.serving(app, listening), serve.working(app):
             terminal.print_addresses(app)
             await stop.wait()
 
@@ -36,7 +36,7 @@ def api(port: Port = None, host: Host = None) -> None:
     async def run() -> None:
         stop = serve.stop_on_signals()
         await app.migrate_when_there()
-        async with serve.serving(app, listening):
+        async with serve.database_kept(app, stop), serve.serving(app, listening):
             terminal.print_addresses(app)
             await stop.wait()
 
@@ -53,7 +53,7 @@ def worker() -> None:
     async def run() -> None:
         stop = serve.stop_on_signals()
         await app.migrate_when_there()
-        async with serve.working(app):
+        async with serve.database_kept(app, stop), serve.working(app):
             terminal.console.print("worker: taking generations; Ctrl-C ends it")
             await stop.wait()
 

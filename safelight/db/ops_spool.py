@@ -21,6 +21,7 @@ from safelight.db import ops_rows
 from safelight.db.database import TROUBLE, Database
 from safelight.db.ops_rows import OpsError
 from safelight.domain.categories import Category
+from safelight.private_files import make_private_folder, write_private
 from safelight.redaction import KNOWN_FORMS, Redactor, excerpt
 
 LOOK_SECONDS = 5.0
@@ -74,13 +75,13 @@ class OpsSpool:
     def keep(self, error: OpsError) -> None:
         """Keep the row. Where that is not possible either, the log line keeps what it would have said."""
         try:
-            self._folder.mkdir(parents=True, exist_ok=True)
+            make_private_folder(self._folder)
             if len(os.listdir(self._folder)) >= SPOOLED_MAX:
                 raise OSError(f"{SPOOLED_MAX} rows wait already")
             columns = ops_rows.columns(error)
             text = self._redactor.dumps(columns | {"detail": columns["detail"].obj, "at": error.at.isoformat()})
             unfinished = self._folder / f"{error.id}.part"
-            unfinished.write_text(text)
+            write_private(unfinished, text)
             unfinished.rename(self._folder / f"{error.id}.json")
         except OSError as failure:
             telemetry.error("🔥", telemetry.Tag.API, f"Ops row lost ({failure}): {error.detail()}")

@@ -24,6 +24,7 @@ from obstore.store import LocalStore, S3Store
 
 from safelight import telemetry
 from safelight.domain.errors import InvalidInput, NotFound, StorageError
+from safelight.private_files import make_private, make_private_folder
 from safelight.redaction import excerpt
 
 if TYPE_CHECKING:
@@ -193,10 +194,36 @@ class _StoredFile(io.RawIOBase):
 
 
 class LocalBucket(Bucket):
-    def __init__(self, root: Path) -> None:
+    """`is_public`: who may read its files is as the umask says; else its owner alone may."""
+
+    def __init__(self, root: Path, *, is_public: bool = True) -> None:
+        if not is_public and not root.exists():
+            make_private_folder(root)
         root.mkdir(parents=True, exist_ok=True)
         super().__init__(LocalStore(root, mkdir=True))
         self.root = root
+        self._is_public = is_public
+
+    async def put(self, key: str, content: bytes, media_type: str) -> None:
+        await self._call(key, self._make_way, key)
+        await super().put(key, content, media_type)
+        await self._call(key, self._close, key)
+
+    async def put_stream(self, key: str, chunks: AsyncIterable[bytes], media_type: str) -> Received:
+        await self._call(key, self._make_way, key)
+        received = await super().put_stream(key, chunks, media_type)
+        await self._call(key, self._close, key)
+        return received
+
+    def _make_way(self, key: str) -> None:
+        """The folders of a private file are closed before it is there. The root is as its maker wants it."""
+        folder = (self.root / key).parent
+        if not self._is_public and folder != self.root:
+            make_private_folder(folder)
+
+    def _close(self, key: str) -> None:
+        if not self._is_public:
+            make_private(self.root / key)
 
     def path_of(self, key: str) -> Path | None:
         path = self.root / key
@@ -237,7 +264,7 @@ def open_bucket(url: str, s3_keys: S3Keys, *, is_public: bool, setting: str) -> 
     """
     parts = urlsplit(url)
     if parts.scheme == "file" and not parts.netloc and parts.path.startswith("/") and not parts.query:
-        return _open_folder(Path(unquote(parts.path)), setting)
+        return _open_folder(Path(unquote(parts.path)), is_public=is_public, setting=setting)
     if parts.scheme != "s3" or not parts.netloc:
         raise InvalidInput(f"{setting}: file:///PATH or s3://BUCKET/PREFIX?endpoint=… is needed.")
     if not s3_keys.access_key_id or not s3_keys.secret_access_key:
@@ -264,9 +291,9 @@ def open_bucket(url: str, s3_keys: S3Keys, *, is_public: bool, setting: str) -> 
     return S3Bucket(store, is_public=is_public)
 
 
-def _open_folder(path: Path, setting: str) -> LocalBucket:
+def _open_folder(path: Path, *, is_public: bool, setting: str) -> LocalBucket:
     try:
-        return LocalBucket(path)
+        return LocalBucket(path, is_public=is_public)
     except OSError as error:
         raise InvalidInput(f"{setting}: files cannot be kept in {path}: {error.strerror}.") from error
 

@@ -1,0 +1,134 @@
+"""The embedded PostgreSQL: a real server whose data lives under the home, reached through a Unix socket.
+
+The processes of one home share the server; it stops when the last of them ends, in whichever way.
+"""
+
+import atexit
+import signal
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+import psycopg
+from psycopg import sql
+
+from safelight.db.embedded.cluster import SUPERUSER
+from safelight.db.embedded.errors import DatabaseDown
+from safelight.db.embedded.server import DATABASE_NAME, READY, Server
+from safelight.private_files import open_home
+
+__all__ = [
+    "DATABASE_NAME",
+    "DatabaseDown",
+    "Server",
+    "Status",
+    "halt",
+    "halt_if_unused",
+    "restart",
+    "running_dsn",
+    "server_of",
+    "start",
+    "status",
+    "stop",
+]
+
+_FIRST_SIGNAL = {"fast": signal.SIGINT, "immediate": signal.SIGQUIT}
+
+# The servers that this process uses, by their homes: it leaves them when it ends.
+_servers: dict[Path, Server] = {}
+
+
+@dataclass(frozen=True, slots=True)
+class Status:
+    """How the server of a home is; `dsn` is None if it does not run."""
+
+    state: str
+    pid: int | None
+    data: Path
+    dsn: str | None
+    is_in_use: bool
+
+
+def start(home: Path) -> str:
+    """Start the home's server, or join it where it runs already. Returns the DSN of its database.
+
+    Raises:
+        DatabaseDown: it does not run; the message says what to do.
+    """
+    open_home(home)
+    server = server_of(home)
+    with _our_errors(home):
+        server.join()
+    with psycopg.connect(server.dsn(), dbname=SUPERUSER, autocommit=True) as conn:
+        found = conn.execute("select 1 from pg_database where datname = %s", [DATABASE_NAME]).fetchone()
+        if not found:
+            conn.execute(sql.SQL("create database {}").format(sql.Identifier(DATABASE_NAME)))
+    return server.dsn()
+
+
+def server_of(home: Path) -> Server:
+    home = home.resolve()
+    if not _servers:
+        atexit.register(_leave_all)
+    return _servers.setdefault(home, Server(home))
+
+
+def restart(home: Path, mode: Literal["fast", "immediate"]) -> None:
+    """`fast` ends all connections and shuts down in order; `immediate` is a crash that the start recovers from.
+
+    Raises:
+        DatabaseDown: the server did not come back.
+    """
+    server_of(home).restart(_FIRST_SIGNAL[mode])
+
+
+def stop(home: Path) -> None:
+    """Leave the home's server; it ends with the last process that uses it."""
+    server_of(home).leave()
+
+
+def halt(home: Path) -> None:
+    """Stop the home's server now, whoever uses it."""
+    server_of(home).halt()
+
+
+def halt_if_unused(home: Path) -> bool:
+    """Stop the home's server unless a process uses it. Returns whether none does."""
+    with _our_errors(home):
+        return not _has_run(home) or server_of(home).halt_if_unused()
+
+
+def running_dsn(home: Path) -> str | None:
+    """The DSN of the home's server if it runs now."""
+    return status(home).dsn
+
+
+def status(home: Path) -> Status:
+    with _our_errors(home):
+        server = server_of(home)
+        pid = server.pid()
+        state = server.state() if pid else "stopped"
+        is_in_use = _has_run(home) and server.is_in_use()
+        return Status(state, pid, server.data, server.dsn() if state == READY else None, is_in_use)
+
+
+def _has_run(home: Path) -> bool:
+    return (home / "run").is_dir()
+
+
+@contextmanager
+def _our_errors(home: Path) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        raise DatabaseDown(
+            f"the embedded database cannot be used: {error.filename or home}: {error.strerror}; its home,"
+            f" SAFELIGHT_HOME, must be a folder of yours that can be written to, on a disk that is not full"
+        ) from error
+
+
+def _leave_all() -> None:
+    for server in _servers.values():
+        server.leave()

