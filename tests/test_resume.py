@@ -89,7 +89,7 @@ async def test_a_run_that_was_cut_off_goes_on_where_it_stopped(start: StartBacke
     before = backend.steps(generation_id)
     backend.sql("update procrastinate.procrastinate_jobs set status = 'todo', worker_id = null, scheduled_at = null")
     backend.sql(
-        "update mega_generations set mg_payload = jsonb_set(mg_payload, '{operation,handle,started_at}', '0')"
+        "update mega_generations set mg_payload = jsonb_set(mg_payload, '{starts,0,at}', '\"2025-01-01T00:00:00+00:00\"')"
         " where mg_step_type = 'seedream_generate'"
     )
     successor = worker_process(backend)

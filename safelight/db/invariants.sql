@@ -352,7 +352,7 @@ select mg_id from mega_generations where mg_id = :generation_key for update;
 select generation.mg_generation_id as generation_id, generation.mg_pass_id as pass_id,
   generation.mg_mma_status as status, generation.mg_error as message,
   coalesce(generation.mg_meta->'request', '{}') as request, step.mg_step_type as step_type,
-  step.mg_provider as provider, step.mg_model as model, step.mg_payload as payload,
+  step.mg_provider as provider, step.mg_model as model, step.mg_payload as payload, clock_timestamp() as read_at,
   (
     select coalesce(max(mg_step_no), -1) + 1 from mega_generations
     where mg_record_type = 'mma_step' and mg_generation_id = generation.mg_generation_id

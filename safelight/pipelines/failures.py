@@ -29,7 +29,7 @@ async def fail(run: Run, cause: Exception) -> None:
         LeaseLost: another worker has it; nothing was written.
     """
     error = cause if isinstance(cause, SafelightError) else SafelightError(f"{type(cause).__name__}: {cause}")
-    step = run.current or empty_step(run.next_step_no, "pipeline")
+    step = run.current or empty_step(run.next_step_no, "pipeline", run.record.clock)
     close(step, {}, _step_error(step, error))
     ops = run.ops_row(error, step=step, cause=cause, level="warn" if isinstance(error, Cancelled) else "error")
     ending = _ending(run, step, error, cause)
