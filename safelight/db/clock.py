@@ -17,14 +17,14 @@ def ticks() -> float:
 
 
 class DatabaseClock:
-    """The time that the database stated last, carried on by this machine's ticks. It never runs ahead of the database:
-    an answer is as old as its way here."""
+    """The time that the database stated, carried on by this machine's ticks. Answers are old by their way here, so it
+    may lag; it is set by the newest of them and never goes back."""
 
     def __init__(self, now: datetime) -> None:
-        self.set(now)
+        self._now, self._ticks = now, ticks()
 
     def set(self, now: datetime) -> None:
-        self._now, self._ticks = now, ticks()
+        self._now, self._ticks = max(now, self.now()), ticks()
 
     def now(self) -> datetime:
         return self._now + timedelta(seconds=ticks() - self._ticks)
