@@ -78,12 +78,16 @@ async def test_a_lease_that_was_taken_over_writes_nothing(backend: Backend, conn
     assert backend.value(status, generation_key(holder.generation_id)) == "prompting"
 
 
+def counted(written: Written) -> tuple[int, bool]:
+    return written.log_seq, written.cancelling
+
+
 async def test_a_write_that_is_sent_again_counts_once(backend: Backend, conn: Connection):
     lease = await take(backend, conn)
     for _ in range(2):
-        assert await write(conn, lease, "begun", log_seq=FIRST) == Written(FIRST + 1, cancelling=False)
+        assert counted(await write(conn, lease, "begun", log_seq=FIRST)) == (FIRST + 1, False)
     for _ in range(2):
-        assert await finish(conn, lease, "ended", log_seq=FIRST + 1) == Written(FIRST + 2, cancelling=False)
+        assert counted(await finish(conn, lease, "ended", log_seq=FIRST + 1)) == (FIRST + 2, False)
     assert backend.sql(LINES) == [{"message": "begun"}, {"message": "ended"}]
 
 

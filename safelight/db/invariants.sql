@@ -300,7 +300,7 @@ with sealed as (
   union all
   select mg_id, mg_created_at, mg_row_hash, safelight.row_hash(kept)
   from mega_admin kept
-  where mg_record_type in ('app_config', 'admin_audit')
+  where mg_record_type in ('app_config', 'admin_audit') and mg_id <> 'app_config:runtime'
   union all
   select 'image_generation_logs:' || job_id || ':' || seq, created_at, row_hash, safelight.row_hash(line)
   from image_generation_logs line

@@ -13,6 +13,7 @@ from safelight.domain.errors import Cancelled, SafelightError, type_name
 from safelight.domain.lines import Line
 from safelight.domain.statuses import Status
 from safelight.pipelines.attempts import ERROR_MESSAGE_CHARS_MAX
+from safelight.pipelines.questions import TEXT_ENGINE
 from safelight.pipelines.runner import Run
 from safelight.pipelines.step_rows import close, empty_step
 from safelight.redaction import excerpt
@@ -68,7 +69,7 @@ def _public_error(step: StepRow, error: SafelightError, cause: Exception, messag
         "code": public_code(step.type, error),
         "message": message,
         "step": step.type,
-        "provider": engine_of(step.type) or step.provider,
+        "provider": engine_of(step.type) or (step.provider and TEXT_ENGINE),  # never who serves it
         "type": type_name(cause),
         "timestamp": step.payload["timing"]["ended_at"],
         "category": error.category.value,

@@ -197,9 +197,9 @@ end $$;
 
 -- What is there already: few rows of operators and of configuration. Steps, lines and ledger rows of before have no hash.
 update public.mega_admin kept set mg_content_hash = safelight.content_hash(mg_value)
-where mg_record_type = 'app_config' and mg_content_hash is null;
+where mg_record_type = 'app_config' and mg_id <> 'app_config:runtime' and mg_content_hash is null;
 update public.mega_admin kept set mg_row_hash = safelight.row_hash(kept)
-where mg_record_type in ('app_config', 'admin_audit') and mg_row_hash is null;
+where mg_record_type in ('app_config', 'admin_audit') and mg_id <> 'app_config:runtime' and mg_row_hash is null;
 
 -- It had let columns beside the payload be changed, and kept nobody who is a replica.
 drop trigger if exists mega_generations_refuse_rewriting_step on public.mega_generations;
@@ -236,16 +236,18 @@ create or replace trigger mega_generations_seal_ended before update on public.me
 create or replace trigger mega_generations_refuse_truncate before truncate on public.mega_generations
   for each statement execute function safelight.refuse_truncate();
 
+-- `app_config:runtime` is no version: it holds what operators have set for the moment, and their audit rows hold its past.
 create or replace trigger mega_admin_keep_history before update or delete on public.mega_admin
-  for each row when (old.mg_record_type in ('app_config', 'admin_audit'))
+  for each row when (old.mg_record_type in ('app_config', 'admin_audit') and old.mg_id <> 'app_config:runtime')
   execute function safelight.keep_operators_history();
 create or replace trigger mega_admin_seal before insert on public.mega_admin
-  for each row when (new.mg_record_type in ('app_config', 'admin_audit'))
+  for each row when (new.mg_record_type in ('app_config', 'admin_audit') and new.mg_id <> 'app_config:runtime')
   execute function safelight.seal_operators_row();
 create or replace trigger mega_admin_seal_changed before update on public.mega_admin
   for each row
   when (
-    new.mg_record_type in ('app_config', 'admin_audit') and old.mg_record_type not in ('app_config', 'admin_audit')
+    new.mg_record_type in ('app_config', 'admin_audit') and new.mg_id <> 'app_config:runtime'
+    and (old.mg_record_type not in ('app_config', 'admin_audit') or old.mg_id = 'app_config:runtime')
   )
   execute function safelight.seal_operators_row();
 create or replace trigger mega_admin_refuse_truncate before truncate on public.mega_admin
