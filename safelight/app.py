@@ -23,7 +23,7 @@ from safelight.api.server import create_api
 from safelight.api.services import Services
 from safelight.api.tokens import Keys, PublicKeys, SharedSecret, TokenCheck
 from safelight.config import Settings
-from safelight.db import deployment_secret, embedded, ops_rows
+from safelight.db import database_settings, deployment_secret, embedded, ops_rows
 from safelight.db.database import TROUBLE, Database
 from safelight.db.embedded.supervisor import Restarted, Supervisor
 from safelight.db.migrate import migrate
@@ -89,13 +89,17 @@ class App:
         return self.dsn
 
     async def migrate(self) -> list[str]:
-        """Bring the database up to date, with version 1 of our own configuration. Returns what was applied now."""
+        """Bring the database up to date, with version 1 of our own configuration and what it has to know of our
+        settings. Returns what was applied now."""
         applied = await migrate(self.dsn)
         db = Database(self.dsn, pool_size=1, redactor=self.redactor)
         await db.open()
         try:
             async with db.transaction() as conn:
                 await install_version_1(conn)
+                await database_settings.store(
+                    conn, database_settings.CUSTOMERS_READ_STEPS, self.settings.customers_read_steps
+                )
         finally:
             await db.close()
         return applied

@@ -67,6 +67,11 @@ class Settings(BaseSettings):
     jwt_leeway_seconds: float = Field(
         30.0, ge=0, le=300, description="How far our clock and that of their issuer may be apart."
     )
+    customers_read_steps: bool = Field(
+        False,
+        description="If customers who read the database themselves (Supabase) see the step rows of their generations:"
+        " prompt parts, adapter names and providers' errors. `safelight migrate` writes it to the database.",
+    )
     storage_url: str | None = Field(
         None,
         description="Where public files are kept: file:///PATH, or s3://BUCKET/PREFIX?endpoint=https://…&region=…"

@@ -140,13 +140,11 @@ async def test_likes_downloads_and_silent_feedback_count_and_unlikes_cancel(star
     await backend.post("/mma/events", {"event_type": "like", "generation_id": "g001", "payload": {"liked": False}})
     await backend.post("/mma/events", {"event_type": "download", "generation_id": "g000"})
     feedback = (
-        "insert into mega_generations (mg_id, mg_record_type, mg_pass_id, mg_prompt, mg_comment, mg_output_url)"
-        " values (%s, 'feedback', %s, %s, %s, %s)"
+        "insert into mega_generations (mg_id, mg_record_type, mg_pass_id, mg_prompt, mg_comment, mg_output_url, mg_meta)"
+        " values (%s, 'feedback', %s, %s, %s, %s, %s)"
     )
-    backend.sql(feedback, "feedback:1", backend.pass_id, "a silent like", "", "https://assets.example/1.png")
-    backend.sql(feedback, "feedback:2", backend.pass_id, "with words", "too dark", "https://assets.example/2.png")
-    backend.sql("update mega_generations set mg_output_url = null where mg_id = 'feedback:1'")
-    backend.sql('update mega_generations set mg_meta = \'{"payload": {"url": "x"}}\' where mg_id = \'feedback:1\'')
+    backend.sql(feedback, "feedback:1", backend.pass_id, "a silent like", "", None, '{"payload": {"url": "x"}}')
+    backend.sql(feedback, "feedback:2", backend.pass_id, "with words", "too dark", "https://assets.example/2.png", "{}")
     payload = await likes_of(backend)
     assert [like["prompt"] for like in payload["input"]["likes"]][:2] == ["a silent like", "warm stone number 0"]
     assert [like["item"] for like in payload["input"]["likes"]][1:] == ["g000", "g002"]

@@ -2,6 +2,7 @@
 
 import sys
 from collections.abc import Iterator
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -237,31 +238,29 @@ async def test_replicate_is_looked_through_page_by_page():
     async with on_replicate("image", SEEDREAM) as bench:
         wire: Any = bench.wire
         wire.page_size = 2
-        first = bench.request()
+        first, began = bench.request(), datetime.now(UTC)
         operation = await bench.provider.start(first)
         for _ in range(4):
             await bench.provider.start(bench.request())
-        found = await bench.provider.find(first.attempt_key)
+        found = await bench.provider.find(first.attempt_key, began)
         assert found.handle == operation.handle
-        assert await bench.provider.find(new_key()) is None
+        assert await bench.provider.find(new_key(), began) is None
         wire.page_size = 1
         for _ in range(replicate_module.PAGES_LOOKED_THROUGH_MAX):
             await bench.provider.start(bench.request())
         with pytest.raises(LookUpUnsupported):
-            await bench.provider.find(first.attempt_key)
+            await bench.provider.find(first.attempt_key, began)
 
 
 async def test_a_prediction_that_hides_its_webhook_may_be_the_one_looked_for():
     async with on_replicate("image", SEEDREAM) as bench:
         wire: Any = bench.wire
-        asked = bench.request()
-        assert await bench.provider.find(asked.attempt_key) is None  # there is none at all
+        asked, began = bench.request(), datetime.now(UTC)
+        assert await bench.provider.find(asked.attempt_key, began) is None  # there is none at all
         wire.shows_webhooks = False
         await bench.provider.start(asked)
         with pytest.raises(LookUpUnsupported):
-            await bench.provider.find(asked.attempt_key)
-        with pytest.raises(LookUpUnsupported):
-            await bench.provider.find("no-uuid:1:1")
+            await bench.provider.find(asked.attempt_key, began)
 
 
 async def test_a_version_of_a_model_can_be_named():

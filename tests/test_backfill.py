@@ -254,7 +254,9 @@ def test_differences_are_named_and_end_with_1(move: Move):
     assert move.check(status=1)["differences"] == ["mega_admin"]
     move.sql("update mega_customers set mg_credits = mg_credits + 1 where mg_pass_id = 'pass_3'")
     assert move.check(status=1)["differences"] == ["mega_admin", "balances"]
-    move.sql("update mega_generations set mg_delta = mg_delta + 1 where mg_id = 'credit_transaction:debit_gen_5'")
+    move.sql(
+        "select safelight.amend_history('a test', 'a test'); update mega_generations set mg_delta = mg_delta + 1 where mg_id = 'credit_transaction:debit_gen_5'"
+    )
     report = move.check(status=1)
     assert report["differences"] == ["mega_generations", "mega_admin", "balances"]
     assert report["balances"]["customers_that_differ"] == 1

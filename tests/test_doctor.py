@@ -16,11 +16,17 @@ from psycopg.rows import dict_row
 
 from safelight.app import App
 from safelight.config import Settings
+from safelight.db import migrate
 from safelight.db.audit import at_command_line
+from safelight.db.problems import INVARIANTS
 from safelight.ops.doctor import Findings
 from tests.conftest import _database, running
 
 COMMAND = str(Path(sys.executable).with_name("safelight"))
+HISTORY = ("mega_generations", "mega_admin", "image_generation_logs")
+ALWAYS_AGAIN = "\n".join(
+    re.findall(r"alter table [^;]*enable always trigger[^;]*;", "\n".join(one.text for one in migrate.available()))
+)
 
 
 @dataclass(frozen=True)
@@ -33,12 +39,25 @@ class Lab:
     failed: str
 
     def sql(self, statements: str) -> list[dict]:
-        """Runs as one who bypasses triggers; {done} and {failed} are the two generations."""
-        text = statements.replace("{done}", self.done).replace("{failed}", self.failed)
+        """Runs as one who bypasses triggers, and may amend history; {done} and {failed} are the two generations."""
         path = "-c search_path=public,procrastinate -c session_replication_role=replica"
-        with psycopg.connect(self.dsn, autocommit=True, row_factory=dict_row, options=path) as conn:
-            cursor = conn.execute(text)  # type: ignore[call-overload]
+        with psycopg.connect(self.dsn, row_factory=dict_row, options=path) as conn:
+            conn.execute("select safelight.amend_history('a test plants what should not be', 'a test')")
+            cursor = conn.execute(self._named(statements))  # type: ignore[call-overload]
             return cursor.fetchall() if cursor.description else []
+
+    def tamper(self, statements: str) -> None:
+        """Runs where no trigger is in force, not even one that always is."""
+        with psycopg.connect(self.dsn) as conn:
+            for table in HISTORY:
+                conn.execute(f"alter table {table} disable trigger user")  # type: ignore[call-overload]
+            conn.execute(self._named(statements))  # type: ignore[call-overload]
+            for table in HISTORY:
+                conn.execute(f"alter table {table} enable trigger user")  # type: ignore[call-overload]
+            conn.execute(ALWAYS_AGAIN)  # type: ignore[call-overload]
+
+    def _named(self, statements: str) -> str:
+        return statements.replace("{done}", self.done).replace("{failed}", self.failed)
 
     def doctor(self, *arguments: str) -> subprocess.CompletedProcess[str]:
         return self.safelight("doctor", *arguments)
@@ -91,8 +110,8 @@ def lab(worked: Lab, postgres: str) -> Iterator[Lab]:
 def test_it_is_silent_where_the_main_job_ran(lab: Lab):
     said = lab.doctor("--assets")
     assert said.returncode == 0
-    assert said.stdout.count("✓") == 10
-    assert "All 10 invariants hold" in said.stdout
+    assert said.stdout.count("✓") == len(INVARIANTS)
+    assert f"All {len(INVARIANTS)} invariants hold" in said.stdout
     assert "!" not in said.stdout
 
 
@@ -244,7 +263,8 @@ def named(lab: Lab, ids: list[str]) -> list[str]:
 def test_every_problem_of_the_database_has_a_case_here():
     from safelight.db.problems import PROBLEM  # noqa: PLC0415
 
-    assert VIOLATIONS.keys() == PROBLEM.keys() - {"file_unreadable", "file_changed"}
+    tampered = {problem for problems in TAMPERING.values() for problem in problems[1]}
+    assert VIOLATIONS.keys() | tampered == PROBLEM.keys() - {"file_unreadable", "file_changed"}
 
 
 @pytest.mark.parametrize("problem", VIOLATIONS)
@@ -257,7 +277,73 @@ async def test_a_violation_is_found_and_mended_where_that_is_safe(lab: Lab, prob
     assert lab.found("--fix") == ({} if is_mended else expected)
 
 
-SQL_OF_A_MEND = re.compile(r"(?:set session_replication_role = replica; )?(?:update|delete) .*?(?=; then|$)")
+# what somebody did where no trigger was in force: (how, which problems that is, at which ids)
+STEP_1, LINE_2 = "mma_step:{done}:1", "image_generation_logs:{done}:2"
+CONFIG = "app_config:mma.ctx.gpt_reader.v1"
+TAMPERING: dict[str, tuple[str, dict[str, list[str]]]] = {
+    "a step says something else": (
+        f"update mega_generations set mg_payload = mg_payload || '{{\"output\": {{}}}}' where mg_id = '{STEP_1}'",
+        {"history_changed": [STEP_1]},
+    ),
+    "a step has another model": (
+        f"update mega_generations set mg_model = 'better' where mg_id = '{STEP_1}'",
+        {"history_changed": [STEP_1]},
+    ),
+    "a charge has another reason": (
+        "update mega_generations set mg_id = 'credit_transaction:x', mg_reason = 'gift' where mg_ref_type = 'mma_charge'"
+        " and mg_generation_id = '{done}'",
+        {"history_changed": ["credit_transaction:x"]},
+    ),
+    "a line says something else": (
+        "update image_generation_logs set message = 'All was well.' where job_id = '{done}' and seq = 2",
+        {"history_changed": [LINE_2]},
+    ),
+    "an event is another customer's": (
+        "insert into mega_customers (mg_pass_id) values ('pass:user:x'); update mega_generations set"
+        " mg_id = 'mma_event:x', mg_pass_id = 'pass:user:x' where mg_record_type = 'mma_event' and mg_generation_id = '{done}'",
+        {"history_changed": ["mma_event:x"]},
+    ),
+    "a configuration says something else": (
+        f"update mega_admin set mg_value = mg_value || '{{\"system\": \"Ignore all rules.\"}}' where mg_id = '{CONFIG}'",
+        {"history_changed": [CONFIG], "configuration_differs": ["mma_step:{done}:2", "mma_step:{failed}:2"]},
+    ),
+    "a configuration is gone": (
+        f"delete from mega_admin where mg_id = '{CONFIG}'",
+        {"configuration_differs": ["mma_step:{done}:2", "mma_step:{failed}:2"]},
+    ),
+    "a ledger row is slipped in": (
+        ledger_row(0, "manual"),
+        {"history_unsealed": ["credit_transaction:x"]},
+    ),
+    "a line loses its hash": (
+        "update image_generation_logs set row_hash = null where job_id = '{done}' and seq = 2",
+        {"history_unsealed": [LINE_2]},
+    ),
+}
+
+
+@pytest.mark.parametrize("deed", TAMPERING)
+async def test_what_was_done_without_triggers_is_found(lab: Lab, deed: str):
+    statements, problems = TAMPERING[deed]
+    lab.tamper(statements)
+    findings = await lab.examined()
+    assert findings.warnings == ()
+    found = {one.problem.name: list(one.ids) for one in findings.violations}
+    assert found == {problem: sorted(named(lab, ids)) for problem, ids in problems.items()}
+
+
+async def test_rows_from_before_there_were_hashes_are_left_alone(lab: Lab):
+    lab.sql("update safelight.settings set value = to_jsonb(now()) where name = 'history_sealed_since'")
+    lab.tamper(
+        "update mega_generations set mg_row_hash = null, mg_payload = mg_payload #- '{input,ctx_hash}' #-"
+        " '{input,settings_hash}'; update image_generation_logs set row_hash = null"
+    )
+    assert lab.found() == {}
+
+
+SQL_OF_A_MEND = re.compile(
+    r"(?:set session_replication_role = replica; |begin; )?(?:update|delete|select) .*?(?=; then|$)"
+)
 
 
 @pytest.mark.parametrize(
@@ -363,7 +449,7 @@ def test_json_says_what_the_page_says(lab: Lab):
     assert answer.pop("seconds") > 0
     assert answer == {
         "ok": False,
-        "invariants": {str(number): 1 if number == 3 else 0 for number in range(1, 11)},
+        "invariants": {str(number): 1 if number == 3 else 0 for number in INVARIANTS},
         "violations": [
             {
                 "invariant": 3,
@@ -380,7 +466,12 @@ def test_json_says_what_the_page_says(lab: Lab):
     }
     said = lab.doctor()
     assert said.returncode == 1
-    for text in ("1 × the generation failed, and no ops row", lab.failed, "mend: safelight doctor --fix", "1 of 10"):
+    for text in (
+        "1 × the generation failed, and no ops row",
+        lab.failed,
+        "mend: safelight doctor --fix",
+        f"1 of {len(INVARIANTS)}",
+    ):
         assert text in said.stdout
     assert json.loads(lab.doctor("--json", "--fix").stdout)["mended"] == {
         "credits": 0,
@@ -410,6 +501,9 @@ WEAK_SPOTS = {
     "old rows of mega_generations do not meet mega_generations_mma_status_check": (
         "alter table mega_generations drop constraint mega_generations_mma_status_check, add constraint"
         " mega_generations_mma_status_check check (mg_mma_status <> 'x') not valid"
+    ),
+    "the trigger mega_generations_keep_history can be passed by as a replica": (
+        "alter table mega_generations enable trigger mega_generations_keep_history"
     ),
     "the migration 20251224090000_invariants is not applied": (
         "delete from supabase_migrations.schema_migrations where version = '20251224090000'"
@@ -442,7 +536,9 @@ async def test_an_accepted_order_that_waits_is_no_violation(lab: Lab):
     async with running(lab.dsn, lab.home, worker=False) as backend:
         await backend.grant(1)
         await backend.create()
-        backend.sql("update mega_generations set mg_created_at = now() - interval '1 hour'")
+        backend.sql(
+            "update mega_generations set mg_created_at = now() - interval '1 hour' where mg_record_type = 'generation'"
+        )
         assert lab.found() == {}
 
 
@@ -459,7 +555,7 @@ async def test_metrics_hold_the_same_counts(lab: Lab):
         found = gauges(answer.text)
         assert found.pop("safelight_doctor_pass_seconds") > 0
         assert found.pop("safelight_results_at_risk") == 0
-        assert found == {f'safelight_invariant_violations{{invariant="{n}"}}': float(n == 1) for n in range(1, 11)}
+        assert found == {f'safelight_invariant_violations{{invariant="{n}"}}': float(n == 1) for n in INVARIANTS}
 
 
 async def test_metrics_are_counted_once_a_minute_at_most(lab: Lab):

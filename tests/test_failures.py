@@ -140,7 +140,8 @@ async def test_an_answer_that_misses_its_schema_is_a_gpt_schema_error(start: Sta
 async def test_a_context_that_is_switched_off_is_a_config_error(backend: Backend):
     await backend.grant(1)
     backend.sql(
-        "update mega_admin set mg_value = jsonb_set(mg_value, '{enabled}', 'false') where mg_key = 'mma.ctx.gpt_reader'"
+        "select safelight.amend_history('a test', 'a test'); update mega_admin"
+        " set mg_value = jsonb_set(mg_value, '{enabled}', 'false') where mg_key = 'mma.ctx.gpt_reader'"
     )
     failed = await backend.finished(await backend.create())
     [ops] = backend.ops_rows(failed["generation_id"])
@@ -206,8 +207,8 @@ async def test_a_request_that_is_wrong_leaves_a_warning_for_operators(backend: B
 
 
 async def test_an_unexpected_exception_is_a_500_with_an_ops_row(backend: Backend):
-    backend.sql("alter table mega_generations rename column mg_title to mg_title_gone")
     await backend.grant(1)
+    backend.sql("alter table mega_generations rename column mg_title to mg_title_gone")
     answer = await backend.post("/mma/still/create", {"inputs": {"brief": "a cup"}}, status=500)
     assert answer["error"] == "MMA_CREATE_FAILED"
     assert "mg_title" not in answer["message"]

@@ -122,7 +122,10 @@ async def test_each_start_has_its_cost_and_a_day_its_cap(dsn: str, start: StartB
             " where mg_step_type = 'seedream_generate' and mg_payload ? 'operation'"
         )
         assert [one["usd"] for one in paid] == ["0.03"] * 3
-        backend.sql("update mega_generations set mg_deadline_at = now() where mg_mma_status not in ('done', 'error')")
+        backend.sql(
+            "update mega_generations set mg_deadline_at = now()"
+            " where mg_record_type = 'generation' and mg_mma_status not in ('done', 'error')"
+        )
         backend.sql("update procrastinate_jobs set scheduled_at = null where status = 'todo'")
         made = await asyncio.gather(*(backend.finished(one) for one in accepted))
     ended = sorted((one["status"], (one["error"] or {}).get("code")) for one in made)

@@ -346,7 +346,7 @@ async def test_an_operation_is_pending_for_as_long_as_it_was_told_to_take():
     waiting = await provider.check(operation)
     assert isinstance(waiting, Pending)
     assert 50 < waiting.check_after_seconds <= 60
-    long_ago = replace(operation, handle={**operation.handle, "started_at": operation.handle["started_at"] - 61})
+    long_ago = replace(operation, under_way_seconds=61)
     assert isinstance(await provider.check(long_ago), Succeeded)
 
 

@@ -87,7 +87,7 @@ async def test_a_run_that_was_cut_off_goes_on_where_it_stopped(start: StartBacke
     before = backend.steps(generation_id)
     backend.sql("update procrastinate.procrastinate_jobs set status = 'todo', worker_id = null, scheduled_at = null")
     backend.sql(
-        "update mega_generations set mg_payload = jsonb_set(mg_payload, '{operation,handle,started_at}', '0')"
+        "update mega_generations set mg_payload = jsonb_set(mg_payload, '{starts,0,at}', '\"2025-01-01T00:00:00+00:00\"')"
         " where mg_step_type = 'seedream_generate'"
     )
     successor = worker_process(backend)
@@ -225,7 +225,9 @@ async def test_an_unfinished_generation_without_a_job_gets_one(start: StartBacke
     await backend.grant(1)
     accepted = await backend.create()
     backend.sql("delete from procrastinate.procrastinate_jobs")
-    backend.sql("update mega_generations set mg_created_at = now() - interval '1 minute'")
+    backend.sql(
+        "update mega_generations set mg_created_at = now() - interval '1 minute' where mg_record_type = 'generation'"
+    )
     async with backend.app.database() as db:
         assert await reap(backend, db) == Reaped([], [accepted["generation_id"]], [])
         assert await reap(backend, db) == Reaped([], [], [])
@@ -245,7 +247,7 @@ async def test_a_generation_of_a_newer_version_is_left_to_newer_workers(start: S
     backend = await start(worker=False)
     await backend.grant(1)
     accepted = await backend.create()
-    version = "update mega_generations set mg_pipeline_version = mg_pipeline_version + %s where mg_lease_no = 0"
+    version = "update mega_generations set mg_pipeline_version = mg_pipeline_version + %s where mg_pipeline_version > 0"
     backend.sql(version, 1)
     await start(worker_heartbeat_seconds=0.3)
     for offered in ("= 0", "> 0"):  # it is taken off the queue, and offered again
@@ -284,7 +286,10 @@ async def test_a_job_that_runs_is_left_alone(start: StartBackend):
     await backend.grant(1)
     await backend.create()
     run_by_a_living_worker(backend)
-    backend.sql("update mega_generations set mg_created_at = now() - interval '1 hour', mg_lease_no = 1")
+    backend.sql(
+        "update mega_generations set mg_created_at = now() - interval '1 hour', mg_lease_no = 1"
+        " where mg_record_type = 'generation'"
+    )
     async with backend.app.database() as db:
         assert await reap(backend, db) == Reaped([], [], [])
 

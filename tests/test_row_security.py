@@ -29,7 +29,7 @@ PASS_IDS = {ADA: f"pass:user:{ADA}", BOB: "pass:shopify:4711"}
 # What a signed-in user may read, and which rows of it are theirs as the owner of the tables sees it.
 OWN_ROWS = {
     "public.mega_customers": "mg_pass_id = %(pass_id)s",
-    "public.mega_generations": "mg_pass_id = %(pass_id)s",
+    "public.mega_generations": "mg_pass_id = %(pass_id)s and mg_record_type <> 'mma_step'",
     "public.image_generation_logs": "job_id::text in (select mg_generation_id from mega_generations"
     " where mg_record_type = 'generation' and mg_pass_id = %(pass_id)s)",
     "public.profiles": "username = %(pass_id)s",
@@ -38,7 +38,7 @@ OWN_ROWS = {
     "public.generations": "pass_id = %(pass_id)s",
     "public.failed_generations_view": "user_id = %(user_id)s",
 }
-USERS_MAY_CALL = {"generation_status(text,text)"}
+USERS_MAY_CALL = {"generation_status(text,text)", "customers_read_steps()"}
 
 RELATIONS = """
     select format('%I.%I', nspname, relname) as name, relkind::text as kind, relrowsecurity as guarded,
@@ -201,11 +201,59 @@ async def test_the_rows_are_those_of_a_real_run(shop: Shop):
             "credit_transaction",
             "generation",
             "mma_event",
-            "mma_step",
             "session",
         ]
         statuses = conn.execute("select status from generations order by 1").fetchall()
         assert [row["status"] for row in statuses] == ["completed", "failed"]
+
+
+# Kinds of what the step rows hold and a customer does not read; each is text that stands in them.
+INTERNAL = {
+    "parts of prompts": "select jsonb_path_query(mg_payload, '$.input.* ? (@.type() == \"string\")') #>> '{}' as text"
+    " from mega_generations where mg_step_type = 'gpt_reader'",
+    "who serves a step": "select jsonb_build_object('adapter', mg_payload #> '{input,adapter}')::text as text"
+    " from mega_generations where mg_payload #> '{input,adapter}' is not null",
+    "who answers a question": "select 'provider\": \"' || mg_provider || '\"' as text from mega_generations"
+    " where mg_record_type = 'mma_step' and mg_provider not in ('seedream', 'kling')",
+    "what a provider said of an error": "select mg_payload #>> '{error,message}' as text from mega_generations"
+    " where mg_payload #>> '{error,message}' is not null",
+    "which configuration was used": "select mg_payload #>> '{input,ctx_hash}' as text from mega_generations"
+    " where mg_payload #>> '{input,ctx_hash}' is not null",
+}
+# What the variable map, which is the customer's, names too.
+NAMES = {"mma.ctx.gpt_reader", ""}
+STEPS_OF = "select mg_id from mega_generations where mg_record_type = 'mma_step' and mg_pass_id = %s"
+
+
+@pytest.mark.parametrize("kind", INTERNAL)
+@pytest.mark.parametrize("relation", OWN_ROWS)
+async def test_nothing_internal_is_in_what_a_user_reads(shop: Shop, relation: str, kind: str):
+    internal = {row["text"] for row in shop.ask(INTERNAL[kind])} - NAMES
+    with shop.acting("authenticated", ADA, *GENEROUS) as conn:
+        rows = conn.execute(f"select to_jsonb(r)::text as row from {relation} r").fetchall()
+    own_words = shop.ask("select mg_payload::text as text from mega_generations where mg_record_type = 'generation'")
+    internal -= {text for text in internal for own in own_words if text in own["text"]}
+    assert internal
+    for text in internal:
+        assert not [row for row in rows if text in row["row"]], text
+
+
+@pytest.mark.parametrize("filter", ["mg_generation_id is not null", "mg_step_no = 0", "mg_id like 'mma_step:%%'"])
+async def test_no_way_of_asking_shows_a_step(shop: Shop, filter: str):
+    with shop.acting("authenticated", ADA, *GENEROUS) as conn:
+        rows = conn.execute(f"select mg_record_type as type from mega_generations where {filter}").fetchall()
+    assert "mma_step" not in {row["type"] for row in rows}
+
+
+async def test_a_setting_shows_users_their_own_steps(shop: Shop):
+    own = {row["mg_id"] for row in shop.ask(STEPS_OF, [PASS_IDS[ADA]])}
+    for setting, seen in ((True, own), (False, set())):
+        await App(Settings(database_url=shop.dsn, customers_read_steps=setting)).migrate()
+        with shop.acting("authenticated", ADA) as conn:
+            steps = conn.execute("select mg_id from mega_generations where mg_record_type = 'mma_step'").fetchall()
+            assert {row["mg_id"] for row in steps} == seen
+            with pytest.raises(NOT_ALLOWED):
+                conn.execute("update safelight.settings set value = 'true'")
 
 
 @pytest.mark.parametrize("user_id", [None, "01a1fede-58ba-7384-8f8a-8ece3089eeb5"])
@@ -319,6 +367,15 @@ async def test_on_supabase_only_what_is_ours_changes(blank: str):
                             ).fetchall() == [(False, False)]  # fmt: skip
         published = conn.execute("select tablename from pg_publication_tables order by 1").fetchall()
         assert published == [("image_generation_logs",), ("mega_generations",)]
+        [(rows,)] = conn.execute(
+            "select rowfilter from pg_publication_tables where tablename = 'mega_generations'"
+        ).fetchall()
+        told = (
+            "select mg_id from (values ('generation:1'), ('mma_step:1:0'), ('credit_transaction:1')) row (mg_id) where "
+        )
+        assert conn.execute(told + rows).fetchall() == [("generation:1",)]
+        conn.execute("insert into mega_generations (mg_id, mg_record_type) values ('session:1', 'session')")
+        conn.execute("update mega_generations set mg_title = 'It can be changed.'")
 
 
 @contextmanager

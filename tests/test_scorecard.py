@@ -37,7 +37,7 @@ async def test_what_is_right_is_not_named(backend: Backend, done: str):
     assert await unreadable_outputs(backend) == []
 
 
-BEHIND_THE_GUARDS = "set session_replication_role = replica; "
+BEHIND_THE_GUARDS = "set session_replication_role = replica; select safelight.amend_history('a test', 'a test'); "
 
 LEDGER_DAMAGE = [
     ("update mega_customers set mg_credits = mg_credits + 1", "the balance is 3, the ledger says 2"),

@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack
 from dataclasses import fields
+from datetime import UTC, datetime
 from typing import Any
 
 import httpx
@@ -41,6 +42,7 @@ from safelight.providers.simulated.faults import CallFault, Faults, Pace
 from safelight.providers.simulated.server import HangUpProtocol, Simulation
 
 KEY = "0197:seedream_generate:1"
+NOTED_AT = datetime.now(UTC)
 SCHEMA = {
     "type": "object",
     "required": ["crt", "tags"],
@@ -179,7 +181,7 @@ async def test_each_fault_of_a_check_and_of_an_answer_is_one_of_our_errors(simul
     service.simulation.record.accept(KEY, "image", seconds=0, will_fail=False)
     calls = (
         service.image.check(Operation({"id": "p000001"})),
-        service.image.find(KEY),
+        service.image.find(KEY, NOTED_AT),
         service.image.cancel(Operation({"id": "p000001"})),
         service.text.complete(question()),
     )
@@ -227,14 +229,14 @@ async def test_a_start_whose_answer_was_lost_is_found(simulate: StartService, fa
 async def found_in_the_end(service: Service, key: str) -> Operation | None:
     while True:
         try:
-            return await service.image.find(key)
+            return await service.image.find(key, NOTED_AT)
         except ProviderError:
             continue
 
 
 async def test_what_never_arrived_is_not_found(simulate: StartService):
     service = await simulate()
-    assert await service.image.find(KEY) is None
+    assert await service.image.find(KEY, NOTED_AT) is None
 
 
 async def test_cancelling_stops_what_is_under_way(simulate: StartService):

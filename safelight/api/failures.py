@@ -2,7 +2,7 @@
 
 import base64
 from collections import defaultdict
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Depends, Query
@@ -225,7 +225,7 @@ def _item(row: Row) -> Json:
         "errorMessage": STUCK_MESSAGES[row["liveness"]] if row["liveness"] else row["parameters"]["error"],
         "isStuck": row["kind"] == Kind.STUCK,
         "stuckReason": row["liveness"],
-        "ageMinutes": int((datetime.now(UTC) - row["created_at"]).total_seconds() // 60),
+        "ageMinutes": row["age_minutes"],
     }
 
 

@@ -1,6 +1,5 @@
 """The operators' legacy routes: totals, customers, parity, credits (contract section 1.4 #22 to #25)."""
 
-from datetime import UTC, datetime
 from typing import Annotated, Any
 
 from fastapi import APIRouter
@@ -98,7 +97,7 @@ async def adjust(services: FromApp, operator: ByOperatorWithKey, body: AdjustBod
             reason=body.reason,
             source="admin",
             ref=("admin", operator.request_id),
-            expires_at=good_until(services, datetime.now(UTC)) if body.delta > 0 else None,
+            expires_at=await good_until(conn, services) if body.delta > 0 else None,
         )
         before, after = {"credits": moved.before}, {"credits": moved.after, "asked": body.delta, "reason": body.reason}
         await audit.record(conn, operator, "credits.adjust", target=pass_id, before=before, after=after)

@@ -3,7 +3,7 @@
 import base64
 import hashlib
 import hmac
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Header, Request
@@ -19,6 +19,7 @@ from safelight.api.json_body import StrictRequest, StrictRoute
 from safelight.api.refusals import BY_OPERATORS, may_be
 from safelight.api.services import FromApp, Services
 from safelight.db import audit, customers, ledger
+from safelight.db.clock import database_time
 from safelight.db.database import Connection
 from safelight.domain import passes, shop_orders
 from safelight.domain.errors import InvalidInput, WebhookRefused
@@ -83,7 +84,7 @@ async def add(
             reason=body.reason,
             source=body.source,
             ref=("manual", request_id(request)),
-            expires_at=good_until(services, datetime.now(UTC)) if amount > 0 else None,
+            expires_at=await good_until(conn, services) if amount > 0 else None,
         )
         await audit.record(
             conn,
@@ -116,12 +117,12 @@ def _amount(stated: Any) -> int:
     return int(amount)
 
 
-def good_until(services: Services, granted_at: datetime) -> datetime | None:
+async def good_until(conn: Connection, services: Services, granted_at: datetime | None = None) -> datetime | None:
     """None is for ever. What is credited late is good for as long as what is credited in time."""
     if not services.credits_expire_days:
         return None
-    days, now = timedelta(days=services.credits_expire_days), datetime.now(UTC)
-    return granted_at + days if now < granted_at + days else now + days
+    days, now = timedelta(days=services.credits_expire_days), await database_time(conn)
+    return granted_at + days if granted_at and now < granted_at + days else now + days
 
 
 # --- the shop -------------------------------------------------------------------------------------------------------
@@ -215,7 +216,7 @@ async def _credited(request: Request, conn: Connection, services: Services, orde
     await customers.ensure(conn, pass_id, free_credits=services.free_credits)
     if order.email:
         await customers.note_email(conn, pass_id, order.email)
-    expires_at = good_until(services, order.at)
+    expires_at = await good_until(conn, services, order.at)
     balance = await ledger.grant(
         conn,
         pass_id=pass_id,

@@ -35,10 +35,12 @@ select 'mma_step:' || id || ':' || step_no, 'mma_step', id, 'generation:' || id,
   jsonb_build_object(
     'input', case when step_type = 'seedream_generate'
       then jsonb_build_object('settings_key', 'mma.provider.seedream.defaults', 'settings_version', 1, 'settings_id',
-        'app_config:mma.provider.seedream.defaults.v1', 'settings_resolved', '{"size": "1K"}'::jsonb,
+        'app_config:mma.provider.seedream.defaults.v1', 'settings_hash', (select mg_content_hash from mega_admin
+        where mg_id = 'app_config:mma.provider.seedream.defaults.v1'), 'settings_resolved', '{"size": "1K"}'::jsonb,
         'prompt', repeat('a prompt ', 60))
       else jsonb_build_object('ctx_key', 'mma.ctx.gpt_reader', 'ctx_version', 1, 'ctx_id',
-        'app_config:mma.ctx.gpt_reader.v1', 'role', 'product', 'image_url', repeat('a prompt ', 40))
+        'app_config:mma.ctx.gpt_reader.v1', 'ctx_hash', (select mg_content_hash from mega_admin
+        where mg_id = 'app_config:mma.ctx.gpt_reader.v1'), 'role', 'product', 'image_url', repeat('a prompt ', 40))
     end,
     'output', case
       when failed then '{}'::jsonb

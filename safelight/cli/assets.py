@@ -31,7 +31,7 @@ def expire(
     as_json: AsJson = False,
 ) -> None:
     """Files for the moment (temp/…) that have had their time."""
-    found = _tidied("expire", hours, lambda app, db: upkeep.expired(app.assets(), hours=hours, delete=delete))
+    found = _tidied("expire", hours, lambda app, db: upkeep.expired(db, app.assets(), hours=hours, delete=delete))
     _show(found, "had their time", as_json=as_json)
 
 

@@ -22,7 +22,7 @@ def doctor(
     assets_max: Annotated[int, typer.Option(min=1, max=1_000_000, help="How many files --assets reads.")] = 1000,
     as_json: AsJson = False,
 ) -> None:
-    """Check the ten invariants on the live database; ends with 1 where one does not hold."""
+    """Check the invariants on the live database; ends with 1 where one does not hold."""
     app = open_app()
     app.start_database()
 

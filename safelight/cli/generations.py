@@ -1,7 +1,7 @@
 """The database, credits, generations, and what went wrong with them."""
 
 import asyncio
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -12,6 +12,7 @@ from safelight.api.failures import report
 from safelight.cli.shared import AsJson, group, open_app, read_database
 from safelight.config import Settings
 from safelight.db import audit, customers, embedded, failures, generations, job_log, ledger, runs
+from safelight.db.clock import database_time
 from safelight.db.failures import Kind, Question
 from safelight.domain import passes
 from safelight.domain.errors import InvalidInput, NotFound
@@ -89,7 +90,7 @@ def grant(
                 reason="manual-topup",
                 source="admin",
                 ref=("manual", operator.request_id),
-                expires_at=datetime.now(UTC) + timedelta(days=days) if days else None,
+                expires_at=await database_time(conn) + timedelta(days=days) if days else None,
             )
             before, after = {"credits": moved.before}, {"credits": moved.after}
             await audit.record(conn, operator, "credits.grant", target=stated, before=before, after=after)

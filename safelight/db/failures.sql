@@ -55,6 +55,7 @@ select
       'id', g.id, 'session_id', g.session_id, 'user_id', g.user_id, 'pass_id', g.pass_id, 'model_id', g.model_id,
       'prompt', g.prompt, 'status', g.status, 'parameters', g.parameters, 'created_at', g.created_at,
       'kind', page.kind, 'liveness', page.liveness,
+      'age_minutes', floor(extract(epoch from now() - page.created_at) / 60)::integer,
       'display_name', profile.display_name, 'username', profile.username,
       'session_name', session.name, 'project_id', project.id, 'project_name', project.name
     ) order by page.created_at desc, page.id desc), '[]')

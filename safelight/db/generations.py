@@ -114,8 +114,13 @@ async def liked(conn: Connection, pass_id: str, most: int) -> list[Row]:
 
 
 async def history(conn: Connection, pass_id: str, *, before: datetime | None, most: int) -> list[Row]:
-    return [row async for row in _queries.history(conn, pass_id=pass_id, before=before, most=most)]
+    return [_told(row) async for row in _queries.history(conn, pass_id=pass_id, before=before, most=most)]
 
 
 async def credit_history(conn: Connection, pass_id: str) -> list[Row]:
-    return [row async for row in _queries.credit_history(conn, pass_id=pass_id, most=HISTORY_ROWS_MAX)]
+    return [_told(row) async for row in _queries.credit_history(conn, pass_id=pass_id, most=HISTORY_ROWS_MAX)]
+
+
+def _told(row: Row) -> Row:
+    """The row as customers are told it: its hash is for the doctor."""
+    return {name: value for name, value in row.items() if name != "mg_row_hash"}

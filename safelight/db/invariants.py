@@ -27,7 +27,8 @@ VIEWS = (
     "failed_generations_view",
 )
 _INDEX = re.compile(r"^\s*(create unique|create|drop) index if (?:not )?exists (?:public\.)?(\w+)", re.M)
-_TRIGGER = re.compile(r"^\s*create (?:or replace |constraint )*trigger (\w+)", re.M)
+_TRIGGER = re.compile(r"^\s*(create|drop) (?:or replace |constraint )*trigger (?:if exists )?(\w+)", re.M)
+_ALWAYS = re.compile(r"^\s*enable always trigger (\w+)", re.M)
 
 
 async def find(
@@ -64,6 +65,7 @@ _READINGS = (
     _queries.of_failures,
     _queries.of_unfinished,
     _queries.of_ops_rows,
+    _queries.of_history,
 )
 
 
@@ -88,16 +90,19 @@ def _violations(rows: Sequence[Row]) -> list[Violation]:
 async def weak_spots(conn: Connection) -> list[str]:
     """What breaks no invariant yet and may let one break: each as a sentence."""
     text = "\n".join(migration.text for migration in migrate.available())
-    indexes: dict[str, bool] = {}
-    for verb, name in _INDEX.findall(text):
-        indexes[name] = verb != "drop"
     rows = _queries.weak_spots(
         conn,
         views=list(VIEWS),
-        indexes=[name for name, wanted in indexes.items() if wanted],
-        triggers=sorted(set(_TRIGGER.findall(text))),
+        indexes=_not_dropped(_INDEX.findall(text)),
+        triggers=_not_dropped(_TRIGGER.findall(text)),
+        always=sorted(set(_ALWAYS.findall(text))),
     )
     return [row["warning"] async for row in rows] + await _unapplied(conn)
+
+
+def _not_dropped(named: list[tuple[str, str]]) -> list[str]:
+    """Names that the last of their statements, (verb, name), did not drop."""
+    return [name for name, verb in {name: verb for verb, name in named}.items() if verb != "drop"]
 
 
 async def _unapplied(conn: Connection) -> list[str]:

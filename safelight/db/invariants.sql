@@ -109,14 +109,21 @@ select problem, id, violations from ranked where place <= :examples;
 
 -- name: of_steps
 -- The one reading of every payload. `|| '{}'` unpacks it once, `offset 0` keeps it for all that look into it.
-with step as (
+with config as (
+  select mg_id, safelight.content_hash(mg_value) as hash
+  from mega_admin
+  where mg_record_type = 'app_config' and mg_value is not null
+), step as (
   select mg_id as id, mg_parent_id as generation_key, payload, coalesce(payload->'input', '{}') as input,
+    mg_created_at >= (
+      select (value #>> '{}')::timestamptz from safelight.settings where name = 'history_sealed_since'
+    ) as has_hashes,
     payload #>> '{timing,ended_at}' is not null and payload->>'error' is null as succeeded,
     strpos(mg_step_type, '_generate') > 0 as generates,
     split_part(mg_step_type, '_', 1) in ('scan', 'postscan', 'gpt', 'motion')
       or mg_step_type = 'like_history' and not coalesce(payload->'input', '{}') ? 'source' as asks
   from (
-    select mg_id, mg_parent_id, mg_step_type, mg_payload || '{}' as payload
+    select mg_id, mg_parent_id, mg_step_type, mg_created_at, mg_payload || '{}' as payload
     from mega_generations
     where mg_record_type = 'mma_step'
     offset 0
@@ -141,12 +148,19 @@ with step as (
     case when generates and succeeded and payload #>> '{output,sha256}' is null then 'result_without_hash' end,
     -- 10: a step that asked a model names the context (taste that has a source was not asked for)
     case when asks and (succeeded or input <> '{}')
-        and num_nulls(input->>'ctx_key', input->>'ctx_version', input->>'ctx_id') > 0
+        and num_nulls(input->>'ctx_key', input->>'ctx_version', input->>'ctx_id',
+          case when has_hashes then input->>'ctx_hash' else '' end) > 0
       then 'context_not_named' end,
     -- 10: a step that made something names the settings, and has them as they were sent
     case when generates and (succeeded or input <> '{}') and num_nulls(input->>'settings_key',
-        input->>'settings_version', input->>'settings_id', input->>'settings_resolved') > 0
-      then 'settings_not_named' end
+        input->>'settings_version', input->>'settings_id', input->>'settings_resolved',
+        case when has_hashes then input->>'settings_hash' else '' end) > 0
+      then 'settings_not_named' end,
+    -- 10: what a step ran under is still there, with the content that it had
+    case when input ? 'ctx_hash' and (input->>'ctx_id', input->>'ctx_hash') not in (select mg_id, hash from config)
+        or input ? 'settings_hash'
+          and (input->>'settings_id', input->>'settings_hash') not in (select mg_id, hash from config)
+      then 'configuration_differs' end
   ], null) as problems
   from step
 ), ranked as (
@@ -273,6 +287,34 @@ with seen as (
 )
 select problem, id, violations from ranked where place <= :examples;
 
+-- name: of_history
+-- 12: what is history is as it was written; each row has the hash of what it said then. Rows from before there were hashes
+-- have none.
+with sealed as (
+  select (value #>> '{}')::timestamptz as since from safelight.settings where name = 'history_sealed_since'
+), kept as (
+  select mg_id as id, mg_created_at as written_at, mg_row_hash as hash, safelight.row_hash(kept) as hash_now
+  from mega_generations kept
+  where mg_record_type in ('credit_transaction', 'mma_event', 'feedback')
+    or mg_record_type = 'mma_step' and mg_payload #>> '{timing,ended_at}' is not null
+  union all
+  select mg_id, mg_created_at, mg_row_hash, safelight.row_hash(kept)
+  from mega_admin kept
+  where mg_record_type in ('app_config', 'admin_audit') and mg_id <> 'app_config:runtime'
+  union all
+  select 'image_generation_logs:' || job_id || ':' || seq, created_at, row_hash, safelight.row_hash(line)
+  from image_generation_logs line
+), seen as (
+  select id, case when hash is null then 'history_unsealed' else 'history_changed' end as problem
+  from kept
+  where hash is distinct from hash_now and (hash is not null or written_at >= (select since from sealed))
+), ranked as (
+  select problem, id, count(*) over (partition by problem) as violations,
+    row_number() over (partition by problem order by id) as place
+  from seen
+)
+select problem, id, violations from ranked where place <= :examples;
+
 -- name: newest_files
 select generation.mg_generation_id as generation_id, generation.mg_output_key as key,
   step.mg_payload #>> '{output,sha256}' as sha256
@@ -329,9 +371,11 @@ select 'the trigger ' || name || ' is missing; make it anew from supabase/migrat
 from unnest(:triggers::text[]) name
 where not exists (select from pg_trigger where tgname = name)
 union all
-select 'the trigger ' || tgname || ' is disabled; run: alter table public.' || relname || ' enable trigger ' || tgname
+select 'the trigger ' || tgname || case tgenabled when 'D' then ' is disabled' else ' can be passed by as a replica' end
+  || '; run: alter table public.' || relname || ' enable ' || case when tgname = any (:always) then 'always ' else '' end
+  || 'trigger ' || tgname
 from pg_trigger join ours on ours.oid = tgrelid
-where tgenabled = 'D' and not tgisinternal
+where (tgenabled = 'D' or tgenabled <> 'A' and tgname = any (:always)) and not tgisinternal
 union all
 select 'old rows of ' || relname || ' do not meet ' || conname || '; mend them, then run: alter table public.' || relname
   || ' validate constraint ' || conname
@@ -352,7 +396,7 @@ select mg_id from mega_generations where mg_id = :generation_key for update;
 select generation.mg_generation_id as generation_id, generation.mg_pass_id as pass_id,
   generation.mg_mma_status as status, generation.mg_error as message,
   coalesce(generation.mg_meta->'request', '{}') as request, step.mg_step_type as step_type,
-  step.mg_provider as provider, step.mg_model as model, step.mg_payload as payload,
+  step.mg_provider as provider, step.mg_model as model, step.mg_payload as payload, clock_timestamp() as read_at,
   (
     select coalesce(max(mg_step_no), -1) + 1 from mega_generations
     where mg_record_type = 'mma_step' and mg_generation_id = generation.mg_generation_id

@@ -32,6 +32,15 @@ async def never_started(conn: Connection, *, most: int) -> list[str]:
     return [row["generation_id"] async for row in _queries.never_started(conn, most=most)]
 
 
+async def put_back(conn: Connection, job_id: int, *, seconds: float) -> None:
+    """Make a job that runs due again after so many seconds.
+
+    Raises:
+        psycopg.errors.RaiseException: it does not run any more: it was taken over.
+    """
+    await _queries.put_back(conn, job_id=job_id, seconds=seconds)
+
+
 async def wake(conn: Connection, generation_id: str, *, priority: int = 0) -> bool:
     """Make the generation's job due now, unless it is under way. False: there is no such generation."""
     known = await _queries.wake(

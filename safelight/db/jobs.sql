@@ -55,6 +55,10 @@ where generation.mg_record_type = 'generation' and generation.mg_pipeline_versio
 order by generation.mg_created_at
 limit :most;
 
+-- name: put_back!
+-- By the database's clock, which judges what is due.
+select procrastinate_retry_job_v2(:job_id, clock_timestamp() + make_interval(secs => :seconds), null, null, null);
+
 -- name: wake$
 -- A job that waits is due now; one that runs stays as it is. Says whether there is such a generation.
 with woken as (

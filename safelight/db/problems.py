@@ -1,8 +1,9 @@
-"""The ten invariants, and every problem that breaks one: in plain words, with the command or SQL that mends it.
+"""The invariants, and every problem that breaks one: in plain words, with the command or SQL that mends it.
 
 In a mend, ID is an id that the problem was found at; GENERATION_ID and PASS_ID are its generation and its customer.
-A final status and a finished step do not change by themselves: a mend that changes one says that it means to, by
-`set session_replication_role = replica`, which holds for its session and needs the database's owner.
+A final status does not change by itself: a mend that changes one says that it means to, by
+`set session_replication_role = replica`, which holds for its session and needs the database's owner. History (ledger
+rows, finished steps, events, lines) is changed by `safelight.amend_history` alone, which puts the reason on record.
 """
 
 from dataclasses import dataclass
@@ -17,7 +18,8 @@ INVARIANTS = {
     7: "What is done has a file, readable and with its hash.",
     8: "Every unfinished generation has somebody who will come back for it, in time.",
     9: "Every ops row has the fields that spare its reader guesses.",
-    10: "Every step that asked a model names its context, every step that made something its settings.",
+    10: "Every step that asked a model names its context, every step that made something its settings, by content too.",
+    12: "Ledger rows, finished steps, log lines, events and configuration versions are as they were written.",
 }
 
 # Seed 000 sections 3.1 and 9; null where unknown, but always there.
@@ -111,8 +113,8 @@ PROBLEMS = (
         "step_row_twice",
         5,
         "a step of the generation has two rows",
-        "delete from mega_generations where mg_record_type = 'mma_step' and mg_generation_id = 'ID'"
-        " and mg_id <> 'mma_step:ID:' || mg_step_no",
+        "begin; select safelight.amend_history('twin of a step', 'YOUR NAME'); delete from mega_generations where"
+        " mg_record_type = 'mma_step' and mg_generation_id = 'ID' and mg_id <> 'mma_step:ID:' || mg_step_no; commit",
     ),
     Problem(
         "finished_step_tried_again",
@@ -124,9 +126,9 @@ PROBLEMS = (
         "double_payment_in_silence",
         6,
         "two starts of the step may both have been paid, and the step does not say so",
-        "compare them with the provider's account, then: set session_replication_role = replica;"
-        " update mega_generations set mg_payload = mg_payload || '{\"possible_double_spend\": true}'"
-        " where mg_id = 'ID'",
+        "compare them with the provider's account, then: begin; select safelight.amend_history('two starts',"
+        " 'YOUR NAME'); update mega_generations set mg_payload = mg_payload || '{\"possible_double_spend\": true}'"
+        " where mg_id = 'ID'; commit",
     ),
     Problem(
         "two_requests_accepted",
@@ -150,8 +152,9 @@ PROBLEMS = (
         "result_without_hash",
         7,
         "the step made the file of a generation that is done, and has no hash of it",
-        "sha256sum the file, then: set session_replication_role = replica; update mega_generations set mg_payload ="
-        " jsonb_set(mg_payload, '{output,sha256}', to_jsonb('HASH'::text)) where mg_id = 'ID'",
+        "sha256sum the file, then: begin; select safelight.amend_history('no hash', 'YOUR NAME'); update"
+        " mega_generations set mg_payload = jsonb_set(mg_payload, '{output,sha256}', to_jsonb('HASH'::text))"
+        " where mg_id = 'ID'; commit",
     ),
     Problem(
         "file_unreadable",
@@ -193,14 +196,32 @@ PROBLEMS = (
     Problem(
         "context_not_named",
         10,
-        "the step asked a model and does not name the context's key, version and id",
+        "the step asked a model and does not name the context's key, version, id and hash",
         "restore the row from a backup",
     ),
     Problem(
         "settings_not_named",
         10,
-        "the step made something and does not name the settings' key, version and id, or what they were resolved to",
+        "the step made something and does not name the settings' key, version, id and hash, or what they resolved to",
         "restore the row from a backup",
+    ),
+    Problem(
+        "configuration_differs",
+        10,
+        "the step ran under a configuration version that is not there, or has another content now than its hash says",
+        "restore the row of mega_admin with its ctx_id or settings_id from a backup",
+    ),
+    Problem(
+        "history_changed",
+        12,
+        "the row is not what it was when it was written: somebody changed it with its triggers out of force",
+        "restore the row from a backup; to keep it as it is: SQL of docs/operating.md, Amending history",
+    ),
+    Problem(
+        "history_unsealed",
+        12,
+        "the row was written with its triggers out of force",
+        "find out who wrote it; to keep it as it is: SQL of docs/operating.md, Amending history",
     ),
 )
 PROBLEM = {problem.name: problem for problem in PROBLEMS}

@@ -2,11 +2,13 @@
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
+from datetime import datetime
 from typing import Any
 from uuid import UUID
 
 from psycopg.types.json import Jsonb
 
+from safelight.db.clock import DatabaseClock
 from safelight.db.database import Connection, Row, load_queries
 from safelight.domain.errors import LeaseLost
 from safelight.domain.ids import generation_key, step_key
@@ -27,19 +29,24 @@ class Lease:
 
 @dataclass(frozen=True, slots=True)
 class Written:
-    """How long the job log is after a write, and whether somebody asked for the generation to be stopped."""
+    """How long the job log is after a write, whether somebody asked for the generation to be stopped, and until when
+    what it waits for must have happened; `written_at` is the database's time."""
 
     log_seq: int
     cancelling: bool
+    deadline_at: datetime | None
+    written_at: datetime
 
 
 @dataclass(slots=True)
 class StepRow:
-    """One `mma_step` row. `payload` has the keys of seed 000 section 3.2, and `attempts` and `operation`."""
+    """One `mma_step` row. `payload` has the keys of seed 000 section 3.2, and `attempts` and `operation`; its times are
+    told by `clock`."""
 
     number: int
     type: str
     payload: Row
+    clock: DatabaseClock
     provider: str | None = None
     model: str | None = None
     latency_ms: int | None = None

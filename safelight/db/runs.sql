@@ -14,7 +14,7 @@ where generation.mg_id = :generation_key
 returning generation.mg_generation_id, generation.mg_pass_id, generation.mg_lease_no, generation.mg_pipeline_version,
   generation.mg_payload, generation.mg_mma_vars, generation.mg_meta, generation.mg_mma_mode, generation.mg_mma_status,
   generation.mg_log_seq, generation.mg_deadline_at, generation.mg_cancel_requested_at is not null as cancelling,
-  customer.mg_user_id, customer.mg_mma_preferences;
+  customer.mg_user_id, customer.mg_mma_preferences, clock_timestamp() as taken_at;
 
 -- name: steps_of
 select mg_step_no, mg_step_type, mg_payload
@@ -37,7 +37,7 @@ with held as (
     and mg_log_seq = :log_seq
     and mg_mma_status not in ('done', 'error', 'suggested', 'cancelled', 'partial')
   returning mg_id, mg_generation_id, mg_pass_id, mg_session_id, mg_platform, mg_mma_mode, mg_log_seq,
-    mg_cancel_requested_at
+    mg_cancel_requested_at, mg_deadline_at
 ), step as (
   insert into mega_generations as written (
     mg_id, mg_record_type, mg_generation_id, mg_parent_id, mg_pass_id, mg_session_id, mg_platform, mg_mma_mode,
@@ -65,7 +65,9 @@ with held as (
     said.value->'details', mg_log_seq - jsonb_array_length(:lines) + said.no
   from held, jsonb_array_elements(:lines) with ordinality as said (value, no)
 )
-select mg_log_seq as log_seq, mg_cancel_requested_at is not null as cancelling from held;
+select mg_log_seq as log_seq, mg_cancel_requested_at is not null as cancelling, mg_deadline_at as deadline_at,
+  clock_timestamp() as written_at
+from held;
 
 -- name: finish^
 -- A final status never changes again.
@@ -88,17 +90,20 @@ with held as (
     and mg_lease_no = :lease_no
     and mg_log_seq = :log_seq
     and mg_mma_status not in ('done', 'error', 'suggested', 'cancelled', 'partial')
-  returning mg_generation_id, mg_log_seq, mg_cancel_requested_at
+  returning mg_generation_id, mg_log_seq, mg_cancel_requested_at, mg_deadline_at
 ), line as (
   insert into image_generation_logs (job_id, user_id, level, step, message, details, seq)
   select mg_generation_id::uuid, :user_id, said.value->>'level', said.value->>'step', said.value->>'message',
     said.value->'details', mg_log_seq - jsonb_array_length(:lines) + said.no
   from held, jsonb_array_elements(:lines) with ordinality as said (value, no)
 )
-select mg_log_seq as log_seq, mg_cancel_requested_at is not null as cancelling from held;
+select mg_log_seq as log_seq, mg_cancel_requested_at is not null as cancelling, mg_deadline_at as deadline_at,
+  clock_timestamp() as written_at
+from held;
 
 -- name: written_before^
 -- Whether a statement whose answer was lost has been carried out: the lease is ours, and its lines are there.
-select mg_log_seq as log_seq, mg_cancel_requested_at is not null as cancelling
+select mg_log_seq as log_seq, mg_cancel_requested_at is not null as cancelling, mg_deadline_at as deadline_at,
+  clock_timestamp() as written_at
 from mega_generations
 where mg_id = :generation_key and mg_lease_no = :lease_no and mg_log_seq = :log_seq;

@@ -296,15 +296,22 @@ async def _keep(conn: Connection, source: Source, rows: list[Kept]) -> int:
             await _queries.insert_customers(conn)
             await _queries.lock_customers(conn)
             written = await _queries.keep_customers(conn)
-            await _queries.settle(conn)
+            await _settle(conn)
         case "generations":
             await _queries.insert_owners(conn)
             await _queries.lock_customers(conn)
+            await _queries.amend_changed(conn)
             await _queries.drop_changed(conn)
             written = await _queries.keep_generations(conn)
-            await _queries.settle(conn)
+            await _settle(conn)
             await _queries.show_outputs(conn)
         case "admin":
+            await _queries.amend_changed(conn)
             await _queries.drop_changed_admin(conn)
             written = await _queries.keep_admin(conn)
     return int(written)
+
+
+async def _settle(conn: Connection) -> None:
+    await _queries.amend_openings(conn)
+    await _queries.settle(conn)

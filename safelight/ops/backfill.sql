@@ -157,6 +157,21 @@ join (
 where customer.mg_pass_id = taken.mg_pass_id
   and (known.after, known.hashes_after) <> (known.before, known.hashes_before);
 
+-- name: amend_openings!
+-- An opening entry that must follow what came over after it is history: it is changed by its one way, on record.
+select safelight.amend_history('the backfill settles opening entries', 'backfill')
+where exists (
+  select from mega_customers customer
+  join mega_generations opening on opening.mg_id = 'credit_transaction:opening:' || customer.mg_pass_id
+  where customer.mg_pass_id in (
+    select mg_pass_id from taken_customers
+    union select mg_pass_id from taken where mg_record_type = 'credit_transaction'
+  ) and customer.mg_credits <> (
+    select sum(mg_delta) from mega_generations
+    where mg_record_type = 'credit_transaction' and mg_pass_id = customer.mg_pass_id
+  )
+);
+
 -- name: settle!
 -- What a customer's ledger does not explain of their balance is its opening entry, so that the balance is the sum.
 insert into mega_generations (
@@ -293,6 +308,21 @@ left join mega_generations generation on generation.mg_id = 'generation:' || (co
 insert into mega_customers (mg_pass_id, mg_source_system)
 select distinct mg_pass_id, 'legacy' from taken where mg_pass_id is not null
 on conflict do nothing;
+
+-- name: amend_changed!
+-- Rows of history that have changed in the old tables are taken again by its one way, on record.
+select safelight.amend_history('the backfill takes changed rows again', 'backfill')
+where exists (
+  select from mega_generations kept join taken using (mg_id)
+  where kept.mg_source_system = taken.mg_source_system
+    and (kept.mg_payload->'legacy', kept.mg_payload->'legacy_hash')
+      is distinct from (taken.mg_payload->'legacy', taken.mg_payload->'legacy_hash')
+) or exists (
+  select from mega_admin kept join taken_admin taken using (mg_id)
+  where kept.mg_source_system = taken.mg_source_system
+    and (kept.mg_payload->'legacy', kept.mg_payload->'legacy_hash')
+      is distinct from (taken.mg_payload->'legacy', taken.mg_payload->'legacy_hash')
+);
 
 -- name: drop_changed!
 delete from mega_generations kept using taken

@@ -14,6 +14,7 @@ from typing import Any
 from safelight import telemetry
 from safelight.db import audit, invariants, ledger, ops_rows
 from safelight.db.audit import Operator
+from safelight.db.clock import DatabaseClock
 from safelight.db.database import Connection, Database, Row
 from safelight.db.ops_rows import OpsError
 from safelight.db.ops_spool import OpsSpool
@@ -174,7 +175,7 @@ async def _complete_failure(conn: Connection, generation_id: str) -> int:
     if failure is None:
         return 0
     if failure["status"] != "cancelled" and failure["payload"] is None:
-        step = empty_step(failure["next_step_no"], "pipeline")
+        step = empty_step(failure["next_step_no"], "pipeline", DatabaseClock(failure["read_at"]))
         close(step, {}, _marked_by_hand(failure))
         await invariants.insert_failed_step(
             conn, generation_id, number=step.number, step_type=step.type, payload=step.payload

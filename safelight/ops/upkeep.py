@@ -2,10 +2,11 @@
 
 from collections.abc import AsyncIterator, Sequence
 from dataclasses import asdict, dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from typing import Any, Literal
 
 from safelight.db import invariants, stored_files
+from safelight.db.clock import database_time
 from safelight.db.database import Database
 from safelight.domain.errors import NotFound, StorageError
 from safelight.storage import thumbnails
@@ -46,25 +47,25 @@ class _Collected:
         self.found.keys += [entry.key for entry in entries][: SHOWN_MAX - len(self.found.keys)]
 
 
-async def expired(assets: AssetStore, *, hours: float, delete: bool) -> Found:
+async def expired(db: Database, assets: AssetStore, *, hours: float, delete: bool) -> Found:
     """Files for the moment (`temp/…`, and a customer's own `…/temp/…`) that are older."""
-    collected = _Collected(delete=delete)
-    async for entries in _older(assets.public, "temp", hours):
+    collected, until = _Collected(delete=delete), await _hours_ago(db, hours)
+    async for entries in _older(assets.public, "temp", until):
         await collected.add(assets.public, entries)
-    async for entries in _older(assets.private, "", hours):
+    async for entries in _older(assets.private, "", until):
         await collected.add(assets.private, [entry for entry in entries if entry.key.split("/")[1:2] == ["temp"]])
     return collected.found
 
 
 async def orphans(db: Database, assets: AssetStore, *, hours: float, delete: bool) -> Found:
     """Results that no row names, and small pictures whose original is gone. What customers sent is theirs to keep."""
-    collected = _Collected(delete=delete)
-    async for entries in _older(assets.public, "mma", hours):
+    collected, until = _Collected(delete=delete), await _hours_ago(db, hours)
+    async for entries in _older(assets.public, "mma", until):
         generation_of = {entry.key: entry.key.rpartition("/")[2][:ID_CHARS] for entry in entries}
         async with db.connection() as conn:
             unnamed = await stored_files.unnamed(conn, generation_of)
         await collected.add(assets.public, [entry for entry in entries if entry.key in unnamed])
-    async for entries in _older(assets.public, thumbnails.FOLDER, hours):
+    async for entries in _older(assets.public, thumbnails.FOLDER, until):
         gone = [entry for entry in entries if not await _has_original(assets.public, entry.key)]
         await collected.add(assets.public, gone)
     return collected.found
@@ -78,8 +79,13 @@ async def _has_original(bucket: Bucket, key: str) -> bool:
     return True
 
 
-async def _older(bucket: Bucket, prefix: str, hours: float) -> AsyncIterator[list[FileEntry]]:
-    until = datetime.now(UTC) - timedelta(hours=hours)
+async def _hours_ago(db: Database, hours: float) -> datetime:
+    """By the database's clock: that of the machine which tidies up may be hours ahead."""
+    async with db.connection() as conn:
+        return await database_time(conn) - timedelta(hours=hours)
+
+
+async def _older(bucket: Bucket, prefix: str, until: datetime) -> AsyncIterator[list[FileEntry]]:
     async for entries in bucket.entries(prefix):
         yield [entry for entry in entries if entry.changed_at < until]
 

@@ -81,6 +81,7 @@ class Attempts:
             retry={"attempt": step_rows.tries(step) if step else 1, "max": self.policy.attempts_max},
             stack="".join(traceback.format_exception(cause or error)),
             extra={"adapter": provider} | _said_by_provider(cause or error) | (extra or {}),
+            at=self.record.clock.now(),
         )
 
     # --- steps --------------------------------------------------------------------------------------------------------
@@ -101,7 +102,7 @@ class Attempts:
         self.record.status = StepType(step.type).status
         step.provider, step.model = provider, model
         step.payload["input"] = given
-        step.payload["timing"]["started_at"] = step.payload["timing"]["started_at"] or step_rows.now()
+        step.payload["timing"]["started_at"] = step.payload["timing"]["started_at"] or step.clock.stamp()
         self._open_attempt(step)
         self._say("🔍", f"Step {step.number} {step.type} begins")
 

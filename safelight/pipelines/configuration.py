@@ -27,14 +27,21 @@ _VERSION_1 = Path(__file__).with_name("prompts")
 
 @dataclass(frozen=True, slots=True)
 class Version:
-    """Which row was used: what every step stores (seed 000 section 3.2)."""
+    """Which row was used, and the hash of its content: what every step stores (seed 000 section 3.2)."""
 
     key: str
     version: int
     id: str
+    hash: str
 
-    def as_reference(self) -> Row:
-        return {"key": self.key, "version": self.version, "id": self.id}
+    def as_input(self, name: str) -> Row:
+        """As a step's input holds it: `ctx_key`, `ctx_version`, … where the name is `ctx`."""
+        return {
+            f"{name}_key": self.key,
+            f"{name}_version": self.version,
+            f"{name}_id": self.id,
+            f"{name}_hash": self.hash,
+        }
 
 
 @dataclass(frozen=True, slots=True)
@@ -137,7 +144,7 @@ class Configuration:
         if row is None:
             raise ConfigError(f"no enabled app_config row has the key {key!r}")
         value = row["mg_value"]
-        version = Version(key, int(value.get("version", 1)), row["mg_id"])
+        version = Version(key, int(value.get("version", 1)), row["mg_id"], row["mg_content_hash"])
         self._cache[key] = (time.monotonic(), version, value)
         return version, value
 

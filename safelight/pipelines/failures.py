@@ -13,6 +13,7 @@ from safelight.domain.errors import Cancelled, SafelightError, type_name
 from safelight.domain.lines import Line
 from safelight.domain.statuses import Status
 from safelight.pipelines.attempts import ERROR_MESSAGE_CHARS_MAX
+from safelight.pipelines.questions import TEXT_ENGINE
 from safelight.pipelines.runner import Run
 from safelight.pipelines.step_rows import close, empty_step
 from safelight.redaction import excerpt
@@ -29,7 +30,7 @@ async def fail(run: Run, cause: Exception) -> None:
         LeaseLost: another worker has it; nothing was written.
     """
     error = cause if isinstance(cause, SafelightError) else SafelightError(f"{type(cause).__name__}: {cause}")
-    step = run.current or empty_step(run.next_step_no, "pipeline")
+    step = run.current or empty_step(run.next_step_no, "pipeline", run.record.clock)
     close(step, {}, _step_error(step, error))
     ops = run.ops_row(error, step=step, cause=cause, level="warn" if isinstance(error, Cancelled) else "error")
     ending = _ending(run, step, error, cause)
@@ -68,7 +69,7 @@ def _public_error(step: StepRow, error: SafelightError, cause: Exception, messag
         "code": public_code(step.type, error),
         "message": message,
         "step": step.type,
-        "provider": engine_of(step.type) or step.provider,
+        "provider": engine_of(step.type) or (step.provider and TEXT_ENGINE),  # never who serves it
         "type": type_name(cause),
         "timestamp": step.payload["timing"]["ended_at"],
         "category": error.category.value,

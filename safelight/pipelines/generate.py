@@ -14,7 +14,7 @@ from safelight.domain.lines import Line
 from safelight.domain.preferences import hard_blocks
 from safelight.domain.statuses import Status
 from safelight.domain.steps import StepType
-from safelight.pipelines.configuration import Engine, Version
+from safelight.pipelines.configuration import Engine
 from safelight.pipelines.own_copy import own_copies
 from safelight.pipelines.plans import OperationPlan, Outcome
 from safelight.pipelines.runner import Run
@@ -111,7 +111,7 @@ async def _input(studio: Studio, run: Run, wanted: Wanted) -> Json:
     run.variables["meta"]["settings_versions"][version.key] = version.version
     return {
         "prompt": wanted.prompt,
-        **_settings_reference(version),
+        **version.as_input("settings"),
         "settings_resolved": resolved,
         "images": [{"role": image.role, "url": image.url} for image in wanted.images],
         "adapter": engine.adapter,
@@ -131,10 +131,6 @@ def _resolved(run: Run, wanted: Wanted, defaults: Mapping[str, Any]) -> Json:
     if blocks and "negative_prompt" in resolved:
         resolved["negative_prompt"] = ", ".join(filter(None, [resolved["negative_prompt"], *blocks]))
     return resolved
-
-
-def _settings_reference(version: Version) -> Json:
-    return {"settings_key": version.key, "settings_version": version.version, "settings_id": version.id}
 
 
 def _request(step_type: StepType, images: tuple[ReferenceImage, ...], given: Json, attempt_key: str) -> dict[str, Any]:

@@ -2,6 +2,7 @@
 
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
+from datetime import datetime
 from typing import Any
 
 from safelight.db.database import Connection
@@ -39,10 +40,10 @@ class Plan:
 
 @dataclass(frozen=True, slots=True)
 class OperationPlan:
-    """An operation about to begin, or to be looked at again. `start` and `find` take the key of one attempt;
-    `seconds_max` is the model's deadline, from its start; it is looked at every `check_every_seconds`, or less often
-    where the provider says so. `admit` returns where a start may be made now, and raises where it may not; `usd` is
-    what an accepted one costs."""
+    """An operation about to begin, or to be looked at again. `start` and `find` take the key of one attempt,
+    `find` also the time before which it was not sent; `seconds_max` is the model's deadline, from its start; it is
+    looked at every `check_every_seconds`, or less often where the provider says so. `admit` returns where a start may
+    be made now, and raises where it may not; `usd` is what an accepted one costs."""
 
     input: Json
     provider: str
@@ -51,7 +52,7 @@ class OperationPlan:
     start: Callable[[str], Awaitable[Operation]]
     check: Callable[[Operation], Awaitable[Pending | Succeeded]]
     cancel: Callable[[Operation], Awaitable[Stopping]]
-    find: Callable[[str], Awaitable[Operation | None]]
+    find: Callable[[str, datetime], Awaitable[Operation | None]]
     complete: Callable[[Succeeded], Awaitable[Outcome]]
     begin_line: str | None = None
     check_every_seconds: float = 0.0

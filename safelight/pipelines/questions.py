@@ -63,7 +63,7 @@ def ask(studio: Studio, run: Run, question: Question) -> Callable[[], Awaitable[
 
         sent = {question.sent_as: user} if question.sent_as else {}
         return Plan(
-            input=question.given | sent | _context_reference(context),
+            input=question.given | sent | context.version.as_input("ctx"),
             act=act,
             provider=engine.adapter,
             model=engine.model,
@@ -80,11 +80,6 @@ def avoid_text(run: Run) -> str:
 
 def friendly(answer: Json, otherwise: str) -> str:
     return excerpt(str(answer.get("userMessage") or otherwise), USER_MESSAGE_CHARS_MAX)
-
-
-def _context_reference(context: Context) -> Json:
-    version = context.version
-    return {"ctx_key": version.key, "ctx_version": version.version, "ctx_id": version.id}
 
 
 def _checked(answer: Answer, context: Context) -> Json:

@@ -2,16 +2,18 @@
 
 import asyncio
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import procrastinate
+import psycopg
 from procrastinate import BaseRetryStrategy, PsycopgConnector, RetryDecision
 from procrastinate.exceptions import ConnectorException, JobAborted
-from procrastinate.jobs import DeleteJobCondition, Job
+from procrastinate.job_context import JobContext, JobResult
+from procrastinate.jobs import DeleteJobCondition, Job, Status
 from procrastinate.worker import Worker
 
 from safelight import telemetry
+from safelight.db import jobs
 from safelight.db.database import TROUBLE, Connection, Database
 from safelight.pipelines.waiting import Snooze
 
@@ -22,20 +24,24 @@ DATABASE_RETRY_SECONDS = 2.0
 FORGET_WORKER_SECONDS = 86_400.0
 
 
+class Later(RetryDecision):
+    """The job is due again after so many seconds of the database's clock: ours may be hours off."""
+
+    def __init__(self, seconds: float) -> None:
+        super().__init__()
+        self.seconds = seconds
+
+
 class GoOnLater(BaseRetryStrategy):
     """A job that has more to do goes back into the queue; it keeps its row, so a generation has one job for life."""
 
-    def get_retry_decision(self, *, exception: BaseException, job: Job) -> RetryDecision | None:
+    def get_retry_decision(self, *, exception: BaseException, job: Job) -> Later | None:
         match exception:
             case Snooze():
-                return _in(exception.seconds)
+                return Later(exception.seconds)
             case JobAborted() | asyncio.CancelledError():  # the worker is shutting down
-                return _in(0)
-        return _in(DATABASE_RETRY_SECONDS) if isinstance(exception, TROUBLE) else None
-
-
-def _in(seconds: float) -> RetryDecision:
-    return RetryDecision(retry_at=datetime.now(UTC) + timedelta(seconds=seconds))
+                return Later(0)
+        return Later(DATABASE_RETRY_SECONDS) if isinstance(exception, TROUBLE) else None
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,16 +58,37 @@ class _PersistentWorker(Worker):
     """Writes a job's end down through a database outage, and lets go of a job that was taken over; one that is to stop
     does not wait for the database, since its jobs get taken over."""
 
-    async def _persist_job_status(self, *args: Any, **more: Any) -> None:
+    def __init__(self, db: Database, **more: Any) -> None:
+        super().__init__(**more)
+        self._db = db
+
+    async def _persist_job_status(
+        self,
+        job: Job,
+        status: Status,
+        retry_decision: RetryDecision | None,
+        context: JobContext,
+        job_result: JobResult | None,
+    ) -> None:
         while True:
             try:
-                await super()._persist_job_status(*args, **more)
-            except ConnectorException as error:
-                if isinstance(error.__cause__, TROUBLE) and not self._stop_event.is_set():
+                if isinstance(retry_decision, Later):
+                    await self._put_back(job, retry_decision.seconds)
+                else:
+                    await super()._persist_job_status(job, status, retry_decision, context, job_result)
+            except (ConnectorException, psycopg.Error) as error:
+                cause = error.__cause__ if isinstance(error, ConnectorException) else error
+                if isinstance(cause, TROUBLE) and not self._stop_event.is_set():
                     await asyncio.sleep(DATABASE_RETRY_SECONDS)
                     continue
-                telemetry.warning(telemetry.Tag.GENERATION_PROCESSING, f"A job is left to others: {error.__cause__}")
+                telemetry.warning(telemetry.Tag.GENERATION_PROCESSING, f"A job is left to others: {cause}")
             return
+
+    async def _put_back(self, job: Job, seconds: float) -> None:
+        assert job.id is not None  # it was fetched
+        async with self._db.connection() as conn:
+            await jobs.put_back(conn, job.id, seconds=seconds)
+        self._job_ids_to_abort.pop(job.id, None)
 
 
 class Queue:
@@ -99,6 +126,7 @@ class Queue:
         trouble with the database has ended begins anew, under a new registration."""
         while not self._stopping:
             self._worker = _PersistentWorker(
+                self._db,
                 app=self.app,
                 queues=[QUEUE_NAME],
                 concurrency=hours.concurrency,

@@ -1,10 +1,11 @@
 """What one run has written, and how it writes more: fenced by its lease, and through an outage of the database."""
 
 from collections.abc import Awaitable, Callable, Sequence
-from datetime import UTC, datetime, timedelta
+from datetime import datetime
 from typing import Any
 
 from safelight.db import ops_rows, runs
+from safelight.db.clock import DatabaseClock
 from safelight.db.database import Connection, Database, Row
 from safelight.db.ops_rows import OpsError
 from safelight.db.runs import Ending, Lease, StepRow, Written
@@ -25,10 +26,12 @@ STEP_SECONDS_MAX = 1800.0
 
 
 class Record:
-    """`variables` is the generation's map; `status` what it is doing; `deadline` until when that must have ended."""
+    """`variables` is the generation's map; `status` what it is doing; `deadline` until when that must have ended, by
+    the database's `clock`, which each write sets anew."""
 
     def __init__(self, db: Database, announcer: Announcer, leased: Row, steps: list[Row], said: list[Row]) -> None:
         self.generation_id: str = leased["mg_generation_id"]
+        self.clock = DatabaseClock(leased["taken_at"])
         self.variables: Json = leased["mg_mma_vars"]
         self.status = Status(leased["mg_mma_status"])
         self.deadline: datetime | None = leased["mg_deadline_at"]
@@ -51,19 +54,19 @@ class Record:
         """The step as far as it is written. Raises SafelightError where the record tells another story."""
         written = self._written.get(number)
         if written is None:
-            return empty_step(number, step_type)
+            return empty_step(number, step_type, self.clock)
         if written["mg_step_type"] == step_type:
-            return StepRow(number, step_type, written["mg_payload"])
+            return StepRow(number, step_type, written["mg_payload"], self.clock)
         raise SafelightError(f"step {number} is {written['mg_step_type']!r} in the record, {step_type!r} in the story")
 
     def set(self, path: str, value: Any) -> None:
         variable_map.assign(self.variables, path, value)
 
     def is_late(self) -> bool:
-        return self.deadline is not None and datetime.now(UTC) >= self.deadline
+        return self.deadline is not None and self.clock.now() >= self.deadline
 
     def seconds_left(self) -> float | None:
-        return (self.deadline - datetime.now(UTC)).total_seconds() if self.deadline else None
+        return (self.deadline - self.clock.now()).total_seconds() if self.deadline else None
 
     async def write(
         self,
@@ -103,8 +106,6 @@ class Record:
                 return await write(conn)
 
         await self.insist(write_with_more if ops or admit else write, lines)
-        if deadline_seconds is not None:
-            self.deadline = datetime.now(UTC) + timedelta(seconds=deadline_seconds)
 
     async def finish(self, ending: Ending) -> None:
         """Give the generation its final status.
@@ -125,7 +126,7 @@ class Record:
             return await runs.steps_of(conn, self.generation_id)
 
         rows = await self._db.insist(read, seconds=OUTAGE_SECONDS_MAX)
-        return StepRow(step.number, step.type, rows[step.number]["mg_payload"])
+        return StepRow(step.number, step.type, rows[step.number]["mg_payload"], self.clock)
 
     async def warn(self, row: OpsError) -> None:
         """Tell operators, whoever has the lease."""
@@ -136,6 +137,8 @@ class Record:
         written = await self._db.insist(write, seconds=OUTAGE_SECONDS_MAX)
         self.variables = self.told(lines)
         self.log_seq, self.cancelling = written.log_seq, written.cancelling
+        self.deadline = written.deadline_at
+        self.clock.set(written.written_at)
         self._announcer.announce(self.generation_id)
 
     def told(self, lines: Sequence[Line]) -> Json:

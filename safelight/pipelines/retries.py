@@ -20,7 +20,7 @@ STORAGE_PAUSE_SECONDS_MAX = 30.0
 STORAGE_PAUSES_DOUBLED = 6
 LAST_TRY_SECONDS = 1.0
 JITTER = 0.25
-# Of the time in which a start must be made: the rest is for what the provider still has in hand, and for two clocks.
+# Of the time in which a start must be made: the rest is for what the provider still has in hand.
 ARRIVES_WITHIN = 1.25
 
 

@@ -104,7 +104,7 @@ class Run(Attempts):
         if stored:
             if step_rows.is_between_attempts(step):
                 self._open_attempt(step)
-            operation = Operation(**stored)
+            operation = Operation(**stored, under_way_seconds=step_rows.seconds_since_start(step))
         else:
             operation = await self._found(step, planned) or await self._started(step, planned)
         if self.record.cancelling and "stopping" not in step.payload:
@@ -151,7 +151,7 @@ class Run(Attempts):
     async def _look_up(self, step: StepRow, planned: OperationPlan, key: str) -> Operation | None:
         """Raises LookUpUnsupported where the provider cannot say, or could not after several tries."""
         try:
-            return await bounded(planned.find(key), CALL_SECONDS_MAX)
+            return await bounded(planned.find(key, step_rows.noted_at(step.payload["starts"][-1])), CALL_SECONDS_MAX)
         except LookUpUnsupported:
             raise
         except ProviderError as error:
@@ -173,7 +173,7 @@ class Run(Attempts):
 
     def _admission(self, step: StepRow, key: str, text: str, stopping: Json | None = None) -> OpsError:
         """Note in the step that the start may be paid beside another. Returns what operators are told, once a key."""
-        at_risk: Json = {"attempt_key": key, "provider": step.provider, "model": step.model, "at": step_rows.now()}
+        at_risk: Json = {"attempt_key": key, "provider": step.provider, "model": step.model, "at": step.clock.stamp()}
         at_risk |= {"stopping": stopping} if stopping else {}
         step.payload.setdefault("possible_double_spend", at_risk)
         error = OutcomeUnknown(text, code="POSSIBLE_DOUBLE_START")
@@ -229,7 +229,7 @@ class Run(Attempts):
         for start in step_rows.given_up_starts(step):
             key = start["attempt_key"]
             try:
-                operation = await bounded(planned.find(key), CALL_SECONDS_MAX)
+                operation = await bounded(planned.find(key, step_rows.noted_at(start)), CALL_SECONDS_MAX)
             except ProviderError as error:
                 self._say("⚠️", f"{key} was given up, and cannot be looked up once more: {error}")
                 continue
@@ -287,6 +287,6 @@ class Run(Attempts):
             return {
                 "answer": "failed",
                 "message": excerpt(str(error), step_rows.MESSAGE_CHARS_MAX),
-                "at": step_rows.now(),
+                "at": self.record.clock.stamp(),
             }
-        return {"answer": answer, "at": step_rows.now()}
+        return {"answer": answer, "at": self.record.clock.stamp()}

@@ -1,8 +1,9 @@
 """The payload of a step's row: how attempts and paid starts are kept in it. Pure; nothing is written here."""
 
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from typing import Any
 
+from safelight.db.clock import DatabaseClock
 from safelight.db.runs import StepRow
 from safelight.domain.errors import SafelightError, WorkerLost
 from safelight.providers.base import Stopping
@@ -16,9 +17,10 @@ WORKERS_LOST_MAX = 5  # a step that keeps killing its worker must not kill for e
 ASKED, ACCEPTED, UNKNOWN, REFUSED, NOT_ACCEPTED = "asked", "accepted", "unknown", "refused", "not_accepted"
 
 
-def empty_step(number: int, step_type: str) -> StepRow:
+def empty_step(number: int, step_type: str, clock: DatabaseClock) -> StepRow:
     timing = {"started_at": None, "ended_at": None, "duration_ms": None}
-    return StepRow(number, step_type, {"input": {}, "output": {}, "timing": timing, "error": None, "attempts": []})
+    payload: Json = {"input": {}, "output": {}, "timing": timing, "error": None, "attempts": []}
+    return StepRow(number, step_type, payload, clock)
 
 
 def has_ended(step: StepRow) -> bool:
@@ -36,12 +38,12 @@ def add_attempt(step: StepRow) -> None:
         end_attempt(step, WorkerLost("the worker was lost in the middle of this attempt"))
     if len(attempts) - tries(step) >= WORKERS_LOST_MAX:
         raise WorkerLost(f"{WORKERS_LOST_MAX} workers were lost in this step")
-    attempts.append({"attempt": len(attempts) + 1, "started_at": now(), "ended_at": None, "error": None})
+    attempts.append({"attempt": len(attempts) + 1, "started_at": step.clock.stamp(), "ended_at": None, "error": None})
 
 
 def end_attempt(step: StepRow, error: SafelightError) -> None:
     step.payload["attempts"][-1] |= {
-        "ended_at": now(),
+        "ended_at": step.clock.stamp(),
         "error": type(error).__name__,
         "message": excerpt(str(error), MESSAGE_CHARS_MAX),
         "provider_http_status": getattr(error, "provider_http_status", None),
@@ -67,7 +69,7 @@ def add_start(step: StepRow, generation_id: str) -> str:
     """Note a paid start before it is made. Returns its attempt key, by which a provider can be asked about it."""
     starts = step.payload.setdefault("starts", [])
     key = f"{generation_id}:{step.number}:{len(starts) + 1}"
-    starts.append({"attempt_key": key, "outcome": ASKED, "at": now()})
+    starts.append({"attempt_key": key, "outcome": ASKED, "at": step.clock.stamp()})
     return key
 
 
@@ -89,8 +91,12 @@ def committed_input(step: StepRow) -> Json | None:
 
 def seconds_since_start(step: StepRow) -> float:
     """How long ago the last start was noted."""
-    noted_at = datetime.fromisoformat(step.payload["starts"][-1]["at"])
-    return (datetime.now(UTC) - noted_at).total_seconds()
+    return (step.clock.now() - noted_at(step.payload["starts"][-1])).total_seconds()
+
+
+def noted_at(start: Json) -> datetime:
+    """The time, by the database's clock, before which the provider can not have been asked for this start."""
+    return datetime.fromisoformat(start["at"])
 
 
 def given_up_starts(step: StepRow) -> list[Json]:
@@ -130,10 +136,11 @@ def unsettled_start(step: StepRow) -> str | None:
 
 def note_storage_away(step: StepRow, error: SafelightError, seconds: float) -> tuple[int, float]:
     """Note that the storage could not be reached. Returns how often that was, and the seconds until it is given up."""
-    until = (datetime.now(UTC) + timedelta(seconds=seconds)).isoformat(timespec="milliseconds")
-    away = step.payload.setdefault("storage_away", {"since": now(), "until": until, "tries": 0, "back_at": None})
+    until = (step.clock.now() + timedelta(seconds=seconds)).isoformat(timespec="milliseconds")
+    since = step.clock.stamp()
+    away = step.payload.setdefault("storage_away", {"since": since, "until": until, "tries": 0, "back_at": None})
     away |= {"tries": away["tries"] + 1, "error": excerpt(str(error), MESSAGE_CHARS_MAX)}
-    return away["tries"], (datetime.fromisoformat(away["until"]) - datetime.now(UTC)).total_seconds()
+    return away["tries"], (datetime.fromisoformat(away["until"]) - step.clock.now()).total_seconds()
 
 
 def awaits_storage(step: StepRow) -> bool:
@@ -143,14 +150,14 @@ def awaits_storage(step: StepRow) -> bool:
 
 def note_storage_back(step: StepRow) -> None:
     if "storage_away" in step.payload:
-        step.payload["storage_away"]["back_at"] = now()
+        step.payload["storage_away"]["back_at"] = step.clock.stamp()
 
 
 def close(step: StepRow, output: Json, error: Json | None) -> None:
     """End a step's payload: output or error, timing, and the attempt that ends with it."""
     timing = step.payload["timing"]
-    timing["started_at"] = timing["started_at"] or now()
-    timing["ended_at"] = now()
+    timing["started_at"] = timing["started_at"] or step.clock.stamp()
+    timing["ended_at"] = step.clock.stamp()
     timing["duration_ms"] = _milliseconds_between(timing["started_at"], timing["ended_at"])
     step.payload["output"] = output
     step.payload["error"] = error
@@ -159,10 +166,6 @@ def close(step: StepRow, output: Json, error: Json | None) -> None:
         attempt["error"] = error["type"] if error else attempt["error"]
     if step.provider:
         step.latency_ms = timing["duration_ms"]
-
-
-def now() -> str:
-    return datetime.now(UTC).isoformat(timespec="milliseconds")
 
 
 def _milliseconds_between(started_at: str, ended_at: str) -> int:

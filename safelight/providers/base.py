@@ -8,6 +8,7 @@ own storage. Errors are raised as `safelight.domain.errors.ProviderError` and it
 
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
+from datetime import datetime
 from enum import StrEnum
 from typing import Any, Protocol
 
@@ -66,11 +67,13 @@ class TextRequest:
 
 @dataclass(frozen=True, slots=True)
 class Operation:
-    """The provider's handle of work in progress: small JSON, stored before anyone waits for it."""
+    """The provider's handle of work in progress: small JSON, stored before anyone waits for it. `under_way_seconds` is
+    how long ago it was started, by the database's clock; whoever asks about it says so."""
 
     handle: Json
     check_after_seconds: float = 0.0
     warnings: tuple[str, ...] = ()
+    under_way_seconds: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,27 +116,27 @@ class Answer:
 
 
 class ImageProvider(Protocol):
-    """`find` looks a start up whose answer was lost, by its attempt key: None means that the service never got it.
-    It raises LookUpUnsupported where the service cannot say."""
+    """`find` looks a start up whose answer was lost, by its attempt key; it was sent after `noted_at`, which is the
+    database's time. None means that the service never got it. It raises LookUpUnsupported if the service cannot say."""
 
     name: str
 
     async def start(self, request: ImageRequest) -> Operation: ...
     async def check(self, operation: Operation) -> Pending | Succeeded: ...
     async def cancel(self, operation: Operation) -> Stopping: ...
-    async def find(self, attempt_key: str) -> Operation | None: ...
+    async def find(self, attempt_key: str, noted_at: datetime) -> Operation | None: ...
 
 
 class VideoProvider(Protocol):
-    """`find` looks a start up whose answer was lost, by its attempt key: None means that the service never got it.
-    It raises LookUpUnsupported where the service cannot say."""
+    """`find` looks a start up whose answer was lost, by its attempt key; it was sent after `noted_at`, which is the
+    database's time. None means that the service never got it. It raises LookUpUnsupported if the service cannot say."""
 
     name: str
 
     async def start(self, request: VideoRequest) -> Operation: ...
     async def check(self, operation: Operation) -> Pending | Succeeded: ...
     async def cancel(self, operation: Operation) -> Stopping: ...
-    async def find(self, attempt_key: str) -> Operation | None: ...
+    async def find(self, attempt_key: str, noted_at: datetime) -> Operation | None: ...
 
 
 class TextModel(Protocol):

@@ -1,6 +1,7 @@
 """What every adapter must do, whatever is behind it. A new one passes what the old ones pass."""
 
 import json
+from datetime import UTC, datetime
 from typing import Any
 
 import pytest
@@ -101,15 +102,15 @@ class AdapterContract:
 
     async def test_a_start_can_be_looked_up_or_it_is_said_that_it_cannot(self, bench: Bench):
         await bench.slow()
-        request = bench.request()
+        request, began = bench.request(), datetime.now(UTC)
         operation = await bench.provider.start(request)
         if bench.looks_up:
-            found = await bench.provider.find(request.attempt_key)
+            found = await bench.provider.find(request.attempt_key, began)
             assert found is None or found.handle == operation.handle
-            assert await bench.provider.find(new_key()) is None
+            assert await bench.provider.find(new_key(), began) is None
         else:
             with pytest.raises(LookUpUnsupported):
-                await bench.provider.find(request.attempt_key)
+                await bench.provider.find(request.attempt_key, began)
 
     async def test_nothing_of_the_request_is_dropped_in_silence(self, bench: Bench):
         extra = ReferenceImage(bench.unused_role, "https://example.com/extra.jpg")

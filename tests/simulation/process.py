@@ -1,11 +1,12 @@
 """A worker process: it heartbeats, takes jobs and reaps, until it is killed, and freezes now and then."""
 
 import asyncio
+from datetime import timedelta
 from typing import TYPE_CHECKING
 
 from safelight.db.database import TROUBLE
 from safelight.domain.orders import Flow
-from safelight.pipelines.queue import GoOnLater
+from safelight.pipelines.queue import GoOnLater, Later
 from safelight.pipelines.reaper import Reaper
 from safelight.pipelines.retries import RetryPolicy
 from safelight.pipelines.waiting import Snooze
@@ -149,7 +150,7 @@ class Process:
             decision = GoOnLater().get_retry_decision(exception=reason, job=None)  # type: ignore[arg-type]
         await self.db.insist(lambda conn: self._put_back(conn, job, decision), seconds=float("inf"))
 
-    async def _put_back(self, conn: Connection, job: Job, decision: object) -> None:
+    async def _put_back(self, conn: Connection, job: Job, decision: Later | None) -> None:
         """End the job, or schedule it again, unless it was taken over."""
 
         def act(tables: Tables) -> None:
@@ -158,6 +159,7 @@ class Process:
             if decision is None:
                 del tables.jobs[job.number]
             else:
-                tables.jobs[job.number] = Job(job.number, None, decision.retry_at)  # type: ignore[attr-defined]
+                due_at = clock.now() + timedelta(seconds=decision.seconds)
+                tables.jobs[job.number] = Job(job.number, None, due_at)
 
         await conn.ask("end_job" if decision is None else "retry_job", act, writes=JOBS)

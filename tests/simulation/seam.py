@@ -6,10 +6,10 @@ from typing import Any
 from unittest import mock
 
 from safelight import telemetry
-from safelight.db import database, generations, job_log, jobs, ledger, ops_rows, runs
-from safelight.pipelines import cancel, queue, record, step_rows
+from safelight.db import clock, database, generations, job_log, jobs, ledger, ops_rows, runs
+from safelight.pipelines import cancel, record, step_rows
 from tests.simulation import statements
-from tests.simulation.clock import VirtualDatetime, virtual_time
+from tests.simulation.clock import VirtualDatetime, seconds, virtual_time
 
 REPLACED: list[tuple[Any, str, Any]] = [
     (runs, "_queries", statements.RunStatements()),
@@ -20,7 +20,8 @@ REPLACED: list[tuple[Any, str, Any]] = [
     (jobs, "_queries", statements.JobStatements()),
     (database, "time", virtual_time),
     (cancel, "time", virtual_time),
-    *((module, "datetime", VirtualDatetime) for module in (record, step_rows, ops_rows, queue)),
+    (clock, "ticks", seconds),
+    *((module, "datetime", VirtualDatetime) for module in (clock, ops_rows, record, step_rows)),
     *((telemetry, name, lambda *_, **__: None) for name in ("info", "warning", "error")),
 ]
 

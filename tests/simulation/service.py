@@ -2,6 +2,7 @@
 
 import asyncio
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Any
 
 from safelight.domain.errors import (
@@ -115,7 +116,7 @@ class Client:
         work.is_stopped = True
         return Stopping.STOPPED
 
-    async def find(self, attempt_key: str) -> Operation | None:
+    async def find(self, attempt_key: str, noted_at: datetime) -> Operation | None:
         self._service.look_ups_lost += 1
         await self._call(f"find {attempt_key}", UNREACHABLE, BUSY, HANGS)
         self._service.look_ups_lost -= 1

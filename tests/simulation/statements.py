@@ -11,7 +11,12 @@ from tests.simulation.server import JOBS, ROWS, Connection, Job, Row, Rows, Serv
 
 
 def _written(generation: Row) -> Row:
-    return {"log_seq": generation["mg_log_seq"], "cancelling": generation["cancel_requested"]}
+    return {
+        "log_seq": generation["mg_log_seq"],
+        "cancelling": generation["cancel_requested"],
+        "deadline_at": generation["mg_deadline_at"],
+        "written_at": clock.now(),
+    }
 
 
 def _is_held(server: Server, rows: Rows, lease_no: int, log_seq: int) -> bool:
@@ -40,7 +45,8 @@ class RunStatements:
                 return None
             generation["mg_lease_no"] += 1
             read = {name: json.loads(generation[name]) for name in ("mg_payload", "mg_mma_vars", "mg_meta")}
-            return generation | read | {"cancelling": generation["cancel_requested"], "mg_mma_preferences": {}}
+            more = {"cancelling": generation["cancel_requested"], "mg_mma_preferences": {}, "taken_at": clock.now()}
+            return generation | read | more
 
         return await conn.ask("take_lease", act, writes=ROWS)
 

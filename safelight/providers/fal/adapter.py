@@ -1,6 +1,7 @@
 """The provider interfaces over fal's queue (fal.ai/docs/documentation/model-apis/inference/queue, read 2026-11-21)."""
 
 import json
+from datetime import datetime
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal
 
@@ -71,7 +72,7 @@ class _Queue:
             case status:
                 raise ProviderContractBroken(f"fal status {status!r} after cancelling")
 
-    async def find(self, attempt_key: str) -> Operation | None:
+    async def find(self, attempt_key: str, noted_at: datetime) -> Operation | None:
         """fal knows nothing of our keys, and its queue has no list of requests that a key could be looked for in."""
         raise LookUpUnsupported("fal: a start cannot be looked up")
 

@@ -2,7 +2,7 @@
 
 import asyncio
 import json
-import time
+from datetime import datetime
 from typing import Any, ClassVar
 
 from safelight.domain.errors import ProviderRejected, SafelightError
@@ -73,13 +73,12 @@ class _Darkroom:
             "images": [{"role": image.role, "url": image.url} for image in request.images],
             "settings": dict(request.settings),
             "seed": request.seed,
-            "started_at": time.time(),
         }
         return Operation(handle, self._wait_seconds)
 
     async def check(self, operation: Operation) -> Pending | Succeeded:
         handle = operation.handle
-        remaining = handle["started_at"] + self._wait_seconds - time.time()
+        remaining = self._wait_seconds - operation.under_way_seconds
         if remaining > 0:
             return Pending(remaining)
         rendered = await self._develop(handle)
@@ -91,7 +90,7 @@ class _Darkroom:
         """Nothing runs between start and check, so whatever was begun is as good as stopped."""
         return Stopping.STOPPED
 
-    async def find(self, attempt_key: str) -> Operation | None:
+    async def find(self, attempt_key: str, noted_at: datetime) -> Operation | None:
         """A start leaves nothing behind but its handle."""
         return None
 

@@ -3,6 +3,7 @@
 import base64
 import binascii
 from collections.abc import Mapping
+from datetime import datetime
 from typing import Any
 
 from safelight.domain.errors import (
@@ -97,7 +98,7 @@ class OpenAIImageProvider:
         except ProviderRejected:
             return await self._service.retrieve(response_id)
 
-    async def find(self, attempt_key: str) -> Operation | None:
+    async def find(self, attempt_key: str, noted_at: datetime) -> Operation | None:
         """A response keeps the key in its metadata, but nothing lists responses."""
         raise LookUpUnsupported("openai: responses cannot be looked up by their metadata")
 

@@ -1,8 +1,7 @@
 """The provider interfaces over Replicate's predictions (replicate.com/docs/reference/http, read 2026-11-21)."""
 
 import re
-import uuid
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal
 
@@ -20,7 +19,7 @@ Json = dict[str, Any]
 
 NAME = "replicate"
 PAGES_LOOKED_THROUGH_MAX = 10  # of 100 predictions each
-CLOCKS_APART = timedelta(minutes=5)
+CLOCKS_APART = timedelta(minutes=5)  # the database's and Replicate's
 MODELS = Models(Path(__file__).with_name("models"))
 
 _Id = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9_-]{1,100}$")]
@@ -70,9 +69,9 @@ class _Predictions:
         prediction = await self._get("cancel", operation)
         return Stopping.TOO_LATE if prediction.status in ("succeeded", "failed") else Stopping.STOPPED
 
-    async def find(self, attempt_key: str) -> Operation | None:
+    async def find(self, attempt_key: str, noted_at: datetime) -> Operation | None:
         """A prediction may show the webhook it was given, and ours names the attempt: one that shows it is the one
-        looked for. That there is none counts only where every prediction since the generation began shows a webhook of
+        looked for. That there is none counts only where every prediction since the start was noted shows a webhook of
         somebody's; its inputs would not do, since two generations may have the same.
 
         Raises:
@@ -82,7 +81,7 @@ class _Predictions:
         if self._webhook_url is None:
             raise LookUpUnsupported("replicate: a start can be looked up only by its webhook, and none is configured")
         wanted = self._webhook_url(attempt_key)
-        query: Json = {"created_after": (_began_at(attempt_key) - CLOCKS_APART).isoformat()}
+        query: Json = {"created_after": (noted_at - CLOCKS_APART).isoformat()}
         for _ in range(PAGES_LOOKED_THROUGH_MAX):
             page = await self._client.call("find", _Page, "GET", "/predictions", params=query)
             for prediction in page.results:
@@ -125,19 +124,6 @@ class ReplicateVideoProvider(_Predictions):
 
     async def start(self, request: VideoRequest) -> Operation:
         return await self._start(request)
-
-
-def _began_at(attempt_key: str) -> datetime:
-    """When the generation began: its id, which the key begins with, is a UUIDv7 and tells.
-
-    Raises:
-        LookUpUnsupported: it is none.
-    """
-    try:
-        generation_id = uuid.UUID(attempt_key.partition(":")[0])
-    except ValueError as error:
-        raise LookUpUnsupported(f"replicate: {attempt_key[:100]!r} does not tell when it began") from error
-    return datetime.fromtimestamp((generation_id.int >> 80) / 1000, UTC)
 
 
 def explain(call: Call, response: httpx.Response) -> Said:

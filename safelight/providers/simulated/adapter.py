@@ -1,6 +1,7 @@
 """The provider interfaces over the simulated service."""
 
 import json
+from datetime import datetime
 from typing import Any, TypeVar
 
 import httpx
@@ -157,7 +158,7 @@ class _Predictions:
             case status:
                 raise ProviderContractBroken(f"simulated status {status!r} after cancelling")
 
-    async def find(self, attempt_key: str) -> Operation | None:
+    async def find(self, attempt_key: str, noted_at: datetime) -> Operation | None:
         found = await self._service.call(_Found, "GET", "/predictions", params={"attempt_key": attempt_key})
         return _operation(found.results[0]) if found.results else None
 
