@@ -41,8 +41,10 @@ from safelight.pipelines.queue import Queue, WorkingHours
 from safelight.pipelines.reaper import HEARTBEATS_MISSED, Reaper
 from safelight.pipelines.retries import RetryPolicy
 from safelight.pipelines.runtime import RuntimeConfig
+from safelight.pipelines.settings import SettingsPolicy
 from safelight.pipelines.studio import Adapters, Studio, read_picture
 from safelight.pipelines.worker import Worker
+from safelight.providers.tables import ParameterTables
 from safelight.redaction import Redactor
 from safelight.storage.assets import AssetStore
 from safelight.storage.buckets import Bucket, S3Keys, open_bucket
@@ -68,6 +70,7 @@ class App:
         self.tokens = _tokens(settings)
         self.shop = Shop(settings.shopify_webhook_secret.get_secret_value(), credit_products(settings.credit_products))
         self.redactor = Redactor(settings.secrets)
+        self.parameter_tables = ParameterTables()
 
     def start_database(self) -> str:
         """Returns the DSN; starts the embedded server where no other database is set."""
@@ -81,7 +84,7 @@ class App:
         await db.open()
         try:
             async with db.transaction() as conn:
-                await install_version_1(conn)
+                await install_version_1(conn, self.parameter_tables)
         finally:
             await db.close()
         return applied
@@ -118,7 +121,8 @@ class App:
         pool = self.database(self.settings.api_pool_size, stall_seconds=API_STALL_SECONDS, check=True)
         async with pool as db:
             queue, listener, spool = Queue(db), Listener(self.dsn), self.spool()
-            runtime = RuntimeConfig(db, self.prices)
+            policy = self._settings_policy(self._configuration(db))
+            runtime = RuntimeConfig(db, self.prices, policy)
             await queue.open()
             await listener.open()
             catching_up = asyncio.create_task(spool.catch_up_for_ever(db))
@@ -134,6 +138,7 @@ class App:
                         self.settings.free_credits,
                         self.settings.start_within_seconds,
                         Inputs(self.assets(), self.fetcher()),
+                        policy,
                     ),
                     listener=listener,
                     assets=self.assets(),
@@ -261,14 +266,22 @@ class App:
         return Doctor(db, self.reaper(db, Announcer(db)), self.assets(), dead_after_seconds=dead_after_seconds)
 
     def studio(self, db: Database) -> Studio:
+        configuration = self._configuration(db)
         return Studio(
             db,
-            Configuration(db, self.settings.keyed_adapters),
+            configuration,
             self._adapters(),
             self.assets(),
             self.fetcher(),
             Gate(db),
+            self._settings_policy(configuration),
         )
+
+    def _configuration(self, db: Database) -> Configuration:
+        return Configuration(db, self.settings.keyed_adapters)
+
+    def _settings_policy(self, configuration: Configuration) -> SettingsPolicy:
+        return SettingsPolicy(configuration, self.parameter_tables)
 
     def _adapters(self) -> Adapters:
         assets, fetcher = self.assets(), self.fetcher()

@@ -54,7 +54,9 @@ class MotionGenerateBody(MotionBody):
     last_image_url: Annotated[
         Url | None, Spelt("lastImageUrl", "The frame the video begins with.", example="https://…/still.png")
     ] = None
-    duration_seconds: Annotated[float | None, Spelt("durationSeconds", "Clamped to 1…10.", example=5)] = None
+    duration_seconds: Annotated[
+        float | None, Spelt("durationSeconds", "Clamped to 1…10.", example=5), Field(allow_inf_nan=False)
+    ] = None
 
 
 @router.post(

@@ -9,9 +9,11 @@ from safelight import telemetry
 from safelight.db import app_config, audit, runtime_config
 from safelight.db.audit import Operator
 from safelight.db.database import Connection, Database
+from safelight.domain.errors import InvalidInput
 from safelight.domain.orders import Prices
 from safelight.domain.runtime_config import Tree, at, checked, effective, known, put, without
 from safelight.pipelines.configuration import REGISTRY_KEY
+from safelight.pipelines.settings import SettingsPolicy
 
 FOLLOW_SECONDS = 5.0  # how old what a process goes by may be
 _GPT_DEFAULTS = {
@@ -28,8 +30,9 @@ _SETTINGS = {
 class RuntimeConfig:
     """Keeps `prices` as operators set them; without that they are what they were."""
 
-    def __init__(self, db: Database, prices: Prices) -> None:
+    def __init__(self, db: Database, prices: Prices, settings: SettingsPolicy) -> None:
         self._db = db
+        self._settings = settings
         self._prices = prices
         self._stated = Prices(prices.still_credits, prices.video_credits)
 
@@ -48,7 +51,14 @@ class RuntimeConfig:
 
     async def replace(self, override: Tree, *, by: Operator) -> Tree:
         """Set the whole override. Returns it as it is kept. Raises InvalidInput (INVALID_OVERRIDE)."""
-        return await self._change("runtime_config.set", by, lambda _: checked(override))
+        kept = checked(override)
+        for engine_id in _SETTINGS:
+            stated = at(kept, f"replicate.{engine_id}") or {}
+            try:
+                await self._settings.check(engine_id, stated, path=f"override.replicate.{engine_id}", by_customer=False)
+            except InvalidInput as error:
+                raise InvalidInput(str(error), code="INVALID_OVERRIDE") from error
+        return await self._change("runtime_config.set", by, lambda _: kept)
 
     async def unset(self, path: str, *, by: Operator) -> Tree:
         """Returns what is left of the override."""
