@@ -51,7 +51,7 @@ class SettingsPolicy:
         """Raises InvalidInput. A name that no table knows is no error: it is left out when the step begins."""
         served, known = await self._serving(engine_id), self._tables.of_engine(engine_id)
         for name, value in stated.items():
-            parameter = served.parameter(name) or known.parameter(name)
+            parameter = served.setting(name) or known.setting(name)
             if parameter is None or _is_absent(value):
                 continue
             try:
@@ -81,7 +81,7 @@ class SettingsPolicy:
 def _kept(model: Model, stated: Mapping[str, Any], warnings: list[str], *, by_customer: bool) -> Json:
     kept: Json = {}
     for name, value in stated.items():
-        parameter, said = model.parameter(name), []
+        parameter, said = model.setting(name), []
         if _is_absent(value):
             continue
         try:

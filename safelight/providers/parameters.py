@@ -80,8 +80,10 @@ class Model(BaseModel):
     images: dict[str, ImageSlot] = {}
     seconds: float | None = None  # of each video, where it cannot be set
 
-    def parameter(self, name: str) -> Parameter | None:
-        """The parameter that is stated under this name."""
+    def setting(self, name: str) -> Parameter | None:
+        """The parameter that is set under this name. The prompt is no setting: the pipeline writes it."""
+        if name == "prompt":
+            return None
         found = self.parameters.get(name)
         return found or next((one for one in self.parameters.values() if name in one.also), None)
 

@@ -156,7 +156,7 @@ begin
   if found then
     raise exception 'defaults.% of %: % is not allowed; it is a % %', wrong.key, engine_id, wrong.value,
       coalesce(wrong.type, 'text, number or flag'),
-      concat_ws(' ', 'from ' || wrong.least, 'to ' || wrong.most, 'among ' || nullif(array_to_string(wrong.words, ', '), ''),
+      concat_ws(' ', 'from ' || trim_scale(wrong.least), 'to ' || trim_scale(wrong.most), 'among ' || nullif(array_to_string(wrong.words, ', '), ''),
         'that must be ' || (wrong.single_output #>> '{}')) using errcode = 'check_violation';
   end if;
 end $$;
