@@ -333,9 +333,9 @@ async def test_what_is_not_paid_is_not_credited_until_it_is(idle: Backend):
 
 async def test_the_buyer_is_whom_the_order_names_then_the_shops_customer_then_the_email(idle: Backend):
     idle.sql(
-        "insert into mega_customers (mg_pass_id, mg_shopify_customer_id, mg_email, mg_user_id) values"
-        " ('pass:user:1', '11', null, null), ('pass:user:2', null, 'ann@example.com', null),"
-        " ('pass:user:3', null, 'ann@example.com', %s)",
+        "insert into mega_customers (mg_pass_id, mg_shopify_customer_id, mg_email, mg_user_id, mg_verified_email) values"
+        " ('pass:user:1', '11', null, null, false), ('pass:user:2', null, 'ann@example.com', null, true),"
+        " ('pass:user:3', null, 'ann@example.com', %s, true)",
         new_id(),
     )
     named = [{"name": "gift", "value": "yes"}, {"name": "mina_pass_id", "value": " pass:anon:gift "}]
