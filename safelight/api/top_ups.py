@@ -9,11 +9,12 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Header, Request
 
 from safelight import telemetry
-from safelight.api import answers, examples, identity, json_body
+from safelight.api import answers, examples, idempotency, identity, json_body
 from safelight.api.admin import ByOperator
 from safelight.api.bodies import IdentityBody
 from safelight.api.errors import request_id, request_ids
 from safelight.api.folding import Short, Spelt
+from safelight.api.idempotency import OnceForKey
 from safelight.api.identity import PassIdHeader
 from safelight.api.json_body import StrictRequest, StrictRoute
 from safelight.api.refusals import BY_OPERATORS, may_be
@@ -61,15 +62,21 @@ class AddBody(IdentityBody):
             },
         ),
         **BY_OPERATORS,
-        **may_be(413),
+        **may_be(413, 422),
     },
 )
 async def add(
-    request: Request, services: FromApp, operator: ByOperator, body: AddBody, pass_id_header: PassIdHeader = None
+    request: Request,
+    services: FromApp,
+    operator: ByOperator,
+    once: OnceForKey,
+    body: AddBody,
+    pass_id_header: PassIdHeader = None,
 ) -> Json:
     """At most what is there is taken: no balance goes below 0."""
     amount = _amount(body.amount)
-    async with services.db.transaction() as conn:
+
+    async def work(conn: Connection) -> Json:
         target = await identity.named_pass_id(
             conn, pass_id=body.pass_id, customer_key=body.customer_id, header=pass_id_header
         )
@@ -94,14 +101,16 @@ async def add(
             before={"credits": moved.before},
             after={"credits": moved.after, "asked": amount, "reason": body.reason},
         )
-    return {
-        "ok": True,
-        "requestId": request_id(request),
-        "customerId": target,
-        "newBalance": moved.after,
-        "source": "mega",
-        "passId": target,
-    }
+        return {
+            "ok": True,
+            "requestId": request_id(request),
+            "customerId": target,
+            "newBalance": moved.after,
+            "source": "mega",
+            "passId": target,
+        }
+
+    return await once.in_transaction(idempotency.operator(operator), work)
 
 
 def _amount(stated: Any) -> int:

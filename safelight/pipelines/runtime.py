@@ -49,8 +49,12 @@ class RuntimeConfig:
         async with self._db.connection() as conn:
             self._take(await override_of(conn))
 
-    async def replace(self, override: Tree, *, by: Operator) -> Tree:
-        """Set the whole override. Returns it as it is kept. Raises InvalidInput (INVALID_OVERRIDE)."""
+    async def replace(self, conn: Connection, override: Tree, *, by: Operator) -> Tree:
+        """Set the whole override, which holds here once it is reloaded. Returns it as it is kept.
+
+        Raises:
+            InvalidInput: INVALID_OVERRIDE.
+        """
         kept = checked(override)
         for engine_id in _SETTINGS:
             stated = at(kept, f"replicate.{engine_id}") or {}
@@ -58,20 +62,18 @@ class RuntimeConfig:
                 await self._settings.check(engine_id, stated, path=f"override.replicate.{engine_id}", by_customer=False)
             except InvalidInput as error:
                 raise InvalidInput(str(error), code="INVALID_OVERRIDE") from error
-        return await self._change("runtime_config.set", by, lambda _: kept)
+        return await self._change(conn, "runtime_config.set", by, lambda _: kept)
 
-    async def unset(self, path: str, *, by: Operator) -> Tree:
-        """Returns what is left of the override."""
-        return await self._change("runtime_config.unset", by, lambda before: without(before, path))
+    async def unset(self, conn: Connection, path: str, *, by: Operator) -> Tree:
+        """As `replace`. Returns what is left of the override."""
+        return await self._change(conn, "runtime_config.unset", by, lambda before: without(before, path))
 
-    async def _change(self, action: str, by: Operator, change: Any) -> Tree:
-        async with self._db.transaction() as conn:
-            row = await runtime_config.lock(conn)
-            before: Tree = (row and row["override"]) or {}
-            after: Tree = change(before)
-            await runtime_config.write(conn, after, by=by.name)
-            await audit.record(conn, by, action, target="app_config:runtime", before=before, after=after)
-        self._take(known(after))
+    async def _change(self, conn: Connection, action: str, by: Operator, change: Any) -> Tree:
+        row = await runtime_config.lock(conn)
+        before: Tree = (row and row["override"]) or {}
+        after: Tree = change(before)
+        await runtime_config.write(conn, after, by=by.name)
+        await audit.record(conn, by, action, target="app_config:runtime", before=before, after=after)
         return after
 
     def _take(self, override: Tree) -> None:
