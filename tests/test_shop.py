@@ -70,6 +70,24 @@ async def test_an_email_of_an_order_is_noted_on_the_buyers_own_rows_alone(idle: 
     }
 
 
+async def test_an_order_is_credited_to_a_known_row_without_its_email(idle: Backend):
+    """The user who signed in with the e-mail; their row has another one noted, or none."""
+    idle.sql(
+        "insert into mega_customers (mg_pass_id, mg_user_id, mg_email, mg_verified_email)"
+        " values ('pass:user:1', %s, 'ann@example.com', true)",
+        new_id(),
+    )
+    idle.sql("insert into mega_customers (mg_pass_id, mg_shopify_customer_id) values ('pass:anon:old', '4')")
+    await said(idle, order(1, customer={"id": 5}))
+    assert idle.balance("pass:user:1") == 50
+    await idle.grant(1, "pass:anon:other")
+    await said(idle, order(2, customer={"id": 4}, note_attributes=attribute("pass:anon:other")))
+    rows = idle.sql("select mg_pass_id, mg_email from mega_customers where mg_pass_id like 'pass:anon:%%' order by 1")
+    assert [row["mg_email"] for row in rows] == [None, None]
+    await said(idle, order(3, customer={"id": 4}, email="old@example.com"))
+    assert idle.value("select mg_email from mega_customers where mg_pass_id = 'pass:anon:old'") == "old@example.com"
+
+
 async def test_whoever_signs_in_with_the_email_has_what_they_bought(idle: Backend):
     await said(idle, order())
     me = await idle.get("/me", headers=bearer(token(email="ann@example.com")))

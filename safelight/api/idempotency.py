@@ -63,7 +63,7 @@ class Once:
     def id_for(self, actor: str | None) -> str:
         """An id for what the write makes: the same one for all its tries."""
         key_hash = self._key_hash(actor)
-        return str(uuid.UUID(key_hash[:32], version=8)) if key_hash else new_id()
+        return str(uuid.UUID(key_hash[:32], version=5)) if key_hash else new_id()
 
     async def in_transaction(
         self, actor: str | None, work: Callable[[Connection], Awaitable[Json]], *, insist: bool = False
