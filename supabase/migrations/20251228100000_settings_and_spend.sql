@@ -154,10 +154,10 @@ begin
     or (rule.name is not null and stated.value not in ('null', '""') and not safelight.setting_fits(rule, stated.value))
   limit 1;
   if found then
-    raise exception 'defaults.% of %: % is not allowed; it is a % %', wrong.key, engine_id, wrong.value,
-      coalesce(wrong.type, 'text, number or flag'),
+    raise exception 'defaults.% of %: % is not allowed; allowed is: % %', wrong.key, engine_id, wrong.value,
+      coalesce(wrong.type, 'a text, number or flag'),
       concat_ws(' ', 'from ' || trim_scale(wrong.least), 'to ' || trim_scale(wrong.most), 'among ' || nullif(array_to_string(wrong.words, ', '), ''),
-        'that must be ' || (wrong.single_output #>> '{}')) using errcode = 'check_violation';
+        'which must be ' || (wrong.single_output #>> '{}')) using errcode = 'check_violation';
   end if;
 end $$;
 
