@@ -47,9 +47,11 @@ from safelight.pipelines.queue import Queue, WorkingHours
 from safelight.pipelines.reaper import HEARTBEATS_MISSED, Reaper
 from safelight.pipelines.retries import RetryPolicy
 from safelight.pipelines.runtime import RuntimeConfig
+from safelight.pipelines.settings import SettingsPolicy
 from safelight.pipelines.studio import Adapters, Studio, read_picture
 from safelight.pipelines.worker import Worker
 from safelight.private_files import open_home
+from safelight.providers.tables import ParameterTables
 from safelight.redaction import Redactor
 from safelight.signing import Signer
 from safelight.storage.assets import AssetStore
@@ -81,6 +83,7 @@ class App:
         self.redactor = Redactor(settings.secrets)
         self._secret = ""
         self._fetcher = GuardedFetcher(_listed(settings.fetch_allow_hosts))
+        self.parameter_tables = ParameterTables()
 
     def start_database(self) -> str:
         """Returns the DSN; starts the embedded server where no other database is set."""
@@ -96,7 +99,7 @@ class App:
         await db.open()
         try:
             async with db.transaction() as conn:
-                await install_version_1(conn)
+                await install_version_1(conn, self.parameter_tables)
                 await database_settings.store(
                     conn, database_settings.CUSTOMERS_READ_STEPS, self.settings.customers_read_steps
                 )
@@ -165,7 +168,8 @@ class App:
         pool = self.database(self.settings.api_pool_size, stall_seconds=API_STALL_SECONDS, check=True)
         async with pool as db:
             queue, listener, spool = Queue(db), Listener(self.dsn), self.spool()
-            runtime, bodies = RuntimeConfig(db, self.prices), self.request_bodies()
+            policy, bodies = self._settings_policy(self._configuration(db)), self.request_bodies()
+            runtime = RuntimeConfig(db, self.prices, policy)
             await queue.open()
             await listener.open()
             catching_up = asyncio.create_task(spool.catch_up_for_ever(db))
@@ -181,6 +185,7 @@ class App:
                         self.settings.free_credits,
                         self.settings.start_within_seconds,
                         Inputs(self.assets(), self.fetcher()),
+                        policy,
                     ),
                     listener=listener,
                     assets=self.assets(),
@@ -353,14 +358,22 @@ class App:
         return Doctor(db, reaper, self.assets(), self.spool(), dead_after_seconds=dead_after_seconds)
 
     def studio(self, db: Database) -> Studio:
+        configuration = self._configuration(db)
         return Studio(
             db,
-            Configuration(db, self.settings.keyed_adapters),
+            configuration,
             self._adapters(),
             self.assets(),
             self.fetcher(),
             Gate(db),
+            self._settings_policy(configuration),
         )
+
+    def _configuration(self, db: Database) -> Configuration:
+        return Configuration(db, self.settings.keyed_adapters)
+
+    def _settings_policy(self, configuration: Configuration) -> SettingsPolicy:
+        return SettingsPolicy(configuration, self.parameter_tables)
 
     def _adapters(self) -> Adapters:
         assets, fetcher = self.assets(), self.fetcher()

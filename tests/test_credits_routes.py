@@ -175,7 +175,55 @@ async def test_a_top_up_does_not_bring_back_what_expired_before(idle: Backend):
     assert 29.9 < days_left(await balance(idle)) < 30.1
 
 
-async def test_a_refund_outlives_what_expired_meanwhile(idle: Backend):
+async def refund(backend: Backend, generation_id: str) -> int:
+    async with backend.app.database() as db, db.transaction() as conn:
+        return await ledger.refund(conn, generation_id=generation_id)
+
+
+async def test_a_refund_of_what_has_expired_meanwhile_expires_at_once(idle: Backend):
+    await idle.post("/credits/add", {"amount": 9}, headers=ADMIN)
+    idle.sql("update mega_customers set mg_expires_at = now() + interval '1 second'")
+    made = await idle.post("/mma/still/create", BRIEF)
+    idle.sql("select pg_sleep(1.1)")
+    assert await refund(idle, made["generation_id"]) == 1
+    assert await refund(idle, made["generation_id"]) == 0
+    assert (await balance(idle))["balance"] == 0
+    assert [delta for delta, *_ in entries(idle)] == [9, -1, -8, 1, -1]
+    assert settled(idle)
+
+
+async def test_a_refund_takes_nothing_of_what_was_added_after_the_expiry(idle: Backend):
+    await idle.post("/credits/add", {"amount": 1}, headers=ADMIN)
+    idle.sql("update mega_customers set mg_expires_at = now() + interval '1 second'")
+    made = await idle.post("/mma/still/create", BRIEF)
+    idle.sql("select pg_sleep(1.1)")
+    await idle.post("/credits/add", {"amount": 5}, headers=ADMIN)
+    await refund(idle, made["generation_id"])
+    seen = await balance(idle)
+    assert (seen["balance"], 29.9 < days_left(seen) < 30.1) == (5, True)
+    assert settled(idle)
+
+
+async def test_a_refund_comes_back_with_the_expiry_that_the_credits_had(idle: Backend):
+    await idle.post("/credits/add", {"amount": 1}, headers=ADMIN)
+    made = await idle.post("/mma/still/create", BRIEF)
+    idle.sql("update mega_customers set mg_expires_at = null")
+    await refund(idle, made["generation_id"])
+    seen = await balance(idle)
+    assert (seen["balance"], 29.9 < days_left(seen) < 30.1) == (1, True)
+
+
+async def test_a_time_that_is_past_takes_nothing_that_was_added_for_ever(start: StartBackend):
+    backend = await start(**SETTINGS, credits_expire_days=0)
+    await backend.grant(1)
+    backend.sql("update mega_customers set mg_expires_at = now() + interval '1 hour'")
+    await backend.post("/mma/still/create", BRIEF)
+    lapse(backend)
+    await backend.post("/credits/add", {"amount": 3}, headers=ADMIN)
+    assert ((await balance(backend))["balance"], settled(backend)) == (3, True)
+
+
+async def test_a_refund_of_what_was_good_for_ever_outlives_what_expired_meanwhile(idle: Backend):
     await idle.grant(9)
     made = await idle.post("/mma/still/create", BRIEF)
     lapse(idle)
@@ -333,9 +381,9 @@ async def test_what_is_not_paid_is_not_credited_until_it_is(idle: Backend):
 
 async def test_the_buyer_is_whom_the_order_names_then_the_shops_customer_then_the_email(idle: Backend):
     idle.sql(
-        "insert into mega_customers (mg_pass_id, mg_shopify_customer_id, mg_email, mg_user_id) values"
-        " ('pass:user:1', '11', null, null), ('pass:user:2', null, 'ann@example.com', null),"
-        " ('pass:user:3', null, 'ann@example.com', %s)",
+        "insert into mega_customers (mg_pass_id, mg_shopify_customer_id, mg_email, mg_user_id, mg_verified_email) values"
+        " ('pass:user:1', '11', null, null, false), ('pass:user:2', null, 'ann@example.com', null, true),"
+        " ('pass:user:3', null, 'ann@example.com', %s, true)",
         new_id(),
     )
     named = [{"name": "gift", "value": "yes"}, {"name": "mina_pass_id", "value": " pass:anon:gift "}]

@@ -195,8 +195,13 @@ async def test_a_price_that_changes_does_not_change_what_was_charged(start: Star
 
 async def test_every_setting_of_the_schema_can_be_set_and_unset(idle: Backend):
     values = {"string": "words", "boolean": True, "integer": 60, "number": 1.5}
+    of_tables = {
+        "replicate.seedream.size": "4K",
+        "replicate.seedream.sequential_image_generation": "disabled",
+        "replicate.kling.mode": "pro",
+    }
     for leaf in (await admin(idle, "/admin/config/runtime"))["schema"]:
-        override: Any = values[leaf["type"]]
+        override: Any = of_tables.get(leaf["path"], values[leaf["type"]])
         for part in reversed(leaf["path"].split(".")):
             override = {part: override}
         await admin(idle, "/admin/config/runtime", {"override": override})
@@ -217,8 +222,11 @@ async def test_every_setting_of_the_schema_can_be_set_and_unset(idle: Backend):
         ({"models": {"seedream": {"name": "x"}}}, "override.models.seedream"),
         ({"models": {"dalle": "x"}}, "override.models.dalle"),
         ({"replicate": {"seedream": {"enhance_prompt": "yes"}}}, "enhance_prompt"),
+        ({"replicate": {"seedream": {"size": "64K"}}}, "override.replicate.seedream.size: must be one of 1K, 2K, 4K"),
+        ({"replicate": {"seedream": {"sequential_image_generation": "auto"}}}, "sequential_image_generation: must be disabled"),
+        ({"replicate": {"kling": {"mode": "master"}}}, "override.replicate.kling.mode: must be one of standard, pro"),
     ],
-)
+)  # fmt: skip
 async def test_an_override_that_cannot_be_acted_on_is_refused_by_name(idle: Backend, override: Any, named: str):
     refused = await admin(idle, "/admin/config/runtime", {"override": override}, status=400)
     assert refused["error"] == "INVALID_OVERRIDE"

@@ -82,14 +82,14 @@ async def test_what_a_model_does_not_know_is_said_in_the_step_and_in_the_log(
     async with vendor(dsn, adapter) as (wire, settings):
         backend = await start(**settings)
         await backend.grant(1)
-        accepted = await backend.create(settings={"seedream": {"sparkle": 11, "max_images": 99}})
+        accepted = await backend.create(settings={"seedream": {"sparkle": 11, "enhance_prompt_level": 99}})
         still = await backend.finished(accepted)
         [work] = wire.works.values()
     assert "sparkle" not in work.input
     [step] = [one for one in backend.steps(still["generation_id"]) if one["mg_step_type"] == "seedream_generate"]
     warnings = step["mg_payload"]["output"]["warnings"]
     assert "The setting sparkle is not known to this model and was left out." in warnings
-    assert any(one.startswith("max_images 99 is not possible with this model") for one in warnings)
+    assert "enhance_prompt_level" not in work.input
     logged = backend.sql("select message from image_generation_logs where level = 'warning' order by seq")
     assert [row["message"] for row in logged] == warnings
 

@@ -5,17 +5,18 @@ from typing import Annotated, Any
 
 from fastapi import APIRouter, Path, Query, Request
 
-from safelight.api import answers, examples
+from safelight.api import answers, examples, idempotency
 from safelight.api.bodies import IdentityBody
 from safelight.api.errors import request_id
 from safelight.api.folding import Short, Spelt
+from safelight.api.idempotency import OnceForKey
 from safelight.api.identity import PassIdHeader, named_pass_id, stated_pass_id
 from safelight.api.orders import own_session_id
 from safelight.api.rates import Kind, limited_route, per_address
 from safelight.api.refusals import may_be
-from safelight.api.services import FromApp
+from safelight.api.services import FromApp, Services
 from safelight.db import customers, generations, ledger
-from safelight.db.database import Row
+from safelight.db.database import Connection, Row
 from safelight.domain.errors import InvalidInput, NotFound
 
 Json = dict[str, Any]
@@ -57,26 +58,33 @@ _SESSION = {
                 "passId": "pass:user:42",
             },
         ),
-        **may_be(400, 401, 413, 429, 503),
+        **may_be(400, 401, 413, 422, 429, 503),
     },
 )
 async def start_session(
-    request: Request, services: FromApp, body: SessionBody, pass_id_header: PassIdHeader = None
+    request: Request, services: FromApp, once: OnceForKey, body: SessionBody, pass_id_header: PassIdHeader = None
+) -> Json:
+    async with services.db.connection() as conn:
+        pass_id = await stated_pass_id(conn, pass_id=body.pass_id, customer_key=body.customer_id, header=pass_id_header)
+    actor = idempotency.customer(pass_id)
+    return await once.in_transaction(actor, lambda conn: _begun(conn, request, services, body, pass_id))
+
+
+async def _begun(
+    conn: Connection, request: Request, services: Services, body: SessionBody, pass_id: str | None
 ) -> Json:
     platform = body.platform.lower()
-    async with services.db.transaction() as conn:
-        pass_id = await stated_pass_id(conn, pass_id=body.pass_id, customer_key=body.customer_id, header=pass_id_header)
-        session_id = await own_session_id(conn, body.session_id, pass_id)
-        if pass_id:  # a visitor without any id has no row, so no session row either
-            await customers.ensure(conn, pass_id, free_credits=services.free_credits)
-            await generations.insert_session(
-                conn,
-                session_id=session_id,
-                pass_id=pass_id,
-                platform=platform,
-                title=body.title,
-                meta={"request_id": request_id(request)},
-            )
+    session_id = await own_session_id(conn, body.session_id, pass_id)
+    if pass_id:  # a visitor without any id has no row, so no session row either
+        await customers.ensure(conn, pass_id, free_credits=services.free_credits)
+        await generations.insert_session(
+            conn,
+            session_id=session_id,
+            pass_id=pass_id,
+            platform=platform,
+            title=body.title,
+            meta={"request_id": request_id(request)},
+        )
     session = {
         "id": session_id,
         "customerId": pass_id or ANONYMOUS,

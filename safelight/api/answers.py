@@ -284,7 +284,16 @@ class OrderCredited(OrderSeen):
 
 class OrderWithoutCredits(OrderSeen):
     credited: Literal[0]
-    reason: Literal["NOT_PAID", "NO_MATCHING_PRODUCT"]
+    reason: Literal["NOT_PAID", "TEST_ORDER", "CANCELLED", "NO_MATCHING_PRODUCT"]
+
+
+class OrderRefunded(OrderSeen):
+    """`missing` credits were spent before they could be taken back."""
+
+    credited: Literal[0]
+    takenBack: Count
+    missing: Count
+    reason: Literal["REFUNDED"]
 
 
 class OrderKnown(OrderSeen):
@@ -293,7 +302,7 @@ class OrderKnown(OrderSeen):
     alreadyProcessed: Literal[True]
 
 
-ShopOrder = OrderCredited | OrderWithoutCredits | OrderKnown
+ShopOrder = OrderCredited | OrderWithoutCredits | OrderRefunded | OrderKnown
 
 
 # --- files ----------------------------------------------------------------------------------------------------------

@@ -3,18 +3,19 @@
 import math
 from typing import Annotated, Any
 
-from fastapi import APIRouter, Query, Request
+from fastapi import APIRouter, Query
 
 from safelight import telemetry
-from safelight.api import examples, legacy_answers
+from safelight.api import examples, idempotency, legacy_answers
 from safelight.api.bodies import IdentityBody
 from safelight.api.folding import Flag, Spelt
+from safelight.api.idempotency import OnceForKey
 from safelight.api.identity import PassIdHeader, stated_pass_id
 from safelight.api.rates import Kind, limited_route, per_address
 from safelight.api.refusals import may_be
 from safelight.api.services import FromApp
 from safelight.db import customers
-from safelight.db.database import TROUBLE
+from safelight.db.database import TROUBLE, Connection
 from safelight.domain.errors import InvalidInput
 
 Json = dict[str, Any]
@@ -75,19 +76,23 @@ class BillingBody(IdentityBody):
 @router.post(
     "/billing/settings",
     summary="Set the automatic top-ups of a customer",
-    responses={200: examples.of(legacy_answers.AutoTopUps, _SETTINGS), **may_be(400, 401, 413, 429, 503)},
+    responses={200: examples.of(legacy_answers.AutoTopUps, _SETTINGS), **may_be(400, 401, 413, 422, 429, 503)},
 )
 async def save_settings(
-    request: Request, services: FromApp, body: BillingBody, pass_id_header: PassIdHeader = None
+    services: FromApp, once: OnceForKey, body: BillingBody, pass_id_header: PassIdHeader = None
 ) -> Json:
     chosen = {"enabled": bool(body.enabled), "monthlyLimitPacks": _packs(body.monthly_limit_packs)}
-    async with services.db.transaction() as conn:
+    async with services.db.connection() as conn:
         found = _somebody(
             await stated_pass_id(conn, pass_id=body.pass_id, customer_key=body.customer_id, header=pass_id_header)
         )
+
+    async def work(conn: Connection) -> Json:
         await customers.ensure(conn, found, free_credits=services.free_credits)
         await customers.save_auto_top_up(conn, found, chosen)
-    return {"customerId": found, **chosen, "passId": found}
+        return {"customerId": found, **chosen, "passId": found}
+
+    return await once.in_transaction(idempotency.customer(found), work, insist=True)
 
 
 def _somebody(pass_id: str | None) -> str:

@@ -81,6 +81,7 @@ class InputsBody(Folded):
             "Seconds of video; clamped to 1…10.",
             example=5,
         ),
+        Field(allow_inf_nan=False),
     ] = None
     negative_prompt: Annotated[Long, Spelt("negativePrompt", "What the video must not show.")] = ""
     kling_mode: Annotated[Short | None, Spelt("mode", "`standard` or `pro`.")] = None

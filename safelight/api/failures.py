@@ -7,14 +7,16 @@ from typing import Annotated, Any
 
 from fastapi import APIRouter, Depends, Query
 
-from safelight.api import examples
+from safelight.api import examples, idempotency
 from safelight.api.admin import ADMIN_ONLY, ByOperator
+from safelight.api.idempotency import OnceForKey
 from safelight.api.identity import PassIdHeader, stated_pass_id
 from safelight.api.rates import Kind as Rate
 from safelight.api.rates import per_address
 from safelight.api.refusals import BY_OPERATORS, may_be
-from safelight.api.services import FromApp
+from safelight.api.services import FromApp, Services
 from safelight.db import audit, failures
+from safelight.db.audit import Operator
 from safelight.db.database import Row
 from safelight.db.failures import Cursor, Found, Kind, Question
 from safelight.domain.errors import AuthError, InvalidInput
@@ -136,12 +138,16 @@ async def failed_of_one(
 @router.post(
     "/api/admin/cleanup-stuck-generations",
     summary="Have what is stuck taken up again, now",
-    responses={200: examples.CLEANED_UP, **BY_OPERATORS},
+    responses={200: examples.CLEANED_UP, **BY_OPERATORS, **may_be(422)},
 )
-async def cleanup(services: FromApp, operator: ByOperator) -> Json:
+async def cleanup(services: FromApp, operator: ByOperator, once: OnceForKey) -> Json:
     """Runs the pass that every worker runs every few seconds: generations whose worker is gone or that have no job get
     a new job and go on from their last finished step; what no worker began in time fails, refunded. What somebody is at
     work on is left alone."""
+    return await once.outside(idempotency.operator(operator), lambda: _cleaned_up(services, operator))
+
+
+async def _cleaned_up(services: Services, operator: Operator) -> Json:
     patience = services.reaper.patience
     async with services.db.connection() as conn:
         before = await failures.unfinished(conn, patience)

@@ -4,10 +4,11 @@ from typing import Annotated, Any, Literal
 
 from fastapi import APIRouter, Request
 
-from safelight.api import legacy_examples
+from safelight.api import idempotency, legacy_examples
 from safelight.api.bodies import IdentityBody
 from safelight.api.errors import request_id
 from safelight.api.folding import Flag, Long, Short, Spelt, WebUrl
+from safelight.api.idempotency import OnceForKey
 from safelight.api.identity import PassIdHeader, caller, stated_pass_id
 from safelight.api.rates import Kind, check_pass, limited_route
 from safelight.api.refusals import may_be
@@ -15,7 +16,6 @@ from safelight.api.services import FromApp, Services
 from safelight.db import customers, feedback, generations
 from safelight.db.database import Connection
 from safelight.domain.errors import InvalidInput, NotFound
-from safelight.domain.ids import new_id
 from safelight.pipelines.accept import ANSWER_SECONDS_MAX
 from safelight.storage.assets import UPLOAD_BYTES_MAX
 
@@ -46,13 +46,17 @@ class FeedbackLikeBody(IdentityBody):
     summary="Like a result, or say something about it",
     responses={
         200: legacy_examples.LIKED,
-        **may_be(401, 404, 413, 429, 503),
+        **may_be(401, 404, 413, 422, 429, 503),
         400: {"description": "MISSING_PROMPT, or a field is wrong."},
         500: {"description": "FEEDBACK_ERROR; NO_DB."},
     },
 )
 async def like(
-    request: Request, services: FromApp, body: FeedbackLikeBody, pass_id_header: PassIdHeader = None
+    request: Request,
+    services: FromApp,
+    once: OnceForKey,
+    body: FeedbackLikeBody,
+    pass_id_header: PassIdHeader = None,
 ) -> Json:
     """Pictures and videos that are not ours yet are copied first: what is liked must still be there tomorrow."""
     async with services.db.connection() as conn:
@@ -62,7 +66,14 @@ async def like(
         if pass_id:
             check_pass(request, Kind.ORDERS, pass_id)
         prompt = await _prompt(conn, body, pass_id)
-    feedback_id = new_id()  # one for all tries
+    actor = idempotency.customer(pass_id)
+    feedback_id = once.id_for(actor)  # one for all tries
+    return await once.outside(actor, lambda: _liked(request, services, body, pass_id, prompt, feedback_id))
+
+
+async def _liked(
+    request: Request, services: Services, body: FeedbackLikeBody, pass_id: str | None, prompt: str, feedback_id: str
+) -> Json:
     row = {
         "feedback_id": feedback_id,
         "pass_id": pass_id,

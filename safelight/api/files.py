@@ -12,10 +12,11 @@ from fastapi.responses import FileResponse, RedirectResponse
 from pydantic import Field
 
 from safelight import telemetry
-from safelight.api import answers, examples
+from safelight.api import answers, examples, idempotency
 from safelight.api.bodies import IdentityBody
 from safelight.api.errors import request_id
 from safelight.api.folding import Short, Spelt, Url
+from safelight.api.idempotency import Once, OnceForKey
 from safelight.api.identity import SIGN_IN, PassIdHeader, caller, stated_pass_id
 from safelight.api.json_body import StrictUploadRoute
 from safelight.api.rates import Kind, check_pass, limited_route, per_address
@@ -31,7 +32,6 @@ from safelight.storage.assets import (
     SIGNED_SECONDS_MIN,
     UPLOAD_BYTES_MAX,
     UPLOAD_URL_SECONDS,
-    StoredFile,
     checked,
 )
 from safelight.storage.buckets import IMMUTABLE
@@ -89,38 +89,38 @@ class UploadBody(IdentityBody):
                 "bytes": 79975,
             },
         ),
-        **may_be(400, 401, 413, 429, 503),
+        **may_be(400, 401, 413, 422, 429, 503),
     },
 )
-async def upload(request: Request, services: FromApp, body: UploadBody, pass_id_header: PassIdHeader = None) -> Json:
-    customer = await _customer(request, services, body, pass_id_header)
-    if body.data_url is None:
-        return await _upload_ticket(services, body, customer)
-    content = await services.bodies.work(_decode, body.data_url)
+async def upload(
+    request: Request, services: FromApp, once: OnceForKey, body: UploadBody, pass_id_header: PassIdHeader = None
+) -> Json:
+    customer, data_url = await _customer(request, services, body, pass_id_header), body.data_url
+    if data_url is None:
+        return await _upload_ticket(request, services, once, body, customer)
     telemetry.info("📤", telemetry.Tag.STORAGE_FILE, f"Starting file upload for user {customer}")
+    stored = await once.outside(_actor(request), lambda: _store(request, services, body, customer, data_url))
     if body.private:
-        return await _store_private(request, services, body, content)
-    stored = await services.assets.put_upload(content, kind=body.kind, customer=customer, name=body.filename)
-    return _stored(stored) | {"publicUrl": stored.url}
+        url = await services.assets.signed_url(stored["key"], SIGNED_SECONDS)
+        return stored | {"url": url, "publicUrl": None, "expiresIn": SIGNED_SECONDS}
+    return stored | {"url": services.assets.url_of(stored["key"]), "publicUrl": services.assets.url_of(stored["key"])}
 
 
-async def _store_private(request: Request, services: Services, body: UploadBody, content: bytes) -> Json:
-    customer = _somebody(request)
-    stored = await services.assets.put_private(content, kind=body.kind, customer=customer, name=body.filename)
-    return _stored(stored) | {"publicUrl": None, "expiresIn": SIGNED_SECONDS}
+async def _store(request: Request, services: Services, body: UploadBody, customer: str, data_url: str) -> Json:
+    """The answer but for its URLs: a signed one is made fresh each time, and never kept."""
+    content, named = await services.bodies.work(_decode, data_url), {"kind": body.kind, "name": body.filename}
+    if body.private:
+        stored = await services.assets.put_private(content, customer=_somebody(request), **named)
+    else:
+        stored = await services.assets.put_upload(content, customer=customer, **named)
+    return {"ok": True, "key": stored.key, "contentType": stored.media_type, "bytes": stored.bytes}
 
 
-def _stored(stored: StoredFile) -> Json:
-    return {
-        "ok": True,
-        "key": stored.key,
-        "url": stored.url,
-        "contentType": stored.media_type,
-        "bytes": stored.bytes,
-    }
+def _actor(request: Request) -> str | None:
+    return idempotency.customer(getattr(request.state, "pass_id", None))
 
 
-async def _upload_ticket(services: Services, body: UploadBody, customer: str) -> Json:
+async def _upload_ticket(request: Request, services: Services, once: Once, body: UploadBody, customer: str) -> Json:
     if body.content_type not in keys.EXTENSIONS:
         allowed = ", ".join(sorted(keys.EXTENSIONS))
         raise InvalidInput(
@@ -128,7 +128,12 @@ async def _upload_ticket(services: Services, body: UploadBody, customer: str) ->
         )
     if body.private:
         raise InvalidInput("private: such a file has to come with the request, as dataUrl.", code="MISSING_DATAURL")
-    key = keys.upload_key(body.kind, customer, body.filename, keys.EXTENSIONS[body.content_type])
+    extension = keys.EXTENSIONS[body.content_type]
+
+    async def work() -> Json:
+        return {"key": keys.upload_key(body.kind, customer, body.filename, extension)}
+
+    key = str((await once.outside(_actor(request), work))["key"])
     public_url = services.assets.url_of(key)
     return {
         "ok": True,
@@ -153,11 +158,13 @@ _TICKET = {
 @router.post(
     "/api/r2/presign",
     summary="Get a URL to upload a file to",
-    responses={200: examples.of(answers.Ticket, _TICKET), **may_be(400, 401, 413, 429, 503)},
+    responses={200: examples.of(answers.Ticket, _TICKET), **may_be(400, 401, 413, 422, 429, 503)},
 )
-async def presign(request: Request, services: FromApp, body: UploadBody, pass_id_header: PassIdHeader = None) -> Json:
+async def presign(
+    request: Request, services: FromApp, once: OnceForKey, body: UploadBody, pass_id_header: PassIdHeader = None
+) -> Json:
     customer = await _customer(request, services, body, pass_id_header)
-    return await _upload_ticket(services, body, customer)
+    return await _upload_ticket(request, services, once, body, customer)
 
 
 class StoreRemoteBody(IdentityBody):
@@ -170,14 +177,15 @@ class StoreRemoteBody(IdentityBody):
 @router.post(
     "/api/r2/store-remote-signed",
     summary="Keep our own copy of a remote file",
-    responses={200: examples.of(answers.OwnCopy, _COPY), **may_be(400, 401, 413, 429, 503)},
+    responses={200: examples.of(answers.OwnCopy, _COPY), **may_be(400, 401, 413, 422, 429, 503)},
 )
 async def store_remote(
-    request: Request, services: FromApp, body: StoreRemoteBody, pass_id_header: PassIdHeader = None
+    request: Request, services: FromApp, once: OnceForKey, body: StoreRemoteBody, pass_id_header: PassIdHeader = None
 ) -> Json:
-    if not body.url:
+    if not (url := body.url):
         raise InvalidInput("url: the address of the file to copy is needed.", code="MISSING_URL")
-    return await _own_copy(services, body.url, body.kind, await _customer(request, services, body, pass_id_header))
+    customer = await _customer(request, services, body, pass_id_header)
+    return await once.outside(_actor(request), lambda: _own_copy(services, url, body.kind, customer))
 
 
 class StoreGenerationBody(IdentityBody):
@@ -192,17 +200,22 @@ class StoreGenerationBody(IdentityBody):
     summary="Keep our own copy of a result",
     responses={
         200: examples.of(answers.OwnCopy, _COPY),
-        **may_be(401, 413, 429, 503),
+        **may_be(401, 413, 422, 429, 503),
         400: {"description": "NO_URL, or the file cannot be had."},
         500: {"description": "STORE_REMOTE_FAILED"},
     },
 )
 async def store_remote_generation(
-    request: Request, services: FromApp, body: StoreGenerationBody, pass_id_header: PassIdHeader = None
+    request: Request,
+    services: FromApp,
+    once: OnceForKey,
+    body: StoreGenerationBody,
+    pass_id_header: PassIdHeader = None,
 ) -> Json:
-    if not body.url:
+    if not (url := body.url):
         raise InvalidInput("url: the address of the file to copy is needed.", code="NO_URL")
-    return await _own_copy(services, body.url, body.folder, await _customer(request, services, body, pass_id_header))
+    customer = await _customer(request, services, body, pass_id_header)
+    return await once.outside(_actor(request), lambda: _own_copy(services, url, body.folder, customer))
 
 
 async def _own_copy(services: Services, url: str, kind: str, customer: str) -> Json:

@@ -5,16 +5,18 @@ from typing import Annotated, Any
 from fastapi import APIRouter
 from pydantic import BeforeValidator
 
-from safelight.api import examples, legacy_answers, legacy_examples
+from safelight.api import examples, idempotency, legacy_answers, legacy_examples
 from safelight.api.admin import ADMIN_ONLY_BY_KEY_TOO, ByOperatorWithKey
 from safelight.api.bodies import IdentityBody
 from safelight.api.folding import Short, Spelt
+from safelight.api.idempotency import OnceForKey
 from safelight.api.identity import stated_pass_id
 from safelight.api.json_body import StrictRoute, whole_number
 from safelight.api.refusals import BY_OPERATORS, may_be
 from safelight.api.services import FromApp
 from safelight.api.top_ups import good_until
 from safelight.db import audit, customers, ledger, statistics
+from safelight.db.database import Connection
 from safelight.domain.errors import InvalidInput
 
 Json = dict[str, Any]
@@ -79,13 +81,15 @@ class AdjustBody(IdentityBody):
 @router.post(
     "/admin/credits/adjust",
     summary="Give a customer credits, or take some",
-    responses={200: legacy_examples.ADJUSTED, **BY_OPERATORS, **may_be(413)},
+    responses={200: legacy_examples.ADJUSTED, **BY_OPERATORS, **may_be(413, 422)},
 )
-async def adjust(services: FromApp, operator: ByOperatorWithKey, body: AdjustBody) -> Json:
+async def adjust(services: FromApp, operator: ByOperatorWithKey, once: OnceForKey, body: AdjustBody) -> Json:
     """A balance never falls below zero: no more is taken than there is."""
-    if body.delta is None or not 0 < abs(body.delta) <= DELTA_MAX:
+    delta = body.delta
+    if delta is None or not 0 < abs(delta) <= DELTA_MAX:
         raise InvalidInput(f"delta: a number from -{DELTA_MAX} to {DELTA_MAX} is needed, and not 0.")
-    async with services.db.transaction() as conn:
+
+    async def work(conn: Connection) -> Json:
         pass_id = await stated_pass_id(conn, pass_id=body.pass_id, customer_key=body.customer_id, header=None)
         if pass_id is None:
             raise InvalidInput("customerId: whose credits they are is needed.")
@@ -93,23 +97,25 @@ async def adjust(services: FromApp, operator: ByOperatorWithKey, body: AdjustBod
         moved = await ledger.adjust(
             conn,
             pass_id=pass_id,
-            delta=body.delta,
+            delta=delta,
             reason=body.reason,
             source="admin",
             ref=("admin", operator.request_id),
-            expires_at=await good_until(conn, services) if body.delta > 0 else None,
+            expires_at=await good_until(conn, services) if delta > 0 else None,
         )
-        before, after = {"credits": moved.before}, {"credits": moved.after, "asked": body.delta, "reason": body.reason}
+        before, after = {"credits": moved.before}, {"credits": moved.after, "asked": delta, "reason": body.reason}
         await audit.record(conn, operator, "credits.adjust", target=pass_id, before=before, after=after)
         customer = await customers.get(conn, pass_id) or {}
-    return {
-        "ok": True,
-        "requestId": operator.request_id,
-        "customerId": pass_id,
-        "passId": pass_id,
-        "balance": moved.after,
-        "creditsBefore": moved.before,
-        "creditsAfter": moved.after,
-        "expiresAt": customer["mg_expires_at"],
-        "source": "mega_customers",
-    }
+        return {
+            "ok": True,
+            "requestId": operator.request_id,
+            "customerId": pass_id,
+            "passId": pass_id,
+            "balance": moved.after,
+            "creditsBefore": moved.before,
+            "creditsAfter": moved.after,
+            "expiresAt": customer["mg_expires_at"],
+            "source": "mega_customers",
+        }
+
+    return await once.in_transaction(idempotency.operator(operator), work)

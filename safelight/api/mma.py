@@ -7,11 +7,12 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Body, Header, Path, Request
 from pydantic import Field, field_validator
 
-from safelight.api import examples
+from safelight.api import examples, idempotency
 from safelight.api.admin import asking_operator
 from safelight.api.bodies import CreateBody, IdentityBody
 from safelight.api.errors import request_id
 from safelight.api.folding import Short, Spelt
+from safelight.api.idempotency import KEY_CHARS_MAX, OnceForKey
 from safelight.api.identity import PassIdHeader, caller, must_own, resolve, stated_pass_id
 from safelight.api.orders import Asked, OrderDesk
 from safelight.api.rates import Kind, check_pass, limited_route
@@ -21,11 +22,9 @@ from safelight.db import customers, generations
 from safelight.db.database import Connection
 from safelight.domain import preferences
 from safelight.domain.errors import NotFound
-from safelight.domain.ids import new_id
 from safelight.domain.orders import Flow
 from safelight.domain.statuses import Status
 from safelight.pipelines import cancel as cancellation
-from safelight.pipelines.accept import ANSWER_SECONDS_MAX
 from safelight.redaction import KNOWN_FORMS
 from safelight.storage.web_urls import ALLOWED, unsafe_urls
 
@@ -48,7 +47,7 @@ IdempotencyKey = Annotated[
     str | None,
     Header(
         alias="Idempotency-Key",
-        max_length=200,
+        max_length=KEY_CHARS_MAX,
         description="The same key with the same request gives the generation that was accepted first, once charged.",
     ),
 ]
@@ -169,12 +168,13 @@ def _as_json(row: Json) -> Json:
     summary="Stop a generation",
     description="Reaches the provider, refunds what was not delivered, and is final. Where it is too late, the result"
     " is delivered. `too_late` is null while that is not known yet: then follow the stream.",
-    responses={200: examples.CANCELLED, **may_be(400, 401, 404, 413, 429, 503)},
+    responses={200: examples.CANCELLED, **may_be(400, 401, 404, 413, 422, 429, 503)},
 )
 async def cancel(
     request: Request,
     services: FromApp,
     generation_id: Annotated[str, Path(max_length=200)],
+    once: OnceForKey,
     body: Annotated[IdentityBody, Body(openapi_examples=examples.CANCEL)],
     pass_id_header: PassIdHeader = None,
 ) -> Json:
@@ -185,19 +185,24 @@ async def cancel(
         raise NotFound(f"There is no generation {generation_id!r} of yours; say who you are with passId.")
     if pass_id and caller().has_admin_token:
         operator = None  # a server of ours, for the customer that it states
-    cancelling = await cancellation.cancel(
-        services.db, generation_id, pass_id=None if operator else pass_id, operator=operator
-    )
-    return {
-        "ok": True,
-        "generation_id": generation_id,
-        "status": cancelling.status,
-        "cancelled": cancelling.status is Status.CANCELLED,
-        "too_late": cancelling.too_late,
-        "refunded_credits": cancelling.refunded_credits,
-        "credits": {"balance": cancelling.balance},
-        "requestId": request_id(request),
-    }
+
+    async def work() -> Json:
+        cancelling = await cancellation.cancel(
+            services.db, generation_id, pass_id=None if operator else pass_id, operator=operator
+        )
+        return {
+            "ok": True,
+            "generation_id": generation_id,
+            "status": cancelling.status,
+            "cancelled": cancelling.status is Status.CANCELLED,
+            "too_late": cancelling.too_late,
+            "refunded_credits": cancelling.refunded_credits,
+            "credits": {"balance": cancelling.balance},
+            "requestId": request_id(request),
+        }
+
+    actor = idempotency.operator(operator) if operator else idempotency.customer(pass_id)
+    return await once.outside(actor, work, is_final=lambda answer: answer["too_late"] is not None)
 
 
 class EventBody(IdentityBody):
@@ -235,27 +240,30 @@ class EventBody(IdentityBody):
 @router.post(
     "/mma/events",
     summary="Store an event; likes and blocks shape what comes next",
-    responses={200: examples.EVENT_STORED, **may_be(400, 401, 404, 413, 429, 503)},
+    responses={200: examples.EVENT_STORED, **may_be(400, 401, 404, 413, 422, 429, 503)},
 )
 async def store_event(
-    request: Request, services: FromApp, body: EventBody, pass_id_header: PassIdHeader = None
+    request: Request, services: FromApp, once: OnceForKey, body: EventBody, pass_id_header: PassIdHeader = None
 ) -> Json:
     async with services.db.connection() as conn:
         pass_id = await _pass_id_of_event(request, conn, body, pass_id_header)
+    actor = idempotency.customer(pass_id)
     body = body.model_copy(update={"payload": KNOWN_FORMS.value(body.payload)})
-    event_id = KNOWN_FORMS.identifier(body.event_id or new_id())  # one for all tries
-    after = await services.db.insist(
-        lambda conn: _store(conn, services, body, pass_id, event_id), seconds=ANSWER_SECONDS_MAX
-    )
-    return {
-        "ok": True,
-        "status": "ok",
-        "event_id": event_id,
-        "eventId": event_id,
-        "requestId": request_id(request),
-        "passId": pass_id,
-        "preferences": after or None,
-    }
+    event_id = KNOWN_FORMS.identifier(body.event_id or once.id_for(actor))  # one for all tries
+
+    async def work(conn: Connection) -> Json:
+        after = await _store(conn, services, body, pass_id, event_id)
+        return {
+            "ok": True,
+            "status": "ok",
+            "event_id": event_id,
+            "eventId": event_id,
+            "requestId": request_id(request),
+            "passId": pass_id,
+            "preferences": after or None,
+        }
+
+    return await once.in_transaction(actor, work, insist=True)
 
 
 async def _store(conn: Connection, services: Services, body: EventBody, pass_id: str, event_id: str) -> Json:

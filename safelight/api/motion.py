@@ -54,7 +54,9 @@ class MotionGenerateBody(MotionBody):
     last_image_url: Annotated[
         Url | None, Spelt("lastImageUrl", "The frame the video begins with.", example="https://…/still.png")
     ] = None
-    duration_seconds: Annotated[float | None, Spelt("durationSeconds", "Clamped to 1…10.", example=5)] = None
+    duration_seconds: Annotated[
+        float | None, Spelt("durationSeconds", "Clamped to 1…10.", example=5), Field(allow_inf_nan=False)
+    ] = None
 
 
 @router.post(
@@ -69,7 +71,11 @@ class MotionGenerateBody(MotionBody):
     },
 )
 async def motion_suggest(
-    request: Request, services: FromApp, body: MotionSuggestBody, pass_id_header: PassIdHeader = None
+    request: Request,
+    services: FromApp,
+    body: MotionSuggestBody,
+    key: IdempotencyKey = None,
+    pass_id_header: PassIdHeader = None,
 ) -> Json:
     """Where no suggestion could be made, the answer is the person's own draft, and `gpt` says so."""
     if not body.reference_image_url:
@@ -77,7 +83,7 @@ async def motion_suggest(
     create = body.create_body(
         assets={"start_image_url": body.reference_image_url}, inputs=body.inputs | {"suggest_only": True}
     )
-    row = await legacy.make(request, services, Flow.VIDEO_ANIMATE, body, create, key=None, header=pass_id_header)
+    row = await legacy.make(request, services, Flow.VIDEO_ANIMATE, body, create, key=key, header=pass_id_header)
     error = None
     if row["mg_mma_status"] != Status.SUGGESTED:
         error = {"status": (row["mg_meta"].get("error") or {}).get("httpStatus"), "message": legacy.failure_of(row)}

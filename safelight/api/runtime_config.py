@@ -7,13 +7,15 @@ from typing import Annotated, Any
 
 from fastapi import APIRouter
 
-from safelight.api import legacy_examples
+from safelight.api import idempotency, legacy_examples
 from safelight.api.admin import ADMIN_ONLY_BY_KEY_TOO, ByOperatorWithKey
 from safelight.api.folding import Folded, Short, Spelt
+from safelight.api.idempotency import OnceForKey
 from safelight.api.json_body import StrictRoute
 from safelight.api.refusals import BY_OPERATORS, may_be
 from safelight.api.services import FromApp, Services
 from safelight.db import runtime_config
+from safelight.db.database import Connection
 from safelight.domain.errors import InvalidInput
 from safelight.domain.runtime_config import LEAVES
 from safelight.pipelines.runtime import FOLLOW_SECONDS
@@ -65,16 +67,23 @@ async def read(services: FromApp) -> Json:
     responses={
         200: legacy_examples.EFFECTIVE,
         **BY_OPERATORS,
-        **may_be(413),
+        **may_be(413, 422),
         400: {"description": "INVALID_OVERRIDE"},
         500: {"description": "CONFIG_SAVE_FAILED"},
     },
 )
-async def replace(services: FromApp, operator: ByOperatorWithKey, body: OverrideBody) -> Json:
-    if not isinstance(body.override, dict):
+async def replace(services: FromApp, operator: ByOperatorWithKey, once: OnceForKey, body: OverrideBody) -> Json:
+    override = body.override
+    if not isinstance(override, dict):
         raise InvalidInput("override: it must be an object.", code="INVALID_OVERRIDE")
-    await services.runtime.replace(body.override, by=operator)
-    return {"ok": True, "effective": await _effective(services)}
+
+    async def work(conn: Connection) -> Json:
+        await services.runtime.replace(conn, override, by=operator)
+        return {"ok": True, "effective": await services.runtime.effective(conn)}
+
+    answer = await once.in_transaction(idempotency.operator(operator), work)
+    await services.runtime.reload()
+    return answer
 
 
 @router.post(
@@ -83,16 +92,22 @@ async def replace(services: FromApp, operator: ByOperatorWithKey, body: Override
     responses={
         200: legacy_examples.UNSET,
         **BY_OPERATORS,
-        **may_be(413),
+        **may_be(413, 422),
         400: {"description": "MISSING_PATH"},
         500: {"description": "CONFIG_UNSET_FAILED"},
     },
 )
-async def unset(services: FromApp, operator: ByOperatorWithKey, body: PathBody) -> Json:
+async def unset(services: FromApp, operator: ByOperatorWithKey, once: OnceForKey, body: PathBody) -> Json:
     if not body.path:
         raise InvalidInput("path: which setting is to be as by default again.", code="MISSING_PATH")
-    override = await services.runtime.unset(body.path, by=operator)
-    return {"ok": True, "override": override, "effective": await _effective(services)}
+
+    async def work(conn: Connection) -> Json:
+        override = await services.runtime.unset(conn, body.path, by=operator)
+        return {"ok": True, "override": override, "effective": await services.runtime.effective(conn)}
+
+    answer = await once.in_transaction(idempotency.operator(operator), work)
+    await services.runtime.reload()
+    return answer
 
 
 async def _effective(services: Services) -> Json:

@@ -9,27 +9,30 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Header, Request
 
 from safelight import telemetry
-from safelight.api import answers, examples, identity, json_body
+from safelight.api import answers, examples, idempotency, identity, json_body
 from safelight.api.admin import ByOperator
 from safelight.api.bodies import IdentityBody
 from safelight.api.errors import request_id, request_ids
 from safelight.api.folding import Short, Spelt
+from safelight.api.idempotency import OnceForKey
 from safelight.api.identity import PassIdHeader
 from safelight.api.json_body import StrictRequest, StrictRoute
 from safelight.api.refusals import BY_OPERATORS, may_be
 from safelight.api.services import FromApp, Services
-from safelight.db import audit, customers, ledger
+from safelight.db import audit, customers, ledger, ops_rows, shop_refunds
 from safelight.db.clock import database_time
 from safelight.db.database import Connection
+from safelight.db.ops_rows import OpsError
+from safelight.db.shop_refunds import SHOP_ORDER, TakenBack
 from safelight.domain import passes, shop_orders
+from safelight.domain.categories import Category
 from safelight.domain.errors import InvalidInput, WebhookRefused
 from safelight.domain.shared_secrets import same_secret
-from safelight.domain.shop_orders import ShopOrder
+from safelight.domain.shop_orders import ShopOrder, ShopRefund
 
 Json = dict[str, Any]
 
 AMOUNT_MAX = 1_000_000
-SHOP_ORDER = "shopify_order"
 
 router = APIRouter(tags=["account"])
 operators = APIRouter(route_class=StrictRoute)
@@ -61,15 +64,21 @@ class AddBody(IdentityBody):
             },
         ),
         **BY_OPERATORS,
-        **may_be(413),
+        **may_be(413, 422),
     },
 )
 async def add(
-    request: Request, services: FromApp, operator: ByOperator, body: AddBody, pass_id_header: PassIdHeader = None
+    request: Request,
+    services: FromApp,
+    operator: ByOperator,
+    once: OnceForKey,
+    body: AddBody,
+    pass_id_header: PassIdHeader = None,
 ) -> Json:
     """At most what is there is taken: no balance goes below 0."""
     amount = _amount(body.amount)
-    async with services.db.transaction() as conn:
+
+    async def work(conn: Connection) -> Json:
         target = await identity.named_pass_id(
             conn, pass_id=body.pass_id, customer_key=body.customer_id, header=pass_id_header
         )
@@ -94,14 +103,16 @@ async def add(
             before={"credits": moved.before},
             after={"credits": moved.after, "asked": amount, "reason": body.reason},
         )
-    return {
-        "ok": True,
-        "requestId": request_id(request),
-        "customerId": target,
-        "newBalance": moved.after,
-        "source": "mega",
-        "passId": target,
-    }
+        return {
+            "ok": True,
+            "requestId": request_id(request),
+            "customerId": target,
+            "newBalance": moved.after,
+            "source": "mega",
+            "passId": target,
+        }
+
+    return await once.in_transaction(idempotency.operator(operator), work)
 
 
 def _amount(stated: Any) -> int:
@@ -131,12 +142,16 @@ async def good_until(conn: Connection, services: Services, granted_at: datetime 
 _ORDER: Json = {
     "schema": {
         "type": "object",
-        "description": "The order as Shopify sends it; other keys are passed over. The very bytes count.",
+        "description": "The order, or the refund (with `order_id` and `refund_line_items`), as Shopify sends it; other"
+        " keys are passed over. The very bytes count.",
         "required": ["id"],
         "properties": {
             "id": {"type": ["integer", "string"]},
             "email": {"type": ["string", "null"]},
             "financial_status": {"type": ["string", "null"]},
+            "test": {"type": ["boolean", "null"]},
+            "cancelled_at": {"type": ["string", "null"], "format": "date-time"},
+            "refunds": {"type": "array", "items": {"type": "object"}},
             "created_at": {"type": ["string", "null"], "format": "date-time"},
             "processed_at": {"type": ["string", "null"], "format": "date-time"},
             "customer": {"type": ["object", "null"], "properties": {"id": {"type": ["integer", "string"]}}},
@@ -158,7 +173,7 @@ _ORDER: Json = {
 
 @router.post(
     "/api/credits/shopify-order",
-    summary="A shop says what was bought",
+    summary="A shop says what was bought, or given back",
     tags=["webhooks"],
     dependencies=[request_ids("shopify_")],
     responses={
@@ -187,20 +202,35 @@ async def shop_order(
     signature: Annotated[
         str, Header(alias="X-Shopify-Hmac-Sha256", max_length=200, description="HMAC-SHA256 of the body, as base64.")
     ] = "",
+    topic: Annotated[
+        str, Header(alias="X-Shopify-Topic", max_length=100, description="`orders/paid`, `refunds/create`, …")
+    ] = "",
 ) -> Json:
-    """An order is credited once, however often and wherever its webhook is delivered."""
+    """An order that is paid, no test and not cancelled is credited once, however often and wherever its webhook is
+    delivered. What it is refunded for is taken back once, never below a balance of 0."""
     content = await StrictRequest(request.scope, request.receive).body()
     _must_be_signed(services.shop.secret, content, signature)
-    order = shop_orders.read(await services.bodies.work(json_body.parse, content), services.shop.products)
-    answer = {"ok": True, "requestId": request_id(request), "orderId": order.id}
-    if not order.is_paid:
-        return answer | {"credited": 0, "reason": "NOT_PAID"}
+    payload, products = await services.bodies.work(json_body.parse, content), services.shop.products
+    if shop_orders.is_refund(payload, topic):
+        refund = shop_orders.read_refund(payload, products)
+        return _seen(request, refund.order_id) | await _refunded(request, services, refund.order_id, (refund,))
+    order = shop_orders.read(payload, products, topic)
+    answer = _seen(request, order.id)
+    if order.refusal:
+        if order.refunds:
+            return answer | await _refunded(request, services, order.id, order.refunds)
+        return answer | {"credited": 0, "reason": order.refusal}
     if not order.credits:
         return answer | {"credited": 0, "reason": "NO_MATCHING_PRODUCT"}
     async with services.db.transaction() as conn:
         if await ledger.is_in_ledger(conn, (SHOP_ORDER, order.id)):
+            await _take_back(request, conn, order.id, order.refunds)
             return answer | {"alreadyProcessed": True}
         return answer | await _credited(request, conn, services, order)
+
+
+def _seen(request: Request, order_id: str) -> Json:
+    return {"ok": True, "requestId": request_id(request), "orderId": order_id}
 
 
 def _must_be_signed(secret: str, content: bytes, signature: str) -> None:
@@ -214,10 +244,10 @@ async def _credited(request: Request, conn: Connection, services: Services, orde
     pass_id = await _buyer(conn, order)
     request.state.pass_id = pass_id
     await customers.ensure(conn, pass_id, free_credits=services.free_credits)
-    if order.email:
-        await customers.note_email(conn, pass_id, order.email)
+    if order.email and order.pass_id is None:
+        await customers.note_email_of_buyer(conn, pass_id, order.email, shopify_customer_id=order.customer_id)
     expires_at = await good_until(conn, services, order.at)
-    balance = await ledger.grant(
+    await ledger.grant(
         conn,
         pass_id=pass_id,
         credits=order.credits,
@@ -227,18 +257,55 @@ async def _credited(request: Request, conn: Connection, services: Services, orde
         expires_at=expires_at,
     )
     telemetry.info("💳", telemetry.Tag.CREDIT, f"Order {order.id} credited {order.credits}", pass_id=pass_id)
+    await _take_back(request, conn, order.id, order.refunds)
     row = await customers.get(conn, pass_id) or {}
     return {
         "customerId": pass_id,
         "passId": pass_id,
         "credited": order.credits,
-        "balance": balance,
+        "balance": row.get("mg_credits", 0),
         "expiresAt": row.get("mg_expires_at"),
     }
 
 
+async def _refunded(request: Request, services: Services, order_id: str, refunds: tuple[ShopRefund, ...]) -> Json:
+    """A refund whose order we do not know yet is kept until we do: webhooks come in any order."""
+    async with services.db.transaction() as conn:
+        await ledger.is_in_ledger(conn, (SHOP_ORDER, order_id))  # nobody else settles this order meanwhile
+        back = await _take_back(request, conn, order_id, refunds)
+    taken, due = (back.taken, back.due) if back else (0, 0)
+    return {"credited": 0, "takenBack": taken, "missing": due - taken, "reason": "REFUNDED"}
+
+
+async def _take_back(
+    request: Request, conn: Connection, order_id: str, refunds: tuple[ShopRefund, ...]
+) -> TakenBack | None:
+    """Take back what was refunded; what is no longer there, operators read of."""
+    new = [refund for refund in refunds if await shop_refunds.record(conn, refund)]
+    back = await shop_refunds.apply(conn, order_id)
+    unclear = [refund.id for refund in new if refund.credits == 0]
+    if (back and back.taken < back.due) or unclear:
+        missing = back.due - back.taken if back else 0
+        told = f"{missing} credits of it are spent" if missing else f"no credits are named by {', '.join(unclear)}"
+        row = OpsError(
+            category=Category.VALIDATION_ERROR,
+            code="SHOP_REFUND_NOT_COVERED",
+            message=f"The shop refunded order {order_id}, and {told}.",
+            level="warn",
+            request_id=request_id(request),
+            route="/api/credits/shopify-order",
+            method="POST",
+            http_status=200,
+            pass_id=back.pass_id if back else None,
+            extra={"order_id": order_id, "missing_credits": missing},
+        )
+        await ops_rows.insert(conn, row)
+    return back
+
+
 async def _buyer(conn: Connection, order: ShopOrder) -> str:
-    """The pass id that the order names, else the shop's customer, else whoever has the e-mail, else a new row.
+    """The pass id that the order names, whom it is a gift to; else the shop's customer; else the user who has signed in
+    with the e-mail; else a new row, named after the customer or the e-mail.
 
     Raises:
         InvalidInput: the order names nobody; the shop delivers it again, and operators read of it.
@@ -246,7 +313,7 @@ async def _buyer(conn: Connection, order: ShopOrder) -> str:
     if order.pass_id:
         return order.pass_id
     known = order.customer_id and await customers.pass_id_of_shopify_customer(conn, order.customer_id)
-    known = known or (order.email and await customers.of_email(conn, order.email))
+    known = known or (order.email and await customers.of_verified_email(conn, order.email))
     if known:
         return known
     if order.customer_id:

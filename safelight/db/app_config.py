@@ -1,5 +1,7 @@
 """Versioned configuration: contexts, provider defaults and the registry, one immutable row a version."""
 
+from collections.abc import Collection, Mapping
+
 from psycopg.types.json import Jsonb
 
 from safelight.db.database import Connection, Row, load_queries
@@ -10,6 +12,14 @@ _queries = load_queries(__file__)
 async def active(conn: Connection, key: str) -> Row | None:
     row: Row | None = await _queries.active(conn, key=key)
     return row
+
+
+async def set_rules(conn: Connection, placeholders: Mapping[str, Collection[str]], settings: Collection[Row]) -> None:
+    """Have the database hold new versions to what this program knows: the placeholders of each context, and the
+    settings of each engine (`engine`, `name`, `type`, `least`, `most`, `words`, `pattern`, `single_output`)."""
+    contexts = [{"key": key, "names": sorted(names)} for key, names in placeholders.items()]
+    await _queries.set_context_placeholders(conn, contexts=Jsonb(contexts))
+    await _queries.set_setting_rules(conn, rules=Jsonb(list(settings)))
 
 
 async def insert_version(conn: Connection, key: str, version: int, value: Row) -> bool:

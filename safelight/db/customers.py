@@ -135,15 +135,22 @@ async def _move_all(conn: Connection, source: str, target: str) -> int:
 # --- a shop's customers, and how they pay ---------------------------------------------------------------------------
 
 
-async def of_email(conn: Connection, email: str) -> str | None:
-    """The pass id of whoever has the e-mail; a user who signed in with it goes before others, then the oldest row."""
-    found: str | None = await _queries.pass_id_of_email(conn, email=email)
+async def of_verified_email(conn: Connection, email: str) -> str | None:
+    """The pass id of the user who signed in with the e-mail."""
+    found: str | None = await _queries.pass_id_of_verified_email(conn, email=email)
     return found
 
 
-async def note_email(conn: Connection, pass_id: str, email: str) -> None:
-    """A shop says which e-mail its customer has; one that is known stays."""
-    await _queries.note_email(conn, pass_id=pass_id, email=email)
+async def note_email_of_buyer(conn: Connection, pass_id: str, email: str, *, shopify_customer_id: str | None) -> None:
+    """A shop says which e-mail its customer has. It is noted on the customer's own row, or on the one that is named
+    after the e-mail, and on no other: whoever signs in with it takes the row over. One that is known stays."""
+    await _queries.note_email_of_buyer(
+        conn,
+        pass_id=pass_id,
+        email=email,
+        shopify_customer_id=shopify_customer_id,
+        pass_id_of_email=passes.of_email(email),
+    )
 
 
 async def auto_top_up(conn: Connection, pass_id: str) -> Row:

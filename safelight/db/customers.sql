@@ -70,14 +70,16 @@ order by mg_pass_id
 limit :most
 for update;
 
--- name: pass_id_of_email$
+-- name: pass_id_of_verified_email$
 select mg_pass_id from mega_customers
-where lower(mg_email) = :email and mg_deleted_at is null
-order by mg_user_id is null, mg_created_at, mg_pass_id
+where lower(mg_email) = :email and mg_user_id is not null and mg_verified_email and mg_deleted_at is null
+order by mg_created_at, mg_pass_id
 limit 1;
 
--- name: note_email!
-update mega_customers set mg_email = coalesce(mg_email, :email) where mg_pass_id = :pass_id;
+-- name: note_email_of_buyer!
+update mega_customers set mg_email = :email
+where mg_pass_id = :pass_id and mg_email is null
+  and (mg_shopify_customer_id = :shopify_customer_id or mg_pass_id = :pass_id_of_email);
 
 -- name: auto_top_up^
 select coalesce(mg_meta->'autoTopup', '{}') as settings from mega_customers where mg_pass_id = :pass_id;

@@ -27,9 +27,10 @@ async def charge(conn: Connection, *, pass_id: str, generation_id: str, credits:
     Raises:
         InsufficientCredits: nothing was taken.
     """
-    balance: int | None = await _queries.take_credits(conn, pass_id=pass_id, credits=credits)
-    if balance is None:
+    left: Row | None = await _queries.take_credits(conn, pass_id=pass_id, credits=credits)
+    if left is None:
         raise InsufficientCredits(required=credits, balance=await balance_of(conn, pass_id))
+    balance, expires_at = int(left["mg_credits"]), left["mg_expires_at"]
     await _insert(
         conn,
         pass_id=pass_id,
@@ -39,13 +40,15 @@ async def charge(conn: Connection, *, pass_id: str, generation_id: str, credits:
         source="mma",
         ref=("mma_charge", _reference(generation_id)),
         balance=balance,
+        meta={"expires_at": expires_at.isoformat()} if expires_at else None,
     )
     return balance
 
 
 async def refund(conn: Connection, *, generation_id: str) -> int:
-    """Give back what the generation was charged, once. Returns the credits given back now: 0 where there was no
-    charge, or where it was given back before."""
+    """Give back what the generation was charged, once: credits that were good until a certain time are so again. Where
+    that time is past, they expire at once, which is an entry of its own. Returns the credits given back now: 0 where
+    there was no charge, or where it was given back before."""
     charged: Row | None = await _queries.charge_of_generation(conn, ref_id=_reference(generation_id))
     if charged is None:
         return 0
@@ -59,9 +62,29 @@ async def refund(conn: Connection, *, generation_id: str) -> int:
         source="mma",
         ref=("mma_refund", _reference(generation_id)),
     )
-    if inserted:
-        await _queries.give_credits(conn, pass_id=charged["mg_pass_id"], credits=charged["credits"])
-    return int(charged["credits"]) if inserted else 0
+    if not inserted:
+        return 0
+    if charged["has_expired"]:
+        await _insert_lapsed(conn, generation_id, charged)
+    else:
+        await _queries.give_credits(
+            conn, pass_id=charged["mg_pass_id"], credits=charged["credits"], expires_at=charged["expires_at"]
+        )
+    return int(charged["credits"])
+
+
+async def _insert_lapsed(conn: Connection, generation_id: str, charged: Row) -> None:
+    """The credits come back and are gone at the same moment: two entries, and the balance stays as it is."""
+    await _insert(
+        conn,
+        pass_id=charged["mg_pass_id"],
+        generation_id=generation_id,
+        delta=-charged["credits"],
+        reason="expired",
+        source="system",
+        ref=("expiration", _reference(generation_id)),
+        meta={"expires_at": charged["expires_at"].isoformat()},
+    )
 
 
 async def grant(
@@ -161,8 +184,9 @@ async def _insert(
     source: str,
     ref: tuple[str, str],
     balance: int | None = None,
+    meta: Row | None = None,
 ) -> bool:
-    meta = {} if balance is None else {"credits_before": balance - delta, "credits_after": balance}
+    moved = {} if balance is None else {"credits_before": balance - delta, "credits_after": balance}
     inserted = await _queries.insert_entry(
         conn,
         id=f"credit_transaction:{new_id()}",
@@ -173,6 +197,6 @@ async def _insert(
         source=source,
         ref_type=ref[0],
         ref_id=ref[1],
-        meta=Jsonb(meta),
+        meta=Jsonb(moved | (meta or {})),
     )
     return bool(inserted)

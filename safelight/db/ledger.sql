@@ -1,11 +1,13 @@
--- name: take_credits$
+-- name: take_credits^
 -- Never below zero: where the balance is too small, no row comes back and nothing changed.
 update mega_customers set mg_credits = mg_credits - :credits
 where mg_pass_id = :pass_id and mg_credits >= :credits
-returning mg_credits;
+returning mg_credits, mg_expires_at;
 
--- name: give_credits$
-update mega_customers set mg_credits = mg_credits + :credits where mg_pass_id = :pass_id returning mg_credits;
+-- name: give_credits!
+update mega_customers
+set mg_credits = mg_credits + :credits, mg_expires_at = greatest(mg_expires_at, :expires_at)
+where mg_pass_id = :pass_id;
 
 -- name: insert_entry!
 insert into mega_generations (
@@ -18,7 +20,9 @@ insert into mega_generations (
 on conflict do nothing;
 
 -- name: charge_of_generation^
-select mg_pass_id, -mg_delta as credits, mg_reason from mega_generations
+select mg_pass_id, -mg_delta as credits, (mg_meta->>'expires_at')::timestamptz as expires_at,
+  coalesce((mg_meta->>'expires_at')::timestamptz <= now(), false) as has_expired
+from mega_generations
 where mg_record_type = 'credit_transaction' and mg_ref_type = 'mma_charge' and mg_ref_id = :ref_id;
 
 -- name: balance_of$
@@ -36,10 +40,11 @@ set mg_credits = :credits, mg_expires_at = greatest(mg_expires_at, :expires_at)
 where mg_pass_id = :pass_id;
 
 -- name: expire$
--- The row is locked first: what is taken is what is there.
+-- The row is locked first: what is taken is what is there. A time that is past says nothing of what comes later, also
+-- where there was nothing to take.
 with due as (
   select mg_pass_id, mg_credits, mg_expires_at from mega_customers
-  where mg_pass_id = :pass_id and mg_expires_at <= now() and mg_credits > 0
+  where mg_pass_id = :pass_id and mg_expires_at <= now()
   for update
 ), emptied as (
   update mega_customers customer set mg_credits = 0, mg_expires_at = null
@@ -53,6 +58,7 @@ select :id, 'credit_transaction', mg_pass_id, -mg_credits, 'expired', 'system', 
   mg_pass_id || ':' || mg_expires_at, 'succeeded',
   jsonb_build_object('credits_before', mg_credits, 'credits_after', 0, 'expires_at', mg_expires_at), now()
 from due
+where mg_credits > 0
 returning -mg_delta as credits;
 
 -- name: lock_reference$

@@ -26,11 +26,9 @@ update safelight.provider_state
 set next_start_at = greatest(next_start_at, now() + make_interval(secs => :seconds))
 where adapter = :adapter;
 
--- name: give_back!
+-- name: give_back$
 -- What was counted for a start that the provider did not take.
-update safelight.provider_state
-set spent_usd = greatest(spent_usd - :usd, 0)
-where adapter = :adapter and spent_on = (now() at time zone 'utc')::date;
+select safelight.give_back_spend(:adapter, :usd);
 
 -- name: health
 select state.adapter, state.failures, state.last_failure, state.last_failure_at,

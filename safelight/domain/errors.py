@@ -110,6 +110,14 @@ class Overloaded(ComeBackLater):
     safe_message = "We are very busy. Please try again in a moment."
 
 
+class RequestInProgress(ComeBackLater):
+    """The same request, by its idempotency key, is being done at this moment."""
+
+    http_status = 503
+    code = "REQUEST_IN_PROGRESS"
+    safe_message = "We are still at work on this very request. Please ask again in a moment."
+
+
 class TooManyRequests(ComeBackLater):
     """More than one customer, or one address, may ask. `is_news` where operators were not told of it lately."""
 

@@ -16,6 +16,13 @@ def hard_blocks(preferences: Mapping[str, Any]) -> list[str]:
     return [block for block in blocks if isinstance(block, str)] if isinstance(blocks, list) else []
 
 
+def engine_settings(preferences: Mapping[str, Any], engine_id: str) -> Mapping[str, Any]:
+    """The settings of an engine that a customer's row prefers."""
+    settings = preferences.get("settings")
+    found = settings.get(engine_id) if isinstance(settings, Mapping) else None
+    return found if isinstance(found, Mapping) else {}
+
+
 def after_event(preferences: Preferences, event_type: str, payload: Mapping[str, Any], *, now: str) -> Preferences:
     """The snapshot after an event; the same object where the event changes nothing. Unknown keys are kept."""
     blocks = list(hard_blocks(preferences))

@@ -1,4 +1,4 @@
-"""Orders of a shop (Shopify's order webhook): what was bought, by whom, and how many credits that is."""
+"""Orders and refunds of a shop (Shopify's webhooks): what was bought, by whom, and how many credits that is."""
 
 import json
 import re
@@ -15,7 +15,11 @@ EMAIL_CHARS_MAX = 180  # a pass id may be made of it
 LINES_MAX = 500
 CREDITS_MAX = 1_000_000
 PASS_ID_ATTRIBUTE = "mina_pass_id"  # noqa: S105 - a name
-UNPAID = ("pending", "authorized", "voided", "expired", "refunded")
+PAID = "paid"
+PAID_TOPIC = "orders/paid"
+REFUND_TOPIC = "refunds/create"
+GIVEN_BACK = ("refunded", "voided")  # the whole order, as its financial status says
+REFUNDS_MAX = 100
 _PACK = re.compile(r"MINA-(\d{1,6})", re.IGNORECASE)
 
 Products = Mapping[str, int]
@@ -30,10 +34,23 @@ class Shop:
 
 
 @dataclass(frozen=True, slots=True)
+class ShopRefund:
+    """`credits` None is all that is left of the order."""
+
+    id: str
+    order_id: str
+    credits: int | None
+
+
+@dataclass(frozen=True, slots=True)
 class ShopOrder:
+    """`refusal` is why it is not credited: NOT_PAID, TEST_ORDER or CANCELLED. `pass_id` is whom the buyer names: a gift
+    at most. `customer_id` and `email` are whom the shop names."""
+
     id: str
     credits: int
-    is_paid: bool
+    refusal: str | None
+    refunds: tuple[ShopRefund, ...]
     at: datetime
     pass_id: str | None
     customer_id: str | None
@@ -51,22 +68,77 @@ def credit_products(text: str) -> Products:
     return {name.lower(): credits for name, credits in found.items()}
 
 
-def read(order: Any, products: Products) -> ShopOrder:
+def is_refund(payload: Any, topic: str) -> bool:
+    """Whether the webhook is of a refund, by its topic, else by its shape."""
+    if topic:
+        return topic == REFUND_TOPIC
+    return isinstance(payload, dict) and "order_id" in payload and "refund_line_items" in payload
+
+
+def read_refund(payload: Any, products: Products) -> ShopRefund:
+    """Raises InvalidInput where it or its order has no id."""
+    refund = payload if isinstance(payload, dict) else {}
+    found = _refund(refund, _id(refund.get("order_id")), [], products)
+    if found is None:
+        raise InvalidInput("id, order_id: a refund has both.", code="MISSING_ORDER_ID")
+    return found
+
+
+def read(order: Any, products: Products, topic: str = "") -> ShopOrder:
     """Raises InvalidInput where it has no id."""
     order = order if isinstance(order, dict) else {}
     order_id = _id(order.get("id"))
     if order_id is None:
         raise InvalidInput("id: the order has none.", code="MISSING_ORDER_ID")
     customer = order.get("customer") if isinstance(order.get("customer"), dict) else {}
+    lines = _objects(order.get("line_items"))
     return ShopOrder(
         id=order_id,
-        credits=min(sum(_credits(line, products) for line in _objects(order.get("line_items"))), CREDITS_MAX),
-        is_paid=order.get("financial_status") not in UNPAID,
+        credits=min(sum(_credits(line, products) for line in lines), CREDITS_MAX),
+        refusal=_refusal(order, topic),
+        refunds=_refunds(order, order_id, lines, products),
         at=_time(order.get("processed_at")) or _time(order.get("created_at")) or datetime.now(UTC),
         pass_id=_stated_pass_id(order),
         customer_id=_id(customer.get("id")),
         email=_email(order.get("email")) or _email(customer.get("email")),
     )
+
+
+def _refusal(order: dict[str, Any], topic: str) -> str | None:
+    """Shopify states the financial status of every order. Where a sender leaves it out, the topic says that the order
+    was paid; without a topic the webhook is the one that the contract knows, which is sent for paid orders."""
+    if order.get("test") not in (None, False):
+        return "TEST_ORDER"
+    if order.get("cancelled_at") is not None:
+        return "CANCELLED"
+    is_paid = order["financial_status"] == PAID if "financial_status" in order else topic in (PAID_TOPIC, "")
+    return None if is_paid else "NOT_PAID"
+
+
+def _refunds(
+    order: dict[str, Any], order_id: str, lines: list[dict[str, Any]], products: Products
+) -> tuple[ShopRefund, ...]:
+    stated = (_refund(refund, order_id, lines, products) for refund in _objects(order.get("refunds"))[:REFUNDS_MAX])
+    found = [refund for refund in stated if refund]
+    if order.get("financial_status") in GIVEN_BACK:
+        found.append(ShopRefund(f"order:{order_id}", order_id, None))
+    return tuple(found)
+
+
+def _refund(
+    refund: dict[str, Any], order_id: str | None, lines: list[dict[str, Any]], products: Products
+) -> ShopRefund | None:
+    """The credits are those of the lines that it names, which it holds or the order does."""
+    refund_id = _id(refund.get("id"))
+    if refund_id is None or order_id is None:
+        return None
+    of_order = {_id(line.get("id")): line for line in lines}
+    credits = 0
+    for item in _objects(refund.get("refund_line_items")):
+        line = item.get("line_item") if isinstance(item.get("line_item"), dict) else None
+        line = line or of_order.get(_id(item.get("line_item_id"))) or {}
+        credits += _credits(line | {"quantity": item.get("quantity", 1)}, products)
+    return ShopRefund(refund_id, order_id, min(credits, CREDITS_MAX))
 
 
 def _credits(line: dict[str, Any], products: Products) -> int:

@@ -18,6 +18,7 @@ from safelight.domain.lines import Line
 from safelight.domain.orders import Order, Prices
 from safelight.pipelines.inputs import Inputs, has_passes
 from safelight.pipelines.queue import Queue
+from safelight.pipelines.settings import SettingsPolicy
 from safelight.redaction import KNOWN_FORMS
 
 Json = dict[str, Any]
@@ -45,11 +46,13 @@ class Acceptance:
     free_credits: int
     start_within_seconds: float
     inputs: Inputs | None = None  # None: pictures are taken as they are named
+    settings: SettingsPolicy | None = None  # None: settings are taken as they are stated
 
     async def accept(self, order: Order, *, idempotency_key: str | None, request: Json) -> Accepted:
         """`request` is what the ops plane should know of where the order came from: id, route, method.
 
         Raises:
+            InvalidInput: a provider setting is not allowed; nothing was written.
             InsufficientCredits: nothing was written.
             IdempotencyConflict: the key was used for another request.
         """
@@ -57,6 +60,8 @@ class Acceptance:
         telemetry.info("🔍", telemetry.Tag.GENERATION, f"Starting credit check for user {order.pass_id}")
         generation_id = new_id()  # one for all tries: where a commit's answer was lost, the next try finds it
         fingerprint = _fingerprint(order)
+        if self.settings:
+            await self.settings.check_order(order)
         order = await self._kept(order, key)
         accepted = await self.db.insist(
             lambda conn: self._accept(conn, order, generation_id, fingerprint, key, request),

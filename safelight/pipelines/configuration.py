@@ -4,6 +4,7 @@ Our own texts are version 1, in `prompts/`; every later version is a row somebod
 it used.
 """
 
+import re
 import time
 import tomllib
 from collections.abc import Collection, Mapping
@@ -17,10 +18,27 @@ from safelight.db.database import Connection, Database, Row
 from safelight.db.providers import Limits
 from safelight.domain.errors import ConfigError
 from safelight.domain.runtime_config import at, known
+from safelight.providers.tables import ParameterTables
 
 CACHE_SECONDS = 5.0
 DEADLINE_SECONDS = 1800.0  # for a result, from its start, where the registry states no deadline_seconds
 REGISTRY_KEY = "mma.provider.registry"
+PLACEHOLDER = re.compile(r"\{\{(.*?)\}\}", re.DOTALL)
+START_USD_MAX = Decimal(100)  # what the registry may say that one start costs
+SECOND_USD_MAX = Decimal(10)  # and each second of its result
+
+ENGINES = ("seedream", "kling")
+# What each template may have filled: a version with another placeholder is refused when it is saved.
+_OF_MOTION = ("still_crt", "motion_brief", "movement_style", "avoid")
+PLACEHOLDERS: Mapping[str, Collection[str]] = {
+    "mma.ctx.gpt_scanner": ("role",),
+    "mma.ctx.like_history": ("liked_prompts",),
+    "mma.ctx.gpt_reader": ("input_gpt_reader",),
+    "mma.ctx.gpt_feedback_still": ("previous_prompt", "output_crt", "feedback", "avoid"),
+    "mma.ctx.motion_suggestion": _OF_MOTION,
+    "mma.ctx.gpt_reader_motion": _OF_MOTION,
+    "mma.ctx.gpt_feedback_motion": ("still_crt", "previous_prompt", "feedback", "avoid"),
+}
 
 _VERSION_1 = Path(__file__).with_name("prompts")
 
@@ -54,13 +72,18 @@ class Context:
     output_schema: Mapping[str, Any]
 
     def render(self, values: Mapping[str, str]) -> str:
-        text = self.user_template
-        for name, value in values.items():
-            text = text.replace("{{" + name + "}}", value or "(none)")
-        if "{{" in text:
-            unknown = text.split("{{", 1)[1].split("}}", 1)[0]
-            raise ConfigError(f"{self.version.id}: nothing fills the placeholder {unknown!r}")
-        return text.strip()
+        """The template with its placeholders filled, in one pass: a value is text, whatever it looks like.
+
+        Raises:
+            ConfigError: the template has a placeholder that nothing fills.
+        """
+
+        def value_of(placeholder: re.Match[str]) -> str:
+            if placeholder[1] not in values:
+                raise ConfigError(f"{self.version.id}: nothing fills the placeholder {placeholder[1]!r}")
+            return values[placeholder[1]] or "(none)"
+
+        return PLACEHOLDER.sub(value_of, self.user_template.strip())
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,6 +99,10 @@ class Engine:
     usd: Decimal = Decimal(0)  # what one start costs
     usd_per_second: Decimal = Decimal(0)  # and each second of what is made
     fallback: Mapping[str, str] | None = None  # adapter and model, while its own adapter does not answer
+
+    def usd_of(self, seconds: float) -> Decimal:
+        """The cost of one start whose result is so long."""
+        return self.usd + self.usd_per_second * Decimal(str(seconds))
 
     def instead(self, fallback: Mapping[str, str], limits: Limits | None) -> "Engine":
         """The engine as its fallback serves it."""
@@ -158,12 +185,19 @@ def _engine(version: Version, registry: Row, entry: Row) -> Engine:
             deadline_seconds=float(entry.get("deadline_seconds", DEADLINE_SECONDS)),
             check_every_seconds=float(entry.get("check_every_seconds", 0)),
             limits=_limits(version, registry, entry["adapter"]),
-            usd=Decimal(str(entry.get("usd", 0))),
-            usd_per_second=Decimal(str(entry.get("usd_per_second", 0))),
+            usd=_usd(entry, "usd", START_USD_MAX),
+            usd_per_second=_usd(entry, "usd_per_second", SECOND_USD_MAX),
             fallback=entry.get("fallback"),
         )
     except (KeyError, TypeError, ValueError, ArithmeticError) as error:
         raise ConfigError(f"{version.id}: the entry of {entry.get('id')!r} cannot be used: {error!r}") from error
+
+
+def _usd(entry: Row, name: str, most: Decimal) -> Decimal:
+    usd = Decimal(str(entry.get(name, 0)))
+    if not 0 <= usd <= most:  # not a number is neither
+        raise ValueError(f"{name} must be from 0 to {most}")
+    return usd
 
 
 def _limits(version: Version, registry: Row, adapter: str) -> Limits | None:
@@ -177,8 +211,10 @@ def _limits(version: Version, registry: Row, adapter: str) -> Limits | None:
         raise ConfigError(f"{version.id}: the limits of {adapter!r} cannot be used: {error!r}") from error
 
 
-async def install_version_1(conn: Connection) -> int:
-    """Add our own texts where a key has no version 1 yet. Returns how many were added."""
+async def install_version_1(conn: Connection, tables: ParameterTables) -> int:
+    """Have the database hold every version to what we know, and add our own texts where a key has no version 1 yet.
+    Returns how many were added."""
+    await app_config.set_rules(conn, PLACEHOLDERS, tables.rules(ENGINES))
     files = sorted(_VERSION_1.glob("*.toml"))
     added = [await app_config.insert_version(conn, file.stem, 1, tomllib.loads(file.read_text())) for file in files]
     return sum(added)

@@ -2,7 +2,7 @@
 our own storage before the step ends."""
 
 import zlib
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable
 from dataclasses import asdict, dataclass
 from decimal import Decimal
 from typing import Any
@@ -11,7 +11,7 @@ from safelight import telemetry
 from safelight.db.runs import Ending
 from safelight.domain.errors import ProviderContractBroken
 from safelight.domain.lines import Line
-from safelight.domain.preferences import hard_blocks
+from safelight.domain.preferences import engine_settings, hard_blocks
 from safelight.domain.statuses import Status
 from safelight.domain.steps import StepType
 from safelight.pipelines.configuration import Engine
@@ -83,7 +83,7 @@ async def _plan(studio: Studio, run: Run, step_type: StepType, wanted: Wanted, r
         check=lambda operation: gate.watch_look(engine, provider.check(operation)),
         cancel=provider.cancel,
         find=provider.find,
-        complete=lambda answer: _store(studio, run, wanted, answer),
+        complete=lambda answer: _store(studio, run, wanted, answer, given.get("setting_warnings", [])),
         admit=(lambda conn: gate.admit(conn, run.record, engine, usd)) if engine.limits else None,
         begin_line=wanted.begin_line,
         usd=str(usd),
@@ -103,10 +103,13 @@ async def _engine(studio: Studio, engine_id: str, given: Json) -> Engine:
 
 
 async def _input(studio: Studio, run: Run, wanted: Wanted) -> Json:
-    """What the step records before anything starts; a resumed step goes on with just this."""
+    """What the step records before anything starts; a resumed step goes on with just this. Settings are merged as
+    contract section 5.6 says: provider defaults, then the customer's preferences, then the request."""
     engine = await studio.serving(wanted.engine_id)
     version, defaults = await studio.configuration.provider_defaults(wanted.engine_id)
-    resolved = _resolved(run, wanted, defaults)
+    preferred = engine_settings(run.preferences, wanted.engine_id)
+    fitted = studio.settings.fit(engine, defaults, preferred, wanted.overrides)
+    resolved = _with_hard_blocks(run, fitted.settings)
     run.variables["settings"][wanted.engine_id] = resolved
     run.variables["meta"]["settings_versions"][version.key] = version.version
     return {
@@ -118,19 +121,18 @@ async def _input(studio: Studio, run: Run, wanted: Wanted) -> Json:
         "model": engine.model,
         "deadline_seconds": engine.deadline_seconds,
         "check_every_seconds": engine.check_every_seconds,
-        "usd": str(engine.usd + engine.usd_per_second * int(resolved.get("duration") or 0)),
-        "seed": int(resolved.get("seed", zlib.crc32(run.generation_id.encode()))),
+        "setting_warnings": list(fitted.warnings),
+        "usd": str(fitted.usd),
+        "seed": resolved.get("seed", zlib.crc32(run.generation_id.encode())),
     }
 
 
-def _resolved(run: Run, wanted: Wanted, defaults: Mapping[str, Any]) -> Json:
-    """Provider defaults, then the customer's preferences, then the request (contract section 5.6)."""
-    preferred = (run.preferences.get("settings") or {}).get(wanted.engine_id) or {}
-    resolved: Json = {**defaults, **preferred, **wanted.overrides}
-    blocks = hard_blocks(run.preferences)
-    if blocks and "negative_prompt" in resolved:
-        resolved["negative_prompt"] = ", ".join(filter(None, [resolved["negative_prompt"], *blocks]))
-    return resolved
+def _with_hard_blocks(run: Run, settings: Json) -> Json:
+    """A tweak inherits those of its parent: each is there once."""
+    if unwanted := settings.get("negative_prompt"):
+        blocks = [block for block in hard_blocks(run.preferences) if block not in unwanted]
+        return settings | {"negative_prompt": ", ".join([unwanted, *blocks])}
+    return settings
 
 
 def _request(step_type: StepType, images: tuple[ReferenceImage, ...], given: Json, attempt_key: str) -> dict[str, Any]:
@@ -145,14 +147,14 @@ def _request(step_type: StepType, images: tuple[ReferenceImage, ...], given: Jso
     }
 
 
-async def _store(studio: Studio, run: Run, wanted: Wanted, answer: Succeeded) -> Outcome:
+async def _store(studio: Studio, run: Run, wanted: Wanted, answer: Succeeded, setting_warnings: list[str]) -> Outcome:
     if not answer.outputs:
         raise ProviderContractBroken(f"{wanted.engine_id} succeeded without a file", code="NO_URL")
     telemetry.info("📦", telemetry.Tag.STORAGE, f"Starting storage process for generation {run.generation_id}")
     mode = run.order.flow.mode
     copies = await own_copies(studio, answer.outputs[:OUTPUTS_MAX], mode=mode, generation_id=run.generation_id)
     first, *others = copies.kept
-    warnings = (*answer.warnings, *copies.missing)
+    warnings = (*setting_warnings, *answer.warnings, *copies.missing)
     return Outcome(
         output={
             "output_url": first.url,

@@ -9,9 +9,11 @@ from safelight import telemetry
 from safelight.db import app_config, audit, runtime_config
 from safelight.db.audit import Operator
 from safelight.db.database import Connection, Database
+from safelight.domain.errors import InvalidInput
 from safelight.domain.orders import Prices
 from safelight.domain.runtime_config import Tree, at, checked, effective, known, put, without
 from safelight.pipelines.configuration import REGISTRY_KEY
+from safelight.pipelines.settings import SettingsPolicy
 
 FOLLOW_SECONDS = 5.0  # how old what a process goes by may be
 _GPT_DEFAULTS = {
@@ -28,8 +30,9 @@ _SETTINGS = {
 class RuntimeConfig:
     """Keeps `prices` as operators set them; without that they are what they were."""
 
-    def __init__(self, db: Database, prices: Prices) -> None:
+    def __init__(self, db: Database, prices: Prices, settings: SettingsPolicy) -> None:
         self._db = db
+        self._settings = settings
         self._prices = prices
         self._stated = Prices(prices.still_credits, prices.video_credits)
 
@@ -46,22 +49,31 @@ class RuntimeConfig:
         async with self._db.connection() as conn:
             self._take(await override_of(conn))
 
-    async def replace(self, override: Tree, *, by: Operator) -> Tree:
-        """Set the whole override. Returns it as it is kept. Raises InvalidInput (INVALID_OVERRIDE)."""
-        return await self._change("runtime_config.set", by, lambda _: checked(override))
+    async def replace(self, conn: Connection, override: Tree, *, by: Operator) -> Tree:
+        """Set the whole override, which holds here once it is reloaded. Returns it as it is kept.
 
-    async def unset(self, path: str, *, by: Operator) -> Tree:
-        """Returns what is left of the override."""
-        return await self._change("runtime_config.unset", by, lambda before: without(before, path))
+        Raises:
+            InvalidInput: INVALID_OVERRIDE.
+        """
+        kept = checked(override)
+        for engine_id in _SETTINGS:
+            stated = at(kept, f"replicate.{engine_id}") or {}
+            try:
+                await self._settings.check(engine_id, stated, path=f"override.replicate.{engine_id}", by_customer=False)
+            except InvalidInput as error:
+                raise InvalidInput(str(error), code="INVALID_OVERRIDE") from error
+        return await self._change(conn, "runtime_config.set", by, lambda _: kept)
 
-    async def _change(self, action: str, by: Operator, change: Any) -> Tree:
-        async with self._db.transaction() as conn:
-            row = await runtime_config.lock(conn)
-            before: Tree = (row and row["override"]) or {}
-            after: Tree = change(before)
-            await runtime_config.write(conn, after, by=by.name)
-            await audit.record(conn, by, action, target="app_config:runtime", before=before, after=after)
-        self._take(known(after))
+    async def unset(self, conn: Connection, path: str, *, by: Operator) -> Tree:
+        """As `replace`. Returns what is left of the override."""
+        return await self._change(conn, "runtime_config.unset", by, lambda before: without(before, path))
+
+    async def _change(self, conn: Connection, action: str, by: Operator, change: Any) -> Tree:
+        row = await runtime_config.lock(conn)
+        before: Tree = (row and row["override"]) or {}
+        after: Tree = change(before)
+        await runtime_config.write(conn, after, by=by.name)
+        await audit.record(conn, by, action, target="app_config:runtime", before=before, after=after)
         return after
 
     def _take(self, override: Tree) -> None:

@@ -93,19 +93,19 @@ async def _read_brief(studio: Studio, run: Run, taste: str) -> str:
 
 
 def _reader_text(run: Run, parts: Json) -> str:
-    """The parts as labelled lines; an absent part has no line."""
+    """The parts as labelled lines, each a line whatever it holds; an absent part has none."""
     lines = [
         ("PRODUCT", parts["product_crt"]),
         ("LOGO", parts["logo_crt"]),
         *(("INSPIRATION", caption) for caption in parts["inspiration_crt"]),
         ("STYLE", parts["style"]),
-        ("BRIEF", " ".join(parts["userBrief"].split())),
+        ("BRIEF", parts["userBrief"]),
         ("LIKED STYLE", parts["style_history_csv"]),
         ("AVOID", avoid_text(run)),
         ("PLATFORM", run.order.platform),
         ("ASPECT RATIO", _aspect_ratio(run)),
     ]
-    return "\n".join(f"{label}: {text}" for label, text in lines if text)
+    return "\n".join(f"{label}: {' '.join(text.split())}" for label, text in lines if text)
 
 
 async def _read_feedback(studio: Studio, run: Run, previous_prompt: str, caption: str) -> str:

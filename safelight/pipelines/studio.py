@@ -8,6 +8,7 @@ from safelight.db.database import Database
 from safelight.domain.errors import AssetUnreadable, ConfigError, NotFound, RemoteFileRefused
 from safelight.pipelines.configuration import Configuration, Engine
 from safelight.pipelines.gate import Gate
+from safelight.pipelines.settings import SettingsPolicy
 from safelight.providers.base import Adapter, ImageProvider, ReferenceImage, TextModel, VideoProvider
 from safelight.redaction import excerpt
 from safelight.storage.assets import AssetStore
@@ -58,6 +59,7 @@ class Studio:
     assets: AssetStore
     fetcher: GuardedFetcher
     gate: Gate
+    settings: SettingsPolicy
 
     async def serving(self, engine_id: str) -> Engine:
         """Who serves the engine now: its fallback while its own adapter does not answer."""

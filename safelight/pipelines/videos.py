@@ -100,7 +100,7 @@ def _motion_question(
         values={
             "still_crt": " ".join(caption.split()),
             "motion_brief": " ".join(order.motion_brief.split()),
-            "movement_style": order.movement_style,
+            "movement_style": " ".join(order.movement_style.split()),
             "avoid": avoid_text(run),
         },
         given={

@@ -1,11 +1,15 @@
-"""What a vendor's model takes, as data: one TOML file a model. A request is fitted to it, and nothing that is left out
-or changed is left unsaid.
+"""The parameters that a model takes, as data: one TOML file a model. A request is fitted to it, and nothing that is
+left out or changed is left unsaid.
 
-Unknown settings are left out with a warning, defaults filled, numbers brought into their bounds, long text cut. A value
-that is not among the allowed words, and a missing required one, are refused.
+`fit` makes a vendor's input: unknown settings are left out with a warning, defaults filled, numbers brought into their
+bounds, long text cut; a value that is not among the allowed words, and a missing required one, are refused. `allowed`
+judges one setting before that, for whoever stated it: its type, its bounds, and what the price of one result covers.
 """
 
+import math
+import re
 import tomllib
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -22,7 +26,10 @@ Request = ImageRequest | VideoRequest
 
 class Parameter(BaseModel):
     """`also` are other names it may be stated under; `translate` turns our words into the vendor's, `nearest` does so
-    with a warning; a number `among` others becomes the nearest of them; `sent_as` is how it is written, e.g. {}s."""
+    with a warning; a number `among` others becomes the nearest of them; `sent_as` is how it is written, e.g. {}s.
+
+    `single_output` is the one value with which one result is made: a generation is paid as one, so nobody may set
+    another. `customer_choices` are the values that the price covers: a customer may set no other, an operator may."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
@@ -34,11 +41,22 @@ class Parameter(BaseModel):
     translate: dict[str, Any] = {}
     nearest: dict[str, Any] = {}
     words: tuple[str, ...] = ()
+    pattern: str | None = None
+    example: str | None = None
     among: tuple[float, ...] = ()
     least: float | None = None
     most: float | None = None
     chars_max: int | None = None
     sent_as: str | None = None
+    single_output: int | bool | str | None = None
+    customer_choices: tuple[int | bool | str, ...] = ()
+
+    @property
+    def bounds(self) -> tuple[float | None, float | None]:
+        """The least and the greatest number that may be stated."""
+        least = min(self.among, default=None) if self.least is None else self.least
+        most = max(self.among, default=None) if self.most is None else self.most
+        return least, most
 
 
 class ImageSlot(BaseModel):
@@ -60,6 +78,22 @@ class Model(BaseModel):
     kind: Literal["image", "video"]
     parameters: dict[str, Parameter]
     images: dict[str, ImageSlot] = {}
+    seconds: float | None = None  # of each video, where it cannot be set
+
+    def setting(self, name: str) -> Parameter | None:
+        """The parameter that is set under this name. The prompt is no setting: the pipeline writes it."""
+        if name == "prompt":
+            return None
+        found = self.parameters.get(name)
+        return found or next((one for one in self.parameters.values() if name in one.also), None)
+
+    def seconds_of(self, settings: Mapping[str, Any]) -> float:
+        """How long the result of these settings is; 0 of a picture."""
+        duration = self.parameters.get("duration")
+        if duration is None:
+            return self.seconds or 0.0
+        named = (settings.get(name) for name in ("duration", *duration.also))
+        return float(next((value for value in named if value is not None), duration.default or 0))
 
 
 class Models:
@@ -167,12 +201,21 @@ def _number(name: str, parameter: Parameter, stated: Any, warnings: list[str]) -
 
 
 def _as_number(name: str, stated: Any) -> float:
+    number = finite_number(stated)
+    if number is None:
+        raise _refusal(name, f"must be a number, not {excerpt(str(stated), 100)!r}")
+    return number
+
+
+def finite_number(stated: Any) -> float | None:
+    """The number that is stated, also as text; None where it is no number, or none that can be counted with."""
+    if isinstance(stated, bool) or not isinstance(stated, int | float | str):
+        return None
     try:
-        if isinstance(stated, bool):
-            raise ValueError(stated)
-        return float(stated) if not isinstance(stated, int) else stated
-    except (TypeError, ValueError) as error:
-        raise _refusal(name, f"must be a number, not {excerpt(str(stated), 100)!r}") from error
+        number = stated if isinstance(stated, int) else float(stated)
+        return number if math.isfinite(number) else None
+    except (ValueError, OverflowError):
+        return None
 
 
 def _placed(model: Model, images: tuple[ReferenceImage, ...], warnings: list[str]) -> Json:
@@ -195,3 +238,66 @@ def _placed(model: Model, images: tuple[ReferenceImage, ...], warnings: list[str
 def _refusal(name: str, what: str) -> ProviderRejected:
     message = f"{name} {what}"
     return ProviderRejected(message, code="PARAMETER", safe_message=f"{message[:1].upper()}{message[1:]}.")
+
+
+# --- one setting, before a request is made of it ---------------------------------------------------------------------
+
+
+class SettingRefused(ValueError):
+    """The message says what is allowed, e.g. `must be a number from 1 to 10`."""
+
+
+def allowed(name: str, parameter: Parameter, stated: Any, *, by_customer: bool) -> tuple[Any, list[str]]:
+    """The value as it is kept, still in our words, and what has to be said about it.
+
+    Raises:
+        SettingRefused: it is of the wrong type, out of its bounds, or more than the price covers.
+    """
+    warnings: list[str] = []
+    single = parameter.single_output
+    if single is not None and stated != single and finite_number(stated) != single:
+        raise SettingRefused(f"must be {_said(single)}: one result is made and paid for")
+    value = _of_type(name, parameter, stated, warnings)
+    if by_customer and parameter.customer_choices and value not in parameter.customer_choices:
+        raise SettingRefused(f"must be one of {', '.join(_said(one) for one in parameter.customer_choices)}")
+    return value, warnings
+
+
+def _of_type(name: str, parameter: Parameter, stated: Any, warnings: list[str]) -> Any:
+    match parameter.type:
+        case "flag":
+            if not isinstance(stated, bool):
+                raise SettingRefused("must be true or false")
+            return stated
+        case "text":
+            if not isinstance(stated, str):
+                raise SettingRefused("must be a text")
+            return stated
+        case "word":
+            return _known_word(parameter, stated)
+        case "integer" | "number":
+            return _within_bounds(name, parameter, stated, warnings)
+
+
+def _known_word(parameter: Parameter, stated: Any) -> str:
+    """Stays as it is stated: what the vendor calls it is `fit`'s to say."""
+    known = [*parameter.words, *parameter.translate, *parameter.nearest]
+    if isinstance(stated, str) and (stated in known or re.fullmatch(parameter.pattern or "(?!)", stated)):
+        return stated
+    form = f", or look like {parameter.example}" if parameter.pattern else ""
+    raise SettingRefused(f"must be one of {', '.join(known)}{form}")
+
+
+def _within_bounds(name: str, parameter: Parameter, stated: Any, warnings: list[str]) -> float | int:
+    least, most = parameter.bounds
+    number, whole = finite_number(stated), parameter.type == "integer" and not parameter.among
+    is_low = number is None or (least is not None and number < least)
+    if number is None or is_low or (most is not None and number > most) or (whole and number != round(number)):
+        kind = "a whole number" if whole else "a number"
+        span = "".join(f" {word} {end:g}" for word, end in (("from", least), ("to", most)) if end is not None)
+        raise SettingRefused(f"must be {kind}{span}")
+    return _number(name, parameter, number, warnings)
+
+
+def _said(value: int | bool | str) -> str:
+    return str(value).lower() if isinstance(value, bool) else str(value)

@@ -123,7 +123,8 @@ class LedgerStatements:
     async def charge_of_generation(self, conn: Connection, *, ref_id: str) -> Row | None:
         def act(tables: Tables) -> Row | None:
             delta = tables.rows.entries.get(("mma_charge", ref_id))
-            return None if delta is None else {"mg_pass_id": "p", "credits": -delta, "mg_reason": "mma_still"}
+            lasting = {"expires_at": None, "has_expired": False}
+            return None if delta is None else {"mg_pass_id": "p", "credits": -delta, **lasting}
 
         return await conn.ask("charge_of_generation", act)
 
@@ -140,7 +141,7 @@ class LedgerStatements:
 
         return await conn.ask(f"insert_entry {ref_type} {delta:+}", act, writes=ROWS)
 
-    async def give_credits(self, conn: Connection, *, pass_id: str, credits: int) -> int:
+    async def give_credits(self, conn: Connection, *, pass_id: str, credits: int, expires_at: None) -> int:
         def act(tables: Tables) -> int:
             tables.rows.credits += credits
             return tables.rows.credits

@@ -1,0 +1,99 @@
+"""The settings of a provider call: what may be set is a table (`providers/parameters.py`), and nothing else reaches a
+provider.
+
+They are judged twice. When an order is accepted, before it is charged, a setting that the table does not allow is
+refused by name. When the step begins, everything that is merged (defaults, preferences, what a tweak inherits, the
+request) is fitted to the model that serves now: what does not fit is left out with a warning, and the cost of the start
+is computed from what is left.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from decimal import Decimal
+from typing import Any
+
+from safelight.domain.errors import ConfigError, InvalidInput
+from safelight.domain.orders import Order
+from safelight.pipelines.configuration import Configuration, Engine
+from safelight.providers.parameters import Model, SettingRefused, allowed
+from safelight.providers.tables import ParameterTables
+from safelight.redaction import excerpt
+
+Json = dict[str, Any]
+
+NAME_CHARS_MAX = 60
+NAMES_WARNED_OF_MAX = 20
+
+
+@dataclass(frozen=True, slots=True)
+class FittedSettings:
+    """`usd` is what a start with them costs."""
+
+    settings: Json
+    warnings: tuple[str, ...]
+    usd: Decimal
+
+
+class SettingsPolicy:
+    """Decides which settings an engine is given."""
+
+    def __init__(self, configuration: Configuration, tables: ParameterTables) -> None:
+        self._configuration = configuration
+        self._tables = tables
+
+    async def check_order(self, order: Order) -> None:
+        """Raises InvalidInput: a setting of the request is not allowed; the message names it and what is."""
+        for engine_id, stated in order.settings.items():
+            if stated:
+                await self.check(engine_id, stated, path=f"settings.{engine_id}", by_customer=True)
+
+    async def check(self, engine_id: str, stated: Mapping[str, Any], *, path: str, by_customer: bool) -> None:
+        """Raises InvalidInput. A name that no table knows is no error: it is left out when the step begins."""
+        served, known = await self._serving(engine_id), self._tables.of_engine(engine_id)
+        for name, value in stated.items():
+            parameter = served.setting(name) or known.setting(name)
+            if parameter is None or _is_absent(value):
+                continue
+            try:
+                allowed(name, parameter, value, by_customer=by_customer)
+            except SettingRefused as refusal:
+                raise InvalidInput(f"{path}.{name}: {refusal}.") from refusal
+
+    async def _serving(self, engine_id: str) -> Model:
+        """The table of the model that serves now. What is wrong with the registry is said by the step that needs it."""
+        try:
+            engine = await self._configuration.engine(engine_id)
+            return self._tables.of_model(engine_id, engine.adapter, engine.model)
+        except ConfigError:
+            return self._tables.of_engine(engine_id)
+
+    def fit(self, engine: Engine, defaults: Mapping[str, Any], *by_customer: Mapping[str, Any]) -> FittedSettings:
+        """The settings merged, the later the stronger; each layer is held to the model's table for itself, so that a
+        wrong one leaves what lies below it."""
+        model = self._tables.of_model(engine.id, engine.adapter, engine.model)
+        warnings: list[str] = []
+        merged: Json = _kept(model, defaults, warnings, by_customer=False)
+        for layer in by_customer:
+            merged |= _kept(model, layer, warnings, by_customer=True)
+        return FittedSettings(merged, tuple(warnings), engine.usd_of(model.seconds_of(merged)))
+
+
+def _kept(model: Model, stated: Mapping[str, Any], warnings: list[str], *, by_customer: bool) -> Json:
+    kept: Json = {}
+    for name, value in stated.items():
+        parameter, said = model.setting(name), []
+        if _is_absent(value):
+            continue
+        try:
+            if parameter is None:
+                said = [f"The setting {excerpt(name, NAME_CHARS_MAX)} is not known to this model and was left out."]
+            else:
+                kept[name], said = allowed(name, parameter, value, by_customer=by_customer)
+        except SettingRefused as refusal:
+            said = [f"The setting {name} was left out: it {refusal}."]
+        warnings += [one for one in said if one not in warnings and len(warnings) < NAMES_WARNED_OF_MAX]
+    return kept
+
+
+def _is_absent(value: Any) -> bool:
+    return value is None or value == ""

@@ -1,0 +1,52 @@
+"""The parameter table of what serves an engine: the model's own where its vendor has models files, else the engine's
+own, in `engines/`."""
+
+from collections.abc import Collection
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+from safelight.providers.parameters import Model, Models, Parameter
+
+_HERE = Path(__file__).parent
+VENDORS = ("replicate", "fal")
+ENGINES = "engines"
+
+
+class ParameterTables:
+    """Files are read when a table is first asked for, and then kept."""
+
+    def __init__(self) -> None:
+        self._models = cache(Models)
+
+    def of_engine(self, engine_id: str) -> Model:
+        return self._models(_HERE / ENGINES).named(engine_id)
+
+    def of_model(self, engine_id: str, adapter: str, model: str) -> Model:
+        """Raises ConfigError where the adapter has models files, and none describes the model."""
+        if adapter not in VENDORS:
+            return self.of_engine(engine_id)
+        return self._models(_HERE / adapter / "models").named(model.partition(":")[0])
+
+    def rules(self, engine_ids: Collection[str]) -> list[dict[str, Any]]:
+        """The engines' tables as rows, one for each name that a setting may be stated under."""
+        return [
+            _rule(engine_id, stated, parameter)
+            for engine_id in engine_ids
+            for name, parameter in self.of_engine(engine_id).parameters.items()
+            for stated in (name, *parameter.also)
+        ]
+
+
+def _rule(engine_id: str, name: str, parameter: Parameter) -> dict[str, Any]:
+    least, most = parameter.bounds
+    return {
+        "engine": engine_id,
+        "name": name,
+        "type": parameter.type,
+        "least": least,
+        "most": most,
+        "words": list(parameter.words),
+        "pattern": parameter.pattern,
+        "single_output": parameter.single_output,
+    }
