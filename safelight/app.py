@@ -16,6 +16,7 @@ from pydantic import SecretStr
 
 from safelight import secret_files, telemetry
 from safelight.adapters import adapters_of, local_fault, webhook_checks
+from safelight.api.allowance import Allowance
 from safelight.api.rates import Kind, Rates
 from safelight.api.server import create_api
 from safelight.api.services import Services
@@ -316,11 +317,12 @@ def report_crashes(app: App) -> None:
 
 
 def report_task_crashes(app: App) -> None:
-    """As `report_crashes`, for the running event loop."""
+    """As `report_crashes`, for the running event loop. What crashes over and over is told so many times a minute."""
+    allowance = Allowance(of_one=20)
 
     def unhandled(loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
         error = context.get("exception")
-        if isinstance(error, Exception):
+        if isinstance(error, Exception) and allowance.take(type(error).__name__):
             _write_crash(app, Category.UNHANDLED_REJECTION, "process.unhandledRejection", error)
         loop.default_exception_handler(context)
 

@@ -17,6 +17,7 @@ from safelight.api.services import FromApp
 from safelight.db import customers, generations, ledger
 from safelight.db.database import Row
 from safelight.domain.errors import InvalidInput, NotFound
+from safelight.storage.web_urls import without_unsafe_urls
 
 Json = dict[str, Any]
 
@@ -167,6 +168,7 @@ async def history(
         more = bool(oldest and await generations.history(conn, found, before=oldest, most=1))
         customer = await customers.lock(conn, found) or {}
         entries = await generations.credit_history(conn, found)
+    shown = [without_unsafe_urls(row, anywhere=False) for row in page]  # older rows hold what is refused today
     return {
         "ok": True,
         "requestId": request_id(request),
@@ -185,9 +187,9 @@ async def history(
             "hasMore": more,
             "returned": len(page),
         },
-        "sessions": [_session(row) for row in page if row["mg_record_type"] == "session"],
-        "generations": [_generation(row) for row in page if row["mg_record_type"] == "generation"],
-        "feedbacks": [_feedback(row) for row in page if row["mg_record_type"] == "feedback"],
+        "sessions": [_session(row) for row in shown if row["mg_record_type"] == "session"],
+        "generations": [_generation(row) for row in shown if row["mg_record_type"] == "generation"],
+        "feedbacks": [_feedback(row) for row in shown if row["mg_record_type"] == "feedback"],
     }
 
 
