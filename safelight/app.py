@@ -16,6 +16,7 @@ from pydantic import SecretStr
 
 from safelight import secret_files, telemetry
 from safelight.adapters import adapters_of, local_fault, webhook_checks
+from safelight.api.allowance import Allowance
 from safelight.api.in_flight import InFlightLimit
 from safelight.api.rates import Kind, Rates, address_of
 from safelight.api.request_bodies import RequestBodies
@@ -397,14 +398,15 @@ def report_crashes(app: App) -> None:
 
 
 def report_task_crashes(app: App) -> None:
-    """As `report_crashes`, for the running event loop."""
+    """As `report_crashes`, for the running event loop. What crashes over and over is told so many times a minute."""
+    allowance = Allowance(of_one=20)
 
     def unhandled(loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
         error = context.get("exception")
         if isinstance(error, OSError) and error.errno in OUT_OF_FILES:
             telemetry.warning(telemetry.Tag.API, f"No file descriptor is left: {error}")
             return  # to write a row would take one, and there are many of these at once
-        if isinstance(error, Exception):
+        if isinstance(error, Exception) and allowance.take(type(error).__name__):
             _write_crash(app, Category.UNHANDLED_REJECTION, "process.unhandledRejection", error)
         loop.default_exception_handler(context)
 

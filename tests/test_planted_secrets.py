@@ -30,7 +30,7 @@ from tests.simulating import simulating
 COMMAND = str(Path(sys.executable).with_name("safelight"))
 PLANTED_MIN = 500
 OWN = {
-    name: f"own-{opaque(number)}"
+    name: f"owned-{opaque(number)}"
     for number, name in enumerate(
         ("admin_token", "s3_access_key_id", "s3_secret_access_key", "openai_api_key", "replicate_token", "fal_key")
     )

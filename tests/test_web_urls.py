@@ -110,6 +110,16 @@ async def test_other_urls_are_left_out_of_reports_and_of_further_inputs(start: S
     assert backend.ops_rows()[-1]["mg_route"] == "https://app.example/studio"
 
 
+async def test_rows_from_before_show_no_such_url(start: StartBackend):
+    backend = await start(worker=False)
+    await backend.post("/feedback/like", {"prompt": "x"})
+    backend.sql("alter table mega_generations disable trigger user")
+    for url in NO_WEB_URLS:
+        backend.sql("update mega_generations set mg_image_url = %s where mg_record_type = 'feedback'", url)
+        [shown] = (await backend.get(f"/history/pass/{backend.pass_id}"))["feedbacks"]
+        assert (shown["imageUrl"], shown["mg_image_url"]) == (None, None)
+
+
 @pytest.mark.parametrize("name", ["public_url", "public_assets_url", "webhook_url"])
 @pytest.mark.parametrize(
     "url", ["javascript:alert(1)", "ftp://example.com", "example.com", "https://user:pass@example.com"]

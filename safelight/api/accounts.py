@@ -18,6 +18,7 @@ from safelight.api.services import FromApp, Services
 from safelight.db import customers, generations, ledger
 from safelight.db.database import Connection, Row
 from safelight.domain.errors import InvalidInput, NotFound
+from safelight.storage.web_urls import without_unsafe_urls
 
 Json = dict[str, Any]
 
@@ -175,6 +176,7 @@ async def history(
         more = bool(oldest and await generations.history(conn, found, before=oldest, most=1))
         customer = await customers.lock(conn, found) or {}
         entries = await generations.credit_history(conn, found)
+    shown = [without_unsafe_urls(row, anywhere=False) for row in page]  # older rows hold what is refused today
     return {
         "ok": True,
         "requestId": request_id(request),
@@ -193,9 +195,9 @@ async def history(
             "hasMore": more,
             "returned": len(page),
         },
-        "sessions": [_session(row) for row in page if row["mg_record_type"] == "session"],
-        "generations": [_generation(row) for row in page if row["mg_record_type"] == "generation"],
-        "feedbacks": [_feedback(row) for row in page if row["mg_record_type"] == "feedback"],
+        "sessions": [_session(row) for row in shown if row["mg_record_type"] == "session"],
+        "generations": [_generation(row) for row in shown if row["mg_record_type"] == "generation"],
+        "feedbacks": [_feedback(row) for row in shown if row["mg_record_type"] == "feedback"],
     }
 
 
