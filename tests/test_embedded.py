@@ -472,6 +472,7 @@ HARM = {
     "killed": lambda home: os.kill(pid_of(home), signal.SIGKILL),
     "stopped in order": lambda home: os.kill(pid_of(home), signal.SIGINT),
     "told to end when its users do": lambda home: os.kill(pid_of(home), signal.SIGTERM),
+    "paused": lambda home: os.kill(pid_of(home), signal.SIGSTOP),
     "without a socket": lambda home: (home / "postgres" / ".s.PGSQL.5432").unlink(),
 }
 

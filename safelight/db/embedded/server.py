@@ -26,6 +26,7 @@ LOG_BYTES_MAX = 10 * 1024 * 1024
 LOG_END_BYTES = 8192
 TOKEN_BYTES = 8
 READY, STARTING = "ready", "starting"
+PAUSED = "it was paused"
 
 
 class Server:
@@ -96,7 +97,7 @@ class Server:
             return "it had ended"
         if postmaster.is_paused(pid):
             os.kill(pid, signal.SIGCONT)
-            return "it was paused"
+            return PAUSED
         if self.state() not in (READY, STARTING):
             return "it was told to stop"
         return None if (self.socket_folder() / SOCKET).exists() else "its socket was gone"
