@@ -168,7 +168,7 @@ def show_database(status: Status, *, as_json: bool) -> None:
     if as_json:
         print_json(asdict(status))
         return
-    facts = {"state": status.state, "process": status.pid, "data": status.data, "address": status.dsn}
+    facts = {"state": status.state, "process": status.pid, "data": status.data, "address": status.url}
     facts["in use"] = "yes" if status.is_in_use else "no"
     for name, value in facts.items():
         if value:

@@ -4,8 +4,10 @@ the account. It is one process, begun by root, because the interpreter may be wh
 import os
 import pwd
 import sys
+from pathlib import Path
 
 from safelight.cli import main
+from safelight.db import embedded
 
 
 def run(home: str, arguments: list[str]) -> int:
@@ -15,7 +17,7 @@ def run(home: str, arguments: list[str]) -> int:
         main()
     except SystemExit as ended:
         if isinstance(ended.code, str):
-            print(ended.code)
+            sys.stdout.write(ended.code)
         return int(ended.code != 0)
     return 0
 
@@ -35,6 +37,7 @@ if __name__ == "__main__":
     if child == 0:
         try:
             code = run_as(pwd.getpwnam(name), home, arguments)
+            embedded.stop(Path(home))
             sys.stdout.flush()
         finally:
             os._exit(code)

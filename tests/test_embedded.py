@@ -234,8 +234,10 @@ def test_a_directory_that_holds_something_else_is_refused_and_left_as_it_is(
         (place / "postgres" / name).parent.mkdir(exist_ok=True)
         (place / "postgres" / name).write_text(text)
     before = {path: path.stat().st_mtime_ns for path in (place / "postgres").rglob("*") if path.is_file()}
-    ended = safelight(place, "migrate")
-    assert (ended.returncode, ended.stderr.count("\n"), said in ended.stderr) == (1, 1, True), ended.stderr
+    with pytest.raises(DatabaseDown, match=said) as refusal:
+        embedded.start(place)
+    embedded.stop(place)
+    assert "\n" not in str(refusal.value)
     assert before == {path: path.stat().st_mtime_ns for path in (place / "postgres").rglob("*") if path.is_file()}
 
 
@@ -288,7 +290,7 @@ def test_a_server_that_was_left_behind_is_stopped_by_a_command(place: Path):
     running = safelight(place, "db", "status", "--json")
     told = json.loads(running.stdout)
     assert (running.returncode, told["state"], told["is_in_use"]) == (0, "ready", True)
-    assert safelight(place, "db", "url").stdout.strip() == told["dsn"]
+    assert safelight(place, "db", "url").stdout.strip() == told["url"]
     end(user, signal.SIGKILL)
     assert safelight(place, "db", "stop").returncode == 0
     assert embedded.status(place).pid is None
@@ -304,6 +306,31 @@ def test_a_home_that_is_removed_takes_its_server_along(place: Path):
     shutil.rmtree(place / "home")
     end(user, signal.SIGKILL)
     until(lambda: not postmaster.is_running(pid, name, server.data))
+
+
+def test_servers_of_a_home_and_of_its_copy_and_of_the_next_at_its_place_are_kept_apart(place: Path):
+    first, copy = place / "home", place / "copy"
+    embedded.start(first)
+    embedded.halt(first)
+    shutil.copytree(first, copy, ignore=shutil.ignore_patterns("pipe"))
+    if IS_ROOT:
+        owner = account.account_for(first, first / "postgres")
+        for path in (copy / "postgres", *(copy / "postgres").rglob("*")):
+            os.chown(path, owner.uid, owner.gid)
+    names = {embedded.server_of(home).name for home in (first, copy) if embedded.start(home)}
+    assert pid_of(first) != pid_of(copy)
+    embedded.stop(copy)
+    assert embedded.status(first).url
+    user, old = using(first), embedded.server_of(first).data.stat().st_ino
+    embedded.stop(first)
+    shutil.rmtree(first)
+    end(user, signal.SIGKILL)
+    with connect(first) as conn:
+        names.add(embedded.server_of(first).name)
+        time.sleep(postmaster.LEAVING_SECONDS + 1)  # whoever waited for the user of the one before has looked by now
+        assert conn.execute("select 1").fetchone() == (1,)
+    assert len(names) == 3, old
+    embedded.stop(first)
 
 
 # --- who else there is on the machine ---------------------------------------------------------------------------------
@@ -390,7 +417,7 @@ async def test_what_is_private_is_so_with_every_umask(place: Path):
     for _ in range(3):
         files.emit(telemetry.logging.makeLogRecord({"msg": "a line"}))
     files.close()
-    assert len(list((place / "home").rglob("*"))) == 11
+    assert len(list((place / "home").rglob("*"))) == 10
     assert open_to_others(place / "home") == []
 
 
@@ -445,6 +472,7 @@ HARM = {
     "killed": lambda home: os.kill(pid_of(home), signal.SIGKILL),
     "stopped in order": lambda home: os.kill(pid_of(home), signal.SIGINT),
     "told to end when its users do": lambda home: os.kill(pid_of(home), signal.SIGTERM),
+    "paused": lambda home: os.kill(pid_of(home), signal.SIGSTOP),
     "without a socket": lambda home: (home / "postgres" / ".s.PGSQL.5432").unlink(),
 }
 
@@ -461,7 +489,7 @@ async def test_a_server_whose_backend_is_killed_recovers_by_itself(home: Path):
     with connect(home) as conn:
         pid = pid_of(home)
         os.kill(conn.info.backend_pid, signal.SIGKILL)
-    until(lambda: embedded.status(home).dsn)
+    until(lambda: embedded.status(home).url)
     assert kept(home) == 7
     assert pid_of(home) == pid
 

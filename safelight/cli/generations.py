@@ -46,7 +46,7 @@ def db_status(as_json: AsJson = False) -> None:
     """Say how the embedded database is; ends with 1 where it does not run."""
     status = embedded.status(_embedded_home())
     terminal.show_database(status, as_json=as_json)
-    raise typer.Exit(0 if status.dsn else 1)
+    raise typer.Exit(0 if status.url else 1)
 
 
 @db_commands.command("stop")

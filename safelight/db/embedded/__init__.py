@@ -5,11 +5,12 @@ The processes of one home share the server; it stops when the last of them ends,
 
 import atexit
 import signal
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import psycopg
 from psycopg import sql
@@ -34,6 +35,8 @@ __all__ = [
     "stop",
 ]
 
+CONNECT_SECONDS_MAX = 30
+LOOK_SECONDS = 0.1
 _FIRST_SIGNAL = {"fast": signal.SIGINT, "immediate": signal.SIGQUIT}
 
 # The servers that this process uses, by their homes: it leaves them when it ends.
@@ -42,12 +45,12 @@ _servers: dict[Path, Server] = {}
 
 @dataclass(frozen=True, slots=True)
 class Status:
-    """How the server of a home is; `dsn` is None if it does not run."""
+    """How the server of a home is; `url` is None if it does not run."""
 
     state: str
     pid: int | None
     data: Path
-    dsn: str | None
+    url: str | None
     is_in_use: bool
 
 
@@ -59,13 +62,11 @@ def start(home: Path) -> str:
     """
     open_home(home)
     server = server_of(home)
-    with _our_errors(home):
-        server.join()
-    with psycopg.connect(server.dsn(), dbname=SUPERUSER, autocommit=True) as conn:
+    with _our_errors(home), _connected(server) as conn, server.deciding():
         found = conn.execute("select 1 from pg_database where datname = %s", [DATABASE_NAME]).fetchone()
         if not found:
             conn.execute(sql.SQL("create database {}").format(sql.Identifier(DATABASE_NAME)))
-    return server.dsn()
+    return server.url()
 
 
 def server_of(home: Path) -> Server:
@@ -102,7 +103,7 @@ def halt_if_unused(home: Path) -> bool:
 
 def running_dsn(home: Path) -> str | None:
     """The DSN of the home's server if it runs now."""
-    return status(home).dsn
+    return status(home).url
 
 
 def status(home: Path) -> Status:
@@ -111,7 +112,7 @@ def status(home: Path) -> Status:
         pid = server.pid()
         state = server.state() if pid else "stopped"
         is_in_use = _has_run(home) and server.is_in_use()
-        return Status(state, pid, server.data, server.dsn() if state == READY else None, is_in_use)
+        return Status(state, pid, server.data, server.url() if state == READY else None, is_in_use)
 
 
 def _has_run(home: Path) -> bool:
@@ -127,6 +128,19 @@ def _our_errors(home: Path) -> Iterator[None]:
             f"the embedded database cannot be used: {error.filename or home}: {error.strerror}; its home,"
             f" SAFELIGHT_HOME, must be a folder of yours that can be written to, on a disk that is not full"
         ) from error
+
+
+def _connected(server: Server) -> psycopg.Connection[Any]:
+    """A connection to the server, which runs then. One that is about to end, or recovers, is tried again."""
+    give_up = time.monotonic() + CONNECT_SECONDS_MAX
+    while True:
+        server.join()
+        try:
+            return psycopg.connect(server.url(), dbname=SUPERUSER, autocommit=True, connect_timeout=CONNECT_SECONDS_MAX)
+        except psycopg.OperationalError:
+            if time.monotonic() > give_up:
+                raise
+        time.sleep(LOOK_SECONDS)
 
 
 def _leave_all() -> None:

@@ -10,6 +10,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -29,13 +30,6 @@ class Member:
 
     pid: int
     is_postmaster: bool
-
-
-def cluster_name(data: Path) -> str:
-    """The name that the titles of the cluster's processes show. It stays when the folder is moved, and no other cluster
-    of this machine has it."""
-    found = data.stat()
-    return f"safelight-{found.st_dev:x}-{found.st_ino:x}"
 
 
 def members(name: str, data: Path) -> list[Member]:
@@ -101,7 +95,8 @@ def _belongs(line: str, name: str, data: Path) -> bool:
 
 def _is_postmaster(line: str, name: str, data: Path) -> bool:
     program = line.partition(" -D ")[0]
-    return program.endswith("/postgres") and (f"cluster_name={name} " in line or f" -D {data} " in line)
+    is_older = " cluster_name=" not in line and f" -D {data} " in line
+    return program.endswith("/postgres") and (f" cluster_name={name} " in line or is_older)
 
 
 def _processes() -> list[tuple[int, str]]:
@@ -135,9 +130,12 @@ def waiting(pipe: Path, users: Path, name: str, data: Path) -> list[str]:
 def stop_if_unused(pipe: Path, users: Path, name: str, data: Path) -> None:
     """Stop the server unless a process holds the lock that its users share; then wait once more."""
     time.sleep(LEAVING_SECONDS)
-    with users.open() as file:
+    with ExitStack() as stack:
         try:
+            file = stack.enter_context(users.open())
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except FileNotFoundError:  # the home was removed: nobody can use its server
+            pass
         except BlockingIOError:
             os.execv(SHELL, waiting(pipe, users, name, data))  # noqa: S606 - as we came
         stop(name, data)

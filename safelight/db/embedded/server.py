@@ -1,10 +1,12 @@
 """One home's server: started, joined, left and stopped. Whoever decides about it holds the home's lock meanwhile."""
 
 import os
+import secrets
 import signal
 import subprocess
 import time
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from urllib.parse import quote
 
@@ -13,7 +15,7 @@ from safelight.db.embedded.account import Account, account_for, names_of_users
 from safelight.db.embedded.binaries import programs
 from safelight.db.embedded.errors import DatabaseDown
 from safelight.db.embedded.sockets import SOCKET, socket_folder
-from safelight.private_files import FILE_MODE, give_to_owner_of_folder, make_private_folder
+from safelight.private_files import FILE_MODE, give_to_owner_of_folder, make_private_folder, write_private
 
 DATABASE_NAME = "safelight"
 START_SECONDS_MAX = 120.0
@@ -22,7 +24,9 @@ LAST_TO_LEAVE_SECONDS = 0.05
 LOOK_SECONDS = 0.01
 LOG_BYTES_MAX = 10 * 1024 * 1024
 LOG_END_BYTES = 8192
+TOKEN_BYTES = 8
 READY, STARTING = "ready", "starting"
+PAUSED = "it was paused"
 
 
 class Server:
@@ -42,7 +46,9 @@ class Server:
     def join(self) -> None:
         """Start the server, or join it where it runs already, and keep it until `leave` or the end of this process."""
         make_private_folder(self.folder)
-        with locks.held(self.folder / "lock") as lock:
+        with self.deciding() as lock:
+            if not (self.folder / "token").exists():
+                write_private(self.folder / "token", secrets.token_hex(TOKEN_BYTES))
             if not self._using:
                 self._using = [locks.share(self.folder / "users"), _kept_open(self.folder / "pipe")]
             self.ensure_running(lock)
@@ -52,7 +58,7 @@ class Server:
         """The last one to leave stops the server."""
         using, self._using = self._using, []
         if using and self.data.exists() and self.folder.exists():
-            with locks.held(self.folder / "lock"):
+            with self.deciding():
                 _close(using)
                 if self._is_unused():
                     self._stop(signal.SIGINT)
@@ -61,25 +67,25 @@ class Server:
 
     def halt(self) -> None:
         """Stop the server now, whoever uses it."""
-        with locks.held(self.folder / "lock"):
+        with self.deciding():
             self._stop(signal.SIGINT)
 
     def halt_if_unused(self) -> bool:
         """Stop the server unless a process uses it. Returns whether none does."""
-        with locks.held(self.folder / "lock"):
+        with self.deciding():
             is_unused = self._is_unused()
             if is_unused:
                 self._stop(signal.SIGINT)
             return is_unused
 
     def restart(self, first: signal.Signals) -> None:
-        with locks.held(self.folder / "lock") as lock:
+        with self.deciding() as lock:
             self._stop(first)
             self.ensure_running(lock)
 
     def heal(self) -> bool:
         """Make the server run again, on the data it had. Returns False if it runs: another process was faster."""
-        with locks.held(self.folder / "lock") as lock:
+        with self.deciding() as lock:
             if not cluster.is_complete(self.data):
                 raise DatabaseDown(f"{self.data} has been removed; restore it from a backup, or start anew")
             return self.ensure_running(lock)
@@ -91,16 +97,25 @@ class Server:
             return "it had ended"
         if postmaster.is_paused(pid):
             os.kill(pid, signal.SIGCONT)
-            return "it was paused"
+            return PAUSED
         if self.state() not in (READY, STARTING):
             return "it was told to stop"
         return None if (self.socket_folder() / SOCKET).exists() else "its socket was gone"
+
+    @contextmanager
+    def deciding(self) -> Iterator[int]:
+        """Inside this context no other process of the home starts, stops or changes the server."""
+        with locks.held(self.folder / "lock") as lock:
+            yield lock
 
     # --- how it is -------------------------------------------------------------------------------------------------
 
     @property
     def name(self) -> str:
-        return postmaster.cluster_name(self.data)
+        """What the titles of the server's processes show. The home's own token keeps it apart from one that is made
+        after this home was removed, and the folder's number from a copy."""
+        token = self.folder / "token"
+        return f"safelight-{token.read_text() if token.exists() else ''}-{self.data.stat().st_ino:x}"
 
     @property
     def log(self) -> Path:
@@ -123,7 +138,7 @@ class Server:
         return lines[7].strip() if len(lines) > 7 else ""
 
     def is_in_use(self) -> bool:
-        with locks.held(self.folder / "lock"):
+        with self.deciding():
             return not self._is_unused()
 
     def socket_folder(self) -> Path:
@@ -134,7 +149,7 @@ class Server:
             told = ""
         return Path(told) if told and told != str(cluster.OWN_FOLDER) else self.data
 
-    def dsn(self) -> str:
+    def url(self) -> str:
         folder = quote(os.fsencode(self.socket_folder()), safe="/")
         return f"postgresql://{cluster.SUPERUSER}@/{DATABASE_NAME}?host={folder}"
 

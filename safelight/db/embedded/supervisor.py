@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from safelight import telemetry
 from safelight.db.embedded.errors import DatabaseDown
-from safelight.db.embedded.server import Server
+from safelight.db.embedded.server import PAUSED, Server
 
 LOOK_SECONDS = 1.0
 TRIES_MAX = 12
@@ -58,7 +58,7 @@ class Supervisor:
             telemetry.warning(telemetry.Tag.DB_STATUS, f"The embedded database did not start: {error}")
         else:
             self._well_since = time.monotonic()
-            if was_started:
+            if was_started or reason == PAUSED:
                 await asyncio.to_thread(self._report, Restarted(reason, self._tries, self._well_since - began))
         if self._tries >= TRIES_MAX:
             raise DatabaseDown(
