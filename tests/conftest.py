@@ -269,6 +269,7 @@ async def running(dsn: str, home: Path, *, worker: bool = True, **settings: Any)
                 "orders_per_minute": 0,  # tests hurry; tests of the limits set some
                 "visits_per_minute": 0,
                 "reports_per_minute": 0,
+                "streams_per_address": 5_000,
                 **settings,
             },
         )
