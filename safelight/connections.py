@@ -202,6 +202,7 @@ class Connection(HttpToolsProtocol):
     def on_response_complete(self) -> None:
         waits = bool(self.pipeline)
         super().on_response_complete()
+        self._unset_keepalive_if_required()  # the deadline stands for uvicorn's timer
         if waits or self._is_refused:
             return
         if self._has_message:

@@ -271,6 +271,7 @@ async def running(dsn: str, home: Path, *, worker: bool = True, **settings: Any)
                 "visits_per_minute": 0,
                 "reports_per_minute": 0,
                 "admin_guesses_per_minute": 1_000_000,
+                "streams_per_address": 5_000,
                 **settings,
             },
         )

@@ -1,5 +1,6 @@
 """Nothing but the public internet is read for somebody else: each refusal says which rule it is."""
 
+import asyncio
 import socket
 import threading
 from collections.abc import AsyncIterator, Iterator
@@ -16,6 +17,7 @@ from safelight.domain.errors import (
     RemoteFileUnavailable,
     RemoteUrlInvalid,
 )
+from safelight.storage import fetch
 from safelight.storage.fetch import GuardedFetcher
 from tests.conftest import Backend, running
 
@@ -132,6 +134,57 @@ async def test_a_name_is_asked_for_once_and_that_very_address_is_connected_to(
         await GuardedFetcher().fetch("http://rebound.example/x.png")
     assert connected == ["93.184.215.14"]
     assert names["rebound.example"] == [["127.0.0.1"]]
+
+
+class SilentResolver:
+    """A name server that does not answer until it is told to; it knows how many wait."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self._answering = threading.Event()
+        self.waiting = 0
+        monkeypatch.setattr(socket, "getaddrinfo", self._getaddrinfo)
+        monkeypatch.setattr(fetch, "RESOLVE_SECONDS", 0.2)
+
+    def answer(self) -> None:
+        self._answering.set()
+
+    def _getaddrinfo(self, *_: Any, **__: Any) -> list[Any]:
+        self.waiting += 1
+        self._answering.wait(60)
+        raise socket.gaierror(socket.EAI_NONAME, "no such name")
+
+
+@pytest.fixture
+def silent(monkeypatch: pytest.MonkeyPatch) -> Iterator[SilentResolver]:
+    resolver = SilentResolver(monkeypatch)
+    yield resolver
+    resolver.answer()
+
+
+@pytest.mark.parametrize("names", [1, fetch.RESOLVER_THREADS + 1, fetch.RESOLVING_MAX])
+async def test_names_that_are_not_answered_hold_up_nothing_else(silent: SilentResolver, names: int):
+    fetcher = GuardedFetcher()
+    looking = [fetcher.fetch(f"http://slow-{number}.example/x.png") for number in range(names)]
+    found = await asyncio.gather(*looking, return_exceptions=True)
+    assert {type(one) for one in found} == {RemoteFileUnavailable}
+    assert silent.waiting <= fetch.RESOLVER_THREADS
+    async with asyncio.timeout(30):
+        assert await asyncio.to_thread(lambda: "done") == "done"  # what files and pictures are read with
+
+
+async def test_only_so_many_names_are_looked_up_at_once_and_later_others_are(silent: SilentResolver):
+    fetcher = GuardedFetcher()
+    looking = [fetcher.fetch(f"http://slow-{number}.example/x.png") for number in range(3 * fetch.RESOLVING_MAX)]
+    found = await asyncio.gather(*looking, return_exceptions=True)
+    assert sum("Too many names" in str(one) for one in found) == 2 * fetch.RESOLVING_MAX
+    silent.answer()
+    async with asyncio.timeout(30):
+        while True:
+            with pytest.raises(RemoteFileRefused) as refused:
+                await fetcher.fetch("http://known.example/x.png")
+            if "has no address" in str(refused.value):
+                return
+            await asyncio.sleep(0.05)
 
 
 # --- a server that leads elsewhere -----------------------------------------------------------------------------------
