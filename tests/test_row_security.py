@@ -328,6 +328,7 @@ async def test_what_the_other_tool_applies_is_guarded_too(blank: str):
     await test_every_table_is_guarded_and_every_view_asks_as_its_reader(other)
     await test_no_role_has_a_privilege_by_another_way(other)
     await test_every_function_is_for_the_service_role_or_the_views(other)
+    assert other.ask("select customers_read_steps() as steps") == [{"steps": False}]
     await App(Settings(database_url=blank)).migrate()
     assert any(relation["name"].startswith("procrastinate.") for relation in other.relations())
     await test_no_role_has_a_privilege_by_another_way(other)
