@@ -33,7 +33,7 @@ from safelight.domain.ids import new_id
 from safelight.domain.orders import Prices
 from safelight.domain.shop_orders import Shop, credit_products
 from safelight.ops.doctor import Doctor, LatestFindings
-from safelight.pipelines.accept import Acceptance
+from safelight.pipelines.accept import Acceptance, FreeSuggestions
 from safelight.pipelines.configuration import Configuration, install_version_1
 from safelight.pipelines.gate import Gate
 from safelight.pipelines.inputs import Inputs
@@ -133,15 +133,18 @@ class App:
                         db,
                         queue,
                         self.prices,
-                        self.settings.free_credits,
                         self.settings.start_within_seconds,
                         Inputs(self.assets(), self.fetcher()),
+                        FreeSuggestions(
+                            self.settings.free_suggestions_per_day, self.settings.free_suggestions_per_address
+                        ),
                     ),
                     listener=listener,
                     assets=self.assets(),
                     fetcher=self.fetcher(),
                     prices=self.prices,
                     free_credits=self.settings.free_credits,
+                    welcomes_per_day=self.settings.welcomes_per_day,
                     reaper=self.reaper(db, Announcer(db)),
                     admin_token=self.admin_token(),
                     signer=self.signer(),

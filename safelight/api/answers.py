@@ -97,7 +97,9 @@ class CreditsOfGeneration(Answer):
 
 
 class Generation(Done):
-    """An output is there only when the status is `done`."""
+    """An output is there only when the status is `done`. What was asked for, the prompts and the credits are shown to
+    the owner and to operators; for others `mma_vars` is empty, and `prompt`, `credits` and `parent_generation_id` are
+    null."""
 
     generation_id: str
     status: Status
@@ -108,7 +110,7 @@ class Generation(Done):
     outputs: Outputs
     prompt: Annotated[str | None, Field(description="What the engine was asked.")]
     error: ErrorContext | None
-    credits: CreditsOfGeneration
+    credits: CreditsOfGeneration | None
     parent_generation_id: str | None
     created_at: datetime
     updated_at: datetime

@@ -15,12 +15,13 @@ from safelight.api import answers, examples
 from safelight.api.bodies import IdentityBody
 from safelight.api.errors import request_id
 from safelight.api.folding import Short, Spelt, Url
-from safelight.api.identity import SIGN_IN, PassIdHeader, caller, stated_pass_id
 from safelight.api.json_body import StrictUploadRoute
+from safelight.api.principals import IdentifiedByBody, no_identity
 from safelight.api.rates import Kind, check_pass, limited_route, per_address
 from safelight.api.refusals import Responses, may_be
 from safelight.api.services import FromApp, Services
 from safelight.domain.errors import AuthError, InvalidInput, NotFound, PayloadTooLarge
+from safelight.domain.identities import ActingCustomer
 from safelight.storage import keys, thumbnails
 from safelight.storage.assets import (
     PRIVATE_ROUTE,
@@ -54,6 +55,8 @@ _OF_RANGES: Responses = {
     400: {"description": "The parameters or the header `Range` cannot be read.", "content": _TEXT | _REFUSAL},
     416: {"description": "The file has no such part.", "content": _TEXT},
 }
+_PUBLIC = no_identity("A public file is for everybody who has its address.")
+_SIGNED = no_identity("The URL was signed for what it does, and lets whoever has it pass.")
 _FILES: Json = {media_type: {} for media_type in keys.EXTENSIONS}
 
 
@@ -90,21 +93,20 @@ class UploadBody(IdentityBody):
         **may_be(400, 401, 413, 429, 503),
     },
 )
-async def upload(request: Request, services: FromApp, body: UploadBody, pass_id_header: PassIdHeader = None) -> Json:
-    customer = await _customer(request, services, body, pass_id_header)
+async def upload(request: Request, services: FromApp, body: UploadBody, owner: IdentifiedByBody) -> Json:
+    customer = _customer(request, owner)
     if body.data_url is None:
         return await _upload_ticket(services, body, customer)
     content = _decode(body.data_url)
     telemetry.info("📤", telemetry.Tag.STORAGE_FILE, f"Starting file upload for user {customer}")
     if body.private:
-        return await _store_private(request, services, body, content)
+        return await _store_private(services, body, _somebody(owner), content)
     stored = await services.assets.put_upload(content, kind=body.kind, customer=customer, name=body.filename)
     return _stored(stored) | {"publicUrl": stored.url}
 
 
-async def _store_private(request: Request, services: Services, body: UploadBody, content: bytes) -> Json:
-    customer = _somebody(request)
-    stored = await services.assets.put_private(content, kind=body.kind, customer=customer, name=body.filename)
+async def _store_private(services: Services, body: UploadBody, owner: ActingCustomer, content: bytes) -> Json:
+    stored = await services.assets.put_private(content, kind=body.kind, customer=owner.pass_id, name=body.filename)
     return _stored(stored) | {"publicUrl": None, "expiresIn": SIGNED_SECONDS}
 
 
@@ -153,8 +155,8 @@ _TICKET = {
     summary="Get a URL to upload a file to",
     responses={200: examples.of(answers.Ticket, _TICKET), **may_be(400, 401, 413, 429, 503)},
 )
-async def presign(request: Request, services: FromApp, body: UploadBody, pass_id_header: PassIdHeader = None) -> Json:
-    customer = await _customer(request, services, body, pass_id_header)
+async def presign(request: Request, services: FromApp, body: UploadBody, owner: IdentifiedByBody) -> Json:
+    customer = _customer(request, owner)
     return await _upload_ticket(services, body, customer)
 
 
@@ -170,12 +172,10 @@ class StoreRemoteBody(IdentityBody):
     summary="Keep our own copy of a remote file",
     responses={200: examples.of(answers.OwnCopy, _COPY), **may_be(400, 401, 413, 429, 503)},
 )
-async def store_remote(
-    request: Request, services: FromApp, body: StoreRemoteBody, pass_id_header: PassIdHeader = None
-) -> Json:
+async def store_remote(request: Request, services: FromApp, body: StoreRemoteBody, owner: IdentifiedByBody) -> Json:
     if not body.url:
         raise InvalidInput("url: the address of the file to copy is needed.", code="MISSING_URL")
-    return await _own_copy(services, body.url, body.kind, await _customer(request, services, body, pass_id_header))
+    return await _own_copy(services, body.url, body.kind, _customer(request, owner))
 
 
 class StoreGenerationBody(IdentityBody):
@@ -196,11 +196,11 @@ class StoreGenerationBody(IdentityBody):
     },
 )
 async def store_remote_generation(
-    request: Request, services: FromApp, body: StoreGenerationBody, pass_id_header: PassIdHeader = None
+    request: Request, services: FromApp, body: StoreGenerationBody, owner: IdentifiedByBody
 ) -> Json:
     if not body.url:
         raise InvalidInput("url: the address of the file to copy is needed.", code="NO_URL")
-    return await _own_copy(services, body.url, body.folder, await _customer(request, services, body, pass_id_header))
+    return await _own_copy(services, body.url, body.folder, _customer(request, owner))
 
 
 async def _own_copy(services: Services, url: str, kind: str, customer: str) -> Json:
@@ -225,8 +225,9 @@ async def _own_copy(services: Services, url: str, kind: str, customer: str) -> J
         **_OF_RANGES,
         **may_be(404),
     },
+    dependencies=[_PUBLIC],
 )
-@router.head(ROUTE + "/{key:path}", include_in_schema=False)
+@router.head(ROUTE + "/{key:path}", include_in_schema=False, dependencies=[_PUBLIC])
 async def read_asset(services: FromApp, key: str) -> Response:
     if not keys.is_valid_key(key):
         raise NotFound(f"There is no file {key!r}.")
@@ -255,6 +256,7 @@ def _file(path: Path, key: str, cache_control: str) -> Response:
         **may_be(404),
         403: {"description": "The URL is not valid, or no longer."},
     },
+    dependencies=[_SIGNED],
 )
 async def read_private(services: FromApp, key: str, expires: Expires, signature: Signature) -> Response:
     if not keys.is_valid_key(key) or not services.assets.is_valid_signature("GET", key, expires, signature):
@@ -292,11 +294,9 @@ class SignedUrlBody(IdentityBody):
         **may_be(400, 401, 404, 413, 429, 503),
     },
 )
-async def sign_url(
-    request: Request, services: FromApp, body: SignedUrlBody, pass_id_header: PassIdHeader = None
-) -> Json:
-    await _customer(request, services, body, pass_id_header)
-    await services.assets.owned(body.key, _somebody(request))
+async def sign_url(request: Request, services: FromApp, body: SignedUrlBody, owner: IdentifiedByBody) -> Json:
+    _customer(request, owner)
+    await services.assets.owned(body.key, _somebody(owner).pass_id)
     return {
         "ok": True,
         "key": body.key,
@@ -310,7 +310,7 @@ async def sign_url(
 @router.get(
     "/thumbnails/{size}/{key:path}",
     summary="A small picture of a public file",
-    dependencies=[per_address(Kind.VISITS)],
+    dependencies=[per_address(Kind.VISITS), _PUBLIC],
     response_class=Response,
     status_code=307,
     responses={307: {"description": "Where it is, for good."}, **may_be(400, 404, 429)},
@@ -323,7 +323,7 @@ async def read_thumbnail(services: FromApp, size: int, key: str) -> Response:
 @router.put(
     ROUTE + "/{key:path}",
     summary="Upload to a URL that was given out for it",
-    dependencies=[per_address(Kind.ORDERS)],
+    dependencies=[per_address(Kind.ORDERS), _SIGNED],
     responses={
         200: examples.of(answers.Written, _COPY | {"bytes": 79975}),
         **may_be(400, 404, 413, 429),
@@ -360,21 +360,18 @@ async def _bounded_body(request: Request) -> bytes:
     return bytes(content)
 
 
-async def _customer(request: Request, services: Services, body: IdentityBody, header: str | None) -> str:
-    async with services.db.connection() as conn:
-        found = await stated_pass_id(conn, pass_id=body.pass_id, customer_key=body.customer_id, header=header)
-    if found is None and caller().needs_token:
-        raise AuthError(SIGN_IN)
-    if found:
-        check_pass(request, Kind.ORDERS, found)
-    return found or "anon"
+def _customer(request: Request, owner: ActingCustomer | None) -> str:
+    """Whose it is; `anon` is nobody. Raises TooManyRequests."""
+    if owner:
+        check_pass(request, Kind.ORDERS, owner.pass_id)
+    return owner.pass_id if owner else "anon"
 
 
-def _somebody(request: Request) -> str:
-    """Who asks. Raises AuthError where nobody says."""
-    if not request.state.pass_id:
+def _somebody(owner: ActingCustomer | None) -> ActingCustomer:
+    """Raises AuthError where nobody says who asks."""
+    if owner is None:
         raise AuthError("passId: a private file has an owner; say who that is.")
-    return str(request.state.pass_id)
+    return owner
 
 
 def _decode(data_url: str) -> bytes:
