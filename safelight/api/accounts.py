@@ -116,7 +116,7 @@ async def balance(request: Request, services: FromApp, customer: ActingByQuery) 
     found = customer.pass_id if customer else None
     async with services.db.transaction() as conn:
         credits, expires_at, entries = 0, None, 0
-        if customer and found:
+        if customer and found and not customer.is_first_visit:
             await customers.ensure(conn, found, welcome=customer.welcome)
             row = await customers.lock(conn, found) or {}
             credits, expires_at = row["mg_credits"], row["mg_expires_at"]

@@ -130,9 +130,9 @@ class Stated:
         return passes.normal_form(stated) if stated else None
 
 
-async def acting(request: Request, services: Services, stated: Stated, *, may_adopt: bool) -> ActingCustomer | None:
-    """The customer whom the token names, else the request; None if they name nobody. With `may_adopt` a user's first
-    visit takes over the row that they state as their own.
+async def acting(request: Request, services: Services, stated: Stated, *, is_write: bool) -> ActingCustomer | None:
+    """The customer whom the token names, else the request; None if they name nobody. A user's first write makes their
+    row, or takes over the one that they state as their own.
 
     Raises:
         InvalidToken: there is a token, and it does not hold.
@@ -143,14 +143,24 @@ async def acting(request: Request, services: Services, stated: Stated, *, may_ad
     async with services.db.connection() as conn:
         named = await _named(conn, stated)
         if user is not None:
-            own = await account(request, services, conn, user, stated.claim() if may_adopt else None)
-            customer = ActingCustomer(own.pass_id, has_user=True, address=_address(request, services))
+            customer = await _of_user(request, services, conn, user, stated.claim(), is_write=is_write)
         elif named is not None:
             customer = await _of_stated(request, services, conn, named)
         else:
             return None
     request.state.pass_id = customer.pass_id
     return customer
+
+
+async def _of_user(
+    request: Request, services: Services, conn: Connection, user: User, claim: str | None, *, is_write: bool
+) -> ActingCustomer:
+    if is_write:
+        own: Account | None = await account(request, services, conn, user, claim)
+    else:
+        own = await customers.of_known_user(conn, user.id)
+    pass_id = own.pass_id if own else passes.of_user(user.id)
+    return ActingCustomer(pass_id, True, own is None, _address(request, services))
 
 
 async def account(request: Request, services: Services, conn: Connection, user: User, claim: str | None) -> Account:
@@ -176,7 +186,7 @@ def stated_customer(request: Request, services: Services, pass_id: str, *, has_u
     """A new row is welcomed if its id is one that we issued."""
     address = _address(request, services)
     is_ours = visitors.is_issued(services.signer, pass_id)
-    return ActingCustomer(pass_id, has_user, address, welcome=_welcome(services, address) if is_ours else None)
+    return ActingCustomer(pass_id, has_user, address=address, welcome=_welcome(services, address) if is_ours else None)
 
 
 def _welcome(services: Services, address: str) -> Welcome | None:

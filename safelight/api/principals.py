@@ -48,7 +48,7 @@ async def acting_customer(
         AuthError: an id is stated where only a token counts, or the id of a row that belongs to a user.
         InvalidInput: an id is longer than any we store, or holds control characters.
     """
-    return await identity.acting(request, services, Stated(body.pass_id, body.customer_id, header), may_adopt=True)
+    return await identity.acting(request, services, Stated(body.pass_id, body.customer_id, header), is_write=True)
 
 
 async def acting_customer_by_query(
@@ -58,8 +58,8 @@ async def acting_customer_by_query(
     customer_id: CustomerIdQuery = None,
     header: PassIdHeader = None,
 ) -> ActingCustomer | None:
-    """As `acting_customer`, for routes that read: nobody takes over a row by them."""
-    return await identity.acting(request, services, Stated(pass_id, customer_id, header), may_adopt=False)
+    """As `acting_customer`, for routes that read: no user's row is made, or taken over, by them."""
+    return await identity.acting(request, services, Stated(pass_id, customer_id, header), is_write=False)
 
 
 ActingByBody = Annotated[ActingCustomer | None, Depends(acting_customer)]
@@ -93,7 +93,7 @@ async def customer_of_path(
     named = await identity.target(services, Stated(pass_id))
     if named is None:
         raise InvalidInput("passId: an id is needed.", code="MISSING_PASS_ID")
-    customer = await identity.acting(request, services, Stated(pass_id), may_adopt=False)
+    customer = await identity.acting(request, services, Stated(pass_id), is_write=False)
     if customer is None or customer.pass_id != named.pass_id:
         raise NotFound(f"There is no history of {named.pass_id!r} for you.")
     return customer
@@ -185,7 +185,7 @@ async def by_id_viewer(request: Request, services: FromApp, header: PassIdHeader
     operator = await asking_operator(request, services)
     if operator:
         return Viewer(operator)
-    return Viewer(customer=await identity.acting(request, services, Stated(header=header), may_adopt=False))
+    return Viewer(customer=await identity.acting(request, services, Stated(header=header), is_write=False))
 
 
 async def follower(

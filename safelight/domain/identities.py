@@ -18,12 +18,14 @@ class Welcome:
 class ActingCustomer:
     """The customer who sent the request, and may spend, read and change what is theirs.
 
-    `has_user`: the row is a signed-in user's, so that stating its id is not enough. `address` is a keyed hash of the
-    network address that the request came from.
+    `has_user`: the row is a signed-in user's, so that stating its id is not enough. `is_first_visit`: the user has no
+    row yet; reading makes none, so that the first write, or `/me`, can still take over the visitor that they were.
+    `address` is a keyed hash of the network address that the request came from.
     """
 
     pass_id: str
     has_user: bool = False
+    is_first_visit: bool = False
     address: str = ""
     welcome: Welcome | None = None
 
