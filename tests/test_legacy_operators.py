@@ -73,7 +73,7 @@ async def test_credits_are_given_and_taken_with_a_ledger_row_and_an_audit_row(id
     ]  # fmt: skip
 
 
-@pytest.mark.parametrize("delta", [None, 0, "5 credits", True, 1.5, 10**7, []])
+@pytest.mark.parametrize("delta", [None, 0, "5", True, 1.5, 10**7, []])
 async def test_an_adjustment_that_is_no_number_of_credits_is_refused(idle: Backend, delta: Any):
     refused = await admin(idle, "/admin/credits/adjust", {"passId": "pass:user:1", "delta": delta}, status=400)
     assert refused.keys() == {"error"}

@@ -71,7 +71,7 @@ class AdjustBody(IdentityBody):
 )
 async def adjust(services: FromApp, operator: ByOperatorWithKey, body: AdjustBody, target: Target) -> Json:
     """A balance never falls below zero: no more is taken than there is."""
-    delta = credits_of(body.delta, "delta")
+    delta = credits_of(body.delta, "delta", takes_text=False)
     adjustment = Adjustment(delta, body.reason, "admin", ("admin", operator.request_id), "credits.adjust")
     async with services.db.transaction() as conn:
         moved = await adjust_credits(conn, operator, target, adjustment, expire_days=services.credits_expire_days)

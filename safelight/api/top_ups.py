@@ -13,7 +13,7 @@ from safelight.api.admin import ByOperator
 from safelight.api.bodies import IdentityBody
 from safelight.api.errors import request_id, request_ids
 from safelight.api.folding import Short, Spelt
-from safelight.api.json_body import StrictRequest, StrictRoute
+from safelight.api.json_body import StrictRequest, StrictRoute, whole_number
 from safelight.api.principals import Target, no_identity
 from safelight.api.refusals import BY_OPERATORS, may_be
 from safelight.api.services import FromApp, Services
@@ -65,7 +65,7 @@ class AddBody(IdentityBody):
 async def add(request: Request, services: FromApp, operator: ByOperator, body: AddBody, target: Target) -> Json:
     """At most what is there is taken: no balance goes below 0."""
     request.state.pass_id = target.pass_id
-    amount = credits_of(body.amount, "amount", code="INVALID_AMOUNT")
+    amount = credits_of(body.amount, "amount", takes_text=True, code="INVALID_AMOUNT")
     adjustment = Adjustment(amount, body.reason, body.source, ("manual", request_id(request)), "credits.add")
     async with services.db.transaction() as conn:
         moved = await adjust_credits(conn, operator, target, adjustment, expire_days=services.credits_expire_days)
@@ -79,10 +79,12 @@ async def add(request: Request, services: FromApp, operator: ByOperator, body: A
     }
 
 
-def credits_of(stated: Any, field: str, *, code: str | None = None) -> int:
-    """A whole number of credits that is not 0, or one as text. Raises InvalidInput, which names the field."""
+def credits_of(stated: Any, field: str, *, takes_text: bool, code: str | None = None) -> int:
+    """A whole number of credits that is not 0, with `takes_text` also as a text; of a form, it always is one. Raises
+    InvalidInput, which names the field."""
+    stated, kinds = whole_number(stated), str | int | float if takes_text else int | float
     try:
-        amount = float(stated) if isinstance(stated, str | int | float) and not isinstance(stated, bool) else 0.0
+        amount = float(stated) if isinstance(stated, kinds) and not isinstance(stated, bool) else 0.0
     except ValueError:
         amount = 0.0
     if not amount.is_integer() or not 0 < abs(amount) <= AMOUNT_MAX:
