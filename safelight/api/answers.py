@@ -60,7 +60,9 @@ class Accepted(Named):
 
     generation_id: UUID
     status: Literal[Status.QUEUED]
-    sse_url: Annotated[UriReference, Field(description="Where it can be followed live.")]
+    sse_url: Annotated[
+        UriReference, Field(description="Where it can be followed live. Use it as it is: a user's holds a signature.")
+    ]
     generationId: UUID
     passId: str
     parent_generation_id: str | None
