@@ -361,7 +361,7 @@ async def _bounded_body(request: Request) -> bytes:
 
 
 def _customer(request: Request, owner: ActingCustomer | None) -> str:
-    """Whose it is; `anon` is nobody. Raises TooManyRequests."""
+    """Return the owner's pass id; `anon` is nobody. Raises TooManyRequests."""
     if owner:
         check_pass(request, Kind.ORDERS, owner.pass_id)
     return owner.pass_id if owner else "anon"

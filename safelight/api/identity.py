@@ -118,14 +118,14 @@ def without_bearer(header: str) -> str:
 
 @dataclass(frozen=True, slots=True)
 class Stated:
-    """Whom a request names, and in which of the places."""
+    """The customer whom a request names, by the place in which it does."""
 
     pass_id: str | None = None
     customer_key: str | None = None
     header: str | None = None
 
     def claim(self) -> str | None:
-        """What the client states as its own id; a shop's customer key may be anybody's."""
+        """Return the id that the client states as its own; a shop's customer key may be anybody's."""
         stated = self.pass_id or self.header
         return passes.normal_form(stated) if stated else None
 
@@ -199,7 +199,7 @@ def _address(request: Request, services: Services) -> str:
 
 
 async def target(services: Services, stated: Stated) -> TargetCustomer | None:
-    """Whom the request names, whoever sends it.
+    """Return the customer whom the request names, whoever sends it.
 
     Raises:
         InvalidInput: an id is longer than any we store, or holds control characters.

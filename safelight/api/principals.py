@@ -167,7 +167,7 @@ class Viewer:
     customer: ActingCustomer | None = None
 
     def sees_all_of(self, owner: str | None, what: str) -> bool:
-        """Whether they see what only the owner and operators see. Who knows the id alone sees the rest.
+        """Return true if they see what only the owner and operators see. Who knows the id alone sees the rest.
 
         Raises:
             NotFound: they say who they are, and it is somebody else's.

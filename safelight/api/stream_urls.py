@@ -20,7 +20,7 @@ StreamToken = Annotated[
 
 
 def stream_url(services: Services, generation_id: str, customer: ActingCustomer) -> str:
-    """Where the customer can follow the generation."""
+    """Return the address at which the customer can follow the generation."""
     path = f"/mma/stream/{generation_id}"
     if not (services.token_required or customer.has_user):
         return path
@@ -28,4 +28,5 @@ def stream_url(services: Services, generation_id: str, customer: ActingCustomer)
 
 
 def holds(signer: Signer, generation_id: str, token: str | None) -> bool:
+    """Return true if the token was signed for this generation's stream and has not expired."""
     return token is not None and signer.holds(PURPOSE, generation_id, token)

@@ -18,7 +18,7 @@ def issue(signer: Signer) -> str:
 
 
 def is_issued(signer: Signer, pass_id: str) -> bool:
-    """Whether a deployment with this secret issued the id."""
+    """Return true if a deployment with this secret issued the id."""
     found = passes.anonymous_uuid(pass_id)
     return found is not None and hmac.compare_digest(_signed(signer, found.bytes).bytes, found.bytes)
 

@@ -8,7 +8,7 @@ _queries = load_queries(__file__)
 
 
 async def take(conn: Connection, purpose: str, key: str, *, most: int) -> bool:
-    """Count one use by `key` today, unless `most` were counted already; 0 is no limit. Returns whether it was allowed.
+    """Count one use by `key` today, unless `most` were counted already; 0 is no limit. Returns true if it was allowed.
 
     It is undone with the transaction, and until that ends, others with the same key wait.
     """
@@ -21,5 +21,5 @@ async def take(conn: Connection, purpose: str, key: str, *, most: int) -> bool:
 
 
 async def seconds_left(conn: Connection) -> float:
-    """How long today still is."""
+    """Return the seconds until today (UTC) ends."""
     return float(await _queries.seconds_left(conn))

@@ -38,7 +38,7 @@ class Accepted:
 
 @dataclass(frozen=True, slots=True)
 class FreeSuggestions:
-    """How many suggestions a day are free for one customer without credits, and for all of them at one network address;
+    """The suggestions a day that are free for one customer without credits, and for all of them at one network address;
     0 is no limit."""
 
     per_customer: int = 0
