@@ -40,7 +40,7 @@ from safelight.domain.shared_secrets import strong_secret
 from safelight.domain.shop_orders import Shop, credit_products
 from safelight.open_files import OUT_OF_FILES
 from safelight.ops.doctor import Doctor, LatestFindings
-from safelight.pipelines.accept import Acceptance
+from safelight.pipelines.accept import Acceptance, FreeSuggestions
 from safelight.pipelines.configuration import Configuration, install_version_1
 from safelight.pipelines.gate import Gate
 from safelight.pipelines.inputs import Inputs
@@ -183,16 +183,19 @@ class App:
                         db,
                         queue,
                         self.prices,
-                        self.settings.free_credits,
                         self.settings.start_within_seconds,
                         Inputs(self.assets(), self.fetcher()),
                         policy,
+                        FreeSuggestions(
+                            self.settings.free_suggestions_per_day, self.settings.free_suggestions_per_address
+                        ),
                     ),
                     listener=listener,
                     assets=self.assets(),
                     fetcher=self.fetcher(),
                     prices=self.prices,
                     free_credits=self.settings.free_credits,
+                    welcomes_per_day=self.settings.welcomes_per_day,
                     reaper=self.reaper(db, Announcer(db)),
                     admin_token=self.admin_token(),
                     signer=self.signer(),

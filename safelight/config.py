@@ -93,8 +93,30 @@ class Settings(BaseSettings):
 
     still_credits: int = Field(1, ge=0, le=100, description="Credits charged for a still or a tweak of it.")
     video_credits: int = Field(5, ge=0, le=100, description="Credits charged for a video or a tweak of it.")
-    free_credits: int = Field(0, ge=0, le=10_000, description="Credits granted to each new customer.")
-
+    free_credits: int = Field(
+        0,
+        ge=0,
+        le=10_000,
+        description="Credits granted to each new customer who signed in, or whose anonymous pass id we issued.",
+    )
+    welcomes_per_day: int = Field(
+        3,
+        ge=0,
+        le=1_000_000,
+        description="How many new customers a day at one network address (of IPv6 a /64) get them; 0 is no limit.",
+    )
+    free_suggestions_per_day: int = Field(
+        5,
+        ge=0,
+        le=1_000_000,
+        description="How many suggestions a day are free for a customer without credits; 0 is no limit.",
+    )
+    free_suggestions_per_address: int = Field(
+        10,
+        ge=0,
+        le=1_000_000,
+        description="How many of these a day all customers at one network address have together; 0 is no limit.",
+    )
     credits_expire_days: int = Field(
         30,
         ge=0,

@@ -162,7 +162,7 @@ class Story:
         return await self._answer(self.client.post(path, json={"passId": self.pass_id, **body}))
 
     async def _get(self, path: str) -> Json:
-        return await self._answer(self.client.get(path))
+        return await self._answer(self.client.get(path, headers={"X-Mina-Pass-Id": self.pass_id}))
 
     async def _answer(self, sent: Awaitable[httpx.Response]) -> Json:
         answer = await sent

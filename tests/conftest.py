@@ -21,6 +21,7 @@ from psycopg import sql
 from psycopg.rows import dict_row
 
 from safelight import media, serve
+from safelight.api.identity import HEADER
 from safelight.app import App
 from safelight.config import Settings
 from safelight.db import embedded
@@ -169,7 +170,7 @@ class Backend:
 
         stated = pass_id or self.pass_id
         async with self.app.database() as db, db.transaction() as conn:
-            await customers.ensure(conn, stated, free_credits=0)
+            await customers.ensure(conn, stated)
             await ledger.grant(
                 conn, pass_id=stated, credits=credits, reason="manual-topup", source="admin", ref=("manual", new_id())
             )
@@ -211,7 +212,11 @@ class Backend:
         """The generation as fetched once its stream has said done."""
         async with asyncio.timeout(WAIT_SECONDS):
             await self.events(accepted["sse_url"])
-        return await self.get(f"/mma/generations/{accepted['generation_id']}")
+        return await self.generation(accepted["generation_id"], accepted.get("passId"))
+
+    async def generation(self, generation_id: str, owner: str | None = None, **more: Any) -> Json:
+        """The generation as its owner sees it."""
+        return await self.get(f"/mma/generations/{generation_id}", headers={HEADER: owner or self.pass_id}, **more)
 
     async def events(self, url: str, **more: Any) -> list[tuple[str, str | None, Json]]:
         """(event, id, data) of a whole stream."""
@@ -272,6 +277,8 @@ async def running(dsn: str, home: Path, *, worker: bool = True, **settings: Any)
                 "reports_per_minute": 0,
                 "admin_guesses_per_minute": 1_000_000,
                 "streams_per_address": 5_000,
+                "free_suggestions_per_day": 0,
+                "free_suggestions_per_address": 0,
                 **settings,
             },
         )

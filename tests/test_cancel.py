@@ -205,7 +205,7 @@ async def test_a_reaper_ends_by_itself_what_nobody_began(start: StartBackend):
     await asyncio.sleep(0.3)
     async with idle.app.database() as db:
         assert await reap(idle, db) == Reaped([], [], [accepted["generation_id"]])
-    made = await idle.get(f"/mma/generations/{accepted['generation_id']}")
+    made = await idle.generation(accepted["generation_id"])
     assert (made["status"], made["error"]["code"]) == ("error", "NEVER_STARTED")
     assert idle.balance() == idle.ledger_sum() == 1
 

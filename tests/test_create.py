@@ -54,7 +54,7 @@ async def test_accepting_writes_everything_in_one_go(idle: Backend):
 
 async def test_a_waiting_generation_shows_no_error_and_no_output(idle: Backend):
     accepted = await idle.post("/mma/still/create", {"inputs": {"brief": "a cup"}})
-    fetched = await idle.get(f"/mma/generations/{accepted['generation_id']}")
+    fetched = await idle.generation(accepted["generation_id"])
     assert fetched["status"] == fetched["state"] == "queued"
     assert fetched["error"] is None
     assert fetched["outputs"] == {"seedream_image_url": None, "kling_video_url": None}
@@ -138,7 +138,7 @@ async def test_an_asset_may_be_a_key_of_our_own_storage(idle: Backend):
 async def test_a_video_finds_its_first_frame_under_every_name(idle: Backend, path: str, assets: dict):
     accepted = await idle.post(path, {"assets": assets, "inputs": {"motionBrief": "push in"}})
     assert accepted["billing"] == {"cost": 5, "mode": "video"}
-    fetched = await idle.get(f"/mma/generations/{accepted['generation_id']}")
+    fetched = await idle.generation(accepted["generation_id"])
     assert fetched["mma_vars"]["assets"]["start_image_url"] == "https://e.com/f.png"
 
 

@@ -143,7 +143,11 @@ def test_the_command_grants_and_says_so_in_the_audit(dsn: str, tmp_path: Path, m
             " where mg_record_type = 'admin_audit'"
         ).fetchall()
     assert (expires, action, detail["actor"]) == (True, "credits.grant", "command line")
-    assert (detail["target"], detail["before"], detail["after"]) == ("pass:user:42", {"credits": 0}, {"credits": 20})
+    assert (detail["target"], detail["before"], detail["after"]) == (
+        "pass:user:42",
+        {"credits": 0},
+        {"credits": 20, "asked": 20, "reason": "manual-topup"},
+    )
 
 
 # --- expiry ---------------------------------------------------------------------------------------------------------
@@ -243,6 +247,8 @@ async def test_a_later_end_is_not_shortened_by_a_top_up(idle: Backend):
 
 async def test_credits_may_last_for_ever(start: StartBackend):
     backend = await start(**SETTINGS, credits_expire_days=0, free_credits=2)
+    backend.pass_id = (await backend.get("/me"))["passId"]
+    assert (await balance(backend))["balance"] == 2
     await backend.post("/credits/add", {"amount": 2}, headers=ADMIN)
     assert (await balance(backend))["expiresAt"] is None
     assert backend.balance() == 4
@@ -527,6 +533,7 @@ async def test_settings_of_nobody_are_refused_in_one_sentence(idle: Backend):
 @pytest.mark.parametrize("welcome", [0, 3])
 async def test_a_new_customer_is_welcomed_once_whichever_route_comes_first(start: StartBackend, welcome: int):
     backend = await start(**SETTINGS, free_credits=welcome)
+    backend.pass_id = (await backend.get("/me"))["passId"]
     calls = [
         backend.client.post("/sessions/start", json={"passId": backend.pass_id}),
         backend.client.get(f"/credits/balance?passId={backend.pass_id}"),

@@ -93,7 +93,7 @@ async def test_a_database_that_turns_read_only_is_waited_out(start: StartBackend
     read_only(backend, name, on=True)
     try:
         await refused(backend, "POST", "/mma/still/create", json={"passId": backend.pass_id, **BRIEF})
-        assert (await backend.get(f"/mma/generations/{accepted['generation_id']}"))["status"] != "error"
+        assert (await backend.generation(accepted["generation_id"]))["status"] != "error"
     finally:
         read_only(backend, name, on=False)
     assert (await backend.finished(await accepted_again(backend)))["status"] == "done"

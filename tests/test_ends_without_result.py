@@ -85,7 +85,7 @@ async def test_an_end_without_a_result_shows_everywhere(dsn: str, start: StartBa
     [item] = of_all["generations"]
     assert (item["id"], item["status"], item["errorContext"]["type"]) == (generation_id, status, kind)
     assert of_all["summary"] == {"failed": 0, "stuck": 0, "cancelled": 0} | {status: 1}
-    fetched = await backend.get(f"/mma/generations/{generation_id}")
+    fetched = await backend.generation(generation_id)
     assert code == f"MMA_{fetched['error']['code']}"
 
     own = await backend.get(OWN, params={"passId": backend.pass_id})

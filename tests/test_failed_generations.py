@@ -68,7 +68,7 @@ async def test_a_failure_shows_with_its_type_to_operators_and_to_its_owner_alone
     assert (own["total"], own["failed"]["count"], mine["id"]) == (1, 1, generation_id)
     assert mine["parameters"]["errorContext"]["type"] == OF_FAULTS[fault]
     assert "Traceback" not in json.dumps(own) and "stack" not in json.dumps(own)
-    fetched = await backend.get(f"/mma/generations/{generation_id}")
+    fetched = await backend.generation(generation_id)
     assert fetched["error"].items() <= mine["parameters"]["errorContext"].items()
     assert backend.pass_id not in json.dumps(fetched["error"])  # whoever knows a generation's id may fetch it
 

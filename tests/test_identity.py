@@ -437,10 +437,14 @@ async def test_an_email_that_is_anothers_or_unconfirmed_leads_to_a_new_row(idle:
 async def test_a_stated_visitor_becomes_the_user_with_all_that_is_theirs(idle: Backend):
     await idle.grant(4, "pass:anon:visitor")
     user_id = new_id()
-    answer = await idle.client.get(
-        "/credits/balance?passId=pass:anon:visitor", headers=bearer(token(user_id, "ann@example.com"))
-    )
-    assert (answer.json()["passId"], answer.json()["balance"]) == ("pass:anon:visitor", 4)
+    headers = bearer(token(user_id, "ann@example.com"))
+    stated = {"passId": "pass:anon:visitor"}
+    before = (await idle.client.get("/credits/balance", params=stated, headers=headers)).json()
+    assert (before["passId"], before["balance"]) == (f"pass:user:{user_id}", 0)
+    started = (await idle.client.post("/sessions/start", json=stated, headers=headers)).json()
+    assert started["passId"] == "pass:anon:visitor"
+    after = (await idle.client.get("/credits/balance", params=stated, headers=headers)).json()
+    assert (after["passId"], after["balance"]) == ("pass:anon:visitor", 4)
     assert (await me(idle, user_id))["passId"] == "pass:anon:visitor"
 
 

@@ -129,7 +129,7 @@ async def _successes(planted: Garden, backend: Backend, picture: str) -> str:
         body = _order(planted, picture) | more
         accepted = await backend.post(path, body, headers={"Idempotency-Key": planted.form(longest=190)})
         heard.append(str(await backend.events(accepted["sse_url"])))
-        done = await backend.get(f"/mma/generations/{accepted['generation_id']}")
+        done = await backend.generation(accepted["generation_id"])
         assert done["status"] == "done", done
         return done
 
@@ -156,7 +156,7 @@ async def _failures(planted: Garden, backend: Backend, simulation: Simulation, p
         simulation.faults, simulation._faulty = faults, frozenset(where)
         accepted = await backend.post("/mma/still/create", _order(planted, picture))
         heard.append(str(await backend.events(accepted["sse_url"])))
-        assert (await backend.get(f"/mma/generations/{accepted['generation_id']}"))["status"] == "error"
+        assert (await backend.generation(accepted["generation_id"]))["status"] == "error"
     return "".join(heard)
 
 

@@ -375,7 +375,7 @@ async def test_a_webhook_after_a_cancel_leaves_it_cancelled(dsn: str, start: Sta
         body, headers = sign(wire.webhook_of(work)[0], id="late")
         path = f"/webhooks/{adapter}/{accepted['generation_id']}:3:1"
         assert (await backend.client.post(path, content=body, headers=headers)).status_code == 200
-        assert (await backend.get(f"/mma/generations/{accepted['generation_id']}"))["status"] == "cancelled"
+        assert (await backend.generation(accepted["generation_id"]))["status"] == "cancelled"
     assert backend.balance() == 1
 
 

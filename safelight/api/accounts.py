@@ -3,21 +3,21 @@
 from datetime import UTC, datetime
 from typing import Annotated, Any
 
-from fastapi import APIRouter, Path, Query, Request
+from fastapi import APIRouter, Query, Request
 
 from safelight.api import answers, examples, idempotency
 from safelight.api.bodies import IdentityBody
 from safelight.api.errors import request_id
 from safelight.api.folding import Short, Spelt
 from safelight.api.idempotency import OnceForKey
-from safelight.api.identity import PassIdHeader, named_pass_id, stated_pass_id
 from safelight.api.orders import own_session_id
+from safelight.api.principals import ActingByBody, ActingByQuery, CustomerOfPath
 from safelight.api.rates import Kind, limited_route, per_address
 from safelight.api.refusals import may_be
 from safelight.api.services import FromApp, Services
 from safelight.db import customers, generations, ledger
 from safelight.db.database import Connection, Row
-from safelight.domain.errors import InvalidInput, NotFound
+from safelight.domain.identities import ActingCustomer
 from safelight.storage.web_urls import without_unsafe_urls
 
 Json = dict[str, Any]
@@ -63,21 +63,16 @@ _SESSION = {
     },
 )
 async def start_session(
-    request: Request, services: FromApp, once: OnceForKey, body: SessionBody, pass_id_header: PassIdHeader = None
+    request: Request, services: FromApp, once: OnceForKey, body: SessionBody, customer: ActingByBody
 ) -> Json:
-    async with services.db.connection() as conn:
-        pass_id = await stated_pass_id(conn, pass_id=body.pass_id, customer_key=body.customer_id, header=pass_id_header)
-    actor = idempotency.customer(pass_id)
-    return await once.in_transaction(actor, lambda conn: _begun(conn, request, services, body, pass_id))
+    return await once.in_transaction(idempotency.actor(customer), lambda conn: _begun(conn, request, body, customer))
 
 
-async def _begun(
-    conn: Connection, request: Request, services: Services, body: SessionBody, pass_id: str | None
-) -> Json:
-    platform = body.platform.lower()
+async def _begun(conn: Connection, request: Request, body: SessionBody, customer: ActingCustomer | None) -> Json:
+    platform, pass_id = body.platform.lower(), customer.pass_id if customer else None
     session_id = await own_session_id(conn, body.session_id, pass_id)
-    if pass_id:  # a visitor without any id has no row, so no session row either
-        await customers.ensure(conn, pass_id, free_credits=services.free_credits)
+    if customer and pass_id:  # a visitor without any id has no row, so no session row either
+        await customers.ensure(conn, pass_id, welcome=customer.welcome)
         await generations.insert_session(
             conn,
             session_id=session_id,
@@ -124,18 +119,12 @@ async def _begun(
         **may_be(400, 401, 429, 503),
     },
 )
-async def balance(
-    request: Request,
-    services: FromApp,
-    pass_id: Annotated[str | None, Query(alias="passId", max_length=200)] = None,
-    customer_id: Annotated[str | None, Query(alias="customerId", max_length=200)] = None,
-    pass_id_header: PassIdHeader = None,
-) -> Json:
+async def balance(request: Request, services: FromApp, customer: ActingByQuery) -> Json:
+    found = customer.pass_id if customer else None
     async with services.db.transaction() as conn:
-        found = await stated_pass_id(conn, pass_id=pass_id, customer_key=customer_id, header=pass_id_header)
         credits, expires_at, entries = 0, None, 0
-        if found:
-            await customers.ensure(conn, found, free_credits=services.free_credits)
+        if customer and found and not customer.is_first_visit:
+            await customers.ensure(conn, found, welcome=customer.welcome)
             row = await customers.lock(conn, found) or {}
             credits, expires_at = row["mg_credits"], row["mg_expires_at"]
             entries = await ledger.entry_count(conn, found)
@@ -161,20 +150,23 @@ async def balance(
 async def history(
     request: Request,
     services: FromApp,
-    pass_id: Annotated[str, Path(max_length=200)],
+    customer: CustomerOfPath,
     limit: Annotated[int, Query(ge=1, le=generations.HISTORY_ROWS_MAX)] = PAGE_DEFAULT,
     cursor: Annotated[datetime | None, Query(description="`page.nextCursor` of the page before.")] = None,
 ) -> Json:
+    return await history_of(request, services, customer, limit, cursor)
+
+
+async def history_of(
+    request: Request, services: Services, customer: ActingCustomer, limit: int, cursor: datetime | None
+) -> Json:
+    """One page, the newest first, with the ledger."""
+    found = customer.pass_id
     async with services.db.connection() as conn:
-        found = await named_pass_id(conn, pass_id=pass_id, customer_key=None, header=None)
-        if found is None:
-            raise InvalidInput("passId: an id is needed.", code="MISSING_PASS_ID")
-        if await stated_pass_id(conn, pass_id=found, customer_key=None, header=None) != found:
-            raise NotFound(f"There is no history of {found!r} for you.")
         page = await generations.history(conn, found, before=cursor, most=limit)
         oldest = page[-1]["mg_created_at"] if page else None
         more = bool(oldest and await generations.history(conn, found, before=oldest, most=1))
-        customer = await customers.lock(conn, found) or {}
+        row = await customers.lock(conn, found) or {}
         entries = await generations.credit_history(conn, found)
     shown = [without_unsafe_urls(row, anywhere=False) for row in page]  # older rows hold what is refused today
     return {
@@ -184,8 +176,8 @@ async def history(
         "customerId": found,
         "passIdsChecked": [found],
         "credits": {
-            "balance": customer.get("mg_credits", 0),
-            "expiresAt": customer.get("mg_expires_at"),
+            "balance": row.get("mg_credits", 0),
+            "expiresAt": row.get("mg_expires_at"),
             "history": entries,
         },
         "page": {

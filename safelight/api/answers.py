@@ -60,7 +60,9 @@ class Accepted(Named):
 
     generation_id: UUID
     status: Literal[Status.QUEUED]
-    sse_url: Annotated[UriReference, Field(description="Where it can be followed live.")]
+    sse_url: Annotated[
+        UriReference, Field(description="Where it can be followed live. Use it as it is: a user's holds a signature.")
+    ]
     generationId: UUID
     passId: str
     parent_generation_id: str | None
@@ -97,7 +99,9 @@ class CreditsOfGeneration(Answer):
 
 
 class Generation(Done):
-    """An output is there only when the status is `done`."""
+    """An output is there only when the status is `done`. What was asked for, the prompts and the credits are shown to
+    the owner and to operators; for others `mma_vars` is empty, and `prompt`, `credits` and `parent_generation_id` are
+    null."""
 
     generation_id: str
     status: Status
@@ -108,7 +112,7 @@ class Generation(Done):
     outputs: Outputs
     prompt: Annotated[str | None, Field(description="What the engine was asked.")]
     error: ErrorContext | None
-    credits: CreditsOfGeneration
+    credits: CreditsOfGeneration | None
     parent_generation_id: str | None
     created_at: datetime
     updated_at: datetime

@@ -3,20 +3,21 @@
 import math
 from typing import Annotated, Any
 
-from fastapi import APIRouter, Query
+from fastapi import APIRouter
 
 from safelight import telemetry
 from safelight.api import examples, idempotency, legacy_answers
 from safelight.api.bodies import IdentityBody
 from safelight.api.folding import Flag, Spelt
 from safelight.api.idempotency import OnceForKey
-from safelight.api.identity import PassIdHeader, stated_pass_id
+from safelight.api.principals import ActingByBody, CustomerIfReachable, Unreachable
 from safelight.api.rates import Kind, limited_route, per_address
 from safelight.api.refusals import may_be
 from safelight.api.services import FromApp
 from safelight.db import customers
 from safelight.db.database import TROUBLE, Connection
 from safelight.domain.errors import InvalidInput
+from safelight.domain.identities import ActingCustomer
 
 Json = dict[str, Any]
 
@@ -39,22 +40,17 @@ _SETTINGS = {"customerId": "pass:user:42", "enabled": True, "monthlyLimitPacks":
         **may_be(400, 401, 429, 503),
     },
 )
-async def settings(
-    services: FromApp,
-    customer_id: Annotated[str | None, Query(alias="customerId", max_length=200)] = None,
-    pass_id: Annotated[str | None, Query(alias="passId", max_length=200)] = None,
-    pass_id_header: PassIdHeader = None,
-) -> Json:
+async def settings(services: FromApp, customer: CustomerIfReachable) -> Json:
     """While the database is away, they are shown as off, with another source."""
+    if isinstance(customer, Unreachable):
+        return _unknown(customer.stated)
+    found = _required(customer).pass_id
     try:
         async with services.db.connection() as conn:
-            stated = await stated_pass_id(conn, pass_id=pass_id, customer_key=customer_id, header=pass_id_header)
-            found = _somebody(stated)
             saved = await customers.auto_top_up(conn, found)
     except TROUBLE as error:
         telemetry.warning(telemetry.Tag.API, f"Automatic top-ups cannot be read: {error}")
-        stated = _somebody(customer_id or pass_id or pass_id_header)
-        return {"customerId": stated, "enabled": False, "monthlyLimitPacks": 0, "source": "no-db"}
+        return _unknown(found)
     return {
         "customerId": found,
         "enabled": saved.get("enabled") is True,
@@ -62,6 +58,12 @@ async def settings(
         "source": SOURCE,
         "passId": found,
     }
+
+
+def _unknown(stated: str | None) -> Json:
+    if stated is None:
+        raise _nobody()
+    return {"customerId": stated, "enabled": False, "monthlyLimitPacks": 0, "source": "no-db"}
 
 
 class BillingBody(IdentityBody):
@@ -78,27 +80,26 @@ class BillingBody(IdentityBody):
     summary="Set the automatic top-ups of a customer",
     responses={200: examples.of(legacy_answers.AutoTopUps, _SETTINGS), **may_be(400, 401, 413, 422, 429, 503)},
 )
-async def save_settings(
-    services: FromApp, once: OnceForKey, body: BillingBody, pass_id_header: PassIdHeader = None
-) -> Json:
+async def save_settings(services: FromApp, once: OnceForKey, body: BillingBody, customer: ActingByBody) -> Json:
+    acting = _required(customer)
     chosen = {"enabled": bool(body.enabled), "monthlyLimitPacks": _packs(body.monthly_limit_packs)}
-    async with services.db.connection() as conn:
-        found = _somebody(
-            await stated_pass_id(conn, pass_id=body.pass_id, customer_key=body.customer_id, header=pass_id_header)
-        )
 
     async def work(conn: Connection) -> Json:
-        await customers.ensure(conn, found, free_credits=services.free_credits)
-        await customers.save_auto_top_up(conn, found, chosen)
-        return {"customerId": found, **chosen, "passId": found}
+        await customers.ensure(conn, acting.pass_id, welcome=acting.welcome)
+        await customers.save_auto_top_up(conn, acting.pass_id, chosen)
+        return {"customerId": acting.pass_id, **chosen, "passId": acting.pass_id}
 
-    return await once.in_transaction(idempotency.customer(found), work, insist=True)
+    return await once.in_transaction(idempotency.actor(acting), work, insist=True)
 
 
-def _somebody(pass_id: str | None) -> str:
-    if pass_id is None:
-        raise InvalidInput("customerId: say whose settings these are.")
-    return pass_id
+def _required(customer: ActingCustomer | None) -> ActingCustomer:
+    if customer is None:
+        raise _nobody()
+    return customer
+
+
+def _nobody() -> InvalidInput:
+    return InvalidInput("customerId: say whose settings these are.")
 
 
 def _packs(stated: Any) -> int:

@@ -14,6 +14,7 @@ from safelight.api import answers, examples
 from safelight.api.errors import request_id, write_ops_row
 from safelight.api.folding import Folded, Spelt
 from safelight.api.json_body import StrictRequest, StrictRoute
+from safelight.api.principals import no_identity
 from safelight.api.rates import Kind, limited_route
 from safelight.api.refusals import may_be
 from safelight.api.services import FromApp
@@ -76,6 +77,7 @@ class ClientErrorBody(Folded):
 @router.post(
     "/api/log-error",
     summary="Report a crash of the client",
+    dependencies=[no_identity("Pages on which nobody has signed in crash too, and nothing is told.")],
     responses={200: examples.of(answers.Done, {"ok": True}), **may_be(400, 413, 429)},
 )
 async def log_error(request: Request, services: FromApp, body: ClientErrorBody) -> dict[str, Any]:

@@ -7,9 +7,9 @@ from pydantic import Field
 
 from safelight.api import legacy, legacy_examples
 from safelight.api.folding import Long, Spelt
-from safelight.api.identity import PassIdHeader
 from safelight.api.legacy import Json, LegacyBody
 from safelight.api.mma import IdempotencyKey
+from safelight.api.principals import CustomerOrAnonymous
 from safelight.api.rates import Kind, limited_route
 from safelight.api.refusals import STILL_MAKING_MEANS, may_be
 from safelight.api.services import FromApp
@@ -47,8 +47,8 @@ async def editorial_generate(
     request: Request,
     services: FromApp,
     body: EditorialBody,
+    customer: CustomerOrAnonymous,
     key: IdempotencyKey = None,
-    pass_id_header: PassIdHeader = None,
 ) -> Json:
     """Runs the same pipeline as `/mma/still/create`. Asked again with the same idempotency key, also at another
     process, it gives the same picture, once charged."""
@@ -59,7 +59,7 @@ async def editorial_generate(
     create = body.create_body(
         assets={}, inputs={"userBrief": body.brief, "aspect_ratio": ratio, "maxImages": body.images_max}
     )
-    row = await legacy.make(request, services, Flow.STILL_CREATE, body, create, key=key, header=pass_id_header)
+    row = await legacy.make(request, services, Flow.STILL_CREATE, body, create, customer=customer, key=key)
     url = legacy.must_be_done(row)["mg_output_url"]
     gpt = await legacy.style_profile(services, body, row)
     return legacy.made(request, row, MESSAGE, {"imageUrl": url, "imageUrls": [url]}, gpt | _texts(row))

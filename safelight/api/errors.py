@@ -181,11 +181,11 @@ def _insufficient(request: Request, error: InsufficientCredits) -> Answer:
 
 def _problems(error: RequestValidationError) -> str:
     """`inputs.brief: String should have at most 8000 characters`: the field, and what is allowed."""
-    found = [
+    found = (
         f"{'.'.join(str(part) for part in problem['loc'] if part != 'body') or 'body'}: {problem['msg']}"
-        for problem in error.errors()[:VALIDATION_PROBLEMS_SHOWN]
-    ]
-    return "; ".join(found)
+        for problem in error.errors()[: 2 * VALIDATION_PROBLEMS_SHOWN]  # an id is checked for its route, too
+    )
+    return "; ".join(list(dict.fromkeys(found))[:VALIDATION_PROBLEMS_SHOWN])
 
 
 def _route(request: Request) -> str:

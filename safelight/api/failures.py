@@ -10,7 +10,7 @@ from fastapi import APIRouter, Depends, Query
 from safelight.api import examples, idempotency
 from safelight.api.admin import ADMIN_ONLY, ByOperator
 from safelight.api.idempotency import OnceForKey
-from safelight.api.identity import PassIdHeader, stated_pass_id
+from safelight.api.principals import ActingByQuery
 from safelight.api.rates import Kind as Rate
 from safelight.api.rates import per_address
 from safelight.api.refusals import BY_OPERATORS, may_be
@@ -115,22 +115,15 @@ async def failed_of_all(
 async def failed_of_one(
     services: FromApp,
     before: Before,
-    pass_id: Annotated[
-        str | None, Query(alias="passId", max_length=ID_CHARS_MAX, description="Whose; or state it as a header.")
-    ] = None,
-    customer_id: Annotated[
-        str | None, Query(alias="customerId", max_length=ID_CHARS_MAX, description="Whose, by a shop's id.")
-    ] = None,
+    customer: ActingByQuery,
     session_id: SessionId = None,
     hours: Hours = failures.HOURS_DEFAULT,
     limit: Limit = failures.LIMIT_DEFAULT,
-    pass_id_header: PassIdHeader = None,
 ) -> Json:
+    if customer is None:
+        raise AuthError("Say whose generations: state a pass id, as `passId` or `X-Mina-Pass-Id`.")
+    question = Question(Kind.ALL, hours, limit, pass_id=customer.pass_id, session_id=session_id, before=before)
     async with services.db.connection() as conn:
-        owner = await stated_pass_id(conn, pass_id=pass_id, customer_key=customer_id, header=pass_id_header)
-        if owner is None:
-            raise AuthError("Say whose generations: state a pass id, as `passId` or `X-Mina-Pass-Id`.")
-        question = Question(Kind.ALL, hours, limit, pass_id=owner, session_id=session_id, before=before)
         found = await failures.read(conn, question, services.reaper.patience)
     return _own_report(found)
 
@@ -144,7 +137,7 @@ async def cleanup(services: FromApp, operator: ByOperator, once: OnceForKey) -> 
     """Runs the pass that every worker runs every few seconds: generations whose worker is gone or that have no job get
     a new job and go on from their last finished step; what no worker began in time fails, refunded. What somebody is at
     work on is left alone."""
-    return await once.outside(idempotency.operator(operator), lambda: _cleaned_up(services, operator))
+    return await once.outside(idempotency.actor(operator), lambda: _cleaned_up(services, operator))
 
 
 async def _cleaned_up(services: Services, operator: Operator) -> Json:

@@ -9,13 +9,14 @@ from safelight.api.bodies import IdentityBody
 from safelight.api.errors import request_id
 from safelight.api.folding import Flag, Long, Short, Spelt, WebUrl
 from safelight.api.idempotency import OnceForKey
-from safelight.api.identity import PassIdHeader, caller, stated_pass_id
+from safelight.api.principals import IdentifiedByBody
 from safelight.api.rates import Kind, check_pass, limited_route
 from safelight.api.refusals import may_be
 from safelight.api.services import FromApp, Services
 from safelight.db import customers, feedback, generations
 from safelight.db.database import Connection
 from safelight.domain.errors import InvalidInput, NotFound
+from safelight.domain.identities import ActingCustomer
 from safelight.pipelines.accept import ANSWER_SECONDS_MAX
 from safelight.storage.assets import UPLOAD_BYTES_MAX
 
@@ -52,28 +53,28 @@ class FeedbackLikeBody(IdentityBody):
     },
 )
 async def like(
-    request: Request,
-    services: FromApp,
-    once: OnceForKey,
-    body: FeedbackLikeBody,
-    pass_id_header: PassIdHeader = None,
+    request: Request, services: FromApp, once: OnceForKey, body: FeedbackLikeBody, customer: IdentifiedByBody
 ) -> Json:
     """Pictures and videos that are not ours yet are copied first: what is liked must still be there tomorrow."""
+    pass_id = customer.pass_id if customer else None
+    if pass_id:
+        check_pass(request, Kind.ORDERS, pass_id)
     async with services.db.connection() as conn:
-        pass_id = await stated_pass_id(conn, pass_id=body.pass_id, customer_key=body.customer_id, header=pass_id_header)
-        caller().must_not_be_nobody(pass_id)
-        request.state.pass_id = pass_id
-        if pass_id:
-            check_pass(request, Kind.ORDERS, pass_id)
         prompt = await _prompt(conn, body, pass_id)
-    actor = idempotency.customer(pass_id)
+    actor = idempotency.actor(customer)
     feedback_id = once.id_for(actor)  # one for all tries
-    return await once.outside(actor, lambda: _liked(request, services, body, pass_id, prompt, feedback_id))
+    return await once.outside(actor, lambda: _liked(request, services, body, customer, prompt, feedback_id))
 
 
 async def _liked(
-    request: Request, services: Services, body: FeedbackLikeBody, pass_id: str | None, prompt: str, feedback_id: str
+    request: Request,
+    services: Services,
+    body: FeedbackLikeBody,
+    customer: ActingCustomer | None,
+    prompt: str,
+    feedback_id: str,
 ) -> Json:
+    pass_id = customer.pass_id if customer else None
     row = {
         "feedback_id": feedback_id,
         "pass_id": pass_id,
@@ -87,7 +88,7 @@ async def _liked(
         "video_url": await _permanent(services, body.video_url, "likes-videos", pass_id),
         "meta": {"event_type": "feedback.like", "liked": body.liked, "request_id": request_id(request)},
     }
-    likes = await services.db.insist(lambda conn: _store(conn, services, row), seconds=ANSWER_SECONDS_MAX)
+    likes = await services.db.insist(lambda conn: _store(conn, customer, row), seconds=ANSWER_SECONDS_MAX)
     return {
         "ok": True,
         "message": MESSAGE,
@@ -130,10 +131,10 @@ async def _permanent(services: Services, url: str | None, folder: str, pass_id: 
     return stored.url
 
 
-async def _store(conn: Connection, services: Services, row: Json) -> int | None:
+async def _store(conn: Connection, customer: ActingCustomer | None, row: Json) -> int | None:
     """Returns how much feedback the customer has given; None of a visitor without an id, who has no row."""
     async with conn.transaction():
-        if row["pass_id"]:
-            await customers.ensure(conn, row["pass_id"], free_credits=services.free_credits)
+        if customer:
+            await customers.ensure(conn, customer.pass_id, welcome=customer.welcome)
         await feedback.insert(conn, row)
-        return await feedback.count(conn, row["pass_id"]) if row["pass_id"] else None
+        return await feedback.count(conn, customer.pass_id) if customer else None

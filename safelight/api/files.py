@@ -17,12 +17,13 @@ from safelight.api.bodies import IdentityBody
 from safelight.api.errors import request_id
 from safelight.api.folding import Short, Spelt, Url
 from safelight.api.idempotency import Once, OnceForKey
-from safelight.api.identity import SIGN_IN, PassIdHeader, caller, stated_pass_id
 from safelight.api.json_body import StrictUploadRoute
+from safelight.api.principals import IdentifiedByBody, no_identity
 from safelight.api.rates import Kind, check_pass, limited_route, per_address
 from safelight.api.refusals import Responses, may_be
 from safelight.api.services import FromApp, Services
 from safelight.domain.errors import AuthError, InvalidInput, NotFound, PayloadTooLarge
+from safelight.domain.identities import ActingCustomer
 from safelight.storage import keys, thumbnails
 from safelight.storage.assets import (
     PRIVATE_ROUTE,
@@ -56,6 +57,8 @@ _OF_RANGES: Responses = {
     400: {"description": "The parameters or the header `Range` cannot be read.", "content": _TEXT | _REFUSAL},
     416: {"description": "The file has no such part.", "content": _TEXT},
 }
+_PUBLIC = no_identity("A public file is for everybody who has its address.")
+_SIGNED = no_identity("The URL was signed for what it does, and lets whoever has it pass.")
 _FILES: Json = {media_type: {} for media_type in keys.EXTENSIONS}
 
 
@@ -93,34 +96,30 @@ class UploadBody(IdentityBody):
     },
 )
 async def upload(
-    request: Request, services: FromApp, once: OnceForKey, body: UploadBody, pass_id_header: PassIdHeader = None
+    request: Request, services: FromApp, once: OnceForKey, body: UploadBody, owner: IdentifiedByBody
 ) -> Json:
-    customer, data_url = await _customer(request, services, body, pass_id_header), body.data_url
+    customer, data_url = _customer(request, owner), body.data_url
     if data_url is None:
-        return await _upload_ticket(request, services, once, body, customer)
+        return await _upload_ticket(services, once, body, owner)
     telemetry.info("📤", telemetry.Tag.STORAGE_FILE, f"Starting file upload for user {customer}")
-    stored = await once.outside(_actor(request), lambda: _store(request, services, body, customer, data_url))
+    stored = await once.outside(idempotency.actor(owner), lambda: _store(services, body, owner, data_url))
     if body.private:
         url = await services.assets.signed_url(stored["key"], SIGNED_SECONDS)
         return stored | {"url": url, "publicUrl": None, "expiresIn": SIGNED_SECONDS}
     return stored | {"url": services.assets.url_of(stored["key"]), "publicUrl": services.assets.url_of(stored["key"])}
 
 
-async def _store(request: Request, services: Services, body: UploadBody, customer: str, data_url: str) -> Json:
+async def _store(services: Services, body: UploadBody, owner: ActingCustomer | None, data_url: str) -> Json:
     """The answer but for its URLs: a signed one is made fresh each time, and never kept."""
     content, named = await services.bodies.work(_decode, data_url), {"kind": body.kind, "name": body.filename}
     if body.private:
-        stored = await services.assets.put_private(content, customer=_somebody(request), **named)
+        stored = await services.assets.put_private(content, customer=_somebody(owner).pass_id, **named)
     else:
-        stored = await services.assets.put_upload(content, customer=customer, **named)
+        stored = await services.assets.put_upload(content, customer=_name_of(owner), **named)
     return {"ok": True, "key": stored.key, "contentType": stored.media_type, "bytes": stored.bytes}
 
 
-def _actor(request: Request) -> str | None:
-    return idempotency.customer(getattr(request.state, "pass_id", None))
-
-
-async def _upload_ticket(request: Request, services: Services, once: Once, body: UploadBody, customer: str) -> Json:
+async def _upload_ticket(services: Services, once: Once, body: UploadBody, owner: ActingCustomer | None) -> Json:
     if body.content_type not in keys.EXTENSIONS:
         allowed = ", ".join(sorted(keys.EXTENSIONS))
         raise InvalidInput(
@@ -131,9 +130,9 @@ async def _upload_ticket(request: Request, services: Services, once: Once, body:
     extension = keys.EXTENSIONS[body.content_type]
 
     async def work() -> Json:
-        return {"key": keys.upload_key(body.kind, customer, body.filename, extension)}
+        return {"key": keys.upload_key(body.kind, _name_of(owner), body.filename, extension)}
 
-    key = str((await once.outside(_actor(request), work))["key"])
+    key = str((await once.outside(idempotency.actor(owner), work))["key"])
     public_url = services.assets.url_of(key)
     return {
         "ok": True,
@@ -161,10 +160,10 @@ _TICKET = {
     responses={200: examples.of(answers.Ticket, _TICKET), **may_be(400, 401, 413, 422, 429, 503)},
 )
 async def presign(
-    request: Request, services: FromApp, once: OnceForKey, body: UploadBody, pass_id_header: PassIdHeader = None
+    request: Request, services: FromApp, once: OnceForKey, body: UploadBody, owner: IdentifiedByBody
 ) -> Json:
-    customer = await _customer(request, services, body, pass_id_header)
-    return await _upload_ticket(request, services, once, body, customer)
+    _customer(request, owner)
+    return await _upload_ticket(services, once, body, owner)
 
 
 class StoreRemoteBody(IdentityBody):
@@ -180,12 +179,12 @@ class StoreRemoteBody(IdentityBody):
     responses={200: examples.of(answers.OwnCopy, _COPY), **may_be(400, 401, 413, 422, 429, 503)},
 )
 async def store_remote(
-    request: Request, services: FromApp, once: OnceForKey, body: StoreRemoteBody, pass_id_header: PassIdHeader = None
+    request: Request, services: FromApp, once: OnceForKey, body: StoreRemoteBody, owner: IdentifiedByBody
 ) -> Json:
     if not (url := body.url):
         raise InvalidInput("url: the address of the file to copy is needed.", code="MISSING_URL")
-    customer = await _customer(request, services, body, pass_id_header)
-    return await once.outside(_actor(request), lambda: _own_copy(services, url, body.kind, customer))
+    customer = _customer(request, owner)
+    return await once.outside(idempotency.actor(owner), lambda: _own_copy(services, url, body.kind, customer))
 
 
 class StoreGenerationBody(IdentityBody):
@@ -206,16 +205,12 @@ class StoreGenerationBody(IdentityBody):
     },
 )
 async def store_remote_generation(
-    request: Request,
-    services: FromApp,
-    once: OnceForKey,
-    body: StoreGenerationBody,
-    pass_id_header: PassIdHeader = None,
+    request: Request, services: FromApp, once: OnceForKey, body: StoreGenerationBody, owner: IdentifiedByBody
 ) -> Json:
     if not (url := body.url):
         raise InvalidInput("url: the address of the file to copy is needed.", code="NO_URL")
-    customer = await _customer(request, services, body, pass_id_header)
-    return await once.outside(_actor(request), lambda: _own_copy(services, url, body.folder, customer))
+    customer = _customer(request, owner)
+    return await once.outside(idempotency.actor(owner), lambda: _own_copy(services, url, body.folder, customer))
 
 
 async def _own_copy(services: Services, url: str, kind: str, customer: str) -> Json:
@@ -240,8 +235,9 @@ async def _own_copy(services: Services, url: str, kind: str, customer: str) -> J
         **_OF_RANGES,
         **may_be(404),
     },
+    dependencies=[_PUBLIC],
 )
-@router.head(ROUTE + "/{key:path}", include_in_schema=False)
+@router.head(ROUTE + "/{key:path}", include_in_schema=False, dependencies=[_PUBLIC])
 async def read_asset(services: FromApp, key: str) -> Response:
     if not keys.is_valid_key(key):
         raise NotFound(f"There is no file {key!r}.")
@@ -270,6 +266,7 @@ def _file(path: Path, key: str, cache_control: str) -> Response:
         **may_be(404),
         403: {"description": "The URL is not valid, or no longer."},
     },
+    dependencies=[_SIGNED],
 )
 async def read_private(services: FromApp, key: str, expires: Expires, signature: Signature) -> Response:
     if not keys.is_valid_key(key) or not services.assets.is_valid_signature("GET", key, expires, signature):
@@ -307,11 +304,9 @@ class SignedUrlBody(IdentityBody):
         **may_be(400, 401, 404, 413, 429, 503),
     },
 )
-async def sign_url(
-    request: Request, services: FromApp, body: SignedUrlBody, pass_id_header: PassIdHeader = None
-) -> Json:
-    await _customer(request, services, body, pass_id_header)
-    await services.assets.owned(body.key, _somebody(request))
+async def sign_url(request: Request, services: FromApp, body: SignedUrlBody, owner: IdentifiedByBody) -> Json:
+    _customer(request, owner)
+    await services.assets.owned(body.key, _somebody(owner).pass_id)
     return {
         "ok": True,
         "key": body.key,
@@ -325,7 +320,7 @@ async def sign_url(
 @router.get(
     "/thumbnails/{size}/{key:path}",
     summary="A small picture of a public file",
-    dependencies=[per_address(Kind.VISITS)],
+    dependencies=[per_address(Kind.VISITS), _PUBLIC],
     response_class=Response,
     status_code=307,
     responses={307: {"description": "Where it is, for good."}, **may_be(400, 404, 429)},
@@ -338,7 +333,7 @@ async def read_thumbnail(services: FromApp, size: int, key: str) -> Response:
 @router.put(
     ROUTE + "/{key:path}",
     summary="Upload to a URL that was given out for it",
-    dependencies=[per_address(Kind.ORDERS)],
+    dependencies=[per_address(Kind.ORDERS), _SIGNED],
     responses={
         200: examples.of(answers.Written, _COPY | {"bytes": 79975}),
         **may_be(400, 404, 413, 429, 503),
@@ -366,21 +361,22 @@ class UrlRefused(InvalidInput):
     http_status = 403
 
 
-async def _customer(request: Request, services: Services, body: IdentityBody, header: str | None) -> str:
-    async with services.db.connection() as conn:
-        found = await stated_pass_id(conn, pass_id=body.pass_id, customer_key=body.customer_id, header=header)
-    if found is None and caller().needs_token:
-        raise AuthError(SIGN_IN)
-    if found:
-        check_pass(request, Kind.ORDERS, found)
-    return found or "anon"
+def _customer(request: Request, owner: ActingCustomer | None) -> str:
+    """Return the owner's pass id; `anon` is nobody. Raises TooManyRequests."""
+    if owner:
+        check_pass(request, Kind.ORDERS, owner.pass_id)
+    return _name_of(owner)
 
 
-def _somebody(request: Request) -> str:
-    """Who asks. Raises AuthError where nobody says."""
-    if not request.state.pass_id:
+def _name_of(owner: ActingCustomer | None) -> str:
+    return owner.pass_id if owner else "anon"
+
+
+def _somebody(owner: ActingCustomer | None) -> ActingCustomer:
+    """Raises AuthError where nobody says who asks."""
+    if owner is None:
         raise AuthError("passId: a private file has an owner; say who that is.")
-    return str(request.state.pass_id)
+    return owner
 
 
 def _decode(data_url: str) -> bytes:

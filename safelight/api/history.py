@@ -7,8 +7,8 @@ from fastapi import APIRouter, Query, Request
 
 from safelight.api import accounts, examples
 from safelight.api.errors import request_id
-from safelight.api.identity import PassIdHeader, stated_pass_id
 from safelight.api.json_body import StrictRoute
+from safelight.api.principals import ActingByQuery
 from safelight.api.rates import Kind, per_address
 from safelight.api.refusals import may_be
 from safelight.api.services import FromApp
@@ -35,18 +35,14 @@ _ANSWERS = {
 async def own_history(
     request: Request,
     services: FromApp,
-    pass_id: Annotated[str | None, Query(alias="passId", max_length=200)] = None,
-    customer_id: Annotated[str | None, Query(alias="customerId", max_length=200)] = None,
+    customer: ActingByQuery,
     limit: Annotated[int, Query(ge=1, le=generations.HISTORY_ROWS_MAX)] = generations.HISTORY_ROWS_MAX,
     cursor: Annotated[datetime | None, Query(description="`page.nextCursor` of the page before.")] = None,
-    pass_id_header: PassIdHeader = None,
 ) -> Json:
     """A visitor whom nobody names has no history."""
-    async with services.db.connection() as conn:
-        found = await stated_pass_id(conn, pass_id=pass_id, customer_key=customer_id, header=pass_id_header)
-    if found is None:
+    if customer is None:
         return _empty(request, limit, cursor)
-    return await accounts.history(request, services, found, limit, cursor)
+    return await accounts.history_of(request, services, customer, limit, cursor)
 
 
 def _empty(request: Request, limit: int, cursor: datetime | None) -> Json:

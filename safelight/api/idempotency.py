@@ -21,6 +21,7 @@ from safelight.db import idempotency
 from safelight.db.audit import Operator
 from safelight.db.database import Connection
 from safelight.domain.errors import IdempotencyConflict, RequestInProgress
+from safelight.domain.identities import ActingCustomer
 from safelight.domain.ids import new_id
 from safelight.pipelines.accept import ANSWER_SECONDS_MAX
 
@@ -43,13 +44,11 @@ WriteKey = Annotated[
 ]
 
 
-def customer(pass_id: str | None) -> str | None:
+def actor(by: ActingCustomer | Operator | None) -> str | None:
     """Who acts, as a key knows them. Of nobody a key cannot be told from another nobody's."""
-    return f"customer:{pass_id}" if pass_id else None
-
-
-def operator(by: Operator) -> str:
-    return f"operator:{by.name}"
+    if isinstance(by, Operator):
+        return f"operator:{by.name}"
+    return f"customer:{by.pass_id}" if by else None
 
 
 class Once:

@@ -1,8 +1,9 @@
-"""Who is asking (contract section 3.2): the user who signed in, else the stated pass id, a shop's customer key, the
-header, or a new visitor.
+"""Who acts, and who is acted on (contract section 3.2): the user who signed in, else the stated pass id, a shop's
+customer key, the header, or a new visitor.
 
-A token is checked before a route begins, and what came of it travels with the request in a context variable, not from
-hand to hand: a route cannot ask for a stated id and forget the token that goes before it.
+Routes declare what they need by the dependencies of `principals.py`, and call nothing here. A token is checked before a
+route begins, and what came of it travels with the request in a context variable: nothing can ask for a stated id and
+forget the token that goes before it.
 """
 
 import re
@@ -10,11 +11,12 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass
-from typing import Annotated, Any
+from typing import Any
 
-from fastapi import Header, Request
+from fastapi import Request
 from starlette.types import Scope
 
+from safelight.api import visitors
 from safelight.api.errors import report_wrong_admin_token
 from safelight.api.folding import clean_text
 from safelight.api.rates import Kind, address_of
@@ -24,7 +26,8 @@ from safelight.db import customers
 from safelight.db.customers import Account
 from safelight.db.database import Connection
 from safelight.domain import passes
-from safelight.domain.errors import AuthError, InvalidInput, InvalidToken, NotFound, SafelightError, SignInUnavailable
+from safelight.domain.errors import AuthError, InvalidInput, InvalidToken, SafelightError, SignInUnavailable
+from safelight.domain.identities import ActingCustomer, TargetCustomer, Welcome
 from safelight.domain.shared_secrets import same_secret
 from safelight.redaction import KNOWN_FORMS
 
@@ -34,11 +37,8 @@ BEARER = "bearer "
 KEYED_ROUTES = "/admin/"
 NO_TOKENS = ("", "null", "undefined", "[object object]")  # what clients send when they have none
 ACCESS_TOKEN = re.compile(r"eyJ[\w-]*\.[\w-]+\.[\w-]*")  # a user's, which is no guess at the admin token
+ADDRESS = "network address"
 SIGN_IN = "Sign in first: this needs the access token of a user."
-
-PassIdHeader = Annotated[
-    str | None, Header(alias=HEADER, description="The customer's stable id, where the body states none.")
-]
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,9 +62,9 @@ class Caller:
     def needs_token(self) -> bool:
         return self.services.token_required and not self.has_admin_token
 
-    def must_not_be_nobody(self, found: str | None) -> None:
+    def require_identity(self, customer: ActingCustomer | None) -> None:
         """Raises AuthError: nobody says who they are, where only a token counts."""
-        if found is None and self.needs_token:
+        if customer is None and self.needs_token:
             raise AuthError(SIGN_IN)
 
 
@@ -144,78 +144,108 @@ def without_bearer(header: str) -> str:
     return header[len(BEARER) :].strip() if header.lower().startswith(BEARER) else header
 
 
-# --- for routes -----------------------------------------------------------------------------------------------------
+# --- how customers are found ----------------------------------------------------------------------------------------
 
 
-async def stated_pass_id(
-    conn: Connection, *, pass_id: str | None, customer_key: str | None, header: str | None
-) -> str | None:
-    """The pass id of the user who signed in, else what body or header state; None where they state nobody.
+@dataclass(frozen=True, slots=True)
+class Stated:
+    """The customer whom a request names, by the place in which it does."""
+
+    pass_id: str | None = None
+    customer_key: str | None = None
+    header: str | None = None
+
+    def claim(self) -> str | None:
+        """Return the id that the client states as its own; a shop's customer key may be anybody's."""
+        stated = self.pass_id or self.header
+        return passes.normal_form(stated) if stated else None
+
+
+async def acting(request: Request, services: Services, stated: Stated, *, is_write: bool) -> ActingCustomer | None:
+    """The customer whom the token names, else the request; None if they name nobody. A user's first write makes their
+    row, or takes over the one that they state as their own.
 
     Raises:
         InvalidToken: there is a token, and it does not hold.
-        AuthError: an id is stated where only a token counts.
+        AuthError: an id is stated where only a token counts, or the id of a row that belongs to a user.
         InvalidInput: an id is longer than any we store, or holds control characters.
     """
+    user = caller().signed_in()
+    async with services.db.connection() as conn:
+        named = await _named(conn, stated)
+        if user is not None:
+            customer = await _of_user(request, services, conn, user, stated.claim(), is_write=is_write)
+        elif named is not None:
+            customer = await _of_stated(request, services, conn, named)
+        else:
+            return None
+    request.state.pass_id = customer.pass_id
+    return customer
+
+
+async def _of_user(
+    request: Request, services: Services, conn: Connection, user: User, claim: str | None, *, is_write: bool
+) -> ActingCustomer:
+    if is_write:
+        own: Account | None = await account(request, services, conn, user, claim)
+    else:
+        own = await customers.of_known_user(conn, user.id)
+    pass_id = own.pass_id if own else passes.of_user(user.id)
+    return ActingCustomer(pass_id, True, own is None, _address(request, services))
+
+
+async def account(request: Request, services: Services, conn: Connection, user: User, claim: str | None) -> Account:
+    """The user's row, made on their first visit. An operator never takes over a row: whom they state is whom they act
+    on."""
+    adopted = None if user.email in services.admin_emails else claim
+    return await customers.of_user(
+        conn, user.id, user.email, stated=adopted, welcome=_welcome(services, _address(request, services))
+    )
+
+
+async def _of_stated(request: Request, services: Services, conn: Connection, named: str) -> ActingCustomer:
+    """Raises AuthError: only a token counts, or the row is a user's, whose token it needs in every mode."""
     who = caller()
-    user = who.signed_in()
-    found = await named_pass_id(conn, pass_id=pass_id, customer_key=customer_key, header=header)
-    if user:
-        found = (await account(conn, stated=found)).pass_id
-    elif found and who.needs_token:
+    row = await customers.get(conn, named)
+    has_user = row is not None and row["mg_user_id"] is not None
+    if who.needs_token or (has_user and not who.has_admin_token):
         raise AuthError(SIGN_IN)
-    who.state["pass_id"] = found
-    return found
+    return stated_customer(request, services, named, has_user=has_user)
 
 
-async def resolve(
-    request: Request, conn: Connection, *, pass_id: str | None, customer_key: str | None, header: str | None
-) -> str:
-    """As `stated_pass_id`; where nobody is stated, that of a new anonymous visitor. The answer's header says which."""
-    found = await stated_pass_id(conn, pass_id=pass_id, customer_key=customer_key, header=header)
-    caller().must_not_be_nobody(found)
-    request.state.pass_id = found or passes.new_anonymous()
-    return str(request.state.pass_id)
+def stated_customer(request: Request, services: Services, pass_id: str, *, has_user: bool) -> ActingCustomer:
+    """A new row is welcomed if its id is one that we issued."""
+    address = _address(request, services)
+    is_ours = visitors.is_issued(services.signer, pass_id)
+    return ActingCustomer(pass_id, has_user, address=address, welcome=_welcome(services, address) if is_ours else None)
 
 
-async def account(conn: Connection, *, stated: str | None = None) -> Account:
-    """The row of the user who signed in, made where it is their first visit."""
-    who = caller()
-    user = who.signed_in()
-    if user is None:
-        raise AuthError(SIGN_IN)
-    return await customers.of_user(conn, user.id, user.email, stated=stated, free_credits=who.services.free_credits)
+def _welcome(services: Services, address: str) -> Welcome | None:
+    credits = services.free_credits
+    return Welcome(credits, address, services.welcomes_per_day) if credits else None
 
 
-async def must_own(conn: Connection, owner: str | None, *, header: str | None, what: str) -> None:
-    """An id is unguessable and passes for permission where nobody says who they are; who does must be its owner.
-
-    Raises:
-        NotFound: it is somebody else's.
-        AuthError: nobody says who they are, where only a token counts.
-    """
-    who = caller()
-    if who.has_admin_token:
-        return
-    asker = await stated_pass_id(conn, pass_id=None, customer_key=None, header=header)
-    who.must_not_be_nobody(asker)
-    if asker is not None and asker != owner:
-        raise NotFound(f"There is no {what}.")
+def _address(request: Request, services: Services) -> str:
+    return services.signer.keyed_hash(ADDRESS, address_of(request))
 
 
-async def named_pass_id(
-    conn: Connection, *, pass_id: str | None, customer_key: str | None, header: str | None
-) -> str | None:
-    """Whom body or header name, whoever asks. It gives no right to anything: for operators' routes, and to compare.
+async def target(services: Services, stated: Stated) -> TargetCustomer | None:
+    """Return the customer whom the request names, whoever sends it.
 
     Raises:
         InvalidInput: an id is longer than any we store, or holds control characters.
     """
-    for name, value in (("passId", pass_id), ("customerId", customer_key), (HEADER, header)):
-        stated = passes.normal_form(_checked(name, value)) if value else None
-        if stated is None:
-            continue
-        return stated if name != "customerId" else await _of_customer_key(conn, stated)
+    async with services.db.connection() as conn:
+        named = await _named(conn, stated)
+    return TargetCustomer(named) if named else None
+
+
+async def _named(conn: Connection, stated: Stated) -> str | None:
+    places = (("passId", stated.pass_id), ("customerId", stated.customer_key), (HEADER, stated.header))
+    for name, value in places:
+        found = passes.normal_form(_checked(name, value)) if value else None
+        if found is not None:
+            return await _stored_form(conn, found, is_key=name == "customerId")
     return None
 
 
@@ -233,7 +263,12 @@ def _checked(name: str, value: str) -> str:
     return KNOWN_FORMS.identifier(value)
 
 
-async def _of_customer_key(conn: Connection, key: str) -> str:
-    if passes.looks_like_pass_id(key) or await customers.get(conn, key):
-        return key
+async def _stored_form(conn: Connection, name: str, *, is_key: bool) -> str:
+    """A shop's customer key, bare or as `pass:shopify:KEY`, is the row that has the key, whatever that is called."""
+    is_shops = name.startswith(passes.SHOPIFY)
+    if (passes.looks_like_pass_id(name) or not is_key) and not is_shops:
+        return name
+    if await customers.get(conn, name):
+        return name
+    key = name.removeprefix(passes.SHOPIFY)
     return await customers.pass_id_of_shopify_customer(conn, key) or passes.of_shopify_customer(key)

@@ -10,7 +10,6 @@ from pydantic import BeforeValidator, Field
 from safelight.api.bodies import INSPIRATIONS_MAX, CreateBody, IdentityBody
 from safelight.api.errors import request_id
 from safelight.api.folding import Flag, Short, Spelt, Url
-from safelight.api.identity import resolve
 from safelight.api.orders import Asked, OrderDesk
 from safelight.api.rates import Kind, check_pass
 from safelight.api.services import Services
@@ -18,6 +17,7 @@ from safelight.api.waiting import ended
 from safelight.db import feedback
 from safelight.db.database import Row
 from safelight.domain.errors import EndedByInput, EndedWithoutResult
+from safelight.domain.identities import ActingCustomer
 from safelight.domain.orders import Flow
 from safelight.domain.statuses import Status
 from safelight.domain.style_presets import STYLE_PRESETS, StylePreset
@@ -95,17 +95,17 @@ async def make(
     body: LegacyBody,
     create: CreateBody,
     *,
+    customer: ActingCustomer,
     key: str | None,
-    header: str | None,
 ) -> Row:
     """Accept the order and wait for it. Returns the final generation, whatever became of it. Raises as acceptance
     does, and as `ended`."""
+    check_pass(request, Kind.ORDERS, customer.pass_id)
     async with services.db.connection() as conn:
-        pass_id = await resolve(request, conn, pass_id=body.pass_id, customer_key=body.customer_id, header=header)
-        check_pass(request, Kind.ORDERS, pass_id)
-        order = await OrderDesk(conn, services.assets).order(Asked(flow, create, pass_id, None))
+        order = await OrderDesk(conn, services.assets).order(Asked(flow, create, customer.pass_id, None))
     accepted = await services.acceptance.accept(
         order,
+        customer,
         idempotency_key=key or body.idempotency_key,
         request={"request_id": request_id(request), "route": request.scope["route"].path, "method": request.method},
     )

@@ -7,6 +7,7 @@ There are only counts in it, so nobody is asked who they are.
 from fastapi import APIRouter
 from fastapi.responses import PlainTextResponse
 
+from safelight.api.principals import no_identity
 from safelight.api.refusals import may_be
 from safelight.api.services import FromApp
 from safelight.ops.doctor import Findings
@@ -24,6 +25,7 @@ router = APIRouter(tags=["operations"])
     "/metrics",
     summary="Do the invariants hold?",
     response_class=PlainTextResponse,
+    dependencies=[no_identity("It holds counts alone.")],
     responses={200: {"content": {"text/plain": {"example": _EXAMPLE}}}, **may_be(503)},
 )
 async def metrics(services: FromApp) -> PlainTextResponse:

@@ -8,20 +8,21 @@ from fastapi import APIRouter, Body, Header, Path, Request
 from pydantic import Field, field_validator
 
 from safelight.api import examples, idempotency
-from safelight.api.admin import asking_operator
 from safelight.api.bodies import CreateBody, IdentityBody
 from safelight.api.errors import request_id
 from safelight.api.folding import Short, Spelt
 from safelight.api.idempotency import KEY_CHARS_MAX, OnceForKey
-from safelight.api.identity import PassIdHeader, caller, must_own, resolve, stated_pass_id
 from safelight.api.orders import Asked, OrderDesk
+from safelight.api.principals import ByIdViewer, CustomerOrAnonymous, CustomerOrOperator
 from safelight.api.rates import Kind, check_pass, limited_route
 from safelight.api.refusals import Responses, may_be
-from safelight.api.services import FromApp, Services
+from safelight.api.services import FromApp
+from safelight.api.stream_urls import stream_url
 from safelight.db import customers, generations
 from safelight.db.database import Connection
 from safelight.domain import preferences
 from safelight.domain.errors import NotFound
+from safelight.domain.identities import ActingCustomer
 from safelight.domain.orders import Flow
 from safelight.domain.statuses import Status
 from safelight.pipelines import cancel as cancellation
@@ -60,18 +61,16 @@ def _add_routes(flow: Flow) -> None:
         request: Request,
         services: FromApp,
         body: Annotated[CreateBody, Body(openapi_examples=examples.OF_FLOWS[flow])],
+        customer: CustomerOrAnonymous,
         key: IdempotencyKey = None,
-        pass_id_header: PassIdHeader = None,
     ) -> Json:
+        check_pass(request, Kind.ORDERS, customer.pass_id)
         async with services.db.connection() as conn:
-            pass_id = await resolve(
-                request, conn, pass_id=body.pass_id, customer_key=body.customer_id, header=pass_id_header
-            )
-            check_pass(request, Kind.ORDERS, pass_id)
-            asked = Asked(flow, body, pass_id, request.path_params.get("generation_id"))
+            asked = Asked(flow, body, customer.pass_id, request.path_params.get("generation_id"))
             order = await OrderDesk(conn, services.assets).order(asked)
         accepted = await services.acceptance.accept(
             order,
+            customer,
             idempotency_key=key or body.stated_idempotency_key,
             request={
                 "request_id": request_id(request),
@@ -82,10 +81,10 @@ def _add_routes(flow: Flow) -> None:
         return {
             "generation_id": accepted.generation_id,
             "status": Status.QUEUED,
-            "sse_url": f"/mma/stream/{accepted.generation_id}",
+            "sse_url": stream_url(services, accepted.generation_id, customer),
             "ok": True,
             "generationId": accepted.generation_id,
-            "passId": pass_id,
+            "passId": customer.pass_id,
             "requestId": request_id(request),
             "parent_generation_id": order.parent.generation_id if order.parent else None,
             "credits_cost": accepted.credits_cost,
@@ -120,28 +119,24 @@ for each_flow in Flow:
     summary="A generation: status, variables, outputs",
     responses={200: examples.GENERATION, **may_be(400, 401, 404, 503)},
 )
-async def fetch(
-    request: Request,
-    services: FromApp,
-    generation_id: Annotated[str, Path(max_length=200)],
-    pass_id_header: PassIdHeader = None,
-) -> Json:
-    """Its id passes for permission, unless the caller says who they are: then it must be theirs."""
-    by_operator = await asking_operator(request, services)
+async def fetch(services: FromApp, generation_id: Annotated[str, Path(max_length=200)], viewer: ByIdViewer) -> Json:
+    """Who only knows its id sees its status and result. What was asked for, by which prompts, and the credits are shown
+    to its owner and to operators. Who says that they are somebody else gets a 404."""
     async with services.db.connection() as conn:
         row = await generations.get(conn, generation_id)
-        if row is None or row["mg_mma_status"] is None:
-            raise NotFound(f"There is no generation {generation_id!r}.")
-        if not by_operator:
-            await must_own(conn, row["mg_pass_id"], header=pass_id_header, what=f"generation {generation_id!r}")
-    return _as_json(row)
+    if row is None or row["mg_mma_status"] is None:
+        raise NotFound(f"There is no generation {generation_id!r}.")
+    shown_to_all = _shown_to_all(row)
+    if viewer.sees_all_of(row["mg_pass_id"], f"generation {generation_id!r}"):
+        return shown_to_all | _shown_to_owner(row)
+    return shown_to_all
 
 
-def _as_json(row: Json) -> Json:
-    """An output URL is shown only when the status is final: clients stop asking as soon as they see one."""
-    status, variables = Status(row["mg_mma_status"]), row["mg_mma_vars"]
-    outputs = variables["outputs"] if status is Status.DONE else {}
-    parent = row["mg_parent_id"]
+def _shown_to_all(row: Json) -> Json:
+    """An output URL is shown only when the status is final: clients stop asking as soon as they see one. The keys of
+    what only the owner sees are there, and empty."""
+    status = Status(row["mg_mma_status"])
+    outputs = row["mg_mma_vars"]["outputs"] if status is Status.DONE else {}
     return {
         "ok": True,
         "generation_id": row["mg_generation_id"],
@@ -149,17 +144,27 @@ def _as_json(row: Json) -> Json:
         "state": status,
         "status_text": status.friendly,
         "mode": row["mg_mma_mode"],
-        "mma_vars": variables,
+        "mma_vars": {},
         "outputs": {
             "seedream_image_url": outputs.get("seedream_image_url"),
             "kling_video_url": outputs.get("kling_video_url"),
         },
-        "prompt": row["mg_prompt"],
+        "prompt": None,
         "error": row["mg_meta"].get("error"),
-        "credits": {"balance": row["balance"], "cost": row["mg_meta"].get("cost")},
-        "parent_generation_id": parent.removeprefix("generation:") if parent else None,
+        "credits": None,
+        "parent_generation_id": None,
         "created_at": row["mg_created_at"],
         "updated_at": row["mg_updated_at"],
+    }
+
+
+def _shown_to_owner(row: Json) -> Json:
+    parent = row["mg_parent_id"]
+    return {
+        "mma_vars": row["mg_mma_vars"],
+        "prompt": row["mg_prompt"],
+        "credits": {"balance": row["balance"], "cost": row["mg_meta"].get("cost")},
+        "parent_generation_id": parent.removeprefix("generation:") if parent else None,
     }
 
 
@@ -176,20 +181,10 @@ async def cancel(
     generation_id: Annotated[str, Path(max_length=200)],
     once: OnceForKey,
     body: Annotated[IdentityBody, Body(openapi_examples=examples.CANCEL)],
-    pass_id_header: PassIdHeader = None,
+    by: CustomerOrOperator,
 ) -> Json:
-    operator = await asking_operator(request, services)
-    async with services.db.connection() as conn:
-        pass_id = await stated_pass_id(conn, pass_id=body.pass_id, customer_key=body.customer_id, header=pass_id_header)
-    if pass_id is None and operator is None:
-        raise NotFound(f"There is no generation {generation_id!r} of yours; say who you are with passId.")
-    if pass_id and caller().has_admin_token:
-        operator = None  # a server of ours, for the customer that it states
-
     async def work() -> Json:
-        cancelling = await cancellation.cancel(
-            services.db, generation_id, pass_id=None if operator else pass_id, operator=operator
-        )
+        cancelling = await cancellation.cancel(services.db, generation_id, by)
         return {
             "ok": True,
             "generation_id": generation_id,
@@ -201,8 +196,7 @@ async def cancel(
             "requestId": request_id(request),
         }
 
-    actor = idempotency.operator(operator) if operator else idempotency.customer(pass_id)
-    return await once.outside(actor, work, is_final=lambda answer: answer["too_late"] is not None)
+    return await once.outside(idempotency.actor(by), work, is_final=lambda answer: answer["too_late"] is not None)
 
 
 class EventBody(IdentityBody):
@@ -243,33 +237,34 @@ class EventBody(IdentityBody):
     responses={200: examples.EVENT_STORED, **may_be(400, 401, 404, 413, 422, 429, 503)},
 )
 async def store_event(
-    request: Request, services: FromApp, once: OnceForKey, body: EventBody, pass_id_header: PassIdHeader = None
+    request: Request, services: FromApp, once: OnceForKey, body: EventBody, customer: CustomerOrAnonymous
 ) -> Json:
     async with services.db.connection() as conn:
-        pass_id = await _pass_id_of_event(request, conn, body, pass_id_header)
-    actor = idempotency.customer(pass_id)
+        await _require_own_generation(conn, body.generation_id, customer)
+    actor = idempotency.actor(customer)
     body = body.model_copy(update={"payload": KNOWN_FORMS.value(body.payload)})
     event_id = KNOWN_FORMS.identifier(body.event_id or once.id_for(actor))  # one for all tries
 
     async def work(conn: Connection) -> Json:
-        after = await _store(conn, services, body, pass_id, event_id)
+        after = await _store(conn, body, customer, event_id)
         return {
             "ok": True,
             "status": "ok",
             "event_id": event_id,
             "eventId": event_id,
             "requestId": request_id(request),
-            "passId": pass_id,
+            "passId": customer.pass_id,
             "preferences": after or None,
         }
 
     return await once.in_transaction(actor, work, insist=True)
 
 
-async def _store(conn: Connection, services: Services, body: EventBody, pass_id: str, event_id: str) -> Json:
+async def _store(conn: Connection, body: EventBody, customer: ActingCustomer, event_id: str) -> Json:
     """Store the event, once, with what it changes. Returns the preferences after it."""
+    pass_id = customer.pass_id
     async with conn.transaction():
-        await customers.ensure(conn, pass_id, free_credits=services.free_credits)
+        await customers.ensure(conn, pass_id, welcome=customer.welcome)
         row = await customers.lock(conn, pass_id) or {}
         is_new = await generations.insert_event(
             conn,
@@ -289,10 +284,8 @@ async def _store(conn: Connection, services: Services, body: EventBody, pass_id:
     return after
 
 
-async def _pass_id_of_event(request: Request, conn: Connection, body: EventBody, header: str | None) -> str:
-    """Who is stated, else a new visitor. It shapes their taste, so what it happened to must be theirs, or unknown."""
-    pass_id = await resolve(request, conn, pass_id=body.pass_id, customer_key=body.customer_id, header=header)
-    row = await generations.get(conn, body.generation_id) if body.generation_id else None
-    if row and row["mg_pass_id"] != pass_id:
-        raise NotFound(f"There is no generation {body.generation_id!r} of yours.")
-    return pass_id
+async def _require_own_generation(conn: Connection, generation_id: str | None, customer: ActingCustomer) -> None:
+    """An event shapes the customer's taste. Raises NotFound, if what it happened to is somebody else's."""
+    row = await generations.get(conn, generation_id) if generation_id else None
+    if row and row["mg_pass_id"] != customer.pass_id:
+        raise NotFound(f"There is no generation {generation_id!r} of yours.")

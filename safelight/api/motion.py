@@ -8,9 +8,9 @@ from pydantic import Field
 from safelight.api import legacy, legacy_examples
 from safelight.api.errors import request_id
 from safelight.api.folding import Long, Short, Spelt, Url
-from safelight.api.identity import PassIdHeader
 from safelight.api.legacy import STYLE_CHARS_MAX, Json, LegacyBody
 from safelight.api.mma import IdempotencyKey
+from safelight.api.principals import CustomerOrAnonymous
 from safelight.api.rates import Kind, limited_route
 from safelight.api.refusals import STILL_MAKING_MEANS, may_be
 from safelight.api.services import FromApp
@@ -74,8 +74,8 @@ async def motion_suggest(
     request: Request,
     services: FromApp,
     body: MotionSuggestBody,
+    customer: CustomerOrAnonymous,
     key: IdempotencyKey = None,
-    pass_id_header: PassIdHeader = None,
 ) -> Json:
     """Where no suggestion could be made, the answer is the person's own draft, and `gpt` says so."""
     if not body.reference_image_url:
@@ -83,7 +83,7 @@ async def motion_suggest(
     create = body.create_body(
         assets={"start_image_url": body.reference_image_url}, inputs=body.inputs | {"suggest_only": True}
     )
-    row = await legacy.make(request, services, Flow.VIDEO_ANIMATE, body, create, key=key, header=pass_id_header)
+    row = await legacy.make(request, services, Flow.VIDEO_ANIMATE, body, create, customer=customer, key=key)
     error = None
     if row["mg_mma_status"] != Status.SUGGESTED:
         error = {"status": (row["mg_meta"].get("error") or {}).get("httpStatus"), "message": legacy.failure_of(row)}
@@ -111,8 +111,8 @@ async def motion_generate(
     request: Request,
     services: FromApp,
     body: MotionGenerateBody,
+    customer: CustomerOrAnonymous,
     key: IdempotencyKey = None,
-    pass_id_header: PassIdHeader = None,
 ) -> Json:
     """Runs the same pipeline as `/mma/video/animate`; an idempotency key works as at `/editorial/generate`."""
     if not body.last_image_url:
@@ -122,7 +122,7 @@ async def motion_generate(
     create = body.create_body(
         assets={"start_image_url": body.last_image_url}, inputs=body.inputs | {"duration": body.duration_seconds}
     )
-    row = await legacy.make(request, services, Flow.VIDEO_ANIMATE, body, create, key=key, header=pass_id_header)
+    row = await legacy.make(request, services, Flow.VIDEO_ANIMATE, body, create, customer=customer, key=key)
     url = legacy.must_be_done(row)["mg_output_url"]
     gpt = await legacy.style_profile(services, body, row)
     said = {"userMessage": row["mg_mma_vars"]["userMessages"]["final_line"] or ""}

@@ -81,7 +81,7 @@ async def replace(services: FromApp, operator: ByOperatorWithKey, once: OnceForK
         await services.runtime.replace(conn, override, by=operator)
         return {"ok": True, "effective": await services.runtime.effective(conn)}
 
-    answer = await once.in_transaction(idempotency.operator(operator), work)
+    answer = await once.in_transaction(idempotency.actor(operator), work)
     await services.runtime.reload()
     return answer
 
@@ -105,7 +105,7 @@ async def unset(services: FromApp, operator: ByOperatorWithKey, once: OnceForKey
         override = await services.runtime.unset(conn, body.path, by=operator)
         return {"ok": True, "override": override, "effective": await services.runtime.effective(conn)}
 
-    answer = await once.in_transaction(idempotency.operator(operator), work)
+    answer = await once.in_transaction(idempotency.actor(operator), work)
     await services.runtime.reload()
     return answer
 

@@ -47,6 +47,7 @@ from safelight.api import (
     webhooks,
 )
 from safelight.api.identity import HEADER, introduced
+from safelight.api.principals import no_identity
 from safelight.api.request_target import check_target
 from safelight.api.services import FromApp, Services
 from safelight.db.database import TROUBLE
@@ -80,7 +81,7 @@ def create_api(start: StartServices, *, cors_origins: Sequence[str]) -> FastAPI:
     for router in (*(room.router for room in rooms), files.uploads, files.router, runtime_config.reloading):
         app.include_router(router)
     for path in ("/health", "/api/health"):
-        app.add_api_route(path, health, methods=["GET"], tags=["operations"], summary="Is it up?", responses=_HEALTH)
+        app.add_api_route(path, health, methods=["GET"], **_HEALTH_ROUTE)
     document.describe(app)
     app.add_middleware(NameRequests)
     app.add_middleware(
@@ -163,6 +164,14 @@ _HEALTH: dict[int | str, dict[str, Any]] = {
             "version": __version__,
         },
     )
+}
+
+
+_HEALTH_ROUTE: dict[str, Any] = {
+    "tags": ["operations"],
+    "summary": "Is it up?",
+    "responses": _HEALTH,
+    "dependencies": [no_identity("It says only whether the database answers.")],
 }
 
 

@@ -37,6 +37,7 @@ class Services:
     fetcher: GuardedFetcher
     prices: Prices
     free_credits: int
+    welcomes_per_day: int
     reaper: Reaper
     admin_token: str
     signer: Signer

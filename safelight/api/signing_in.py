@@ -5,17 +5,16 @@ from typing import Any
 import psycopg
 from fastapi import APIRouter, Request
 
-from safelight.api import answers, errors, examples, identity
+from safelight.api import answers, errors, examples
 from safelight.api.admin import is_on_allow_list
 from safelight.api.errors import request_id, request_ids
-from safelight.api.identity import PassIdHeader
+from safelight.api.principals import SignIn, SigningIn
 from safelight.api.rates import Kind, per_address
 from safelight.api.refusals import may_be
 from safelight.api.services import FromApp, Services
 from safelight.api.tokens import User
 from safelight.db import customers
 from safelight.db.database import TROUBLE
-from safelight.domain import passes
 from safelight.domain.errors import InvalidToken, SignInUnavailable
 
 Json = dict[str, Any]
@@ -39,26 +38,24 @@ _ME = {
     dependencies=[per_address(Kind.VISITS), request_ids("me_")],
     responses={200: examples.of(answers.Me, _ME), **may_be(401, 429, 503)},
 )
-async def me(request: Request, services: FromApp, pass_id_header: PassIdHeader = None) -> Json:
+async def me(request: Request, services: FromApp, sign_in: SigningIn) -> Json:
     """Without a token nothing is written. With one, the user's row is found or made. Where tokens cannot be checked
     just now, or something is wrong on our side, the client may go on as a visitor."""
     try:
-        user = identity.caller().signed_in()
-        return (
-            _visitor(request, pass_id_header) if user is None else await _user(request, services, user, pass_id_header)
-        )
+        user = sign_in.user()
+        return _visitor(request, sign_in) if user is None else await _user(request, services, sign_in, user)
     except SignInUnavailable as error:
-        return _visitor(request, pass_id_header) | {"degraded": True, "degradedReason": error.safe_message}
+        return _visitor(request, sign_in) | {"degraded": True, "degradedReason": error.safe_message}
     except TROUBLE:
         raise
     except psycopg.Error as error:
         await errors.tell(request, error)
-        return _visitor(request, pass_id_header) | {"degraded": True, "degradedReason": DEGRADED}
+        return _visitor(request, sign_in) | {"degraded": True, "degradedReason": DEGRADED}
 
 
-async def _user(request: Request, services: Services, user: User, header: str | None) -> Json:
+async def _user(request: Request, services: Services, sign_in: SignIn, user: User) -> Json:
     async with services.db.transaction() as conn:
-        account = await identity.account(conn, stated=identity.pass_id_of_header(header))
+        account = await sign_in.account(conn, user, may_adopt=True)
         await customers.touch(conn, account.pass_id, user.email)
     request.state.pass_id = account.pass_id
     return {
@@ -70,8 +67,8 @@ async def _user(request: Request, services: Services, user: User, header: str | 
     }
 
 
-def _visitor(request: Request, header: str | None) -> Json:
-    request.state.pass_id = identity.pass_id_of_header(header) or passes.new_anonymous()
+def _visitor(request: Request, sign_in: SignIn) -> Json:
+    request.state.pass_id = sign_in.visitor()
     return {
         "ok": True,
         "user": None,
@@ -100,12 +97,12 @@ def _visitor(request: Request, header: str | None) -> Json:
         **may_be(403, 429),
     },
 )
-async def sync(request: Request, services: FromApp) -> Json:
+async def sync(request: Request, services: FromApp, sign_in: SigningIn) -> Json:
     """Only the token counts; whatever the body states is ignored. Without one that holds, nobody is logged in."""
     nobody = {"ok": True, "loggedIn": False, "requestId": request_id(request)}
     try:
-        user = identity.caller().signed_in()
-        return nobody if user is None else await _synced(request, services, user)
+        user = sign_in.user()
+        return nobody if user is None else await _synced(request, services, sign_in, user)
     except InvalidToken:
         return nobody
     except (SignInUnavailable, psycopg.Error) as error:
@@ -113,9 +110,9 @@ async def sync(request: Request, services: FromApp) -> Json:
         return nobody | {"degraded": True}
 
 
-async def _synced(request: Request, services: Services, user: User) -> Json:
+async def _synced(request: Request, services: Services, sign_in: SignIn, user: User) -> Json:
     async with services.db.transaction() as conn:
-        account = await identity.account(conn)
+        account = await sign_in.account(conn, user, may_adopt=False)
         await customers.touch(conn, account.pass_id, user.email)
         if user.email:
             await customers.gather_credits(conn, account.pass_id, user.email)

@@ -6,6 +6,7 @@ from fastapi import APIRouter
 
 from safelight import telemetry
 from safelight.api import examples, legacy_answers
+from safelight.api.principals import no_identity
 from safelight.api.rates import Kind, per_address
 from safelight.api.refusals import may_be
 from safelight.api.services import FromApp
@@ -17,7 +18,7 @@ router = APIRouter(tags=["legacy"])
 @router.get(
     "/public/stats/total-users",
     summary="How many customers there are",
-    dependencies=[per_address(Kind.VISITS)],
+    dependencies=[per_address(Kind.VISITS), no_identity("It is one count, for the page before signing in.")],
     responses={
         200: examples.of(legacy_answers.TotalUsers, {"ok": True, "totalUsers": 1234, "source": "mega_customers"}),
         **may_be(429),

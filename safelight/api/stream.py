@@ -14,14 +14,14 @@ from fastapi import APIRouter, Depends, Header, Path, Query, Request
 from fastapi.sse import EventSourceResponse, ServerSentEvent
 
 from safelight.api import examples
-from safelight.api.admin import asking_operator
-from safelight.api.identity import PassIdHeader, caller, must_own
+from safelight.api.identity import SIGN_IN
+from safelight.api.principals import Follower
 from safelight.api.rates import address_of
 from safelight.api.refusals import may_be
 from safelight.api.services import FromApp
-from safelight.db import generations, job_log
+from safelight.db import customers, generations, job_log
 from safelight.db.job_log import LINES_AT_ONCE
-from safelight.domain.errors import NotFound
+from safelight.domain.errors import AuthError, NotFound
 from safelight.domain.statuses import Status
 
 POLL_SECONDS = 2.0  # what a lost wake-up costs at most
@@ -38,19 +38,24 @@ async def _in_bounds(request: Request, services: FromApp) -> AsyncIterator[None]
         yield
 
 
-async def _must_exist(
-    request: Request, services: FromApp, generation_id: GenerationId, pass_id_header: PassIdHeader = None
-) -> None:
-    """Browsers follow a stream without saying who they are: then its id passes for permission, always. Whoever does say
-    so must be its owner."""
-    says_who = caller()
-    by_operator = await asking_operator(request, services)
+async def _may_follow(services: FromApp, generation_id: GenerationId, follower: Follower) -> None:
+    """Browsers cannot say who they are with a stream. The id of an anonymous visitor's generation is enough; a user's,
+    and where a token is required anybody's, needs the URL that was signed for it, or its owner's token.
+
+    Raises:
+        NotFound: there is no such generation, or it is somebody else's.
+        AuthError: nobody says who they are, and the URL is not signed, or no longer.
+    """
     async with services.db.connection() as conn:
         row = await generations.get(conn, generation_id)
         if row is None or await job_log.tail(conn, generation_id, SEQ_MAX) is None:
             raise NotFound(f"There is no generation {generation_id!r}.")
-        if not by_operator and (says_who.user or pass_id_header):
-            await must_own(conn, row["mg_pass_id"], header=pass_id_header, what=f"generation {generation_id!r}")
+        owner = row["mg_pass_id"]
+        if follower is None or follower.sees_all_of(owner, f"generation {generation_id!r}"):
+            return
+        customer = await customers.get(conn, owner) if owner else None
+    if customer and customer["mg_user_id"]:
+        raise AuthError(SIGN_IN)
 
 
 def _cursor(
@@ -67,7 +72,7 @@ def _cursor(
     "/mma/stream/{generation_id}",
     summary="Follow a generation live",
     response_class=EventSourceResponse,
-    dependencies=[Depends(_in_bounds), Depends(_must_exist)],
+    dependencies=[Depends(_in_bounds), Depends(_may_follow)],
     responses={200: examples.STREAM, **may_be(400, 401, 404, 429, 503)},
 )
 async def stream(

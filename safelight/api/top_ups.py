@@ -3,24 +3,22 @@
 import base64
 import hashlib
 import hmac
-from datetime import datetime, timedelta
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Header, Request
 
 from safelight import telemetry
-from safelight.api import answers, examples, idempotency, identity, json_body
+from safelight.api import answers, examples, idempotency, json_body
 from safelight.api.admin import ByOperator
 from safelight.api.bodies import IdentityBody
 from safelight.api.errors import request_id, request_ids
 from safelight.api.folding import Short, Spelt
 from safelight.api.idempotency import OnceForKey
-from safelight.api.identity import PassIdHeader
-from safelight.api.json_body import StrictRequest, StrictRoute
+from safelight.api.json_body import StrictRequest, StrictRoute, whole_number
+from safelight.api.principals import Target, no_identity
 from safelight.api.refusals import BY_OPERATORS, may_be
 from safelight.api.services import FromApp, Services
-from safelight.db import audit, customers, ledger, ops_rows, shop_refunds
-from safelight.db.clock import database_time
+from safelight.db import customers, ledger, ops_rows, shop_refunds
 from safelight.db.database import Connection
 from safelight.db.ops_rows import OpsError
 from safelight.db.shop_refunds import SHOP_ORDER, TakenBack
@@ -29,6 +27,7 @@ from safelight.domain.categories import Category
 from safelight.domain.errors import InvalidInput, WebhookRefused
 from safelight.domain.shared_secrets import same_secret
 from safelight.domain.shop_orders import ShopOrder, ShopRefund
+from safelight.ops.credits import Adjustment, adjust_credits, good_until
 
 Json = dict[str, Any]
 
@@ -68,72 +67,38 @@ class AddBody(IdentityBody):
     },
 )
 async def add(
-    request: Request,
-    services: FromApp,
-    operator: ByOperator,
-    once: OnceForKey,
-    body: AddBody,
-    pass_id_header: PassIdHeader = None,
+    request: Request, services: FromApp, operator: ByOperator, once: OnceForKey, body: AddBody, target: Target
 ) -> Json:
     """At most what is there is taken: no balance goes below 0."""
-    amount = _amount(body.amount)
+    request.state.pass_id = target.pass_id
+    amount = credits_of(body.amount, "amount", takes_text=True, code="INVALID_AMOUNT")
+    adjustment = Adjustment(amount, body.reason, body.source, ("manual", request_id(request)), "credits.add")
 
     async def work(conn: Connection) -> Json:
-        target = await identity.named_pass_id(
-            conn, pass_id=body.pass_id, customer_key=body.customer_id, header=pass_id_header
-        )
-        if target is None:
-            raise InvalidInput("customerId: whose credits?", code="MISSING_CUSTOMER_ID")
-        request.state.pass_id = target
-        await customers.ensure(conn, target, free_credits=services.free_credits)
-        moved = await ledger.adjust(
-            conn,
-            pass_id=target,
-            delta=amount,
-            reason=body.reason,
-            source=body.source,
-            ref=("manual", request_id(request)),
-            expires_at=await good_until(conn, services) if amount > 0 else None,
-        )
-        await audit.record(
-            conn,
-            operator,
-            "credits.add",
-            target=target,
-            before={"credits": moved.before},
-            after={"credits": moved.after, "asked": amount, "reason": body.reason},
-        )
+        moved = await adjust_credits(conn, operator, target, adjustment, expire_days=services.credits_expire_days)
         return {
             "ok": True,
             "requestId": request_id(request),
-            "customerId": target,
+            "customerId": target.pass_id,
             "newBalance": moved.after,
             "source": "mega",
-            "passId": target,
+            "passId": target.pass_id,
         }
 
-    return await once.in_transaction(idempotency.operator(operator), work)
+    return await once.in_transaction(idempotency.actor(operator), work)
 
 
-def _amount(stated: Any) -> int:
-    """A whole number, or one as text."""
+def credits_of(stated: Any, field: str, *, takes_text: bool, code: str | None = None) -> int:
+    """A whole number of credits that is not 0, with `takes_text` also as a text; of a form, it always is one. Raises
+    InvalidInput, which names the field."""
+    stated, kinds = whole_number(stated), str | int | float if takes_text else int | float
     try:
-        amount = float(stated) if isinstance(stated, str | int | float) and not isinstance(stated, bool) else 0.0
+        amount = float(stated) if isinstance(stated, kinds) and not isinstance(stated, bool) else 0.0
     except ValueError:
         amount = 0.0
     if not amount.is_integer() or not 0 < abs(amount) <= AMOUNT_MAX:
-        raise InvalidInput(
-            f"amount: a whole number from -{AMOUNT_MAX} to {AMOUNT_MAX} that is not 0.", code="INVALID_AMOUNT"
-        )
+        raise InvalidInput(f"{field}: a whole number from -{AMOUNT_MAX} to {AMOUNT_MAX} that is not 0.", code=code)
     return int(amount)
-
-
-async def good_until(conn: Connection, services: Services, granted_at: datetime | None = None) -> datetime | None:
-    """None is for ever. What is credited late is good for as long as what is credited in time."""
-    if not services.credits_expire_days:
-        return None
-    days, now = timedelta(days=services.credits_expire_days), await database_time(conn)
-    return granted_at + days if granted_at and now < granted_at + days else now + days
 
 
 # --- the shop -------------------------------------------------------------------------------------------------------
@@ -175,7 +140,7 @@ _ORDER: Json = {
     "/api/credits/shopify-order",
     summary="A shop says what was bought, or given back",
     tags=["webhooks"],
-    dependencies=[request_ids("shopify_")],
+    dependencies=[request_ids("shopify_"), no_identity("The shop's signature is checked.")],
     responses={
         200: examples.of(
             answers.ShopOrder,
@@ -243,10 +208,10 @@ def _must_be_signed(secret: str, content: bytes, signature: str) -> None:
 async def _credited(request: Request, conn: Connection, services: Services, order: ShopOrder) -> Json:
     pass_id = await _buyer(conn, order)
     request.state.pass_id = pass_id
-    await customers.ensure(conn, pass_id, free_credits=services.free_credits)
+    await customers.ensure(conn, pass_id)
     if order.email and order.pass_id is None:
         await customers.note_email_of_buyer(conn, pass_id, order.email, shopify_customer_id=order.customer_id)
-    expires_at = await good_until(conn, services, order.at)
+    expires_at = await good_until(conn, services.credits_expire_days, order.at)
     await ledger.grant(
         conn,
         pass_id=pass_id,

@@ -6,6 +6,7 @@ from fastapi import APIRouter, Path, Request
 
 from safelight.api import answers, examples
 from safelight.api.json_body import StrictRequest
+from safelight.api.principals import no_identity
 from safelight.api.refusals import Responses, may_be
 from safelight.api.services import FromApp, Services
 from safelight.db import jobs
@@ -25,6 +26,7 @@ _BODY = {"schema": {"type": "object", "description": "Whatever the provider says
 @router.post(
     "/webhooks/{adapter}/{attempt}",
     summary="A provider says that there is news of a generation",
+    dependencies=[no_identity("The provider's signature is checked, and nothing of the body is believed.")],
     responses={200: examples.of(answers.Done, {"ok": True}), **_REFUSALS},
     openapi_extra={"requestBody": {"content": {"application/json": _BODY}}},
 )

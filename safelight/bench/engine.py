@@ -14,6 +14,7 @@ from safelight.bench.scratch import scratch_database
 from safelight.db import customers, ledger
 from safelight.db.database import Database
 from safelight.db.wakeups import Announcer
+from safelight.domain.identities import ActingCustomer
 from safelight.domain.ids import generation_key, new_id, step_key
 from safelight.domain.orders import Flow, Order, Prices
 from safelight.domain.statuses import Status
@@ -64,7 +65,7 @@ async def engine(app: App, pipelines: int) -> EngineResult:
     loop that writes the same rows with plain psycopg, one transaction a step; in turn, round by round."""
     async with scratch_database(app), app.database(AT_ONCE + 2) as db:
         async with db.transaction() as conn:
-            await customers.ensure(conn, CUSTOMER, free_credits=0)
+            await customers.ensure(conn, CUSTOMER)
             credits = 2 * (ROUNDS + 1) * pipelines
             await ledger.grant(
                 conn, pass_id=CUSTOMER, credits=credits, reason="bench", source="system", ref=("bench", "1")
@@ -84,13 +85,12 @@ async def _timed(db: Database, pipelines: int, run: Callable[[Database, list[str
     """Pipelines per second, from the moment all are accepted until all are done."""
     queue = Queue(db)
     await queue.open()
-    acceptance = Acceptance(
-        db, queue, Prices(still_credits=1, video_credits=5), free_credits=0, start_within_seconds=3600
-    )
+    acceptance = Acceptance(db, queue, Prices(still_credits=1, video_credits=5), start_within_seconds=3600)
     order = Order(
         flow=Flow.STILL_CREATE, pass_id=CUSTOMER, session_id=new_id(), platform="web", title="bench", brief="bench"
     )
-    accepted = [await acceptance.accept(order, idempotency_key=None, request={}) for _ in range(pipelines)]
+    customer = ActingCustomer(CUSTOMER)
+    accepted = [await acceptance.accept(order, customer, idempotency_key=None, request={}) for _ in range(pipelines)]
     await queue.close()
     ids = [one.generation_id for one in accepted]
     started = time.perf_counter()

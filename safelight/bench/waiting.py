@@ -19,6 +19,7 @@ from safelight.config import Settings
 from safelight.db import customers, ledger
 from safelight.db.database import Database, load_queries
 from safelight.domain.errors import SafelightError
+from safelight.domain.identities import ActingCustomer
 from safelight.domain.ids import new_id
 from safelight.domain.orders import Flow, Order, Prices
 from safelight.pipelines.accept import Acceptance
@@ -111,7 +112,7 @@ async def _prepare(db: Database, generations: int) -> None:
     every = max(CHECK_EVERY_SECONDS_MIN, generations / CHECKS_A_SECOND)
     async with db.transaction() as conn:
         await serve_every_engine_with(conn, "simulated", check_every_seconds=every, deadline_seconds=3 * SECONDS_MAX)
-        await customers.ensure(conn, CUSTOMER, free_credits=0)
+        await customers.ensure(conn, CUSTOMER)
         await ledger.grant(
             conn, pass_id=CUSTOMER, credits=generations, reason="bench", source="system", ref=("bench", "1")
         )
@@ -121,12 +122,12 @@ async def _order(db: Database, generations: int) -> None:
     queue = Queue(db)
     await queue.open()
     prices = Prices(still_credits=1, video_credits=5)
-    acceptance = Acceptance(db, queue, prices, free_credits=0, start_within_seconds=3 * SECONDS_MAX)
+    acceptance = Acceptance(db, queue, prices, start_within_seconds=3 * SECONDS_MAX)
     for _ in range(generations):
         order = Order(
             flow=Flow.STILL_CREATE, pass_id=CUSTOMER, session_id=new_id(), platform="web", title="bench", brief="a cup"
         )
-        await acceptance.accept(order, idempotency_key=None, request={})
+        await acceptance.accept(order, ActingCustomer(CUSTOMER), idempotency_key=None, request={})
     await queue.close()
 
 

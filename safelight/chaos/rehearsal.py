@@ -199,7 +199,7 @@ class Rehearsal:
         """As much as the dearest orders could cost."""
         prices = self._app.prices
         credits = 1 + self._plan.generations * max(prices.still_credits, prices.video_credits)
-        await customers.ensure(conn, pass_id, free_credits=0)
+        await customers.ensure(conn, pass_id)
         await ledger.grant(
             conn, pass_id=pass_id, credits=credits, reason="chaos", source="system", ref=("chaos", pass_id)
         )

@@ -46,7 +46,7 @@ async def _demo(app: App, listening: Any, product: Path, logo: Path | None, tell
     folder.mkdir(parents=True)
     await app.migrate()
     async with app.database() as db, db.transaction() as conn:
-        await customers.ensure(conn, pass_id, free_credits=0)
+        await customers.ensure(conn, pass_id)
         await ledger.grant(
             conn,
             pass_id=pass_id,

@@ -1,7 +1,6 @@
 """The database, credits, generations, and what went wrong with them."""
 
 import asyncio
-from datetime import timedelta
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -11,12 +10,13 @@ from safelight import terminal
 from safelight.api.failures import report
 from safelight.cli.shared import AsJson, group, open_app, read_database
 from safelight.config import Settings
-from safelight.db import audit, customers, embedded, failures, generations, job_log, ledger, runs
-from safelight.db.clock import database_time
+from safelight.db import audit, embedded, failures, generations, job_log, runs
 from safelight.db.failures import Kind, Question
 from safelight.domain import passes
 from safelight.domain.errors import InvalidInput, NotFound
+from safelight.domain.identities import TargetCustomer
 from safelight.domain.statuses import Status
+from safelight.ops.credits import Adjustment, adjust_credits
 from safelight.pipelines import cancel as cancellation
 from safelight.pipelines.reaper import patience_with
 
@@ -81,19 +81,10 @@ def grant(
         await app.migrate()
         async with app.database() as db, db.transaction() as conn:
             operator = audit.at_command_line("safelight credits grant")
-            await customers.ensure(conn, stated, free_credits=app.settings.free_credits)
+            ref = ("manual", operator.request_id)
+            adjustment = Adjustment(amount, "manual-topup", "admin", ref, "credits.grant")
             days = app.settings.credits_expire_days
-            moved = await ledger.adjust(
-                conn,
-                pass_id=stated,
-                delta=amount,
-                reason="manual-topup",
-                source="admin",
-                ref=("manual", operator.request_id),
-                expires_at=await database_time(conn) + timedelta(days=days) if days else None,
-            )
-            before, after = {"credits": moved.before}, {"credits": moved.after}
-            await audit.record(conn, operator, "credits.grant", target=stated, before=before, after=after)
+            moved = await adjust_credits(conn, operator, TargetCustomer(stated), adjustment, expire_days=days)
             return moved.after
 
     terminal.console.print(f"{stated}: +{amount}, balance {asyncio.run(run())}")
@@ -156,7 +147,7 @@ def cancel(generation_id: str, as_json: AsJson = False) -> None:
         await app.migrate()
         async with app.database() as db:
             operator = audit.at_command_line("safelight generations cancel")
-            return await cancellation.cancel(db, generation_id, pass_id=None, operator=operator)
+            return await cancellation.cancel(db, generation_id, operator)
 
     terminal.show_cancelling(asyncio.run(run()), as_json=as_json)
 

@@ -5,29 +5,31 @@ from functools import partial
 
 from psycopg.types.json import Jsonb
 
-from safelight.db import ledger
+from safelight.db import daily_counts, ledger
 from safelight.db.database import Connection, Row, load_queries
 from safelight.domain import passes
 from safelight.domain.errors import Forbidden
+from safelight.domain.identities import Welcome
 from safelight.domain.ids import new_id
 
 SAME_EMAIL_MAX = 50
+WELCOME = "welcome"
 
 _queries = load_queries(__file__)
 
 
-async def ensure(conn: Connection, pass_id: str, *, free_credits: int) -> None:
-    """Create the customer under the id that was stated, with the welcome credits as a ledger row."""
-    shopify_id = pass_id.removeprefix("pass:shopify:") if pass_id.startswith("pass:shopify:") else None
+async def ensure(conn: Connection, pass_id: str, *, welcome: Welcome | None = None) -> None:
+    """Create the customer under this id, with the welcome credits, if any, as a ledger row."""
+    shopify_id = pass_id.removeprefix(passes.SHOPIFY) if pass_id.startswith(passes.SHOPIFY) else None
     created = await _queries.insert_customer(conn, pass_id=pass_id, shopify_customer_id=shopify_id)
-    if created and free_credits:
+    if created and welcome and await daily_counts.take(conn, WELCOME, welcome.address, most=welcome.per_day):
         await ledger.grant(
             conn,
             pass_id=pass_id,
-            credits=free_credits,
-            reason="welcome",
+            credits=welcome.credits,
+            reason=WELCOME,
             source="system",
-            ref=("welcome", pass_id),
+            ref=(WELCOME, pass_id),
         )
 
 
@@ -67,7 +69,7 @@ class Account:
 
 
 async def of_user(
-    conn: Connection, user_id: str, email: str | None, *, stated: str | None, free_credits: int
+    conn: Connection, user_id: str, email: str | None, *, stated: str | None, welcome: Welcome | None
 ) -> Account:
     """The user's row: the one that is theirs, else one of their e-mail, else the stated one where it is nobody's, else
     a new one (contract section 3.2).
@@ -85,7 +87,7 @@ async def of_user(
             return known
         claim = stated if stated and passes.may_be_claimed(stated, user_id) else None
         linked: Row | None = await _queries.link_user(conn, user_id=user_id, email=email, claim=claim)
-        return _account(linked) if linked else await _new_account(conn, user_id, email, free_credits)
+        return _account(linked) if linked else await _new_account(conn, user_id, email, welcome)
 
 
 async def of_known_user(conn: Connection, user_id: str) -> Account | None:
@@ -97,10 +99,10 @@ def _account(row: Row) -> Account:
     return Account(row["mg_pass_id"], row["mg_admin_allowlist"])
 
 
-async def _new_account(conn: Connection, user_id: str, email: str | None, free_credits: int) -> Account:
+async def _new_account(conn: Connection, user_id: str, email: str | None, welcome: Welcome | None) -> Account:
     pass_id = passes.of_user(user_id)
     is_new = await get(conn, pass_id) is None
-    await ensure(conn, pass_id, free_credits=free_credits)
+    await ensure(conn, pass_id, welcome=welcome)
     if not await _queries.link_own_name(conn, pass_id=pass_id, user_id=user_id, email=email):
         raise Forbidden(f"The pass id {pass_id} is another user's.")
     return Account(pass_id, is_admin=False, is_new=is_new)

@@ -131,6 +131,16 @@ class TooManyRequests(ComeBackLater):
         self.is_news = is_news
 
 
+class FreeSuggestionsUsedUp(TooManyRequests):
+    """A customer without credits, or a network address of such customers, had all of today's free suggestions."""
+
+    code = "FREE_SUGGESTIONS_USED_UP"
+    safe_message = "Today's free suggestions are used up. Credits lift this limit; else come back tomorrow."
+
+    def __init__(self, message: str, *, retry_after_seconds: float) -> None:
+        super().__init__(message, retry_after_seconds=retry_after_seconds, is_news=False)
+
+
 class WebhookRefused(AuthError):
     """A webhook that its provider did not sign, or signed too long ago."""
 

@@ -4,12 +4,22 @@ import re
 import uuid
 
 PASS_ID_CHARS_MAX = 200
-NAMED_AFTER_SOMEBODY = ("pass:shopify:", "pass:user:", "pass:email:", "pass:emailhash:")
+ANONYMOUS = "pass:anon:"
+SHOPIFY = "pass:shopify:"
+NAMED_AFTER_SOMEBODY = (SHOPIFY, "pass:user:", "pass:email:", "pass:emailhash:")
 _BARE_UUID = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}", re.IGNORECASE)
 
 
-def new_anonymous() -> str:
-    return f"pass:anon:{uuid.uuid4()}"
+def anonymous(visitor: uuid.UUID) -> str:
+    return f"{ANONYMOUS}{visitor}"
+
+
+def anonymous_uuid(pass_id: str) -> uuid.UUID | None:
+    """The uuid of an anonymous pass id, in the form that `anonymous` gives it; None if it is another kind of id."""
+    text = pass_id.removeprefix(ANONYMOUS)
+    if text == pass_id or text != text.lower() or not _BARE_UUID.fullmatch(text):
+        return None
+    return uuid.UUID(text)
 
 
 def looks_like_pass_id(value: str) -> bool:
@@ -22,7 +32,7 @@ def normal_form(value: str) -> str | None:
     if not value or value.lower() in ("anonymous", "null", "undefined", "pass_anonymous"):
         return None
     if _BARE_UUID.fullmatch(value):
-        return f"pass:anon:{value.lower()}"
+        return f"{ANONYMOUS}{value.lower()}"
     return value
 
 
@@ -41,4 +51,4 @@ def may_be_claimed(pass_id: str, user_id: str) -> bool:
 
 
 def of_shopify_customer(shopify_customer_id: str) -> str:
-    return f"pass:shopify:{shopify_customer_id}"
+    return f"{SHOPIFY}{shopify_customer_id}"

@@ -9,10 +9,11 @@ from dataclasses import dataclass
 from typing import Any
 
 from safelight import telemetry
-from safelight.db import customers, generations, job_log, ledger
+from safelight.db import customers, daily_counts, generations, job_log, ledger
 from safelight.db.database import Connection, Database, Row
 from safelight.domain import variables
-from safelight.domain.errors import IdempotencyConflict, InsufficientCredits
+from safelight.domain.errors import FreeSuggestionsUsedUp, IdempotencyConflict, InsufficientCredits
+from safelight.domain.identities import ActingCustomer
 from safelight.domain.ids import new_id
 from safelight.domain.lines import Line
 from safelight.domain.orders import Order, Prices
@@ -37,23 +38,35 @@ class Accepted:
 
 
 @dataclass(frozen=True, slots=True)
+class FreeSuggestions:
+    """The suggestions a day that are free for one customer without credits, and for all of them at one network address;
+    0 is no limit."""
+
+    per_customer: int = 0
+    per_address: int = 0
+
+
+@dataclass(frozen=True, slots=True)
 class Acceptance:
     """Accepts orders for one process."""
 
     db: Database
     queue: Queue
     prices: Prices
-    free_credits: int
     start_within_seconds: float
     inputs: Inputs | None = None  # None: pictures are taken as they are named
     settings: SettingsPolicy | None = None  # None: settings are taken as they are stated
+    free_suggestions: FreeSuggestions = FreeSuggestions()
 
-    async def accept(self, order: Order, *, idempotency_key: str | None, request: Json) -> Accepted:
+    async def accept(
+        self, order: Order, customer: ActingCustomer, *, idempotency_key: str | None, request: Json
+    ) -> Accepted:
         """`request` is what the ops plane should know of where the order came from: id, route, method.
 
         Raises:
             InvalidInput: a provider setting is not allowed; nothing was written.
             InsufficientCredits: nothing was written.
+            FreeSuggestionsUsedUp: nothing was written.
             IdempotencyConflict: the key was used for another request.
         """
         key = KNOWN_FORMS.identifier(idempotency_key) if idempotency_key else None
@@ -64,7 +77,7 @@ class Acceptance:
             await self.settings.check_order(order)
         order = await self._kept(order, key)
         accepted = await self.db.insist(
-            lambda conn: self._accept(conn, order, generation_id, fingerprint, key, request),
+            lambda conn: self._accept(conn, order, customer, generation_id, fingerprint, key, request),
             seconds=ANSWER_SECONDS_MAX,
         )
         if accepted.credits_cost and not accepted.repeated:
@@ -84,18 +97,27 @@ class Acceptance:
         return order if first else await self.inputs.kept(order)
 
     async def _accept(
-        self, conn: Connection, order: Order, generation_id: str, fingerprint: str, key: str | None, request: Json
+        self,
+        conn: Connection,
+        order: Order,
+        customer: ActingCustomer,
+        generation_id: str,
+        fingerprint: str,
+        key: str | None,
+        request: Json,
     ) -> Accepted:
         cost = self.prices.of(order)
         async with conn.transaction():
-            customer = await self._locked_customer(conn, order.pass_id)
-            balance = int(customer["mg_credits"])
+            row = await self._locked_customer(conn, customer)
+            balance = int(row["mg_credits"])
             first = await generations.accepted_before(conn, generation_id, pass_id=order.pass_id, key=key)
             if first:
                 return _repeated(first, fingerprint, key, balance)
             if balance < cost:
                 raise InsufficientCredits(required=cost, balance=balance)
-            await self._insert(conn, order, generation_id, customer, cost, fingerprint, key, request)
+            if order.suggest_only and balance <= 0:
+                await self._take_free_suggestion(conn, customer)
+            await self._insert(conn, order, generation_id, row, cost, fingerprint, key, request)
             if cost:
                 balance = await ledger.charge(
                     conn,
@@ -107,14 +129,25 @@ class Acceptance:
             await self.queue.defer(conn, generation_id)
         return Accepted(generation_id, cost, balance, repeated=False)
 
-    async def _locked_customer(self, conn: Connection, pass_id: str) -> Row:
-        """The customer, locked until the transaction ends; a new one is made on the way."""
-        row = await customers.lock(conn, pass_id)
+    async def _locked_customer(self, conn: Connection, customer: ActingCustomer) -> Row:
+        """The customer's row, locked until the transaction ends; a new one is made on the way."""
+        row = await customers.lock(conn, customer.pass_id)
         if row is None:
-            await customers.ensure(conn, pass_id, free_credits=self.free_credits)
-            row = await customers.lock(conn, pass_id)
+            await customers.ensure(conn, customer.pass_id, welcome=customer.welcome)
+            row = await customers.lock(conn, customer.pass_id)
         assert row is not None  # it was made in this transaction
         return row
+
+    async def _take_free_suggestion(self, conn: Connection, customer: ActingCustomer) -> None:
+        """Raises FreeSuggestionsUsedUp, if the customer or the network address had all of today's."""
+        limits = self.free_suggestions
+        for purpose, key, most in (
+            ("suggestion of customer", customer.pass_id, limits.per_customer),
+            ("suggestion at address", customer.address, limits.per_address),
+        ):
+            if not await daily_counts.take(conn, purpose, key, most=most):
+                left_seconds = await daily_counts.seconds_left(conn)
+                raise FreeSuggestionsUsedUp(f"The {purpose}: all {most} of today", retry_after_seconds=left_seconds)
 
     async def _insert(
         self,

@@ -9,6 +9,7 @@ from safelight.db import audit, generations, jobs
 from safelight.db.audit import Operator
 from safelight.db.database import Database
 from safelight.domain.errors import NotFound
+from safelight.domain.identities import ActingCustomer
 from safelight.domain.statuses import Status
 
 ANSWER_SECONDS_MAX = 10.0
@@ -27,25 +28,23 @@ class Cancelling:
     balance: int | None
 
 
-async def cancel(
-    db: Database, generation_id: str, *, pass_id: str | None, operator: Operator | None = None
-) -> Cancelling:
-    """Ask for the generation to be stopped, and wait a little for the outcome. `pass_id` is its owner who asks; None is
-    an operator.
+async def cancel(db: Database, generation_id: str, by: ActingCustomer | Operator) -> Cancelling:
+    """Ask for the generation to be stopped, and wait a little for the outcome. A customer must be its owner.
 
     Raises:
         NotFound: there is no such generation, or it is somebody else's.
     """
+    pass_id = by.pass_id if isinstance(by, ActingCustomer) else None
     async with db.transaction() as conn:
         if not await generations.request_cancelling(conn, generation_id, pass_id=pass_id, by=pass_id or OPERATOR):
             raise NotFound(f"There is no generation {generation_id!r}.")
         await jobs.wake(conn, generation_id, priority=PRIORITY)
-        if operator:
+        if isinstance(by, Operator):
             before, after = (
                 {"status": (await generations.get(conn, generation_id) or {})["mg_mma_status"]},
                 {"asked": True},
             )
-            await audit.record(conn, operator, "generations.cancel", target=generation_id, before=before, after=after)
+            await audit.record(conn, by, "generations.cancel", target=generation_id, before=before, after=after)
     give_up = time.monotonic() + ANSWER_SECONDS_MAX
     while True:
         now = await _state(db, generation_id)
