@@ -32,21 +32,26 @@ from safelight.domain.errors import ConfigError, SafelightError
 from safelight.domain.ids import new_id
 from safelight.domain.orders import Prices
 from safelight.domain.shop_orders import Shop, credit_products
+from safelight.media import DECODE_BYTES_MAX
+from safelight.media_pool import MediaPool
 from safelight.ops.doctor import Doctor, LatestFindings
 from safelight.pipelines.accept import Acceptance
 from safelight.pipelines.configuration import Configuration, install_version_1
 from safelight.pipelines.gate import Gate
+from safelight.pipelines.import_inputs import InputImporter
 from safelight.pipelines.inputs import Inputs
 from safelight.pipelines.queue import Queue, WorkingHours
 from safelight.pipelines.reaper import HEARTBEATS_MISSED, Reaper
 from safelight.pipelines.retries import RetryPolicy
 from safelight.pipelines.runtime import RuntimeConfig
-from safelight.pipelines.studio import Adapters, Studio, read_picture
+from safelight.pipelines.sealing import Sealer
+from safelight.pipelines.studio import Adapters, PictureReader, Studio
 from safelight.pipelines.worker import Worker
 from safelight.redaction import Redactor
 from safelight.storage.assets import AssetStore
 from safelight.storage.buckets import Bucket, S3Keys, open_bucket
 from safelight.storage.fetch import GuardedFetcher
+from safelight.storage.spool import Spool
 
 SECRET_BYTES = 32
 ADAPTERS_GROUP = "safelight.adapters"
@@ -68,6 +73,7 @@ class App:
         self.tokens = _tokens(settings)
         self.shop = Shop(settings.shopify_webhook_secret.get_secret_value(), credit_products(settings.credit_products))
         self.redactor = Redactor(settings.secrets)
+        self.media_pool = MediaPool(DECODE_BYTES_MAX)
 
     def start_database(self) -> str:
         """Returns the DSN; starts the embedded server where no other database is set."""
@@ -133,7 +139,8 @@ class App:
                         self.prices,
                         self.settings.free_credits,
                         self.settings.start_within_seconds,
-                        Inputs(self.assets(), self.fetcher()),
+                        Inputs(self.assets(), Sealer(self.secret()), self.settings.input_fetches_per_customer),
+                        self.settings.generations_in_progress_max,
                     ),
                     listener=listener,
                     assets=self.assets(),
@@ -178,10 +185,15 @@ class App:
         return AssetStore(
             self._bucket("storage_url", "assets", is_public=True),
             self._bucket("private_storage_url", "private-assets", is_public=False),
+            self.media_pool,
             base_url=settings.base_url,
             public_url=settings.public_assets_url and settings.public_assets_url.rstrip("/"),
-            secret=bytes.fromhex(self._kept_secret(self.home / "secret")),
+            secret=self.secret(),
         )
+
+    def secret(self) -> bytes:
+        """What signs URLs and seals what rows must not show; every node has the same."""
+        return bytes.fromhex(self._kept_secret(self.home / "secret"))
 
     def _bucket(self, setting: str, folder: str, *, is_public: bool) -> Bucket:
         settings = self.settings
@@ -211,7 +223,8 @@ class App:
         """Run generations until `stop` is set; then let the steps under way end."""
         async with self.database(self.settings.worker_pool_size) as db:
             announcer = Announcer(db)
-            queue = Queue(db, self._worker(db, announcer).run)
+            worker = self._worker(db, announcer)
+            queue = Queue(db, worker.run, self._importer(db, announcer, worker).run)
             await queue.open()
             working = asyncio.create_task(queue.work(self._working_hours()))
             reaping = asyncio.create_task(self.reaper(db, announcer).run())
@@ -240,6 +253,7 @@ class App:
     def _working_hours(self) -> WorkingHours:
         return WorkingHours(
             concurrency=self.settings.worker_concurrency,
+            imports=self.settings.input_fetches_at_once,
             poll_seconds=self.settings.worker_poll_seconds,
             shutdown_seconds=self.settings.worker_shutdown_seconds,
             heartbeat_seconds=self.settings.worker_heartbeat_seconds,
@@ -252,6 +266,21 @@ class App:
             result_seconds=self.settings.result_url_seconds,
         )
         return Worker(self.studio(db), announcer, policy)
+
+    def _importer(self, db: Database, announcer: Announcer, worker: Worker) -> InputImporter:
+        return InputImporter(
+            db=db,
+            announcer=announcer,
+            assets=self.assets(),
+            fetcher=self.fetcher(),
+            spool=self.file_spool(),
+            sealer=Sealer(self.secret()),
+            refuse=worker.refuse,
+            seconds_max=self.settings.input_fetch_seconds,
+        )
+
+    def file_spool(self) -> Spool:
+        return Spool(self.home / "spool")
 
     def reaper(self, db: Database, announcer: Announcer) -> Reaper:
         return Reaper(db, self._worker(db, announcer).give_up, heartbeat_seconds=self.settings.worker_heartbeat_seconds)
@@ -268,15 +297,12 @@ class App:
             self.assets(),
             self.fetcher(),
             Gate(db),
+            self.file_spool(),
         )
 
     def _adapters(self) -> Adapters:
-        assets, fetcher = self.assets(), self.fetcher()
-
-        async def read(url: str) -> bytes:
-            return await read_picture(assets, fetcher, url)
-
-        return adapters_of(self.settings, read)
+        reader = PictureReader(self.assets(), self.fetcher(), self.file_spool(), self.settings.input_fetch_seconds)
+        return adapters_of(self.settings, reader.read, self.media_pool)
 
 
 def report_crashes(app: App) -> None:

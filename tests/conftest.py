@@ -269,6 +269,7 @@ async def running(dsn: str, home: Path, *, worker: bool = True, **settings: Any)
                 "orders_per_minute": 0,  # tests hurry; tests of the limits set some
                 "visits_per_minute": 0,
                 "reports_per_minute": 0,
+                "generations_in_progress_max": 0,
                 **settings,
             },
         )

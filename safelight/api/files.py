@@ -1,6 +1,5 @@
 """Files in and out: uploads in both forms, copies of remote files, and the public assets themselves."""
 
-import asyncio
 import base64
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -31,7 +30,6 @@ from safelight.storage.assets import (
     UPLOAD_BYTES_MAX,
     UPLOAD_URL_SECONDS,
     StoredFile,
-    checked,
 )
 from safelight.storage.buckets import IMMUTABLE
 
@@ -340,7 +338,7 @@ async def write_asset(
 ) -> Json:
     if not keys.is_valid_key(key) or not services.assets.is_valid_signature("PUT", key, expires, signature):
         raise UrlRefused("This upload URL is not valid, or no longer.", code="UPLOAD_URL_INVALID")
-    content, media_type = await asyncio.to_thread(checked, await _bounded_body(request))
+    content, media_type = await services.assets.checked(await _bounded_body(request))
     if media_type != keys.media_type_of_key(key):
         raise InvalidInput(f"The URL is for {keys.media_type_of_key(key)}, the file is {media_type}.")
     stored = await services.assets.put(key, content, media_type)

@@ -10,6 +10,7 @@ from safelight.domain.ids import generation_key
 _queries = load_queries(__file__)
 
 HISTORY_ROWS_MAX = 500
+IN_PROGRESS_COUNTED_MAX = 10_000
 
 
 async def insert(
@@ -60,6 +61,11 @@ async def accepted_before(conn: Connection, generation_id: str, *, pass_id: str,
         conn, generation_key=generation_key(generation_id), pass_id=pass_id, key=key
     )
     return row
+
+
+async def in_progress(conn: Connection, pass_id: str) -> int:
+    """How many unfinished generations the customer has, counted up to IN_PROGRESS_COUNTED_MAX."""
+    return int(await _queries.in_progress(conn, pass_id=pass_id, most=IN_PROGRESS_COUNTED_MAX))
 
 
 async def get(conn: Connection, generation_id: str) -> Row | None:

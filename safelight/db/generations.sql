@@ -21,6 +21,16 @@ from mega_generations
 where mg_record_type = 'generation' and mg_pass_id = :pass_id and mg_idempotency_key = :key
 limit 1;
 
+-- name: in_progress$
+-- Counted no further than anybody's limit needs it.
+select count(*) from (
+  select from mega_generations
+  where mg_record_type = 'generation' and mg_pipeline_version is not null
+    and mg_mma_status in ('queued', 'scanning', 'prompting', 'generating', 'postscan')
+    and mg_pass_id = :pass_id
+  limit :most
+) unfinished;
+
 -- name: by_id^
 select generation.*, customer.mg_credits as balance
 from mega_generations generation

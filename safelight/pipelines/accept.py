@@ -12,11 +12,11 @@ from safelight import telemetry
 from safelight.db import customers, generations, job_log, ledger
 from safelight.db.database import Connection, Database, Row
 from safelight.domain import variables
-from safelight.domain.errors import IdempotencyConflict, InsufficientCredits
+from safelight.domain.errors import IdempotencyConflict, InsufficientCredits, TooManyInProgress
 from safelight.domain.ids import new_id
 from safelight.domain.lines import Line
 from safelight.domain.orders import Order, Prices
-from safelight.pipelines.inputs import Inputs, has_passes
+from safelight.pipelines.inputs import Inputs
 from safelight.pipelines.queue import Queue
 from safelight.redaction import KNOWN_FORMS
 
@@ -24,6 +24,7 @@ Json = dict[str, Any]
 
 PIPELINE_VERSION = 1
 ANSWER_SECONDS_MAX = 1.5
+IN_PROGRESS_RETRY_SECONDS = 15.0
 ACCEPTED_LINE = "We have your order and are getting started."
 
 
@@ -37,7 +38,8 @@ class Accepted:
 
 @dataclass(frozen=True, slots=True)
 class Acceptance:
-    """Accepts orders for one process."""
+    """Accepts orders for one process. `in_progress_max` is how many unfinished generations one customer may have; 0 is
+    no limit."""
 
     db: Database
     queue: Queue
@@ -45,19 +47,20 @@ class Acceptance:
     free_credits: int
     start_within_seconds: float
     inputs: Inputs | None = None  # None: pictures are taken as they are named
+    in_progress_max: int = 0
 
     async def accept(self, order: Order, *, idempotency_key: str | None, request: Json) -> Accepted:
         """`request` is what the ops plane should know of where the order came from: id, route, method.
 
         Raises:
             InsufficientCredits: nothing was written.
+            TooManyInProgress: nothing was written.
             IdempotencyConflict: the key was used for another request.
         """
         key = KNOWN_FORMS.identifier(idempotency_key) if idempotency_key else None
         telemetry.info("🔍", telemetry.Tag.GENERATION, f"Starting credit check for user {order.pass_id}")
         generation_id = new_id()  # one for all tries: where a commit's answer was lost, the next try finds it
         fingerprint = _fingerprint(order)
-        order = await self._kept(order, key)
         accepted = await self.db.insist(
             lambda conn: self._accept(conn, order, generation_id, fingerprint, key, request),
             seconds=ANSWER_SECONDS_MAX,
@@ -69,14 +72,6 @@ class Acceptance:
             )  # fmt: skip
         telemetry.info("✅", telemetry.Tag.DB_CREATE, f"Generation created successfully: {accepted.generation_id}")
         return accepted
-
-    async def _kept(self, order: Order, key: str | None) -> Order:
-        """The order without URLs that let one pass; what was accepted under this key before needs no second look."""
-        if self.inputs is None or not has_passes(order):
-            return order
-        async with self.db.connection() as conn:
-            first = await generations.accepted_before(conn, "", pass_id=order.pass_id, key=key)
-        return order if first else await self.inputs.kept(order)
 
     async def _accept(
         self, conn: Connection, order: Order, generation_id: str, fingerprint: str, key: str | None, request: Json
@@ -90,7 +85,9 @@ class Acceptance:
                 return _repeated(first, fingerprint, key, balance)
             if balance < cost:
                 raise InsufficientCredits(required=cost, balance=balance)
-            await self._insert(conn, order, generation_id, customer, cost, fingerprint, key, request)
+            in_progress = await self._in_progress(conn, order.pass_id)
+            order, imports = self.inputs.noted(order, in_progress=in_progress) if self.inputs else (order, None)
+            await self._insert(conn, order, imports, generation_id, customer, cost, fingerprint, key, request)
             if cost:
                 balance = await ledger.charge(
                     conn,
@@ -99,8 +96,18 @@ class Acceptance:
                     credits=cost,
                     reason=f"mma_{order.flow.mode}",
                 )
-            await self.queue.defer(conn, generation_id)
+            if imports:
+                await self.queue.defer_import(conn, generation_id, lock=imports["lock"])
+            else:
+                await self.queue.defer(conn, generation_id)
         return Accepted(generation_id, cost, balance, repeated=False)
+
+    async def _in_progress(self, conn: Connection, pass_id: str) -> int:
+        """How many unfinished generations the customer has, who is locked: no other order comes in between."""
+        found = await generations.in_progress(conn, pass_id)
+        if self.in_progress_max and found >= self.in_progress_max:
+            raise TooManyInProgress(self.in_progress_max, retry_after_seconds=IN_PROGRESS_RETRY_SECONDS)
+        return found
 
     async def _locked_customer(self, conn: Connection, pass_id: str) -> Row:
         """The customer, locked until the transaction ends; a new one is made on the way."""
@@ -115,6 +122,7 @@ class Acceptance:
         self,
         conn: Connection,
         order: Order,
+        imports: Json | None,
         generation_id: str,
         customer: Row,
         cost: int,
@@ -143,7 +151,7 @@ class Acceptance:
             provider=order.flow.engine,
             variables=_first_variables(order),
             meta={"flow": order.flow.value, "cost": cost, "request": request},
-            payload={"order": order.model_dump(mode="json")},
+            payload={"order": order.model_dump(mode="json")} | ({"imports": imports} if imports else {}),
             pipeline_version=PIPELINE_VERSION,
             idempotency_key=idempotency_key,
             request_hash=fingerprint,
