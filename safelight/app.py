@@ -16,6 +16,7 @@ from fastapi import FastAPI
 
 from safelight import telemetry
 from safelight.adapters import adapters_of, local_fault, webhook_checks
+from safelight.api.body_room import BodyRoom
 from safelight.api.rates import Kind, Rates
 from safelight.api.server import create_api
 from safelight.api.services import Services
@@ -145,6 +146,8 @@ class App:
                     listener=listener,
                     assets=self.assets(),
                     fetcher=self.fetcher(),
+                    spool_of_files=self.file_spool(),
+                    bodies=BodyRoom(self.file_spool()),
                     prices=self.prices,
                     free_credits=self.settings.free_credits,
                     reaper=self.reaper(db, Announcer(db)),

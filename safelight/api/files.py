@@ -205,9 +205,10 @@ async def _own_copy(services: Services, url: str, kind: str, customer: str) -> J
     """Where it is kept. What is ours already stays where it is."""
     key = services.assets.key_of(url)
     if key is None:
-        content = await services.fetcher.fetch(url, bytes_max=UPLOAD_BYTES_MAX)
-        name = url.split("?", 1)[0].rsplit("/", 1)[-1]
-        key = (await services.assets.put_upload(content, kind=kind, customer=customer, name=name)).key
+        stored = await services.assets.put_fetched(
+            services.fetcher, services.spool_of_files, url, kind=kind, customer=customer
+        )
+        key = stored.key
     own_url = services.assets.url_of(key)
     return {"ok": True, "key": key, "url": own_url, "publicUrl": own_url}
 
@@ -324,7 +325,7 @@ async def read_thumbnail(services: FromApp, size: int, key: str) -> Response:
     dependencies=[per_address(Kind.ORDERS)],
     responses={
         200: examples.of(answers.Written, _COPY | {"bytes": 79975}),
-        **may_be(400, 404, 413, 429),
+        **may_be(400, 404, 413, 429, 503),
         403: {"description": "The URL is not valid, or no longer."},
     },
     openapi_extra={"requestBody": {"required": True, "content": _FILES}},
@@ -338,24 +339,16 @@ async def write_asset(
 ) -> Json:
     if not keys.is_valid_key(key) or not services.assets.is_valid_signature("PUT", key, expires, signature):
         raise UrlRefused("This upload URL is not valid, or no longer.", code="UPLOAD_URL_INVALID")
-    content, media_type = await services.assets.checked(await _bounded_body(request))
-    if media_type != keys.media_type_of_key(key):
-        raise InvalidInput(f"The URL is for {keys.media_type_of_key(key)}, the file is {media_type}.")
-    stored = await services.assets.put(key, content, media_type)
+    async with services.bodies.received(request.stream(), UPLOAD_BYTES_MAX) as body:
+        content, media_type = await services.assets.checked(body)
+        if media_type != keys.media_type_of_key(key):
+            raise InvalidInput(f"The URL is for {keys.media_type_of_key(key)}, the file is {media_type}.")
+        stored = await services.assets.put(key, content, media_type)
     return {"ok": True, "key": stored.key, "url": stored.url, "publicUrl": stored.url, "bytes": stored.bytes}
 
 
 class UrlRefused(InvalidInput):
     http_status = 403
-
-
-async def _bounded_body(request: Request) -> bytes:
-    content = bytearray()
-    async for chunk in request.stream():
-        content += chunk
-        if len(content) > UPLOAD_BYTES_MAX:
-            raise PayloadTooLarge(f"A file may have at most {UPLOAD_BYTES_MAX} bytes.")
-    return bytes(content)
 
 
 async def _customer(request: Request, services: Services, body: IdentityBody, header: str | None) -> str:

@@ -4,14 +4,16 @@ for (contract section 1.1)."""
 import json
 import re
 from collections.abc import Callable, Coroutine
+from contextlib import AsyncExitStack
 from typing import Any
 from urllib.parse import parse_qsl
 
 from fastapi import Request, Response
 from fastapi.routing import APIRoute
-from starlette.types import Scope
+from starlette.types import Receive, Scope
 
-from safelight.domain.errors import InvalidInput, PayloadTooLarge
+from safelight.api.body_room import BodyRoom
+from safelight.domain.errors import InvalidInput
 
 JSON_BYTES_MAX = 1 * 1024 * 1024
 UPLOAD_JSON_BYTES_MAX = 30 * 1024 * 1024  # a picture as a base64 data URL
@@ -38,15 +40,16 @@ class StrictRequest(Request):
     """A request whose `json()` refuses what a database or another parser would stumble over."""
 
     bytes_max = JSON_BYTES_MAX
+    keeps_room = False  # until the request is answered; else until its body is read
+
+    def __init__(self, scope: Scope, receive: Receive, room: AsyncExitStack) -> None:
+        super().__init__(scope, receive)
+        self.room = room
 
     async def body(self) -> bytes:
         if not hasattr(self, "_body"):
-            content = bytearray()
-            async for chunk in self.stream():
-                content += chunk
-                if len(content) > self.bytes_max:
-                    raise PayloadTooLarge(f"The body may have at most {self.bytes_max} bytes.")
-            self._body = bytes(content)
+            bodies: BodyRoom = self.app.state.services.bodies
+            self._body = await self.room.enter_async_context(bodies.received(self.stream(), self.bytes_max))
         return self._body
 
     async def json(self) -> Any:
@@ -59,6 +62,13 @@ class StrictRequest(Request):
 
 class StrictUploadRequest(StrictRequest):
     bytes_max = UPLOAD_JSON_BYTES_MAX
+    keeps_room = True
+
+
+async def body_of(request: Request) -> bytes:
+    """The body as it came, bounded, for routes that check a signature of it first."""
+    async with AsyncExitStack() as room:
+        return await StrictRequest(request.scope, request.receive, room).body()
 
 
 def parse(content: bytes) -> Any:
@@ -150,10 +160,13 @@ class StrictRoute(APIRoute):
         handle = super().get_route_handler()
 
         async def strict(request: Request) -> Response:
-            checked = self.request_class(_scope_of(request), request.receive)
-            if request.method == "POST":
-                await checked.json()  # here, because the framework gives every parsing error the same words
-            return await handle(checked)
+            async with AsyncExitStack() as room:
+                checked = self.request_class(_scope_of(request), request.receive, room)
+                if request.method == "POST":
+                    await checked.json()  # here, because the framework gives every parsing error the same words
+                if not checked.keeps_room:
+                    await room.aclose()
+                return await handle(checked)
 
         return strict
 

@@ -7,6 +7,7 @@ from typing import Annotated, cast
 from fastapi import Depends, Request
 
 from safelight.api.allowance import Allowance
+from safelight.api.body_room import BodyRoom
 from safelight.api.rates import Rates
 from safelight.api.tokens import TokenCheck
 from safelight.db.database import Database
@@ -22,6 +23,7 @@ from safelight.pipelines.runtime import RuntimeConfig
 from safelight.providers.webhooks import WebhookCheck
 from safelight.storage.assets import AssetStore
 from safelight.storage.fetch import GuardedFetcher
+from safelight.storage.spool import Spool
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,6 +34,8 @@ class Services:
     listener: Listener
     assets: AssetStore
     fetcher: GuardedFetcher
+    spool_of_files: Spool
+    bodies: BodyRoom
     prices: Prices
     free_credits: int
     reaper: Reaper

@@ -15,7 +15,7 @@ from safelight.api.bodies import IdentityBody
 from safelight.api.errors import request_id, request_ids
 from safelight.api.folding import Short, Spelt
 from safelight.api.identity import PassIdHeader
-from safelight.api.json_body import StrictRequest, StrictRoute
+from safelight.api.json_body import StrictRoute
 from safelight.api.refusals import BY_OPERATORS, may_be
 from safelight.api.services import FromApp, Services
 from safelight.db import audit, customers, ledger
@@ -187,7 +187,7 @@ async def shop_order(
     ] = "",
 ) -> Json:
     """An order is credited once, however often and wherever its webhook is delivered."""
-    content = await StrictRequest(request.scope, request.receive).body()
+    content = await json_body.body_of(request)
     _must_be_signed(services.shop.secret, content, signature)
     order = shop_orders.read(json_body.parse(content), services.shop.products)
     answer = {"ok": True, "requestId": request_id(request), "orderId": order.id}

@@ -5,7 +5,6 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Path, Request
 
 from safelight.api import answers, examples
-from safelight.api.json_body import StrictRequest
 from safelight.api.refusals import Responses, may_be
 from safelight.api.services import FromApp, Services
 from safelight.db import jobs
@@ -50,5 +49,5 @@ async def _check(request: Request, services: Services, adapter: str) -> None:
         return
     if adapter not in services.webhook_checks:
         raise NotFound(f"No webhooks are taken from {adapter!r}.")
-    body = await StrictRequest(request.scope, request.receive).body()
+    body = await body_of(request)
     await services.webhook_checks[adapter](request.headers, body)

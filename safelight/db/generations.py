@@ -10,6 +10,7 @@ from safelight.domain.ids import generation_key
 _queries = load_queries(__file__)
 
 HISTORY_ROWS_MAX = 500
+HISTORY_BYTES_MAX = 8 * 1024 * 1024  # of the rows of one page
 IN_PROGRESS_COUNTED_MAX = 10_000
 
 
@@ -120,7 +121,10 @@ async def liked(conn: Connection, pass_id: str, most: int) -> list[Row]:
 
 
 async def history(conn: Connection, pass_id: str, *, before: datetime | None, most: int) -> list[Row]:
-    return [row async for row in _queries.history(conn, pass_id=pass_id, before=before, most=most)]
+    return [
+        row
+        async for row in _queries.history(conn, pass_id=pass_id, before=before, most=most, bytes_max=HISTORY_BYTES_MAX)
+    ]
 
 
 async def credit_history(conn: Connection, pass_id: str) -> list[Row]:

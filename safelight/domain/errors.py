@@ -102,6 +102,14 @@ class SignInUnavailable(ComeBackLater):
     safe_message = "We cannot check who you are right now. Please try again in a moment."
 
 
+class ServerBusy(ComeBackLater):
+    """This process has as much in hand as it has memory for."""
+
+    http_status = 503
+    code = "SERVER_BUSY"
+    safe_message = "We are very busy. Please try again in a moment."
+
+
 class TooManyRequests(ComeBackLater):
     """More than one customer, or one address, may ask. `is_news` where operators were not told of it lately."""
 

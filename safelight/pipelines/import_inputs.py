@@ -96,9 +96,10 @@ class InputImporter:
         if pending.takeovers >= TAKEOVERS_MAX:
             raise WorkerLost(f"{TAKEOVERS_MAX} processes were lost while they imported the pictures")
         urls = {picture["field"]: self._url(picture) for picture in pending.pictures if "key" not in picture}
+        fields = {url: field for field, url in reversed(urls.items())}  # a picture that is named twice is fetched once
         async with AsyncExitStack() as stack:
-            files = await self._fetched({url: field for field, url in reversed(urls.items())}, stack)
-            addresses = {url: await self._stored(files[url], field, pending.pass_id) for field, url in urls.items()}
+            files = await self._fetched(fields, stack)
+            addresses = {url: await self._stored(files[url], field, pending.pass_id) for url, field in fields.items()}
         imported = []
         for picture in pending.pictures:
             field = picture["field"]

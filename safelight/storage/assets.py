@@ -16,7 +16,8 @@ from safelight.formats import HEAD_BYTES, sniff
 from safelight.media_pool import MediaPool
 from safelight.storage import keys
 from safelight.storage.buckets import Bucket
-from safelight.storage.spool import size_of
+from safelight.storage.fetch import GuardedFetcher
+from safelight.storage.spool import Spool, size_of
 
 ROUTE = "/assets"
 PRIVATE_ROUTE = "/private-assets"
@@ -24,6 +25,7 @@ UPLOAD_BYTES_MAX = 20 * 1024 * 1024
 UPLOAD_URL_SECONDS = 600
 FILE_BYTES_MAX = 50 * 1024 * 1024  # of a file that is read whole
 HEADER_BYTES = 256 * 1024  # of a file, in which its size in pixels is looked for
+FETCH_SECONDS = 60.0  # for a file of another server that somebody waits for
 COPIES = 4  # of a file's bytes, while it is checked and stored
 FILM_CHECK_BYTES = 64 * 1024 * 1024
 SIGNED_SECONDS_MIN, SIGNED_SECONDS, SIGNED_SECONDS_MAX = 60, 3600, 86_400
@@ -149,6 +151,23 @@ class AssetStore:
         content, media_type = await self.checked(content)
         key = keys.upload_key(kind, customer, name, keys.EXTENSIONS[media_type])
         return await self._put_once(self.public, key, content, media_type, whose=f"public/{customer}/{kind}")
+
+    async def put_fetched(
+        self, fetcher: GuardedFetcher, spool: Spool, url: str, *, kind: str, customer: str
+    ) -> StoredFile:
+        """As `put_upload`, of a file on another server, which is held on disk while it arrives.
+
+        Raises:
+            InvalidInput: also where it cannot be read.
+        """
+        async with fetcher.stream(url, bytes_max=UPLOAD_BYTES_MAX, seconds_max=FETCH_SECONDS) as chunks:
+            file = await spool.receive(chunks)
+        name = url.split("?", 1)[0].rsplit("/", 1)[-1]
+        with file:
+            async with self.pool.room(COPIES * size_of(file)):
+                content, media_type = await self.pool.do(lambda: checked(file.read()))
+                key = keys.upload_key(kind, customer, name, keys.EXTENSIONS[media_type])
+                return await self._put_once(self.public, key, content, media_type, whose=f"public/{customer}/{kind}")
 
     async def put_private(self, content: bytes, *, kind: str, customer: str, name: str) -> StoredFile:
         """As `put_upload`, for the customer's eyes only. The URL is good for an hour."""
