@@ -125,7 +125,7 @@ async def strangers() -> AsyncIterator[Strangers]:
         task.add_done_callback(tasks.discard)
 
     server = await asyncio.start_server(connected, "127.0.0.1", 0)
-    one.address = "127.0.0.1:%d" % server.sockets[0].getsockname()[1]
+    one.address = f"127.0.0.1:{server.sockets[0].getsockname()[1]}"
     try:
         yield one
     finally:

@@ -5,6 +5,7 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Path, Request
 
 from safelight.api import answers, examples
+from safelight.api.json_body import body_of
 from safelight.api.refusals import Responses, may_be
 from safelight.api.services import FromApp, Services
 from safelight.db import jobs

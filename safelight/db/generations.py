@@ -121,10 +121,8 @@ async def liked(conn: Connection, pass_id: str, most: int) -> list[Row]:
 
 
 async def history(conn: Connection, pass_id: str, *, before: datetime | None, most: int) -> list[Row]:
-    return [
-        row
-        async for row in _queries.history(conn, pass_id=pass_id, before=before, most=most, bytes_max=HISTORY_BYTES_MAX)
-    ]
+    rows = _queries.history(conn, pass_id=pass_id, before=before, most=most, bytes_max=HISTORY_BYTES_MAX)
+    return [row async for row in rows]
 
 
 async def credit_history(conn: Connection, pass_id: str) -> list[Row]:
