@@ -1,6 +1,7 @@
 """The one place that wires settings to services: what an API process, a worker process or a command works with."""
 
 import asyncio
+import hashlib
 import os
 import secrets
 import sys
@@ -55,6 +56,7 @@ from safelight.storage.fetch import GuardedFetcher
 from safelight.storage.spool import Spool
 
 SECRET_BYTES = 32
+SECRET_CHARS_MIN = 32
 ADAPTERS_GROUP = "safelight.adapters"
 DATABASE_START_SECONDS_MAX = 60.0
 DATABASE_LOOK_SECONDS = 1.0
@@ -196,6 +198,11 @@ class App:
 
     def secret(self) -> bytes:
         """What signs URLs and seals what rows must not show; every node has the same."""
+        stated = self.settings.signing_secret.get_secret_value()
+        if stated and len(stated) < SECRET_CHARS_MIN:
+            raise ConfigError(f"SAFELIGHT_SIGNING_SECRET: {SECRET_CHARS_MIN} characters or more are needed")
+        if stated:
+            return hashlib.sha256(stated.encode()).digest()
         return bytes.fromhex(self._kept_secret(self.home / "secret"))
 
     def _bucket(self, setting: str, folder: str, *, is_public: bool) -> Bucket:

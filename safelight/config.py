@@ -34,6 +34,11 @@ class Settings(BaseSettings):
     admin_emails: str = Field(
         "", description="Comma-separated e-mails of users who, signed in, are operators. Sign-ups must confirm theirs."
     )
+    signing_secret: SecretStr = Field(
+        SecretStr(""),
+        description="What signs our URLs and seals those of input pictures: 32 characters or more, the same for every"
+        " node. Where it is empty, one is made and kept in HOME/secret.",
+    )
     auth: Literal["optional", "required"] = Field(
         "optional",
         description="`required`: ids that a request states count for nothing without a user's access token or the"

@@ -10,6 +10,7 @@ from typing import Literal
 import uvicorn
 from starlette.types import ASGIApp
 
+from safelight.allocator import keep_little
 from safelight.app import App, report_task_crashes
 from safelight.domain.errors import InvalidInput, SafelightError
 
@@ -68,6 +69,7 @@ def stop_on_signals() -> asyncio.Event:
 async def serving(app: App, listening: socket.socket) -> AsyncIterator[None]:
     """The API answers inside this context."""
     report_task_crashes(app)
+    keep_little()
     api = app.api()
     async with answering(api, listening, leaving=api.state.leaving, proxies=app.settings.trusted_proxies):
         yield
@@ -109,6 +111,7 @@ async def answering(
 async def working(app: App) -> AsyncIterator[None]:
     """A worker runs inside this context; leaving it lets the steps under way end, and a worker that dies ends it."""
     report_task_crashes(app)
+    keep_little()
     stop = asyncio.Event()
     async with asyncio.TaskGroup() as group:
         group.create_task(app.work(stop))

@@ -178,7 +178,7 @@ async def test_what_another_node_has_sealed_with_another_secret_is_refunded(star
     await start(fetch_allow_hosts=outside.address)
     failed = await backend.finished(accepted)
     assert (failed["error"]["code"], backend.balance(), outside.asked) == ("ASSET_UNREACHABLE", 1, {})
-    assert "HOME/secret" in backend.ops_rows(accepted["generation_id"])[0]["mg_detail"]["message"]
+    assert "SAFELIGHT_SIGNING_SECRET" in backend.ops_rows(accepted["generation_id"])[0]["mg_detail"]["message"]
 
 
 async def test_an_import_goes_on_elsewhere_when_its_process_dies(start: StartBackend, outside: Strangers):

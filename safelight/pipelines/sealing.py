@@ -25,4 +25,6 @@ class Sealer:
         try:
             return self._fernet.decrypt(sealed).decode()
         except InvalidToken as error:
-            raise ConfigError("sealed with another HOME/secret: give every node the same") from error
+            raise ConfigError(
+                "sealed with another secret: give every node the same SAFELIGHT_SIGNING_SECRET or HOME/secret"
+            ) from error
