@@ -6,6 +6,7 @@ from functools import partial
 
 from safelight.config import Settings
 from safelight.domain.errors import ConfigError, InvalidInput
+from safelight.media_pool import MediaPool
 from safelight.pipelines.studio import Adapters
 from safelight.providers.base import Adapter, ReadImage
 from safelight.providers.local.faults import Fault
@@ -16,11 +17,11 @@ from safelight.providers.webhooks import FalSignatures, StandardWebhooks, Webhoo
 ADAPTERS_GROUP = "safelight.adapters"
 
 
-def adapters_of(settings: Settings, read: ReadImage) -> Adapters:
-    """`read` gets the pictures of those that look for themselves."""
+def adapters_of(settings: Settings, read: ReadImage, pool: MediaPool) -> Adapters:
+    """`read` gets the pictures of those that look for themselves; what decodes them does so in `pool`."""
     makers = installed_adapters(read) | {
-        "local": lambda: _local(settings, read),
-        "openai": lambda: _openai(settings, read),
+        "local": lambda: _local(settings, read, pool),
+        "openai": lambda: _openai(settings, read, pool),
         "replicate": lambda: _replicate(settings),
         "fal": lambda: _fal(settings),
     }
@@ -56,16 +57,16 @@ def _loaded(point: importlib.metadata.EntryPoint, read: ReadImage) -> Adapter:
     return adapter
 
 
-def _local(settings: Settings, read: ReadImage) -> Adapter:
+def _local(settings: Settings, read: ReadImage, pool: MediaPool) -> Adapter:
     from safelight.providers.local.adapter import local_adapter  # noqa: PLC0415 - large libraries, for who needs them
 
-    return local_adapter(read, local_fault(settings), settings.local_wait_seconds)
+    return local_adapter(read, local_fault(settings), settings.local_wait_seconds, pool)
 
 
-def _openai(settings: Settings, read: ReadImage) -> Adapter:
+def _openai(settings: Settings, read: ReadImage, pool: MediaPool) -> Adapter:
     from safelight.providers.openai.adapter import openai_adapter  # noqa: PLC0415 - its library, for who needs it
 
-    return openai_adapter(settings.openai_api_key.get_secret_value(), settings.openai_url, read)
+    return openai_adapter(settings.openai_api_key.get_secret_value(), settings.openai_url, read, pool)
 
 
 def _replicate(settings: Settings) -> Adapter:

@@ -38,18 +38,22 @@ from safelight.domain.orders import Prices
 from safelight.domain.plain_text import printable_lines
 from safelight.domain.shared_secrets import strong_secret
 from safelight.domain.shop_orders import Shop, credit_products
+from safelight.media import DECODE_BYTES_MAX
+from safelight.media_pool import MediaPool
 from safelight.open_files import OUT_OF_FILES
 from safelight.ops.doctor import Doctor, LatestFindings
 from safelight.pipelines.accept import Acceptance, FreeSuggestions
 from safelight.pipelines.configuration import Configuration, install_version_1
 from safelight.pipelines.gate import Gate
+from safelight.pipelines.import_inputs import InputImporter
 from safelight.pipelines.inputs import Inputs
 from safelight.pipelines.queue import Queue, WorkingHours
 from safelight.pipelines.reaper import HEARTBEATS_MISSED, Reaper
 from safelight.pipelines.retries import RetryPolicy
 from safelight.pipelines.runtime import RuntimeConfig
+from safelight.pipelines.sealing import Sealer
 from safelight.pipelines.settings import SettingsPolicy
-from safelight.pipelines.studio import Adapters, Studio, read_picture
+from safelight.pipelines.studio import Adapters, PictureReader, Studio
 from safelight.pipelines.worker import Worker
 from safelight.private_files import open_home
 from safelight.providers.tables import ParameterTables
@@ -58,6 +62,7 @@ from safelight.signing import Signer
 from safelight.storage.assets import AssetStore
 from safelight.storage.buckets import Bucket, S3Keys, open_bucket
 from safelight.storage.fetch import GuardedFetcher
+from safelight.storage.spool import Spool
 
 MEGABYTE = 1024 * 1024
 ADMIN_TOKEN_SETTING = "SAFELIGHT_ADMIN_TOKEN"  # noqa: S105 - its name
@@ -85,6 +90,7 @@ class App:
         self._secret = ""
         self._fetcher = GuardedFetcher(_listed(settings.fetch_allow_hosts))
         self.parameter_tables = ParameterTables()
+        self.media_pool = MediaPool(DECODE_BYTES_MAX)
 
     def start_database(self) -> str:
         """Returns the DSN; starts the embedded server where no other database is set."""
@@ -184,15 +190,17 @@ class App:
                         queue,
                         self.prices,
                         self.settings.start_within_seconds,
-                        Inputs(self.assets(), self.fetcher()),
+                        Inputs(self.assets(), Sealer(self.secret().encode()), self.settings.input_fetches_per_customer),
                         policy,
                         FreeSuggestions(
                             self.settings.free_suggestions_per_day, self.settings.free_suggestions_per_address
                         ),
+                        self.settings.generations_in_progress_max,
                     ),
                     listener=listener,
                     assets=self.assets(),
                     fetcher=self.fetcher(),
+                    spool_of_files=self.file_spool(),
                     prices=self.prices,
                     free_credits=self.settings.free_credits,
                     welcomes_per_day=self.settings.welcomes_per_day,
@@ -232,7 +240,7 @@ class App:
         )
 
     def request_bodies(self) -> RequestBodies:
-        return RequestBodies(self.settings.body_buffer_mb * MEGABYTE, address_of)
+        return RequestBodies(self.settings.body_buffer_mb * MEGABYTE, address_of, self.file_spool())
 
     def streams(self) -> InFlightLimit:
         total, per_address = self.settings.streams_max, self.settings.streams_per_address
@@ -246,6 +254,7 @@ class App:
         return AssetStore(
             self._bucket("storage_url", "assets", is_public=True),
             self._bucket("private_storage_url", "private-assets", is_public=False),
+            self.media_pool,
             base_url=settings.base_url,
             public_url=settings.public_assets_url and settings.public_assets_url.rstrip("/"),
             secret=self.secret().encode(),
@@ -311,7 +320,8 @@ class App:
         """Run generations until `stop` is set; then let the steps under way end."""
         async with self.database(self.settings.worker_pool_size) as db:
             announcer = Announcer(db)
-            queue = Queue(db, self._worker(db, announcer).run)
+            worker = self._worker(db, announcer)
+            queue = Queue(db, worker.run, self._importer(db, announcer, worker).run)
             await queue.open()
             working = asyncio.create_task(queue.work(self._working_hours()))
             reaping = asyncio.create_task(self.reaper(db, announcer).run())
@@ -340,6 +350,7 @@ class App:
     def _working_hours(self) -> WorkingHours:
         return WorkingHours(
             concurrency=self.settings.worker_concurrency,
+            imports=self.settings.input_fetches_at_once,
             poll_seconds=self.settings.worker_poll_seconds,
             shutdown_seconds=self.settings.worker_shutdown_seconds,
             heartbeat_seconds=self.settings.worker_heartbeat_seconds,
@@ -352,6 +363,21 @@ class App:
             result_seconds=self.settings.result_url_seconds,
         )
         return Worker(self.studio(db), announcer, policy)
+
+    def _importer(self, db: Database, announcer: Announcer, worker: Worker) -> InputImporter:
+        return InputImporter(
+            db=db,
+            announcer=announcer,
+            assets=self.assets(),
+            fetcher=self.fetcher(),
+            spool=self.file_spool(),
+            sealer=Sealer(self.secret().encode()),
+            refuse=worker.refuse,
+            seconds_max=self.settings.input_fetch_seconds,
+        )
+
+    def file_spool(self) -> Spool:
+        return Spool(self.home / "spool")
 
     def reaper(self, db: Database, announcer: Announcer) -> Reaper:
         return Reaper(db, self._worker(db, announcer).give_up, heartbeat_seconds=self.settings.worker_heartbeat_seconds)
@@ -371,6 +397,7 @@ class App:
             self.fetcher(),
             Gate(db),
             self._settings_policy(configuration),
+            self.file_spool(),
         )
 
     def _configuration(self, db: Database) -> Configuration:
@@ -380,12 +407,8 @@ class App:
         return SettingsPolicy(configuration, self.parameter_tables)
 
     def _adapters(self) -> Adapters:
-        assets, fetcher = self.assets(), self.fetcher()
-
-        async def read(url: str) -> bytes:
-            return await read_picture(assets, fetcher, url)
-
-        return adapters_of(self.settings, read)
+        reader = PictureReader(self.assets(), self.fetcher(), self.file_spool(), self.settings.input_fetch_seconds)
+        return adapters_of(self.settings, reader.read, self.media_pool)
 
 
 def report_crashes(app: App) -> None:

@@ -145,6 +145,29 @@ class Settings(BaseSettings):
     )
 
     worker_concurrency: int = Field(8, ge=1, le=500, description="Generations one worker process runs side by side.")
+    input_fetch_seconds: float = Field(
+        15.0,
+        gt=0,
+        le=120,
+        description="How long fetching all input pictures of an order from other servers may take; then the order"
+        " fails, refunded, as ASSET_UNREACHABLE.",
+    )
+    input_fetches_per_customer: int = Field(
+        4, ge=1, le=100, description="Orders of one customer whose input pictures are fetched side by side."
+    )
+    input_fetches_at_once: int = Field(
+        16,
+        ge=1,
+        le=500,
+        description="Orders whose input pictures one worker process fetches side by side, beside its generations.",
+    )
+    generations_in_progress_max: int = Field(
+        20,
+        ge=0,
+        le=10_000,
+        description="Unfinished generations that one customer may have; further orders are answered with 429. 0 is no"
+        " limit.",
+    )
     worker_poll_seconds: float = Field(
         1.0, gt=0, le=60, description="How often a worker looks for scheduled work that nobody announced."
     )

@@ -1,21 +1,29 @@
 """How picture and video files are built: their type, their size, where they end and where they tell of a place. Nothing
 is decoded here, so nothing that a header only claims can cost memory."""
 
+import os
 import re
 import struct
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass
-from typing import Final
+from itertools import islice
+from typing import BinaryIO, Final, Literal
+
+from safelight.domain.errors import AssetUnreadable
 
 HEAD_BYTES = 4096  # what `sniff` needs of a file
 LEADING_BOXES_MAX = 4
 GIF_CODE_BYTES = 1
+EXIF_HEAD: Final = b"Exif\x00\x00"
+PARTS_MAX = 50_000
 
 _PNG: Final = b"\x89PNG\r\n\x1a\n"
 _JPEG_MARKER = re.compile(rb"\xff[^\x00\xd0-\xd7\xff]")  # neither data nor a restart
 _PICTURE_BRANDS = frozenset({b"avif", b"avis", b"heic", b"heix", b"heim", b"heis", b"mif1", b"msf1", b"jpeg"})
 _ISO_BOXES = frozenset({b"free", b"skip", b"wide", b"mdat", b"moov", b"pnot", b"uuid", b"styp"})
 _QUICKTIME_BOXES = frozenset({b"moov", b"mdat"})
+_ORIENTATION = 0x0112
+_SAMPLE_COUNTS = re.compile(rb"(?:(?:stsz|stz2).{8}|trun.{4})(.{4})", re.DOTALL)
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,10 +112,82 @@ def _size_of_webp(content: bytes) -> tuple[int, int] | None:
 
 def _size_of_jpeg(content: bytes) -> tuple[int, int] | None:
     for segment in jpeg_segments(content):
-        if 0xC0 <= segment.name[0] <= 0xCF and segment.name[0] not in (0xC4, 0xC8, 0xCC):
+        if _is_frame(segment):
             height, width = struct.unpack(">HH", segment.content[1:5])
             return width, height
     return None
+
+
+def orientation_of(content: bytes) -> int:
+    """How a camera held the picture (EXIF, 1 to 8); 1 where it does not say so."""
+    exif = _exif(content)
+    order: Literal["little", "big"] = "little" if exif[:2] == b"II" else "big"
+    at = int.from_bytes(exif[4:8], order)
+    entries = int.from_bytes(exif[at : at + 2], order)
+    for start in range(at + 2, min(at + 2 + 12 * entries, len(exif) - 11), 12):
+        if int.from_bytes(exif[start : start + 2], order) == _ORIENTATION:
+            stated = int.from_bytes(exif[start + 8 : start + 10], order)
+            return stated if 1 <= stated <= 8 else 1
+    return 1
+
+
+def _exif(content: bytes) -> bytes:
+    """A small TIFF file without pixels; empty where the picture has none."""
+    match sniff(content):
+        case "image/jpeg":
+            exif = (part.content for part in jpeg_segments(content) if part.name == b"\xe1")
+            return next((one[len(EXIF_HEAD) :] for one in exif if one.startswith(EXIF_HEAD)), b"")
+        case "image/png":
+            return next((chunk.content for chunk in png_chunks(content) if chunk.name == b"eXIf"), b"")
+        case "image/webp":
+            exif = (chunk.content for chunk in webp_chunks(content) if chunk.name == b"EXIF")
+            return next(exif, b"").removeprefix(EXIF_HEAD)
+    return b""
+
+
+@dataclass(frozen=True, slots=True)
+class Structure:
+    """What a picture costs to read beside its pixels: its parts, and of a JPEG its scans and whether all of its
+    coefficients are held until the last of them."""
+
+    parts: int = 1
+    scans: int = 1
+    is_held: bool = False
+
+
+def structure_of(content: bytes) -> Structure:
+    """Counted up to PARTS_MAX; of a head, what it shows."""
+    match sniff(content):
+        case "image/png":
+            return Structure(parts=sum(1 for _ in islice(png_chunks(content), PARTS_MAX + 1)))
+        case "image/webp":
+            return Structure(parts=sum(1 for _ in islice(webp_chunks(content), PARTS_MAX + 1)))
+        case "image/jpeg":
+            return _structure_of_jpeg(content)
+    return Structure()
+
+
+def _structure_of_jpeg(content: bytes) -> Structure:
+    parts = scans = components = 0
+    is_held = False
+    for segment in islice(jpeg_segments(content), PARTS_MAX + 1):
+        parts += 1
+        if _is_frame(segment):
+            components = segment.content[5] if len(segment.content) > 5 else 0
+            is_held |= segment.name[0] & 0x03 == 2
+        elif segment.name == b"\xda":
+            scans += 1
+            is_held |= segment.content[:1] != bytes([components])
+    return Structure(parts, scans, is_held)
+
+
+def _is_frame(segment: Part) -> bool:
+    return 0xC0 <= segment.name[0] <= 0xCF and segment.name[0] not in (0xC4, 0xC8, 0xCC)
+
+
+def sample_count(movie: bytes) -> int:
+    """How many samples the tables in a `moov` or `moof` box claim to have: an entry may take no bytes in the file."""
+    return sum(int.from_bytes(found[1], "big") for found in _SAMPLE_COUNTS.finditer(movie))
 
 
 # --- what a file consists of -----------------------------------------------------------------------------------------
@@ -162,6 +242,26 @@ def boxes(content: bytes) -> Iterator[tuple[int, int, bytes]]:
             return
         yield at, min(at + size, len(content)), name
         at += size
+
+
+def boxes_of_file(file: BinaryIO, names: Collection[bytes], bytes_max: int) -> Iterator[tuple[bytes, bytes]]:
+    """Name and content of each outermost box of these names, of a larger one just over `bytes_max` bytes."""
+    end = file.seek(0, os.SEEK_END)
+    at = 0
+    for _ in range(PARTS_MAX):
+        file.seek(at)
+        head = file.read(16)
+        size, name = _box_head(head, 0)
+        if len(head) < 8 or at >= end:
+            return
+        size = end - at if int.from_bytes(head[:4], "big") == 0 else size
+        if name in names:
+            file.seek(at)
+            yield name, file.read(min(size, bytes_max + 1))
+        if size < 8:
+            return
+        at += size
+    raise AssetUnreadable(f"more than {PARTS_MAX} boxes")
 
 
 def end_of_gif(content: bytes) -> int:

@@ -105,12 +105,13 @@ def _clean_gif(content: bytes) -> bytes:
 
 def _clean_boxes(content: bytes) -> bytes:
     """Digits become zeros: no box changes its size, so nothing that points into the file goes astray."""
+    clean = bytearray()
     for start, end, name in formats.boxes(content):
-        movie = content[start:end]
-        if name == b"moov" and any(key in movie for key in _PLACE_KEYS):
-            nowhere = _PLACE.sub(lambda found: re.sub(rb"\d", b"0", found[0]), movie)
-            content = content[:start] + nowhere + content[end:]
-    return content
+        movie = content[start:end] if name == b"moov" else b""
+        if any(key in movie for key in _PLACE_KEYS):
+            clean = clean or bytearray(content)
+            clean[start:end] = _PLACE.sub(lambda found: re.sub(rb"\d", b"0", found[0]), movie)
+    return bytes(clean) if clean else content
 
 
 def _without_place(exif: bytes) -> bytes | None:

@@ -11,6 +11,7 @@ from typing import Any, Literal
 import uvicorn
 from starlette.types import ASGIApp
 
+from safelight.allocator import keep_little
 from safelight.app import App, report_task_crashes
 from safelight.config import Settings
 from safelight.connections import Bounds, ConnectionTable
@@ -89,6 +90,7 @@ async def database_kept(app: App, stop: asyncio.Event) -> AsyncIterator[None]:
 async def serving(app: App, listening: socket.socket) -> AsyncIterator[None]:
     """The API answers inside this context."""
     report_task_crashes(app)
+    keep_little()
     api, table = app.api(), ConnectionTable(bounds_of(app.settings))
     sweeping = asyncio.create_task(table.sweep_periodically())
     proxies = app.settings.trusted_proxies
@@ -176,6 +178,7 @@ async def answering(
 async def working(app: App) -> AsyncIterator[None]:
     """A worker runs inside this context; leaving it lets the steps under way end, and a worker that dies ends it."""
     report_task_crashes(app)
+    keep_little()
     stop = asyncio.Event()
     async with asyncio.TaskGroup() as group:
         group.create_task(app.work(stop))

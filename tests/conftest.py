@@ -184,6 +184,11 @@ class Backend:
         answer = await self.post("/api/r2/upload-signed", {"dataUrl": data_url, "kind": kind, "filename": path.name})
         return str(answer["publicUrl"])
 
+    async def upload_private(self) -> Json:
+        """A private photo of the customer; its `url` lets whoever has it read it."""
+        data_url = "data:image/jpeg;base64," + base64.b64encode(COFFEE.read_bytes()).decode()
+        return await self.post("/api/r2/upload-signed", {"dataUrl": data_url, "private": True, "kind": "product"})
+
     async def stop_working(self) -> None:
         await self._work.aclose()
 
@@ -279,6 +284,7 @@ async def running(dsn: str, home: Path, *, worker: bool = True, **settings: Any)
                 "streams_per_address": 5_000,
                 "free_suggestions_per_day": 0,
                 "free_suggestions_per_address": 0,
+                "generations_in_progress_max": 0,
                 **settings,
             },
         )

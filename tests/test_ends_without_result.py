@@ -6,7 +6,7 @@ from collections.abc import Awaitable, Callable
 
 import pytest
 
-from safelight.pipelines.step_rows import WORKERS_LOST_MAX
+from safelight.pipelines.step_rows import TAKEOVERS_MAX
 from safelight.providers.simulated.faults import Pace
 from tests.conftest import Backend, StartBackend
 from tests.simulating import simulating
@@ -52,7 +52,7 @@ async def by_crash(dsn: str, start: StartBackend) -> tuple[Backend, str]:
         await backend.grant(1)
         accepted = await backend.create()
         environment = {f"SAFELIGHT_{name.upper()}": value for name, value in settings.items()}
-        for number in range(1, WORKERS_LOST_MAX + 1):
+        for number in range(1, TAKEOVERS_MAX + 1):
             worker = worker_process(backend, SAFELIGHT_WORKER_HEARTBEAT_SECONDS="0.3", **environment)
             try:
                 await wait_for(backend, ASKING, f'[{{"attempt": {number}, "ended_at": null}}]', seconds=60)

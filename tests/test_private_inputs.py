@@ -58,7 +58,7 @@ async def test_a_private_file_is_made_into_a_still_and_a_video_and_stays_private
     assert signature not in everything(backend, still["generation_id"]) + everything(backend, film["generation_id"])
 
 
-async def test_a_photo_behind_a_signature_is_read_when_the_order_is_accepted(start: StartBackend, elsewhere: str):
+async def test_a_photo_behind_a_signature_is_read_once(start: StartBackend, elsewhere: str):
     backend: Backend = await start(fetch_allow_hosts=elsewhere)
     await backend.grant(2)
     url = f"http://{elsewhere}/photo.jpg?X-Amz-Signature={PASS}"
@@ -76,20 +76,14 @@ async def ordered(backend: Backend, url: str, **more: Any) -> Json:
     return await backend.post("/mma/still/create", body, **more)
 
 
-async def test_a_photo_that_its_signature_does_not_open_is_refused_before_anything_is_charged(
-    start: StartBackend, elsewhere: str
-):
+async def test_a_photo_that_its_signature_does_not_open_ends_the_order_refunded(start: StartBackend, elsewhere: str):
     backend: Backend = await start(fetch_allow_hosts=elsewhere)
     await backend.grant(1)
-    answer = await backend.client.post(
-        "/mma/still/create",
-        json={
-            "passId": backend.pass_id,
-            "assets": {"product_image_url": f"http://{elsewhere}/photo.jpg?X-Amz-Signature=wrong-one"},
-        },
-    )
-    assert answer.status_code == 400
-    assert backend.balance() == 1
+    accepted = await ordered(backend, f"http://{elsewhere}/photo.jpg?X-Amz-Signature=wrong-one")
+    failed = await backend.finished(accepted)
+    assert (failed["status"], failed["error"]["code"]) == ("error", "ASSET_UNREACHABLE")
+    assert backend.balance() == backend.ledger_sum() == 1
+    assert "wrong-one" not in everything(backend, accepted["generation_id"]) + json.dumps(failed)
 
 
 async def test_the_private_file_of_somebody_else_is_not_read(backend: Backend):

@@ -18,7 +18,6 @@ from safelight.db.database import Connection
 from safelight.domain.errors import InvalidInput, NotFound
 from safelight.domain.identities import ActingCustomer
 from safelight.pipelines.accept import ANSWER_SECONDS_MAX
-from safelight.storage.assets import UPLOAD_BYTES_MAX
 
 Json = dict[str, Any]
 
@@ -125,9 +124,9 @@ async def _permanent(services: Services, url: str | None, folder: str, pass_id: 
     """The URL as it is where it is one of ours; else that of our own copy."""
     if url is None or services.assets.key_of(url):
         return url
-    content = await services.fetcher.fetch(url, bytes_max=UPLOAD_BYTES_MAX)
-    name = url.split("?", 1)[0].rsplit("/", 1)[-1]
-    stored = await services.assets.put_upload(content, kind=folder, customer=pass_id or "anon", name=name)
+    stored = await services.assets.put_fetched(
+        services.fetcher, services.spool_of_files, url, kind=folder, customer=pass_id or "anon"
+    )
     return stored.url
 
 

@@ -1,6 +1,5 @@
 """Files in and out: uploads in both forms, copies of remote files, and the public assets themselves."""
 
-import asyncio
 import base64
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
@@ -33,7 +32,6 @@ from safelight.storage.assets import (
     SIGNED_SECONDS_MIN,
     UPLOAD_BYTES_MAX,
     UPLOAD_URL_SECONDS,
-    checked,
 )
 from safelight.storage.buckets import IMMUTABLE
 
@@ -217,9 +215,10 @@ async def _own_copy(services: Services, url: str, kind: str, customer: str) -> J
     """Where it is kept. What is ours already stays where it is."""
     key = services.assets.key_of(url)
     if key is None:
-        content = await services.fetcher.fetch(url, bytes_max=UPLOAD_BYTES_MAX)
-        name = url.split("?", 1)[0].rsplit("/", 1)[-1]
-        key = (await services.assets.put_upload(content, kind=kind, customer=customer, name=name)).key
+        stored = await services.assets.put_fetched(
+            services.fetcher, services.spool_of_files, url, kind=kind, customer=customer
+        )
+        key = stored.key
     own_url = services.assets.url_of(key)
     return {"ok": True, "key": key, "url": own_url, "publicUrl": own_url}
 
@@ -350,7 +349,7 @@ async def write_asset(
 ) -> Json:
     if not keys.is_valid_key(key) or not services.assets.is_valid_signature("PUT", key, expires, signature):
         raise UrlRefused("This upload URL is not valid, or no longer.", code="UPLOAD_URL_INVALID")
-    content, media_type = await asyncio.to_thread(checked, bytes(await services.bodies.read(request, UPLOAD_BYTES_MAX)))
+    content, media_type = await services.assets.checked(await services.bodies.read(request, UPLOAD_BYTES_MAX))
     if media_type != keys.media_type_of_key(key):
         raise InvalidInput(f"The URL is for {keys.media_type_of_key(key)}, the file is {media_type}.")
     stored = await services.assets.put(key, content, media_type)

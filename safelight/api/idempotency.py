@@ -153,7 +153,8 @@ class Once:
         """Of the method, the path and what the body says; a large one, an upload's, counts byte by byte."""
         content = await self._request.body()
         if content and len(content) <= JSON_BYTES_MAX and isinstance(self._request, StrictRequest):
-            content = json.dumps(await self._request.json(), sort_keys=True).encode()
+            stated = await self._request.json()
+            content = await asyncio.to_thread(lambda: json.dumps(stated, sort_keys=True).encode())
         head = f"{self._request.method} {self._request.url.path}\n".encode()
         return await asyncio.to_thread(lambda: hashlib.sha256(head + content).hexdigest())
 

@@ -45,27 +45,29 @@ class StrictRequest(Request):
     """A request whose `json()` refuses what a database or another parser would stumble over."""
 
     bytes_max = JSON_BYTES_MAX
+    keeps_room = False  # for its body, until the request is answered; else until the body is read
 
     async def body(self) -> bytes:
         if not hasattr(self, "_body"):
-            self._body = bytes(await self._bodies.read(self, self.bytes_max))
+            self._body = await self.bodies.read(self, self.bytes_max)
         return self._body
 
     async def json(self) -> Any:
         if not hasattr(self, "_json"):
             read = parse_form if self.scope.get(IS_FORM) else partial(parse, bytes_max=JSON_BYTES_MAX)
-            self._json = await self._bodies.work(read, await self._bodies.read(self, self.bytes_max))
+            self._json = await self.bodies.work(read, await self.bodies.read(self, self.bytes_max))
             self._body = b"{}"  # the framework makes no object of no body, and nobody needs the bytes any more
         return self._json
 
     @property
-    def _bodies(self) -> RequestBodies:
+    def bodies(self) -> RequestBodies:
         found: RequestBodies = self.app.state.services.bodies
         return found
 
 
 class StrictUploadRequest(StrictRequest):
     bytes_max = UPLOAD_JSON_BYTES_MAX
+    keeps_room = True
 
 
 def parse(content: bytes | bytearray, *, bytes_max: int = UPLOAD_JSON_BYTES_MAX) -> Any:
@@ -219,6 +221,8 @@ class StrictRoute(APIRoute):
             checked = self.request_class(_scope_of(request), request.receive)
             if request.method == "POST":
                 await checked.json()  # here, because the framework gives every parsing error the same words
+            if not checked.keeps_room:
+                checked.bodies.release(checked)
             return await handle(checked)
 
         return strict

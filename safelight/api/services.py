@@ -25,6 +25,7 @@ from safelight.providers.webhooks import WebhookCheck
 from safelight.signing import Signer
 from safelight.storage.assets import AssetStore
 from safelight.storage.fetch import GuardedFetcher
+from safelight.storage.spool import Spool
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,6 +36,7 @@ class Services:
     listener: Listener
     assets: AssetStore
     fetcher: GuardedFetcher
+    spool_of_files: Spool
     prices: Prices
     free_credits: int
     welcomes_per_day: int

@@ -17,7 +17,7 @@ from safelight.providers.base import OutputFile
 async def copy(url: str) -> dict[str, Any]:
     app = App(Settings())
     unused: Any = None
-    studio = Studio(unused, unused, unused, app.assets(), app.fetcher(), unused, unused)
+    studio = Studio(unused, unused, unused, app.assets(), app.fetcher(), unused, unused, app.file_spool())
     before = peak_mb("self")
     stored = await own_copy(studio, OutputFile("video/mp4", url=url), mode="video", generation_id="bench")
     return {"before_mb": before, "after_mb": peak_mb("self"), "bytes": stored.bytes, "sha256": stored.sha256}

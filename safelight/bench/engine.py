@@ -31,7 +31,7 @@ from safelight.pipelines.worker import Worker
 AT_ONCE = 10
 ROUNDS = 3
 AUDIT_BYTES = 1024
-HOURS = WorkingHours(concurrency=AT_ONCE, poll_seconds=0.05, shutdown_seconds=0, heartbeat_seconds=5)
+HOURS = WorkingHours(concurrency=AT_ONCE, imports=1, poll_seconds=0.05, shutdown_seconds=0, heartbeat_seconds=5)
 CUSTOMER = "pass:anon:bench"
 STEPS = (
     StepType.SCAN_PRODUCT,
@@ -140,7 +140,7 @@ async def _run_with_engine(db: Database, ids: list[str]) -> None:
 def _no_studio(db: Database) -> Studio:
     """No-op steps touch nothing of it."""
     nothing: Any = None
-    return Studio(db, nothing, nothing, nothing, nothing, nothing, nothing)
+    return Studio(db, nothing, nothing, nothing, nothing, nothing, nothing, nothing)
 
 
 # --- the floor -------------------------------------------------------------------------------------------------------

@@ -73,6 +73,7 @@ def _settings(home: Path, dsn: str, service: str, api_port: int) -> Settings:
         provider_check_seconds=CHECK_SECONDS,
         fetch_allow_hosts=service,
         orders_per_minute=0,
+        generations_in_progress_max=0,
         visits_per_minute=0,
         webhook_url=f"http://127.0.0.1:{api_port}",
         simulated_url=f"http://{service}",

@@ -10,6 +10,8 @@ from safelight.domain.ids import generation_key
 _queries = load_queries(__file__)
 
 HISTORY_ROWS_MAX = 500
+HISTORY_BYTES_MAX = 8 * 1024 * 1024  # of the rows of one page
+IN_PROGRESS_COUNTED_MAX = 10_000
 
 
 async def insert(
@@ -60,6 +62,11 @@ async def accepted_before(conn: Connection, generation_id: str, *, pass_id: str,
         conn, generation_key=generation_key(generation_id), pass_id=pass_id, key=key
     )
     return row
+
+
+async def in_progress(conn: Connection, pass_id: str) -> int:
+    """How many unfinished generations the customer has, counted up to IN_PROGRESS_COUNTED_MAX."""
+    return int(await _queries.in_progress(conn, pass_id=pass_id, most=IN_PROGRESS_COUNTED_MAX))
 
 
 async def get(conn: Connection, generation_id: str) -> Row | None:
@@ -114,7 +121,8 @@ async def liked(conn: Connection, pass_id: str, most: int) -> list[Row]:
 
 
 async def history(conn: Connection, pass_id: str, *, before: datetime | None, most: int) -> list[Row]:
-    return [_told(row) async for row in _queries.history(conn, pass_id=pass_id, before=before, most=most)]
+    rows = _queries.history(conn, pass_id=pass_id, before=before, most=most, bytes_max=HISTORY_BYTES_MAX)
+    return [_told(row) async for row in rows]
 
 
 async def credit_history(conn: Connection, pass_id: str) -> list[Row]:

@@ -21,6 +21,16 @@ from mega_generations
 where mg_record_type = 'generation' and mg_pass_id = :pass_id and mg_idempotency_key = :key
 limit 1;
 
+-- name: in_progress$
+-- Counted no further than anybody's limit needs it.
+select count(*) from (
+  select from mega_generations
+  where mg_record_type = 'generation' and mg_pipeline_version is not null
+    and mg_mma_status in ('queued', 'scanning', 'prompting', 'generating', 'postscan')
+    and mg_pass_id = :pass_id
+  limit :most
+) unfinished;
+
 -- name: by_id^
 select generation.*, customer.mg_credits as balance
 from mega_generations generation
@@ -96,13 +106,23 @@ limit :most;
 
 -- name: history
 -- Rows of one transaction share their time, which is the cursor: they stay on one page.
-select * from mega_generations
-where mg_pass_id = :pass_id
-  and mg_record_type in ('session', 'generation', 'feedback')
-  and mg_deleted_at is null
-  and (:before::timestamptz is null or mg_created_at < :before)
-order by mg_created_at desc
-fetch first :most rows with ties;
+-- A page ends early where its rows would take too many bytes.
+with newest as (
+  select mg_id from mega_generations
+  where mg_pass_id = :pass_id
+    and mg_record_type in ('session', 'generation', 'feedback')
+    and mg_deleted_at is null
+    and (:before::timestamptz is null or mg_created_at < :before)
+  order by mg_created_at desc
+  fetch first :most rows with ties
+), measured as (
+  select mg_id, rank() over (order by mg_created_at desc) as place,
+    sum(octet_length(listed::text)) over (order by mg_created_at desc) as bytes
+  from mega_generations listed join newest using (mg_id)
+)
+select listed.* from mega_generations listed join measured using (mg_id)
+where place = 1 or bytes <= :bytes_max
+order by mg_created_at desc;
 
 -- name: credit_history
 select * from mega_generations

@@ -1,28 +1,49 @@
 """The queue's rows, seen from outside the queue: what dead workers left behind."""
 
+from collections.abc import Sequence
+from dataclasses import dataclass
+
 from safelight.db.database import Connection, load_queries
 from safelight.domain.ids import generation_key
 
 _queries = load_queries(__file__)
 
 
+@dataclass(frozen=True, slots=True)
+class QueuedTask:
+    """A task, and the queue whose workers do it."""
+
+    queue_name: str
+    task_name: str
+
+
 async def take_back(
-    conn: Connection, *, queue_name: str, dead_after_seconds: float, hung_after_seconds: float
+    conn: Connection, *, queue_names: Sequence[str], dead_after_seconds: float, hung_after_seconds: float
 ) -> list[str]:
-    """Put the jobs of workers without a heartbeat back, and those whose generation is so long past its deadline.
-    Returns their generations."""
+    """Put the jobs of workers without a heartbeat back, and those whose generation is so long past its deadline; each
+    counts as a take-over of its generation. Returns their generations."""
     rows = _queries.take_back_jobs(
-        conn, queue_name=queue_name, dead_after_seconds=dead_after_seconds, hung_after_seconds=hung_after_seconds
+        conn,
+        queue_names=list(queue_names),
+        dead_after_seconds=dead_after_seconds,
+        hung_after_seconds=hung_after_seconds,
     )
     return [row["generation_id"] async for row in rows]
 
 
 async def adopt(
-    conn: Connection, *, queue_name: str, task_name: str, older_than_seconds: float, most: int
+    conn: Connection, *, work: QueuedTask, imports: QueuedTask, older_than_seconds: float, most: int
 ) -> list[str]:
-    """Give a job to unfinished generations that have none. Returns them."""
+    """Give a job to unfinished generations that have none: one that imports where their pictures are not ours yet.
+    Returns them."""
     rows = _queries.adopt_generations(
-        conn, queue_name=queue_name, task_name=task_name, older_than_seconds=older_than_seconds, most=most
+        conn,
+        queue_name=work.queue_name,
+        task_name=work.task_name,
+        import_queue_name=imports.queue_name,
+        import_task_name=imports.task_name,
+        older_than_seconds=older_than_seconds,
+        most=most,
     )
     return [row["generation_id"] async for row in rows]
 

@@ -7,7 +7,7 @@
 -- go before those that have not begun, however many are waiting.
 with dead as (
   delete from procrastinate_jobs job
-  where job.queue_name = :queue_name and job.status = 'doing'
+  where job.queue_name = any(:queue_names) and job.status = 'doing'
     and (
       not exists (
         select from procrastinate_workers worker
@@ -19,17 +19,30 @@ with dead as (
           and generation.mg_deadline_at < now() - make_interval(secs => :hung_after_seconds)
       )
     )
-  returning job.queue_name, job.task_name, job.queueing_lock, job.args, job.attempts, job.priority
+  returning job.queue_name, job.task_name, job.queueing_lock, job.lock, job.args, job.attempts, job.priority
+), counted as (
+  update mega_generations
+  set mg_takeovers = mg_takeovers + 1
+  where mg_id in (
+    -- A worker that is paused in a transaction may hold the row: nobody waits for it here.
+    select mg_id from mega_generations
+    where mg_id in (select 'generation:' || queueing_lock from dead)
+      and mg_mma_status in ('queued', 'scanning', 'prompting', 'generating', 'postscan')
+    for update skip locked
+  )
 )
-insert into procrastinate_jobs (queue_name, task_name, queueing_lock, args, attempts, priority)
-select queue_name, task_name, queueing_lock, args, attempts + 1, priority + 1 from dead
+insert into procrastinate_jobs (queue_name, task_name, queueing_lock, lock, args, attempts, priority)
+select queue_name, task_name, queueing_lock, lock, args, attempts + 1, priority + 1 from dead
 on conflict do nothing
 returning queueing_lock as generation_id;
 
 -- name: adopt_generations
 -- An unfinished generation that no job will come back for gets one.
-insert into procrastinate_jobs (queue_name, task_name, queueing_lock, args)
-select :queue_name, :task_name, generation.mg_generation_id,
+insert into procrastinate_jobs (queue_name, task_name, queueing_lock, lock, args)
+select
+  case when generation.mg_payload ? 'imports' then :import_queue_name else :queue_name end,
+  case when generation.mg_payload ? 'imports' then :import_task_name else :task_name end,
+  generation.mg_generation_id, generation.mg_payload #>> '{imports,lock}',
   jsonb_build_object('generation_id', generation.mg_generation_id)
 from mega_generations generation
 where generation.mg_record_type = 'generation' and generation.mg_pipeline_version is not null
@@ -60,10 +73,11 @@ limit :most;
 select procrastinate_retry_job_v2(:job_id, clock_timestamp() + make_interval(secs => :seconds), null, null, null);
 
 -- name: wake$
--- A job that waits is due now; one that runs stays as it is. Says whether there is such a generation.
+-- A job that waits is due now, whatever it shares a lock with; one that runs stays as it is. Says whether there is such
+-- a generation.
 with woken as (
   update procrastinate_jobs
-  set scheduled_at = null, priority = greatest(priority, :priority)
+  set scheduled_at = null, lock = null, priority = greatest(priority, :priority)
   where queueing_lock = :generation_id and status = 'todo'
 )
 select exists (select from mega_generations where mg_id = :generation_key);

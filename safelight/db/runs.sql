@@ -13,7 +13,8 @@ where generation.mg_id = :generation_key
   and generation.mg_lease_no = coalesce(:if_lease_no, generation.mg_lease_no)
 returning generation.mg_generation_id, generation.mg_pass_id, generation.mg_lease_no, generation.mg_pipeline_version,
   generation.mg_payload, generation.mg_mma_vars, generation.mg_meta, generation.mg_mma_mode, generation.mg_mma_status,
-  generation.mg_log_seq, generation.mg_deadline_at, generation.mg_cancel_requested_at is not null as cancelling,
+  generation.mg_log_seq, generation.mg_takeovers, generation.mg_deadline_at,
+  generation.mg_cancel_requested_at is not null as cancelling,
   customer.mg_user_id, customer.mg_mma_preferences, clock_timestamp() as taken_at;
 
 -- name: steps_of
@@ -31,6 +32,7 @@ with held as (
       mg_status = 'processing',
       mg_mma_vars = coalesce(:variables, mg_mma_vars),
       mg_deadline_at = coalesce(now() + make_interval(secs => :deadline_seconds), mg_deadline_at),
+      mg_takeovers = case when :step_status = 'processing' then mg_takeovers else 0 end,
       mg_log_seq = mg_log_seq + jsonb_array_length(:lines)
   where mg_id = :generation_key
     and mg_lease_no = :lease_no

@@ -141,6 +141,18 @@ class FreeSuggestionsUsedUp(TooManyRequests):
         super().__init__(message, retry_after_seconds=retry_after_seconds, is_news=False)
 
 
+class TooManyInProgress(ComeBackLater):
+    """A customer has as many unfinished generations as one may have at once."""
+
+    category = Category.VALIDATION_ERROR
+    http_status = 429
+    code = "TOO_MANY_IN_PROGRESS"
+
+    def __init__(self, limit: int, *, retry_after_seconds: float) -> None:
+        super().__init__(f"{limit} generations are in progress", retry_after_seconds=retry_after_seconds)
+        self.safe_message = f"You have {limit} generations in progress. Please wait until one of them has ended."
+
+
 class WebhookRefused(AuthError):
     """A webhook that its provider did not sign, or signed too long ago."""
 
@@ -370,6 +382,22 @@ class AssetUnreadable(SafelightError):
     http_status = 400
     code = "ASSET_UNREADABLE"
     safe_message = "One of the pictures could not be read. Please upload it again."
+
+
+class AssetUnreachable(SafelightError):
+    """An input picture on somebody else's server that could not be fetched, or is no picture. Never tried again: the
+    customer names another, or uploads it. `field` named it; `reason` is for operators."""
+
+    category = Category.VALIDATION_ERROR
+    http_status = 400
+    code = "ASSET_UNREACHABLE"
+
+    def __init__(self, field: str, reason: str) -> None:
+        super().__init__(
+            f"{field}: {reason}",
+            safe_message=f"{field}: this picture could not be fetched from its address."
+            " Please check the link, or upload the picture.",
+        )
 
 
 class LeaseLost(SafelightError):

@@ -1,5 +1,6 @@
 """What a customer asked for, cleaned: the one form in which pipelines know a request."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any, Literal
@@ -41,6 +42,17 @@ class Frozen(BaseModel):
     model_config = ConfigDict(frozen=True)
 
 
+# The fields of a request that name one picture each, by the attribute of `Assets` that holds it.
+ASSET_FIELDS: Mapping[str, str] = {
+    "product": "assets.product_image_url",
+    "logo": "assets.logo_image_url",
+    "style_hero": "assets.style_hero_image_url",
+    "start": "assets.start_image_url",
+    "end": "assets.end_image_url",
+}
+INSPIRATIONS_FIELD = "assets.inspiration_image_urls"
+
+
 class Assets(Frozen):
     """Public URLs of the pictures that came with the request."""
 
@@ -69,6 +81,9 @@ class Parent(Frozen):
     title: str | None = None
     movement_style: str | None = None
     engine_settings: dict[str, Any] = Field(default_factory=dict)
+
+
+_PARENT_URLS = ("output_url", "start_url", "end_url")
 
 
 class Order(Frozen):
@@ -114,6 +129,35 @@ class Order(Frozen):
     @property
     def end_url(self) -> str | None:
         return self.assets.end or (self.parent.end_url if self.parent else None)
+
+    def pictures(self) -> dict[str, str]:
+        """The URL of every picture that the pipeline may read, by the field that names it."""
+        stated = {field: getattr(self.assets, name) for name, field in ASSET_FIELDS.items()}
+        stated |= {f"{INSPIRATIONS_FIELD}.{number}": url for number, url in enumerate(self.assets.inspirations)}
+        stated |= {f"parent.{name}": getattr(self.parent, name) for name in self._names_read_of_parent()}
+        return {field: url for field, url in stated.items() if url}
+
+    def with_pictures(self, urls: Mapping[str, str]) -> "Order":
+        """The same order with these URLs, by the fields of `pictures`."""
+        assets = {name: urls[field] for name, field in ASSET_FIELDS.items() if field in urls}
+        inspirations = tuple(
+            urls.get(f"{INSPIRATIONS_FIELD}.{number}", url) for number, url in enumerate(self.assets.inspirations)
+        )
+        of_parent = {name: urls[f"parent.{name}"] for name in _PARENT_URLS if f"parent.{name}" in urls}
+        return self.model_copy(
+            update={
+                "assets": self.assets.model_copy(update={**assets, "inspirations": inspirations}),
+                "parent": self.parent.model_copy(update=of_parent) if self.parent else None,
+            }
+        )
+
+    def _names_read_of_parent(self) -> tuple[str, ...]:
+        if self.parent is None or self.flow is Flow.STILL_CREATE:
+            return ()
+        if self.flow is Flow.STILL_TWEAK:
+            return ("output_url",)
+        start = () if self.assets.start else ("output_url" if self.parent.mode == "still" else "start_url",)
+        return (*start, *(() if self.assets.end else ("end_url",)))
 
 
 @dataclass(slots=True)

@@ -12,12 +12,17 @@ from safelight import telemetry
 from safelight.db import customers, daily_counts, generations, job_log, ledger
 from safelight.db.database import Connection, Database, Row
 from safelight.domain import variables
-from safelight.domain.errors import FreeSuggestionsUsedUp, IdempotencyConflict, InsufficientCredits
+from safelight.domain.errors import (
+    FreeSuggestionsUsedUp,
+    IdempotencyConflict,
+    InsufficientCredits,
+    TooManyInProgress,
+)
 from safelight.domain.identities import ActingCustomer
 from safelight.domain.ids import new_id
 from safelight.domain.lines import Line
 from safelight.domain.orders import Order, Prices
-from safelight.pipelines.inputs import Inputs, has_passes
+from safelight.pipelines.inputs import Inputs
 from safelight.pipelines.queue import Queue
 from safelight.pipelines.settings import SettingsPolicy
 from safelight.redaction import KNOWN_FORMS
@@ -26,6 +31,7 @@ Json = dict[str, Any]
 
 PIPELINE_VERSION = 1
 ANSWER_SECONDS_MAX = 1.5
+IN_PROGRESS_RETRY_SECONDS = 15.0
 ACCEPTED_LINE = "We have your order and are getting started."
 
 
@@ -48,7 +54,8 @@ class FreeSuggestions:
 
 @dataclass(frozen=True, slots=True)
 class Acceptance:
-    """Accepts orders for one process."""
+    """Accepts orders for one process. `in_progress_max` is how many unfinished generations one customer may have; 0 is
+    no limit."""
 
     db: Database
     queue: Queue
@@ -57,6 +64,7 @@ class Acceptance:
     inputs: Inputs | None = None  # None: pictures are taken as they are named
     settings: SettingsPolicy | None = None  # None: settings are taken as they are stated
     free_suggestions: FreeSuggestions = FreeSuggestions()
+    in_progress_max: int = 0
 
     async def accept(
         self, order: Order, customer: ActingCustomer, *, idempotency_key: str | None, request: Json
@@ -67,6 +75,7 @@ class Acceptance:
             InvalidInput: a provider setting is not allowed; nothing was written.
             InsufficientCredits: nothing was written.
             FreeSuggestionsUsedUp: nothing was written.
+            TooManyInProgress: nothing was written.
             IdempotencyConflict: the key was used for another request.
         """
         key = KNOWN_FORMS.identifier(idempotency_key) if idempotency_key else None
@@ -75,7 +84,6 @@ class Acceptance:
         fingerprint = _fingerprint(order)
         if self.settings:
             await self.settings.check_order(order)
-        order = await self._kept(order, key)
         accepted = await self.db.insist(
             lambda conn: self._accept(conn, order, customer, generation_id, fingerprint, key, request),
             seconds=ANSWER_SECONDS_MAX,
@@ -87,14 +95,6 @@ class Acceptance:
             )  # fmt: skip
         telemetry.info("✅", telemetry.Tag.DB_CREATE, f"Generation created successfully: {accepted.generation_id}")
         return accepted
-
-    async def _kept(self, order: Order, key: str | None) -> Order:
-        """The order without URLs that let one pass; what was accepted under this key before needs no second look."""
-        if self.inputs is None or not has_passes(order):
-            return order
-        async with self.db.connection() as conn:
-            first = await generations.accepted_before(conn, "", pass_id=order.pass_id, key=key)
-        return order if first else await self.inputs.kept(order)
 
     async def _accept(
         self,
@@ -115,9 +115,11 @@ class Acceptance:
                 return _repeated(first, fingerprint, key, balance)
             if balance < cost:
                 raise InsufficientCredits(required=cost, balance=balance)
+            in_progress = await self._in_progress(conn, order.pass_id)
             if order.suggest_only and balance <= 0:
                 await self._take_free_suggestion(conn, customer)
-            await self._insert(conn, order, generation_id, row, cost, fingerprint, key, request)
+            order, imports = self.inputs.noted(order, in_progress=in_progress) if self.inputs else (order, None)
+            await self._insert(conn, order, imports, generation_id, row, cost, fingerprint, key, request)
             if cost:
                 balance = await ledger.charge(
                     conn,
@@ -126,8 +128,18 @@ class Acceptance:
                     credits=cost,
                     reason=f"mma_{order.flow.mode}",
                 )
-            await self.queue.defer(conn, generation_id)
+            if imports:
+                await self.queue.defer_import(conn, generation_id, lock=imports["lock"])
+            else:
+                await self.queue.defer(conn, generation_id)
         return Accepted(generation_id, cost, balance, repeated=False)
+
+    async def _in_progress(self, conn: Connection, pass_id: str) -> int:
+        """How many unfinished generations the customer has, who is locked: no other order comes in between."""
+        found = await generations.in_progress(conn, pass_id)
+        if self.in_progress_max and found >= self.in_progress_max:
+            raise TooManyInProgress(self.in_progress_max, retry_after_seconds=IN_PROGRESS_RETRY_SECONDS)
+        return found
 
     async def _locked_customer(self, conn: Connection, customer: ActingCustomer) -> Row:
         """The customer's row, locked until the transaction ends; a new one is made on the way."""
@@ -153,6 +165,7 @@ class Acceptance:
         self,
         conn: Connection,
         order: Order,
+        imports: Json | None,
         generation_id: str,
         customer: Row,
         cost: int,
@@ -181,7 +194,7 @@ class Acceptance:
             provider=order.flow.engine,
             variables=_first_variables(order),
             meta={"flow": order.flow.value, "cost": cost, "request": request},
-            payload={"order": order.model_dump(mode="json")},
+            payload={"order": order.model_dump(mode="json")} | ({"imports": imports} if imports else {}),
             pipeline_version=PIPELINE_VERSION,
             idempotency_key=idempotency_key,
             request_hash=fingerprint,

@@ -10,7 +10,7 @@ from safelight.db.database import Row
 from safelight.db.ops_rows import OpsError
 from safelight.db.runs import StepRow
 from safelight.domain.codes import engine_of, public_code
-from safelight.domain.errors import Cancelled, ProviderError, SafelightError, StorageError
+from safelight.domain.errors import Cancelled, ProviderError, SafelightError, StorageError, WorkerLost
 from safelight.domain.lines import Level, Line
 from safelight.domain.orders import Order
 from safelight.domain.steps import StepType
@@ -105,6 +105,11 @@ class Attempts:
         step.payload["timing"]["started_at"] = step.payload["timing"]["started_at"] or step.clock.stamp()
         self._open_attempt(step)
         self._say("🔍", f"Step {step.number} {step.type} begins")
+
+    def _must_not_kill_more(self, step: StepRow) -> None:
+        """Raises WorkerLost where this step has lost its worker too often, in whatever it was doing then."""
+        if self.record.takeovers >= step_rows.TAKEOVERS_MAX:
+            raise WorkerLost(f"{self.record.takeovers} workers were lost in {step.type}")
 
     def _open_attempt(self, step: StepRow) -> None:
         if not self._is_open and not step_rows.awaits_storage(step):

@@ -1,69 +1,48 @@
-"""Pictures of an order behind URLs that let whoever has them pass.
+"""The input pictures of an order that are not ours yet. An order is accepted with their addresses and a note of what is
+to be imported; `import_inputs.py` makes private files of them before a worker begins.
 
-An order is a row, and rows hold no such URL. So what is behind it is kept as a private file of the customer when the
-order is accepted; the order names that file's plain address, and who is to read it gets a URL that passes.
+An order is a row, and rows hold no URL that lets whoever has it pass: such a URL is noted sealed.
 """
 
-import asyncio
 from dataclasses import dataclass
+from typing import Any
 
-from safelight.domain.errors import InvalidInput
-from safelight.domain.orders import Assets, Order
+from safelight.domain.orders import Order
+from safelight.pipelines.sealing import Sealer
 from safelight.redaction import KNOWN_FORMS
-from safelight.storage.assets import UPLOAD_BYTES_MAX, AssetStore
-from safelight.storage.fetch import GuardedFetcher
+from safelight.storage.assets import AssetStore
 
-KIND = "inputs"
-SECONDS_MAX = 60.0
+Json = dict[str, Any]
 
 
 @dataclass(frozen=True, slots=True)
 class Inputs:
+    """`lanes` is how many orders of one customer may be imported at once."""
+
     assets: AssetStore
-    fetcher: GuardedFetcher
+    sealer: Sealer
+    lanes: int
 
-    async def kept(self, order: Order) -> Order:
-        """The order with plain addresses only.
+    def noted(self, order: Order, *, in_progress: int) -> tuple[Order, Json | None]:
+        """The order with addresses only, and the note of what is to be imported: None where every picture is ours.
+        `in_progress` is how many unfinished generations the customer has: it spreads them over the lanes."""
+        addresses: dict[str, str] = {}
+        pictures: list[Json] = []
+        for field, url in order.pictures().items():
+            address, note = self._address(url, order.pass_id)
+            addresses[field] = address
+            if note is not None:
+                pictures.append({"field": field, **note})
+        lock = f"inputs:{order.pass_id}:{in_progress % self.lanes}"
+        return order.with_pictures(addresses), {"lock": lock, "pictures": pictures} if pictures else None
 
-        Raises:
-            InvalidInput: a picture cannot be read, or not in time.
-        """
-        try:
-            async with asyncio.timeout(SECONDS_MAX):
-                return order.model_copy(update={"assets": await self._plain(order.assets, order.pass_id)})
-        except TimeoutError as error:
-            raise InvalidInput(f"assets: the pictures did not arrive within {SECONDS_MAX:.0f} s.") from error
-
-    async def _plain(self, stated: Assets, customer: str) -> Assets:
-        plain = {url: await self._plain_address(url, customer) for url in set(_urls(stated))}
-        return Assets(
-            product=stated.product and plain[stated.product],
-            logo=stated.logo and plain[stated.logo],
-            inspirations=tuple(plain[url] for url in stated.inspirations),
-            style_hero=stated.style_hero and plain[stated.style_hero],
-            start=stated.start and plain[stated.start],
-            end=stated.end and plain[stated.end],
-        )
-
-    async def _plain_address(self, url: str, customer: str) -> str:
-        if not KNOWN_FORMS.has_secret(url):
-            return url
-        content = await self._content(url)
-        stored = await self.assets.put_private(content, kind=KIND, customer=customer, name="")
-        return self.assets.private_address(stored.key)
-
-    async def _content(self, url: str) -> bytes:
+    def _address(self, url: str, customer: str) -> tuple[str, Json | None]:
+        """What the order says of a picture, and what is to be imported for it."""
+        if self.assets.is_own(url):
+            return url, None
         key = self.assets.private_key_of(url)
-        if key:
-            return await self.assets.private.read(key)
-        return await self.fetcher.fetch(url, bytes_max=UPLOAD_BYTES_MAX)
-
-
-def has_passes(order: Order) -> bool:
-    """Whether a picture is behind a URL that lets whoever has it pass."""
-    return any(KNOWN_FORMS.has_secret(url) for url in _urls(order.assets))
-
-
-def _urls(assets: Assets) -> list[str]:
-    stated = (assets.product, assets.logo, *assets.inspirations, assets.style_hero, assets.start, assets.end)
-    return [url for url in stated if url]
+        if key is not None:  # whoever ordered had a URL that passes, so this very file may be copied for them
+            address = self.assets.private_address(key)
+            return address, None if self.assets.is_of(key, customer) else {"url": address, "key": key}
+        shown = KNOWN_FORMS.text(url)
+        return shown, {"url": shown} | ({"sealed": self.sealer.seal(url)} if KNOWN_FORMS.has_secret(url) else {})

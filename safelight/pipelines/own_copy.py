@@ -1,11 +1,9 @@
 """Our own copy of what a provider made: it streams to our storage, is looked at, and only then is it ours."""
 
-import asyncio
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 
-from safelight import media
 from safelight.domain.errors import (
     AssetUnreadable,
     ProviderContractBroken,
@@ -95,16 +93,15 @@ async def _stored(studio: Studio, chunks: AsyncIterator[bytes], stem: str, mode:
     key = f"{stem}.{EXTENSIONS[media_type]}"
     if mode == "video":
         return await _stored_video(studio, _again(head, chunks), key, media_type)
-    content = b"".join([chunk async for chunk in _again(head, chunks)])
-    content = await asyncio.to_thread(media.published, content, media_type)
-    return await studio.assets.put(key, content, media_type)
+    with await studio.spool.receive(_again(head, chunks)) as file:
+        return await studio.assets.put_published(key, file, media_type)
 
 
 async def _stored_video(studio: Studio, chunks: AsyncIterator[bytes], key: str, media_type: str) -> StoredFile:
     """Where it lies, it is looked at: one that no player could open is taken away again."""
     stored = await studio.assets.put_stream(key, chunks, media_type)
     try:
-        await studio.assets.use(key, media.probe_video)
+        await studio.assets.probe_film(key)
     except AssetUnreadable:
         await studio.assets.public.delete([key])
         raise

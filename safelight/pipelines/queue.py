@@ -1,4 +1,5 @@
-"""The queue: one Procrastinate job for each generation, put there in the transaction that accepts it."""
+"""The queues: one Procrastinate job for each generation, put there in the transaction that accepts it. Where pictures
+are to be imported first, it begins in a queue of its own."""
 
 import asyncio
 from dataclasses import dataclass
@@ -15,10 +16,11 @@ from procrastinate.worker import Worker
 from safelight import telemetry
 from safelight.db import jobs
 from safelight.db.database import TROUBLE, Connection, Database
+from safelight.db.jobs import QueuedTask
 from safelight.pipelines.waiting import Snooze
 
-TASK = "run_generation"
-QUEUE_NAME = "generations"
+WORK = QueuedTask("generations", "run_generation")
+IMPORTS = QueuedTask("inputs", "import_inputs")
 DATABASE_RETRY_SECONDS = 2.0
 # A paused worker keeps its registration, so that it can go on when it wakes; takeover does not wait for this.
 FORGET_WORKER_SECONDS = 86_400.0
@@ -46,9 +48,11 @@ class GoOnLater(BaseRetryStrategy):
 
 @dataclass(frozen=True, slots=True)
 class WorkingHours:
-    """How a worker works: how many jobs side by side, how often it looks, how it stops, how it shows that it lives."""
+    """How a worker works: how many jobs and imports side by side, how often it looks, how it stops, how it shows that
+    it lives."""
 
     concurrency: int
+    imports: int
     poll_seconds: float
     shutdown_seconds: float
     heartbeat_seconds: float
@@ -92,18 +96,23 @@ class _PersistentWorker(Worker):
 
 
 class Queue:
-    """`handler` is what a worker calls with a generation's id; the API process has none."""
+    """`handler` and `importer` are what a worker calls with a generation's id; the API process has none. The importer
+    also gets what puts the generation's job into the queue of the workers."""
 
-    def __init__(self, db: Database, handler: Any = None) -> None:
+    def __init__(self, db: Database, handler: Any = None, importer: Any = None) -> None:
         self.app = procrastinate.App(connector=PsycopgConnector())
         self._db = db
 
-        @self.app.task(name=TASK, queue=QUEUE_NAME, retry=GoOnLater())
+        @self.app.task(name=WORK.task_name, queue=WORK.queue_name, retry=GoOnLater())
         async def run_generation(generation_id: str) -> None:
             await handler(generation_id)
 
-        self._task = run_generation
-        self._worker: Worker | None = None
+        @self.app.task(name=IMPORTS.task_name, queue=IMPORTS.queue_name, retry=GoOnLater())
+        async def import_inputs(generation_id: str) -> None:
+            await importer(generation_id, self.defer)
+
+        self._task, self._import_task = run_generation, import_inputs
+        self._workers: dict[str, Worker] = {}
         self._stopping = False
 
     async def open(self) -> None:
@@ -114,22 +123,34 @@ class Queue:
 
     async def defer(self, conn: Connection, generation_id: str) -> None:
         """Put the generation's job into the queue, in the transaction of `conn`. The database's errors are its own."""
+        await self._defer(self._task, conn, generation_id, None)
+
+    async def defer_import(self, conn: Connection, generation_id: str, *, lock: str) -> None:
+        """As `defer`, where pictures are to be imported first. Imports that share a lock are done one by one."""
+        await self._defer(self._import_task, conn, generation_id, lock)
+
+    async def _defer(self, task: Any, conn: Connection, generation_id: str, lock: str | None) -> None:
         try:
-            await self._task.configure(queueing_lock=generation_id, connection=conn).defer_async(
+            await task.configure(queueing_lock=generation_id, lock=lock, connection=conn).defer_async(
                 generation_id=generation_id
             )
         except ConnectorException as error:
             raise error.__cause__ or error from error
 
     async def work(self, hours: WorkingHours) -> None:
-        """Take jobs until `stop`; then let those under way go on for a while and hand the rest back. A worker that
-        trouble with the database has ended begins anew, under a new registration."""
+        """Take jobs until `stop`; then let those under way go on for a while and hand the rest back."""
+        async with asyncio.TaskGroup() as group:
+            group.create_task(self._work(WORK.queue_name, hours.concurrency, hours))
+            group.create_task(self._work(IMPORTS.queue_name, hours.imports, hours))
+
+    async def _work(self, queue_name: str, concurrency: int, hours: WorkingHours) -> None:
+        """A worker that trouble with the database has ended begins anew, under a new registration."""
         while not self._stopping:
-            self._worker = _PersistentWorker(
+            worker = self._workers[queue_name] = _PersistentWorker(
                 self._db,
                 app=self.app,
-                queues=[QUEUE_NAME],
-                concurrency=hours.concurrency,
+                queues=[queue_name],
+                concurrency=concurrency,
                 fetch_job_polling_interval=hours.poll_seconds,
                 install_signal_handlers=False,
                 delete_jobs=DeleteJobCondition.ALWAYS,
@@ -138,7 +159,7 @@ class Queue:
                 stalled_worker_timeout=FORGET_WORKER_SECONDS,
             )
             try:
-                await self._worker.run()  # type: ignore[no-untyped-call]
+                await worker.run()  # type: ignore[no-untyped-call]
             except ConnectorException as error:
                 telemetry.warning(
                     telemetry.Tag.GENERATION_PROCESSING,
@@ -149,5 +170,5 @@ class Queue:
 
     def stop(self) -> None:
         self._stopping = True
-        if self._worker:
-            self._worker.stop()  # type: ignore[no-untyped-call]
+        for worker in self._workers.values():
+            worker.stop()  # type: ignore[no-untyped-call]

@@ -9,7 +9,7 @@ from safelight import telemetry
 from safelight.db import jobs
 from safelight.db.database import TROUBLE, Database
 from safelight.db.failures import Patience
-from safelight.pipelines.queue import QUEUE_NAME, TASK
+from safelight.pipelines.queue import IMPORTS, WORK
 
 HEARTBEATS_MISSED = 3
 HUNG_AFTER_SECONDS = 300.0  # past its deadline a run ends by itself, unless it hangs
@@ -56,14 +56,14 @@ class Reaper:
         async with self._db.connection() as conn:
             taken_back = await jobs.take_back(
                 conn,
-                queue_name=QUEUE_NAME,
+                queue_names=[WORK.queue_name, IMPORTS.queue_name],
                 dead_after_seconds=self.patience.dead_after_seconds,
                 hung_after_seconds=HUNG_AFTER_SECONDS,
             )
             adopted = await jobs.adopt(
                 conn,
-                queue_name=QUEUE_NAME,
-                task_name=TASK,
+                work=WORK,
+                imports=IMPORTS,
                 older_than_seconds=self.patience.newborn_seconds,
                 most=ADOPTED_AT_ONCE,
             )

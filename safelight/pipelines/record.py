@@ -38,6 +38,7 @@ class Record:
         self.cancelling: bool = leased["cancelling"]
         self.lease = Lease(self.generation_id, leased["mg_lease_no"], leased["mg_user_id"])
         self.log_seq: int = leased["mg_log_seq"]
+        self.takeovers: int = leased["mg_takeovers"]
         self._db = db
         self._announcer = announcer
         self._written = {row["mg_step_no"]: row for row in steps}
@@ -106,6 +107,8 @@ class Record:
                 return await write(conn)
 
         await self.insist(write_with_more if ops or admit else write, lines)
+        if step.status != "processing":
+            self.takeovers = 0
 
     async def finish(self, ending: Ending) -> None:
         """Give the generation its final status.

@@ -20,6 +20,7 @@ from safelight.domain.errors import (
     ProviderTimeout,
     SafelightError,
     StorageError,
+    WorkerLost,
 )
 from safelight.domain.lines import Line
 from safelight.domain.steps import StepType
@@ -46,6 +47,7 @@ class Run(Attempts):
         if step_rows.has_ended(step):
             return self._leave(step)
         self._stop_if_asked()
+        self._must_not_kill_more(step)
         try:
             planned = await plan()
         except StorageError as error:
@@ -105,6 +107,7 @@ class Run(Attempts):
             if step_rows.is_between_attempts(step):
                 self._open_attempt(step)
             operation = Operation(**stored, under_way_seconds=step_rows.seconds_since_start(step))
+            await self._let_go_if_deadly(step, planned, operation)
         else:
             operation = await self._found(step, planned) or await self._started(step, planned)
         if self.record.cancelling and "stopping" not in step.payload:
@@ -112,6 +115,15 @@ class Run(Attempts):
         elif not stored and operation.check_after_seconds > 0:
             raise self._pause_of(planned, operation.check_after_seconds)
         return operation
+
+    async def _let_go_if_deadly(self, step: StepRow, planned: OperationPlan, operation: Operation) -> None:
+        """What is under way at the provider is stopped before a step ends that keeps killing its worker."""
+        try:
+            self._must_not_kill_more(step)
+        except WorkerLost:
+            if "stopping" not in step.payload:
+                step.payload["stopping"] = await self._call_off(planned, operation)
+            raise
 
     async def _found(self, step: StepRow, planned: OperationPlan) -> Operation | None:
         """What became of a start whose answer we never saw, because the answer or the worker was lost."""
@@ -182,6 +194,7 @@ class Run(Attempts):
 
     async def _started(self, step: StepRow, planned: OperationPlan) -> Operation:
         self._stop_if_asked()
+        self._must_not_kill_more(step)
         self._begin(step, planned.input, planned.provider, planned.model)
         key = step_rows.add_start(step, self.generation_id)
         begin = self._begin_lines(step, planned.begin_line)

@@ -12,7 +12,7 @@ from safelight.redaction import excerpt
 Json = dict[str, Any]
 
 MESSAGE_CHARS_MAX = 300
-WORKERS_LOST_MAX = 5  # a step that keeps killing its worker must not kill for ever
+TAKEOVERS_MAX = 5  # of one step: one that keeps killing its worker must not kill for ever
 
 ASKED, ACCEPTED, UNKNOWN, REFUSED, NOT_ACCEPTED = "asked", "accepted", "unknown", "refused", "not_accepted"
 
@@ -28,16 +28,10 @@ def has_ended(step: StepRow) -> bool:
 
 
 def add_attempt(step: StepRow) -> None:
-    """Begin an attempt. One that is still open belonged to a worker that is no more.
-
-    Raises:
-        WorkerLost: that happened too often.
-    """
+    """Begin an attempt. One that is still open belonged to a worker that is no more."""
     attempts = step.payload["attempts"]
     if attempts and not attempts[-1]["ended_at"]:
         end_attempt(step, WorkerLost("the worker was lost in the middle of this attempt"))
-    if len(attempts) - tries(step) >= WORKERS_LOST_MAX:
-        raise WorkerLost(f"{WORKERS_LOST_MAX} workers were lost in this step")
     attempts.append({"attempt": len(attempts) + 1, "started_at": step.clock.stamp(), "ended_at": None, "error": None})
 
 

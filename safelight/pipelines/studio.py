@@ -4,15 +4,17 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from typing import TypeVar
 
+from safelight import media
 from safelight.db.database import Database
-from safelight.domain.errors import AssetUnreadable, ConfigError, NotFound, RemoteFileRefused
+from safelight.domain.errors import AssetUnreadable, ConfigError, InvalidInput
 from safelight.pipelines.configuration import Configuration, Engine
 from safelight.pipelines.gate import Gate
 from safelight.pipelines.settings import SettingsPolicy
 from safelight.providers.base import Adapter, ImageProvider, ReferenceImage, TextModel, VideoProvider
 from safelight.redaction import excerpt
-from safelight.storage.assets import AssetStore
+from safelight.storage.assets import UPLOAD_BYTES_MAX, AssetStore
 from safelight.storage.fetch import GuardedFetcher
+from safelight.storage.spool import Spool
 
 
 class Adapters:
@@ -60,6 +62,7 @@ class Studio:
     fetcher: GuardedFetcher
     gate: Gate
     settings: SettingsPolicy
+    spool: Spool
 
     async def serving(self, engine_id: str) -> Engine:
         """Who serves the engine now: its fallback while its own adapter does not answer."""
@@ -74,16 +77,35 @@ class Studio:
         return tuple([replace(image, url=await self.assets.passing(image.url, customer)) for image in images])
 
 
-async def read_picture(assets: AssetStore, fetcher: GuardedFetcher, url: str) -> bytes:
-    """The bytes behind an input URL: from our storage where it is ours, guarded from outside where it is not.
+@dataclass(frozen=True, slots=True)
+class PictureReader:
+    """Reads pictures for adapters, made smaller where they are large. Those of an order are ours by then; what else is
+    named, such as by an order of an older version, is fetched within `seconds_max`."""
 
-    Raises:
-        AssetUnreadable: it cannot be read.
-    """
-    key, private_key = assets.key_of(url), assets.private_key_of(url)
-    try:
-        if private_key:
-            return await assets.private.read(private_key)
-        return await assets.read(key) if key else await fetcher.fetch(url)
-    except (NotFound, RemoteFileRefused) as error:
-        raise AssetUnreadable(f"{excerpt(url, 200)}: {error}") from error
+    assets: AssetStore
+    fetcher: GuardedFetcher
+    spool: Spool
+    seconds_max: float
+
+    async def read(self, url: str) -> bytes:
+        """Raises:
+        AssetUnreadable: it cannot be read, or is no picture.
+        """
+        key, private_key = self.assets.key_of(url), self.assets.private_key_of(url)
+        try:
+            if private_key:
+                return await self.assets.read_whole(self.assets.private, private_key, media.reduced)
+            if key:
+                return await self.assets.read_whole(self.assets.public, key, media.reduced)
+            return await self._fetched(url)
+        except InvalidInput as error:
+            raise AssetUnreadable(f"{excerpt(url, 200)}: {error}") from error
+
+    async def _fetched(self, url: str) -> bytes:
+        stream = self.fetcher.stream(url, bytes_max=UPLOAD_BYTES_MAX, seconds_max=self.seconds_max)
+        async with stream as chunks:
+            file = await self.spool.receive(chunks)
+        with file:
+            return await self.assets.pool.run(
+                media.DECODE_BYTES_MAX, lambda: media.reduced(file.read(UPLOAD_BYTES_MAX))
+            )

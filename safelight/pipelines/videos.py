@@ -176,6 +176,6 @@ def _overrides(run: Run) -> Json:
 
 async def _last_look(studio: Studio, run: Run, step_type: StepType, file: StoredFile) -> None:
     async def frame() -> bytes:
-        return await studio.assets.use(file.key, lambda video: media.frame_at(video, FRAME_LOOKED_AT))
+        return await studio.assets.use_film(file.key, lambda video: media.frame_at(video, FRAME_LOOKED_AT))
 
     await scan(studio, run, step_type, "video_frame", file.url, "scans.output_still_crt", frame)

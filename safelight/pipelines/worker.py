@@ -6,7 +6,7 @@ from safelight import telemetry
 from safelight.db import job_log, runs
 from safelight.db.database import TROUBLE
 from safelight.db.wakeups import Announcer
-from safelight.domain.errors import LeaseLost, NeverStarted
+from safelight.domain.errors import LeaseLost, NeverStarted, SafelightError
 from safelight.domain.orders import Flow
 from safelight.pipelines.failures import fail
 from safelight.pipelines.record import Record
@@ -56,6 +56,15 @@ class Worker:
     async def give_up(self, generation_id: str) -> None:
         """End a generation that no worker began before its deadline; leave it alone where one just did."""
         await self._run(generation_id, UNTOUCHED)
+
+    async def refuse(self, generation_id: str, error: SafelightError) -> None:
+        """End a generation that no worker began, refunded; leave it alone where one just did."""
+        run, _ = await self._take(generation_id, UNTOUCHED)
+        if run is not None:
+            try:
+                await fail(run, error)
+            except LeaseLost as lost:
+                telemetry.warning(telemetry.Tag.GENERATION_PROCESSING, str(lost), generation_id=generation_id)
 
     async def _run(self, generation_id: str, if_lease_no: int | None) -> None:
         run, story = await self._take(generation_id, if_lease_no)

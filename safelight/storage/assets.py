@@ -13,15 +13,23 @@ from urllib.parse import parse_qsl, quote, unquote, urlsplit
 from safelight import media, telemetry
 from safelight.domain.errors import AssetUnreadable, InvalidInput, NotFound, RemoteUrlInvalid
 from safelight.domain.shared_secrets import same_secret
-from safelight.formats import sniff
+from safelight.formats import HEAD_BYTES, sniff
+from safelight.media_pool import MediaPool
 from safelight.storage import keys
 from safelight.storage.addresses import plain_url
 from safelight.storage.buckets import Bucket
+from safelight.storage.fetch import GuardedFetcher
+from safelight.storage.spool import Spool, size_of
 
 ROUTE = "/assets"
 PRIVATE_ROUTE = "/private-assets"
 UPLOAD_BYTES_MAX = 20 * 1024 * 1024
 UPLOAD_URL_SECONDS = 600
+FILE_BYTES_MAX = 50 * 1024 * 1024  # of a file that is read whole
+HEADER_BYTES = 256 * 1024  # of a file, in which its size in pixels is looked for
+FETCH_SECONDS = 60.0  # for a file of another server that somebody waits for
+COPIES = 4  # of a file's bytes, while it is checked and stored
+FILM_CHECK_BYTES = 64 * 1024 * 1024
 SIGNED_SECONDS_MIN, SIGNED_SECONDS, SIGNED_SECONDS_MAX = 60, 3600, 86_400
 LOOPBACK = ("127.0.0.1", "localhost", "::1")
 
@@ -39,13 +47,21 @@ class StoredFile:
 
 class AssetStore:
     """`base_url` is the API's public address; `public_url` what permanent URLs begin with, where that is another;
-    `secret` signs the URLs of files that this machine keeps."""
+    `secret` signs the URLs of files that this machine keeps; `pool` bounds what reading whole files takes."""
 
     def __init__(
-        self, public: Bucket, private: Bucket, *, base_url: str, secret: bytes, public_url: str | None = None
+        self,
+        public: Bucket,
+        private: Bucket,
+        pool: MediaPool,
+        *,
+        base_url: str,
+        secret: bytes,
+        public_url: str | None = None,
     ) -> None:
         self.public = public
         self.private = private
+        self.pool = pool
         self._base_url = base_url
         self._public_url = public_url or f"{base_url}{ROUTE}"
         self._secret = secret
@@ -87,6 +103,21 @@ class AssetStore:
         telemetry.info("✅", telemetry.Tag.STORAGE, f"Successfully stored {key}")
         return StoredFile(key, self.url_of(key), media_type, len(content), await asyncio.to_thread(_sha256, content))
 
+    async def put_published(self, key: str, file: BinaryIO, media_type: str) -> StoredFile:
+        """As `put`, of an open file, as it is given out.
+
+        Raises:
+            AssetUnreadable: it is not of this type.
+        """
+        async with self.pool.room(COPIES * size_of(file)):
+            content = await self.pool.do(lambda: media.published(file.read(), media_type))
+            return await self.put(key, content, media_type)
+
+    async def probe_film(self, key: str) -> media.VideoFacts:
+        """Raises as `read`, and AssetUnreadable."""
+        await self.public.entry(key)
+        return await self.pool.run(FILM_CHECK_BYTES, lambda: self.public.use_now(key, media.probe_video))
+
     async def put_stream(self, key: str, chunks: AsyncIterable[bytes], media_type: str) -> StoredFile:
         """As `put`, of bytes that arrive piece by piece. An error of `chunks` leaves nothing behind."""
         telemetry.info("☁️", telemetry.Tag.STORAGE, f"Storing {key} as it arrives ({media_type})")
@@ -105,6 +136,11 @@ class AssetStore:
         """What `work` makes of the open file, in a thread: only what it needs is read. Raises as `read`."""
         return await self.public.use(key, work)
 
+    async def use_film(self, key: str, work: Callable[[BinaryIO], Result]) -> Result:
+        """As `use`, of what decodes frames of a film: in a thread of the pool, once there is room for them."""
+        await self.public.entry(key)
+        return await self.pool.run(media.DECODE_BYTES_MAX, lambda: self.public.use_now(key, work))
+
     async def sha256_of(self, key: str) -> str:
         """Read piece by piece. Raises as `read`."""
         return (await self.public.received(key)).sha256
@@ -121,13 +157,69 @@ class AssetStore:
         Raises:
             InvalidInput: empty, too large, or not a picture or video by its own bytes.
         """
-        content, media_type = await asyncio.to_thread(checked, content)
+        content, media_type = await self.checked(content)
         key = keys.upload_key(kind, customer, name, keys.EXTENSIONS[media_type])
         return await self._put_once(self.public, key, content, media_type, whose=f"public/{customer}/{kind}")
 
+    async def put_fetched(
+        self, fetcher: GuardedFetcher, spool: Spool, url: str, *, kind: str, customer: str
+    ) -> StoredFile:
+        """As `put_upload`, of a file on another server, which is held on disk while it arrives.
+
+        Raises:
+            InvalidInput: also where it cannot be read.
+        """
+        async with fetcher.stream(url, bytes_max=UPLOAD_BYTES_MAX, seconds_max=FETCH_SECONDS) as chunks:
+            file = await spool.receive(chunks)
+        name = url.split("?", 1)[0].rsplit("/", 1)[-1]
+        with file:
+            async with self.pool.room(COPIES * size_of(file)):
+                content, media_type = await self.pool.do(lambda: checked(file.read()))
+                key = keys.upload_key(kind, customer, name, keys.EXTENSIONS[media_type])
+                return await self._put_once(self.public, key, content, media_type, whose=f"public/{customer}/{kind}")
+
     async def put_private(self, content: bytes, *, kind: str, customer: str, name: str) -> StoredFile:
         """As `put_upload`, for the customer's eyes only. The URL is good for an hour."""
-        content, media_type = await asyncio.to_thread(checked, content)
+        content, media_type = await self.checked(content)
+        return await self._put_private(content, media_type, kind=kind, customer=customer, name=name)
+
+    async def put_private_picture(self, file: BinaryIO, *, kind: str, customer: str) -> StoredFile:
+        """As `put_private`, of an open file.
+
+        Raises:
+            InvalidInput: also where it is no picture.
+        """
+        async with self.pool.room(COPIES * size_of(file)):
+            content, media_type = await self.pool.do(lambda: checked_picture(file.read()))
+            return await self._put_private(content, media_type, kind=kind, customer=customer, name="")
+
+    async def copy_private_picture(self, key: str, *, kind: str, customer: str) -> StoredFile:
+        """A copy of a private file, for this customer. Raises as `put_private_picture`, and NotFound."""
+        entry = await self.private.entry(key)
+        async with self.pool.room(COPIES * entry.bytes):
+            content, media_type = await self.pool.do(lambda: checked_picture(self.private.read_now(key)))
+            return await self._put_private(content, media_type, kind=kind, customer=customer, name="")
+
+    async def checked(self, content: bytes) -> tuple[bytes, str]:
+        """As `checked`, in a thread."""
+        is_film = (sniff(content[:HEAD_BYTES]) or "").startswith("video/")
+        return await self.pool.run(FILM_CHECK_BYTES if is_film else len(content), lambda: checked(content))
+
+    async def read_whole(self, bucket: Bucket, key: str, work: Callable[[bytes], Result]) -> Result:
+        """What `work` makes of a file's bytes, in a thread, once there is room for them and for decoding them.
+
+        Raises:
+            NotFound: no file has this key.
+            StorageError: it could not be read.
+            InvalidInput: it is larger than FILE_BYTES_MAX.
+        """
+        entry = await bucket.entry(key)
+        if entry.bytes > FILE_BYTES_MAX:
+            raise InvalidInput(f"The file has {entry.bytes} bytes; at most {FILE_BYTES_MAX} are read.")
+        needed = entry.bytes + await bucket.use(key, lambda file: media.bytes_to_decode(file.read(HEADER_BYTES)))
+        return await self.pool.run(needed, lambda: work(bucket.read_now(key)))
+
+    async def _put_private(self, content: bytes, media_type: str, *, kind: str, customer: str, name: str) -> StoredFile:
         key = keys.private_key(kind, customer, name, keys.EXTENSIONS[media_type])
         return await self._put_once(self.private, key, content, media_type, whose=f"private/{customer}/{kind}")
 
@@ -168,6 +260,14 @@ class AssetStore:
         await self.public.entry(key)
         return await self.public.signed_url("GET", key, SIGNED_SECONDS)
 
+    def is_own(self, url: str) -> bool:
+        """Whether it is the plain address of a file of ours, public or private."""
+        return self.key_of(url) is not None or ("?" not in url and self._private_key(url) is not None)
+
+    def is_of(self, key: str, customer: str) -> bool:
+        """Whether the key is one of a private file of this customer."""
+        return key.startswith(f"{keys.owner_folder(customer)}/")
+
     def private_address(self, key: str) -> str:
         """What rows name a private file by: it says where, and lets nobody pass."""
         return f"{self._base_url}{PRIVATE_ROUTE}/{quote(key)}"
@@ -175,8 +275,7 @@ class AssetStore:
     async def passing(self, url: str, customer: str) -> str:
         """The URL, or where it is the plain address of a private file of this customer one that passes for a while."""
         key = None if "?" in url else self._private_key(url)
-        is_theirs = key is not None and key.startswith(f"{keys.owner_folder(customer)}/")
-        return await self.signed_url(key, SIGNED_SECONDS) if key and is_theirs else url
+        return await self.signed_url(key, SIGNED_SECONDS) if key and self.is_of(key, customer) else url
 
     def private_key_of(self, url: str) -> str | None:
         """The key behind a URL of ours that lets one read a private file, while it does; None for any other."""
@@ -192,7 +291,7 @@ class AssetStore:
 
     async def owned(self, key: str, customer: str) -> None:
         """Raises NotFound where the customer has no private file of this key."""
-        if not keys.is_valid_key(key) or not key.startswith(f"{keys.owner_folder(customer)}/"):
+        if not keys.is_valid_key(key) or not self.is_of(key, customer):
             raise NotFound(f"You have no file {key!r}.")
         await self.private.entry(key)
 
@@ -229,6 +328,14 @@ def checked(content: bytes) -> tuple[bytes, str]:
         return media.published(content, media_type), media_type
     except AssetUnreadable as error:
         raise InvalidInput(f"The file cannot be read as {media_type}: {error}.", code="UNREADABLE_MEDIA") from error
+
+
+def checked_picture(content: bytes) -> tuple[bytes, str]:
+    """As `checked`, of a picture only."""
+    content, media_type = checked(content)
+    if not media_type.startswith("image/"):
+        raise InvalidInput(f"The file is {media_type}, no picture.", code="UNSUPPORTED_MEDIA_TYPE")
+    return content, media_type
 
 
 def _key_in(path: str, prefix: str) -> str | None:

@@ -89,7 +89,12 @@ class Bucket:
         return Received(size, digest.hexdigest())
 
     async def read(self, key: str) -> bytes:
-        return await self._call(key, lambda: bytes(self._store.get(key).bytes()))
+        return await self._call(key, self.read_now, key)
+
+    def read_now(self, key: str) -> bytes:
+        """As `read`, for who is in a thread already."""
+        with _our_errors(key):
+            return bytes(self._store.get(key).bytes())
 
     async def received(self, key: str) -> Received:
         """Size and hash of what is stored, read piece by piece."""
@@ -98,11 +103,12 @@ class Bucket:
     async def use(self, key: str, work: Callable[[BinaryIO], Result]) -> Result:
         """What `work` makes of the file, which it gets open for reading and seeking, in a thread."""
 
-        def opened() -> Result:
-            with closing(self._open(key)) as file:
-                return work(file)
+        return await self._call(key, self.use_now, key, work)
 
-        return await self._call(key, opened)
+    def use_now(self, key: str, work: Callable[[BinaryIO], Result]) -> Result:
+        """As `use`, for who is in a thread already."""
+        with _our_errors(key), closing(self._open(key)) as file:
+            return work(file)
 
     async def entry(self, key: str) -> FileEntry:
         return _entry(await self._call(key, self._store.head, key))

@@ -1,7 +1,5 @@
 """Small pictures of stored files (256, 512 and 1024 pixels, WebP): made when first asked for, then kept."""
 
-import asyncio
-
 from safelight import media
 from safelight.domain.errors import InvalidInput, NotFound
 from safelight.storage import keys
@@ -10,7 +8,6 @@ from safelight.storage.assets import AssetStore
 FOLDER = "thumbnails"
 SIZES = (256, 512, 1024)
 QUALITY = 85
-ORIGINAL_BYTES_MAX = 50 * 1024 * 1024  # of a picture; of a film only the first frame is read
 
 
 def thumbnail_key(key: str, size: int) -> str:
@@ -37,15 +34,11 @@ async def thumbnail(assets: AssetStore, key: str, size: int) -> str:
     try:
         await assets.public.entry(small)
     except NotFound:
-        content = await asyncio.to_thread(media.thumbnail, await _picture(assets, key), size, QUALITY)
-        await assets.put(small, content, "image/webp")
+        await assets.put(small, await _small(assets, key, size), "image/webp")
     return small
 
 
-async def _picture(assets: AssetStore, key: str) -> bytes:
+async def _small(assets: AssetStore, key: str, size: int) -> bytes:
     if keys.media_type_of_key(key).startswith("video/"):
-        return await assets.use(key, lambda film: media.frame_at(film, 0.0))
-    entry = await assets.public.entry(key)
-    if entry.bytes > ORIGINAL_BYTES_MAX:
-        raise InvalidInput(f"The picture has {entry.bytes} bytes; small ones are made of at most {ORIGINAL_BYTES_MAX}.")
-    return await assets.read(key)
+        return await assets.use_film(key, lambda film: media.thumbnail(media.frame_at(film, 0.0), size, QUALITY))
+    return await assets.read_whole(assets.public, key, lambda content: media.thumbnail(content, size, QUALITY))

@@ -63,6 +63,8 @@ class RunStatements:
                 return None
             _begin_write(rows.generation, values)
             before = rows.steps.get(values["step_no"])
+            if values["step_status"] != "processing":
+                rows.generation["mg_takeovers"] = 0
             if before is None or not json.loads(before["mg_payload"])["timing"]["ended_at"]:
                 rows.steps[values["step_no"]] = _step(values)
             _append(rows, values["lines"].obj)
@@ -198,6 +200,8 @@ class JobStatements:
             }
             dead = [job for job in tables.jobs.values() if job.worker and (hangs or job.worker not in alive)]
             for job in dead:
+                if not tables.rows.is_final and not conn.server.locks[ROWS].locked():  # else it is passed over
+                    tables.rows.generation["mg_takeovers"] += 1
                 del tables.jobs[job.number]
                 if all(other.worker for other in tables.jobs.values()):
                     conn.server.add_job(tables.jobs, clock.now())

@@ -181,6 +181,7 @@ def _accepted(weather: Weather) -> Rows:
         "mg_generation_id": GENERATION_ID,
         "mg_pass_id": order.pass_id,
         "mg_lease_no": 0,
+        "mg_takeovers": 0,
         "mg_pipeline_version": 1,
         "mg_payload": json.dumps({"order": order.model_dump(mode="json")}),
         "mg_mma_vars": json.dumps(variables.initial(order)),

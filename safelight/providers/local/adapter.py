@@ -6,6 +6,8 @@ from datetime import datetime
 from typing import Any, ClassVar
 
 from safelight.domain.errors import ProviderRejected, SafelightError
+from safelight.media import DECODE_BYTES_MAX
+from safelight.media_pool import MediaPool
 from safelight.providers.base import (
     Adapter,
     Answer,
@@ -28,24 +30,40 @@ Json = dict[str, Any]
 
 PROMPT_CHARS_MAX = 10_000
 IMAGES_MAX = 20
+REQUESTS_AT_ONCE = 2
+# Measured at the largest size that is drawn.
+RENDER_BYTES = 300 * 1024 * 1024
+LOOK_BYTES = 64 * 1024 * 1024
 FILMED_ROLES = ("start_frame", "end_frame")
 # Settings of other adapters' models, with the value that asks for nothing.
 ASKS_FOR_NOTHING: Json = {"enhance_prompt": False, "sequential_image_generation": "disabled", "max_images": 1}
 
 
+class Desk:
+    """Where the darkroom works: how many requests hold their pictures in memory at once, and the room for the work."""
+
+    def __init__(self, pool: MediaPool | None = None) -> None:
+        self.pool = pool or MediaPool(DECODE_BYTES_MAX)
+        self.place = asyncio.Semaphore(REQUESTS_AT_ONCE)
+
+
 class LocalTextModel:
     name = "local"
 
-    def __init__(self, read_image: ReadImage, fault: Fault | None = None) -> None:
+    def __init__(self, read_image: ReadImage, fault: Fault | None = None, desk: Desk | None = None) -> None:
         self._read = read_image
         self._fault = fault
+        self._desk = desk or Desk()
 
     async def complete(self, request: TextRequest) -> Answer:
         strike(self._fault, request.step_type)
         if self._fault and self._fault.spoils_answer(request.step_type):
             return Answer({"unexpected": "shape"}, '{"unexpected": "shape"}')
-        pictures = [Picture(image.role, image.url, await self._content(image)) for image in request.images]
-        data = await asyncio.to_thread(words.answer, request.context_key, request.user, tuple(pictures))
+        async with self._desk.place:
+            pictures = tuple([Picture(image.role, image.url, await self._content(image)) for image in request.images])
+            data = await self._desk.pool.run(
+                LOOK_BYTES, lambda: words.answer(request.context_key, request.user, pictures)
+            )
         return Answer(data, json.dumps(data, ensure_ascii=False))
 
     async def _content(self, image: ReferenceImage) -> bytes:
@@ -58,10 +76,17 @@ class _Darkroom:
     name = "local"
     settings_used: ClassVar[frozenset[str]]
 
-    def __init__(self, read_image: ReadImage, fault: Fault | None = None, wait_seconds: float = 0.0) -> None:
+    def __init__(
+        self,
+        read_image: ReadImage,
+        fault: Fault | None = None,
+        wait_seconds: float = 0.0,
+        desk: Desk | None = None,
+    ) -> None:
         self._read = read_image
         self._fault = fault
         self._wait_seconds = wait_seconds
+        self._desk = desk or Desk()
 
     async def start(self, request: ImageRequest | VideoRequest) -> Operation:
         strike(self._fault, request.step_type)
@@ -81,7 +106,8 @@ class _Darkroom:
         remaining = self._wait_seconds - operation.under_way_seconds
         if remaining > 0:
             return Pending(remaining)
-        rendered = await self._develop(handle)
+        async with self._desk.place:
+            rendered = await self._develop(handle)
         output = OutputFile(rendered.media_type, content=rendered.content)
         response = {"model": handle["model"], "width": rendered.width, "height": rendered.height}
         return Succeeded((output,), response, (*rendered.warnings, *self._unused(handle["settings"])))
@@ -115,7 +141,7 @@ class LocalImageProvider(_Darkroom):
         pictures = await self._pictures(handle)
         sources = await self._sources(pictures)
         order = StillOrder(handle["prompt"], handle["settings"], handle["seed"], pictures, sources)
-        return await asyncio.to_thread(still.compose, order)
+        return await self._desk.pool.run(RENDER_BYTES, lambda: still.compose(order))
 
     async def _sources(self, pictures: tuple[Picture, ...]) -> dict[str, bytes]:
         """What the parent was made from. A tweak can do without: it then works on the parent itself."""
@@ -148,7 +174,7 @@ class LocalVideoProvider(_Darkroom):
             end=frames.get("end_frame"),
             unused_roles=tuple(image["role"] for image in handle["images"] if image["role"] not in FILMED_ROLES),
         )
-        return await asyncio.to_thread(film.film, order)
+        return await self._desk.pool.run(RENDER_BYTES, lambda: film.film(order))
 
 
 def _refuse_unusable(request: ImageRequest | VideoRequest) -> None:
@@ -160,9 +186,12 @@ def _refuse_unusable(request: ImageRequest | VideoRequest) -> None:
         raise ProviderRejected(f"local: at most {IMAGES_MAX} pictures", provider_http_status=400)
 
 
-def local_adapter(read_image: ReadImage, fault: Fault | None, wait_seconds: float) -> Adapter:
+def local_adapter(
+    read_image: ReadImage, fault: Fault | None, wait_seconds: float, pool: MediaPool | None = None
+) -> Adapter:
+    desk = Desk(pool)
     return Adapter(
-        text=LocalTextModel(read_image, fault),
-        image=LocalImageProvider(read_image, fault, wait_seconds),
-        video=LocalVideoProvider(read_image, fault, wait_seconds),
+        text=LocalTextModel(read_image, fault, desk),
+        image=LocalImageProvider(read_image, fault, wait_seconds, desk),
+        video=LocalVideoProvider(read_image, fault, wait_seconds, desk),
     )

@@ -12,6 +12,7 @@ from safelight.media import Pixels
 Field = NDArray[np.float32]
 
 GAMMA = 2.2
+BAND_ROWS = 64
 _TO_LINEAR = ((np.arange(256) / 255.0) ** GAMMA).astype(np.float32)
 
 
@@ -29,8 +30,13 @@ def to_linear(pixels: Pixels) -> Field:
 
 
 def to_pixels(light: Field) -> Pixels:
-    shown = cv2.pow(np.clip(light, 0.0, 1.0), 1.0 / GAMMA)
-    return np.asarray(np.rint(np.asarray(shown) * 255.0), dtype=np.uint8)
+    """Band by band: a picture takes a fraction of what its light does."""
+    pixels = np.empty(light.shape, np.uint8)
+    for top in range(0, light.shape[0], BAND_ROWS):
+        band = slice(top, top + BAND_ROWS)
+        shown = cv2.pow(np.clip(light[band], 0.0, 1.0), 1.0 / GAMMA)
+        pixels[band] = np.rint(np.asarray(shown) * 255.0)
+    return pixels
 
 
 def linear(rgb: tuple[int, int, int]) -> Field:
@@ -105,7 +111,10 @@ def clouds(chance: np.random.Generator, size: int, cells_x: float, cells_y: floa
 
 def over(canvas: Field, colour: Field, cover: Field) -> Field:
     """`colour` laid on `canvas` where `cover` is 1."""
-    return field(canvas + (colour - canvas) * cover[..., None])
+    laid = field(colour - canvas)
+    laid *= cover[..., None]
+    laid += canvas
+    return laid
 
 
 def luminance(light: Field) -> Field:

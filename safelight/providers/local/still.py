@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
+import cv2
 import numpy as np
 
 from safelight import media
@@ -16,7 +17,7 @@ from safelight.providers.local.colours import Rgb, Swatch, blend, chroma, hls, p
 from safelight.providers.local.cutout import Subject
 from safelight.providers.local.materials import material
 from safelight.providers.local.picture import SUBJECT_BOX, Picture, Rendered, StillOrder
-from safelight.providers.local.raster import Field, dice, field, grid, smoothstep, to_pixels
+from safelight.providers.local.raster import Field, dice, field, grid, over, smoothstep, to_pixels
 from safelight.providers.local.scene import Scene
 from safelight.providers.local.scene_words import read_scene
 
@@ -25,6 +26,8 @@ RECIPE = "safelight-recipe"
 RECIPE_VERSION = 1
 SOURCES_MAX = 12
 INSPIRATIONS_USED_MAX = 3
+PRODUCT_EDGE_MAX, LOGO_EDGE_MAX, INSPIRATION_EDGE_MAX = 1600, 1024, 512
+DRAWN_EDGE_MAX = 1536  # what is larger is drawn so large, and enlarged
 LONG_EDGE = {"1K": 1024, "2K": 1536, "4K": 2400}
 RATIOS = ("9:16", "2:3", "3:4", "4:5", "1:1", "5:4", "4:3", "3:2", "16:9", "21:9")
 PLINTH_LIFT = 0.07
@@ -87,14 +90,21 @@ def _made(order: StillOrder, recipe: Recipe, pictures: tuple[Picture, ...]) -> R
     cast, warnings = _cast(pictures)
     scene = read_scene(recipe.prompt)
     width, height, unknown = _size(recipe.settings, cast.product)
+    drawn = min(1.0, DRAWN_EDGE_MAX / max(width, height))
     subject = placing.subject_of(cast.product) if cast.product is not None else None
-    stage = _stage(scene, width, height, recipe.seed, cast, subject)
+    stage = _stage(scene, round(width * drawn), round(height * drawn), recipe.seed, cast, subject)
     light = _developed(_shot(stage, subject, cast), stage)
     texts = {RECIPE: recipe.to_text()}
     if subject:
         texts[SUBJECT_BOX] = json.dumps(placing.place_of(subject, stage))
-    content = media.encode_png(to_pixels(light), texts)
+    content = media.encode_png(_enlarged(to_pixels(light), width, height), texts)
     return Rendered(content, "image/png", width, height, (*warnings, *unknown))
+
+
+def _enlarged(pixels: Pixels, width: int, height: int) -> Pixels:
+    if pixels.shape[:2] == (height, width):
+        return pixels
+    return np.asarray(cv2.resize(pixels, (width, height), interpolation=cv2.INTER_LANCZOS4), np.uint8)
 
 
 def _shot(stage: Stage, subject: Subject | None, cast: Cast) -> Field:
@@ -113,7 +123,7 @@ def _with_product(canvas: Field, stage: Stage, subject: Subject) -> Field:
     colour = placing.lit(placed, stage)
     canvas = placing.reflected(canvas, placed, colour, stage)
     canvas = placing.shadowed(canvas, placed, stage)
-    canvas = field(canvas + (colour - canvas) * placed.cover[..., None])
+    canvas = over(canvas, colour, placed.cover)
     return placing.with_steam(canvas, placed, stage)
 
 
@@ -122,7 +132,7 @@ def _developed(canvas: Field, stage: Stage) -> Field:
     scene = stage.scene
     x, y = grid(stage.width, stage.height)
     corner = np.hypot((x - 0.5) * 1.1, y - 0.5)
-    canvas = canvas * (1.0 - 0.5 * scene.vignette * smoothstep(0.38, 0.86, field(corner)))[..., None]
+    canvas *= (1.0 - 0.5 * scene.vignette * smoothstep(0.38, 0.86, field(corner)))[..., None]
     canvas = retouch.graded(
         field(canvas * 2.0**scene.exposure_stops),
         warmth=scene.warmth,
@@ -229,9 +239,11 @@ def _cast(pictures: tuple[Picture, ...]) -> tuple[Cast, list[str]]:
         if given:
             warnings.append(f"local: {len(given)} picture(s) not used: {role}")
     cast = Cast(
-        media.decode_image(product[0].content) if product else None,
-        media.decode_image(logo[0].content) if logo else None,
-        tuple(media.decode_image(picture.content) for picture in inspiring[:INSPIRATIONS_USED_MAX]),
+        media.decode_image(product[0].content, PRODUCT_EDGE_MAX) if product else None,
+        media.decode_image(logo[0].content, LOGO_EDGE_MAX) if logo else None,
+        tuple(
+            media.decode_image(picture.content, INSPIRATION_EDGE_MAX) for picture in inspiring[:INSPIRATIONS_USED_MAX]
+        ),
     )
     return cast, warnings
 

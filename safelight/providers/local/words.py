@@ -17,6 +17,7 @@ from safelight.providers.local.sight import caption, look, spoken
 Json = dict[str, Any]
 
 MESSAGE_CHARS_MAX = 140
+LOOKING_EDGE_MAX = 1024
 STILL_PROMPT_CHARS_MAX = 4000
 STILL_PROMPT_WORDS_MAX = 120
 MOTION_PROMPT_CHARS_MAX = 2000
@@ -63,7 +64,7 @@ def _scan(sections: Sections, pictures: tuple[Picture, ...]) -> Json:
     role = sections.one("ROLE") or (pictures[0].role if pictures else "product")
     if not pictures:
         return {"crt": "No picture was given.", "userMessage": "There was no picture to look at."}
-    sight = look(media.decode_image(pictures[0].content))
+    sight = look(media.decode_image(pictures[0].content, LOOKING_EDGE_MAX))
     return {"crt": caption(sight, role), "userMessage": _line(spoken(sight, role))}
 
 
@@ -72,7 +73,7 @@ def _like_history(sections: Sections, pictures: tuple[Picture, ...]) -> Json:
     for prompt in sections.one("LIKED PROMPTS").lower().splitlines():
         counts.update(set(_tags(_said_of_scene(prompt))))
     for picture in pictures[:LIKED_PICTURES_MAX]:
-        swatches = palette(media.decode_image(picture.content))[:2]
+        swatches = palette(media.decode_image(picture.content, LOOKING_EDGE_MAX))[:2]
         counts.update({f"{name_of(swatch.rgb)} tones" for swatch in swatches})
     ranked = sorted(counts, key=lambda tag: (-counts[tag], tag))
     return {"style_history_csv": ", ".join(ranked[:TAGS_MAX])}
@@ -221,7 +222,11 @@ def _suggest_motion(sections: Sections, pictures: tuple[Picture, ...]) -> Json:
 
 def _seen_in(sections: Sections, pictures: tuple[Picture, ...]) -> str:
     told = sections.one("STILL")
-    return told if told or not pictures else caption(look(media.decode_image(pictures[0].content)), "still")
+    return (
+        told
+        if told or not pictures
+        else caption(look(media.decode_image(pictures[0].content, LOOKING_EDGE_MAX)), "still")
+    )
 
 
 def _suiting(seen: str) -> str:

@@ -1,6 +1,5 @@
 """The pictures of a request as OpenAI can see them: by URL where the world can read it, else inside the request."""
 
-import asyncio
 import base64
 import ipaddress
 from typing import Any
@@ -8,18 +7,21 @@ from urllib.parse import urlsplit
 
 from safelight import media
 from safelight.domain.errors import ProviderRejected
+from safelight.media_pool import MediaPool
 from safelight.providers.base import ReadImage, ReferenceImage
 
 Json = dict[str, Any]
 
 INLINE_BYTES_MAX = 50_000_000  # of all pictures of one request together
+PICTURE_BYTES_MAX = 4 * 1024 * 1024
 _READABLE = {"PNG": "image/png", "JPEG": "image/jpeg", "WEBP": "image/webp"}
 _HOME_NAMES = (".local", ".localhost", ".internal", ".lan", ".home.arpa", ".test")
 
 
 class Pictures:
-    def __init__(self, read_image: ReadImage) -> None:
+    def __init__(self, read_image: ReadImage, pool: MediaPool | None = None) -> None:
         self._read = read_image
+        self._pool = pool or MediaPool(media.DECODE_BYTES_MAX)
 
     async def of(self, images: tuple[ReferenceImage, ...]) -> list[Json]:
         """Each picture after a line that says what it shows, in the request's order."""
@@ -38,7 +40,7 @@ class Pictures:
         if image.content is None and is_readable_from_outside(image.url):
             return image.url
         content = image.content if image.content is not None else await self._read(image.url)
-        return await asyncio.to_thread(_data_url, content)
+        return await self._pool.run(media.bytes_to_decode(content), lambda: _data_url(content))
 
 
 def is_readable_from_outside(url: str) -> bool:
@@ -51,7 +53,9 @@ def is_readable_from_outside(url: str) -> bool:
 
 
 def _data_url(content: bytes) -> str:
-    """Raises AssetUnreadable for what is no picture. What OpenAI does not read, such as AVIF, becomes a PNG."""
+    """Raises AssetUnreadable for what is no picture. What OpenAI does not read, such as AVIF, becomes a PNG; what is
+    large becomes smaller."""
+    content = media.reduced(content, bytes_max=PICTURE_BYTES_MAX)
     media_type = _READABLE.get(media.probe_image(content).format)
     if media_type is None:
         content, media_type = media.encode_png(media.decode_image(content)), "image/png"

@@ -1,0 +1,15 @@
+"""How the C library of this process keeps memory that was given back to it."""
+
+import ctypes
+
+_M_MMAP_THRESHOLD, _M_ARENA_MAX = -3, -8
+ARENAS_MAX = 2  # else each thread that decodes keeps one of its own
+MAPPED_FROM_BYTES = 1024 * 1024  # what is larger goes back to the system as soon as it is freed
+
+
+def keep_little() -> None:
+    """Large pieces go back to the system at once. Where the library is not glibc, nothing changes."""
+    mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
+    if mallopt is not None:
+        mallopt(_M_ARENA_MAX, ARENAS_MAX)
+        mallopt(_M_MMAP_THRESHOLD, MAPPED_FROM_BYTES)

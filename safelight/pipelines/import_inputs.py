@@ -1,0 +1,168 @@
+"""Makes private files of the input pictures that are on other people's servers, before a worker begins with the order.
+
+Imports are jobs of a queue of their own, so a server that answers slowly, or never, holds no place of a worker; jobs of
+one customer share a few locks, so they hold few places here. An import that a dead process leaves is taken over and
+begins again: what is stored already keeps the key it has.
+"""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from contextlib import AsyncExitStack
+from dataclasses import dataclass
+from typing import Any, BinaryIO
+
+from safelight import telemetry
+from safelight.db import imports
+from safelight.db.database import Connection, Database
+from safelight.db.imports import PendingImports
+from safelight.db.wakeups import Announcer
+from safelight.domain import variables
+from safelight.domain.errors import (
+    AssetUnreachable,
+    Cancelled,
+    ConfigError,
+    InvalidInput,
+    RemoteFileRefused,
+    SafelightError,
+    StorageError,
+    WorkerLost,
+)
+from safelight.domain.orders import Order
+from safelight.pipelines.record import OUTAGE_SECONDS_MAX
+from safelight.pipelines.sealing import Sealer
+from safelight.pipelines.step_rows import TAKEOVERS_MAX
+from safelight.pipelines.waiting import Snooze
+from safelight.storage.assets import UPLOAD_BYTES_MAX, AssetStore
+from safelight.storage.fetch import GuardedFetcher
+from safelight.storage.spool import Spool
+
+Json = dict[str, Any]
+Refuse = Callable[[str, SafelightError], Awaitable[None]]
+Defer = Callable[[Connection, str], Awaitable[None]]
+
+KIND = "inputs"
+IMPORTED_LINE = "Your pictures have arrived."
+STORAGE_PAUSE_SECONDS = 5.0
+
+
+@dataclass(frozen=True, slots=True)
+class InputImporter:
+    """`refuse` ends a generation that no worker began; `seconds_max` is for all pictures of an order together."""
+
+    db: Database
+    announcer: Announcer
+    assets: AssetStore
+    fetcher: GuardedFetcher
+    spool: Spool
+    sealer: Sealer
+    refuse: Refuse
+    seconds_max: float
+
+    async def run(self, generation_id: str, defer: Defer) -> None:
+        """Import the pictures of the generation and hand it over to the workers with `defer`, or end it, refunded.
+
+        Raises:
+            Snooze: our own storage is away.
+        """
+        async with self.db.connection() as conn:
+            pending = await imports.pending(conn, generation_id)
+        if pending is None:
+            return
+        try:
+            imported = await self._imported(pending)
+        except StorageError as error:
+            telemetry.warning(telemetry.Tag.STORAGE_FILE, f"import: {error}", generation_id=generation_id)
+            raise Snooze(STORAGE_PAUSE_SECONDS) from error
+        except (AssetUnreachable, Cancelled, WorkerLost) as error:
+            await self.refuse(generation_id, error)
+            return
+        order = Order.model_validate(pending.order).with_pictures({one["field"]: one["address"] for one in imported})
+        await self.db.insist(
+            lambda conn: self._hand_over(conn, generation_id, order, imported, defer), seconds=OUTAGE_SECONDS_MAX
+        )
+        self.announcer.announce(generation_id)
+
+    async def _imported(self, pending: PendingImports) -> list[Json]:
+        """The pictures, each with the address of our copy.
+
+        Raises:
+            AssetUnreachable: one cannot be had.
+            Cancelled: nobody wants them any more.
+            WorkerLost: they keep killing the process that imports them.
+            StorageError: they cannot be stored now.
+        """
+        if pending.cancelling:
+            raise Cancelled("stopped on request")
+        if pending.takeovers >= TAKEOVERS_MAX:
+            raise WorkerLost(f"{TAKEOVERS_MAX} processes were lost while they imported the pictures")
+        urls = {picture["field"]: self._url(picture) for picture in pending.pictures if "key" not in picture}
+        fields = {url: field for field, url in reversed(urls.items())}  # a picture that is named twice is fetched once
+        async with AsyncExitStack() as stack:
+            files = await self._fetched(fields, stack)
+            addresses = {url: await self._stored(files[url], field, pending.pass_id) for url, field in fields.items()}
+        imported = []
+        for picture in pending.pictures:
+            field = picture["field"]
+            address = addresses[urls[field]] if field in urls else await self._copied(picture, pending.pass_id)
+            imported.append({"field": field, "url": picture["url"], "address": address})
+        return imported
+
+    def _url(self, picture: Json) -> str:
+        if "sealed" not in picture:
+            return str(picture["url"])
+        try:
+            return self.sealer.unseal(picture["sealed"])
+        except ConfigError as error:
+            raise AssetUnreachable(picture["field"], str(error)) from error
+
+    async def _fetched(self, fields: dict[str, str], stack: AsyncExitStack) -> dict[str, BinaryIO]:
+        """The files by their URL, side by side, all within the time for one order."""
+        files: dict[str, BinaryIO] = {}
+
+        async def fetch(url: str, field: str) -> None:
+            try:
+                stream = self.fetcher.stream(url, bytes_max=UPLOAD_BYTES_MAX, seconds_max=self.seconds_max)
+                async with stream as chunks:
+                    files[url] = stack.enter_context(await self.spool.receive(chunks))
+            except RemoteFileRefused as error:
+                raise AssetUnreachable(field, str(error)) from error
+
+        try:
+            async with asyncio.TaskGroup() as group:
+                for url, field in fields.items():
+                    group.create_task(fetch(url, field))
+        except ExceptionGroup as group_of_errors:
+            raise group_of_errors.exceptions[0] from None
+        return files
+
+    async def _stored(self, file: BinaryIO, field: str, customer: str) -> str:
+        try:
+            stored = await self.assets.put_private_picture(file, kind=KIND, customer=customer)
+        except InvalidInput as error:
+            raise AssetUnreachable(field, str(error)) from error
+        return self.assets.private_address(stored.key)
+
+    async def _copied(self, picture: Json, customer: str) -> str:
+        """Our own copy of a private file of somebody else, who gave out a URL for it."""
+        try:
+            stored = await self.assets.copy_private_picture(picture["key"], kind=KIND, customer=customer)
+        except InvalidInput as error:  # NotFound is one
+            raise AssetUnreachable(picture["field"], str(error)) from error
+        return self.assets.private_address(stored.key)
+
+    async def _hand_over(
+        self, conn: Connection, generation_id: str, order: Order, imported: list[Json], defer: Defer
+    ) -> None:
+        """The order goes on with our copies, and its job goes to the workers. Doing it twice is doing it once."""
+        known = variables.initial(order)
+        async with conn.transaction():
+            is_new = await imports.store(
+                conn,
+                generation_id,
+                order=order.model_dump(mode="json"),
+                variables={"assets": known["assets"], "inputs": known["inputs"]},
+                imported=imported,
+                message=IMPORTED_LINE,
+            )
+            if is_new:
+                await defer(conn, generation_id)

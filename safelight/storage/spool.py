@@ -1,0 +1,50 @@
+"""Holds files that arrive slowly on disk instead of in memory."""
+
+import tempfile
+from collections.abc import AsyncIterable
+from pathlib import Path
+from typing import BinaryIO, cast
+
+from safelight.domain.errors import StorageError
+from safelight.private_files import make_private_folder
+
+MEMORY_BYTES = 64 * 1024  # what is smaller stays in memory
+
+
+class Spool:
+    """Files in a private folder that have no name there, so that nothing is left behind by a process that dies."""
+
+    def __init__(self, folder: Path) -> None:
+        make_private_folder(folder)
+        self._folder = folder
+
+    def open(self) -> BinaryIO:
+        """An empty file to write to and read from; closing it removes it."""
+        return cast(BinaryIO, tempfile.SpooledTemporaryFile(MEMORY_BYTES, dir=str(self._folder)))
+
+    async def receive(self, chunks: AsyncIterable[bytes]) -> BinaryIO:
+        """The bytes as a file, open at its beginning. An error of `chunks` leaves nothing behind."""
+        file = self.open()
+        try:
+            async for chunk in chunks:
+                _write(file, chunk)
+        except BaseException:
+            file.close()
+            raise
+        file.seek(0)
+        return file
+
+
+def _write(file: BinaryIO, chunk: bytes) -> None:
+    try:
+        file.write(chunk)
+    except OSError as error:
+        raise StorageError(f"a file that arrives cannot be kept: {error.strerror}") from error
+
+
+def size_of(file: BinaryIO) -> int:
+    """How many bytes the file has; it stays open where it is."""
+    at = file.tell()
+    size = file.seek(0, 2)
+    file.seek(at)
+    return size
