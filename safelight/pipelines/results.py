@@ -42,7 +42,7 @@ async def conclude(studio: Studio, run: Run, cause: Exception) -> None:
 
 
 async def lease_lost(studio: Studio, run: Run) -> None:
-    """Another worker went on with the run. Where it ended without a result, what this one has stored since is deleted."""
+    """Another worker went on with the run. If it ended without a result, delete what this one has stored since."""
     if not run.may_have_stored:
         return
     async with studio.db.connection() as conn:

@@ -46,7 +46,7 @@ class KeyNames:
         self._signer = signer
 
     def owner(self, customer: str | None) -> str:
-        """The folder of a customer's files. No pass id was ever written as such a folder: the full stop sees to that."""
+        """The folder of a customer's files. The full stop is in no folder that was ever made of a pass id itself."""
         return NOBODY if customer is None else f"o.{self._signer.keyed_hash('owner', customer)}"
 
     def is_owner(self, customer: str, key: str) -> bool:

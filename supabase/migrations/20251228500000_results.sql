@@ -20,14 +20,16 @@ insert into safelight.guarded (kind, name, for_users, own_rows) values
   ('function', 'mega_result_is_delivered', true, null)
 on conflict (kind, name) do nothing;
 
--- For whichever role reads: a role that is made later finds the policy in place.
-select safelight.ensure_policy('public.mega_generations', 'safelight_undelivered_results', $policy$restrictive for select
-  using (
-    mg_record_type <> 'mma_step'
-    or not (strpos(mg_step_type, '_generate') > 0 or starts_with(mg_step_type, 'postscan'))
-    or current_user <> 'authenticated'
-    or public.mega_result_is_delivered(mg_parent_id)
-  )$policy$);
+update safelight.guarded
+set own_rows = '(' || own_rows || $own$) and (
+  mg_record_type <> 'mma_step'
+  or not (strpos(mg_step_type, '_generate') > 0 or starts_with(mg_step_type, 'postscan'))
+  or public.mega_result_is_delivered(mg_parent_id))$own$
+where kind = 'relation' and name = 'mega_generations' and strpos(own_rows, 'mega_result_is_delivered') = 0;
+
+-- They are made anew from the list.
+drop policy if exists safelight_permissive on public.mega_generations;
+drop policy if exists safelight_restrictive on public.mega_generations;
 
 select safelight.guard_rows();
 
