@@ -151,7 +151,8 @@ class Rehearsal:
         async with self._app.database() as db:
             refunded = await scorecard.results_beside_refunds(db)
             doctor = self._app.doctor(db)
-            await doctor.delete_refunded_results()  # of workers that died between a refund and this
+            # Of workers that died between a refund and the deletion.
+            await doctor.delete_refunded_results(files=self._plan.generations)
             silent, recorded = await scorecard.double_payments(db, self._simulation.record.by_attempt_key())
             ledger_errors = await scorecard.ledger_errors(db)
             errors = await scorecard.errors(db)

@@ -147,11 +147,12 @@ class Doctor:
 
     async def _examine_refunded(self, rows: Sequence[Row], examples: int) -> tuple[list[Violation], list[str]]:
         """The violations, and what could not be told."""
-        readable = []
         try:
-            for row in rows:
-                if await results.stored(self._assets, row["mode"], row["generation_id"], row["keys"]):
-                    readable.append(row["generation_id"])
+            readable = [
+                row["generation_id"]
+                for row in rows
+                if await results.stored(self._assets, row["mode"], row["generation_id"], row["keys"])
+            ]
         except StorageError as error:
             return [], [f"files of refunded generations could not be looked for: {error}"]
         problem = PROBLEM["refunded_result_readable"]

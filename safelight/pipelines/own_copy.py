@@ -28,7 +28,7 @@ VIDEO_BYTES_MAX = 4 * 1024 * 1024 * 1024
 
 @dataclass(frozen=True, slots=True)
 class OwnCopies:
-    """`missing` says for each file that could not be had its number, from 1, and the error's code: customers read it."""
+    """`missing` has a sentence for each file that could not be had, with its number, from 1. Customers read it."""
 
     kept: list[StoredFile]
     missing: list[str]

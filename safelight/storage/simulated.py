@@ -90,6 +90,8 @@ class SimulatedS3:
             case "PUT" if "partNumber" in query:
                 return self._put_part((bucket, key, query["uploadId"]), int(query["partNumber"]), body)
             case "PUT" if key:
+                if request.headers.get("if-none-match") == "*" and (bucket, key) in self.objects:
+                    raise Refused(412, "PreconditionFailed")
                 self.objects[bucket, key] = stored = self._object(body, _kept_headers(request))
                 return Response(headers={"ETag": stored.etag})
             case "DELETE" if "uploadId" in query:

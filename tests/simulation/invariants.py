@@ -114,9 +114,10 @@ def _planes(rows: Rows, payloads: dict[int, Json]) -> Iterator[str]:
         yield f"{status}, and the steps {failed} failed"
     if status == Status.CANCELLED and not rows.generation["cancel_requested"]:
         yield "cancelled, and nobody asked"
-    if any("degraded" in payload for payload in payloads.values()):
-        if status == Status.DONE and not any(row["detail"].get("delivered") for row in rows.ops.values()):
-            yield "a step ended with a stand-in, and the ops plane does not say so"
+    is_degraded = any("degraded" in payload for payload in payloads.values())
+    is_told = any(row["detail"].get("delivered") for row in rows.ops.values())
+    if status == Status.DONE and is_degraded and not is_told:
+        yield "a step ended with a stand-in, and the ops plane does not say so"
     for payload in payloads.values():
         risk = payload.get("possible_double_spend")
         if risk and risk["attempt_key"] not in _at_risk(rows):
