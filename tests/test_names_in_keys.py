@@ -10,11 +10,15 @@ from typing import Any
 
 import pytest
 from PIL import Image
+from starlette.requests import Request
 
 from safelight.db import customers
+from safelight.providers.simulated.server import Simulation
 from safelight.storage import keys
 from tests.conftest import COFFEE, Backend, StartBackend, running
+from tests.simulating import simulating
 from tests.storing import s3_server, settings_for
+from tests.test_failures import SMALL_VIDEO
 from tests.test_files import data_url
 
 Json = dict[str, Any]
@@ -129,6 +133,30 @@ async def test_whose_credits_were_gathered_keeps_their_files(idle: Backend):
     idle.sql("update mega_customers set mg_user_id = gen_random_uuid() where mg_pass_id = %s", visitor)
     async with idle.app.database() as db, db.connection() as conn:
         assert await customers.pass_ids_of(conn, user) == [user]
+
+
+async def test_providers_are_told_no_pass_id(dsn: str, start: StartBackend, monkeypatch: pytest.MonkeyPatch):
+    told = []
+    for name in ("start", "ask"):
+        whole = getattr(Simulation, name)
+
+        async def overheard(self: Simulation, request: Request, whole: Any = whole) -> Any:
+            told.append(f"{request.url} {dict(request.headers)} {(await request.body()).decode()}")
+            return await whole(self, request)
+
+        monkeypatch.setattr(Simulation, name, overheard)
+    async with simulating(dsn) as (_, settings):
+        backend = await start(**settings)
+        backend.pass_id = "pass:email:ann@example.com"
+        await backend.grant(6)
+        product = (await upload(backend, backend.pass_id, private=True))["url"]
+        still = await backend.finished(await backend.create(product=product))
+        body = {"parent_generation_id": still["generation_id"], "inputs": SMALL_VIDEO}
+        film = await backend.finished(await backend.post("/mma/video/animate", body))
+    assert (still["status"], film["status"]) == ("done", "done")
+    assert len(told) >= 5
+    assert [text for text in told if "private-assets/o." in text]
+    assert not [text for text in told if "ann" in text.replace("channel", "") and "example" in text]
 
 
 # --- upload URLs ------------------------------------------------------------------------------------------------------
