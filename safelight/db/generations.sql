@@ -147,12 +147,12 @@ with asked as (
   set mg_cancel_requested_at = coalesce(mg_cancel_requested_at, now()),
       mg_cancel_requested_by = coalesce(mg_cancel_requested_by, :by)
   where mg_id = :generation_key and mg_mma_status not in ('done', 'error', 'suggested', 'cancelled', 'partial')
-    and (:pass_id::text is null or mg_pass_id = :pass_id)
     and not exists (
       select from mega_generations step
       where step.mg_record_type = 'mma_step' and step.mg_generation_id = :generation_id
         and strpos(step.mg_step_type, '_generate') > 0 and step.mg_status = 'succeeded'
     )
+    and (:pass_id::text is null or mg_pass_id = :pass_id)
   returning mg_id
 )
 select generation.mg_mma_status
