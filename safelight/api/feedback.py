@@ -125,7 +125,7 @@ async def _permanent(services: Services, url: str | None, folder: str, pass_id: 
     if url is None or services.assets.key_of(url):
         return url
     stored = await services.assets.put_fetched(
-        services.fetcher, services.spool_of_files, url, kind=folder, customer=pass_id or "anon"
+        services.fetcher, services.spool_of_files, url, kind=folder, customer=pass_id
     )
     return stored.url
 

@@ -21,7 +21,8 @@ from safelight.api.principals import IdentifiedByBody, no_identity
 from safelight.api.rates import Kind, check_pass, limited_route, per_address
 from safelight.api.refusals import Responses, may_be
 from safelight.api.services import FromApp, Services
-from safelight.domain.errors import AuthError, InvalidInput, NotFound, PayloadTooLarge
+from safelight.db import customers
+from safelight.domain.errors import AlreadyStored, AuthError, InvalidInput, NotFound, PayloadTooLarge
 from safelight.domain.identities import ActingCustomer
 from safelight.storage import keys, thumbnails
 from safelight.storage.assets import (
@@ -46,7 +47,7 @@ uploads = APIRouter(route_class=limited_route(Kind.ORDERS, StrictUploadRoute), t
 router = APIRouter(route_class=limited_route(Kind.ORDERS), tags=["files"])
 
 
-_KEY = "product/pass_user_42/1766131200000-0d0f5a3e-5b1c-4b36-9a0a-2f1f6f6c2a11-cup.jpg"
+_KEY = "product/o.5f0c2b9e8d7a41c6b3e2d1f0a9b8c7d6/1766131200000-0d0f5a3e-5b1c-4b36-9a0a-2f1f6f6c2a11-cup.jpg"
 _URL = f"http://127.0.0.1:8787{ROUTE}/{_KEY}"
 _COPY = {"ok": True, "key": _KEY, "url": _URL, "publicUrl": _URL}
 _TEXT: Json = {"text/plain": {"schema": {"type": "string"}}}
@@ -99,7 +100,7 @@ async def upload(
     customer, data_url = _customer(request, owner), body.data_url
     if data_url is None:
         return await _upload_ticket(services, once, body, owner)
-    telemetry.info("📤", telemetry.Tag.STORAGE_FILE, f"Starting file upload for user {customer}")
+    telemetry.info("📤", telemetry.Tag.STORAGE_FILE, f"Starting file upload for user {customer or keys.NOBODY}")
     stored = await once.outside(idempotency.actor(owner), lambda: _store(services, body, owner, data_url))
     if body.private:
         url = await services.assets.signed_url(stored["key"], SIGNED_SECONDS)
@@ -113,7 +114,7 @@ async def _store(services: Services, body: UploadBody, owner: ActingCustomer | N
     if body.private:
         stored = await services.assets.put_private(content, customer=_somebody(owner).pass_id, **named)
     else:
-        stored = await services.assets.put_upload(content, customer=_name_of(owner), **named)
+        stored = await services.assets.put_upload(content, customer=_pass_id(owner), **named)
     return {"ok": True, "key": stored.key, "contentType": stored.media_type, "bytes": stored.bytes}
 
 
@@ -125,17 +126,16 @@ async def _upload_ticket(services: Services, once: Once, body: UploadBody, owner
         )
     if body.private:
         raise InvalidInput("private: such a file has to come with the request, as dataUrl.", code="MISSING_DATAURL")
-    extension = keys.EXTENSIONS[body.content_type]
 
     async def work() -> Json:
-        return {"key": keys.upload_key(body.kind, _name_of(owner), body.filename, extension)}
+        return {"key": services.assets.upload_key(body.kind, _pass_id(owner), body.filename, body.content_type)}
 
     key = str((await once.outside(idempotency.actor(owner), work))["key"])
     public_url = services.assets.url_of(key)
     return {
         "ok": True,
         "key": key,
-        "uploadUrl": await services.assets.signed_upload_url(key),
+        "uploadUrl": services.assets.signed_upload_url(key),
         "publicUrl": public_url,
         "url": public_url,
         "expiresIn": UPLOAD_URL_SECONDS,
@@ -211,7 +211,7 @@ async def store_remote_generation(
     return await once.outside(idempotency.actor(owner), lambda: _own_copy(services, url, body.folder, customer))
 
 
-async def _own_copy(services: Services, url: str, kind: str, customer: str) -> Json:
+async def _own_copy(services: Services, url: str, kind: str, customer: str | None) -> Json:
     """Where it is kept. What is ours already stays where it is."""
     key = services.assets.key_of(url)
     if key is None:
@@ -305,7 +305,9 @@ class SignedUrlBody(IdentityBody):
 )
 async def sign_url(request: Request, services: FromApp, body: SignedUrlBody, owner: IdentifiedByBody) -> Json:
     _customer(request, owner)
-    await services.assets.owned(body.key, _somebody(owner).pass_id)
+    async with services.db.connection() as conn:
+        pass_ids = await customers.pass_ids_of(conn, _somebody(owner).pass_id)
+    await services.assets.owned(body.key, pass_ids)
     return {
         "ok": True,
         "key": body.key,
@@ -336,7 +338,7 @@ async def read_thumbnail(services: FromApp, size: int, key: str) -> Response:
     responses={
         200: examples.of(answers.Written, _COPY | {"bytes": 79975}),
         **may_be(400, 404, 413, 429, 503),
-        403: {"description": "The URL is not valid, or no longer."},
+        403: {"description": "The URL is not valid, or no longer, or has been used: it takes one file."},
     },
     openapi_extra={"requestBody": {"required": True, "content": _FILES}},
 )
@@ -352,7 +354,10 @@ async def write_asset(
     content, media_type = await services.assets.checked(await services.bodies.read(request, UPLOAD_BYTES_MAX))
     if media_type != keys.media_type_of_key(key):
         raise InvalidInput(f"The URL is for {keys.media_type_of_key(key)}, the file is {media_type}.")
-    stored = await services.assets.put(key, content, media_type)
+    try:
+        stored = await services.assets.put_promised(key, content, media_type)
+    except AlreadyStored as error:
+        raise UrlRefused("This upload URL has been used: it takes one file.", code="UPLOAD_URL_USED") from error
     return {"ok": True, "key": stored.key, "url": stored.url, "publicUrl": stored.url, "bytes": stored.bytes}
 
 
@@ -360,15 +365,15 @@ class UrlRefused(InvalidInput):
     http_status = 403
 
 
-def _customer(request: Request, owner: ActingCustomer | None) -> str:
-    """Return the owner's pass id; `anon` is nobody. Raises TooManyRequests."""
+def _customer(request: Request, owner: ActingCustomer | None) -> str | None:
+    """Return the owner's pass id; None is nobody. Raises TooManyRequests."""
     if owner:
         check_pass(request, Kind.ORDERS, owner.pass_id)
-    return _name_of(owner)
+    return _pass_id(owner)
 
 
-def _name_of(owner: ActingCustomer | None) -> str:
-    return owner.pass_id if owner else "anon"
+def _pass_id(owner: ActingCustomer | None) -> str | None:
+    return owner.pass_id if owner else None
 
 
 def _somebody(owner: ActingCustomer | None) -> ActingCustomer:

@@ -15,7 +15,12 @@ commands = typer.Typer()
 
 @commands.command()
 def doctor(
-    fix: Annotated[bool, typer.Option("--fix", help="Mend what is safe: refunds, failure records, lost jobs.")] = False,
+    fix: Annotated[
+        bool,
+        typer.Option(
+            "--fix", help="Mend what is safe: refunds, failure records, lost jobs, results of refunded generations."
+        ),
+    ] = False,
     assets: Annotated[
         bool, typer.Option("--assets", help="Read the newest files too and compare their hashes.")
     ] = False,
@@ -28,8 +33,10 @@ def doctor(
 
     async def run() -> tuple[Mended | None, Findings]:
         async with app.database() as db:
-            mended = await app.doctor(db).mend(audit.at_command_line("safelight doctor --fix")) if fix else None
-            return mended, await app.doctor(db).examine(files=assets_max if assets else 0)
+            files, doctor = assets_max if assets else 0, app.doctor(db)
+            operator = audit.at_command_line("safelight doctor --fix")
+            mended = await doctor.mend(operator, files=files) if fix else None
+            return mended, await doctor.examine(files=files)
 
     mended, findings = asyncio.run(run())
     if as_json:

@@ -19,6 +19,7 @@ INVARIANTS = {
     8: "Every unfinished generation has somebody who will come back for it, in time.",
     9: "Every ops row has the fields that spare its reader guesses.",
     10: "Every step that asked a model names its context, every step that made something its settings, by content too.",
+    11: "What was refunded, or ended without a result, has no result that its customer could read.",
     12: "Ledger rows, finished steps, log lines, events and configuration versions are as they were written.",
 }
 
@@ -222,6 +223,26 @@ PROBLEMS = (
         12,
         "the row was written with its triggers out of force",
         "find out who wrote it; to keep it as it is: SQL of docs/operating.md, Amending history",
+    ),
+    Problem(
+        "refunded_result_delivered",
+        11,
+        "the generation is done, and all of its price was given back",
+        "where the refund is right, take the result away: set session_replication_role = replica;"
+        " update mega_generations set mg_mma_status = 'error', mg_status = 'failed' where mg_id = 'generation:ID';"
+        " then safelight doctor --fix; where it is not: read docs/recipes/ledger_of_a_customer.sql",
+    ),
+    Problem(
+        "refunded_result_named",
+        11,
+        "the generation ended without a result, and its row leads its customer to one",
+        "safelight doctor --fix",
+    ),
+    Problem(
+        "refunded_result_readable",
+        11,
+        "the generation ended without a result, and a file that it made can be read",
+        "safelight doctor --fix",
     ),
 )
 PROBLEM = {problem.name: problem for problem in PROBLEMS}

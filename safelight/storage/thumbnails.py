@@ -5,7 +5,7 @@ from safelight.domain.errors import InvalidInput, NotFound
 from safelight.storage import keys
 from safelight.storage.assets import AssetStore
 
-FOLDER = "thumbnails"
+FOLDER = keys.THUMBNAILS
 SIZES = (256, 512, 1024)
 QUALITY = 85
 
