@@ -21,7 +21,7 @@ _SESSION = "0d0f5a3e-5b1c-4b36-9a0a-2f1f6f6c2a11"
 _PASS = "pass:user:42"  # noqa: S105 - an id, no secret
 _REQUEST = "req_1766131200000_7f1d2c1e-6a51-4a55-9a5e-7f6f1f0b7c55"
 _TIME = "2025-12-19T08:00:00Z"
-_STILL = f"http://127.0.0.1:8787/assets/mma/still/{_ID}.png"
+_STILL = f"http://127.0.0.1:8787/assets/mma/still/{_ID}-5f0c2b9e8d7a41c6b3e2d1f0a9b8c7d6/1.png"
 
 SUMMARIES = {
     Flow.STILL_CREATE: "Make a still from a product photo and a brief",

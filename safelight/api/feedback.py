@@ -115,7 +115,7 @@ async def _permanent(services: Services, url: str | None, folder: str, pass_id: 
         return url
     content = await services.fetcher.fetch(url, bytes_max=UPLOAD_BYTES_MAX)
     name = url.split("?", 1)[0].rsplit("/", 1)[-1]
-    stored = await services.assets.put_upload(content, kind=folder, customer=pass_id or "anon", name=name)
+    stored = await services.assets.put_upload(content, kind=folder, customer=pass_id, name=name)
     return stored.url
 
 

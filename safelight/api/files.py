@@ -20,7 +20,8 @@ from safelight.api.json_body import StrictUploadRoute
 from safelight.api.rates import Kind, check_pass, limited_route, per_address
 from safelight.api.refusals import Responses, may_be
 from safelight.api.services import FromApp, Services
-from safelight.domain.errors import AuthError, InvalidInput, NotFound, PayloadTooLarge
+from safelight.db import customers
+from safelight.domain.errors import AlreadyStored, AuthError, InvalidInput, NotFound, PayloadTooLarge
 from safelight.storage import keys, thumbnails
 from safelight.storage.assets import (
     PRIVATE_ROUTE,
@@ -45,7 +46,7 @@ uploads = APIRouter(route_class=limited_route(Kind.ORDERS, StrictUploadRoute), t
 router = APIRouter(route_class=limited_route(Kind.ORDERS), tags=["files"])
 
 
-_KEY = "product/pass_user_42/1766131200000-0d0f5a3e-5b1c-4b36-9a0a-2f1f6f6c2a11-cup.jpg"
+_KEY = "product/o.5f0c2b9e8d7a41c6b3e2d1f0a9b8c7d6/1766131200000-0d0f5a3e-5b1c-4b36-9a0a-2f1f6f6c2a11-cup.jpg"
 _URL = f"http://127.0.0.1:8787{ROUTE}/{_KEY}"
 _COPY = {"ok": True, "key": _KEY, "url": _URL, "publicUrl": _URL}
 _TEXT: Json = {"text/plain": {"schema": {"type": "string"}}}
@@ -93,9 +94,9 @@ class UploadBody(IdentityBody):
 async def upload(request: Request, services: FromApp, body: UploadBody, pass_id_header: PassIdHeader = None) -> Json:
     customer = await _customer(request, services, body, pass_id_header)
     if body.data_url is None:
-        return await _upload_ticket(services, body, customer)
+        return _upload_ticket(services, body, customer)
     content = _decode(body.data_url)
-    telemetry.info("📤", telemetry.Tag.STORAGE_FILE, f"Starting file upload for user {customer}")
+    telemetry.info("📤", telemetry.Tag.STORAGE_FILE, f"Starting file upload for user {customer or keys.NOBODY}")
     if body.private:
         return await _store_private(request, services, body, content)
     stored = await services.assets.put_upload(content, kind=body.kind, customer=customer, name=body.filename)
@@ -118,7 +119,7 @@ def _stored(stored: StoredFile) -> Json:
     }
 
 
-async def _upload_ticket(services: Services, body: UploadBody, customer: str) -> Json:
+def _upload_ticket(services: Services, body: UploadBody, customer: str | None) -> Json:
     if body.content_type not in keys.EXTENSIONS:
         allowed = ", ".join(sorted(keys.EXTENSIONS))
         raise InvalidInput(
@@ -126,12 +127,12 @@ async def _upload_ticket(services: Services, body: UploadBody, customer: str) ->
         )
     if body.private:
         raise InvalidInput("private: such a file has to come with the request, as dataUrl.", code="MISSING_DATAURL")
-    key = keys.upload_key(body.kind, customer, body.filename, keys.EXTENSIONS[body.content_type])
+    key = services.assets.upload_key(body.kind, customer, body.filename, body.content_type)
     public_url = services.assets.url_of(key)
     return {
         "ok": True,
         "key": key,
-        "uploadUrl": await services.assets.signed_upload_url(key),
+        "uploadUrl": services.assets.signed_upload_url(key),
         "publicUrl": public_url,
         "url": public_url,
         "expiresIn": UPLOAD_URL_SECONDS,
@@ -155,7 +156,7 @@ _TICKET = {
 )
 async def presign(request: Request, services: FromApp, body: UploadBody, pass_id_header: PassIdHeader = None) -> Json:
     customer = await _customer(request, services, body, pass_id_header)
-    return await _upload_ticket(services, body, customer)
+    return _upload_ticket(services, body, customer)
 
 
 class StoreRemoteBody(IdentityBody):
@@ -203,7 +204,7 @@ async def store_remote_generation(
     return await _own_copy(services, body.url, body.folder, await _customer(request, services, body, pass_id_header))
 
 
-async def _own_copy(services: Services, url: str, kind: str, customer: str) -> Json:
+async def _own_copy(services: Services, url: str, kind: str, customer: str | None) -> Json:
     """Where it is kept. What is ours already stays where it is."""
     key = services.assets.key_of(url)
     if key is None:
@@ -296,7 +297,9 @@ async def sign_url(
     request: Request, services: FromApp, body: SignedUrlBody, pass_id_header: PassIdHeader = None
 ) -> Json:
     await _customer(request, services, body, pass_id_header)
-    await services.assets.owned(body.key, _somebody(request))
+    async with services.db.connection() as conn:
+        pass_ids = await customers.pass_ids_of(conn, _somebody(request))
+    await services.assets.owned(body.key, pass_ids)
     return {
         "ok": True,
         "key": body.key,
@@ -327,7 +330,7 @@ async def read_thumbnail(services: FromApp, size: int, key: str) -> Response:
     responses={
         200: examples.of(answers.Written, _COPY | {"bytes": 79975}),
         **may_be(400, 404, 413, 429),
-        403: {"description": "The URL is not valid, or no longer."},
+        403: {"description": "The URL is not valid, or no longer, or has been used: it takes one file."},
     },
     openapi_extra={"requestBody": {"required": True, "content": _FILES}},
 )
@@ -343,7 +346,10 @@ async def write_asset(
     content, media_type = await asyncio.to_thread(checked, await _bounded_body(request))
     if media_type != keys.media_type_of_key(key):
         raise InvalidInput(f"The URL is for {keys.media_type_of_key(key)}, the file is {media_type}.")
-    stored = await services.assets.put(key, content, media_type)
+    try:
+        stored = await services.assets.put_promised(key, content, media_type)
+    except AlreadyStored as error:
+        raise UrlRefused("This upload URL has been used: it takes one file.", code="UPLOAD_URL_USED") from error
     return {"ok": True, "key": stored.key, "url": stored.url, "publicUrl": stored.url, "bytes": stored.bytes}
 
 
@@ -360,14 +366,15 @@ async def _bounded_body(request: Request) -> bytes:
     return bytes(content)
 
 
-async def _customer(request: Request, services: Services, body: IdentityBody, header: str | None) -> str:
+async def _customer(request: Request, services: Services, body: IdentityBody, header: str | None) -> str | None:
+    """Who is stated; None is a visitor."""
     async with services.db.connection() as conn:
         found = await stated_pass_id(conn, pass_id=body.pass_id, customer_key=body.customer_id, header=header)
     if found is None and caller().needs_token:
         raise AuthError(SIGN_IN)
     if found:
         check_pass(request, Kind.ORDERS, found)
-    return found or "anon"
+    return found
 
 
 def _somebody(request: Request) -> str:

@@ -122,7 +122,14 @@ async def gather_credits(conn: Connection, pass_id: str, email: str) -> int:
     return gathered
 
 
+async def pass_ids_of(conn: Connection, pass_id: str) -> list[str]:
+    """The ids that are this customer's: the own one first, then those of rows that were merged into it."""
+    rows = _queries.pass_ids_of(conn, pass_id=pass_id, most=1 + SAME_EMAIL_MAX)
+    return [row["pass_id"] async for row in rows]
+
+
 async def _move_all(conn: Connection, source: str, target: str) -> int:
+    await _queries.note_merged(conn, source=source, target=target)
     held = await lock(conn, source) or {}
     credits, expires_at = int(held.get("mg_credits", 0)), held.get("mg_expires_at")
     if credits:

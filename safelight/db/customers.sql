@@ -70,6 +70,21 @@ order by mg_pass_id
 limit :most
 for update;
 
+-- name: note_merged!
+update mega_customers set mg_meta = coalesce(mg_meta, '{}') || jsonb_build_object('merged_into', :target::text)
+where mg_pass_id = :source;
+
+-- name: pass_ids_of
+-- The customer's own, and those of rows that were merged into it and have become no other user's.
+with recursive own as (
+  select :pass_id::text as pass_id
+  union
+  select customer.mg_pass_id
+  from own
+  join mega_customers customer on customer.mg_meta->>'merged_into' = own.pass_id and customer.mg_user_id is null
+)
+select pass_id from own limit :most;
+
 -- name: pass_id_of_email$
 select mg_pass_id from mega_customers
 where lower(mg_email) = :email and mg_deleted_at is null

@@ -308,6 +308,13 @@ class StorageError(SafelightError):
     safe_message = "We could not save the result. Please try again."
 
 
+class AlreadyStored(SafelightError):
+    """A key that may be written once has a file already."""
+
+    http_status = 409
+    code = "ALREADY_STORED"
+
+
 class AssetUnreadable(SafelightError):
     """An input picture that cannot be read or is no picture."""
 

@@ -8,14 +8,13 @@ from typing import Any, Literal
 from safelight.db import invariants, stored_files
 from safelight.db.database import Database
 from safelight.domain.errors import NotFound, StorageError
-from safelight.storage import thumbnails
+from safelight.storage import keys, thumbnails
 from safelight.storage.assets import AssetStore
 from safelight.storage.buckets import Bucket, FileEntry
 
 TEMP_HOURS, TEMP_HOURS_MAX = 24, 7 * 24
 ORPHAN_HOURS = 24
 SHOWN_MAX = 1000
-ID_CHARS = 36  # of the generation that a result's name begins with
 
 Issue = Literal["file_missing", "hash_mismatch", "validation_error"]
 
@@ -59,23 +58,15 @@ async def expired(assets: AssetStore, *, hours: float, delete: bool) -> Found:
 async def orphans(db: Database, assets: AssetStore, *, hours: float, delete: bool) -> Found:
     """Results that no row names, and small pictures whose original is gone. What customers sent is theirs to keep."""
     collected = _Collected(delete=delete)
-    async for entries in _older(assets.public, "mma", hours):
-        generation_of = {entry.key: entry.key.rpartition("/")[2][:ID_CHARS] for entry in entries}
+    async for entries in _older(assets.public, keys.RESULTS, hours):
+        generation_of = {entry.key: keys.generation_of_result(entry.key) for entry in entries}
         async with db.connection() as conn:
             unnamed = await stored_files.unnamed(conn, generation_of)
         await collected.add(assets.public, [entry for entry in entries if entry.key in unnamed])
     async for entries in _older(assets.public, thumbnails.FOLDER, hours):
-        gone = [entry for entry in entries if not await _has_original(assets.public, entry.key)]
+        gone = [entry for entry in entries if not await assets.public.has(thumbnails.original_of(entry.key))]
         await collected.add(assets.public, gone)
     return collected.found
-
-
-async def _has_original(bucket: Bucket, key: str) -> bool:
-    try:
-        await bucket.entry(thumbnails.original_of(key))
-    except NotFound:
-        return False
-    return True
 
 
 async def _older(bucket: Bucket, prefix: str, hours: float) -> AsyncIterator[list[FileEntry]]:

@@ -4,15 +4,16 @@ import asyncio
 import hashlib
 import hmac
 import time
-from collections.abc import AsyncIterable, Callable
+from collections.abc import AsyncIterable, Callable, Collection
 from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO, TypeVar
 from urllib.parse import parse_qsl, quote, unquote, urlsplit
 
 from safelight import media, telemetry
-from safelight.domain.errors import AssetUnreadable, InvalidInput, NotFound
+from safelight.domain.errors import AlreadyStored, AssetUnreadable, InvalidInput, NotFound
 from safelight.formats import sniff
+from safelight.signing import Signer
 from safelight.storage import keys
 from safelight.storage.buckets import Bucket
 
@@ -37,7 +38,7 @@ class StoredFile:
 
 class AssetStore:
     """`base_url` is the API's public address; `public_url` what permanent URLs begin with, where that is another;
-    `secret` signs the URLs of files that this machine keeps."""
+    `secret` signs the URLs of files that this machine keeps, and keys the names in object keys."""
 
     def __init__(
         self, public: Bucket, private: Bucket, *, base_url: str, secret: bytes, public_url: str | None = None
@@ -47,6 +48,7 @@ class AssetStore:
         self._base_url = base_url
         self._public_url = public_url or f"{base_url}{ROUTE}"
         self._secret = secret
+        self.names = keys.KeyNames(Signer(secret))
 
     # --- public files ------------------------------------------------------------------------------------------------
 
@@ -106,25 +108,45 @@ class AssetStore:
 
     # --- what clients send -------------------------------------------------------------------------------------------
 
-    async def put_upload(self, content: bytes, *, kind: str, customer: str, name: str) -> StoredFile:
+    async def put_upload(self, content: bytes, *, kind: str, customer: str | None, name: str) -> StoredFile:
         """Store what a client sent, under a key of its own; what this customer has sent before keeps the key it has.
+        `customer` None is a visitor who does not say who they are.
 
         Raises:
             InvalidInput: empty, too large, or not a picture or video by its own bytes.
         """
         content, media_type = await asyncio.to_thread(checked, content)
-        key = keys.upload_key(kind, customer, name, keys.EXTENSIONS[media_type])
-        return await self._put_once(self.public, key, content, media_type, whose=f"public/{customer}/{kind}")
+        key = self.upload_key(kind, customer, name, media_type)
+        digest = await asyncio.to_thread(_sha256, content)
+        note = self.names.same_content("public", customer, kind, digest)
+        return await self._put_once(self.public, key, content, media_type, note, digest)
+
+    def upload_key(self, kind: str, customer: str | None, name: str, media_type: str) -> str:
+        """A key of its own for a public file that a client sends."""
+        return keys.upload_key(kind, self.names.owner(customer), name, keys.EXTENSIONS[media_type])
+
+    async def put_promised(self, key: str, content: bytes, media_type: str) -> StoredFile:
+        """Store a file whose upload URL was given out.
+
+        Raises:
+            AlreadyStored: the URL was used.
+        """
+        if await self.public.has(key):  # not every S3 service heeds the condition of a write
+            raise AlreadyStored(f"The key {key!r} has a file already.")
+        await self.public.create(key, content, media_type)
+        return StoredFile(key, self.url_of(key), media_type, len(content), await asyncio.to_thread(_sha256, content))
 
     async def put_private(self, content: bytes, *, kind: str, customer: str, name: str) -> StoredFile:
         """As `put_upload`, for the customer's eyes only. The URL is good for an hour."""
         content, media_type = await asyncio.to_thread(checked, content)
-        key = keys.private_key(kind, customer, name, keys.EXTENSIONS[media_type])
-        return await self._put_once(self.private, key, content, media_type, whose=f"private/{customer}/{kind}")
-
-    async def _put_once(self, bucket: Bucket, key: str, content: bytes, media_type: str, *, whose: str) -> StoredFile:
+        key = keys.private_key(kind, self.names.owner(customer), name, keys.EXTENSIONS[media_type])
         digest = await asyncio.to_thread(_sha256, content)
-        note = f"same-content/{_sha256(whose.encode())}/{digest}"
+        note = self.names.same_content("private", customer, kind, digest)
+        return await self._put_once(self.private, key, content, media_type, note, digest)
+
+    async def _put_once(
+        self, bucket: Bucket, key: str, content: bytes, media_type: str, note: str, digest: str
+    ) -> StoredFile:
         known = await self._known(bucket, note)
         if known is None:
             telemetry.info("☁️", telemetry.Tag.STORAGE, f"Storing {key} ({len(content)} bytes, {media_type})")
@@ -144,10 +166,10 @@ class AssetStore:
 
     # --- signed URLs -------------------------------------------------------------------------------------------------
 
-    async def signed_upload_url(self, key: str) -> str:
-        """A URL that takes one PUT of a public file's bytes for UPLOAD_URL_SECONDS."""
-        store_url = await self.public.signed_url("PUT", key, UPLOAD_URL_SECONDS)
-        return store_url or self._signed("PUT", f"{self._base_url}{ROUTE}", key, UPLOAD_URL_SECONDS)
+    def signed_upload_url(self, key: str) -> str:
+        """A URL that takes one PUT of a public file's bytes within UPLOAD_URL_SECONDS. It is always ours: a URL of the
+        store itself would take as many as are sent, of any size and type."""
+        return self._signed("PUT", f"{self._base_url}{ROUTE}", key, UPLOAD_URL_SECONDS)
 
     async def signed_url(self, key: str, seconds: int) -> str:
         """A URL under which a private file can be read for a while."""
@@ -163,11 +185,15 @@ class AssetStore:
         """What rows name a private file by: it says where, and lets nobody pass."""
         return f"{self._base_url}{PRIVATE_ROUTE}/{quote(key)}"
 
-    async def passing(self, url: str, customer: str) -> str:
-        """The URL, or where it is the plain address of a private file of this customer one that passes for a while."""
+    async def passing(self, url: str, customers: Collection[str]) -> str:
+        """The URL, or where it is the plain address of a private file of one of these customers one that passes for a
+        while."""
         key = None if "?" in url else self._private_key(url)
-        is_theirs = key is not None and key.startswith(f"{keys.owner_folder(customer)}/")
-        return await self.signed_url(key, SIGNED_SECONDS) if key and is_theirs else url
+        return await self.signed_url(key, SIGNED_SECONDS) if key and self._is_owned(key, customers) else url
+
+    def is_private_address(self, url: str) -> bool:
+        """Whether the URL is the plain address of a private file, which lets nobody pass."""
+        return "?" not in url and self._private_key(url) is not None
 
     def private_key_of(self, url: str) -> str | None:
         """The key behind a URL of ours that lets one read a private file, while it does; None for any other."""
@@ -186,11 +212,14 @@ class AssetStore:
         is_ours = url.startswith(f"{self._base_url}{PRIVATE_ROUTE}/") or parts.hostname in LOOPBACK
         return _key_in(parts.path, f"{urlsplit(self._base_url).path}{PRIVATE_ROUTE}") if is_ours else None
 
-    async def owned(self, key: str, customer: str) -> None:
-        """Raises NotFound where the customer has no private file of this key."""
-        if not keys.is_valid_key(key) or not key.startswith(f"{keys.owner_folder(customer)}/"):
+    async def owned(self, key: str, customers: Collection[str]) -> None:
+        """`customers` are the pass ids of one person. Raises NotFound where they have no private file of this key."""
+        if not keys.is_valid_key(key) or not self._is_owned(key, customers):
             raise NotFound(f"You have no file {key!r}.")
         await self.private.entry(key)
+
+    def _is_owned(self, key: str, customers: Collection[str]) -> bool:
+        return any(self.names.is_owner(customer, key) for customer in customers)
 
     def is_valid_signature(self, method: str, key: str, expires: int, signature: str) -> bool:
         expected = self._signature(method, key, expires)

@@ -19,11 +19,11 @@ from typing import TYPE_CHECKING, Any, BinaryIO, TypeVar
 from urllib.parse import parse_qs, unquote, urlsplit
 
 import obstore
-from obstore.exceptions import BaseError
+from obstore.exceptions import AlreadyExistsError, BaseError
 from obstore.store import LocalStore, S3Store
 
 from safelight import telemetry
-from safelight.domain.errors import InvalidInput, NotFound, StorageError
+from safelight.domain.errors import AlreadyStored, InvalidInput, NotFound, StorageError
 from safelight.redaction import excerpt
 
 if TYPE_CHECKING:
@@ -78,6 +78,18 @@ class Bucket:
         """Store the bytes whole, or not at all; the same key again replaces them."""
         await self._call(key, self._store.put, key, content, attributes=self._attributes(media_type))
 
+    async def create(self, key: str, content: bytes, media_type: str) -> None:
+        """As `put`, of a key that has no file yet: of two at the same moment one succeeds.
+
+        Raises:
+            AlreadyStored: the key has a file.
+        """
+        attributes = self._attributes(media_type)
+        try:
+            await self._call(key, self._store.put, key, content, attributes=attributes, mode="create")
+        except AlreadyExistsError as error:
+            raise AlreadyStored(f"The key {key!r} has a file already.") from error
+
     async def put_stream(self, key: str, chunks: AsyncIterable[bytes], media_type: str) -> Received:
         """Store the bytes as they arrive, whole or not at all: an error of `chunks` leaves nothing behind."""
         digest, size = hashlib.sha256(), 0
@@ -105,6 +117,13 @@ class Bucket:
 
     async def entry(self, key: str) -> FileEntry:
         return _entry(await self._call(key, self._store.head, key))
+
+    async def has(self, key: str) -> bool:
+        try:
+            await self.entry(key)
+        except NotFound:
+            return False
+        return True
 
     async def delete(self, keys: Sequence[str]) -> None:
         """A file that is not there is deleted already."""
@@ -195,7 +214,7 @@ class _StoredFile(io.RawIOBase):
 class LocalBucket(Bucket):
     def __init__(self, root: Path) -> None:
         root.mkdir(parents=True, exist_ok=True)
-        super().__init__(LocalStore(root, mkdir=True))
+        super().__init__(LocalStore(root, mkdir=True, automatic_cleanup=True))
         self.root = root
 
     def path_of(self, key: str) -> Path | None:
@@ -304,6 +323,8 @@ def _our_errors(key: str) -> Iterator[None]:
         yield
     except FileNotFoundError as error:
         raise NotFound(f"No file has the key {key!r}.") from error
+    except AlreadyExistsError:
+        raise
     except (BaseError, OSError) as error:
         raise StorageError(f"{key}: {excerpt(' '.join(str(error).split()), 500)}") from error
 

@@ -1,4 +1,7 @@
-"""Object keys (contracts: `<kind>/<customer>/<epoch-ms>-<uuid>-<safe name>.<ext>`) and the media types we store."""
+"""Object keys (contracts: `<kind>/<customer>/<epoch-ms>-<uuid>-<safe name>.<ext>`) and the media types we store.
+
+A key names neither a customer nor a way to guess it: keyed hashes stand in it (`KeyNames`).
+"""
 
 import hashlib
 import re
@@ -6,9 +9,18 @@ import time
 import uuid
 
 from safelight.redaction import KNOWN_FORMS
+from safelight.signing import Signer
 
+RESULTS = "mma"
+SAME_CONTENT = "same-content"
+THUMBNAILS = "thumbnails"
+RESERVED = frozenset({RESULTS, SAME_CONTENT, THUMBNAILS})  # the first folder of keys that only the server makes
+NOBODY = "anon"
 KEY_CHARS_MAX = 512
 NAME_CHARS_MAX = 80
+ID_CHARS = 36  # of a generation
+UPLOADS = "uploads"
+LEGACY_HASH = "sha256:"
 
 EXTENSIONS = {
     "image/png": "png",
@@ -27,24 +39,59 @@ def media_type_of_key(key: str) -> str:
     return MEDIA_TYPES.get(key.rpartition(".")[2].lower(), "application/octet-stream")
 
 
-def upload_key(kind: str, customer: str, name: str, extension: str) -> str:
+class KeyNames:
+    """The folders in keys that stand for a customer or a generation: hashes keyed with the deployment's secret."""
+
+    def __init__(self, signer: Signer) -> None:
+        self._signer = signer
+
+    def owner(self, customer: str | None) -> str:
+        """The folder of a customer's files. The full stop is in no folder that was ever made of a pass id itself."""
+        return NOBODY if customer is None else f"o.{self._signer.keyed_hash('owner', customer)}"
+
+    def is_owner(self, customer: str, key: str) -> bool:
+        """Whether this is the key of a private file of the customer."""
+        folder = key.partition("/")[0]
+        return folder in (self.owner(customer), _legacy_owner(customer))
+
+    def same_content(self, bucket: str, customer: str | None, kind: str, digest: str) -> str:
+        """The key of the note that says where this content of this customer is stored already."""
+        whose = f"{bucket}/{self.owner(customer)}/{kind}"
+        return f"{SAME_CONTENT}/{self._signer.keyed_hash(SAME_CONTENT, whose)}/{digest}"
+
+    def result_folder(self, mode: str, generation_id: str) -> str:
+        """The folder of a generation's results, which knowing its id does not help to find."""
+        return f"{RESULTS}/{mode}/{generation_id}-{self._signer.keyed_hash('result', generation_id)}"
+
+
+def generation_of_result(key: str) -> str:
+    """The id of the generation that a result's key belongs to: `mma/<mode>/<id>-<hash>/<number>.<ext>`, or
+    `mma/<mode>/<id>.<ext>` from before."""
+    return key.split("/")[2][:ID_CHARS] if key.count("/") >= 2 else ""
+
+
+def upload_key(kind: str, owner: str, name: str, extension: str) -> str:
     stem = _named(name.rsplit(".", 1)[0] if "." in name else name, r"[^A-Za-z0-9._-]+")[:NAME_CHARS_MAX] or "file"
-    folder = _named(kind, r"[^A-Za-z0-9/_-]+").strip("/") or "uploads"
-    owner = _safe(customer, r"[^A-Za-z0-9_-]+") or "anon"
+    folder = _named(kind, r"[^A-Za-z0-9/_-]+").strip("/") or UPLOADS
+    if folder.split("/")[0] in RESERVED:
+        folder = f"{UPLOADS}/{folder}"
     return f"{folder}/{owner}/{time.time_ns() // 1_000_000}-{uuid.uuid4()}-{stem}.{extension}"
 
 
 def private_key(kind: str, owner: str, name: str, extension: str) -> str:
     """Begins with whose it is: that is how ownership is told."""
     folder, _, rest = upload_key(kind, "x", name, extension).partition("/x/")
-    return f"{owner_folder(owner)}/{folder}/{rest}"
+    return f"{owner}/{folder}/{rest}"
 
 
-def owner_folder(customer: str) -> str:
-    """One folder for each customer, and no two for one: what cannot be part of a key is hashed."""
+def _legacy_owner(customer: str) -> str | None:
+    """The folder that a customer's private files had before folders were keyed; None for a pass id that could be
+    mistaken for the hash of another one, or for a folder of ours."""
+    if customer.startswith(LEGACY_HASH) or customer in RESERVED:
+        return None
     if re.fullmatch(r"[A-Za-z0-9:@_-]{1,100}", customer):
         return customer
-    return f"sha256:{hashlib.sha256(customer.encode()).hexdigest()}"
+    return f"{LEGACY_HASH}{hashlib.sha256(customer.encode()).hexdigest()}"
 
 
 def is_valid_key(key: str) -> bool:

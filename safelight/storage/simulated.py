@@ -90,8 +90,7 @@ class SimulatedS3:
             case "PUT" if "partNumber" in query:
                 return self._put_part((bucket, key, query["uploadId"]), int(query["partNumber"]), body)
             case "PUT" if key:
-                self.objects[bucket, key] = stored = self._object(body, _kept_headers(request))
-                return Response(headers={"ETag": stored.etag})
+                return self._put((bucket, key), request, body)
             case "DELETE" if "uploadId" in query:
                 self._upload((bucket, key, query["uploadId"]))
                 del self.uploads[bucket, key, query["uploadId"]]
@@ -108,6 +107,12 @@ class SimulatedS3:
     def _object(self, body: bytes, headers: dict[str, str]) -> StoredObject:
         etag = f'"{hashlib.md5(body, usedforsecurity=False).hexdigest()}"'
         return StoredObject(body if self._keep else body[:REMEMBERED_BYTES], len(body), etag, headers)
+
+    def _put(self, name: tuple[str, str], request: Request, body: bytes) -> Response:
+        if request.headers.get("if-none-match") == "*" and name in self.objects:
+            raise Refused(412, "PreconditionFailed")
+        self.objects[name] = stored = self._object(body, _kept_headers(request))
+        return Response(headers={"ETag": stored.etag})
 
     def _get(self, bucket: str, key: str, request: Request) -> Response:
         stored = self.objects.get((bucket, key))

@@ -7,7 +7,7 @@ from safelight.domain.errors import InvalidInput, NotFound
 from safelight.storage import keys
 from safelight.storage.assets import AssetStore
 
-FOLDER = "thumbnails"
+FOLDER = keys.THUMBNAILS
 SIZES = (256, 512, 1024)
 QUALITY = 85
 ORIGINAL_BYTES_MAX = 50 * 1024 * 1024  # of a picture; of a film only the first frame is read
