@@ -38,7 +38,7 @@ OWN_ROWS = {
     "public.generations": "pass_id = %(pass_id)s",
     "public.failed_generations_view": "user_id = %(user_id)s",
 }
-USERS_MAY_CALL = {"generation_status(text,text)"}
+USERS_MAY_CALL = {"generation_status(text,text)", "mega_result_is_delivered(text)"}
 
 RELATIONS = """
     select format('%I.%I', nspname, relname) as name, relkind::text as kind, relrowsecurity as guarded,
@@ -206,6 +206,30 @@ async def test_the_rows_are_those_of_a_real_run(shop: Shop):
         ]
         statuses = conn.execute("select status from generations order by 1").fetchall()
         assert [row["status"] for row in statuses] == ["completed", "failed"]
+
+
+UNDELIVERED = (
+    "set local session_replication_role = replica",
+    "update mega_generations set mg_mma_status = 'STATUS'"
+    " where mg_record_type = 'generation' and mg_mma_status = 'done'",
+)
+
+
+@pytest.mark.parametrize("status", ["generating", "postscan", "cancelled", "error"])
+async def test_a_user_reads_where_a_result_is_when_it_is_delivered(shop: Shop, status: str):
+    """Steps that make or look at a result name its file; without the file's name nobody finds it."""
+    steps = (
+        "select mg_step_type as type, mg_payload::text as row from mega_generations where mg_record_type = 'mma_step'"
+    )
+    with shop.acting("authenticated", ADA) as conn:
+        delivered = conn.execute(steps).fetchall()
+    before = [statement.replace("STATUS", status) for statement in UNDELIVERED]
+    with shop.acting("authenticated", ADA, *before) as conn:
+        undelivered = conn.execute(steps).fetchall()
+    hidden = {row["type"] for row in delivered} - {row["type"] for row in undelivered}
+    assert hidden == {"seedream_generate", "postscan_output_still"}
+    others = [row["row"] for row in undelivered if row["type"] != "like_history"]  # it names what was liked before
+    assert "/assets/mma/" in str(delivered) and "/assets/mma/" not in str(others)
 
 
 @pytest.mark.parametrize("user_id", [None, "01a1fede-58ba-7384-8f8a-8ece3089eeb5"])

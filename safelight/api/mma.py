@@ -165,7 +165,8 @@ def _as_json(row: Json) -> Json:
     "/mma/generations/{generation_id}/cancel",
     summary="Stop a generation",
     description="Reaches the provider, refunds what was not delivered, and is final. Where it is too late, the result"
-    " is delivered. `too_late` is null while that is not known yet: then follow the stream.",
+    " is delivered: once it is stored, every request is too late. `too_late` is null while that is not known yet: then"
+    " follow the stream.",
     responses={200: examples.CANCELLED, **may_be(400, 401, 404, 413, 429, 503)},
 )
 async def cancel(

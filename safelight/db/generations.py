@@ -69,10 +69,31 @@ async def get(conn: Connection, generation_id: str) -> Row | None:
 
 
 async def request_cancelling(conn: Connection, generation_id: str, *, pass_id: str | None, by: str) -> bool:
-    """Note that somebody wants the generation stopped; a final one stays as it is. `pass_id` None: whoever's it is.
-    Returns whether there is such a generation."""
-    row = await _queries.request_cancelling(conn, generation_key=generation_key(generation_id), pass_id=pass_id, by=by)
+    """Note that somebody wants the generation stopped; one that is final, or has its result, stays as it is. Needs a
+    transaction. `pass_id` None: whoever's it is. Returns whether there is such a generation."""
+    key = generation_key(generation_id)
+    await _queries.lock_generation(conn, generation_key=key)
+    row = await _queries.request_cancelling(
+        conn, generation_key=key, generation_id=generation_id, pass_id=pass_id, by=by
+    )
     return row is not None
+
+
+async def cancelling(conn: Connection, generation_id: str) -> Row:
+    """status, cost, balance, and has_result: from then on it is too late to cancel."""
+    row: Row = await _queries.cancelling(
+        conn, generation_key=generation_key(generation_id), generation_id=generation_id
+    )
+    return row
+
+
+async def ended_without_result(conn: Connection, generation_id: str) -> bool:
+    return bool(await _queries.ended_without_result(conn, generation_key=generation_key(generation_id)))
+
+
+async def note_withdrawn(conn: Connection, generation_id: str) -> None:
+    """Note that nothing is left of what the generation had stored. Only one that ended without a result is changed."""
+    await _queries.note_withdrawn(conn, generation_key=generation_key(generation_id))
 
 
 async def newest(conn: Connection, *, pass_id: str | None, status: str | None, most: int) -> list[Row]:

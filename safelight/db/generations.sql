@@ -27,6 +27,32 @@ from mega_generations generation
 left join mega_customers customer using (mg_pass_id)
 where generation.mg_id = :generation_key and generation.mg_record_type = 'generation';
 
+-- name: cancelling^
+-- What became of the request. A result that is stored is delivered, also before the generation is final.
+select generation.mg_mma_status as status, generation.mg_meta->'cost' as cost, customer.mg_credits as balance,
+  exists (
+    select from mega_generations step
+    where step.mg_record_type = 'mma_step' and step.mg_generation_id = :generation_id
+      and strpos(step.mg_step_type, '_generate') > 0 and step.mg_status = 'succeeded'
+  ) as has_result
+from mega_generations generation
+left join mega_customers customer using (mg_pass_id)
+where generation.mg_id = :generation_key;
+
+-- name: ended_without_result$
+select mg_mma_status in ('error', 'cancelled') from mega_generations where mg_id = :generation_key;
+
+-- name: note_withdrawn!
+-- What the generation has stored is gone, and no row leads a customer to it.
+update mega_generations
+set mg_meta = mg_meta || jsonb_build_object('result_withdrawn_at', now()),
+    mg_output_url = null,
+    mg_output_key = null,
+    mg_mma_vars = case when mg_mma_vars ? 'outputs' then jsonb_set(mg_mma_vars, '{outputs}', (
+      select coalesce(jsonb_object_agg(name, null), '{}') from jsonb_object_keys(mg_mma_vars->'outputs') name
+    )) else mg_mma_vars end
+where mg_id = :generation_key and mg_mma_status in ('error', 'cancelled');
+
 -- name: newest
 select mg_generation_id, mg_pass_id, mg_mma_mode, mg_mma_status, mg_error, mg_parent_id, mg_output_url, mg_created_at,
   mg_latency_ms, mg_meta->>'flow' as flow
@@ -110,13 +136,22 @@ where mg_pass_id = :pass_id and mg_record_type = 'credit_transaction'
 order by mg_created_at desc
 limit :most;
 
+-- name: lock_generation!
+-- Waits for a write that is under way; the next statement sees what it wrote.
+select mg_id from mega_generations where mg_id = :generation_key for update;
+
 -- name: request_cancelling^
--- Notes once who asked. Where the generation is final, nothing changes.
+-- Notes once who asked. Where the generation is final, or its result is stored, nothing changes.
 with asked as (
   update mega_generations
   set mg_cancel_requested_at = coalesce(mg_cancel_requested_at, now()),
       mg_cancel_requested_by = coalesce(mg_cancel_requested_by, :by)
   where mg_id = :generation_key and mg_mma_status not in ('done', 'error', 'suggested', 'cancelled', 'partial')
+    and not exists (
+      select from mega_generations step
+      where step.mg_record_type = 'mma_step' and step.mg_generation_id = :generation_id
+        and strpos(step.mg_step_type, '_generate') > 0 and step.mg_status = 'succeeded'
+    )
     and (:pass_id::text is null or mg_pass_id = :pass_id)
   returning mg_id
 )

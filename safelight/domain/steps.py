@@ -31,6 +31,14 @@ class StepType(StrEnum):
         return _PHASES.get(self.value.split("_", 1)[0], Status.PROMPTING)
 
 
+# The step that captions a result, by the step that made it: no result depends on it.
+LAST_LOOK_OF = {
+    StepType.SEEDREAM_GENERATE: StepType.POSTSCAN_OUTPUT_STILL,
+    StepType.SEEDREAM_GENERATE_FEEDBACK: StepType.POSTSCAN_OUTPUT_STILL_FEEDBACK,
+    StepType.KLING_GENERATE: StepType.POSTSCAN_OUTPUT_VIDEO,
+    StepType.KLING_GENERATE_FEEDBACK: StepType.POSTSCAN_OUTPUT_VIDEO_FEEDBACK,
+}
+
 _PHASES = {
     "scan": Status.SCANNING,
     "like": Status.SCANNING,

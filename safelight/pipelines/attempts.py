@@ -41,7 +41,12 @@ class Attempts:
         self.model: str | None = None
         self.next_step_no = 0
         self._is_open = False  # whether this run has opened an attempt of the current step
-        self._is_too_late_to_stop = False  # a provider said so: what it made is delivered
+        self.result = record.result()  # the step that has made and stored it: from then on it is delivered
+
+    @property
+    def may_have_stored(self) -> bool:
+        """Whether files of a result may lie in our storage by now."""
+        return self.record.may_have_stored() or (self.current is not None and step_rows.may_have_stored(self.current))
 
     @property
     def variables(self) -> Json:
@@ -93,7 +98,8 @@ class Attempts:
 
     def _leave(self, step: StepRow) -> Json:
         self.current = None
-        self._is_too_late_to_stop |= step_rows.was_too_late_to_stop(step)
+        if step_rows.is_result(step):
+            self.result = step
         output: Json = step.payload["output"]
         return output
 
@@ -126,7 +132,7 @@ class Attempts:
 
     async def _after(self, step: StepRow, error: SafelightError) -> Exception:
         """What a failed call comes to: a pause until the next attempt, which is noted, or the error itself."""
-        if isinstance(error, StorageError):
+        if isinstance(error, StorageError) and self.result is None:
             return await self._await_storage(step, error)
         tries = step_rows.tries(step)
         delay = self.policy.delay(error, tries, key=f"{self.generation_id}:{step.type}")
@@ -135,6 +141,14 @@ class Attempts:
         text = f"That did not work yet; trying again (attempt {tries + 1} of {self.policy.attempts_max})."
         await self._pause(step, error, text, {"attempt": tries, "retry_seconds": round(delay, 2), "error": error.code})
         return Snooze(delay)
+
+    async def _cannot_begin(self, step: StepRow, error: StorageError) -> Exception:
+        """What a step comes to whose input cannot be read now. A result that is there already waits no longer for it
+        than the retry table says."""
+        if self.result is None:
+            return await self._await_storage(step, error)
+        self._begin(step, {}, None, None)
+        return await self._after(step, error)
 
     async def _await_storage(self, step: StepRow, error: StorageError) -> Exception:
         """A storage that is away is nobody's failure, and a result that a provider has made must not be lost to it: the
@@ -192,7 +206,7 @@ class Attempts:
         return Line(level, step.type, text)
 
     def _stop_if_asked(self) -> None:
-        if self.record.cancelling and not self._is_too_late_to_stop:
+        if self.record.cancelling and self.result is None:
             raise Cancelled("stopped on request")
 
     def _say(self, emoji: str, text: str) -> None:

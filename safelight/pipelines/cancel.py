@@ -1,5 +1,6 @@
 """Cancels a generation. The request is noted and the job made due at once; the worker that has the generation stops at
-its next write, asks the provider to stop, refunds and ends it. Where the result is there already, it is delivered."""
+its next write, asks the provider to stop, refunds and ends it. Where the result is there already, it is delivered: once
+the generate step has ended, every request is too late, and is told so at once."""
 
 import asyncio
 import time
@@ -19,7 +20,8 @@ OPERATOR = "operator"
 
 @dataclass(frozen=True, slots=True)
 class Cancelling:
-    """What became of the request: `too_late` where the generation ended in another way, None while it is not known."""
+    """What became of the request: `too_late` where the generation ended in another way or has its result, None while it
+    is not known."""
 
     status: Status
     too_late: bool | None
@@ -49,19 +51,19 @@ async def cancel(
     give_up = time.monotonic() + ANSWER_SECONDS_MAX
     while True:
         now = await _state(db, generation_id)
-        if now.status.is_terminal or time.monotonic() > give_up:
+        if now.too_late is not None or time.monotonic() > give_up:
             return now
         await asyncio.sleep(LOOK_SECONDS)
 
 
 async def _state(db: Database, generation_id: str) -> Cancelling:
     async with db.connection() as conn:
-        row = await generations.get(conn, generation_id) or {}
-    status = Status(row["mg_mma_status"])
+        row = await generations.cancelling(conn, generation_id)
+    status = Status(row["status"])
     cancelled = status is Status.CANCELLED
     return Cancelling(
         status=status,
-        too_late=not cancelled if status.is_terminal else None,
-        refunded_credits=row["mg_meta"].get("cost", 0) if cancelled else 0,
+        too_late=not cancelled if status.is_terminal or row["has_result"] else None,
+        refunded_credits=row["cost"] or 0 if cancelled else 0,
         balance=row["balance"],
     )

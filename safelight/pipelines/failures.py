@@ -28,9 +28,9 @@ async def fail(run: Run, cause: Exception) -> None:
     Raises:
         LeaseLost: another worker has it; nothing was written.
     """
-    error = cause if isinstance(cause, SafelightError) else SafelightError(f"{type(cause).__name__}: {cause}")
+    error = as_error(cause)
     step = run.current or empty_step(run.next_step_no, "pipeline")
-    close(step, {}, _step_error(step, error))
+    close(step, {}, step_error(step, error))
     ops = run.ops_row(error, step=step, cause=cause, level="warn" if isinstance(error, Cancelled) else "error")
     ending = _ending(run, step, error, cause)
 
@@ -77,7 +77,12 @@ def _public_error(step: StepRow, error: SafelightError, cause: Exception, messag
     }
 
 
-def _step_error(step: StepRow, error: SafelightError) -> Json:
+def as_error(cause: Exception) -> SafelightError:
+    """The cause as an error that every plane can name."""
+    return cause if isinstance(cause, SafelightError) else SafelightError(f"{type(cause).__name__}: {cause}")
+
+
+def step_error(step: StepRow, error: SafelightError) -> Json:
     return {
         "error_code": f"MMA_{public_code(step.type, error)}",
         "type": type(error).__name__,

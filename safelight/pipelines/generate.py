@@ -33,6 +33,7 @@ from safelight.storage.assets import StoredFile
 Json = dict[str, Any]
 
 OUTPUTS_MAX = 15
+FINAL_LINES = {"still": "Your picture is ready.", "video": "Your video is ready."}
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,7 +50,12 @@ class Wanted:
 
 async def generate(studio: Studio, run: Run, step_type: StepType, wanted: Wanted) -> StoredFile:
     """Make the file and store it. Returns where it is."""
-    output = await run.operation(step_type, lambda recorded: _plan(studio, run, step_type, wanted, recorded))
+    return _stored_file(
+        await run.operation(step_type, lambda recorded: _plan(studio, run, step_type, wanted, recorded))
+    )
+
+
+def _stored_file(output: Json) -> StoredFile:
     return StoredFile(
         key=output["output_key"],
         url=output["output_url"],
@@ -173,12 +179,15 @@ async def _store(studio: Studio, run: Run, wanted: Wanted, answer: Succeeded) ->
     )
 
 
-async def deliver(run: Run, file: StoredFile, prompt: str, line: str) -> None:
+async def deliver(run: Run) -> None:
     """Done: the output URL becomes visible only now, together with the final status."""
-    kind = "seedream_image" if run.order.flow.mode == "still" else "kling_video"
-    run.set(f"outputs.{kind}_id", file.key)
-    run.set(f"outputs.{kind}_url", file.url)
-    await end(run, Status.DONE, line, prompt=prompt, file=file)
+    assert run.result  # the step that makes it has ended
+    output, mode = run.result.payload["output"], run.order.flow.mode
+    kind = "seedream_image" if mode == "still" else "kling_video"
+    run.set(f"outputs.{kind}_id", output["output_key"])
+    run.set(f"outputs.{kind}_url", output["output_url"])
+    prompt = run.result.payload["input"]["prompt"]
+    await end(run, Status.DONE, FINAL_LINES[mode], prompt=prompt, file=_stored_file(output))
 
 
 async def end(run: Run, status: Status, line: str, *, prompt: str, file: StoredFile | None = None) -> None:

@@ -5,7 +5,7 @@ from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 
-from safelight import media
+from safelight import media, telemetry
 from safelight.domain.errors import (
     AssetUnreadable,
     ProviderContractBroken,
@@ -28,34 +28,35 @@ VIDEO_BYTES_MAX = 4 * 1024 * 1024 * 1024
 
 @dataclass(frozen=True, slots=True)
 class OwnCopies:
-    """`missing` says for each file that could not be had its number, from 1, and why."""
+    """`missing` has a sentence for each file that could not be had, with its number, from 1. Customers read it."""
 
     kept: list[StoredFile]
     missing: list[str]
 
 
 async def own_copies(studio: Studio, files: Sequence[OutputFile], *, mode: str, generation_id: str) -> OwnCopies:
-    """Copy all, or as many as can be had, but one at least.
+    """Copy all, or as many as can be had, but one at least. Copying again replaces what was copied before.
 
     Raises:
         StorageError: not now; the provider may still have them later.
         ProviderError: none can be had.
     """
     copies, errors = OwnCopies([], []), []
+    folder = studio.assets.names.result_folder(mode, generation_id)
     for number, file in enumerate(files, 1):
-        name = generation_id if number == 1 else f"{generation_id}-{number}"
         try:
-            copies.kept.append(await own_copy(studio, file, mode=mode, generation_id=name))
+            copies.kept.append(await own_copy(studio, file, mode=mode, stem=f"{folder}/{number}"))
         except ProviderError as error:
-            copies.missing.append(f"file {number} of {len(files)}: {error}")
+            copies.missing.append(f"File {number} of {len(files)} could not be kept ({error.code}).")
+            telemetry.warning(telemetry.Tag.STORAGE_FILE, f"{folder}/{number}: {error}", generation_id=generation_id)
             errors.append(error)
     if not copies.kept:
         raise errors[0]
     return copies
 
 
-async def own_copy(studio: Studio, file: OutputFile, *, mode: str, generation_id: str) -> StoredFile:
-    """Copy the file: whole, of the right kind and readable, or not at all.
+async def own_copy(studio: Studio, file: OutputFile, *, mode: str, stem: str) -> StoredFile:
+    """Copy the file, under a key that begins with `stem`: whole, of the right kind and readable, or not at all.
 
     Raises:
         StorageError: not now; the provider may still have it later.
@@ -64,7 +65,7 @@ async def own_copy(studio: Studio, file: OutputFile, *, mode: str, generation_id
     """
     try:
         async with _arriving(studio, file, mode) as chunks:
-            return await _stored(studio, chunks, f"mma/{mode}/{generation_id}", mode)
+            return await _stored(studio, chunks, stem, mode)
     except RemoteFileUnavailable as error:
         raise StorageError(f"the result cannot be fetched now: {error}") from error
     except RemoteFileGone as error:

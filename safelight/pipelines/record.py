@@ -1,6 +1,6 @@
 """What one run has written, and how it writes more: fenced by its lease, and through an outage of the database."""
 
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -13,7 +13,7 @@ from safelight.domain import variables as variable_map
 from safelight.domain.errors import SafelightError
 from safelight.domain.lines import Line
 from safelight.domain.statuses import Status
-from safelight.pipelines.step_rows import empty_step
+from safelight.pipelines import step_rows
 
 Json = dict[str, Any]
 
@@ -51,10 +51,21 @@ class Record:
         """The step as far as it is written. Raises SafelightError where the record tells another story."""
         written = self._written.get(number)
         if written is None:
-            return empty_step(number, step_type)
+            return step_rows.empty_step(number, step_type)
         if written["mg_step_type"] == step_type:
             return StepRow(number, step_type, written["mg_payload"])
         raise SafelightError(f"step {number} is {written['mg_step_type']!r} in the record, {step_type!r} in the story")
+
+    def result(self) -> StepRow | None:
+        """The step whose result was stored when the lease was taken."""
+        return next((step for step in self._steps() if step_rows.is_result(step)), None)
+
+    def may_have_stored(self) -> bool:
+        """Whether files of a result could lie in our storage when the lease was taken."""
+        return any(step_rows.may_have_stored(step) for step in self._steps())
+
+    def _steps(self) -> Iterator[StepRow]:
+        return (StepRow(number, row["mg_step_type"], row["mg_payload"]) for number, row in self._written.items())
 
     def set(self, path: str, value: Any) -> None:
         variable_map.assign(self.variables, path, value)

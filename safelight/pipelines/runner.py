@@ -49,7 +49,7 @@ class Run(Attempts):
         try:
             planned = await plan()
         except StorageError as error:
-            raise await self._await_storage(step, error) from error
+            raise await self._cannot_begin(step, error) from error
         self._begin(step, planned.input, planned.provider, planned.model)
         begin = self._begin_lines(step, planned.begin_line)
         if planned.effect:

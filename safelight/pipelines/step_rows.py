@@ -5,7 +5,7 @@ from typing import Any
 
 from safelight.db.runs import StepRow
 from safelight.domain.errors import SafelightError, WorkerLost
-from safelight.providers.base import Stopping
+from safelight.domain.steps import LAST_LOOK_OF
 from safelight.redaction import excerpt
 
 Json = dict[str, Any]
@@ -109,8 +109,14 @@ def is_awaited(step: StepRow, key: str) -> bool:
     return outcome == ACCEPTED or (outcome == ASKED and not has_ended(step))
 
 
-def was_too_late_to_stop(step: StepRow) -> bool:
-    return bool(step.payload.get("stopping", {}).get("answer") == Stopping.TOO_LATE)
+def is_result(step: StepRow) -> bool:
+    """Whether the step has made the generation's result, and stored it."""
+    return step.type in LAST_LOOK_OF and has_ended(step) and step.payload["error"] is None
+
+
+def may_have_stored(step: StepRow) -> bool:
+    """Whether files of a result may lie in our storage by now: the provider had accepted the work."""
+    return step.type in LAST_LOOK_OF and "operation" in step.payload
 
 
 def count_look_up(step: StepRow) -> int:
@@ -159,6 +165,15 @@ def close(step: StepRow, output: Json, error: Json | None) -> None:
         attempt["error"] = error["type"] if error else attempt["error"]
     if step.provider:
         step.latency_ms = timing["duration_ms"]
+
+
+def degrade(step: StepRow, output: Json, error: SafelightError, details: Json) -> None:
+    """End a step that no result depends on without an error; `degraded` says why its output is a stand-in."""
+    for attempt in step.payload["attempts"][-1:]:
+        if attempt["error"] is None:
+            end_attempt(step, error)
+    close(step, output, None)
+    step.payload["degraded"] = details
 
 
 def now() -> str:

@@ -19,7 +19,6 @@ Json = dict[str, Any]
 READER = "mma.ctx.gpt_reader"
 FEEDBACK_STILL = "mma.ctx.gpt_feedback_still"
 INSPIRATIONS_SENT_MAX = 6
-FINAL_LINE = "Your picture is ready."
 
 
 async def still_create(studio: Studio, run: Run) -> None:
@@ -37,7 +36,7 @@ async def still_create(studio: Studio, run: Run) -> None:
     )
     file = await generate(studio, run, StepType.SEEDREAM_GENERATE, wanted)
     await _last_look(studio, run, StepType.POSTSCAN_OUTPUT_STILL, file)
-    await deliver(run, file, prompt, FINAL_LINE)
+    await deliver(run)
 
 
 async def still_tweak(studio: Studio, run: Run) -> None:
@@ -57,7 +56,7 @@ async def still_tweak(studio: Studio, run: Run) -> None:
     )
     file = await generate(studio, run, StepType.SEEDREAM_GENERATE_FEEDBACK, wanted)
     await _last_look(studio, run, StepType.POSTSCAN_OUTPUT_STILL_FEEDBACK, file)
-    await deliver(run, file, prompt, FINAL_LINE)
+    await deliver(run)
 
 
 async def _read_brief(studio: Studio, run: Run, taste: str) -> str:

@@ -21,7 +21,6 @@ MOTION_SUGGESTION = "mma.ctx.motion_suggestion"
 READER_MOTION = "mma.ctx.gpt_reader_motion"
 FEEDBACK_MOTION = "mma.ctx.gpt_feedback_motion"
 FRAME_LOOKED_AT = 0.5
-FINAL_LINE = "Your video is ready."
 SUGGESTED_LINE = "Here is an idea for the movement."
 
 
@@ -37,14 +36,14 @@ async def video_animate(studio: Studio, run: Run) -> None:
     run.set("prompts.motion_prompt", prompt)
     file = await _film(studio, run, StepType.KLING_GENERATE, prompt, "Setting the picture in motion.")
     await _last_look(studio, run, StepType.POSTSCAN_OUTPUT_VIDEO, file)
-    await deliver(run, file, prompt, FINAL_LINE)
+    await deliver(run)
 
 
 async def video_tweak(studio: Studio, run: Run) -> None:
     prompt = await _read_feedback(studio, run)
     file = await _film(studio, run, StepType.KLING_GENERATE_FEEDBACK, prompt, "Filming it again, your way.")
     await _last_look(studio, run, StepType.POSTSCAN_OUTPUT_VIDEO_FEEDBACK, file)
-    await deliver(run, file, prompt, FINAL_LINE)
+    await deliver(run)
 
 
 async def _caption_of_start(studio: Studio, run: Run) -> str:

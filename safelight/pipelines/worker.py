@@ -8,8 +8,8 @@ from safelight.db.database import TROUBLE
 from safelight.db.wakeups import Announcer
 from safelight.domain.errors import LeaseLost, NeverStarted
 from safelight.domain.orders import Flow
-from safelight.pipelines.failures import fail
 from safelight.pipelines.record import Record
+from safelight.pipelines.results import conclude, lease_lost
 from safelight.pipelines.retries import RetryPolicy
 from safelight.pipelines.runner import Run
 from safelight.pipelines.stills import still_create, still_tweak
@@ -65,6 +65,7 @@ class Worker:
             await self._tell(run, story)
         except LeaseLost as lost:
             telemetry.warning(telemetry.Tag.GENERATION_PROCESSING, str(lost), generation_id=generation_id)
+            await lease_lost(self._studio, run)
 
     async def _tell(self, run: Run, story: Story) -> None:
         try:
@@ -73,8 +74,8 @@ class Worker:
             await story(self._studio, run)
         except (Snooze, LeaseLost, *TROUBLE):
             raise  # not a failure of the generation: the queue, or another worker, goes on with it
-        except Exception as cause:  # noqa: BLE001 - whatever went wrong, the customer gets an end and a refund
-            await fail(run, cause)
+        except Exception as cause:  # noqa: BLE001 - whatever went wrong, the customer gets the result or a refund
+            await conclude(self._studio, run, cause)
 
     async def _take(self, generation_id: str, if_lease_no: int | None) -> tuple[Run | None, Story | None]:
         async with self._studio.db.connection() as conn:

@@ -1,0 +1,111 @@
+"""A result that is stored is delivered and paid; what a failed run has stored is deleted. No customer gets both the
+file and the refund.
+
+The end of the generate step is the moment that decides: after it a cancel request is too late, and whatever fails is a
+warning for operators.
+"""
+
+from collections.abc import Collection
+from dataclasses import replace
+
+from safelight import telemetry
+from safelight.db import generations
+from safelight.db.database import Database
+from safelight.db.runs import StepRow
+from safelight.domain.errors import SafelightError, StorageError
+from safelight.domain.steps import LAST_LOOK_OF, StepType
+from safelight.pipelines import step_rows
+from safelight.pipelines.failures import as_error, fail, step_error
+from safelight.pipelines.generate import deliver
+from safelight.pipelines.runner import Run
+from safelight.pipelines.studio import Studio
+from safelight.redaction import excerpt
+from safelight.storage import results
+from safelight.storage.assets import AssetStore
+
+STANDARD_CAPTION = "No description could be made of this result. It was asked for as: "
+PROMPT_CHARS_MAX = 500
+
+
+async def conclude(studio: Studio, run: Run, cause: Exception) -> None:
+    """End a run that cannot go on: with its result where that is stored, else with an error or as cancelled.
+
+    Raises:
+        LeaseLost: another worker has it; nothing was written.
+    """
+    if run.result:
+        await _deliver_anyway(run, run.result, cause)
+        return
+    await fail(run, cause)
+    if run.may_have_stored:
+        await _withdraw_or_warn(studio, run)
+
+
+async def lease_lost(studio: Studio, run: Run) -> None:
+    """Another worker went on with the run. If it ended without a result, delete what this one has stored since."""
+    if not run.may_have_stored:
+        return
+    async with studio.db.connection() as conn:
+        is_over = await generations.ended_without_result(conn, run.generation_id)
+    if is_over:
+        await _withdraw_or_warn(studio, run)
+
+
+async def withdraw(
+    db: Database, assets: AssetStore, generation_id: str, mode: str, named: Collection[str] = ()
+) -> list[str]:
+    """Delete what a generation that ended without a result has stored, `named` by its rows or not, and note that it is
+    gone. Returns the keys.
+
+    Raises:
+        StorageError: files may be left; the doctor finds them.
+    """
+    found = await results.stored(assets, mode, generation_id, named)
+    await results.delete(assets, found)
+    async with db.connection() as conn:
+        await generations.note_withdrawn(conn, generation_id)
+    return found
+
+
+async def _withdraw_or_warn(studio: Studio, run: Run) -> None:
+    try:
+        await withdraw(studio.db, studio.assets, run.generation_id, run.order.flow.mode)
+    except StorageError as error:
+        telemetry.warning(
+            telemetry.Tag.STORAGE_FILE,
+            f"What the run has stored could not be deleted; safelight doctor --fix does it: {error}",
+            generation_id=run.generation_id,
+        )
+
+
+async def _deliver_anyway(run: Run, result: StepRow, cause: Exception) -> None:
+    """The step that did not end, or never began, ends with a standard caption; the generation is done."""
+    error = as_error(cause)
+    step = _open_last_look(run, result)
+    row = run.ops_row(error, step=step or result, cause=cause, level="warn", extra={"delivered": True})
+    row = replace(row, id=f"{run.generation_id}:{result.number + 1}:degraded")
+    if step:
+        await _end_without_caption(run, result, step, error)
+    await run.record.warn(row)
+    telemetry.warning(
+        telemetry.Tag.GENERATION_PROCESSING,
+        f"The result is stored and is delivered, though this went wrong after it: {error}",
+        generation_id=run.generation_id,
+    )
+    await deliver(run)
+
+
+def _open_last_look(run: Run, result: StepRow) -> StepRow | None:
+    """The step after the result, as far as it has come; None where it has ended."""
+    if run.current and run.current.number > result.number:
+        return run.current
+    step = run.record.step(result.number + 1, LAST_LOOK_OF[StepType(result.type)])
+    return None if step_rows.has_ended(step) or run.next_step_no > step.number else step
+
+
+async def _end_without_caption(run: Run, result: StepRow, step: StepRow, error: SafelightError) -> None:
+    caption = STANDARD_CAPTION + excerpt(str(result.payload["input"].get("prompt", "")), PROMPT_CHARS_MAX)
+    step_rows.degrade(step, {"crt": caption}, error, step_error(step, error))
+    run.set("scans.output_still_crt", caption)
+    run.record.status = StepType(step.type).status
+    await run.record.write(step, [], with_variables=True)
