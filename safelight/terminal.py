@@ -157,7 +157,7 @@ def show_findings(findings: Findings, mended: Mended | None) -> None:
     if mended:
         console.print(
             f"Mended: {mended.failures} failures are on record with their refunds ({mended.credits} credits),"
-            f" {mended.generations} generations are back in the queue."
+            f" {mended.generations} generations are back in the queue, {mended.results} refunded results were deleted."
         )
     for number, sentence in INVARIANTS.items():
         violations = [found for found in findings.violations if found.problem.invariant == number]

@@ -4,6 +4,7 @@ import asyncio
 import json
 import os
 import re
+import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -17,6 +18,7 @@ from psycopg.rows import dict_row
 from safelight.app import App
 from safelight.config import Settings
 from safelight.db.audit import at_command_line
+from safelight.db.problems import INVARIANTS
 from safelight.ops.doctor import Findings
 from tests.conftest import _database, running
 
@@ -82,17 +84,19 @@ async def worked(module_dsn: str, tmp_path_factory: pytest.TempPathFactory) -> L
 
 
 @pytest.fixture
-def lab(worked: Lab, postgres: str) -> Iterator[Lab]:
+def lab(worked: Lab, postgres: str, tmp_path: Path) -> Iterator[Lab]:
     template = worked.dsn.partition("?")[0].rsplit("/", 1)[1]
+    home = tmp_path / "home"
+    shutil.copytree(worked.home, home)
     for dsn in _database(postgres, template):
-        yield Lab(dsn, worked.home, worked.done, worked.failed)
+        yield Lab(dsn, home, worked.done, worked.failed)
 
 
 def test_it_is_silent_where_the_main_job_ran(lab: Lab):
     said = lab.doctor("--assets")
     assert said.returncode == 0
-    assert said.stdout.count("✓") == 10
-    assert "All 10 invariants hold" in said.stdout
+    assert said.stdout.count("✓") == len(INVARIANTS)
+    assert f"All {len(INVARIANTS)} invariants hold" in said.stdout
     assert "!" not in said.stdout
 
 
@@ -149,7 +153,9 @@ VIOLATIONS: dict[str, tuple[str, list[str], bool]] = {
         True,
     ),
     "refund_too_high": (
-        ledger_row(1, "mma_refund") + "update mega_customers set mg_credits = mg_credits + 1",
+        "update mega_generations set mg_meta = mg_meta || '{\"cost\": 2}' where mg_id = 'generation:{done}';"
+        "update mega_generations set mg_delta = -2 where mg_ref_type = 'mma_charge' and mg_ref_id = 'mma:{done}';"
+        + ledger_row(1, "mma_refund"),
         ["{done}"],
         False,
     ),
@@ -233,7 +239,14 @@ VIOLATIONS: dict[str, tuple[str, list[str], bool]] = {
         ["mma_step:{done}:3"],
         False,
     ),
+    "refunded_result_named": (
+        "update mega_generations set mg_output_url = 'http://127.0.0.1:8787/assets/mma/still/a.png'"
+        " where mg_id = 'generation:{failed}'",
+        ["{failed}"],
+        True,
+    ),
 }
+OF_FILES = {"file_unreadable", "file_changed", "refunded_result_delivered", "refunded_result_readable"}
 
 
 def named(lab: Lab, ids: list[str]) -> list[str]:
@@ -244,7 +257,7 @@ def named(lab: Lab, ids: list[str]) -> list[str]:
 def test_every_problem_of_the_database_has_a_case_here():
     from safelight.db.problems import PROBLEM  # noqa: PLC0415
 
-    assert VIOLATIONS.keys() == PROBLEM.keys() - {"file_unreadable", "file_changed"}
+    assert VIOLATIONS.keys() == PROBLEM.keys() - OF_FILES
 
 
 @pytest.mark.parametrize("problem", VIOLATIONS)
@@ -286,7 +299,8 @@ async def test_a_generation_marked_as_failed_by_hand_gets_its_record_and_its_ref
         " where mg_id = 'generation:{done}'"
     )
     ids = [lab.done]
-    assert lab.found() == {"refund_missing": ids, "failure_without_step": ids, "failure_without_ops_row": ids}
+    without_record = {"refund_missing": ids, "failure_without_step": ids, "failure_without_ops_row": ids}
+    assert lab.found() == without_record | {"refunded_result_named": ids, "refunded_result_readable": ids}
     said = lab.doctor("--fix")
     assert said.returncode == 0
     assert "Mended: 1 failures" in said.stdout
@@ -321,6 +335,64 @@ async def test_two_doctors_at_once_mend_a_failure_once(lab: Lab):
     assert sum(one.credits for one in mended) == 1
     assert len(lab.sql("select mg_id from mega_admin where mg_record_type = 'error'")) == 1
     assert lab.found() == {}
+
+
+ENDED = {
+    "failed by hand": "update mega_generations set mg_mma_status = 'error', mg_status = 'failed' where mg_id = 'generation:{done}'",
+    "cancelled by hand": "update mega_generations set mg_mma_status = 'cancelled', mg_status = 'cancelled'"
+    " where mg_id = 'generation:{done}'",
+    "as older versions failed a last look": "update mega_generations set mg_mma_status = 'error', mg_status = 'failed',"
+    " mg_output_url = null, mg_output_key = null, mg_mma_vars = mg_mma_vars - 'outputs' where mg_id = 'generation:{done}'",
+    "with several files": "update mega_generations set mg_payload = jsonb_set(mg_payload, '{output,more_outputs}',"
+    " jsonb_build_array(jsonb_build_object('key', 'mma/still/{done}-2.png'))) where mg_step_type = 'seedream_generate'"
+    " and mg_generation_id = '{done}'; update mega_generations set mg_mma_status = 'error', mg_status = 'failed'"
+    " where mg_id = 'generation:{done}'",
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("ended", ENDED)
+async def test_a_result_of_a_refunded_generation_is_found_and_deleted(lab: Lab, ended: str):
+    [row] = lab.sql("select mg_output_key as key from mega_generations where mg_id = 'generation:{done}'")
+    result, results = lab.home / "assets" / row["key"], lab.home / "assets" / "mma" / "still"
+    earlier, unrelated = results / f"{lab.done}-2.png", results / "0a0a0a0a-another-customers.png"
+    earlier.write_bytes(b"named by a row, under a key of before")
+    unrelated.write_bytes(b"x")
+    lab.sql(ENDED[ended])
+    assert result.exists()
+    assert lab.found()["refunded_result_readable"] == [lab.done]
+    assert lab.found("--fix") == {}
+    assert not result.exists()
+    assert earlier.exists() == (ended != "with several files")
+    assert unrelated.exists()
+    [after] = lab.sql("select * from mega_generations where mg_id = 'generation:{done}'")
+    assert (after["mg_output_url"], after["mg_output_key"]) == (None, None)
+    assert not any((after["mg_mma_vars"].get("outputs") or {}).values())
+    assert lab.found("--assets") == {}
+
+
+async def test_a_result_that_is_done_and_refunded_is_for_a_person_to_judge(lab: Lab):
+    lab.sql(ledger_row(1, "mma_refund") + "update mega_customers set mg_credits = mg_credits + 1")
+    found = {"refunded_result_delivered": [lab.done], "refund_too_high": [lab.done]}
+    assert lab.found() == found
+    assert lab.found("--fix") == found
+    [violation] = [one for one in (await lab.examined()).violations if one.problem.invariant == 11]
+    [statements] = SQL_OF_A_MEND.findall(violation.problem.mend.partition("; where it is not")[0])
+    with psycopg.connect(lab.dsn, autocommit=True) as conn:
+        conn.execute(statements.replace("ID", lab.done))
+    assert lab.found("--fix") == {}
+    assert lab.found("--assets") == {}
+
+
+async def test_a_file_that_comes_back_after_its_refund_is_found_where_files_are_read(lab: Lab):
+    [row] = lab.sql("select mg_output_key as key from mega_generations where mg_id = 'generation:{done}'")
+    lab.sql(ENDED["failed by hand"])
+    assert lab.found("--fix") == {}
+    late = lab.home / "assets" / row["key"]
+    late.parent.mkdir(parents=True, exist_ok=True)
+    late.write_bytes(b"stored by a worker that was taken over")
+    assert lab.found("--assets") == {"refunded_result_readable": [lab.done]}
+    assert lab.found("--fix", "--assets") == {}
+    assert not late.exists()
 
 
 FILES = {
@@ -363,7 +435,7 @@ def test_json_says_what_the_page_says(lab: Lab):
     assert answer.pop("seconds") > 0
     assert answer == {
         "ok": False,
-        "invariants": {str(number): 1 if number == 3 else 0 for number in range(1, 11)},
+        "invariants": {str(number): 1 if number == 3 else 0 for number in INVARIANTS},
         "violations": [
             {
                 "invariant": 3,
@@ -380,12 +452,18 @@ def test_json_says_what_the_page_says(lab: Lab):
     }
     said = lab.doctor()
     assert said.returncode == 1
-    for text in ("1 × the generation failed, and no ops row", lab.failed, "mend: safelight doctor --fix", "1 of 10"):
+    for text in (
+        "1 × the generation failed, and no ops row",
+        lab.failed,
+        "mend: safelight doctor --fix",
+        f"1 of {len(INVARIANTS)}",
+    ):
         assert text in said.stdout
     assert json.loads(lab.doctor("--json", "--fix").stdout)["mended"] == {
         "credits": 0,
         "failures": 1,
         "generations": 0,
+        "results": 0,
     }
 
 
@@ -435,7 +513,7 @@ def test_warnings_alone_are_printed_and_end_with_0(lab: Lab):
 def test_a_database_without_tables_is_sent_to_migrate(empty_dsn: str, tmp_path: Path):
     said = Lab(empty_dsn, tmp_path, "", "").doctor()
     assert said.returncode == 1
-    assert "safelight: the database is not up to date, run `safelight migrate`" in said.stderr
+    assert re.fullmatch(r"safelight: the database .* run `?safelight migrate`?\n", said.stderr)
 
 
 async def test_an_accepted_order_that_waits_is_no_violation(lab: Lab):
@@ -459,7 +537,7 @@ async def test_metrics_hold_the_same_counts(lab: Lab):
         found = gauges(answer.text)
         assert found.pop("safelight_doctor_pass_seconds") > 0
         assert found.pop("safelight_results_at_risk") == 0
-        assert found == {f'safelight_invariant_violations{{invariant="{n}"}}': float(n == 1) for n in range(1, 11)}
+        assert found == {f'safelight_invariant_violations{{invariant="{n}"}}': float(n == 1) for n in INVARIANTS}
 
 
 async def test_metrics_are_counted_once_a_minute_at_most(lab: Lab):

@@ -15,21 +15,28 @@ commands = typer.Typer()
 
 @commands.command()
 def doctor(
-    fix: Annotated[bool, typer.Option("--fix", help="Mend what is safe: refunds, failure records, lost jobs.")] = False,
+    fix: Annotated[
+        bool,
+        typer.Option(
+            "--fix", help="Mend what is safe: refunds, failure records, lost jobs, results of refunded generations."
+        ),
+    ] = False,
     assets: Annotated[
         bool, typer.Option("--assets", help="Read the newest files too and compare their hashes.")
     ] = False,
     assets_max: Annotated[int, typer.Option(min=1, max=1_000_000, help="How many files --assets reads.")] = 1000,
     as_json: AsJson = False,
 ) -> None:
-    """Check the ten invariants on the live database; ends with 1 where one does not hold."""
+    """Check the invariants on the live database; ends with 1 where one does not hold."""
     app = open_app()
     app.start_database()
 
     async def run() -> tuple[Mended | None, Findings]:
         async with app.database() as db:
-            mended = await app.doctor(db).mend(audit.at_command_line("safelight doctor --fix")) if fix else None
-            return mended, await app.doctor(db).examine(files=assets_max if assets else 0)
+            files, doctor = assets_max if assets else 0, app.doctor(db)
+            operator = audit.at_command_line("safelight doctor --fix")
+            mended = await doctor.mend(operator, files=files) if fix else None
+            return mended, await doctor.examine(files=files)
 
     mended, findings = asyncio.run(run())
     if as_json:

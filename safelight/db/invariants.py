@@ -113,6 +113,12 @@ async def results_at_risk(conn: Connection) -> list[Row]:
     return [row async for row in _queries.results_at_risk(conn)]
 
 
+async def refunded_results(conn: Connection, most: int, *, withdrawn: bool) -> list[Row]:
+    """generation_id, mode and the named keys of the newest generations that ended without a result and may have left
+    files; with `withdrawn`, also of those whose files were deleted before."""
+    return [row async for row in _queries.refunded_results(conn, most=most, withdrawn=withdrawn)]
+
+
 def newest_files(conn: Connection, most: int) -> AsyncIterator[Row]:
     """generation_id, key and sha256 of the newest generations that are done."""
     rows: AsyncIterator[Row] = _queries.newest_files(conn, most=most)

@@ -69,6 +69,8 @@ with line as (
     case when status in ('error', 'cancelled') and refunded < charged then 'refund_missing' end,
     -- 2: nothing was given back that was delivered, or was never taken
     case when refunded > charged or refunded > 0 and status in ('done', 'suggested') then 'refund_too_high' end,
+    -- 11: what is done was not given back as a whole
+    case when status = 'done' and charged > 0 and refunded >= charged then 'refunded_result_delivered' end,
     -- 4: the lines of the job log are numbered 1, 2, 3, … up to the number the generation knows
     case when first_line <> 1 or last_line <> lines or last_line <> log_seq then 'line_number_missing' end,
     -- 7: what is done has a file, and a step that made it
@@ -140,7 +142,8 @@ with step as (
     -- 7: the hash of what was made is on record
     case when generates and succeeded and payload #>> '{output,sha256}' is null then 'result_without_hash' end,
     -- 10: a step that asked a model names the context (taste that has a source was not asked for)
-    case when asks and (succeeded or input <> '{}')
+    -- (nor was it where a stand-in is the output)
+    case when asks and not payload ? 'degraded' and (succeeded or input <> '{}')
         and num_nulls(input->>'ctx_key', input->>'ctx_version', input->>'ctx_id') > 0
       then 'context_not_named' end,
     -- 10: a step that made something names the settings, and has them as they were sent
@@ -186,6 +189,8 @@ select problem, id, violations from ranked where place <= :examples;
 -- name: of_failures
 with failure as (
   select mg_generation_id as id, mg_mma_status as status,
+    num_nonnulls(mg_output_url, mg_output_key) > 0 or jsonb_path_exists(mg_mma_vars, '$.outputs.* ? (@ != null)')
+      as shows_result,
     exists (
       select from mega_generations step
       where step.mg_record_type = 'mma_step' and step.mg_generation_id = generation.mg_generation_id
@@ -202,6 +207,8 @@ with failure as (
   select id, array_remove(array[
     -- 3: the run plane shows which step failed
     case when status <> 'cancelled' and not has_failed_step then 'failure_without_step' end,
+    -- 11: nothing leads to a result
+    case when status <> 'partial' and shows_result then 'refunded_result_named' end,
     -- 3: the ops plane shows it too; for a step that was stopped a warning will do
     case when status <> 'cancelled' and not 'error' = any (ops_rows)
         or status = 'cancelled' and has_failed_step and ops_rows = '{}'
@@ -272,6 +279,39 @@ with seen as (
   where problems <> '{}'
 )
 select problem, id, violations from ranked where place <= :examples;
+
+-- name: refunded_results
+-- What ended without a result and may have stored one, the newest first, with the keys that its rows name.
+select generation.mg_generation_id as generation_id, generation.mg_mma_mode as mode,
+  array(
+    select distinct name.key from (
+      select generation.mg_output_key as key
+      union all
+      select step.mg_payload #>> '{output,output_key}' from mega_generations step
+      where step.mg_record_type = 'mma_step' and strpos(step.mg_step_type, '_generate') > 0
+        and step.mg_generation_id = generation.mg_generation_id
+      union all
+      select more.output->>'key' from mega_generations step,
+        jsonb_path_query(step.mg_payload, '$.output.more_outputs[*]') more (output)
+      where step.mg_record_type = 'mma_step' and strpos(step.mg_step_type, '_generate') > 0
+        and step.mg_generation_id = generation.mg_generation_id
+    ) name where name.key is not null
+  ) as keys
+from mega_generations generation
+where generation.mg_record_type = 'generation' and generation.mg_pipeline_version is not null
+  and generation.mg_mma_status in ('error', 'cancelled')
+  and (
+    num_nonnulls(generation.mg_output_url, generation.mg_output_key) > 0
+    or jsonb_path_exists(generation.mg_mma_vars, '$.outputs.* ? (@ != null)')
+    or (:withdrawn or not generation.mg_meta ? 'result_withdrawn_at') and exists (
+      select from mega_generations step
+      where step.mg_record_type = 'mma_step' and strpos(step.mg_step_type, '_generate') > 0
+        and step.mg_generation_id = generation.mg_generation_id
+        and (step.mg_payload ? 'operation' or step.mg_payload #>> '{output,output_key}' is not null)
+    )
+  )
+order by generation.mg_created_at desc
+limit :most;
 
 -- name: newest_files
 select generation.mg_generation_id as generation_id, generation.mg_output_key as key,

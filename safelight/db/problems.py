@@ -1,4 +1,4 @@
-"""The ten invariants, and every problem that breaks one: in plain words, with the command or SQL that mends it.
+"""The invariants, and every problem that breaks one: in plain words, with the command or SQL that mends it.
 
 In a mend, ID is an id that the problem was found at; GENERATION_ID and PASS_ID are its generation and its customer.
 A final status and a finished step do not change by themselves: a mend that changes one says that it means to, by
@@ -18,6 +18,7 @@ INVARIANTS = {
     8: "Every unfinished generation has somebody who will come back for it, in time.",
     9: "Every ops row has the fields that spare its reader guesses.",
     10: "Every step that asked a model names its context, every step that made something its settings.",
+    11: "What was refunded, or ended without a result, has no result that its customer could read.",
 }
 
 # Seed 000 sections 3.1 and 9; null where unknown, but always there.
@@ -201,6 +202,26 @@ PROBLEMS = (
         10,
         "the step made something and does not name the settings' key, version and id, or what they were resolved to",
         "restore the row from a backup",
+    ),
+    Problem(
+        "refunded_result_delivered",
+        11,
+        "the generation is done, and all of its price was given back",
+        "where the refund is right, take the result away: set session_replication_role = replica;"
+        " update mega_generations set mg_mma_status = 'error', mg_status = 'failed' where mg_id = 'generation:ID';"
+        " then safelight doctor --fix; where it is not: read docs/recipes/ledger_of_a_customer.sql",
+    ),
+    Problem(
+        "refunded_result_named",
+        11,
+        "the generation ended without a result, and its row leads its customer to one",
+        "safelight doctor --fix",
+    ),
+    Problem(
+        "refunded_result_readable",
+        11,
+        "the generation ended without a result, and a file that it made can be read",
+        "safelight doctor --fix",
     ),
 )
 PROBLEM = {problem.name: problem for problem in PROBLEMS}

@@ -19,12 +19,15 @@ from safelight.db.problems import INVARIANTS, PROBLEM, Violation
 from safelight.domain import errors
 from safelight.domain.errors import NotFound, SafelightError, StorageError
 from safelight.pipelines.reaper import ADOPT_AFTER_SECONDS, Reaper
+from safelight.pipelines.results import withdraw
 from safelight.pipelines.step_rows import close, empty_step
+from safelight.storage import results
 from safelight.storage.assets import AssetStore
 
 Json = dict[str, Any]
 
 EXAMPLES = 5
+REFUNDED_EXAMINED = 200  # the newest generations without a result whose files are looked for, where no number is given
 MENDED_AT_ONCE = 10_000  # rows of one problem; what is left is for the next run
 RECORDS_OF_A_FAILURE = frozenset({"refund_missing", "failure_without_step", "failure_without_ops_row"})
 MARKED_BY_HAND = SafelightError("The generation was set to a failed status outside its pipeline.", code="MARKED_FAILED")
@@ -68,11 +71,13 @@ def _as_json(found: Violation) -> Json:
 
 @dataclass(slots=True)
 class Mended:
-    """What was written: credits given back, failures whose record is whole again, generations given to workers."""
+    """What was written: credits given back, failures whose record is whole again, generations given to workers,
+    refunded generations whose results were deleted."""
 
     credits: int = 0
     failures: int = 0
     generations: int = 0
+    results: int = 0
 
     def as_json(self) -> Json:
         return asdict(self)
@@ -88,7 +93,8 @@ class Doctor:
         self._dead_after_seconds = dead_after_seconds
 
     async def examine(self, *, files: int = 0, examples: int = EXAMPLES) -> Findings:
-        """Look at the whole database, and read the newest `files` files. Nothing is written."""
+        """Look at the whole database, for files that refunded generations have left, and read the newest `files` files.
+        Nothing is written."""
         started = time.monotonic()
         async with self._db.connection() as conn:
             warnings = await invariants.weak_spots(conn)
@@ -100,22 +106,26 @@ class Doctor:
             )
             at_risk = await invariants.results_at_risk(conn)
             rows = [row async for row in invariants.newest_files(conn, files)] if files else []
+            refunded = await invariants.refunded_results(conn, files or REFUNDED_EXAMINED, withdrawn=bool(files))
         found += await self._examine_files(rows, examples)
-        warnings = [*_risk(at_risk), *warnings]
+        readable, unknown = await self._examine_refunded(refunded, examples)
+        found += readable
+        warnings = [*_risk(at_risk), *unknown, *warnings]
         return Findings(tuple(found), tuple(warnings), time.monotonic() - started, len(at_risk))
 
-    async def mend(self, operator: Operator) -> Mended:
-        """Write what is safe to write, and that the operator had it written, also where it is broken off."""
+    async def mend(self, operator: Operator, *, files: int = 0) -> Mended:
+        """Write what is safe to write, and that the operator had it written, also where it is broken off. `files` is as
+        `examine` was told."""
         mended, found = Mended(), (await self.examine(examples=MENDED_AT_ONCE)).violations
         before = {one.problem.name: {"count": one.count, "examples": one.ids[:EXAMPLES]} for one in found}
         try:
-            await self._mend(found, mended)
+            await self._mend(found, mended, files)
         finally:
             async with self._db.transaction() as conn:
                 await audit.record(conn, operator, "doctor.fix", target=None, before=before, after=mended.as_json())
         return mended
 
-    async def _mend(self, found: Sequence[Violation], mended: Mended) -> None:
+    async def _mend(self, found: Sequence[Violation], mended: Mended, files: int) -> None:
         """Each failure is mended in a transaction of its own."""
         failures = {id for one in found if one.problem.name in RECORDS_OF_A_FAILURE for id in one.ids}
         for generation_id in sorted(failures):
@@ -125,6 +135,7 @@ class Doctor:
         if any(one.problem.invariant == PROBLEM["generation_without_job"].invariant for one in found):
             reaped = await self._reaper.reap()
             mended.generations = len(reaped.taken_back) + len(reaped.adopted) + len(reaped.never_started)
+        mended.results = await self.delete_refunded_results(files=files)
 
     async def _examine_files(self, rows: Sequence[Row], examples: int) -> list[Violation]:
         ids: dict[str, list[str]] = {"file_unreadable": [], "file_changed": []}
@@ -133,6 +144,29 @@ class Doctor:
             if problem:
                 ids[problem].append(row["generation_id"])
         return [Violation(PROBLEM[name], len(of), tuple(of[:examples])) for name, of in ids.items() if of]
+
+    async def _examine_refunded(self, rows: Sequence[Row], examples: int) -> tuple[list[Violation], list[str]]:
+        """The violations, and what could not be told."""
+        try:
+            readable = [
+                row["generation_id"]
+                for row in rows
+                if await results.stored(self._assets, row["mode"], row["generation_id"], row["keys"])
+            ]
+        except StorageError as error:
+            return [], [f"files of refunded generations could not be looked for: {error}"]
+        problem = PROBLEM["refunded_result_readable"]
+        return [Violation(problem, len(readable), tuple(readable[:examples]))] if readable else [], []
+
+    async def delete_refunded_results(self, *, files: int = 0) -> int:
+        """Delete what refunded generations have left, and clear what leads to it; with `files`, also what came back.
+        Returns how many of them had left something."""
+        async with self._db.connection() as conn:
+            rows = await invariants.refunded_results(conn, MENDED_AT_ONCE, withdrawn=files > 0)
+        deleted = [
+            await withdraw(self._db, self._assets, row["generation_id"], row["mode"], row["keys"]) for row in rows
+        ]
+        return sum(bool(keys) for keys in deleted)
 
     async def _examine_file(self, row: Row) -> str | None:
         try:
