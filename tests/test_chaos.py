@@ -46,12 +46,17 @@ def card(folder: Path, request: pytest.FixtureRequest) -> dict[str, Any]:
 def test_every_order_is_accepted_once_and_ends(card: dict[str, Any]):
     assert (card["ordered"], card["accepted"]) == (40, 40)
     assert sum(card["statuses"].values()) == 40
-    assert card["statuses"].keys() <= {"done", "error", "suggested"}
+    assert card["statuses"].keys() <= {"done", "error", "suggested", "cancelled"}
     assert (card["lost"], card["accepted_twice"], card["stuck"]) == ([], [], [])
 
 
 def test_the_ledger_is_right_and_every_result_can_be_read(card: dict[str, Any]):
     assert (card["ledger_errors"], card["unreadable_outputs"]) == ([], [])
+
+
+def test_nobody_gets_both_a_result_and_its_refund(card: dict[str, Any]):
+    assert (card["results_beside_refunds"], card["cancelled_in_vain"]) == ([], [])
+    assert card["statuses"].get("cancelled", 0) >= 1
 
 
 def test_no_start_is_paid_twice_in_silence(card: dict[str, Any]):
@@ -69,7 +74,7 @@ def test_workers_were_killed_the_database_restarted_and_all_was_taken_over(card:
 def test_ctrl_c_leaves_nothing_running(folder: Path):
     environment = os.environ | QUICK | {"TMPDIR": str(folder)}
     run = subprocess.Popen([*COMMAND, "--generations", "500"], env=environment, stderr=subprocess.PIPE, text=True)
-    while not list(folder.glob("safelight-chaos-*/assets/mma/still/*.jpg")):  # the first results are there
+    while not list(folder.glob("safelight-chaos-*/assets/mma/still/*/*.jpg")):  # the first results are there
         assert run.poll() is None
     started = psutil.Process(run.pid).children(recursive=True)
     assert len(started) >= 5
@@ -82,7 +87,12 @@ def test_ctrl_c_leaves_nothing_running(folder: Path):
 
 @pytest.mark.parametrize(
     ("options", "named"),
-    [("--generations 0", "--generations"), ("--workers 0", "--workers"), ("--kill-every -1", "--kill-every")],
+    [
+        ("--generations 0", "--generations"),
+        ("--workers 0", "--workers"),
+        ("--kill-every -1", "--kill-every"),
+        ("--cancel-share 2", "--cancel-share"),
+    ],
 )
 def test_wrong_options_are_named(options: str, named: str):
     run = subprocess.run([*COMMAND, *options.split()], capture_output=True, text=True, check=False)

@@ -5,9 +5,12 @@ from collections.abc import Iterable
 
 import pytest
 
+from safelight.domain.errors import Cancelled
+from safelight.pipelines.failures import fail
 from safelight.pipelines.retries import RetryPolicy
 from safelight.pipelines.runner import Run
 from tests.simulation.seam import simulated
+from tests.simulation.weather import STATEMENTS
 from tests.simulation.world import Sabotage, Told, in_simulation, simulate
 
 SEEDS_AT_ONCE = 150
@@ -15,12 +18,24 @@ SEEDS = 1050
 # Seeds that broke something once; the fix is in, and they stay. In these a start was made again while the first was
 # still on its way, and both were accepted.
 ONCE_BROKEN = (182, 202, 214, 568, 714, 1071, 1337, 1338, 2164, 2452, 2620, 2625, 2768, 2995)
-ARRIVES_LATER_THAN_ANY_SHOULD = (202, 1338, 2164, 2620)
+CANCELLED_SEEDS = (0, 1, 2, 5)
+ARRIVES_LATER_THAN_ANY_SHOULD = (256, 1338, 2164, 2620)
+LAST_LOOK_FAILS = (578, 878, 1085, 1090)
 
 
 def told(seeds: Iterable[int], sabotage: Sabotage | None = None) -> list[Told]:
     with simulated():
         return [in_simulation(seed, sabotage or Sabotage()) for seed in seeds]
+
+
+def cancelled_anywhere() -> list[Told]:
+    """The same few worlds again and again; each time the customer cancels at another statement."""
+    with simulated():
+        return [
+            in_simulation(seed, cancel_at_statement=number)
+            for seed in CANCELLED_SEEDS
+            for number in range(1, STATEMENTS + 1)
+        ]
 
 
 def broken(worlds: list[Told]) -> str:
@@ -36,6 +51,12 @@ def broken(worlds: list[Told]) -> str:
 def test_whatever_breaks_every_generation_ends_as_it_should(first: int):
     found = broken(told(range(first, first + SEEDS_AT_ONCE)))
     assert not found, found
+
+
+def test_a_customer_may_cancel_at_any_statement():
+    worlds = cancelled_anywhere()
+    assert not broken(worlds), broken(worlds)
+    assert {world.status for world in worlds} >= {"done", "cancelled"}
 
 
 @pytest.mark.parametrize("seed", ONCE_BROKEN)
@@ -59,6 +80,7 @@ def test_the_worlds_are_not_too_kind():
         "KILLED", "PAUSED", "STOPPING", "DOWN for", "LOST commit", "LOST the answer to commit", "LOST the answer to finish",
         "LOST the answer to write_step", "LOST the answer to take_lease", "POSSIBLE_DOUBLE_START", "WORKER_LOST",
         "NEVER_STARTED", "_DEADLINE", "too late to stop", "_TIMEOUT", "written_before is answered\n", "find",
+        "request_cancelling", "STORED", "DELETED", "note_withdrawn", "storage: list",
     ):  # fmt: skip
         assert event in text, f"{event} never happens: the weather is too fair"
     assert {world.status for world in worlds} == {"done", "error", "cancelled"}
@@ -89,6 +111,22 @@ def test_a_runner_that_does_not_look_back_is_noticed(monkeypatch: pytest.MonkeyP
 def test_a_runner_that_forgets_what_it_finished_is_noticed(monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr("safelight.pipelines.step_rows.has_ended", lambda step: False)
     assert "had ended and was executed again" in broken(told(range(10)))
+
+
+def test_a_cancel_that_wins_over_a_stored_result_is_noticed(monkeypatch: pytest.MonkeyPatch):
+    def stop_if_asked(run: Run) -> None:
+        if run.record.cancelling:
+            raise Cancelled("stopped on request")
+
+    monkeypatch.setattr(Run, "_stop_if_asked", stop_if_asked)
+    monkeypatch.setattr("safelight.pipelines.worker.conclude", lambda studio, run, cause: fail(run, cause))
+    found = broken(cancelled_anywhere())
+    assert "cancelled, and its result had been stored" in found and "was told too_late=True" in found
+
+
+def test_a_failure_after_the_result_that_refunds_is_noticed(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr("safelight.pipelines.worker.conclude", lambda studio, run, cause: fail(run, cause))
+    assert "error, and its result had been stored" in broken(told(LAST_LOOK_FAILS))
 
 
 def test_a_refund_that_is_forgotten_is_noticed(monkeypatch: pytest.MonkeyPatch):

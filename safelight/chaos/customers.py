@@ -18,6 +18,7 @@ Order = tuple[str, Json]
 UNFINISHED_MAX = 150
 ASK_AGAIN_SECONDS = 0.5
 SUGGESTIONS_SHARE = 0.1
+CANCEL_WITHIN_SECONDS = 10.0  # of the answer to the order; half of all customers do it at once
 BRIEFS = ("on pale stone, soft window light", "dark wood, one hard light from the right", "floating over deep green")
 WISHES = ("darker background", "warmer light and a bit closer", "no reflections")
 MOVEMENTS = ("slowly closer", "once around it", "the light wanders from left to right")
@@ -25,24 +26,35 @@ MOVEMENTS = ("slowly closer", "once around it", "the light wanders from left to 
 
 @dataclass(slots=True)
 class Customer:
-    """`accepted` holds the generations that were promised: an answer of 200 is a promise."""
+    """`accepted` holds the generations that were promised: an answer of 200 is a promise. A `cancel_share` of them is
+    cancelled later; `cancelled` holds what each of these was told."""
 
     client: httpx.AsyncClient
     watch: Watch
     rng: random.Random
     pass_id: str
     picture_url: str
+    cancel_share: float = 0.0
     accepted: list[str] = field(default_factory=list)
+    cancelled: dict[str, Json] = field(default_factory=dict)
 
     async def order(self, wanted: int) -> None:
         """Order until that many are accepted, never with more than UNFINISHED_MAX under way."""
-        while len(self.accepted) < wanted:
-            if sum(not self.watch.is_final(one) for one in self.accepted) >= UNFINISHED_MAX:
-                await asyncio.sleep(LOOK_SECONDS)
-                continue
-            path, body = self._next_order()
-            answer = await post(self.client, path, body, key=f"{self.pass_id}:{len(self.accepted)}")
-            self.accepted.append(answer["generation_id"])
+        async with asyncio.TaskGroup() as cancelling:
+            while len(self.accepted) < wanted:
+                if sum(not self.watch.is_final(one) for one in self.accepted) >= UNFINISHED_MAX:
+                    await asyncio.sleep(LOOK_SECONDS)
+                    continue
+                path, body = self._next_order()
+                answer = await post(self.client, path, body, key=f"{self.pass_id}:{len(self.accepted)}")
+                self.accepted.append(answer["generation_id"])
+                if self.rng.random() < self.cancel_share:
+                    cancelling.create_task(self._cancel(answer["generation_id"]))
+
+    async def _cancel(self, generation_id: str) -> None:
+        await asyncio.sleep(self.rng.choice((0.0, self.rng.uniform(0, CANCEL_WITHIN_SECONDS))))
+        path, body = f"/mma/generations/{generation_id}/cancel", {"passId": self.pass_id}
+        self.cancelled[generation_id] = await post(self.client, path, body, key=None)
 
     def _next_order(self) -> Order:
         """Half of all are new stills; tweaks and videos begin with something that is done."""

@@ -24,6 +24,7 @@ from safelight.chaos.watch import LOOK_SECONDS, Watch
 from safelight.db import customers, embedded, ledger
 from safelight.db import scorecard as tables
 from safelight.db.database import Connection
+from safelight.domain.statuses import Status
 from safelight.providers.simulated.results import SAMPLE
 from safelight.providers.simulated.server import Simulation
 
@@ -37,7 +38,8 @@ JITTER = (0.5, 1.5)
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """`kill_every_seconds` and `restart_every_seconds` are means; 0 means never."""
+    """`kill_every_seconds` and `restart_every_seconds` are means; 0 means never. Customers cancel `cancel_share` of
+    their orders, at any moment."""
 
     seed: int
     generations: int
@@ -46,6 +48,7 @@ class Plan:
     restart_every_seconds: float
     minutes_max: float
     provider: Provider = Provider.SIMULATED
+    cancel_share: float = 0.2
 
 
 @dataclass(frozen=True, slots=True)
@@ -146,11 +149,15 @@ class Rehearsal:
         await self._watch.look()
         await asyncio.to_thread(self._write_record)
         async with self._app.database() as db:
+            refunded = await scorecard.results_beside_refunds(db)
+            doctor = self._app.doctor(db)
+            # Of workers that died between a refund and the deletion.
+            await doctor.delete_refunded_results(files=self._plan.generations)
             silent, recorded = await scorecard.double_payments(db, self._simulation.record.by_attempt_key())
             ledger_errors = await scorecard.ledger_errors(db)
             errors = await scorecard.errors(db)
             unreadable = await scorecard.unreadable_outputs(db, self._app.assets())
-            found = (await self._app.doctor(db).examine()).violations
+            found = (await doctor.examine(files=self._plan.generations)).violations
         watch, accepted = self._watch, self._accepted()
         return Scorecard(
             seed=self._plan.seed,
@@ -165,6 +172,8 @@ class Rehearsal:
             silent_double_payments=silent,
             ledger_errors=ledger_errors,
             unreadable_outputs=unreadable,
+            results_beside_refunds=refunded,
+            cancelled_in_vain=self._cancelled_in_vain(),
             broken_invariants=[f"{one.problem.says}: {one.count}, e.g. {one.ids[0]}" for one in found],
             recorded_double_payments=recorded,
             predictions=self._simulation.record.count(),
@@ -193,7 +202,8 @@ class Rehearsal:
         picture_url = await upload(self._client, pass_ids[0], await asyncio.to_thread(SAMPLE.read_bytes))
         for pass_id in pass_ids:
             rng = self._dice(pass_id)
-            self._customers.append(Customer(self._client, self._watch, rng, pass_id, picture_url))
+            share = self._plan.cancel_share
+            self._customers.append(Customer(self._client, self._watch, rng, pass_id, picture_url, share))
 
     async def _grant(self, conn: Connection, pass_id: str) -> None:
         """As much as the dearest orders could cost."""
@@ -207,6 +217,17 @@ class Rehearsal:
     async def _order(self, number: int) -> None:
         first, last = (self._plan.generations * one // CUSTOMERS for one in (number, number + 1))
         await self._customers[number].order(last - first)
+
+    def _cancelled_in_vain(self) -> list[str]:
+        """Generations whose customer was told another end than the one that came."""
+        told = {id: answer for customer in self._customers for id, answer in customer.cancelled.items()}
+        return [
+            id
+            for id, answer in told.items()
+            if answer["too_late"] is not None
+            and self._watch.is_final(id)
+            and answer["too_late"] == (self._watch.generations[id]["status"] == Status.CANCELLED)
+        ]
 
     def _accepted(self) -> list[str]:
         return [one for customer in self._customers for one in customer.accepted]

@@ -50,6 +50,8 @@ class Scorecard:
     silent_double_payments: list[str]
     ledger_errors: list[str]
     unreadable_outputs: list[str]
+    results_beside_refunds: list[str]
+    cancelled_in_vain: list[str]  # told that it was stopped, or too late for that, and then it was not so
     broken_invariants: list[str]  # in the doctor's words
     recorded_double_payments: list[str]
     predictions: int
@@ -65,6 +67,8 @@ class Scorecard:
             "silent double payments": self.silent_double_payments,
             "ledger errors": self.ledger_errors,
             "unreadable outputs": self.unreadable_outputs,
+            "results beside refunds": self.results_beside_refunds,
+            "wrong answers to cancelling": self.cancelled_in_vain,
             "broken invariants": self.broken_invariants,
         }
 
@@ -92,6 +96,12 @@ async def unreadable_outputs(db: Database, assets: AssetStore) -> list[str]:
     async with db.connection() as conn:
         outputs = await scorecard.outputs(conn)
     return [row["generation_id"] for row in outputs if await _sha256(assets, row["key"]) != (row["sha256"] or "none")]
+
+
+async def results_beside_refunds(db: Database) -> list[str]:
+    """Generations whose credits went back although their result was stored, or whose rows lead to a result."""
+    async with db.connection() as conn:
+        return await scorecard.results_beside_refunds(conn)
 
 
 async def _sha256(assets: AssetStore, key: str | None) -> str | None:

@@ -130,6 +130,9 @@ def rehearse_chaos(
     provider: Annotated[
         Literal["simulated", "replicate", "fal"], typer.Option(help="Whose wire format the service speaks.")
     ] = "simulated",
+    cancel_share: Annotated[
+        float, typer.Option(min=0, max=1, help="Share of the orders that their customers cancel, at any moment.")
+    ] = 0.2,
     minutes_max: Annotated[float, typer.Option(min=0.1, max=1440, help="When to give up.")] = 15,
     keep: Annotated[bool, typer.Option("--keep", help="Keep the home of the run, to look into it.")] = False,
     as_json: AsJson = False,
@@ -140,7 +143,16 @@ def rehearse_chaos(
 
     telemetry.configure("WARNING", None, console=False)
     drawn = random.randrange(2**32) if seed is None else seed  # noqa: S311 - no secret
-    plan = chaos.Plan(drawn, generations, workers, kill_every, restart_db_every, minutes_max, chaos.Provider(provider))
+    plan = chaos.Plan(
+        drawn,
+        generations,
+        workers,
+        kill_every,
+        restart_db_every,
+        minutes_max,
+        chaos.Provider(provider),
+        cancel_share,
+    )
     home = Path(tempfile.mkdtemp(prefix="safelight-chaos-"))
     chaos_card.show_plan(plan, home if keep else None, as_json=as_json)
     try:

@@ -35,6 +35,10 @@ async def errors(conn: Connection) -> list[Row]:
     return [row async for row in _queries.errors(conn)]
 
 
+async def results_beside_refunds(conn: Connection) -> list[str]:
+    return [row["generation_id"] async for row in _queries.results_beside_refunds(conn)]
+
+
 async def recorded_double_starts(conn: Connection) -> set[tuple[str, str]]:
     """(generation id, the step as an attempt key names it: by number or by type)."""
     return {(row["generation_id"], row["step"]) async for row in _queries.recorded_double_starts(conn)}

@@ -56,6 +56,27 @@ where mg_record_type = 'generation' and mg_mma_status = 'error'
 group by code
 order by times desc, code;
 
+-- name: results_beside_refunds
+-- Refunded, and their result was stored whole, or a row leads to it.
+select generation.mg_generation_id as generation_id
+from mega_generations generation
+where generation.mg_record_type = 'generation' and generation.mg_pipeline_version is not null
+  and (generation.mg_mma_status in ('error', 'cancelled') or exists (
+    select from mega_generations refund
+    where refund.mg_record_type = 'credit_transaction' and refund.mg_ref_type = 'mma_refund'
+      and refund.mg_ref_id = 'mma:' || generation.mg_generation_id
+  ))
+  and (
+    num_nonnulls(generation.mg_output_url, generation.mg_output_key) > 0
+    or jsonb_path_exists(generation.mg_mma_vars, '$.outputs.* ? (@ != null)')
+    or exists (
+      select from mega_generations step
+      where step.mg_record_type = 'mma_step' and step.mg_generation_id = generation.mg_generation_id
+        and strpos(step.mg_step_type, '_generate') > 0 and step.mg_status = 'succeeded'
+    )
+  )
+order by generation_id;
+
 -- name: recorded_double_starts
 -- Steps that say themselves that they may have been paid twice, by number and by type, and those of which an ops row
 -- says it, by what their attempt key calls them.

@@ -11,14 +11,15 @@ from tests.simulation.world import in_simulation, simulate
 def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m tests.simulation", description=__doc__)
     parser.add_argument("--seed", type=int, help="tell this one")
+    parser.add_argument("--cancel-at", type=int, help="and cancel at this statement of a worker")
     parser.add_argument("--first", type=int, default=0, help="look from this one on")
     parser.add_argument("--count", type=int, default=1000, help="at so many")
     asked = parser.parse_args()
-    sys.exit(tell(asked.seed) if asked.seed is not None else look(asked.first, asked.count))
+    sys.exit(tell(asked.seed, asked.cancel_at) if asked.seed is not None else look(asked.first, asked.count))
 
 
-def tell(seed: int) -> int:
-    told = simulate(seed)
+def tell(seed: int, cancel_at: int | None) -> int:
+    told = simulate(seed, cancel_at_statement=cancel_at)
     print(*told.trace, sep="\n")  # noqa: T201
     print(f"seed {seed}: {told.status} after {told.seconds:.1f} s; {told.broken or 'everything holds'}")  # noqa: T201
     return bool(told.broken)

@@ -29,6 +29,28 @@ def broken(server: Server, service: Service, price: int) -> list[str]:
     ]
 
 
+def broken_results(world: Any) -> Iterator[str]:
+    """Nobody gets both the result and the refund, and whoever cancels is told the truth."""
+    rows = world.server.tables.rows
+    status = rows.generation["mg_mma_status"]
+    is_refunded = status in (Status.ERROR, Status.CANCELLED)
+    made = [step for step in rows.steps.values() if "_generate" in step["mg_step_type"]]
+    if is_refunded and any(step["mg_status"] == "succeeded" for step in made):
+        yield f"{status}, and its result had been stored"
+    if world.server.shown_too_early:
+        yield "the result was shown before the generation was done"
+    if is_refunded and rows.generation["mg_output_url"]:
+        yield f"{status}, and the row names a result"
+    is_withdrawn = "result_withdrawn_at" in rows.generation["mg_meta"]
+    if is_refunded and is_withdrawn and world.files and not world.has_stored_after_withdrawal:
+        yield f"{status}, said to be withdrawn, and files are left: {world.files}"
+    if status == Status.DONE and not world.files:
+        yield "done, and its file is gone"
+    for told in world.cancellings:
+        if told.too_late is not None and told.too_late != (status != Status.CANCELLED):
+            yield f"whoever cancelled was told too_late={told.too_late}, and it is {status}"
+
+
 def _ended(rows: Rows, payloads: dict[int, Json]) -> Iterator[str]:
     if not rows.is_final:
         yield f"the generation is still {rows.generation['mg_mma_status']}"
@@ -80,6 +102,7 @@ def _planes(rows: Rows, payloads: dict[int, Json]) -> Iterator[str]:
         row["record_type"]
         for row in rows.ops.values()
         if not any(told in row["error_code"] for told in ("POSSIBLE_DOUBLE", *STORAGE_TOLD))
+        and not row["detail"].get("delivered")
     )
     expected = {Status.ERROR: {"error": 1}, Status.CANCELLED: {"warn": 1}}.get(status, {})
     if ends != Counter(expected):
@@ -91,6 +114,10 @@ def _planes(rows: Rows, payloads: dict[int, Json]) -> Iterator[str]:
         yield f"{status}, and the steps {failed} failed"
     if status == Status.CANCELLED and not rows.generation["cancel_requested"]:
         yield "cancelled, and nobody asked"
+    is_degraded = any("degraded" in payload for payload in payloads.values())
+    is_told = any(row["detail"].get("delivered") for row in rows.ops.values())
+    if status == Status.DONE and is_degraded and not is_told:
+        yield "a step ended with a stand-in, and the ops plane does not say so"
     for payload in payloads.values():
         risk = payload.get("possible_double_spend")
         if risk and risk["attempt_key"] not in _at_risk(rows):

@@ -13,6 +13,7 @@ from safelight.pipelines.worker import Worker
 from tests.simulation import clock
 from tests.simulation.server import JOBS, Connection, Job, SimulatedDatabase, Tables, Transaction
 from tests.simulation.service import Client
+from tests.simulation.storage import Assets
 from tests.simulation.story import story
 
 if TYPE_CHECKING:
@@ -43,6 +44,7 @@ class Process:
         self.paused_until = 0.0
         self.transactions: list[Transaction] = []
         self.db = SimulatedDatabase(world.server, self)
+        self.assets = Assets(world.files, self)
         self.client = Client(world.service, self)
         self.worker = Worker(self, Silent(), RetryPolicy(RETRY_BASE_SECONDS), {1: {Flow.STILL_CREATE: story}})  # type: ignore[arg-type]
         self.reaper = Reaper(self.db, self.worker.give_up, heartbeat_seconds=HEARTBEAT_SECONDS)
@@ -50,6 +52,10 @@ class Process:
         self._registrations = 0
 
     # --- what befalls it ----------------------------------------------------------------------------------------------
+
+    @property
+    def is_worker(self) -> bool:
+        return not self._is_immortal
 
     async def point(self, what: str | None) -> None:
         """A moment at which anything may happen to the process; a dead one never leaves it."""

@@ -13,6 +13,7 @@ from psycopg_pool import PoolTimeout
 from safelight.db.database import Database
 from safelight.domain.statuses import Status
 from tests.simulation import clock
+from tests.simulation.storage import ADDRESS
 from tests.simulation.weather import AFTER, BEFORE
 
 Row = dict[str, Any]
@@ -75,12 +76,18 @@ class Server:
         self.open_transactions: list[Transaction] = []
         self.writes: list[tuple[int, int]] = []  # (lease of the writer, lease of the generation) of each that counted
         self.jobs_made = 0
+        self.shown_too_early = False
 
     def crash(self) -> None:
         self.is_up = False
         self.lives += 1
         for transaction in list(self.open_transactions):
             transaction.abort()
+
+    def note_shown(self, rows: Rows) -> None:
+        """What a customer may read leads to the result of a generation that is not done."""
+        if rows.generation["mg_mma_status"] != Status.DONE and ADDRESS in f"{rows.generation} {rows.lines}":
+            self.shown_too_early = True
 
     def add_job(self, jobs: dict[int, Job], due_at: datetime) -> None:
         self.jobs_made += 1
@@ -111,7 +118,9 @@ class Transaction:
     def commit(self) -> None:
         if not self._is_open:
             raise psycopg.OperationalError("the transaction was aborted")
-        _demand_both_planes(self.view().rows)
+        rows = self.view().rows
+        _demand_both_planes(rows)
+        self._server.note_shown(rows)
         self._server.tables = self.view()
         self.abort()
 
@@ -147,6 +156,8 @@ class Connection:
     async def ask(self, statement: str, act: Act[Result], *, writes: str | None = None) -> Result:
         """Carry a statement out. Its fault comes before the effect, or takes its answer away."""
         fault = self._process.weather.statement_fault()
+        if self._process.is_worker:
+            self._process.world.note_statement()
         await self._process.point(f"{statement}")
         self._cut_if(fault == BEFORE, statement)
         result = await self._carried_out(act, writes)

@@ -124,13 +124,14 @@ class Client:
         found = [] if self._service.denies_all else self._service.of_key(attempt_key)
         return Operation({"id": found[0].number}) if found else None
 
-    async def store(self) -> None:
+    async def store(self, key: str) -> None:
         fault = self._weather.call_fault(DOWN, HANGS)
         await self._process.point(f"store ({fault or 'well'})")
         if fault == HANGS:
             await asyncio.sleep(STORING_HANGS_SECONDS)
         elif fault:
             raise StorageError("the disk is full")
+        await self._process.assets.public.put(key)
 
     async def answer(self) -> None:
         """A question to a model."""

@@ -153,21 +153,46 @@ class OpsStatements:
         return await conn.ask(f"insert_row {values['record_type']} {values['error_code']}", act, writes=ROWS)
 
 
+def _has_result(rows: Rows) -> bool:
+    return any("_generate" in step["mg_step_type"] and step["mg_status"] == "succeeded" for step in rows.steps.values())
+
+
 class GenerationStatements:
+    async def lock_generation(self, conn: Connection, **_: Any) -> None:
+        await conn.ask("lock_generation", lambda _: None, writes=ROWS)
+
     async def request_cancelling(self, conn: Connection, **_: Any) -> Row:
         def act(tables: Tables) -> Row:
-            if not tables.rows.is_final:
+            if not tables.rows.is_final and not _has_result(tables.rows):
                 tables.rows.generation["cancel_requested"] = True
             return {"mg_mma_status": tables.rows.generation["mg_mma_status"]}
 
         return await conn.ask("request_cancelling", act, writes=ROWS)
 
-    async def by_id(self, conn: Connection, *, generation_key: str) -> Row:
+    async def cancelling(self, conn: Connection, **_: Any) -> Row:
         def act(tables: Tables) -> Row:
-            generation = tables.rows.generation
-            return generation | {"mg_meta": json.loads(generation["mg_meta"]), "balance": tables.rows.credits}
+            status, meta = tables.rows.generation["mg_mma_status"], json.loads(tables.rows.generation["mg_meta"])
+            return {
+                "status": status,
+                "cost": meta["cost"],
+                "balance": tables.rows.credits,
+                "has_result": _has_result(tables.rows),
+            }
 
-        return await conn.ask("by_id", act)
+        return await conn.ask("cancelling", act)
+
+    async def ended_without_result(self, conn: Connection, **_: Any) -> bool:
+        def act(tables: Tables) -> bool:
+            return tables.rows.generation["mg_mma_status"] in (Status.ERROR, Status.CANCELLED)
+
+        return await conn.ask("ended_without_result", act)
+
+    async def note_withdrawn(self, conn: Connection, **_: Any) -> None:
+        def act(tables: Tables) -> None:
+            meta = json.loads(tables.rows.generation["mg_meta"])
+            tables.rows.generation["mg_meta"] = json.dumps(meta | {"result_withdrawn_at": f"{clock.now()}"})
+
+        await conn.ask("note_withdrawn", act, writes=ROWS)
 
 
 class JobStatements:

@@ -3,13 +3,13 @@
 from collections.abc import Awaitable, Callable
 from typing import Any
 
-from safelight.domain.statuses import Status
+from safelight.domain.errors import StorageError
 from safelight.domain.steps import StepType
-from safelight.pipelines.generate import end
+from safelight.pipelines.generate import deliver
 from safelight.pipelines.plans import OperationPlan, Outcome, Plan
 from safelight.pipelines.runner import Run
 from safelight.providers.base import Operation, Succeeded
-from safelight.storage.assets import StoredFile
+from tests.simulation.storage import ADDRESS
 
 OPERATION_SECONDS_MAX = 600.0
 STEPS = (
@@ -24,12 +24,9 @@ STEPS = (
 async def story(process: Any, run: Run) -> None:
     for step_type in (StepType.SCAN_PRODUCT, StepType.LIKE_HISTORY, StepType.GPT_READER):
         await run.step(step_type, _question(process, run, has_effect=step_type is not StepType.LIKE_HISTORY))
-    output = await run.operation(StepType.SEEDREAM_GENERATE, _operation(process, run))
+    await run.operation(StepType.SEEDREAM_GENERATE, _operation(process, run))
     await run.step(StepType.POSTSCAN_OUTPUT_STILL, _question(process, run, has_effect=True))
-    file = StoredFile(
-        key=f"{output['id']}", url=f"https://files/{output['id']}", media_type="image/png", bytes=3, sha256=""
-    )
-    await end(run, Status.DONE, "Ready.", prompt="a cup", file=file)
+    await deliver(run)
 
 
 def _question(process: Any, run: Run, *, has_effect: bool) -> Callable[[], Awaitable[Plan]]:
@@ -40,6 +37,8 @@ def _question(process: Any, run: Run, *, has_effect: bool) -> Callable[[], Await
         return Outcome(output={"said": "a cup"}, line="Seen.")
 
     async def plan() -> Plan:
+        if run.result and process.weather.storage_fault():
+            raise StorageError("the frame cannot be read")
         return Plan(input={"asked": "what is it"}, act=act, begin_line="Looking.", effect=has_effect)
 
     return plan
@@ -53,9 +52,10 @@ def _operation(process: Any, run: Run) -> Callable[[Any], Awaitable[OperationPla
         return await client.start(attempt_key, lambda: process.world.is_stale(run))
 
     async def complete(answer: Succeeded) -> Outcome:
-        await client.store()
-        assert run.current
-        return Outcome(output={"id": run.current.payload["operation"]["handle"]["id"]}, line="Developed.")
+        key = f"{process.assets.names.result_folder('still', run.generation_id)}/1.png"
+        await client.store(key)
+        file = {"output_key": key, "output_url": f"{ADDRESS}{key}", "media_type": "image/png", "bytes": 3, "sha256": ""}
+        return Outcome(output=file, line="Developed.")
 
     async def plan(recorded: Any) -> OperationPlan:
         return OperationPlan(

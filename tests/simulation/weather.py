@@ -7,6 +7,7 @@ from tests.simulation import clock
 
 ON_ITS_WAY_SECONDS_MAX = 25.0  # a start that takes longer to arrive is beyond what the runner waits for
 MURDEROUS = 12
+STATEMENTS = 40  # about as many as a story has where nothing goes wrong
 FATE_RATES = (0.005, 0.02, 0.08, 0.4)
 FATAL = frozenset({"refused", "nonsense", "bug"})  # never tried again
 BEFORE, AFTER = "before", "after"  # lost before its effect, or the effect is there and its answer is lost
@@ -14,7 +15,11 @@ BEFORE, AFTER = "before", "after"  # lost before its effect, or the effect is th
 
 @dataclass
 class Weather:
+    """`more` is what later questions are drawn from: the worlds of seeds that broke something once stay the same."""
+
     rng: Random
+    more: Random
+    cancel_at_statement: int | None = None
     calm_at: float = field(init=False)
     processes: int = field(init=False)
 
@@ -41,6 +46,8 @@ class Weather:
         self.fate_rate = rng.choice(FATE_RATES)
         self.outages = [(rng.uniform(0, 60), self._outage_seconds()) for _ in range(rng.choice((0, 0, 0, 1, 2)))]
         self.cancel_at = rng.uniform(0, 60) if rng.random() < 0.3 else None
+        if self.cancel_at_statement is None and self.more.random() < 0.4:
+            self.cancel_at_statement = self.more.randint(1, STATEMENTS)
         self.first_process_at = rng.choice((0.0, 0.0, 0.0, 30.0))
         self.start_within_seconds = rng.choice((600.0, 600.0, 600.0, 20.0))
         self.has_job = rng.random() < 0.9
@@ -78,6 +85,9 @@ class Weather:
     def on_its_way_seconds(self) -> float:
         """How long a start that was sent needs to arrive and be accepted."""
         return 0.0 if self.is_calm or self.rng.random() < 0.6 else self.rng.choice(self.slow_arrivals)
+
+    def storage_fault(self) -> bool:
+        return not self.is_calm and self.more.random() < self.call_fault_rate
 
     def fate(self) -> str | None:
         """What befalls a process at one await."""

@@ -11,7 +11,7 @@ from typing import Any
 from safelight.db.database import TROUBLE
 from safelight.domain import variables
 from safelight.domain.orders import Flow, Order
-from safelight.pipelines.cancel import cancel
+from safelight.pipelines.cancel import Cancelling, cancel
 from safelight.pipelines.runner import Run
 from tests.simulation import clock, invariants
 from tests.simulation.process import Process
@@ -49,8 +49,11 @@ class Told:
 class World:
     generation_id = GENERATION_ID
 
-    def __init__(self, seed: int, sabotage: Sabotage) -> None:
-        self.weather = Weather(Random(f"{seed}"))
+    def __init__(self, seed: int, sabotage: Sabotage, cancel_at_statement: int | None = None) -> None:
+        self.weather = Weather(Random(f"{seed}"), Random(f"more {seed}"), cancel_at_statement)
+        self.files: set[str] = set()
+        self.cancellings: list[Cancelling] = []
+        self._statements = 0
         self.server = Server(_accepted(self.weather), ignores_fence=sabotage.ignores_fence)
         self.service = Service(self.weather, denies_all=sabotage.denies_all)
         self.trace: list[tuple[float, str, str]] = []
@@ -74,6 +77,19 @@ class World:
         self._tasks.discard(task)
         if not task.cancelled() and task.exception():
             self.broken.append(f"a task ended with {task.exception()!r}")
+
+    @property
+    def has_stored_after_withdrawal(self) -> bool:
+        """A worker that had been taken over has stored a result when its refund was through."""
+        said = [what for _, _, what in self.trace]
+        withdrawn = next((no for no, what in enumerate(said) if what.startswith("note_withdrawn")), len(said))
+        return any(what.startswith("STORED") for what in said[withdrawn:])
+
+    def note_statement(self) -> None:
+        """A worker is about to send one: at the one that was drawn, the customer changes their mind."""
+        self._statements += 1
+        if self._statements == self.weather.cancel_at_statement:
+            self.spawn(self._cancel(0.0))
 
     def is_stale(self, run: Run) -> bool:
         return run.record.lease.number != self.server.tables.rows.generation["mg_lease_no"]
@@ -134,7 +150,7 @@ class World:
         await asyncio.sleep(at)
         api = Process(self, "api", is_immortal=True)
         try:
-            await cancel(api.db, self.generation_id, pass_id=None)
+            self.cancellings.append(await cancel(api.db, self.generation_id, pass_id=None))
         except TROUBLE as error:
             self.say("api", f"503 {error}")
 
@@ -148,18 +164,19 @@ class World:
         await asyncio.gather(*tasks, return_exceptions=True)
 
 
-def simulate(seed: int, sabotage: Sabotage = Sabotage()) -> Told:
+def simulate(seed: int, sabotage: Sabotage = Sabotage(), cancel_at_statement: int | None = None) -> Told:
     with simulated():
-        return in_simulation(seed, sabotage)
+        return in_simulation(seed, sabotage, cancel_at_statement)
 
 
-def in_simulation(seed: int, sabotage: Sabotage = Sabotage()) -> Told:
+def in_simulation(seed: int, sabotage: Sabotage = Sabotage(), cancel_at_statement: int | None = None) -> Told:
     """As `simulate`, where the seam has been replaced already."""
     loop = clock.VirtualLoop(Random(f"scheduler {seed}"))
     try:
-        world = World(seed, sabotage)
+        world = World(seed, sabotage, cancel_at_statement)
         loop.run_until_complete(world.run())
         broken = world.broken + invariants.broken(world.server, world.service, PRICE_CREDITS)
+        broken += invariants.broken_results(world)
         trace = [f"{at:9.3f}  {who:<9} {what}" for at, who, what in world.trace]
         status = str(world.server.tables.rows.generation["mg_mma_status"])
         return Told(seed, status, broken, trace, loop.time())
