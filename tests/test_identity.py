@@ -480,8 +480,9 @@ async def test_two_users_who_state_the_same_visitor_are_two(idle: Backend):
 async def test_a_name_that_another_user_has_is_refused(idle: Backend):
     user_id = new_id()
     customer(idle, f"pass:user:{user_id}", mg_user_id=new_id())
-    answer = await idle.client.get("/me", headers=bearer(token(user_id)))
-    assert (answer.status_code, answer.json()["error"]) == (403, "FORBIDDEN")
+    for path in ("/me", "/credits/balance", "/history", f"/history/pass/pass:user:{user_id}"):
+        answer = await idle.client.get(path, headers=bearer(token(user_id)))
+        assert (answer.status_code, answer.json()["error"]) == (403, "FORBIDDEN"), path
 
 
 async def test_signing_in_gathers_the_credits_of_the_email_once(idle: Backend):

@@ -107,7 +107,9 @@ async def shop(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPath
 
 
 async def furnish(dsn: str, home: Path, settings: Json) -> None:
+    """Their rows have users, so that a server of ours speaks for them."""
     async with running(dsn, home, **settings) as backend:
+        backend.client.headers["x-admin-secret"] = backend.app.admin_token()
         for pass_id in PASS_IDS.values():
             backend.pass_id = pass_id
             await backend.grant(2)

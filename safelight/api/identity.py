@@ -26,7 +26,7 @@ from safelight.db import customers
 from safelight.db.customers import Account
 from safelight.db.database import Connection
 from safelight.domain import passes
-from safelight.domain.errors import AuthError, InvalidInput, InvalidToken, SafelightError, SignInUnavailable
+from safelight.domain.errors import AuthError, Forbidden, InvalidInput, InvalidToken, SafelightError, SignInUnavailable
 from safelight.domain.identities import ActingCustomer, TargetCustomer, Welcome
 from safelight.domain.shared_secrets import same_secret
 from safelight.redaction import KNOWN_FORMS
@@ -190,8 +190,17 @@ async def _of_user(
         own: Account | None = await account(request, services, conn, user, claim)
     else:
         own = await customers.of_known_user(conn, user.id)
-    pass_id = own.pass_id if own else passes.of_user(user.id)
+    pass_id = own.pass_id if own else await _future_pass_id(conn, user)
     return ActingCustomer(pass_id, True, own is None, _address(request, services))
+
+
+async def _future_pass_id(conn: Connection, user: User) -> str:
+    """The pass id that the user's row will have, if they take over none. Raises Forbidden, if it is another user's."""
+    pass_id = passes.of_user(user.id)
+    row = await customers.get(conn, pass_id)
+    if row is not None and row["mg_user_id"] is not None:
+        raise Forbidden(f"The pass id {pass_id} is another user's.")
+    return pass_id
 
 
 async def account(request: Request, services: Services, conn: Connection, user: User, claim: str | None) -> Account:
