@@ -167,7 +167,10 @@ def published(content: bytes, media_type: str) -> bytes:
 
 def _open(content: bytes) -> Image.Image:
     """Every bound is held before a decoder sees the bytes: some make room for all of a picture when they open it."""
-    stated, media_type = size_of_picture(content), sniff(content) or ""
+    structure, media_type = formats.structure_of(content), sniff(content) or ""
+    if structure.parts > formats.PARTS_MAX or structure.scans > SCANS_MAX:
+        raise AssetUnreadable(f"more than {formats.PARTS_MAX} parts, or {SCANS_MAX} scans")
+    stated = size_of_picture(content)
     if stated:
         _must_fit(content, media_type, *stated)
     try:
@@ -181,9 +184,6 @@ def _open(content: bytes) -> Image.Image:
 def _must_fit(content: bytes, media_type: str, width: int, height: int) -> None:
     if width * height > PIXELS_MAX:
         raise AssetUnreadable(f"{width}x{height} is more than {PIXELS_MAX} pixels")
-    structure = formats.structure_of(content)
-    if structure.parts > formats.PARTS_MAX or structure.scans > SCANS_MAX:
-        raise AssetUnreadable(f"more than {formats.PARTS_MAX} parts, or {SCANS_MAX} scans")
     if _cost(content, media_type, width, height) > DECODE_BYTES_MAX:
         pixels_max = int(DECODE_BYTES_MAX / _BYTES_PER_PIXEL.get(media_type, _OTHER_BYTES_PER_PIXEL))
         raise AssetUnreadable(f"{width}x{height}: such a picture may have at most {pixels_max} pixels")

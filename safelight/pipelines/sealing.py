@@ -25,6 +25,5 @@ class Sealer:
         try:
             return self._fernet.decrypt(sealed).decode()
         except InvalidToken as error:
-            raise ConfigError(
-                "sealed with another secret: give every node the same SAFELIGHT_SECRET or HOME/secret"
-            ) from error
+            told = "sealed with another secret: give every node the same SAFELIGHT_SECRET"
+            raise ConfigError(told) from error
