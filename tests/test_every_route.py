@@ -24,7 +24,8 @@ from tests.test_planted_secrets import all_tables
 ADMIN_TOKEN = "the-operators-token-0123456789abcdef"
 ADMIN = {"x-admin-secret": ADMIN_TOKEN}
 FORM = {"Content-Type": "application/x-www-form-urlencoded"}
-SETTINGS = {"admin_token": ADMIN_TOKEN, "legacy_wait_seconds": 0.05, **SIGNED_BY_SECRET}
+SIMULATED = {"simulated_url": "http://127.0.0.1:9"}  # its webhooks are a route, too
+SETTINGS = {"admin_token": ADMIN_TOKEN, "legacy_wait_seconds": 0.05, **SIGNED_BY_SECRET, **SIMULATED}
 TRIES_MAX = 30
 EMAIL = "ann.planted-email@example.com"
 PACKS = 987_653
