@@ -27,11 +27,13 @@ ADMIN_TOKEN = "the-operators-token-0123456789abcdef"
 ADMIN = {"x-admin-secret": ADMIN_TOKEN}
 FORM = {"Content-Type": "application/x-www-form-urlencoded"}
 OPERATOR_EMAIL = "operator@example.com"
+SIMULATED = {"simulated_url": "http://127.0.0.1:9"}  # its webhooks are a route, too
 SETTINGS = {
     "admin_token": ADMIN_TOKEN,
     "admin_emails": OPERATOR_EMAIL,
     "legacy_wait_seconds": 0.05,
     **SIGNED_BY_SECRET,
+    **SIMULATED,
 }
 TRIES_MAX = 30
 EMAIL = "ann.planted-email@example.com"

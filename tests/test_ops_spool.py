@@ -3,6 +3,7 @@
 import asyncio
 import json
 import os
+import re
 import tempfile
 import time
 from collections.abc import AsyncIterator
@@ -204,7 +205,7 @@ async def test_no_path_holds_control_characters_or_broken_text(open_to_all: Back
         path = route.with_values({one["name"]: value for one in route.parameters("path")})
         answer = await open_to_all.client.request(route.method, path, json={} if route.method == "POST" else None)
         assert answer.status_code == 400, (value, answer.text)
-        assert "INVALID_PATH" in answer.text or "path: " in answer.text
+        assert "path: " in answer.text
     assert not list((open_to_all.app.home / "ops-spool").glob("*"))
 
 
@@ -213,7 +214,7 @@ async def test_no_query_does(open_to_all: Backend, query: str):
     for path in ("/credits/balance", "/history/pass/pass:user:1", "/admin/summary", "/health", "/nowhere"):
         answer = await open_to_all.client.get(f"{path}?{query}")
         assert answer.status_code == 400, answer.text
-        assert "query: " in answer.text
+        assert re.search(r"query(\.\w+)?: ", answer.text)
 
 
 @pytest.mark.parametrize(
