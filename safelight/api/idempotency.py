@@ -15,6 +15,7 @@ from typing import Annotated, Any
 from fastapi import Depends, Header, Request
 from fastapi.encoders import jsonable_encoder
 
+from safelight.api.folding import clean_text
 from safelight.api.json_body import JSON_BYTES_MAX, StrictRequest
 from safelight.api.services import FromApp, Services
 from safelight.db import idempotency
@@ -153,10 +154,20 @@ class Once:
         """Of the method, the path and what the body says; a large one, an upload's, counts byte by byte."""
         content = await self._request.body()
         if content and len(content) <= JSON_BYTES_MAX and isinstance(self._request, StrictRequest):
-            stated = await self._request.json()
+            stated = _as_of_a_form(await self._request.json())
             content = await asyncio.to_thread(lambda: json.dumps(stated, sort_keys=True).encode())
         head = f"{self._request.method} {self._request.url.path}\n".encode()
         return await asyncio.to_thread(lambda: hashlib.sha256(head + content).hexdigest())
+
+
+def _as_of_a_form(value: Any) -> Any:
+    """A form, where numbers and flags are texts, says the same as its JSON."""
+    match value:
+        case dict():
+            return {name: _as_of_a_form(item) for name, item in value.items()}
+        case list():
+            return [_as_of_a_form(item) for item in value]
+    return clean_text(str(value)) if isinstance(value, str) else clean_text(value)
 
 
 def _once(request: Request, services: FromApp, key: WriteKey = None) -> Once:
