@@ -200,7 +200,7 @@ class LedgerMachine(RuleBasedStateMachine):
         assert [answer["cancelled"] for answer in told] == [True] * len(stopped)
         ends = {True: "error", False: "done"}
         for generation_id, (account, price) in self.waiting.items():
-            status = self.shop.run(self.shop.backend.generation(generation_id))["status"]
+            status = self.shop.run(self.shop.backend.get(f"/mma/generations/{generation_id}"))["status"]
             if generation_id in stopped:
                 assert status == "cancelled"
             else:

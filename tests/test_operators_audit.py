@@ -68,7 +68,7 @@ def audit_rows(backend: Backend) -> list[Json]:
 
 async def test_credits_that_are_given(idle: Backend):
     assert await did(idle, "credits", "grant", "pass:user:7", "3") == [
-        ("credits.grant", "pass:user:7", {"credits": 0}, {"credits": 3})
+        ("credits.grant", "pass:user:7", {"credits": 0}, {"credits": 3, "asked": 3, "reason": "manual-topup"})
     ]
 
 
