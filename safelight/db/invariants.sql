@@ -383,7 +383,7 @@ where generation.mg_record_type = 'generation' and generation.mg_pipeline_versio
 order by lost_at;
 
 -- name: weak_spots
--- `public` holds what migrations make: views that read as their reader, indexes, triggers and checks that hold.
+-- `public`, and our own schema, hold what migrations make: views that read as their reader, indexes, triggers and checks that hold.
 with relation as (
   select * from pg_class where relnamespace = 'public'::regnamespace
 ), ours as (
@@ -400,7 +400,10 @@ where relkind = 'v' and relname = any (:views)
 union all
 select 'the index ' || name || ' is missing; make it anew from supabase/migrations'
 from unnest(:indexes::text[]) name
-where not exists (select from relation where relkind = 'i' and relname = name)
+where not exists (
+  select from pg_class join pg_namespace on pg_namespace.oid = relnamespace
+  where relkind = 'i' and relname = name and nspname in ('public', 'safelight')
+)
 union all
 select 'the index ' || relation.relname || ' is not valid; run: reindex index public.' || relation.relname
 from pg_index join ours on ours.oid = indrelid join relation on relation.oid = indexrelid
