@@ -4,7 +4,6 @@ import asyncio
 import os
 import sys
 import time
-import traceback
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -12,17 +11,14 @@ from typing import Any
 
 import psycopg
 from fastapi import FastAPI
-from pydantic import SecretStr
 
 from safelight import secret_files, telemetry
 from safelight.adapters import adapters_of, local_fault, webhook_checks
-from safelight.api.allowance import Allowance
 from safelight.api.in_flight import InFlightLimit
 from safelight.api.rates import Kind, Rates, address_of
 from safelight.api.request_bodies import RequestBodies
 from safelight.api.server import create_api
 from safelight.api.services import Services
-from safelight.api.tokens import Keys, PublicKeys, SharedSecret, TokenCheck
 from safelight.config import Settings
 from safelight.db import database_settings, deployment_secret, embedded, ops_rows
 from safelight.db.database import TROUBLE, Database
@@ -32,15 +28,13 @@ from safelight.db.ops_spool import OpsSpool
 from safelight.db.statistics import CustomerCount
 from safelight.db.wakeups import Announcer, Listener
 from safelight.domain.categories import Category
-from safelight.domain.errors import ConfigError, SafelightError
+from safelight.domain.errors import SafelightError
 from safelight.domain.ids import new_id
 from safelight.domain.orders import Prices
-from safelight.domain.plain_text import printable_lines
 from safelight.domain.shared_secrets import strong_secret
 from safelight.domain.shop_orders import Shop, credit_products
 from safelight.media import DECODE_BYTES_MAX
 from safelight.media_pool import MediaPool
-from safelight.open_files import OUT_OF_FILES
 from safelight.ops.doctor import Doctor, LatestFindings
 from safelight.pipelines.accept import Acceptance, FreeSuggestions
 from safelight.pipelines.configuration import Configuration, install_version_1
@@ -58,6 +52,7 @@ from safelight.pipelines.worker import Worker
 from safelight.private_files import open_home
 from safelight.providers.tables import ParameterTables
 from safelight.redaction import Redactor
+from safelight.setting_checks import ADMIN_TOKEN_SETTING, SECRET_SETTING, check_secret_settings, token_check
 from safelight.signing import Signer
 from safelight.storage.assets import AssetStore
 from safelight.storage.buckets import Bucket, S3Keys, open_bucket
@@ -65,8 +60,6 @@ from safelight.storage.fetch import GuardedFetcher
 from safelight.storage.spool import Spool
 
 MEGABYTE = 1024 * 1024
-ADMIN_TOKEN_SETTING = "SAFELIGHT_ADMIN_TOKEN"  # noqa: S105 - its name
-SECRET_SETTING = "SAFELIGHT_SECRET"  # noqa: S105 - its name
 ADAPTERS_GROUP = "safelight.adapters"
 DATABASE_START_SECONDS_MAX = 60.0
 DATABASE_LOOK_SECONDS = 1.0
@@ -83,8 +76,8 @@ class App:
         self.prices = Prices(still_credits=settings.still_credits, video_credits=settings.video_credits)
         self.dsn = settings.database_url or ""
         local_fault(settings)  # a wrong one is said at once
-        _check_secret_settings(settings)
-        self.tokens = _tokens(settings)
+        check_secret_settings(settings)
+        self.tokens = token_check(settings)
         self.shop = Shop(settings.shopify_webhook_secret.get_secret_value(), credit_products(settings.credit_products))
         self.redactor = Redactor(settings.secrets)
         self._secret = ""
@@ -409,73 +402,6 @@ class App:
     def _adapters(self) -> Adapters:
         reader = PictureReader(self.assets(), self.fetcher(), self.file_spool(), self.settings.input_fetch_seconds)
         return adapters_of(self.settings, reader.read, self.media_pool)
-
-
-def report_crashes(app: App) -> None:
-    """Process-level crashes reach the ops plane too: 💥 what nothing caught, 🧵 what a background task left behind."""
-
-    def uncaught(kind: type[BaseException], error: BaseException, trace: Any) -> None:
-        if issubclass(kind, Exception):
-            _write_crash(app, Category.UNCAUGHT_EXCEPTION, "process.uncaughtException", error)
-        text = "".join(traceback.format_exception(kind, error, trace))
-        sys.stderr.write(printable_lines(app.redactor.text(text)) + "\n")
-
-    sys.excepthook = uncaught
-
-
-def report_task_crashes(app: App) -> None:
-    """As `report_crashes`, for the running event loop. What crashes over and over is told so many times a minute."""
-    allowance = Allowance(of_one=20)
-
-    def unhandled(loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
-        error = context.get("exception")
-        if isinstance(error, OSError) and error.errno in OUT_OF_FILES:
-            telemetry.warning(telemetry.Tag.API, f"No file descriptor is left: {error}")
-            return  # to write a row would take one, and there are many of these at once
-        if isinstance(error, Exception) and allowance.take(type(error).__name__):
-            _write_crash(app, Category.UNHANDLED_REJECTION, "process.unhandledRejection", error)
-        loop.default_exception_handler(context)
-
-    asyncio.get_running_loop().set_exception_handler(unhandled)
-
-
-def _write_crash(app: App, category: Category, action: str, error: BaseException) -> None:
-    telemetry.error(category.emoji, telemetry.Tag.API, f"{action}: {error!r}", error)
-    row = ops_rows.OpsError(
-        category=category,
-        code=category.value,
-        message=f"{type(error).__name__}: {error}",
-        request_id=f"process_{os.getpid()}_{new_id()}",
-        route="process",
-        method=Path(sys.argv[0]).name,
-        http_status=500,
-        action=action,
-        stack="".join(traceback.format_exception(error)),
-    )
-    app.write_now(row)
-
-
-def _tokens(settings: Settings) -> TokenCheck | None:
-    """None where no kind of key is set: then nobody can sign in."""
-    secret = settings.jwt_secret.get_secret_value()
-    if secret and settings.jwks_url:
-        raise ConfigError("set SAFELIGHT_JWT_SECRET or SAFELIGHT_JWKS_URL, not both: one kind of key is believed")
-    if not secret and not settings.jwks_url:
-        if settings.auth == "required":
-            raise ConfigError("SAFELIGHT_AUTH=required needs SAFELIGHT_JWT_SECRET or SAFELIGHT_JWKS_URL")
-        return None
-    keys: Keys = PublicKeys(settings.jwks_url) if settings.jwks_url else SharedSecret(secret)
-    return TokenCheck(keys, settings.jwt_audience, settings.jwt_issuer, settings.jwt_leeway_seconds)
-
-
-def _check_secret_settings(settings: Settings) -> None:
-    """Raises ConfigError for a setting that is there and yet no secret."""
-    for name, value in settings:
-        if isinstance(value, SecretStr) and value.get_secret_value() and not value.get_secret_value().strip():
-            raise ConfigError(f"SAFELIGHT_{name.upper()} holds only white space; set a secret, or leave it out")
-    for value, name in ((settings.admin_token, ADMIN_TOKEN_SETTING), (settings.secret, SECRET_SETTING)):
-        if stated := value.get_secret_value():
-            strong_secret(stated, name)
 
 
 def _listed(text: str) -> tuple[str, ...]:

@@ -12,9 +12,10 @@ import uvicorn
 from starlette.types import ASGIApp
 
 from safelight.allocator import keep_little
-from safelight.app import App, report_task_crashes
+from safelight.app import App
 from safelight.config import Settings
 from safelight.connections import Bounds, ConnectionTable
+from safelight.crashes import report_task_crashes
 from safelight.db.embedded import DatabaseDown
 from safelight.domain.errors import InvalidInput, SafelightError
 from safelight.open_files import ListeningSocket

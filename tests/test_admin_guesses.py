@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from safelight.api.rates import Kind, Rates
-from safelight.domain.errors import TooManyRequests
+from safelight.domain.retry_errors import TooManyRequests
 from tests.conftest import Backend, StartBackend, running
 from tests.signing_in import SIGNED_BY_SECRET, bearer, token
 

@@ -15,6 +15,7 @@ from safelight.domain.errors import (
     RemoteFileRefused,
     RemoteFileTooLarge,
     RemoteFileUnavailable,
+    RemoteHostUnknown,
     RemoteUrlInvalid,
 )
 from safelight.storage import fetch
@@ -166,7 +167,7 @@ async def test_names_that_are_not_answered_hold_up_nothing_else(silent: SilentRe
     fetcher = GuardedFetcher()
     looking = [fetcher.fetch(f"http://slow-{number}.example/x.png") for number in range(names)]
     found = await asyncio.gather(*looking, return_exceptions=True)
-    assert {type(one) for one in found} == {RemoteFileUnavailable}
+    assert {type(one) for one in found} == {RemoteHostUnknown}
     assert silent.waiting <= fetch.RESOLVER_THREADS
     async with asyncio.timeout(30):
         assert await asyncio.to_thread(lambda: "done") == "done"  # what files and pictures are read with

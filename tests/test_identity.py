@@ -17,8 +17,9 @@ from pydantic import ValidationError
 from safelight.api.tokens import ASK_SECONDS_MIN, KEYS_SECONDS_MAX, KEYS_STALE_SECONDS_MAX, PublicKeys
 from safelight.app import App
 from safelight.config import Settings
-from safelight.domain.errors import ConfigError, InvalidToken, SignInUnavailable
+from safelight.domain.errors import ConfigError, InvalidToken
 from safelight.domain.ids import new_id
+from safelight.domain.retry_errors import SignInUnavailable
 from tests.conftest import Backend, StartBackend, running
 from tests.signing_in import (
     EC_KEY,

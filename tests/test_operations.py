@@ -86,7 +86,7 @@ CRASHES = {
 async def test_a_crash_of_a_process_reaches_the_ops_plane(dsn: str, tmp_path: Path, kind: str):
     emoji, category, body = CRASHES[kind]
     program = (
-        "import asyncio, gc\nfrom safelight.app import App, report_crashes, report_task_crashes\n"
+        "import asyncio, gc\nfrom safelight.app import App\nfrom safelight.crashes import report_crashes, report_task_crashes\n"
         "from safelight.config import Settings\napp = App(Settings())\nreport_crashes(app)\n" + textwrap.dedent(body)
     )
     environment = os.environ | {"SAFELIGHT_DATABASE_URL": dsn, "SAFELIGHT_HOME": str(tmp_path)}

@@ -184,11 +184,12 @@ def test_a_traceback_forges_no_line(tmp_path: Path, capsys: pytest.CaptureFixtur
 def test_a_crash_is_printed_without_control_characters(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ):
-    from safelight.app import App, report_crashes  # noqa: PLC0415
+    from safelight.app import App  # noqa: PLC0415
     from safelight.config import Settings  # noqa: PLC0415
+    from safelight.crashes import report_crashes  # noqa: PLC0415
 
     monkeypatch.setattr(sys, "excepthook", sys.excepthook)
-    monkeypatch.setattr("safelight.app._write_crash", lambda *_: None)
+    monkeypatch.setattr("safelight.crashes._write_crash", lambda *_: None)
     report_crashes(App(Settings(home=tmp_path, database_url="postgresql:///nowhere")))
     sys.excepthook(ValueError, ValueError("\x1b[2J"), None)
     assert capsys.readouterr().err == "ValueError: \\x1b[2J\n"

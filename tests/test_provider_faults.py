@@ -150,7 +150,9 @@ async def ordered(backend: Backend) -> list[Json]:
 
 FAILED = """
 select failure.mg_detail->>'error_code' as code, failure.mg_detail->>'category' as category, count(*) as times,
-       bool_and(refund.mg_delta = 1 and refund.xmin = failure.xmin and refund.xmin = generation.xmin) as in_one_transaction
+       bool_and(refund.mg_delta = 1 and refund.xmin = failure.xmin and exists (
+         select from mega_generations step where step.mg_record_type = 'mma_step'
+           and step.mg_generation_id = generation.mg_generation_id and step.xmin = failure.xmin)) as in_one_transaction
 from mega_generations generation
 join mega_admin failure on failure.mg_record_type = 'error' and failure.mg_detail->>'generation_id' = generation.mg_generation_id
 join mega_generations refund

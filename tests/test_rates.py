@@ -9,7 +9,7 @@ from collections.abc import AsyncIterator
 import pytest
 
 from safelight.api.rates import KEYS_MAX, Kind, Rates
-from safelight.domain.errors import TooManyRequests
+from safelight.domain.retry_errors import TooManyRequests
 from tests.conftest import Backend, StartBackend, running
 from tests.openapi import ROUTES, Route
 

@@ -258,6 +258,7 @@ async def test_a_setting_shows_users_their_own_steps(shop: Shop):
                 conn.execute("update safelight.settings set value = 'true'")
 
 
+READING_STEPS = ("update safelight.settings set value = 'true' where name = 'customers_read_steps'",)
 UNDELIVERED = (
     "set local session_replication_role = replica",
     "update mega_generations set mg_mma_status = 'STATUS'"
@@ -271,9 +272,9 @@ async def test_a_user_reads_where_a_result_is_when_it_is_delivered(shop: Shop, s
     steps = (
         "select mg_step_type as type, mg_payload::text as row from mega_generations where mg_record_type = 'mma_step'"
     )
-    with shop.acting("authenticated", ADA) as conn:
+    with shop.acting("authenticated", ADA, *READING_STEPS) as conn:
         delivered = conn.execute(steps).fetchall()
-    before = [statement.replace("STATUS", status) for statement in UNDELIVERED]
+    before = [*READING_STEPS, *(statement.replace("STATUS", status) for statement in UNDELIVERED)]
     with shop.acting("authenticated", ADA, *before) as conn:
         undelivered = conn.execute(steps).fetchall()
     hidden = {row["type"] for row in delivered} - {row["type"] for row in undelivered}

@@ -25,14 +25,13 @@ from safelight.db.database import TROUBLE
 from safelight.db.ops_rows import OpsError
 from safelight.domain.categories import Category, category_of_status
 from safelight.domain.errors import (
-    ComeBackLater,
     EndedWithoutResult,
     InsufficientCredits,
     RemoteFileRefused,
     SafelightError,
     StillMaking,
-    TooManyRequests,
 )
+from safelight.domain.retry_errors import RetryLater, TooManyRequests
 from safelight.redaction import KNOWN_FORMS, excerpt
 
 RETRY_AFTER_SECONDS = 2
@@ -73,7 +72,7 @@ def answer_to(request: Request, error: Exception) -> Answer:
     match error:
         case InsufficientCredits():
             return _insufficient(request, error)
-        case ComeBackLater():
+        case RetryLater():
             headers = {"Retry-After": str(max(1, math.ceil(error.retry_after_seconds)))}
             return _answer(error.http_status, error.code, error.safe_message, error.category, headers=headers)
         case StillMaking():
@@ -131,7 +130,7 @@ async def tell(request: Request, error: Exception) -> Answer:
 
 def _log(request: Request, answer: Answer, error: Exception) -> None:
     text, named = f"{request.method} {request.url.path}: {error!r}", {"request_id": request_id(request)}
-    if answer.is_away or answer.is_told or isinstance(error, ComeBackLater):
+    if answer.is_away or answer.is_told or isinstance(error, RetryLater):
         telemetry.warning(telemetry.Tag.API, text, **named)
     else:
         telemetry.error(answer.category.emoji, telemetry.Tag.API, text, error, **named)
@@ -210,7 +209,7 @@ def _matters(request: Request, answer: Answer, error: Exception, allowances: All
     alike = f"{answer.status} {answer.code} {_route(request)}"
     if isinstance(error, TooManyRequests):
         return error.is_news and allowances.refusals.take(alike)
-    if answer.is_away or isinstance(error, ComeBackLater):
+    if answer.is_away or isinstance(error, RetryLater):
         return allowances.unavailable.take(alike)
     if answer.status >= 500:
         return allowances.failures.take(alike)

@@ -21,9 +21,10 @@ from safelight.api.services import FromApp, Services
 from safelight.db import idempotency
 from safelight.db.audit import Operator
 from safelight.db.database import Connection
-from safelight.domain.errors import IdempotencyConflict, RequestInProgress
+from safelight.domain.errors import IdempotencyConflict
 from safelight.domain.identities import ActingCustomer
 from safelight.domain.ids import new_id
+from safelight.domain.retry_errors import RequestInProgress
 from safelight.pipelines.accept import ANSWER_SECONDS_MAX
 
 Json = dict[str, Any]

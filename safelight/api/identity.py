@@ -26,8 +26,9 @@ from safelight.db import customers
 from safelight.db.customers import Account
 from safelight.db.database import Connection
 from safelight.domain import passes
-from safelight.domain.errors import AuthError, Forbidden, InvalidInput, InvalidToken, SafelightError, SignInUnavailable
+from safelight.domain.errors import AuthError, Forbidden, InvalidInput, InvalidToken, SafelightError
 from safelight.domain.identities import ActingCustomer, TargetCustomer, Welcome
+from safelight.domain.retry_errors import SignInUnavailable
 from safelight.domain.shared_secrets import same_secret
 from safelight.redaction import KNOWN_FORMS
 

@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from safelight.domain.errors import Overloaded, TooManyRequests
+from safelight.domain.retry_errors import Overloaded, TooManyRequests
 
 RETRY_AFTER_SECONDS = 5.0
 

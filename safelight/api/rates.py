@@ -18,7 +18,7 @@ from typing import Any
 from fastapi import Depends, Request
 
 from safelight.api.json_body import Handler, StrictRoute
-from safelight.domain.errors import TooManyRequests
+from safelight.domain.retry_errors import TooManyRequests
 
 KEYS_MAX = 50_000
 KEY_CHARS_MAX = 200

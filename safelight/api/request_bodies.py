@@ -13,7 +13,8 @@ from typing import BinaryIO, TypeVar
 from fastapi import Request
 
 from safelight.api.in_flight import InFlightLimit
-from safelight.domain.errors import Overloaded, PayloadTooLarge, TooManyRequests
+from safelight.domain.errors import PayloadTooLarge
+from safelight.domain.retry_errors import Overloaded, TooManyRequests
 from safelight.media_pool import MemoryBudget
 from safelight.storage.spool import Spool
 

@@ -15,7 +15,8 @@ from safelight.api.services import FromApp, Services
 from safelight.api.tokens import User
 from safelight.db import customers
 from safelight.db.database import TROUBLE
-from safelight.domain.errors import InvalidToken, SignInUnavailable
+from safelight.domain.errors import InvalidToken
+from safelight.domain.retry_errors import SignInUnavailable
 
 Json = dict[str, Any]
 

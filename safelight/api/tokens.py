@@ -16,8 +16,9 @@ import jwt
 from jwt import PyJWK
 
 from safelight import telemetry
-from safelight.domain.errors import ConfigError, InvalidToken, MissingUserId, SignInUnavailable
+from safelight.domain.errors import ConfigError, InvalidToken, MissingUserId
 from safelight.domain.ids import is_uuid
+from safelight.domain.retry_errors import SignInUnavailable
 
 Clock = Callable[[], float]
 

@@ -7,8 +7,9 @@ from typing import Annotated, Any
 import typer
 
 from safelight import serve, telemetry
-from safelight.app import App, report_crashes
+from safelight.app import App
 from safelight.config import Settings
+from safelight.crashes import report_crashes
 
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 Port = Annotated[int | None, typer.Option(min=0, max=65535, help="The API's port; 0 takes a free one.")]

@@ -12,16 +12,12 @@ from safelight import telemetry
 from safelight.db import customers, daily_counts, generations, job_log, ledger
 from safelight.db.database import Connection, Database, Row
 from safelight.domain import variables
-from safelight.domain.errors import (
-    FreeSuggestionsUsedUp,
-    IdempotencyConflict,
-    InsufficientCredits,
-    TooManyInProgress,
-)
+from safelight.domain.errors import IdempotencyConflict, InsufficientCredits
 from safelight.domain.identities import ActingCustomer
 from safelight.domain.ids import new_id
 from safelight.domain.lines import Line
 from safelight.domain.orders import Order, Prices
+from safelight.domain.retry_errors import FreeSuggestionsUsedUp, TooManyInProgress
 from safelight.pipelines.inputs import Inputs
 from safelight.pipelines.queue import Queue
 from safelight.pipelines.settings import SettingsPolicy

@@ -2,6 +2,7 @@
 
 import tempfile
 from collections.abc import AsyncIterable
+from contextlib import ExitStack
 from pathlib import Path
 from typing import BinaryIO, cast
 
@@ -24,14 +25,12 @@ class Spool:
 
     async def receive(self, chunks: AsyncIterable[bytes]) -> BinaryIO:
         """The bytes as a file, open at its beginning. An error of `chunks` leaves nothing behind."""
-        file = self.open()
-        try:
+        with ExitStack() as undo:
+            file = undo.enter_context(self.open())
             async for chunk in chunks:
                 _write(file, chunk)
-        except BaseException:
-            file.close()
-            raise
-        file.seek(0)
+            file.seek(0)
+            undo.pop_all()
         return file
 
 

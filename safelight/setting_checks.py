@@ -1,0 +1,34 @@
+"""Settings that must fit together, and secrets that must be secrets: checked before anything starts."""
+
+from pydantic import SecretStr
+
+from safelight.api.tokens import Keys, PublicKeys, SharedSecret, TokenCheck
+from safelight.config import Settings
+from safelight.domain.errors import ConfigError
+from safelight.domain.shared_secrets import strong_secret
+
+ADMIN_TOKEN_SETTING = "SAFELIGHT_ADMIN_TOKEN"  # noqa: S105 - its name
+SECRET_SETTING = "SAFELIGHT_SECRET"  # noqa: S105 - its name
+
+
+def token_check(settings: Settings) -> TokenCheck | None:
+    """None where no kind of key is set: then nobody can sign in."""
+    secret = settings.jwt_secret.get_secret_value()
+    if secret and settings.jwks_url:
+        raise ConfigError("set SAFELIGHT_JWT_SECRET or SAFELIGHT_JWKS_URL, not both: one kind of key is believed")
+    if not secret and not settings.jwks_url:
+        if settings.auth == "required":
+            raise ConfigError("SAFELIGHT_AUTH=required needs SAFELIGHT_JWT_SECRET or SAFELIGHT_JWKS_URL")
+        return None
+    keys: Keys = PublicKeys(settings.jwks_url) if settings.jwks_url else SharedSecret(secret)
+    return TokenCheck(keys, settings.jwt_audience, settings.jwt_issuer, settings.jwt_leeway_seconds)
+
+
+def check_secret_settings(settings: Settings) -> None:
+    """Raises ConfigError for a setting that is there and yet no secret."""
+    for name, value in settings:
+        if isinstance(value, SecretStr) and value.get_secret_value() and not value.get_secret_value().strip():
+            raise ConfigError(f"SAFELIGHT_{name.upper()} holds only white space; set a secret, or leave it out")
+    for value, name in ((settings.admin_token, ADMIN_TOKEN_SETTING), (settings.secret, SECRET_SETTING)):
+        if stated := value.get_secret_value():
+            strong_secret(stated, name)
