@@ -161,10 +161,8 @@ class InsufficientCredits(SafelightError):
     code = "INSUFFICIENT_CREDITS"
 
     def __init__(self, *, required: int, balance: int) -> None:
-        super().__init__(
-            f"INSUFFICIENT_CREDITS: this needs {required} credits and the balance is {balance}.",
-            safe_message=f"INSUFFICIENT_CREDITS: this needs {required} credits and the balance is {balance}.",
-        )
+        told = f"INSUFFICIENT_CREDITS: this needs {required} credits and the balance is {balance}."
+        super().__init__(told, safe_message=told)
         self.required = required
         self.balance = balance
 
@@ -338,19 +336,15 @@ class AssetUnreadable(SafelightError):
 
 
 class AssetUnreachable(SafelightError):
-    """An input picture on somebody else's server that could not be fetched, or is no picture. Never tried again: the
-    customer names another, or uploads it. `field` named it; `reason` is for operators."""
+    """An input picture that could not be fetched, or is none. `field` named it; `reason` is for operators."""
 
     category = Category.VALIDATION_ERROR
     http_status = 400
     code = "ASSET_UNREACHABLE"
 
     def __init__(self, field: str, reason: str) -> None:
-        super().__init__(
-            f"{field}: {reason}",
-            safe_message=f"{field}: this picture could not be fetched from its address."
-            " Please check the link, or upload the picture.",
-        )
+        told = "this picture could not be fetched from its address. Please check the link, or upload the picture."
+        super().__init__(f"{field}: {reason}", safe_message=f"{field}: {told}")
 
 
 class LeaseLost(SafelightError):

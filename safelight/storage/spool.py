@@ -2,6 +2,7 @@
 
 import tempfile
 from collections.abc import AsyncIterable
+from contextlib import ExitStack
 from pathlib import Path
 from typing import BinaryIO, cast
 
@@ -23,15 +24,13 @@ class Spool:
 
     async def receive(self, chunks: AsyncIterable[bytes]) -> BinaryIO:
         """The bytes as a file, open at its beginning. An error of `chunks` leaves nothing behind."""
-        file = self.open()
-        try:
+        with ExitStack() as stack:
+            file = stack.enter_context(self.open())
             async for chunk in chunks:
                 _write(file, chunk)
-        except BaseException:
-            file.close()
-            raise
-        file.seek(0)
-        return file
+            file.seek(0)
+            stack.pop_all()
+            return file
 
 
 def _write(file: BinaryIO, chunk: bytes) -> None:
