@@ -412,8 +412,7 @@ class Cancelled(SafelightError):
     safe_message = "Stopped, as you asked."
 
 
-# Seed 004's queries, and the alerts built on them, look for this name.
-_TYPE_NAMES: dict[type[Exception], str] = {ProviderRateLimited: "RateLimitError"}
+_TYPE_NAMES: dict[type[Exception], str] = {ProviderRateLimited: "RateLimitError"}  # seed 004's queries look for it
 
 
 def type_name(error: Exception) -> str:
