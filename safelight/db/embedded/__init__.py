@@ -36,6 +36,7 @@ __all__ = [
 ]
 
 CONNECT_SECONDS_MAX = 30
+TRY_SECONDS_MAX = 5
 LOOK_SECONDS = 0.1
 _FIRST_SIGNAL = {"fast": signal.SIGINT, "immediate": signal.SIGQUIT}
 
@@ -131,12 +132,12 @@ def _our_errors(home: Path) -> Iterator[None]:
 
 
 def _connected(server: Server) -> psycopg.Connection[Any]:
-    """A connection to the server, which runs then. One that is about to end, or recovers, is tried again."""
+    """A connection to the server, which runs then. One that is about to end, is paused or recovers is tried again."""
     give_up = time.monotonic() + CONNECT_SECONDS_MAX
     while True:
         server.join()
         try:
-            return psycopg.connect(server.url(), dbname=SUPERUSER, autocommit=True, connect_timeout=CONNECT_SECONDS_MAX)
+            return psycopg.connect(server.url(), dbname=SUPERUSER, autocommit=True, connect_timeout=TRY_SECONDS_MAX)
         except psycopg.OperationalError:
             if time.monotonic() > give_up:
                 raise
