@@ -17,8 +17,8 @@ PLACES = {
     "a start": ("POST /predictions", 0, "seedream_generate"),
     "a check": ("GET /predictions/", 0, "seedream_generate"),
     "the copy": ("GET /files/", 0, "seedream_generate"),
-    "the post-scan": ("POST /answers", 2, "postscan_output_still"),
 }
+POST_SCAN = {"the post-scan": ("POST /answers", 2, "postscan_output_still")}
 
 
 async def killed(backend: Backend, holding: Holding, environment: dict[str, str]) -> None:
@@ -34,7 +34,7 @@ async def killed(backend: Backend, holding: Holding, environment: dict[str, str]
 
 async def taken_over(dsn: str, start: StartBackend, place: str, takeovers: int, **more: float) -> tuple[Backend, Json]:
     """The generation after a worker died at this place, which had been taken over so often there before."""
-    begins, after, _ = PLACES[place]
+    begins, after, _ = (PLACES | POST_SCAN)[place]
     holding = Holding(begins, after)
     async with simulating(dsn, holding=holding) as (_, settings):
         backend = await start(**settings, worker=False, provider_start_seconds=1.0)
@@ -57,6 +57,13 @@ async def test_a_step_that_kills_its_worker_is_given_up(dsn: str, start: StartBa
     *_, step = backend.steps(ended["generation_id"])
     assert (step["mg_step_type"], step["mg_payload"]["error"]["type"]) == (PLACES[place][2], "WorkerLost")
     assert backend.balance() == backend.ledger_sum() == 1
+
+
+async def test_a_post_scan_that_kills_its_worker_is_given_up_and_the_result_is_delivered(dsn: str, start: StartBackend):
+    backend, ended = await taken_over(dsn, start, "the post-scan", TAKEOVERS_MAX - 1)
+    assert ended["status"] == "done"
+    assert ended["outputs"]["seedream_image_url"]
+    assert backend.balance() == backend.ledger_sum() == 0
 
 
 async def test_a_step_that_lost_fewer_workers_goes_on_and_the_next_one_begins_anew(dsn: str, start: StartBackend):
