@@ -19,7 +19,11 @@ LIKE = {"prompt": "a cup", "imageUrl": ""}
 @pytest.fixture(scope="module")
 async def idle(module_dsn: str, tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Backend]:
     home = tmp_path_factory.mktemp("home")
-    settings = {"admin_token": "the operators' token", "admin_emails": "op@example.com", **SIGNED_BY_SECRET}
+    settings = {
+        "admin_token": "the-operators-token-0123456789abcdef",
+        "admin_emails": "op@example.com",
+        **SIGNED_BY_SECRET,
+    }
     async with running(module_dsn, home, worker=False, **settings) as started:
         yield started
 

@@ -206,7 +206,7 @@ from given
 cross join lateral (
   select jsonb_object_agg(key, value) - array[
     'mg_lease_no', 'mg_log_seq', 'mg_pipeline_version', 'mg_idempotency_key', 'mg_request_hash', 'mg_deadline_at',
-    'mg_cancel_requested_at', 'mg_cancel_requested_by'] as content
+    'mg_cancel_requested_at', 'mg_cancel_requested_by', 'mg_takeovers'] as content
   from jsonb_each(given.content) where value <> 'null'
 ) said
 cross join lateral (select said.content->>'mg_id' as id, said.content->>'mg_record_type' as type) old
@@ -221,7 +221,7 @@ cross join lateral (
 cross join lateral jsonb_populate_record(
   jsonb_populate_record(null::public.mega_generations, jsonb_build_object(
     'mg_meta', '{}'::jsonb, 'mg_mma_vars', '{}'::jsonb, 'mg_created_at', now(), 'mg_updated_at', now(),
-    'mg_lease_no', 0, 'mg_log_seq', 0)),
+    'mg_lease_no', 0, 'mg_log_seq', 0, 'mg_takeovers', 0)),
   said.content || jsonb_build_object(
     'mg_id', case
       when starts_with(old.id, type.now || ':') then old.id

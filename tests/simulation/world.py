@@ -10,6 +10,7 @@ from typing import Any
 
 from safelight.db.database import TROUBLE
 from safelight.domain import variables
+from safelight.domain.identities import ActingCustomer
 from safelight.domain.orders import Flow, Order
 from safelight.pipelines.cancel import Cancelling, cancel
 from safelight.pipelines.runner import Run
@@ -20,6 +21,7 @@ from tests.simulation.server import Row, Rows, Server
 from tests.simulation.service import Service
 from tests.simulation.weather import Weather
 
+CUSTOMER = ActingCustomer("pass:user:one")
 PRICE_CREDITS = 1
 END_WITHIN_SECONDS = 6000.0
 LOOK_SECONDS = 1.0
@@ -150,7 +152,7 @@ class World:
         await asyncio.sleep(at)
         api = Process(self, "api", is_immortal=True)
         try:
-            self.cancellings.append(await cancel(api.db, self.generation_id, pass_id=None))
+            self.cancellings.append(await cancel(api.db, self.generation_id, CUSTOMER))
         except TROUBLE as error:
             self.say("api", f"503 {error}")
 
@@ -188,7 +190,7 @@ def _accepted(weather: Weather) -> Rows:
     """The generation as acceptance leaves it."""
     order = Order(
         flow=Flow.STILL_CREATE,
-        pass_id="pass:user:one",
+        pass_id=CUSTOMER.pass_id,
         session_id="s",
         platform="default",
         title="A cup",
