@@ -11,7 +11,7 @@ from safelight.domain.ids import new_id
 from tests.conftest import COFFEE, Backend, Json, running
 from tests.signing_in import SIGNED_BY_SECRET, bearer, token
 
-ADMIN = bearer("the operators' token")
+ADMIN = bearer("the-operators-token-0123456789abcdef")
 PICTURE = "data:image/jpeg;base64," + base64.b64encode(COFFEE.read_bytes()).decode()
 LIKE = {"prompt": "a cup", "imageUrl": ""}
 
