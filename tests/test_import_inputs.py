@@ -174,8 +174,7 @@ async def test_what_another_node_has_sealed_with_another_secret_is_refunded(star
     backend = await start(worker=False, fetch_allow_hosts=outside.address)
     await backend.grant(1)
     accepted = await order(backend, outside.url(f"good?X-Amz-Signature={SECRET}"))
-    (backend.app.home / "secret").write_text("ab" * 32)
-    await start(fetch_allow_hosts=outside.address)
+    await start(fetch_allow_hosts=outside.address, secret="another-secret-0123456789abcdefghij")
     failed = await backend.finished(accepted)
     assert (failed["error"]["code"], backend.balance(), outside.asked) == ("ASSET_UNREACHABLE", 1, {})
     assert "SAFELIGHT_SECRET" in backend.ops_rows(accepted["generation_id"])[0]["mg_detail"]["message"]
@@ -211,7 +210,9 @@ async def test_an_order_that_lost_its_job_gets_one_that_imports(start: StartBack
     await backend.grant(1)
     accepted = await order(backend, outside.url("good/1"))
     backend.sql("delete from procrastinate_jobs")
-    backend.sql("update mega_generations set mg_created_at = now() - interval '1 minute'")
+    backend.sql(
+        "update mega_generations set mg_created_at = now() - interval '1 minute' where mg_id like 'generation:%'"
+    )
     await start(fetch_allow_hosts=outside.address, worker_heartbeat_seconds=0.2)
     assert (await backend.finished(accepted))["status"] == "done"
     assert outside.asked == {"good/1": 1}
@@ -240,7 +241,8 @@ async def test_a_private_picture_that_was_shared_by_url_is_copied(start: StartBa
     await start()
     done = await backend.finished(accepted)
     assert done["status"] == "done"
-    assert f"/private-assets/{other}/inputs/" in unquote(done["mma_vars"]["assets"]["product_image_url"])
+    folder = backend.app.assets().names.owner(other)
+    assert f"/private-assets/{folder}/inputs/" in unquote(done["mma_vars"]["assets"]["product_image_url"])
 
 
 # --- generations in progress -----------------------------------------------------------------------------------------
