@@ -211,7 +211,7 @@ async def test_an_order_that_lost_its_job_gets_one_that_imports(start: StartBack
     accepted = await order(backend, outside.url("good/1"))
     backend.sql("delete from procrastinate_jobs")
     backend.sql(
-        "update mega_generations set mg_created_at = now() - interval '1 minute' where mg_id like 'generation:%'"
+        "update mega_generations set mg_created_at = now() - interval '1 minute' where mg_record_type = 'generation'"
     )
     await start(fetch_allow_hosts=outside.address, worker_heartbeat_seconds=0.2)
     assert (await backend.finished(accepted))["status"] == "done"
