@@ -166,7 +166,7 @@ async def test_a_remote_file_that_cannot_be_had_is_a_clear_400(start: StartBacke
     backend = await start(worker=False, fetch_allow_hosts=site)
     refused = {
         "gone": "404",
-        "inside": "public address",
+        "inside": "The port 1 is not one",
         "round": "redirects",
         "page": "none of the types",
     }

@@ -152,7 +152,7 @@ def test_no_setting_of_a_secret_is_white_space(tmp_path: Path, name: str):
         ("up", {}, {"SAFELIGHT_ADMIN_TOKEN": "a"}),
         ("api", {"secret": "short"}, {}),
         ("worker", {"admin-token": "\n"}, {}),
-        ("worker", {"secret": "z" * 64}, {}),
+        ("worker", {"secret": "z" * 31}, {}),
         ("demo", {"secret": ""}, {}),
         ("doctor", {}, {"SAFELIGHT_ADMIN_TOKEN": " "}),
     ],
