@@ -25,7 +25,7 @@ from tests.signing_in import SIGNED_BY_SECRET, bearer, token
 from tests.test_files import data_url
 from tests.test_identity import BRIEF, customer, me
 
-ADMIN_TOKEN = "the operators' token, which is long enough"
+ADMIN_TOKEN = "the-operators-token-0123456789abcdef"
 ADMIN = {"x-admin-secret": ADMIN_TOKEN}
 OPERATOR_EMAIL = "op@example.com"
 SETTINGS = {"admin_token": ADMIN_TOKEN, "admin_emails": OPERATOR_EMAIL, **SIGNED_BY_SECRET}
