@@ -242,8 +242,9 @@ async def _uploads(planted: Garden, backend: Backend) -> None:
     assert put.status_code == 200
     await backend.client.post("/api/r2/store-remote-signed", json={"url": planted.around("aws_url")})
     order = {"inputs": {"brief": "x"}, "assets": {"product_image_url": planted.around("supabase_url")}}
-    refused = await backend.client.post("/mma/still/create", json={"passId": backend.pass_id, **order})
-    assert refused.status_code == 400
+    accepted = await backend.post("/mma/still/create", order)
+    await backend.events(accepted["sse_url"])
+    assert (await backend.generation(accepted["generation_id"]))["error"]["code"] == "ASSET_UNREACHABLE"
 
 
 async def _crashes(planted: Garden, backend: Backend, monkeypatch: pytest.MonkeyPatch) -> None:
