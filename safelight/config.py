@@ -269,7 +269,10 @@ class Settings(BaseSettings):
         description="How long a connection without a request is kept; longer than clients and proxies keep theirs.",
     )
     body_buffer_mb: int = Field(
-        128, ge=32, le=4096, description="Memory for large request bodies in one API process; beyond it, 503."
+        512,
+        ge=32,
+        le=4096,
+        description="Disk for large request bodies that one API process receives at once; beyond it, 503.",
     )
 
     fetch_allow_hosts: str = Field(
