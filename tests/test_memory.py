@@ -16,7 +16,6 @@ from pathlib import Path
 import httpx
 import pytest
 
-from safelight.domain.ids import new_id
 from safelight.media import DECODE_BYTES_MAX
 from safelight.media_pool import MediaPool, MemoryBudget
 from tests.bombs import LARGE, REFUSED, film
@@ -141,7 +140,6 @@ async def test_large_pictures_side_by_side_stay_within_the_bound(server: Server,
         client.post(
             "/mma/still/create",
             json={
-                "passId": f"pass:user:{new_id()}",
                 "assets": {
                     "product_image_url": pictures[n],
                     "logo_image_url": pictures[n + 1],
