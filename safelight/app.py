@@ -166,6 +166,7 @@ class App:
     @asynccontextmanager
     async def _services(self) -> AsyncIterator[Services]:
         pool = self.database(self.settings.api_pool_size, stall_seconds=API_STALL_SECONDS, check=True)
+        await asyncio.to_thread(self.secret)  # it asks the database, once
         async with pool as db:
             queue, listener, spool = Queue(db), Listener(self.dsn), self.spool()
             policy, bodies = self._settings_policy(self._configuration(db)), self.request_bodies()
@@ -311,6 +312,7 @@ class App:
 
     async def work(self, stop: asyncio.Event) -> None:
         """Run generations until `stop` is set; then let the steps under way end."""
+        await asyncio.to_thread(self.secret)
         async with self.database(self.settings.worker_pool_size) as db:
             announcer = Announcer(db)
             worker = self._worker(db, announcer)
