@@ -21,12 +21,14 @@ import httpx
 from safelight.app import App
 from safelight.config import Settings
 from safelight.db import embedded
+from safelight.pipelines.queue import IMPORTS, WORK
 from tests.conftest import WAIT_SECONDS, Backend
 
 API_NAMES = ("api-1", "api-2")
 WORKER_NAMES = ("worker-1", "worker-2")
 PUBLIC_URL = "http://safelight.test"  # what a load balancer in front of the API nodes would be called
 HEARTBEAT_SECONDS = 1.0
+REGISTRATIONS_PER_WORKER = len((WORK, IMPORTS))  # one for each queue it takes from
 CHUNK_BYTES = 65_536
 
 
@@ -266,14 +268,14 @@ class Site:
         """One after the other, so that their registrations are in the order of their names."""
         for number, name in enumerate(WORKER_NAMES, 1):
             self.start(name)
-            await self.until("select count(*) = %s from procrastinate_workers", number)
+            await self.until("select count(*) = %s from procrastinate_workers", number * REGISTRATIONS_PER_WORKER)
 
     async def who_runs(self, generation_id: str) -> str:
         """The worker that has the generation's job, as they registered at their start."""
         api = self.apis[API_NAMES[0]]
         workers = [row["id"] for row in api.sql("select id from procrastinate_workers order by id")]
         has = api.value("select worker_id from procrastinate_jobs where queueing_lock = %s", generation_id)
-        return WORKER_NAMES[workers.index(has)]
+        return WORKER_NAMES[workers.index(has) // REGISTRATIONS_PER_WORKER]
 
 
 def other(names: Sequence[str], name: str) -> str:
