@@ -20,8 +20,9 @@ class QueuedTask:
 async def take_back(
     conn: Connection, *, queue_names: Sequence[str], dead_after_seconds: float, hung_after_seconds: float
 ) -> list[str]:
-    """Put the jobs of workers without a heartbeat back, and those whose generation is so long past its deadline; each
-    counts as a take-over of its generation. Returns their generations."""
+    """Put the jobs of workers without a heartbeat back, and those whose generation is so long past its deadline. It
+    counts as a take-over of the generation, unless the worker had withdrawn its registration. Returns the
+    generations."""
     rows = _queries.take_back_jobs(
         conn,
         queue_names=list(queue_names),

@@ -19,14 +19,16 @@ with dead as (
           and generation.mg_deadline_at < now() - make_interval(secs => :hung_after_seconds)
       )
     )
-  returning job.queue_name, job.task_name, job.queueing_lock, job.lock, job.args, job.attempts, job.priority
+  returning job.queue_name, job.task_name, job.queueing_lock, job.lock, job.args, job.attempts, job.priority,
+    job.worker_id
 ), counted as (
+  -- A worker that withdrew its registration was not killed by what it did.
   update mega_generations
   set mg_takeovers = mg_takeovers + 1
   where mg_id in (
     -- A worker that is paused in a transaction may hold the row: nobody waits for it here.
     select mg_id from mega_generations
-    where mg_id in (select 'generation:' || queueing_lock from dead)
+    where mg_id in (select 'generation:' || queueing_lock from dead where worker_id is not null)
       and mg_mma_status in ('queued', 'scanning', 'prompting', 'generating', 'postscan')
     for update skip locked
   )

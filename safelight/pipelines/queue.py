@@ -144,7 +144,9 @@ class Queue:
             group.create_task(self._work(IMPORTS.queue_name, hours.imports, hours))
 
     async def _work(self, queue_name: str, concurrency: int, hours: WorkingHours) -> None:
-        """A worker that trouble with the database has ended begins anew, under a new registration."""
+        """A worker that trouble with the database has ended begins anew, under a new registration. The old one is
+        withdrawn: what that worker had is taken back, and no generation is blamed for its end."""
+        old_registration: int | None = None
         while not self._stopping:
             worker = self._workers[queue_name] = _PersistentWorker(
                 self._db,
@@ -159,12 +161,16 @@ class Queue:
                 stalled_worker_timeout=FORGET_WORKER_SECONDS,
             )
             try:
+                if old_registration is not None:
+                    await self.app.job_manager.unregister_worker(old_registration)
+                    old_registration = None
                 await worker.run()  # type: ignore[no-untyped-call]
             except ConnectorException as error:
                 telemetry.warning(
                     telemetry.Tag.GENERATION_PROCESSING,
                     f"The worker waits for the database: {error.__cause__ or error}",
                 )
+            old_registration = old_registration or worker.worker_id
             if not self._stopping:
                 await asyncio.sleep(DATABASE_RETRY_SECONDS)
 
