@@ -165,11 +165,11 @@ class Redactor:
         """JSON of any depth without its secrets. What JSON does not know stays as it is."""
         if isinstance(value, str):
             return self.text(value)
-        if isinstance(value, Mapping):
-            return self._object(value)
+        if value is None or isinstance(value, int | float):
+            return value
         if isinstance(value, list | tuple):
             return self._list(value)
-        return value
+        return self._object(value) if isinstance(value, Mapping) else value
 
     def dumps(self, value: Any) -> str:
         return json.dumps(self.value(value))
@@ -188,11 +188,11 @@ class Redactor:
         for name, item in given.items():
             label = label_of(name) if isinstance(name, str) else None
             cleaned[self.value(name)] = self._hidden(item, label) if label else self.value(item)
-        return self._stated_apart(cleaned)
+        return self._stated_apart(cleaned) if "value" in cleaned else cleaned
 
     def _stated_apart(self, cleaned: dict[Any, Any]) -> dict[Any, Any]:
         """`{"name": "Authorization", "value": …}` says the same as `{"Authorization": …}`."""
-        name = cleaned.get("name", cleaned.get("key")) if "value" in cleaned else None
+        name = cleaned.get("name", cleaned.get("key"))
         label = label_of(name) if isinstance(name, str) else None
         return cleaned | {"value": self._hidden(cleaned["value"], label)} if label else cleaned
 

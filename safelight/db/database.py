@@ -19,7 +19,7 @@ from psycopg.types.string import StrDumperUnknown
 from psycopg_pool import AsyncConnectionPool, PoolTimeout
 
 from safelight import telemetry
-from safelight.domain.plain_text import storable
+from safelight.domain.plain_text import storable, storable_json
 from safelight.redaction import KNOWN_FORMS, Redactor
 
 Row = dict[str, Any]
@@ -94,11 +94,11 @@ def clean_adapters(redactor: Redactor) -> AdaptersMap:
 
     class CleanJson(JsonDumper):
         def dump(self, obj: Json) -> Any:
-            return super().dump(Json(storable(redactor.value(obj.obj))))
+            return super().dump(Json(redactor.value(obj.obj), dumps=storable_json))
 
     class CleanJsonb(JsonbDumper):
         def dump(self, obj: Jsonb) -> Any:
-            return super().dump(Jsonb(storable(redactor.value(obj.obj))))
+            return super().dump(Jsonb(redactor.value(obj.obj), dumps=storable_json))
 
     adapters = AdaptersMap(psycopg.adapters)
     for kind, dumper in ((str, CleanText), (Json, CleanJson), (Jsonb, CleanJsonb)):

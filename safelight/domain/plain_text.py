@@ -1,6 +1,7 @@
 """Text that others wrote, on its way out: what acts on a terminal, ends a line or cannot be stored is written out."""
 
 import json
+import math
 import re
 from typing import Any
 
@@ -14,6 +15,7 @@ _ACTIVE = re.compile(
     "\U000e0000-\U000e007f]"
 )
 _UNSTORABLE = re.compile("[\x00\ud800-\udfff]")
+_MAY_BE_UNSTORABLE = re.compile(r"\\u0000|\\ud[89a-f]|NaN|Infinity")  # in JSON; most of it has none and is not walked
 
 
 def printable(text: str) -> str:
@@ -34,12 +36,21 @@ def json_text(value: Any, **options: Any) -> str:
 
 
 def storable(value: Any) -> Any:
-    """The value as a database takes it: in every text, at any depth, NUL and halves of surrogate pairs are replaced."""
+    """The value as a database takes it, at any depth: NUL and halves of surrogate pairs in texts are replaced, and so
+    are numbers that JSON does not know, by None."""
     match value:
         case str():
             return _UNSTORABLE.sub(REPLACEMENT, value)
+        case float() if not math.isfinite(value):
+            return None
         case dict():
             return {storable(key): storable(item) for key, item in value.items()}
         case list() | tuple():
             return [storable(item) for item in value]
     return value
+
+
+def storable_json(value: Any) -> str:
+    """JSON that a database takes: see `storable`."""
+    text = json.dumps(value)
+    return json.dumps(storable(value)) if _MAY_BE_UNSTORABLE.search(text) else text
