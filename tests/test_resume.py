@@ -294,6 +294,22 @@ async def test_a_job_that_runs_is_left_alone(start: StartBackend):
         assert await reap(backend, db) == Reaped([], [], [])
 
 
+async def test_a_worker_that_withdrew_its_registration_is_not_held_against_its_generations(start: StartBackend):
+    backend = await start(worker=False)
+    await backend.grant(2)
+    lost, withdrawn = [(await backend.create())["generation_id"] for _ in range(2)]
+    backend.sql("insert into procrastinate_workers (last_heartbeat) values (now() - interval '1 minute')")
+    backend.sql(
+        "update procrastinate_jobs set status = 'doing',"
+        " worker_id = case queueing_lock when %s then (select max(id) from procrastinate_workers) end",
+        lost,
+    )
+    async with backend.app.database() as db:
+        assert sorted((await reap(backend, db)).taken_back) == sorted([lost, withdrawn])
+    takeovers = "select mg_takeovers from mega_generations where mg_id = 'generation:' || %s"
+    assert [backend.value(takeovers, one) for one in (lost, withdrawn)] == [1, 0]
+
+
 async def test_a_job_that_hangs_is_taken_from_its_living_worker(start: StartBackend):
     backend = await start(worker=False)
     await backend.grant(1)
