@@ -2,8 +2,10 @@
 lines are neither changed nor deleted, whoever asks; what must be done all the same is done by one way, on record."""
 
 import hashlib
+import re
 from collections.abc import AsyncIterator, Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 import psycopg
@@ -227,6 +229,18 @@ def test_history_is_amended_by_one_way_and_on_record(made: Backend, kind: str):
     assert (row["mg_record_type"], row["mg_detail"]["actor"]) == ("admin_audit", "support@example.com")
     assert row["mg_detail"]["reason"] == "erasure asked for by the customer"
     assert row["mg_detail"]["role"] == "postgres"
+
+
+def test_the_guide_for_operators_erases_what_a_customer_wrote(made: Backend):
+    guide = (Path(__file__).parent.parent / "docs" / "operating.md").read_text()
+    [erasure] = re.findall(r"```sql\nbegin;\n(select safelight\.amend_history.*?)commit;\n```", guide, re.DOTALL)
+    lines = "select l.message, l.details from image_generation_logs l join mega_generations g on g.mg_generation_id"
+    mine = f"{lines} = l.job_id::text where g.mg_record_type = 'generation' and g.mg_pass_id = %s"
+    with trying(made, erasure.replace("PASS_ID", made.pass_id)) as conn:
+        erased = conn.execute(mine, [made.pass_id]).fetchall()  # type: ignore[call-overload]
+        assert erased
+        assert {(row["message"], row["details"]) for row in erased} == {("(erased)", None)}
+        assert unsealed(conn) == []
 
 
 def amendment(table: str) -> str:
