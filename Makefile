@@ -5,6 +5,8 @@
 PYTHON ?= $(shell for p in python3.13 python3.12 python3.11 python3; do \
 	command -v $$p >/dev/null 2>&1 && $$p -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo $$p && break; done)
 UV_VERSION = 0.13.8
+# Tests wait for databases and for processes of their own most of the time: three to two processors.
+TEST_WORKERS ?= $(shell .venv/bin/python -c 'import os; print((os.cpu_count() or 2) * 3 // 2)')
 
 .PHONY: demo test check lock clean
 
@@ -16,7 +18,7 @@ test: .venv/.development
 	.venv/bin/ruff format --check .
 	.venv/bin/mypy
 	.venv/bin/lint-imports
-	.venv/bin/pytest -n logical --dist loadfile --durations=20 $(ARGS)
+	.venv/bin/pytest -n $(TEST_WORKERS) --dist loadfile --durations=20 $(ARGS)
 
 lock: .venv/.uv
 	.venv/bin/uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-header --no-annotate \
