@@ -7,13 +7,13 @@ from fastapi import APIRouter, Query, Request
 
 from safelight.api import answers, examples, idempotency
 from safelight.api.bodies import IdentityBody
-from safelight.api.errors import request_id
 from safelight.api.folding import Short, Spelt
 from safelight.api.idempotency import OnceForKey
 from safelight.api.orders import own_session_id
 from safelight.api.principals import ActingByBody, ActingByQuery, CustomerOfPath
 from safelight.api.rates import Kind, limited_route, per_address
 from safelight.api.refusals import may_be
+from safelight.api.request_ids import request_id
 from safelight.api.services import FromApp, Services
 from safelight.db import customers, generations, ledger
 from safelight.db.database import Connection, Row

@@ -11,12 +11,13 @@ from fastapi import APIRouter, Request
 from pydantic import AfterValidator, BeforeValidator, Field
 
 from safelight.api import answers, examples
-from safelight.api.errors import request_id, write_ops_row
+from safelight.api.errors import write_ops_row
 from safelight.api.folding import Folded, Spelt
 from safelight.api.json_body import StrictRequest, StrictRoute
 from safelight.api.principals import no_identity
 from safelight.api.rates import Kind, limited_route
 from safelight.api.refusals import may_be
+from safelight.api.request_ids import request_id
 from safelight.api.services import FromApp
 from safelight.db.ops_rows import MESSAGE_CHARS_MAX, STACK_CHARS_MAX, OpsError
 from safelight.domain.categories import Category

@@ -3,24 +3,25 @@
 import base64
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
-from pathlib import Path
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Query, Request, Response
-from fastapi.responses import FileResponse, RedirectResponse
+from fastapi.responses import RedirectResponse
 from pydantic import Field
 
 from safelight import telemetry
 from safelight.api import answers, examples, idempotency
 from safelight.api.bodies import IdentityBody
-from safelight.api.errors import request_id
 from safelight.api.folding import Short, Spelt, Url
 from safelight.api.idempotency import Once, OnceForKey
-from safelight.api.json_body import StrictUploadRoute
+from safelight.api.json_body import MULTIPART, StrictUploadRoute
+from safelight.api.middleware import is_head
 from safelight.api.principals import IdentifiedByBody, no_identity
 from safelight.api.rates import Kind, check_pass, limited_route, per_address
 from safelight.api.refusals import Responses, may_be
+from safelight.api.request_ids import request_id
 from safelight.api.services import FromApp, Services
+from safelight.api.stored_files import StoredFileResponse
 from safelight.db import customers
 from safelight.domain.errors import AlreadyStored, AuthError, InvalidInput, NotFound, PayloadTooLarge
 from safelight.domain.identities import ActingCustomer
@@ -53,12 +54,29 @@ _COPY = {"ok": True, "key": _KEY, "url": _URL, "publicUrl": _URL}
 _TEXT: Json = {"text/plain": {"schema": {"type": "string"}}}
 _REFUSAL: Json = {"application/json": {"schema": {"$ref": "#/components/schemas/Refusal"}}}
 _OF_RANGES: Responses = {
-    400: {"description": "The parameters or the header `Range` cannot be read.", "content": _TEXT | _REFUSAL},
+    400: {
+        "description": "The parameters or the bytes of `Range` cannot be read.",
+        "content": _TEXT | _REFUSAL,
+    },
     416: {"description": "The file has no such part.", "content": _TEXT},
 }
 _PUBLIC = no_identity("A public file is for everybody who has its address.")
 _SIGNED = no_identity("The URL was signed for what it does, and lets whoever has it pass.")
 _FILES: Json = {media_type: {} for media_type in keys.EXTENSIONS}
+
+
+_FORM_WITH_FILE: Json = {
+    "type": "object",
+    "description": "The file, and the fields of the JSON body beside it.",
+    "required": ["file"],
+    "properties": {
+        "file": {"type": "string", "format": "binary", "description": "The one part that has a file name."},
+        "kind": {"type": "string"},
+        "filename": {"type": "string"},
+        "private": {"type": "boolean"},
+        "passId": {"type": "string"},
+    },
+}
 
 
 class UploadBody(IdentityBody):
@@ -93,6 +111,7 @@ class UploadBody(IdentityBody):
         ),
         **may_be(400, 401, 413, 422, 429, 503),
     },
+    openapi_extra={"requestBody": {"content": {MULTIPART: {"schema": _FORM_WITH_FILE}}}},
 )
 async def upload(
     request: Request, services: FromApp, once: OnceForKey, body: UploadBody, owner: IdentifiedByBody
@@ -230,28 +249,23 @@ async def _own_copy(services: Services, url: str, kind: str, customer: str | Non
     responses={
         200: {"description": "The file.", "content": _FILES},
         206: {"description": "A part of it.", "content": _FILES},
+        304: {"description": "The client has it: `If-None-Match` names it."},
         307: {"description": "Where it is, where the storage is S3."},
         **_OF_RANGES,
         **may_be(404),
     },
     dependencies=[_PUBLIC],
 )
-@router.head(ROUTE + "/{key:path}", include_in_schema=False, dependencies=[_PUBLIC])
-async def read_asset(services: FromApp, key: str) -> Response:
+async def read_asset(request: Request, services: FromApp, key: str) -> Response:
     if not keys.is_valid_key(key):
         raise NotFound(f"There is no file {key!r}.")
     path = services.assets.path_of(key)
     if path:
-        return _file(path, key, IMMUTABLE)
-    store_url = await services.assets.passing_url(key)
+        return StoredFileResponse(path, key, cache_control=IMMUTABLE)
+    store_url = await services.assets.passing_url(key, "HEAD" if is_head(request) else "GET")
     if store_url is None:
         raise NotFound(f"There is no file {key!r}.")
     return RedirectResponse(store_url, headers={"Cache-Control": f"public, max-age={SIGNED_SECONDS // 2}"})
-
-
-def _file(path: Path, key: str, cache_control: str) -> Response:
-    headers = {"Cache-Control": cache_control, "X-Content-Type-Options": "nosniff"}
-    return FileResponse(path, media_type=keys.media_type_of_key(key), headers=headers)
 
 
 @router.get(
@@ -261,6 +275,7 @@ def _file(path: Path, key: str, cache_control: str) -> Response:
     responses={
         200: {"description": "The file.", "content": _FILES},
         206: {"description": "A part of it.", "content": _FILES},
+        304: {"description": "The client has it: `If-None-Match` names it."},
         **_OF_RANGES,
         **may_be(404),
         403: {"description": "The URL is not valid, or no longer."},
@@ -273,7 +288,7 @@ async def read_private(services: FromApp, key: str, expires: Expires, signature:
     path = services.assets.private.path_of(key)
     if path is None:
         raise NotFound(f"There is no file {key!r}.")
-    return _file(path, key, "private, no-store")
+    return StoredFileResponse(path, key, cache_control="private, no-store")
 
 
 class SignedUrlBody(IdentityBody):

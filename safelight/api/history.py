@@ -6,11 +6,11 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Query, Request
 
 from safelight.api import accounts, examples
-from safelight.api.errors import request_id
 from safelight.api.json_body import StrictRoute
 from safelight.api.principals import ActingByQuery
 from safelight.api.rates import Kind, per_address
 from safelight.api.refusals import may_be
+from safelight.api.request_ids import request_id
 from safelight.api.services import FromApp
 from safelight.db import generations
 

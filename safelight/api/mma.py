@@ -9,13 +9,13 @@ from pydantic import Field, field_validator
 
 from safelight.api import examples, idempotency
 from safelight.api.bodies import CreateBody, IdentityBody
-from safelight.api.errors import request_id
 from safelight.api.folding import Short, Spelt
 from safelight.api.idempotency import KEY_CHARS_MAX, OnceForKey
 from safelight.api.orders import Asked, OrderDesk
 from safelight.api.principals import ByIdViewer, CustomerOrAnonymous, CustomerOrOperator
 from safelight.api.rates import Kind, check_pass, limited_route
 from safelight.api.refusals import Responses, may_be
+from safelight.api.request_ids import request_id
 from safelight.api.services import FromApp
 from safelight.api.stream_urls import stream_url
 from safelight.db import customers, generations

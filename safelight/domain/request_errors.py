@@ -1,0 +1,17 @@
+"""Errors of requests that cannot be served as they stand, whatever they ask for."""
+
+from safelight.domain.errors import InvalidInput
+
+
+class UnsupportedMediaType(InvalidInput):
+    """A body of a type that the route does not read."""
+
+    http_status = 415
+    code = "UNSUPPORTED_MEDIA_TYPE"
+
+
+class GenerationInProgress(InvalidInput):
+    """What is asked for waits until the generation, or one that is made from it, is final."""
+
+    http_status = 409
+    code = "GENERATION_IN_PROGRESS"
