@@ -309,6 +309,13 @@ class OrderKnown(OrderSeen):
 ShopOrder = OrderCredited | OrderWithoutCredits | OrderRefunded | OrderKnown
 
 
+class Deleted(Named):
+    """It is deleted; `deletedCount` is 0 if it was deleted before."""
+
+    deleted: Literal[True]
+    deletedCount: Count
+
+
 # --- files ----------------------------------------------------------------------------------------------------------
 
 

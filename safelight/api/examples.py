@@ -208,6 +208,8 @@ _CHARGE = {
     "mg_reason": "mma_still",
 }
 
+DELETED = of(answers.Deleted, {"ok": True, "requestId": _REQUEST, "deleted": True, "deletedCount": 1})
+
 HISTORY = of(
     legacy_answers.History,
     {

@@ -38,6 +38,8 @@ OF_ROUTES = {
     "GET /history": Manners("HISTORY_FAILED"),
     "GET /history/trimmed": Manners("HISTORY_FAILED"),
     "GET /history/pass/{pass_id}": Manners("HISTORY_FAILED"),
+    "DELETE /history/{record_id}": Manners("DELETE_FAILED"),
+    "GET /public/download": Manners(sentence=True),
     "POST /api/r2/upload-signed": Manners("UPLOAD_PUBLIC_FAILED"),
     "POST /api/r2/presign": Manners("UPLOAD_SIGN_FAILED"),
     "POST /api/r2/store-remote-signed": Manners("STORE_REMOTE_PUBLIC_FAILED"),

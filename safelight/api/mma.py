@@ -124,7 +124,8 @@ async def fetch(services: FromApp, generation_id: Annotated[str, Path(max_length
     to its owner and to operators. Who says that they are somebody else gets a 404."""
     async with services.db.connection() as conn:
         row = await generations.get(conn, generation_id)
-    if row is None or row["mg_mma_status"] is None:
+    is_gone = row is not None and row["mg_deleted_at"] is not None and viewer.operator is None
+    if row is None or row["mg_mma_status"] is None or is_gone:
         raise NotFound(f"There is no generation {generation_id!r}.")
     shown_to_all = _shown_to_all(row)
     if viewer.sees_all_of(row["mg_pass_id"], f"generation {generation_id!r}"):

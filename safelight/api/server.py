@@ -22,6 +22,7 @@ from safelight.api import (
     billing,
     client_errors,
     document,
+    downloads,
     editorial,
     errors,
     examples,
@@ -73,7 +74,7 @@ def create_api(start: StartServices, *, cors_origins: Sequence[str]) -> FastAPI:
         app.add_exception_handler(error_type, errors.handle)
     app.add_exception_handler(stream.NothingMore, stream.stay_away)
     routers = (mma, stream, accounts, failures, providers, webhooks, metrics, signing_in, top_ups, billing)
-    legacy = (editorial, motion, feedback, history, statistics, client_errors, legacy_admin, runtime_config)
+    legacy = (editorial, motion, feedback, history, statistics, client_errors, legacy_admin, runtime_config, downloads)
     rooms = (*routers, *legacy)
     for router in (*(room.router for room in rooms), files.uploads, files.router, runtime_config.reloading):
         app.include_router(router)

@@ -63,7 +63,7 @@ async def _may_follow(
     async with services.db.connection() as conn:
         row = await generations.get(conn, generation_id)
         now = await job_log.tail(conn, generation_id, SEQ_MAX)
-        if row is None or now is None:
+        if row is None or row["mg_deleted_at"] is not None or now is None:
             raise NotFound(f"There is no generation {generation_id!r}.")
         owner = row["mg_pass_id"]
         if follower is not None and not follower.sees_all_of(owner, f"generation {generation_id!r}"):

@@ -1,6 +1,6 @@
 """Errors of requests that cannot be served as they stand, whatever they ask for."""
 
-from safelight.domain.errors import InvalidInput
+from safelight.domain.errors import InvalidInput, SafelightError
 
 
 class UnsupportedMediaType(InvalidInput):
@@ -8,6 +8,14 @@ class UnsupportedMediaType(InvalidInput):
 
     http_status = 415
     code = "UNSUPPORTED_MEDIA_TYPE"
+
+
+class DownloadFailed(SafelightError):
+    """A file of ours that its store does not give us."""
+
+    http_status = 502
+    code = "DOWNLOAD_FAILED"
+    safe_message = "The file cannot be read just now. Please try again in a moment."
 
 
 class GenerationInProgress(InvalidInput):
