@@ -40,7 +40,7 @@ router = APIRouter(tags=["files"])
 )
 async def download(
     services: FromApp,
-    url: Annotated[str, Query(max_length=URL_CHARS_MAX, description="The file's permanent URL.")] = "",
+    url: Annotated[str, Query(max_length=URL_CHARS_MAX, description="The file's permanent URL.")],
 ) -> Response:
     """Nothing of other servers is read: this is no proxy."""
     key = services.assets.key_of(url)

@@ -19,6 +19,7 @@ from safelight.domain.errors import InvalidInput, PayloadTooLarge
 from safelight.domain.request_errors import UnsupportedMediaType
 from safelight.redaction import excerpt
 
+SMALL_JSON_BYTES_MAX = 64 * 1024
 JSON_BYTES_MAX = 1 * 1024 * 1024
 UPLOAD_JSON_BYTES_MAX = 28 * 1024 * 1024  # a picture as a base64 data URL
 DATA_URL_BYTES_MIN = 64 * 1024  # shorter ones are read as any other text
@@ -51,7 +52,7 @@ class StrictRequest(Request):
 
     bytes_max = JSON_BYTES_MAX
     keeps_room = False  # for its body, until the request is answered; else until the body is read
-    media_types = (JSON, FORM)
+    media_types: tuple[str, ...] = (JSON, FORM)
 
     async def body(self) -> bytes:
         if not hasattr(self, "_body"):
@@ -78,6 +79,12 @@ class StrictRequest(Request):
     def bodies(self) -> RequestBodies:
         found: RequestBodies = self.app.state.services.bodies
         return found
+
+
+class SmallRequest(StrictRequest):
+    """For routes whose bodies are read before it is counted how often they are asked."""
+
+    bytes_max = SMALL_JSON_BYTES_MAX
 
 
 class StrictUploadRequest(StrictRequest):
@@ -273,6 +280,10 @@ def _scope_of(request: Request, media_types: Collection[str]) -> Scope:
 
 def _has_body(request: Request) -> bool:
     return "transfer-encoding" in request.headers or request.headers.get("content-length", "0").strip("0 ") != ""
+
+
+class SmallRoute(StrictRoute):
+    request_class = SmallRequest
 
 
 class StrictUploadRoute(StrictRoute):

@@ -36,8 +36,9 @@ def request_id(request: Request) -> str:
 
 
 def unique_request_id(request: Request) -> str:
-    """Return the id for what must be written once: a client may state the same `request_id` again."""
-    return str(request.state.unique_request_id)
+    """Return the id for what must be written once: a client may state the same `request_id` again, which is in it."""
+    stated, unique = request_id(request), str(request.state.unique_request_id)
+    return unique if stated == unique else f"{stated}:{unique}"
 
 
 def prefixed(prefix: str) -> Any:

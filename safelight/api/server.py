@@ -35,6 +35,7 @@ from safelight.api import (
     mma,
     motion,
     providers,
+    remote_files,
     request_ids,
     runtime_config,
     signing_in,
@@ -76,7 +77,13 @@ def create_api(start: StartServices, *, cors_origins: Sequence[str]) -> FastAPI:
     routers = (mma, stream, accounts, failures, providers, webhooks, metrics, signing_in, top_ups, billing)
     legacy = (editorial, motion, feedback, history, statistics, client_errors, legacy_admin, runtime_config, downloads)
     rooms = (*routers, *legacy)
-    for router in (*(room.router for room in rooms), files.uploads, files.router, runtime_config.reloading):
+    for router in (
+        *(room.router for room in rooms),
+        files.uploads,
+        files.router,
+        remote_files.router,
+        runtime_config.reloading,
+    ):
         app.include_router(router)
     for path in ("/health", "/api/health"):
         app.add_api_route(path, health, methods=["GET"], **_HEALTH_ROUTE)

@@ -129,7 +129,14 @@ async def owner_of_session(conn: Connection, session_id: str) -> str | None:
 
 
 async def insert_event(
-    conn: Connection, *, event_id: str, event_type: str, pass_id: str, generation_id: str | None, payload: Row
+    conn: Connection,
+    *,
+    event_id: str,
+    event_type: str,
+    pass_id: str,
+    generation_id: str | None,
+    payload: Row,
+    request_id: str | None = None,
 ) -> bool:
     """Returns whether the event is new: an id that was stated before is stored once."""
     inserted = await _queries.insert_event(
@@ -138,7 +145,9 @@ async def insert_event(
         pass_id=pass_id,
         generation_id=generation_id,
         parent_key=generation_key(generation_id) if generation_id else None,
-        meta=Jsonb({"event_type": event_type, "payload": payload}),
+        meta=Jsonb(
+            {"event_type": event_type, "payload": payload} | ({"request_id": request_id} if request_id else {}),
+        ),
     )
     return bool(inserted)
 
