@@ -220,7 +220,7 @@ async def test_a_private_file_is_not_downloaded_by_its_address(start: StartBacke
 async def test_histories_of_the_older_clients_hold_results_alone(start: StartBackend):
     backend = await start()
     await backend.grant(10)
-    done, url = await made(backend)
+    done, _ = await made(backend)
     suggestion = await backend.post(
         "/mma/video/animate", {"parent_generation_id": done, "inputs": {"suggest_only": True, "type_for_me": True}}
     )

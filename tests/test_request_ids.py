@@ -35,7 +35,7 @@ async def test_a_stated_id_is_taken_bounded_and_made_safe(idle: Backend, stated:
         assert (answer.headers["x-request-id"], answer.json()["requestId"]) == (taken, taken)
 
 
-@pytest.mark.parametrize("stated", ["", "<>;", '"', "(none)".strip("none")])
+@pytest.mark.parametrize("stated", ["", "<>;", '"'])
 async def test_what_is_no_id_is_replaced_by_one_of_ours(idle: Backend, stated: str):
     answer = await idle.client.get("/credits/balance", headers={"X-Request-Id": stated})
     assert answer.json()["requestId"].startswith("req_")

@@ -65,6 +65,10 @@ def _page(url: str) -> str:
     return url if is_web_reference(url) else ROUTE_OF_NOWHERE
 
 
+def _route(stated: str) -> str:
+    return stated if is_web_reference(stated) else ""
+
+
 def _one_of_ours(stated: str) -> str:
     """An id, without what no id of ours has in it."""
     return KNOWN_FORMS.identifier(_UNSAFE.sub("", stated))
@@ -80,7 +84,9 @@ class ClientErrorBody(Folded):
     stack: Annotated[str, _cut(STACK_CHARS_MAX), Spelt("", "Where in the code.")] = ""
     url: Annotated[Word, AfterValidator(_page), Spelt("", "The page.")] = ROUTE_OF_NOWHERE
     user_agent: Annotated[Word | None, Spelt("userAgent", "The browser.")] = None
-    route: Annotated[Word, Spelt("", "The route of the client's own router, before `url`.")] = ""
+    route: Annotated[Word, AfterValidator(_route), Spelt("", "The route of the client's own router, before `url`.")] = (
+        ""
+    )
     pass_id: Annotated[Id | None, Spelt("passId", "The customer.")] = None
     generation_id: Annotated[Id | None, Spelt("generationId", "What the page showed or waited for.")] = None
     client_version: Annotated[Word | None, Spelt("clientVersion", "The client's version.")] = None
@@ -143,8 +149,6 @@ def _row(request: Request, body: ClientErrorBody) -> OpsError:
             "extra": body.extra,
             "url": body.url,
             "user_agent": user_agent,
-            "client_version": body.client_version,
-            "component": body.component,
-            "device": body.device,
+            **{name: getattr(body, name) or body.extra.get(name) for name in ("client_version", "component", "device")},
         },
     )
