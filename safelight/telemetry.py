@@ -96,9 +96,9 @@ class _Lines(logging.Formatter):
 
     def format(self, record: logging.LogRecord) -> str:
         at = self.formatTime(record, self.datefmt)
+        message = self._redactor.text(record.getMessage())
         named = "".join(f" [{name}={value}]" for name, value in _bound.get().items())
-        message = self._redactor.text(record.getMessage() + named)
-        line = printable(f"{at} | {record.levelname:<7} | {record.name} | {message}")
+        line = printable(f"{at} | {record.levelname:<7} | {record.name} | {message}{named}")
         traces = [self.formatException(record.exc_info)] if record.exc_info else []
         traces += [self.formatStack(record.stack_info)] if record.stack_info else []
         return "\n".join([line, *(printable_lines(self._redactor.text(one), TRACE_INDENT) for one in traces)])
