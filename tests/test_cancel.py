@@ -248,7 +248,7 @@ async def test_a_worker_that_comes_later_leaves_a_cancelled_order_alone(dsn: str
     accepted = await backend.create()
     await cancel(backend, accepted["generation_id"])
     working = await start()
-    await wait_for(working, "select count(*) from procrastinate_jobs where status = 'succeeded'")
+    await wait_for(working, "select count(*) = 0 from procrastinate_jobs where status in ('todo', 'doing')")
     assert backend.step_types(accepted["generation_id"]) == ["pipeline"]
     assert backend.balance() == 1
 

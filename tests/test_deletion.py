@@ -87,7 +87,7 @@ async def test_only_the_owner_deletes(start: StartBackend):
     assert await history(backend) == [generation_id]
 
 
-@pytest.mark.parametrize("path", ["/history", "/history/", "/history/%20", "/history/%20%20"])
+@pytest.mark.parametrize("path", ["/history", "/history/%20", "/history/%20%20"])
 async def test_an_id_is_needed(start: StartBackend, path: str):
     backend = await start(worker=False)
     answer = await backend.client.delete(path, headers={"X-Mina-Pass-Id": backend.pass_id}, follow_redirects=True)
@@ -281,7 +281,7 @@ async def test_the_stated_parent_goes_before_the_named_result(backend: Backend):
 
 
 async def test_anothers_result_a_deleted_one_and_an_unknown_one_are_no_parents(backend: Backend):
-    await backend.grant(10)
+    await backend.grant(20)
     stranger = f"pass:user:{new_id()}"
     await backend.grant(10, stranger)
     still, url = await made(backend)

@@ -120,7 +120,6 @@ FORGED: dict[str, Callable[[], str]] = {
     "a user that is a list": lambda: by_hand({"alg": "HS256"}, {**claims(), "sub": [new_id()]}),
     "a user that is no uuid": lambda: token("pass:user:42"),
     "a user that is SQL": lambda: token("' or 1=1 --"),
-    "the project's public key": lambda: project_key("anon"),
     "the project's service key": lambda: project_key("service_role"),
     "a cut signature": lambda: token()[:-2],
     "no signature": lambda: token().rpartition(".")[0] + ".",
