@@ -57,8 +57,8 @@ class Settings(BaseSettings):
     jwks_url: str | None = Field(
         None,
         pattern=r"^(https://|http://(127\.0\.0\.1|localhost)[:/])",
-        description="Instead of a secret: where the public keys of access tokens are (ES256, RS256), e.g."
-        " https://PROJECT.supabase.co/auth/v1/.well-known/jwks.json.",
+        description="Where the public keys of access tokens are (ES256, RS256), e.g."
+        " https://PROJECT.supabase.co/auth/v1/.well-known/jwks.json; with a secret too, tokens of either kind hold.",
     )
     jwt_audience: str = Field("authenticated", min_length=1, description="Whom access tokens must be for.")
     jwt_issuer: str | None = Field(

@@ -2,7 +2,7 @@
 
 from pydantic import SecretStr
 
-from safelight.api.tokens import Keys, PublicKeys, SharedSecret, TokenCheck
+from safelight.api.tokens import Keys, PublicKeys, SecretOrPublicKeys, SharedSecret, TokenCheck
 from safelight.config import Settings
 from safelight.domain.errors import ConfigError
 from safelight.domain.shared_secrets import strong_secret
@@ -14,14 +14,20 @@ SECRET_SETTING = "SAFELIGHT_SECRET"  # noqa: S105 - its name
 def token_check(settings: Settings) -> TokenCheck | None:
     """None where no kind of key is set: then nobody can sign in."""
     secret = settings.jwt_secret.get_secret_value()
-    if secret and settings.jwks_url:
-        raise ConfigError("set SAFELIGHT_JWT_SECRET or SAFELIGHT_JWKS_URL, not both: one kind of key is believed")
     if not secret and not settings.jwks_url:
         if settings.auth == "required":
             raise ConfigError("SAFELIGHT_AUTH=required needs SAFELIGHT_JWT_SECRET or SAFELIGHT_JWKS_URL")
         return None
-    keys: Keys = PublicKeys(settings.jwks_url) if settings.jwks_url else SharedSecret(secret)
-    return TokenCheck(keys, settings.jwt_audience, settings.jwt_issuer, settings.jwt_leeway_seconds)
+    return TokenCheck(
+        _keys(secret, settings.jwks_url), settings.jwt_audience, settings.jwt_issuer, settings.jwt_leeway_seconds
+    )
+
+
+def _keys(secret: str, jwks_url: str | None) -> Keys:
+    if not jwks_url:
+        return SharedSecret(secret)
+    public = PublicKeys(jwks_url)
+    return SecretOrPublicKeys(SharedSecret(secret), public) if secret else public
 
 
 def check_secret_settings(settings: Settings) -> None:

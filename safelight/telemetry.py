@@ -7,6 +7,9 @@ a customer or a provider wrote cannot forge another.
 import logging
 import logging.handlers
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
 from datetime import UTC, datetime
 from enum import StrEnum
 from io import TextIOWrapper
@@ -37,6 +40,25 @@ class Tag(StrEnum):
     DB_CREATE = "DB-CREATE"
     DB_UPDATE = "DB-UPDATE"
     DB_STATUS = "DB-STATUS"
+
+
+# What every line of the work under way says beside its own fields.
+_bound: ContextVar[dict[str, Any]] = ContextVar("fields of every line", default={})  # noqa: B039 - never changed in place
+
+
+@contextmanager
+def bound(**fields: Any) -> Iterator[None]:
+    """Every line that is written inside this context, by whichever library, has these fields too."""
+    token = _bound.set(_bound.get() | fields)
+    try:
+        yield
+    finally:
+        _bound.reset(token)
+
+
+def note(**fields: Any) -> None:
+    """As `bound`, until the context of the caller ends."""
+    _bound.set(_bound.get() | fields)
 
 
 def info(emoji: str, tag: Tag, message: str, **fields: Any) -> None:
@@ -75,7 +97,8 @@ class _Lines(logging.Formatter):
     def format(self, record: logging.LogRecord) -> str:
         at = self.formatTime(record, self.datefmt)
         message = self._redactor.text(record.getMessage())
-        line = printable(f"{at} | {record.levelname:<7} | {record.name} | {message}")
+        named = "".join(f" [{name}={value}]" for name, value in _bound.get().items())
+        line = printable(f"{at} | {record.levelname:<7} | {record.name} | {message}{named}")
         traces = [self.formatException(record.exc_info)] if record.exc_info else []
         traces += [self.formatStack(record.stack_info)] if record.stack_info else []
         return "\n".join([line, *(printable_lines(self._redactor.text(one), TRACE_INDENT) for one in traces)])
@@ -95,6 +118,7 @@ class _JsonLines(logging.Formatter):
             "module": record.module,
             "function": record.funcName,
             "line": record.lineno,
+            **_bound.get(),
             **getattr(record, "fields", {}),
         }
         if record.exc_info:

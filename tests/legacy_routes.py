@@ -72,6 +72,7 @@ HISTORY = {
     "generations": [ROW],
     "feedbacks": [ROW],
 }
+ATTACHMENT = "a file"
 TREE = {"models": Anything(), "credits": Anything(), "replicate": Anything(), "gpt": Anything()}
 TICKET = {"ok": True, "key": str, "uploadUrl": str, "publicUrl": URL, "url": URL, "expiresIn": 600}
 HEALTH = {"ok": True, "service": str, "time": TIME, "supabase": bool, "version": str}
@@ -89,6 +90,7 @@ def short_of(required: int) -> Json:
     }
 
 
+LATER = {"retry_after_seconds": int}  # wherever `Retry-After` is sent
 UNAUTHORIZED = {"error": "Unauthorized"}
 SAID = {"error": SENTENCE}
 
@@ -105,11 +107,11 @@ class Failure:
 
 
 def no_db(prefix: str = "req_") -> Failure:
-    return Failure("NO_DB", 500, coded("NO_DB", prefix))
+    return Failure("NO_DB", 500, coded("NO_DB", prefix) | LATER)
 
 
 def no_supabase(prefix: str = "req_") -> Failure:
-    return Failure("NO_SUPABASE", 503, coded("NO_SUPABASE", prefix))
+    return Failure("NO_SUPABASE", 503, coded("NO_SUPABASE", prefix) | LATER)
 
 
 def refused(code: str, prefix: str = "req_", status: int = 400) -> Failure:
@@ -121,7 +123,7 @@ def broken(code: str, prefix: str = "req_") -> Failure:
 
 
 def said(name: str, status: int) -> Failure:
-    return Failure(name, status, SAID)
+    return Failure(name, status, SAID | LATER if name == "away" else SAID)
 
 
 @dataclass(frozen=True)
@@ -436,6 +438,14 @@ ROUTES = (
     Route(29, "POST", "/admin/config/runtime/reload", {"ok": True, "effective": TREE}, DENIED),
     Route(30, "GET", "/api/health", HEALTH),
     Route(30, "POST", "/api/r2/presign", TICKET, (refused("MISSING_DATAURL"),)),
+    Route(
+        31,
+        "DELETE",
+        "/history/{record_id}",
+        {"ok": True, "requestId": REQUEST, "deleted": True, "deletedCount": 1},
+        (refused("MISSING_ID"), refused("NOT_FOUND", status=404), no_supabase(), broken("DELETE_FAILED")),
+    ),
+    Route(32, "GET", "/public/download", ATTACHMENT, (said("wrong input", 400), said("not there", 404))),
 )
 
 

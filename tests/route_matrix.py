@@ -54,7 +54,7 @@ def _line(route: Route, handler: str | None) -> str:
         str(route.number),
         f"`{route.name}`",
         f"`{handler}`" if handler else "not served yet",
-        f"`{_keys(route.shape)}`",
+        route.shape if isinstance(route.shape, str) else f"`{_keys(route.shape)}`",
         "<br>".join(_error(failure) for failure in route.failures),
         "yes",
     ]

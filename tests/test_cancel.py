@@ -219,3 +219,44 @@ async def test_the_reaper_ends_what_a_full_worker_cannot_begin(start: StartBacke
     codes = {(one["error"] or {}).get("code") for one in made}
     assert codes <= {None, "NEVER_STARTED"} and "NEVER_STARTED" in codes
     assert backend.balance() == backend.ledger_sum() == sum(one["status"] == "error" for one in made)
+
+
+async def test_what_nobody_began_is_cancelled_and_refunded_without_a_worker(start: StartBackend):
+    backend = await start(worker=False)
+    await backend.grant(7)
+    still = await backend.create()
+    video = await backend.post(
+        "/mma/video/animate",
+        {"assets": {"start_image_url": await backend.upload()}, "inputs": {"motion_user_brief": "x"}},
+    )
+    imported = await backend.post("/mma/still/create", {"assets": {"product_image_url": "https://example.com/a.png"}})
+    for accepted, cost in ((still, 1), (video, 5), (imported, 1)):
+        answer = await cancel(backend, accepted["generation_id"])
+        assert (answer["status"], answer["cancelled"], answer["refunded_credits"]) == ("cancelled", True, cost)
+        again = await cancel(backend, accepted["generation_id"])
+        assert (again["cancelled"], again["too_late"]) == (True, False)
+        [row] = backend.ops_rows(accepted["generation_id"])
+        assert (row["mg_record_type"], row["mg_detail"]["error_code"]) == ("warn", "MMA_CANCELLED")
+    assert backend.balance() == backend.ledger_sum() == 7
+    async with backend.app.database() as db:
+        assert (await backend.app.doctor(db).examine()).violations == ()
+
+
+async def test_a_worker_that_comes_later_leaves_a_cancelled_order_alone(dsn: str, start: StartBackend):
+    backend = await start(worker=False)
+    await backend.grant(1)
+    accepted = await backend.create()
+    await cancel(backend, accepted["generation_id"])
+    working = await start()
+    await wait_for(working, "select count(*) = 0 from procrastinate_jobs where status in ('todo', 'doing')")
+    assert backend.step_types(accepted["generation_id"]) == ["pipeline"]
+    assert backend.balance() == 1
+
+
+async def test_a_hundred_cancels_at_once_refund_once(start: StartBackend):
+    backend = await start(worker=False)
+    await backend.grant(1)
+    accepted = await backend.create()
+    answers = await asyncio.gather(*(cancel(backend, accepted["generation_id"]) for _ in range(20)))
+    assert {answer["status"] for answer in answers} == {"cancelled"}
+    assert backend.balance() == backend.ledger_sum() == 1

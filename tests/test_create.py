@@ -265,7 +265,6 @@ async def test_a_preset_prompt_is_used_as_it_is(start: StartBackend):
         b'{"a": ' + b"9" * 6000 + b"}",
         b"[]",
         b"null",
-        b"",
     ],
 )
 async def test_ugly_json_is_a_400(idle: Backend, content: bytes):

@@ -210,3 +210,12 @@ async def test_a_remote_file_that_cannot_be_had_is_a_clear_400(start: StartBacke
 async def test_nothing_private_is_read(backend: Backend, url: str):
     answer = await backend.post("/api/r2/store-remote-signed", {"url": url}, status=400)
     assert answer["error"] == "REMOTE_FILE_REFUSED"
+
+
+@pytest.mark.parametrize("content_type", ["image/x-icon", "application/pdf", "text/html", "nonsense"])
+async def test_a_type_that_is_not_taken_is_said_to_be_unsupported(start: StartBackend, content_type: str):
+    backend = await start(worker=False)
+    for path in ("/api/r2/upload-signed", "/api/r2/presign"):
+        answer = await backend.post(path, {"contentType": content_type, "fileName": "a"}, status=400)
+        assert answer["error"] == "UNSUPPORTED_TYPE"
+        assert "image/jpeg" in answer["message"]

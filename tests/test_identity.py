@@ -120,7 +120,6 @@ FORGED: dict[str, Callable[[], str]] = {
     "a user that is a list": lambda: by_hand({"alg": "HS256"}, {**claims(), "sub": [new_id()]}),
     "a user that is no uuid": lambda: token("pass:user:42"),
     "a user that is SQL": lambda: token("' or 1=1 --"),
-    "the project's public key": lambda: project_key("anon"),
     "the project's service key": lambda: project_key("service_role"),
     "a cut signature": lambda: token()[:-2],
     "no signature": lambda: token().rpartition(".")[0] + ".",
@@ -354,12 +353,102 @@ async def test_while_no_key_was_ever_had_visitors_go_on_and_users_come_back_late
     [
         {"auth": "required"},
         {"jwt_secret": "short"},
-        {"jwt_secret": SECRET, "jwks_url": "https://project.supabase.co/jwks.json"},
+        {"jwt_secret": "short", "jwks_url": "https://project.supabase.co/jwks.json"},
     ],
 )
 def test_settings_that_would_let_anybody_in_are_refused(settings: dict[str, Any], tmp_path: Path):
     with pytest.raises(ConfigError, match="SAFELIGHT_"):
         App(Settings(home=tmp_path, **settings))
+
+
+# --- keys of the project, and both kinds of key at once ---------------------------------------------------------------
+
+ANON_KEY = jwt.encode({"iss": "supabase", "ref": "p", "role": "anon", "iat": 1, "exp": 9_999_999_999}, SECRET, "HS256")
+NOBODYS = {
+    "the anon key": ANON_KEY,
+    "an anon key of a secret that we do not have": jwt.encode({"role": "anon", "iat": 1}, "another" * 9, "HS256"),
+    "an expired anon key": jwt.encode({"role": "anon", "exp": 1}, SECRET, "HS256"),
+    "a publishable key": "sb_publishable_AbCdEfGhIjKlMnOpQrStUv_12345678",
+}
+
+
+@pytest.mark.parametrize("kind", NOBODYS)
+async def test_a_key_that_every_browser_has_is_nobodys_token(by_secret: Backend, kind: str):
+    """supabase-js sends it for who is not signed in. It is no guess at the admin token either."""
+    headers = bearer(NOBODYS[kind])
+    me = await by_secret.client.get("/me", headers=headers)
+    assert (me.status_code, me.json()["user"]) == (200, None)
+    begun = await by_secret.client.post("/sessions/start", json={"passId": "pass:anon:1"}, headers=headers)
+    assert (begun.status_code, begun.json()["passId"]) == (200, "pass:anon:1")
+    synced = await by_secret.client.post("/auth/shopify-sync", headers=headers)
+    assert synced.json()["loggedIn"] is False
+    assert not [row for row in by_secret.ops_rows() if row["mg_detail"]["error_code"] == "WRONG_ADMIN_TOKEN"]
+
+
+async def test_a_publishable_key_never_locks_an_address_out(start: StartBackend):
+    backend = await start(worker=False, admin_guesses_per_minute=3)
+    statuses = [
+        (await backend.client.get("/health", headers=bearer(NOBODYS["a publishable key"]))).status_code
+        for _ in range(10)
+    ]
+    assert set(statuses) == {200}
+
+
+@pytest.mark.parametrize(
+    "forged",
+    [
+        {"role": "anon", "sub": new_id()},
+        {"role": "service_role"},
+        {"role": "authenticated", "aud": "authenticated"},
+    ],
+)
+async def test_what_only_looks_like_such_a_key_is_refused(by_secret: Backend, forged: dict[str, Any]):
+    stated = jwt.encode(forged, "another-secret" * 4, "HS256")
+    assert (await by_secret.client.get("/me", headers=bearer(stated))).status_code == 401
+
+
+@pytest.mark.filterwarnings("ignore::jwt.warnings.InsecureKeyLengthWarning")
+async def test_while_a_project_moves_to_new_keys_tokens_of_both_hold(start: StartBackend):
+    async with publishing(*PUBLISHED) as server:
+        backend = await start(worker=False, jwks_url=server.url, jwt_secret=SECRET)
+        for good in (token(), signed(EC_KEY, "ES256", kid="ec"), signed(RSA_KEY, "RS256", kid="rsa")):
+            assert (await backend.client.get("/me", headers=bearer(good))).status_code == 200
+        with_id = jwt.encode(claims(), SECRET, "HS256", headers={"kid": "ec"})
+        assert (await backend.client.get("/me", headers=bearer(with_id))).status_code == 200
+        forged = {
+            kind: make
+            for kind, make in FORGED_FOR_KEYS.items()
+            if kind not in ("HS256 with the secret of before", "HS256 without a key id")
+        }
+        for kind, make in forged.items():
+            answer = await backend.client.get("/me", headers=bearer(make()))
+            assert (answer.status_code, answer.json()["error"]) == (401, "INVALID_TOKEN"), kind
+        server.status = 500
+        assert (await backend.client.get("/me", headers=bearer(token()))).status_code == 200
+
+
+@pytest.mark.parametrize(
+    ("make", "reason"),
+    [
+        (lambda: token(exp=int(time.time()) - 3600), "expired"),
+        (lambda: token(aud="somebody-else"), "Audience"),
+        (lambda: token(iss="https://evil.example"), "issuer"),
+        (lambda: jwt.encode(claims(), "another-secret" * 4, "HS256"), "Signature"),
+        (lambda: "not.a.token", "header"),
+        (lambda: token(sub="", role="service_role"), "service_role"),
+        (lambda: token(sub="7"), "user id"),
+    ],
+)
+async def test_each_refusal_of_a_token_is_logged_with_its_reason(
+    by_secret: Backend, caplog: pytest.LogCaptureFixture, make: Callable[[], str], reason: str
+):
+    refused = make()
+    with caplog.at_level("WARNING", logger="safelight"):
+        answer = await by_secret.client.get("/credits/balance", headers=bearer(refused))
+    assert answer.status_code == 401
+    [line] = [record.getMessage() for record in caplog.records if "access token was refused" in record.getMessage()]
+    assert reason in line
+    assert refused not in line
 
 
 def test_keys_are_not_fetched_over_an_open_line():

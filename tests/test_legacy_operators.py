@@ -274,6 +274,89 @@ async def test_a_crash_of_a_browser_is_a_row_for_operators(idle: Backend):
     assert row["mg_detail"]["generation_id"] is None  # a browser may claim any
 
 
+async def test_a_crash_names_what_seed_000_asks_for_and_stands_beside_its_generation(backend: Backend):
+    await backend.grant(1)
+    generation_id = (await backend.finished(await backend.create()))["generation_id"]
+    crash = {
+        "message": "x is not a function",
+        "stack": "at Studio (app.js:1:2)",
+        "route": "/studio",
+        "url": "https://app.example/studio?tab=2",
+        "component": "Studio",
+        "device": "iPhone 15",
+        "user_agent": "Safari",
+        "client_version": "2.4.1",
+        "generation_id": generation_id,
+    }
+    assert await backend.post("/api/log-error", crash) == {"ok": True}
+    recipe = (
+        "select mg_created_at, mg_detail from public.mega_admin"
+        " where mg_record_type='error' and mg_detail->>'generation_id' = %s order by mg_created_at asc"
+    )
+    [row] = backend.sql(recipe, generation_id)
+    detail = row["mg_detail"]
+    assert {name: detail[name] for name in crash} == crash
+    assert detail["pass_id"] == backend.pass_id
+    [row] = backend.ops_rows(generation_id)
+    assert (row["mg_route"], row["mg_user_agent"], row["mg_actor_pass_id"]) == ("/studio", "Safari", backend.pass_id)
+    async with backend.app.database() as db:
+        assert (await backend.app.doctor(db).examine()).violations == ()
+
+
+async def test_both_spellings_of_a_report_count_and_ids_are_made_safe(idle: Backend):
+    said = {"clientVersion": "1", "componentName": "Profile", "generationId": "a1 <b>; drop", "userAgent": "Firefox"}
+    await idle.post("/api/log-error", {"message": "x", **said, "device": {"model": "Pixel"}, "route": "javascript:x()"})
+    [row] = idle.ops_rows()
+    detail = row["mg_detail"]
+    assert (detail["client_version"], detail["component"], detail["user_agent"]) == ("1", "Profile", "Firefox")
+    assert (detail["generation_id"], detail["device"], row["mg_route"]) == (
+        "a1bdrop",
+        '{"model": "Pixel"}',
+        "/(frontend)",
+    )
+
+
+async def test_a_reported_crash_is_no_record_of_a_failure(start: StartBackend):
+    """What anybody may report must not hide that the ops plane lacks a row."""
+    backend = await start(worker=False)
+    await backend.grant(1)
+    accepted = await backend.create()
+    generation_id = accepted["generation_id"]
+    await backend.post(f"/mma/generations/{generation_id}/cancel", {})
+    await backend.post("/api/log-error", {"message": "x", "generation_id": generation_id})
+    backend.sql("delete from mega_admin where mg_record_type = 'warn'")
+    async with backend.app.database() as db:
+        found = (await backend.app.doctor(db).examine()).violations
+    assert [one.problem.name for one in found] == ["failure_without_ops_row"]
+
+
+@pytest.mark.parametrize(
+    "report",
+    [
+        {"message": "INSUFFICIENT_CREDITS: this needs 5 credits and the balance is 2."},
+        {"message": "This needs 5 credits, and you have 2."},
+        {"message": "Request failed with status code 402"},
+        {"message": "HTTP 402"},
+        {"message": "oh no", "status": 402},
+        {"message": "oh no", "extra": {"status": 402, "url": "/mma/still/create"}},
+        {"message": "oh no", "extra": {"error": "INSUFFICIENT_CREDITS"}},
+        {"message": "oh no", "code": "INSUFFICIENT_CREDITS"},
+    ],
+)
+async def test_a_reported_402_is_a_warning_and_no_crash(idle: Backend, report: Json):
+    await idle.post("/api/log-error", report)
+    [row] = idle.ops_rows()
+    assert (row["mg_record_type"], row["mg_status"], row["mg_action"]) == ("warn", 402, "frontend.error")
+    assert (row["mg_detail"]["level"], row["mg_detail"]["error_code"]) == ("warn", "INSUFFICIENT_CREDITS")
+
+
+@pytest.mark.parametrize("message", ["x is undefined at app.js:402:13", "HTTP 500", "402 rows were lost", "line 402"])
+async def test_a_crash_near_that_number_is_a_crash(idle: Backend, message: str):
+    await idle.post("/api/log-error", {"message": message})
+    [row] = idle.ops_rows()
+    assert (row["mg_record_type"], row["mg_detail"]["error_code"]) == ("error", "FRONTEND_CRASH")
+
+
 @pytest.mark.parametrize(
     "body",
     [

@@ -14,7 +14,7 @@ from safelight.config import Settings
 from safelight.db import embedded
 from tests import route_matrix
 from tests.conftest import COFFEE, Backend, StartBackend, running
-from tests.legacy_routes import ROUTES, Failure, Route, differences
+from tests.legacy_routes import ATTACHMENT, ROUTES, Failure, Route, differences
 from tests.signing_in import SIGNED_BY_SECRET, bearer, token
 from tests.test_credits_routes import SHOP_SECRET, order, signature
 from tests.test_files import data_url, site
@@ -44,7 +44,7 @@ OF_THE_STORAGE = failures("UPLOAD_PUBLIC_FAILED", "STORE_REMOTE_PUBLIC_FAILED", 
 OF_THE_TABLES = failures(
     "SESSION_ERROR", "EDITORIAL_GENERATION_ERROR", "MOTION_SUGGESTION_ERROR", "MOTION_GENERATION_ERROR",
     "FEEDBACK_ERROR", "HISTORY_FAILED", "STATS_FAILED", "MEGA_PARITY_FAILED", "broken",
-    "CONFIG_READ_FAILED", "CONFIG_SAVE_FAILED", "CONFIG_UNSET_FAILED", "CREDITS_ERROR", "WEBHOOK_FAILED", "degraded",
+    "DELETE_FAILED", "CONFIG_READ_FAILED", "CONFIG_SAVE_FAILED", "CONFIG_UNSET_FAILED", "CREDITS_ERROR", "WEBHOOK_FAILED", "degraded",
 )  # fmt: skip
 POOR = failures("INSUFFICIENT_CREDITS")
 DENIED = failures("Unauthorized", "UNAUTHORIZED", "INVALID_HMAC")
@@ -71,6 +71,10 @@ WRONG_BODIES: dict[tuple[str, str], Json] = {
     ("POST /admin/credits/adjust", "wrong input"): {"delta": "5"},
     ("POST /admin/config/runtime", "INVALID_OVERRIDE"): {"override": {"credits": {"imageCost": "free"}}},
     ("POST /admin/config/runtime/unset", "MISSING_PATH"): {"path": ""},
+    ("DELETE /history/{record_id}", "MISSING_ID"): {"id": "%20"},
+    ("DELETE /history/{record_id}", "NOT_FOUND"): {"id": "generation:of-somebody-else"},
+    ("GET /public/download", "wrong input"): {"url": "https://example.com/assets/cup.jpg"},
+    ("GET /public/download", "not there"): {"url": "/assets/product/none.jpg"},
 }
 WRONG = [
     each
@@ -100,6 +104,7 @@ class Asking:
             "POST /billing/settings": {"enabled": True, "monthlyLimitPacks": 2.7},
             "POST /api/credits/shopify-order": order(1),
             "POST /admin/credits/adjust": {"delta": 2},
+            "GET /public/download": {"url": photo},
             "POST /admin/config/runtime": {"override": {"models": {}}},
             "POST /admin/config/runtime/unset": {"path": "credits.imageCost"},
         }
@@ -111,6 +116,11 @@ class Asking:
             content = json.dumps(stated).encode()
             signed = {"X-Shopify-Hmac-Sha256": signature(content) if token is None else token}
             return await self.backend.client.post(path, content=content, headers=signed)
+        if route.path == "/public/download":
+            url = httpx.URL(self.backend.app.settings.base_url).join(stated["url"])
+            return await self.backend.client.get(path, params={"url": str(url)})
+        if route.method == "DELETE":
+            return await self._delete(stated.get("id"))
         known = self._token(route) if token is None else token
         headers = bearer(known) if known else {}
         if route.method == "GET":
@@ -118,6 +128,14 @@ class Asking:
             return await self.backend.client.get(path, params=params, headers=headers)
         identity = {"passId": self.backend.pass_id}
         return await self.backend.client.post(path, json=identity | stated, headers=headers)
+
+    async def _delete(self, record_id: str | None) -> httpx.Response:
+        """A session of the customer's, if nothing else is said."""
+        customer = {"passId": self.backend.pass_id}
+        if record_id is None:
+            begun = await self.backend.client.post("/sessions/start", json=customer)
+            record_id = f"session:{begun.json().get('sessionId')}"
+        return await self.backend.client.delete(f"/history/{record_id}", params=customer)
 
     def _token(self, route: Route) -> str:
         if route.path in OF_USERS:
@@ -127,6 +145,9 @@ class Asking:
 
 def must_be(answer: httpx.Response, status: int, shape: Any) -> None:
     assert answer.status_code == status, answer.text
+    if shape == ATTACHMENT:
+        assert answer.headers["content-disposition"].startswith("attachment; ")
+        return
     assert differences(answer.json(), shape) == []
 
 
@@ -134,7 +155,7 @@ def test_every_route_and_every_error_of_the_contract_is_looked_at():
     looked_at = [*AWAY, *OF_THE_STORAGE, *OF_THE_TABLES, *POOR, *DENIED, *UNKNOWN, *AGAIN, *SLOW, *WRONG]
     listed = [(route.name, failure.name) for route in ROUTES for failure in route.failures if not failure.cannot]
     assert sorted((each.values[0].name, each.values[1].name) for each in looked_at) == sorted(listed)
-    assert {route.number for route in ROUTES} == set(range(1, 31))
+    assert {route.number for route in ROUTES} == set(range(1, 33))
 
 
 def test_the_route_matrix_is_written_anew_when_something_changes():

@@ -139,10 +139,12 @@ def test_a_body_that_is_sent_is_in_the_document():
     with_body = {str(route): list(route.operation.get("requestBody", {}).get("content", {})) for route in ROUTES}
     without = {name for name, found in with_body.items() if not found and not name.startswith("GET ")}
     assert without == {
+        "DELETE /history/{record_id}",
         "POST /api/admin/cleanup-stuck-generations",
         "POST /admin/config/runtime/reload",
         "POST /auth/shopify-sync",
     }
+    assert with_body["POST /api/r2/upload-signed"] == [JSON, "multipart/form-data", FORM]
     assert with_body["POST /mma/still/create"] == [JSON, FORM]
     assert with_body["POST /feedback/like"] == [JSON, FORM]
     assert "image/png" in with_body["PUT /assets/{key}"]

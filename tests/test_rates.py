@@ -219,3 +219,15 @@ def test_operators_are_told_of_a_flood_once_a_minute():
         except TooManyRequests as refused:
             told.append(refused.is_news)
     assert told.count(True) == 2
+
+
+async def test_a_copy_of_what_is_ours_does_not_count(start: StartBackend):
+    """Clients ask for one of each item of a history, at once."""
+    backend = await start(worker=False, orders_per_minute=1)
+    url = await backend.upload()
+    for path in ("/api/r2/store-remote-signed", "/store-remote-generation"):
+        answers = [await backend.client.post(path, json={"passId": backend.pass_id, "url": url}) for _ in range(30)]
+        assert {(answer.status_code, answer.json()["url"]) for answer in answers} == {(200, url)}
+    foreign = {"passId": backend.pass_id, "url": "https://example.invalid/a.png"}
+    statuses = [(await backend.client.post("/store-remote-generation", json=foreign)).status_code for _ in range(12)]
+    assert 429 in statuses

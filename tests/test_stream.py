@@ -43,9 +43,10 @@ async def test_a_cursor_gives_every_later_line_once(backend: Backend):
     await backend.finished(accepted)
     all_ids = [event_id for event, event_id, _ in await backend.events(accepted["sse_url"]) if event == "scan_line"]
     for after in (0, 1, len(all_ids) - 1, len(all_ids)):
-        by_query = await backend.events(f"{accepted['sse_url']}?after={after}")
-        by_header = await backend.events(accepted["sse_url"], headers={"Last-Event-ID": str(after)})
-        for events in (by_query, by_header):
+        found = [await backend.events(f"{accepted['sse_url']}?after={after}")]
+        if after < len(all_ids):
+            found.append(await backend.events(accepted["sse_url"], headers={"Last-Event-ID": str(after)}))
+        for events in found:
             assert [event_id for event, event_id, _ in events if event == "scan_line"] == all_ids[after:]
 
 
@@ -128,3 +129,35 @@ async def test_killing_the_api_in_the_middle_loses_and_doubles_nothing(start: St
     with psycopg.connect(backend.dsn) as conn:
         [count] = conn.execute("select count(*) from image_generation_logs").fetchone() or [0]
     assert seen == list(range(1, count + 1))
+
+
+async def test_on_a_failure_the_status_comes_before_the_last_line(start: StartBackend):
+    """Clients type each line, and begin their own notice with the status: it must not cut the last line off."""
+    backend = await start(local_fault="seedream_generate:refused")
+    await backend.grant(1)
+    accepted = await backend.create()
+    for _ in ("while it runs", "again"):
+        events = await backend.events(accepted["sse_url"])
+        assert [name for name, _, _ in events[-3:]] == ["status", "scan_line", "done"]
+        assert events[-3][2] == {"status": "error"}
+    error = events[-1][2]["error"]
+    assert events[-2][2]["text"] == error["message"]
+    assert "flagged as sensitive" in error["message"]
+    assert "credits were returned" in error["message"]
+    ids = [int(event_id) for name, event_id, _ in events if name == "scan_line" and event_id]
+    assert ids == list(range(1, len(ids) + 1))
+    resumed = await backend.events(accepted["sse_url"], headers={"Last-Event-ID": str(ids[-2])})
+    assert [name for name, _, _ in resumed] == ["status", "scan_line", "done"]
+
+
+async def test_a_cancelled_stream_ends_the_same_way(start: StartBackend):
+    backend = await start(worker=False)
+    await backend.grant(1)
+    accepted = await backend.create()
+    await backend.post(f"/mma/generations/{accepted['generation_id']}/cancel", {})
+    events = await backend.events(accepted["sse_url"])
+    assert [(name, data.get("status")) for name, _, data in events[-3:]] == [
+        ("status", "cancelled"),
+        ("scan_line", None),
+        ("done", "cancelled"),
+    ]

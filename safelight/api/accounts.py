@@ -7,13 +7,13 @@ from fastapi import APIRouter, Query, Request
 
 from safelight.api import answers, examples, idempotency
 from safelight.api.bodies import IdentityBody
-from safelight.api.errors import request_id
 from safelight.api.folding import Short, Spelt
 from safelight.api.idempotency import OnceForKey
 from safelight.api.orders import own_session_id
 from safelight.api.principals import ActingByBody, ActingByQuery, CustomerOfPath
 from safelight.api.rates import Kind, limited_route, per_address
 from safelight.api.refusals import may_be
+from safelight.api.request_ids import request_id
 from safelight.api.services import FromApp, Services
 from safelight.db import customers, generations, ledger
 from safelight.db.database import Connection, Row
@@ -151,21 +151,35 @@ async def history(
     request: Request,
     services: FromApp,
     customer: CustomerOfPath,
-    limit: Annotated[int, Query(ge=1, le=generations.HISTORY_ROWS_MAX)] = PAGE_DEFAULT,
+    limit: Annotated[
+        int | None,
+        Query(
+            ge=1,
+            le=generations.HISTORY_ROWS_MAX,
+            description=f"Default: {PAGE_DEFAULT}, without failed, cancelled and suggestion-only generations.",
+        ),
+    ] = None,
     cursor: Annotated[datetime | None, Query(description="`page.nextCursor` of the page before.")] = None,
 ) -> Json:
-    return await history_of(request, services, customer, limit, cursor)
+    """The older clients state no limit, and show an empty card for each generation without a result."""
+    return await history_of(request, services, customer, limit or PAGE_DEFAULT, cursor, results_only=limit is None)
 
 
 async def history_of(
-    request: Request, services: Services, customer: ActingCustomer, limit: int, cursor: datetime | None
+    request: Request,
+    services: Services,
+    customer: ActingCustomer,
+    limit: int,
+    cursor: datetime | None,
+    *,
+    results_only: bool,
 ) -> Json:
     """One page, the newest first, with the ledger."""
     found = customer.pass_id
     async with services.db.connection() as conn:
-        page = await generations.history(conn, found, before=cursor, most=limit)
+        page = await generations.history(conn, found, before=cursor, most=limit, results_only=results_only)
         oldest = page[-1]["mg_created_at"] if page else None
-        more = bool(oldest and await generations.history(conn, found, before=oldest, most=1))
+        more = bool(oldest and await generations.history(conn, found, before=oldest, most=1, results_only=results_only))
         row = await customers.lock(conn, found) or {}
         entries = await generations.credit_history(conn, found)
     shown = [without_unsafe_urls(row, anywhere=False) for row in page]  # older rows hold what is refused today

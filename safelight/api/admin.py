@@ -5,8 +5,8 @@ from typing import Annotated
 from fastapi import Depends, Header, Query, Request
 
 from safelight.api import identity
-from safelight.api.errors import request_id
 from safelight.api.identity import HEADER_CHARS_MAX
+from safelight.api.request_ids import request_id
 from safelight.api.services import FromApp, Services
 from safelight.db import customers
 from safelight.db.audit import Operator

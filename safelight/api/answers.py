@@ -55,7 +55,13 @@ class Bill(Answer):
     mode: Mode
 
 
-class Accepted(Named):
+class WithWarnings(Named):
+    """An answer that says what of the body was not used."""
+
+    warnings: Annotated[list[str], Field(description="A sentence for each field of the body that is not known.")]
+
+
+class Accepted(WithWarnings):
     """An order that was accepted and charged."""
 
     generation_id: UUID
@@ -122,7 +128,7 @@ class BalanceOrNone(Answer):
     balance: int | None
 
 
-class Cancelling(Named):
+class Cancelling(WithWarnings):
     """What became of the wish to stop it."""
 
     generation_id: str
@@ -144,7 +150,7 @@ class Preferences(BaseModel):
     source: str | MISSING = MISSING
 
 
-class EventStored(Named):
+class EventStored(WithWarnings):
     status: Literal["ok"]
     event_id: str
     eventId: str
@@ -307,6 +313,13 @@ class OrderKnown(OrderSeen):
 
 
 ShopOrder = OrderCredited | OrderWithoutCredits | OrderRefunded | OrderKnown
+
+
+class Deleted(Named):
+    """It is deleted; `deletedCount` is 0 if it was deleted before."""
+
+    deleted: Literal[True]
+    deletedCount: Count
 
 
 # --- files ----------------------------------------------------------------------------------------------------------

@@ -5,38 +5,41 @@ many rows a minute are written.
 """
 
 import json
+import re
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Request
 from pydantic import AfterValidator, BeforeValidator, Field
 
 from safelight.api import answers, examples
-from safelight.api.errors import request_id, write_ops_row
+from safelight.api.errors import write_ops_row
 from safelight.api.folding import Folded, Spelt
-from safelight.api.json_body import StrictRequest, StrictRoute
+from safelight.api.json_body import SmallRoute
 from safelight.api.principals import no_identity
 from safelight.api.rates import Kind, limited_route
 from safelight.api.refusals import may_be
+from safelight.api.request_ids import request_id
 from safelight.api.services import FromApp
 from safelight.db.ops_rows import MESSAGE_CHARS_MAX, STACK_CHARS_MAX, OpsError
 from safelight.domain.categories import Category
+from safelight.domain.errors import InsufficientCredits
 from safelight.domain.ids import is_uuid
+from safelight.redaction import KNOWN_FORMS
 from safelight.storage.web_urls import is_web_reference, without_unsafe_urls
 
-BODY_BYTES_MAX = 64 * 1024
 EXTRA_CHARS_MAX = 4000
 WORD_CHARS_MAX = 300
 ROUTE_OF_NOWHERE = "/(frontend)"
 SOURCE = "mina-frontend"
 STATUS = 500
-
-
-class SmallRequest(StrictRequest):
-    bytes_max = BODY_BYTES_MAX
-
-
-class SmallRoute(StrictRoute):
-    request_class = SmallRequest
+ACTION = "frontend.error"
+_UNSAFE = re.compile(r"[^A-Za-z0-9._:@-]+")
+_SAID_BY_EXTRA = ("status", "statusCode", "httpStatus", "http_status", "code", "error")
+_SAYS_402 = re.compile(
+    rf"{InsufficientCredits.code}|\b(?:status(?: code)?|http|error)[ :=/]*402\b|\b402 payment required"
+    r"|\bthis needs \d+ credits?, and you have \d+",
+    re.IGNORECASE,
+)
 
 
 router = APIRouter(route_class=limited_route(Kind.REPORTS, SmallRoute), tags=["legacy"])
@@ -62,16 +65,47 @@ def _page(url: str) -> str:
     return url if is_web_reference(url) else ROUTE_OF_NOWHERE
 
 
+def _route(stated: str) -> str:
+    return stated if is_web_reference(stated) else ""
+
+
+def _one_of_ours(stated: str) -> str:
+    """An id, without what no id of ours has in it."""
+    return KNOWN_FORMS.identifier(_UNSAFE.sub("", stated))
+
+
+Id = Annotated[Word, AfterValidator(_one_of_ours)]
+
+
 class ClientErrorBody(Folded):
-    """What a browser knows of its crash; all of it optional."""
+    """What a browser knows of its crash (seed 000 section 8); all of it optional, and none of it proven."""
 
     message: Annotated[str, _cut(MESSAGE_CHARS_MAX), Spelt("", "What went wrong.")] = ""
     stack: Annotated[str, _cut(STACK_CHARS_MAX), Spelt("", "Where in the code.")] = ""
     url: Annotated[Word, AfterValidator(_page), Spelt("", "The page.")] = ROUTE_OF_NOWHERE
     user_agent: Annotated[Word | None, Spelt("userAgent", "The browser.")] = None
+    route: Annotated[Word, AfterValidator(_route), Spelt("", "The route of the client's own router, before `url`.")] = (
+        ""
+    )
+    pass_id: Annotated[Id | None, Spelt("passId", "The customer.")] = None
+    generation_id: Annotated[Id | None, Spelt("generationId", "What the page showed or waited for.")] = None
+    client_version: Annotated[Word | None, Spelt("clientVersion", "The client's version.")] = None
+    component: Annotated[Word | None, Spelt("componentName", "The component that crashed.")] = None
+    device: Annotated[Word | None, Spelt("", "The device.")] = None
+    status: Annotated[
+        Word, Spelt("statusCode|status_code|httpStatus|http_status", "The status of an answer of ours.", example=402)
+    ] = ""
+    code: Annotated[Word, Spelt("errorCode|error_code", "The code of an answer of ours.")] = ""
     user_id: Annotated[Word | None, Spelt("userId", "The signed-in user, a uuid.")] = None
     email: Annotated[Word | None, Spelt("", "Their address.")] = None
     extra: Annotated[dict[str, Any], BeforeValidator(_small_object), Spelt("", "Anything else.")] = Field(default={})
+
+    @property
+    def is_about_credits(self) -> bool:
+        """Return true if the client only passes on that there were not enough credits: our own 402. Where it is an
+        error of the client's, the code of it stands in the message (contract section 4.5)."""
+        said = (self.status, self.code, *(str(self.extra.get(name, "")) for name in _SAID_BY_EXTRA))
+        return bool({"402", InsufficientCredits.code} & set(said)) or _SAYS_402.search(self.message) is not None
 
 
 @router.post(
@@ -88,20 +122,33 @@ async def log_error(request: Request, services: FromApp, body: ClientErrorBody) 
 
 
 def _row(request: Request, body: ClientErrorBody) -> OpsError:
+    is_crash = not body.is_about_credits
+    category = Category.FRONTEND_CRASH if is_crash else InsufficientCredits.category
+    user_agent = body.user_agent or request.headers.get("user-agent", "")[:WORD_CHARS_MAX]
     return OpsError(
-        category=Category.FRONTEND_CRASH,
-        code=Category.FRONTEND_CRASH.value,
+        category=category,
+        code=category.value if is_crash else InsufficientCredits.code,
+        level="error" if is_crash else "warn",
         message=body.message or "(no message)",
         request_id=request_id(request),
-        route=body.url,
+        route=body.route or body.url,
         method="FRONTEND",
-        http_status=STATUS,
-        action="frontend.error",
+        http_status=STATUS if is_crash else InsufficientCredits.http_status,
+        action=ACTION,
+        pass_id=body.pass_id,
+        generation_id=body.generation_id,
         stack=body.stack or None,
         ip=request.client.host if request.client else None,
-        user_agent=body.user_agent or request.headers.get("user-agent", "")[:WORD_CHARS_MAX],
+        user_agent=user_agent,
         user_id=body.user_id if body.user_id and is_uuid(body.user_id) else None,
         email=body.email,
         source=SOURCE,
-        extra=body.extra | {"extra": body.extra},  # whole too: our own fields go before a browser's of the same name
+        # Whole too: our own fields go before a browser's of the same name.
+        extra=body.extra
+        | {
+            "extra": body.extra,
+            "url": body.url,
+            "user_agent": user_agent,
+            **{name: getattr(body, name) or body.extra.get(name) for name in ("client_version", "component", "device")},
+        },
     )

@@ -65,6 +65,8 @@ def _complete(operation: Json, route: RouteContext, name: str) -> None:
     content = operation.get("requestBody", {}).get("content", {})
     if isinstance(route.original_route, StrictRoute) and JSON in content:
         content[FORM] = {"schema": content[JSON]["schema"]}
+        refused = operation["responses"].setdefault("415", {"description": refusals.MEANINGS[415]})
+        _refuse(refused, {}, name, 415)
 
 
 def _refuse(response: Json, stated: Json, name: str, status: int) -> None:

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import psycopg
-from fastapi import Depends, Request
+from fastapi import Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
 from starlette.exceptions import HTTPException
@@ -19,6 +19,7 @@ from starlette.exceptions import HTTPException
 from safelight import telemetry
 from safelight.api import manners
 from safelight.api.allowance import Allowances
+from safelight.api.request_ids import request_id
 from safelight.api.services import Services
 from safelight.db import ops_rows
 from safelight.db.database import TROUBLE
@@ -27,6 +28,7 @@ from safelight.domain.categories import Category, category_of_status
 from safelight.domain.errors import (
     EndedWithoutResult,
     InsufficientCredits,
+    InvalidToken,
     RemoteFileRefused,
     SafelightError,
     StillMaking,
@@ -100,7 +102,8 @@ def _unroutable(request: Request, error: HTTPException) -> Answer:
         case 404:
             return _answer(404, "NOT_FOUND", f"There is nothing at {request.url.path}.")
         case 405:
-            return _answer(405, "METHOD_NOT_ALLOWED", f"{request.method} is not possible at {request.url.path}.")
+            message = f"{request.method} is not possible at {request.url.path}."
+            return _answer(405, "METHOD_NOT_ALLOWED", message, headers=dict(error.headers or {}))
         case status:
             return _answer(status, "HTTP_ERROR", str(error.detail))
 
@@ -114,6 +117,8 @@ async def handle(request: Request, error: Exception) -> JSONResponse:
         "requestId": request_id(request),
         **answer.more,
     }
+    if "Retry-After" in answer.headers:
+        body[manners.RETRY] = int(answer.headers["Retry-After"])
     said = manners.body(_manners(request), body, answer.status, is_away=answer.is_away)
     return JSONResponse(said, answer.status, answer.headers)
 
@@ -129,24 +134,11 @@ async def tell(request: Request, error: Exception) -> Answer:
 
 
 def _log(request: Request, answer: Answer, error: Exception) -> None:
-    text, named = f"{request.method} {request.url.path}: {error!r}", {"request_id": request_id(request)}
+    text = f"{request.method} {request.url.path}: {error!r}"
     if answer.is_away or answer.is_told or isinstance(error, RetryLater):
-        telemetry.warning(telemetry.Tag.API, text, **named)
+        telemetry.warning(telemetry.Tag.API, text)
     else:
-        telemetry.error(answer.category.emoji, telemetry.Tag.API, text, error, **named)
-
-
-def request_ids(prefix: str) -> Any:
-    """A dependency: this route's request ids begin with `prefix` (contract section 1.1)."""
-
-    async def begin_with_it(request: Request) -> None:
-        request.state.request_id = prefix + request_id(request).removeprefix("req_")
-
-    return Depends(begin_with_it)
-
-
-def request_id(request: Request) -> str:
-    return str(getattr(request.state, "request_id", ""))
+        telemetry.error(answer.category.emoji, telemetry.Tag.API, text, error)
 
 
 def _answer(
@@ -215,7 +207,7 @@ def _matters(request: Request, answer: Answer, error: Exception, allowances: All
         return allowances.failures.take(alike)
     if answer.status in (401, 403):
         return allowances.refusals.take(alike)
-    wrong = request.method == "POST" and answer.status in (400, 413, 422)
+    wrong = request.method == "POST" and answer.status in (400, 413, 415, 422)
     return (wrong or answer.status == 408) and allowances.invalid.take(alike)
 
 
@@ -247,6 +239,8 @@ def _message(answer: Answer, error: Exception) -> str:
     """What operators are told: all of it, also where users learn less."""
     if answer.status >= 500:
         return f"{type(error).__name__}: {error}"
+    if isinstance(error, InvalidToken):
+        return f"{error} Reason: {error.details.get('reason', 'not known')}."
     return str(error) if isinstance(error, RemoteFileRefused) else answer.message
 
 

@@ -95,6 +95,7 @@ ACCEPTED = of(
         "credits_cost": 1,
         "credits": {"balance": 13, "cost": 1},
         "billing": {"cost": 1, "mode": "still"},
+        "warnings": [],
     },
     "Accepted and charged; the stream and the generation tell how it goes.",
 )
@@ -112,6 +113,7 @@ CANCELLED = of(
         "refunded_credits": 1,
         "credits": {"balance": 14},
         "requestId": _REQUEST,
+        "warnings": [],
     },
 )
 
@@ -153,6 +155,7 @@ EVENT_STORED = of(
         "requestId": _REQUEST,
         "passId": _PASS,
         "preferences": {"hard_blocks": [], "tag_weights": {"soft light": 1}},
+        "warnings": [],
     },
     "Stored.",
 )
@@ -207,6 +210,8 @@ _CHARGE = {
     "mg_delta": -1,
     "mg_reason": "mma_still",
 }
+
+DELETED = of(answers.Deleted, {"ok": True, "requestId": _REQUEST, "deleted": True, "deletedCount": 1})
 
 HISTORY = of(
     legacy_answers.History,

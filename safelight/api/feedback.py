@@ -6,12 +6,12 @@ from fastapi import APIRouter, Request
 
 from safelight.api import idempotency, legacy_examples
 from safelight.api.bodies import IdentityBody
-from safelight.api.errors import request_id
 from safelight.api.folding import Flag, Long, Short, Spelt, WebUrl
 from safelight.api.idempotency import OnceForKey
 from safelight.api.principals import IdentifiedByBody
 from safelight.api.rates import Kind, check_pass, limited_route
 from safelight.api.refusals import may_be
+from safelight.api.request_ids import request_id
 from safelight.api.services import FromApp, Services
 from safelight.db import customers, feedback, generations
 from safelight.db.database import Connection

@@ -1,26 +1,28 @@
-"""Files in and out: uploads in both forms, copies of remote files, and the public assets themselves."""
+"""Files in and out: uploads in their forms, and the stored files themselves."""
 
 import base64
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
-from pathlib import Path
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Query, Request, Response
-from fastapi.responses import FileResponse, RedirectResponse
+from fastapi.responses import RedirectResponse
 from pydantic import Field
 
 from safelight import telemetry
 from safelight.api import answers, examples, idempotency
 from safelight.api.bodies import IdentityBody
-from safelight.api.errors import request_id
-from safelight.api.folding import Short, Spelt, Url
+from safelight.api.folding import Short, Spelt
 from safelight.api.idempotency import Once, OnceForKey
-from safelight.api.json_body import StrictUploadRoute
+from safelight.api.json_body import MULTIPART, StrictUploadRoute
+from safelight.api.middleware import is_head
 from safelight.api.principals import IdentifiedByBody, no_identity
 from safelight.api.rates import Kind, check_pass, limited_route, per_address
 from safelight.api.refusals import Responses, may_be
+from safelight.api.remote_files import COPY
+from safelight.api.request_ids import request_id
 from safelight.api.services import FromApp, Services
+from safelight.api.stored_files import StoredFileResponse
 from safelight.db import customers
 from safelight.domain.errors import AlreadyStored, AuthError, InvalidInput, NotFound, PayloadTooLarge
 from safelight.domain.identities import ActingCustomer
@@ -40,6 +42,7 @@ Json = dict[str, Any]
 
 Expires = Annotated[int, Query(ge=0)]
 Signature = Annotated[str, Query(max_length=200)]
+NO_TYPE = "application/octet-stream"
 BASE64_CHARS_AT_ONCE = 1024 * 1024  # a multiple of four
 DATA_URL_CHARS_MAX = UPLOAD_BYTES_MAX * 4 // 3 + 200
 
@@ -49,16 +52,32 @@ router = APIRouter(route_class=limited_route(Kind.ORDERS), tags=["files"])
 
 _KEY = "product/o.5f0c2b9e8d7a41c6b3e2d1f0a9b8c7d6/1766131200000-0d0f5a3e-5b1c-4b36-9a0a-2f1f6f6c2a11-cup.jpg"
 _URL = f"http://127.0.0.1:8787{ROUTE}/{_KEY}"
-_COPY = {"ok": True, "key": _KEY, "url": _URL, "publicUrl": _URL}
 _TEXT: Json = {"text/plain": {"schema": {"type": "string"}}}
 _REFUSAL: Json = {"application/json": {"schema": {"$ref": "#/components/schemas/Refusal"}}}
 _OF_RANGES: Responses = {
-    400: {"description": "The parameters or the header `Range` cannot be read.", "content": _TEXT | _REFUSAL},
+    400: {
+        "description": "The parameters or the bytes of `Range` cannot be read.",
+        "content": _TEXT | _REFUSAL,
+    },
     416: {"description": "The file has no such part.", "content": _TEXT},
 }
 _PUBLIC = no_identity("A public file is for everybody who has its address.")
 _SIGNED = no_identity("The URL was signed for what it does, and lets whoever has it pass.")
 _FILES: Json = {media_type: {} for media_type in keys.EXTENSIONS}
+
+
+_FORM_WITH_FILE: Json = {
+    "type": "object",
+    "description": "The file, and the fields of the JSON body beside it.",
+    "required": ["file"],
+    "properties": {
+        "file": {"type": "string", "format": "binary", "description": "The one part that has a file name."},
+        "kind": {"type": "string"},
+        "filename": {"type": "string"},
+        "private": {"type": "boolean"},
+        "passId": {"type": "string"},
+    },
+}
 
 
 class UploadBody(IdentityBody):
@@ -71,7 +90,7 @@ class UploadBody(IdentityBody):
     kind: Annotated[Short, Spelt("folder", "What it is: product, logo, inspiration, …", example="product")] = "uploads"
     filename: Annotated[Short, Spelt("fileName|file_name", "The file's name.", example="cup.jpg")] = ""
     content_type: Annotated[Short, Spelt("contentType", "The media type that will be PUT.", example="image/jpeg")] = (
-        "application/octet-stream"
+        NO_TYPE
     )
     private: Annotated[bool, Spelt("isPrivate", "Only its owner may read it, by URLs that pass.")] = False
 
@@ -93,6 +112,7 @@ class UploadBody(IdentityBody):
         ),
         **may_be(400, 401, 413, 422, 429, 503),
     },
+    openapi_extra={"requestBody": {"content": {MULTIPART: {"schema": _FORM_WITH_FILE}}}},
 )
 async def upload(
     request: Request, services: FromApp, once: OnceForKey, body: UploadBody, owner: IdentifiedByBody
@@ -120,9 +140,11 @@ async def _store(services: Services, body: UploadBody, owner: ActingCustomer | N
 
 async def _upload_ticket(services: Services, once: Once, body: UploadBody, owner: ActingCustomer | None) -> Json:
     if body.content_type not in keys.EXTENSIONS:
-        allowed = ", ".join(sorted(keys.EXTENSIONS))
+        allowed, is_stated = ", ".join(sorted(keys.EXTENSIONS)), body.content_type != NO_TYPE
+        if is_stated:
+            raise InvalidInput(f"contentType: one of {allowed} is needed.", code="UNSUPPORTED_TYPE")
         raise InvalidInput(
-            f"dataUrl, or contentType as one of {allowed}: one of the two is needed.", code="MISSING_DATAURL"
+            f"dataUrl, a file, or contentType as one of {allowed}: one is needed.", code="MISSING_DATAURL"
         )
     if body.private:
         raise InvalidInput("private: such a file has to come with the request, as dataUrl.", code="MISSING_DATAURL")
@@ -164,65 +186,6 @@ async def presign(
     return await _upload_ticket(services, once, body, owner)
 
 
-class StoreRemoteBody(IdentityBody):
-    """A remote file to keep a copy of."""
-
-    url: Annotated[Url | None, Spelt("sourceUrl", "Where the file is now.", example="https://example.com/a.png")] = None
-    kind: Annotated[Short, Spelt("folder", "What it is.")] = "generations"
-
-
-@router.post(
-    "/api/r2/store-remote-signed",
-    summary="Keep our own copy of a remote file",
-    responses={200: examples.of(answers.OwnCopy, _COPY), **may_be(400, 401, 413, 422, 429, 503)},
-)
-async def store_remote(
-    request: Request, services: FromApp, once: OnceForKey, body: StoreRemoteBody, owner: IdentifiedByBody
-) -> Json:
-    if not (url := body.url):
-        raise InvalidInput("url: the address of the file to copy is needed.", code="MISSING_URL")
-    customer = _customer(request, owner)
-    return await once.outside(idempotency.actor(owner), lambda: _own_copy(services, url, body.kind, customer))
-
-
-class StoreGenerationBody(IdentityBody):
-    """A result to keep a copy of, by its URL or the first of several."""
-
-    url: Annotated[Url | None, Spelt("urls.0", "Where the file is now.", example="https://example.com/a.png")] = None
-    folder: Annotated[Short, Spelt("", "What it is.")] = "generations"
-
-
-@router.post(
-    "/store-remote-generation",
-    summary="Keep our own copy of a result",
-    responses={
-        200: examples.of(answers.OwnCopy, _COPY),
-        **may_be(401, 413, 422, 429, 503),
-        400: {"description": "NO_URL, or the file cannot be had."},
-        500: {"description": "STORE_REMOTE_FAILED"},
-    },
-)
-async def store_remote_generation(
-    request: Request, services: FromApp, once: OnceForKey, body: StoreGenerationBody, owner: IdentifiedByBody
-) -> Json:
-    if not (url := body.url):
-        raise InvalidInput("url: the address of the file to copy is needed.", code="NO_URL")
-    customer = _customer(request, owner)
-    return await once.outside(idempotency.actor(owner), lambda: _own_copy(services, url, body.folder, customer))
-
-
-async def _own_copy(services: Services, url: str, kind: str, customer: str | None) -> Json:
-    """Where it is kept. What is ours already stays where it is."""
-    key = services.assets.key_of(url)
-    if key is None:
-        stored = await services.assets.put_fetched(
-            services.fetcher, services.spool_of_files, url, kind=kind, customer=customer
-        )
-        key = stored.key
-    own_url = services.assets.url_of(key)
-    return {"ok": True, "key": key, "url": own_url, "publicUrl": own_url}
-
-
 @router.get(
     ROUTE + "/{key:path}",
     summary="A public file",
@@ -230,28 +193,23 @@ async def _own_copy(services: Services, url: str, kind: str, customer: str | Non
     responses={
         200: {"description": "The file.", "content": _FILES},
         206: {"description": "A part of it.", "content": _FILES},
+        304: {"description": "The client has it: `If-None-Match` names it."},
         307: {"description": "Where it is, where the storage is S3."},
         **_OF_RANGES,
         **may_be(404),
     },
     dependencies=[_PUBLIC],
 )
-@router.head(ROUTE + "/{key:path}", include_in_schema=False, dependencies=[_PUBLIC])
-async def read_asset(services: FromApp, key: str) -> Response:
+async def read_asset(request: Request, services: FromApp, key: str) -> Response:
     if not keys.is_valid_key(key):
         raise NotFound(f"There is no file {key!r}.")
     path = services.assets.path_of(key)
     if path:
-        return _file(path, key, IMMUTABLE)
-    store_url = await services.assets.passing_url(key)
+        return StoredFileResponse(path, key, cache_control=IMMUTABLE)
+    store_url = await services.assets.passing_url(key, "HEAD" if is_head(request) else "GET")
     if store_url is None:
         raise NotFound(f"There is no file {key!r}.")
     return RedirectResponse(store_url, headers={"Cache-Control": f"public, max-age={SIGNED_SECONDS // 2}"})
-
-
-def _file(path: Path, key: str, cache_control: str) -> Response:
-    headers = {"Cache-Control": cache_control, "X-Content-Type-Options": "nosniff"}
-    return FileResponse(path, media_type=keys.media_type_of_key(key), headers=headers)
 
 
 @router.get(
@@ -261,6 +219,7 @@ def _file(path: Path, key: str, cache_control: str) -> Response:
     responses={
         200: {"description": "The file.", "content": _FILES},
         206: {"description": "A part of it.", "content": _FILES},
+        304: {"description": "The client has it: `If-None-Match` names it."},
         **_OF_RANGES,
         **may_be(404),
         403: {"description": "The URL is not valid, or no longer."},
@@ -273,7 +232,7 @@ async def read_private(services: FromApp, key: str, expires: Expires, signature:
     path = services.assets.private.path_of(key)
     if path is None:
         raise NotFound(f"There is no file {key!r}.")
-    return _file(path, key, "private, no-store")
+    return StoredFileResponse(path, key, cache_control="private, no-store")
 
 
 class SignedUrlBody(IdentityBody):
@@ -336,7 +295,7 @@ async def read_thumbnail(services: FromApp, size: int, key: str) -> Response:
     summary="Upload to a URL that was given out for it",
     dependencies=[per_address(Kind.ORDERS), _SIGNED],
     responses={
-        200: examples.of(answers.Written, _COPY | {"bytes": 79975}),
+        200: examples.of(answers.Written, COPY | {"bytes": 79975}),
         **may_be(400, 404, 413, 429, 503),
         403: {"description": "The URL is not valid, or no longer, or has been used: it takes one file."},
     },

@@ -3,20 +3,24 @@
 from datetime import datetime
 from typing import Annotated, Any
 
-from fastapi import APIRouter, Query, Request
+from fastapi import APIRouter, Path, Query, Request
 
 from safelight.api import accounts, examples
-from safelight.api.errors import request_id
 from safelight.api.json_body import StrictRoute
-from safelight.api.principals import ActingByQuery
+from safelight.api.principals import ActingByQuery, IdentifiedByQuery, no_identity
 from safelight.api.rates import Kind, per_address
 from safelight.api.refusals import may_be
+from safelight.api.request_ids import request_id
 from safelight.api.services import FromApp
 from safelight.db import generations
+from safelight.domain.errors import InvalidInput, NotFound
+from safelight.pipelines import deletion
 
 Json = dict[str, Any]
 
 _LIMITED = [per_address(Kind.VISITS)]
+_DELETE_LIMITED = [per_address(Kind.ORDERS)]
+RecordId = Annotated[str, Path(max_length=300, description="The id of a generation, or the `mg_id` of any item.")]
 
 router = APIRouter(route_class=StrictRoute, tags=["legacy"])
 
@@ -39,10 +43,38 @@ async def own_history(
     limit: Annotated[int, Query(ge=1, le=generations.HISTORY_ROWS_MAX)] = generations.HISTORY_ROWS_MAX,
     cursor: Annotated[datetime | None, Query(description="`page.nextCursor` of the page before.")] = None,
 ) -> Json:
-    """A visitor whom nobody names has no history."""
+    """Without generations that failed, were cancelled or were suggestions alone. A visitor whom nobody names has no
+    history."""
     if customer is None:
         return _empty(request, limit, cursor)
-    return await accounts.history_of(request, services, customer, limit, cursor)
+    return await accounts.history_of(request, services, customer, limit, cursor, results_only=True)
+
+
+@router.delete("/history", include_in_schema=False, dependencies=[*_DELETE_LIMITED, no_identity("It names nothing.")])
+async def delete_nothing() -> Json:
+    raise InvalidInput("id: the id of a generation, or its mg_id, is needed.", code="MISSING_ID")
+
+
+@router.delete(
+    "/history/{record_id}",
+    summary="Delete a result",
+    responses={
+        200: examples.DELETED,
+        **may_be(400, 401, 404, 429, 503),
+        409: {"description": "It is not final, or something unfinished is made from it."},
+        500: {"description": "DELETE_FAILED"},
+    },
+    dependencies=_DELETE_LIMITED,
+)
+async def delete_record(request: Request, services: FromApp, customer: IdentifiedByQuery, record_id: RecordId) -> Json:
+    """The row is marked and its file is deleted; credits, steps and lines stay on record. Only its owner may. What was
+    deleted before counts 0."""
+    if not (stated := record_id.strip()):
+        return await delete_nothing()
+    if customer is None:
+        raise NotFound(f"There is nothing {stated!r} in your history.")
+    count = await deletion.delete(services.db, services.assets, stated, customer.pass_id)
+    return {"ok": True, "requestId": request_id(request), "deleted": True, "deletedCount": count}
 
 
 def _empty(request: Request, limit: int, cursor: datetime | None) -> Json:

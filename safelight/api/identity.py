@@ -16,12 +16,13 @@ from typing import Any
 from fastapi import Request
 from starlette.types import Scope
 
+from safelight import telemetry
 from safelight.api import visitors
 from safelight.api.errors import report_wrong_admin_token
 from safelight.api.folding import clean_text
 from safelight.api.rates import Kind, address_of
 from safelight.api.services import Services
-from safelight.api.tokens import User
+from safelight.api.tokens import PUBLISHABLE, User, names_nobody
 from safelight.db import customers
 from safelight.db.customers import Account
 from safelight.db.database import Connection
@@ -95,11 +96,12 @@ async def _caller_of(scope: Scope) -> Caller:
     if await _states_admin_token(request, services, without_bearer(stated), admin_secret, _key_of(scope)):
         return Caller(services, state, has_admin_token=True)
     token = without_bearer(stated) if stated.strip().lower().startswith(BEARER.strip()) else ""
-    if services.tokens is None or token.lower() in NO_TOKENS:
+    if services.tokens is None or token.lower() in NO_TOKENS or names_nobody(token):
         return Caller(services, state)
     try:
         return Caller(services, state, user=await services.tokens.user_of(token))
     except (InvalidToken, SignInUnavailable) as error:
+        telemetry.warning(telemetry.Tag.API, f"An access token was refused: {error.details.get('reason', error)}")
         return Caller(services, state, refused=error)
 
 
@@ -125,9 +127,11 @@ async def _states_admin_token(request: Request, services: Services, *stated: str
 
 
 def may_be_admin_token(stated: str) -> bool:
-    """False for what clients send when they have no token, and for other schemes than `Bearer`."""
+    """False for what clients send when they have no token, the publishable key included, and for other schemes than
+    `Bearer`."""
     stated = stated.strip()
-    return stated.lower() not in (*NO_TOKENS, BEARER.strip()) and " " not in stated
+    is_none = stated.lower() in (*NO_TOKENS, BEARER.strip()) or stated.startswith(PUBLISHABLE)
+    return not is_none and " " not in stated
 
 
 def _key_of(scope: Scope) -> str:

@@ -1,10 +1,10 @@
 """Reads a request's JSON strictly and with bounds, before anything else looks at it; a form is the object it stands
-for (contract section 1.1)."""
+for (contract section 1.1). Bodies of other types are refused."""
 
 import json
 import re
 import secrets
-from collections.abc import Callable, Coroutine, Iterable
+from collections.abc import Callable, Collection, Coroutine, Iterable
 from functools import partial
 from typing import Any
 from urllib.parse import unquote_to_bytes
@@ -13,9 +13,13 @@ from fastapi import Request, Response
 from fastapi.routing import APIRoute
 from starlette.types import Scope
 
+from safelight.api.multipart import read_parts
 from safelight.api.request_bodies import RequestBodies
 from safelight.domain.errors import InvalidInput, PayloadTooLarge
+from safelight.domain.request_errors import UnsupportedMediaType
+from safelight.redaction import excerpt
 
+SMALL_JSON_BYTES_MAX = 64 * 1024
 JSON_BYTES_MAX = 1 * 1024 * 1024
 UPLOAD_JSON_BYTES_MAX = 28 * 1024 * 1024  # a picture as a base64 data URL
 DATA_URL_BYTES_MIN = 64 * 1024  # shorter ones are read as any other text
@@ -25,7 +29,9 @@ VALUES_MAX = 50_000
 FORM = "application/x-www-form-urlencoded"
 FORM_FIELDS_MAX = 200
 FORM_ESCAPES_MAX = 1_000_000  # a picture of 20 MB has about 800,000
-IS_FORM = "safelight.form"
+MULTIPART = "multipart/form-data"
+JSON = "application/json"
+READ_AS = "safelight.read_as"  # the media type of a body that is no JSON
 NUMBER_MAX = 1e15
 WHOLE_NUMBER = re.compile(r"\s*-?[0-9]{1,15}\s*")
 
@@ -46,6 +52,7 @@ class StrictRequest(Request):
 
     bytes_max = JSON_BYTES_MAX
     keeps_room = False  # for its body, until the request is answered; else until the body is read
+    media_types: tuple[str, ...] = (JSON, FORM)
 
     async def body(self) -> bytes:
         if not hasattr(self, "_body"):
@@ -53,11 +60,20 @@ class StrictRequest(Request):
         return self._body
 
     async def json(self) -> Any:
+        """The object that the body says, whichever type it has; no body is an object without fields."""
         if not hasattr(self, "_json"):
-            read = parse_form if self.scope.get(IS_FORM) else partial(parse, bytes_max=JSON_BYTES_MAX)
-            self._json = await self.bodies.work(read, await self.bodies.read(self, self.bytes_max))
+            content = await self.bodies.read(self, self.bytes_max)
+            self._json = await self.bodies.work(self._reader(), content) if content else {}
             self._body = b"{}"  # the framework makes no object of no body, and nobody needs the bytes any more
         return self._json
+
+    def _reader(self) -> Callable[[bytes], Any]:
+        match self.scope.get(READ_AS):
+            case None:
+                return partial(parse, bytes_max=JSON_BYTES_MAX)
+            case media_type if media_type == FORM:
+                return parse_form
+        return partial(parse_multipart, content_type=self.scope[READ_AS])
 
     @property
     def bodies(self) -> RequestBodies:
@@ -65,9 +81,16 @@ class StrictRequest(Request):
         return found
 
 
+class SmallRequest(StrictRequest):
+    """For routes whose bodies are read before it is counted how often they are asked."""
+
+    bytes_max = SMALL_JSON_BYTES_MAX
+
+
 class StrictUploadRequest(StrictRequest):
     bytes_max = UPLOAD_JSON_BYTES_MAX
     keeps_room = True
+    media_types = (JSON, FORM, MULTIPART)
 
 
 def parse(content: bytes | bytearray, *, bytes_max: int = UPLOAD_JSON_BYTES_MAX) -> Any:
@@ -124,7 +147,19 @@ def _together(value: Any, token: str, data_url: str) -> Any:
 
 def parse_form(content: bytes | bytearray) -> dict[str, Any]:
     """A field that is there twice, or whose name ends with `[]`, is a list. Raises InvalidInput (INVALID_FORM)."""
-    fields = _form_fields(bytes(content))
+    return _together_by_name(_form_fields(bytes(content)))
+
+
+def parse_multipart(content: bytes | bytearray, *, content_type: str) -> dict[str, Any]:
+    """As `parse_form`; the one file that there may be is the field `dataUrl`. Raises InvalidInput (INVALID_FORM)."""
+    fields, file = read_parts(bytes(content), content_type)
+    found = _together_by_name([(name, FormText(text)) for name, text in fields])
+    if file is not None:
+        found = {"filename": file.name} | found | {"dataUrl": file.data_url()}
+    return found
+
+
+def _together_by_name(fields: Iterable[tuple[str, FormText]]) -> dict[str, Any]:
     found: dict[str, Any] = {}
     for name, text in fields:
         plain = name.removesuffix("[]")
@@ -218,7 +253,8 @@ class StrictRoute(APIRoute):
         handle = super().get_route_handler()
 
         async def strict(request: Request) -> Response:
-            checked = self.request_class(_scope_of(request), request.receive)
+            scope = _scope_of(request, self.request_class.media_types)
+            checked = self.request_class(scope, request.receive)
             if request.method == "POST":
                 await checked.json()  # here, because the framework gives every parsing error the same words
             if not checked.keeps_room:
@@ -228,12 +264,26 @@ class StrictRoute(APIRoute):
         return strict
 
 
-def _scope_of(request: Request) -> Scope:
-    """The framework asks for `json()` only where the headers say that there is JSON."""
-    if request.headers.get("content-type", "").partition(";")[0].strip().lower() != FORM:
+def _scope_of(request: Request, media_types: Collection[str]) -> Scope:
+    """The framework asks for `json()` only where the headers say that there is JSON. Raises UnsupportedMediaType."""
+    stated = request.headers.get("content-type", "")
+    media_type = stated.partition(";")[0].strip().lower()
+    if request.method != "POST" or media_type == JSON:
         return request.scope
+    is_json = not media_type or media_type.endswith("+json") or not _has_body(request)
+    if not is_json and media_type not in media_types:
+        raise UnsupportedMediaType(f"Content-Type: {excerpt(media_type, 100)!r} is none of {', '.join(media_types)}.")
     others = [pair for pair in request.scope["headers"] if pair[0] != b"content-type"]
-    return {**request.scope, "headers": [*others, (b"content-type", b"application/json")], IS_FORM: True}
+    scope = {**request.scope, "headers": [*others, (b"content-type", JSON.encode())]}
+    return scope if is_json else {**scope, READ_AS: stated if media_type == MULTIPART else media_type}
+
+
+def _has_body(request: Request) -> bool:
+    return "transfer-encoding" in request.headers or request.headers.get("content-length", "0").strip("0 ") != ""
+
+
+class SmallRoute(StrictRoute):
+    request_class = SmallRequest
 
 
 class StrictUploadRoute(StrictRoute):

@@ -8,10 +8,10 @@ from fastapi import Request
 from pydantic import BeforeValidator, Field
 
 from safelight.api.bodies import INSPIRATIONS_MAX, CreateBody, IdentityBody
-from safelight.api.errors import request_id
 from safelight.api.folding import Flag, Short, Spelt, Url
 from safelight.api.orders import Asked, OrderDesk
 from safelight.api.rates import Kind, check_pass
+from safelight.api.request_ids import request_id
 from safelight.api.services import Services
 from safelight.api.waiting import ended
 from safelight.db import feedback

@@ -2,7 +2,7 @@
 
 from typing import Annotated, Any
 
-from fastapi import APIRouter
+from fastapi import APIRouter, Request
 
 from safelight.api import examples, idempotency, legacy_answers, legacy_examples
 from safelight.api.admin import ADMIN_ONLY_BY_KEY_TOO, ByOperatorWithKey
@@ -12,6 +12,7 @@ from safelight.api.idempotency import OnceForKey
 from safelight.api.json_body import StrictRoute
 from safelight.api.principals import Target
 from safelight.api.refusals import BY_OPERATORS, may_be
+from safelight.api.request_ids import unique_request_id
 from safelight.api.services import FromApp
 from safelight.api.top_ups import credits_of
 from safelight.db import customers, statistics
@@ -72,11 +73,16 @@ class AdjustBody(IdentityBody):
     responses={200: legacy_examples.ADJUSTED, **BY_OPERATORS, **may_be(413, 422)},
 )
 async def adjust(
-    services: FromApp, operator: ByOperatorWithKey, once: OnceForKey, body: AdjustBody, target: Target
+    request: Request,
+    services: FromApp,
+    operator: ByOperatorWithKey,
+    once: OnceForKey,
+    body: AdjustBody,
+    target: Target,
 ) -> Json:
     """A balance never falls below zero: no more is taken than there is."""
     delta = credits_of(body.delta, "delta", takes_text=False)
-    adjustment = Adjustment(delta, body.reason, "admin", ("admin", operator.request_id), "credits.adjust")
+    adjustment = Adjustment(delta, body.reason, "admin", ("admin", unique_request_id(request)), "credits.adjust")
 
     async def work(conn: Connection) -> Json:
         moved = await adjust_credits(conn, operator, target, adjustment, expire_days=services.credits_expire_days)

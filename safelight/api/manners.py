@@ -8,6 +8,7 @@ Json = dict[str, Any]
 
 NO_SUPABASE = "NO_SUPABASE"  # the names are the contract's
 NO_DB = "NO_DB"
+RETRY = "retry_after_seconds"  # says what the header `Retry-After` says
 UNAUTHORIZED = {"error": "Unauthorized"}
 
 
@@ -37,6 +38,8 @@ OF_ROUTES = {
     "GET /history": Manners("HISTORY_FAILED"),
     "GET /history/trimmed": Manners("HISTORY_FAILED"),
     "GET /history/pass/{pass_id}": Manners("HISTORY_FAILED"),
+    "DELETE /history/{record_id}": Manners("DELETE_FAILED"),
+    "GET /public/download": Manners(sentence=True),
     "POST /api/r2/upload-signed": Manners("UPLOAD_PUBLIC_FAILED"),
     "POST /api/r2/presign": Manners("UPLOAD_SIGN_FAILED"),
     "POST /api/r2/store-remote-signed": Manners("STORE_REMOTE_PUBLIC_FAILED"),
@@ -70,6 +73,6 @@ def body(manners: Manners, coded: Json, status: int, *, is_away: bool) -> Json:
     if manners.is_operators and status in (401, 403):
         return UNAUTHORIZED
     if manners.sentence or (is_away and manners.sentence_when_away):
-        said = {"error": coded["message"]}
+        said = {"error": coded["message"]} | {name: coded[name] for name in (RETRY,) if name in coded}
         return {"ok": False, **said} if manners.says_not_ok else said
     return coded

@@ -9,15 +9,16 @@ from pydantic import Field, field_validator
 
 from safelight.api import examples, idempotency
 from safelight.api.bodies import CreateBody, IdentityBody
-from safelight.api.errors import request_id
 from safelight.api.folding import Short, Spelt
 from safelight.api.idempotency import KEY_CHARS_MAX, OnceForKey
 from safelight.api.orders import Asked, OrderDesk
 from safelight.api.principals import ByIdViewer, CustomerOrAnonymous, CustomerOrOperator
 from safelight.api.rates import Kind, check_pass, limited_route
 from safelight.api.refusals import Responses, may_be
+from safelight.api.request_ids import request_id
 from safelight.api.services import FromApp
 from safelight.api.stream_urls import stream_url
+from safelight.api.unknown_fields import warnings_of
 from safelight.db import customers, generations
 from safelight.db.database import Connection
 from safelight.domain import preferences
@@ -90,6 +91,7 @@ def _add_routes(flow: Flow) -> None:
             "credits_cost": accepted.credits_cost,
             "credits": {"balance": accepted.balance, "cost": accepted.credits_cost},
             "billing": {"cost": accepted.credits_cost, "mode": order.flow.mode},
+            "warnings": warnings_of(CreateBody, await request.json()),
         }
 
     for path in ROUTES_OF_FLOWS[flow]:
@@ -124,7 +126,8 @@ async def fetch(services: FromApp, generation_id: Annotated[str, Path(max_length
     to its owner and to operators. Who says that they are somebody else gets a 404."""
     async with services.db.connection() as conn:
         row = await generations.get(conn, generation_id)
-    if row is None or row["mg_mma_status"] is None:
+    is_gone = row is not None and row["mg_deleted_at"] is not None and viewer.operator is None
+    if row is None or row["mg_mma_status"] is None or is_gone:
         raise NotFound(f"There is no generation {generation_id!r}.")
     shown_to_all = _shown_to_all(row)
     if viewer.sees_all_of(row["mg_pass_id"], f"generation {generation_id!r}"):
@@ -195,6 +198,7 @@ async def cancel(
             "refunded_credits": cancelling.refunded_credits,
             "credits": {"balance": cancelling.balance},
             "requestId": request_id(request),
+            "warnings": warnings_of(IdentityBody, await request.json()),
         }
 
     return await once.outside(idempotency.actor(by), work, is_final=lambda answer: answer["too_late"] is not None)
@@ -247,7 +251,7 @@ async def store_event(
     event_id = KNOWN_FORMS.identifier(body.event_id or once.id_for(actor))  # one for all tries
 
     async def work(conn: Connection) -> Json:
-        after = await _store(conn, body, customer, event_id)
+        after = await _store(conn, body, customer, event_id, request_id(request))
         return {
             "ok": True,
             "status": "ok",
@@ -256,12 +260,13 @@ async def store_event(
             "requestId": request_id(request),
             "passId": customer.pass_id,
             "preferences": after or None,
+            "warnings": warnings_of(EventBody, await request.json()),
         }
 
     return await once.in_transaction(actor, work, insist=True)
 
 
-async def _store(conn: Connection, body: EventBody, customer: ActingCustomer, event_id: str) -> Json:
+async def _store(conn: Connection, body: EventBody, customer: ActingCustomer, event_id: str, asked_by: str) -> Json:
     """Store the event, once, with what it changes. Returns the preferences after it."""
     pass_id = customer.pass_id
     async with conn.transaction():
@@ -274,6 +279,7 @@ async def _store(conn: Connection, body: EventBody, customer: ActingCustomer, ev
             generation_id=body.generation_id,
             payload=body.payload,
             event_id=event_id,
+            request_id=asked_by,
         )
         before: Json = row.get("mg_mma_preferences") or {}
         after = before

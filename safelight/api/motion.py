@@ -6,13 +6,13 @@ from fastapi import APIRouter, Request
 from pydantic import Field
 
 from safelight.api import legacy, legacy_examples
-from safelight.api.errors import request_id
 from safelight.api.folding import Long, Short, Spelt, Url
 from safelight.api.legacy import STYLE_CHARS_MAX, Json, LegacyBody
 from safelight.api.mma import IdempotencyKey
 from safelight.api.principals import CustomerOrAnonymous
 from safelight.api.rates import Kind, limited_route
 from safelight.api.refusals import STILL_MAKING_MEANS, may_be
+from safelight.api.request_ids import request_id
 from safelight.api.services import FromApp
 from safelight.domain.errors import InvalidInput
 from safelight.domain.orders import Flow

@@ -12,7 +12,7 @@ from safelight.domain.ids import is_uuid, new_id
 from safelight.domain.orders import ASPECT_RATIOS, Assets, Flow, Order, Parent
 from safelight.storage.addresses import plain_url
 from safelight.storage.assets import AssetStore
-from safelight.storage.keys import is_valid_key
+from safelight.storage.keys import RESULTS, generation_of_result, is_valid_key
 
 Json = dict[str, Any]
 
@@ -40,7 +40,8 @@ class OrderDesk:
         NotFound: there is no such parent generation of this customer.
         """
         flow, body = asked.flow, asked.body
-        parent = await self._parent(asked)
+        assets = self._assets(body, flow)
+        parent = await self._parent(asked) or await self._maker_of(assets, asked.pass_id)
         platform = (body.platform or body.inputs.platform or (parent and parent.platform) or "web").lower()
         order = Order(
             flow=flow,
@@ -50,7 +51,7 @@ class OrderDesk:
             ),
             platform=platform,
             title=body.title or body.history.session_title or (parent and parent.title) or _title(flow),
-            assets=self._assets(body, flow),
+            assets=assets,
             parent=parent,
             brief=body.inputs.brief,
             style=body.inputs.style,
@@ -84,7 +85,8 @@ class OrderDesk:
                 )
             return None
         row = await generations.get(self.conn, parent_id)
-        if row is None or row["mg_pass_id"] != asked.pass_id or row["mg_mma_mode"] is None:
+        is_theirs = row is not None and row["mg_pass_id"] == asked.pass_id and row["mg_deleted_at"] is None
+        if row is None or not is_theirs or row["mg_mma_mode"] is None:
             raise NotFound(f"There is no generation {parent_id!r}.", code="PARENT_GENERATION_NOT_FOUND")
         if flow.is_tweak and row["mg_mma_mode"] != flow.mode:
             raise InvalidInput(f"parent_generation_id: {parent_id} is no {flow.mode}.", code="WRONG_PARENT_MODE")
@@ -94,6 +96,25 @@ class OrderDesk:
                 code="PARENT_NOT_READY",
             )
         return _parent_of(row, takes_settings=flow.is_tweak)
+
+    async def _maker_of(self, assets: Assets, pass_id: str) -> Parent | None:
+        """The customer's own generation whose result is the first of these pictures that is one: clients that go on
+        from a result often name its URL alone."""
+        stated = (assets.start, assets.product, assets.end, assets.style_hero, *assets.inspirations, assets.logo)
+        for url in filter(None, stated):
+            row = await self._made(url, pass_id)
+            if row is not None and row["mg_pass_id"] == pass_id and _has_result(row):
+                return _parent_of(row, takes_settings=False)
+        return None
+
+    async def _made(self, url: str, pass_id: str) -> Row | None:
+        """The generation that made the file of ours at this URL, whoever's it is."""
+        key = self.asset_store.key_of(url)
+        if key is None:
+            return None
+        if key.startswith(f"{RESULTS}/"):
+            return await generations.get(self.conn, generation_of_result(key))
+        return await generations.of_url(self.conn, url, pass_id)
 
     def _assets(self, body: CreateBody, flow: Flow) -> Assets:
         stated, inputs = body.assets, body.inputs
@@ -125,6 +146,10 @@ class OrderDesk:
         except RemoteFileRefused as error:
             raise InvalidInput(f"{field}: {error}", code="INVALID_URL") from error
         return reference
+
+
+def _has_result(row: Row) -> bool:
+    return bool(row["mg_deleted_at"] is None and row["mg_mma_mode"] is not None and row["mg_output_url"])
 
 
 def _parent_of(row: Row, *, takes_settings: bool) -> Parent:

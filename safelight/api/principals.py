@@ -1,8 +1,8 @@
 """FastAPI dependencies by which each route declares who acts and who is acted on.
 
-`ActingByBody`, `ActingByQuery`, `IdentifiedByBody`, `CustomerOrAnonymous` and `CustomerOfPath` give an
-`ActingCustomer`, who may spend, read and change what is theirs. `Target` gives a `TargetCustomer`, on whom an operator
-(`admin.py`) acts.
+`ActingByBody`, `ActingByQuery`, `IdentifiedByBody`, `IdentifiedByQuery`, `CustomerOrAnonymous` and `CustomerOfPath`
+give an `ActingCustomer`, who may spend, read and change what is theirs. `Target` gives a `TargetCustomer`, on whom an
+operator (`admin.py`) acts.
 `ByIdViewer`, `Follower` and `CustomerOrOperator` are for what has an id. `no_identity` says that nobody is looked at.
 """
 
@@ -72,6 +72,12 @@ async def require_identity(customer: ActingByBody) -> ActingCustomer | None:
     return customer
 
 
+async def require_identity_by_query(customer: ActingByQuery) -> ActingCustomer | None:
+    """As `acting_customer_by_query`. Raises AuthError, if they name nobody where only a token counts."""
+    identity.caller().require_identity(customer)
+    return customer
+
+
 async def customer_or_anonymous(
     request: Request, services: FromApp, customer: Annotated[ActingCustomer | None, Depends(require_identity)]
 ) -> ActingCustomer:
@@ -120,6 +126,7 @@ async def customer_if_reachable(
         return Unreachable(customer_id or pass_id or header)
 
 
+IdentifiedByQuery = Annotated[ActingCustomer | None, Depends(require_identity_by_query)]
 IdentifiedByBody = Annotated[ActingCustomer | None, Depends(require_identity)]
 CustomerOrAnonymous = Annotated[ActingCustomer, Depends(customer_or_anonymous)]
 CustomerOfPath = Annotated[ActingCustomer, Depends(customer_of_path)]

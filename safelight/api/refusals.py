@@ -1,7 +1,9 @@
 """What a refusal looks like in the OpenAPI document: which statuses a route may answer with beside 200, and, by the
 same table that shapes the bodies (`manners.py`), what is in them."""
 
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
+
+from pydantic import MISSING, Field
 
 from safelight.api import manners
 from safelight.api.answers import Answer, Count
@@ -16,7 +18,8 @@ MEANINGS = {
     403: "We know who is calling, and they may not.",
     404: "There is no such thing, or it is somebody else's.",
     413: "The body is too large.",
-    429: "Too much at once; `Retry-After` says when to come back.",
+    415: "The body is of a type that is not read here.",
+    429: "Too much at once; `Retry-After`, and `retry_after_seconds` in the body, say when to come back.",
     422: "The idempotency key was used for another request.",
     500: "Something went wrong on our side; operators are told.",
     503: "The database, or the keys of tokens, cannot be had just now.",
@@ -36,6 +39,9 @@ BY_OPERATORS = may_be(400, 401, 503)
 ANYWHERE: dict[int, Json] = {status: {"description": MEANINGS[status]} for status in (400, 429)}
 
 
+RetryAfter = Annotated[int | MISSING, Field(ge=1, description="As the header `Retry-After`, where that is sent.")]
+
+
 class Refusal(Answer):
     """Every error answer, but for what is said of the route."""
 
@@ -43,6 +49,7 @@ class Refusal(Answer):
     error: str
     message: str
     requestId: str
+    retry_after_seconds: RetryAfter = MISSING
 
 
 class NotEnoughCredits(Refusal):
@@ -71,6 +78,7 @@ class Sentence(Answer):
     """How the oldest routes refuse."""
 
     error: str
+    retry_after_seconds: RetryAfter = MISSING
 
 
 class SentenceNotOk(Sentence):

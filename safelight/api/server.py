@@ -1,9 +1,7 @@
 """The HTTP application: routes, request ids, CORS, the error table, OpenAPI."""
 
 import asyncio
-import time
-import uuid
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Iterable, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from datetime import UTC, datetime
 from typing import Any
@@ -12,21 +10,19 @@ import anyio
 import psycopg
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
-from fastapi.middleware.cors import CORSMiddleware
 from fastapi_offline import FastAPIOffline
-from starlette.datastructures import Headers
 from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect
-from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from safelight import __version__
+from safelight import __version__, telemetry
 from safelight.api import (
     accounts,
     answers,
     billing,
     client_errors,
     document,
+    downloads,
     editorial,
     errors,
     examples,
@@ -39,6 +35,8 @@ from safelight.api import (
     mma,
     motion,
     providers,
+    remote_files,
+    request_ids,
     runtime_config,
     signing_in,
     statistics,
@@ -47,13 +45,13 @@ from safelight.api import (
     webhooks,
 )
 from safelight.api.identity import HEADER, introduced
+from safelight.api.middleware import CompressHistory, Cors, HeadAsGet
 from safelight.api.principals import no_identity
 from safelight.api.request_target import check_target
 from safelight.api.services import FromApp, Services
 from safelight.db.database import TROUBLE
 from safelight.domain.errors import SafelightError
 
-PREFLIGHT_SECONDS = 600
 HEALTH_SECONDS = 2.0
 DESCRIPTION = (
     "The backend for generative-media products in which no generation is lost, stuck, paid twice or unexplained."
@@ -75,38 +73,31 @@ def create_api(start: StartServices, *, cors_origins: Sequence[str]) -> FastAPI:
     app.state.leaving = asyncio.Event()
     for error_type in (SafelightError, RequestValidationError, HTTPException, *TROUBLE):
         app.add_exception_handler(error_type, errors.handle)
+    app.add_exception_handler(stream.NothingMore, stream.stay_away)
     routers = (mma, stream, accounts, failures, providers, webhooks, metrics, signing_in, top_ups, billing)
-    legacy = (editorial, motion, feedback, history, statistics, client_errors, legacy_admin, runtime_config)
+    legacy = (editorial, motion, feedback, history, statistics, client_errors, legacy_admin, runtime_config, downloads)
     rooms = (*routers, *legacy)
-    for router in (*(room.router for room in rooms), files.uploads, files.router, runtime_config.reloading):
+    for router in (
+        *(room.router for room in rooms),
+        files.uploads,
+        files.router,
+        remote_files.router,
+        runtime_config.reloading,
+    ):
         app.include_router(router)
     for path in ("/health", "/api/health"):
         app.add_api_route(path, health, methods=["GET"], **_HEALTH_ROUTE)
     document.describe(app)
+    app.add_middleware(HeadAsGet)
     app.add_middleware(NameRequests)
-    app.add_middleware(
-        Cors,
-        allow_origins=list(cors_origins),
-        allow_methods=["GET", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"],
-        allow_headers=["Content-Type", "Authorization", "X-Admin-Secret", HEADER, "Idempotency-Key", "Last-Event-ID"],
-        expose_headers=[HEADER, "X-Request-Id"],
-        max_age=PREFLIGHT_SECONDS,
-    )
+    app.add_middleware(CompressHistory)
+    app.add_middleware(Cors, origins=cors_origins)
     return app
-
-
-class Cors(CORSMiddleware):
-    """Preflight requests are answered 204, and an origin that is not listed learns so by what is not there."""
-
-    def preflight_response(self, request_headers: Headers) -> Response:
-        answer = super().preflight_response(request_headers)
-        kept = {name: value for name, value in answer.headers.items() if not name.startswith("content-")}
-        return Response(status_code=204, headers=kept)
 
 
 class NameRequests:
     """Gives each request its id, checks its path and query, finds out who sent it, says whose it was in the answer's
-    header, and answers what nobody expected."""
+    header, keeps JSON out of caches, and answers what nobody expected."""
 
     def __init__(self, app: ASGIApp) -> None:
         self._app = app
@@ -116,20 +107,21 @@ class NameRequests:
             await self._app(scope, receive, send)
             return
         state: dict[str, Any] = scope.setdefault("state", {})
-        state["request_id"] = f"req_{time.time_ns() // 1_000_000}_{uuid.uuid4()}"
+        state |= request_ids.of_scope(scope)
         started = False
 
         async def send_named(message: Message) -> None:
             nonlocal started
             if message["type"] == "http.response.start":
                 started = True
-                message["headers"] = [*message["headers"], *_headers(state)]
+                message["headers"] = [*_with_cache_control(message["headers"]), *_headers(state)]
             await send(message)
 
         try:
-            check_target(scope)
-            async with introduced(scope):
-                await self._app(scope, receive, send_named)
+            with telemetry.bound(request_id=state["request_id"]):
+                check_target(scope)
+                async with introduced(scope):
+                    await self._app(scope, receive, send_named)
         except ClientDisconnect:
             return  # before the body was whole: nobody waits for an answer
         except Exception as error:
@@ -151,6 +143,18 @@ def _left_the_stream(error: Exception) -> bool:
 def _headers(state: dict[str, Any]) -> list[tuple[bytes, bytes]]:
     named = [("X-Request-Id", state["request_id"]), (HEADER, state.get("pass_id"))]
     return [(name.lower().encode(), str(value).encode("latin-1", "replace")) for name, value in named if value]
+
+
+def _with_cache_control(headers: Iterable[tuple[bytes, bytes]]) -> list[tuple[bytes, bytes]]:
+    """JSON is for who asked, and for now, if its route says nothing else. A stream is passed on as it comes: a proxy
+    that compresses it holds its lines back."""
+    stated = {name.lower(): value for name, value in headers}
+    media_type = stated.get(b"content-type", b"").partition(b";")[0]
+    if media_type == b"text/event-stream":
+        others = [pair for pair in headers if pair[0].lower() != b"cache-control"]
+        return [*others, (b"cache-control", b"no-cache, no-transform")]
+    is_private = media_type == b"application/json" and b"cache-control" not in stated
+    return [*headers, *([(b"cache-control", b"no-store")] if is_private else [])]
 
 
 _HEALTH: dict[int | str, dict[str, Any]] = {

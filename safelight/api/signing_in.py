@@ -7,10 +7,10 @@ from fastapi import APIRouter, Request
 
 from safelight.api import answers, errors, examples
 from safelight.api.admin import is_on_allow_list
-from safelight.api.errors import request_id, request_ids
 from safelight.api.principals import SignIn, SigningIn
 from safelight.api.rates import Kind, per_address
 from safelight.api.refusals import may_be
+from safelight.api.request_ids import prefixed, request_id
 from safelight.api.services import FromApp, Services
 from safelight.api.tokens import User
 from safelight.db import customers
@@ -36,7 +36,7 @@ _ME = {
 @router.get(
     "/me",
     summary="Who am I?",
-    dependencies=[per_address(Kind.VISITS), request_ids("me_")],
+    dependencies=[per_address(Kind.VISITS), prefixed("me_")],
     responses={200: examples.of(answers.Me, _ME), **may_be(401, 429, 503)},
 )
 async def me(request: Request, services: FromApp, sign_in: SigningIn) -> Json:

@@ -1,7 +1,7 @@
 """Access tokens of Supabase: who signed in (contract section 3.5).
 
-The kind of key that is set fixes the algorithm. What a token says of its own algorithm, keys or their address is never
-followed; of its header only `kid` is read, to choose among keys that we fetched ourselves.
+Each key is good for one algorithm. What a token says of its own algorithm, keys or their address is never followed; of
+its header `kid` is read, and `alg` where both kinds of key are set, to choose among the keys that we have.
 """
 
 import asyncio
@@ -19,6 +19,7 @@ from safelight import telemetry
 from safelight.domain.errors import ConfigError, InvalidToken, MissingUserId
 from safelight.domain.ids import is_uuid
 from safelight.domain.retry_errors import SignInUnavailable
+from safelight.redaction import excerpt
 
 Clock = Callable[[], float]
 
@@ -31,6 +32,10 @@ KEYS_STALE_SECONDS_MAX = 24 * 3600.0  # and for so long where the address of the
 ASK_SECONDS_MIN = 30.0  # a flood of unknown key ids must not become a flood of look-ups
 FETCH_SECONDS = 5.0
 RSA_BITS_MIN, RSA_BITS_MAX = 2048, 8192
+PUBLISHABLE = "sb_publishable_"
+ANON = "anon"
+REASON_CHARS_MAX = 200
+KEY_ID_CHARS_SHOWN = 60
 ALGORITHMS = {"EC": "ES256", "RSA": "RS256"}  # by the kind of a public key
 
 
@@ -58,13 +63,27 @@ class Keys(Protocol):
 class SharedSecret:
     """HS256 with the project's secret."""
 
+    ALGORITHM = "HS256"
+
     def __init__(self, secret: str) -> None:
         if len(secret.encode()) < SECRET_BYTES_MIN:
             raise ConfigError(f"SAFELIGHT_JWT_SECRET must have at least {SECRET_BYTES_MIN} bytes")
-        self._key = Key(secret, "HS256")
+        self._key = Key(secret, self.ALGORITHM)
 
     async def key_of(self, token: str) -> Key:
         return self._key
+
+
+class SecretOrPublicKeys:
+    """Both kinds, while a project moves from its shared secret to signing keys: tokens of either are in use."""
+
+    def __init__(self, secret: SharedSecret, public: "PublicKeys") -> None:
+        self._secret = secret
+        self._public = public
+
+    async def key_of(self, token: str) -> Key:
+        is_secrets = _header(token).get("alg") == SharedSecret.ALGORITHM
+        return await (self._secret if is_secrets else self._public).key_of(token)
 
 
 class PublicKeys:
@@ -83,7 +102,7 @@ class PublicKeys:
         for age_max in (KEYS_SECONDS_MAX, 0.0):
             if found := (await self._known(age_max)).get(key_id):
                 return found
-        raise InvalidToken("The token does not hold.")
+        raise _refusal(f"no key of the JWKS has the id {excerpt(key_id, KEY_ID_CHARS_SHOWN)!r}")
 
     async def _known(self, age_max: float) -> dict[str, Key]:
         async with self._fetching:
@@ -141,18 +160,34 @@ class TokenCheck:
                 options={"require": ["exp", "aud"]},
             )
         except jwt.ExpiredSignatureError as error:
-            raise InvalidToken("The token has expired; sign in again.") from error
+            raise _refusal(str(error), "The token has expired; sign in again.") from error
         except jwt.PyJWTError as error:
-            raise InvalidToken("The token does not hold.") from error
+            raise _refusal(str(error)) from error
         return _user(claims)
+
+
+def names_nobody(token: str) -> bool:
+    """Return true for the project's publishable key, and for its older form, the anon key: supabase-js sends it for who
+    is not signed in. Nothing of it is believed; it counts as no token does."""
+    if token.startswith(PUBLISHABLE):
+        return True
+    try:
+        claims = jwt.decode(token, options={"verify_signature": False})
+    except jwt.PyJWTError:
+        return False
+    return claims.get("role") == ANON and not claims.get("sub")
+
+
+def _refusal(reason: str, message: str = "The token does not hold.") -> InvalidToken:
+    return InvalidToken(message, details={"reason": excerpt(reason, REASON_CHARS_MAX)})
 
 
 def _user(claims: dict[str, Any]) -> User:
     user_id = claims.get("sub")
     if not user_id:
-        raise MissingUserId("The token names no user.")
+        raise MissingUserId("The token names no user.", details={"reason": f"it has the role {claims.get('role')!r}"})
     if not isinstance(user_id, str) or not is_uuid(user_id):
-        raise InvalidToken("The token does not hold.")
+        raise _refusal("its subject is no user id")
     return User(user_id.lower(), _email(claims))
 
 
@@ -176,13 +211,17 @@ def _is_anonymous(claims: dict[str, Any]) -> bool:
     return claims.get("is_anonymous") not in (None, False) or provider == "anonymous"
 
 
-def _key_id(token: str) -> str:
+def _header(token: str) -> dict[str, Any]:
     try:
-        key_id = jwt.get_unverified_header(token).get("kid")
+        return jwt.get_unverified_header(token)
     except jwt.PyJWTError as error:
-        raise InvalidToken("The token does not hold.") from error
+        raise _refusal(str(error)) from error
+
+
+def _key_id(token: str) -> str:
+    key_id = _header(token).get("kid")
     if not isinstance(key_id, str):
-        raise InvalidToken("The token does not hold.")
+        raise _refusal("its header names no key (kid)")
     return key_id
 
 

@@ -11,12 +11,12 @@ from safelight import telemetry
 from safelight.api import answers, examples, idempotency, json_body
 from safelight.api.admin import ByOperator
 from safelight.api.bodies import IdentityBody
-from safelight.api.errors import request_id, request_ids
 from safelight.api.folding import Short, Spelt
 from safelight.api.idempotency import OnceForKey
 from safelight.api.json_body import StrictRequest, StrictRoute, whole_number
 from safelight.api.principals import Target, no_identity
 from safelight.api.refusals import BY_OPERATORS, may_be
+from safelight.api.request_ids import prefixed, request_id, unique_request_id
 from safelight.api.services import FromApp, Services
 from safelight.db import customers, ledger, ops_rows, shop_refunds
 from safelight.db.database import Connection
@@ -49,7 +49,7 @@ class AddBody(IdentityBody):
     "/credits/add",
     summary="Add credits to a customer, or take them",
     tags=["operations"],
-    dependencies=[request_ids("credits_")],
+    dependencies=[prefixed("credits_")],
     responses={
         200: examples.of(
             answers.CreditsAdded,
@@ -72,7 +72,7 @@ async def add(
     """At most what is there is taken: no balance goes below 0."""
     request.state.pass_id = target.pass_id
     amount = credits_of(body.amount, "amount", takes_text=True, code="INVALID_AMOUNT")
-    adjustment = Adjustment(amount, body.reason, body.source, ("manual", request_id(request)), "credits.add")
+    adjustment = Adjustment(amount, body.reason, body.source, ("manual", unique_request_id(request)), "credits.add")
 
     async def work(conn: Connection) -> Json:
         moved = await adjust_credits(conn, operator, target, adjustment, expire_days=services.credits_expire_days)
@@ -140,7 +140,7 @@ _ORDER: Json = {
     "/api/credits/shopify-order",
     summary="A shop says what was bought, or given back",
     tags=["webhooks"],
-    dependencies=[request_ids("shopify_"), no_identity("The shop's signature is checked.")],
+    dependencies=[prefixed("shopify_"), no_identity("The shop's signature is checked.")],
     responses={
         200: examples.of(
             answers.ShopOrder,

@@ -71,6 +71,7 @@ select distinct on (mg_detail->>'generation_id') mg_detail->>'generation_id' as 
   mg_detail->>'stack' as stack
 from mega_admin
 where mg_record_type = 'error' and mg_detail->>'generation_id' = any(:generation_ids)
+  and mg_action is distinct from 'frontend.error'
 order by mg_detail->>'generation_id', mg_created_at desc;
 
 -- name: unfinished

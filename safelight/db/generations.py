@@ -75,6 +75,12 @@ async def get(conn: Connection, generation_id: str) -> Row | None:
     return row
 
 
+async def of_url(conn: Connection, url: str, pass_id: str) -> Row | None:
+    """The customer's generation of an older backend whose result is at this URL."""
+    row: Row | None = await _queries.of_url(conn, url=url, pass_id=pass_id)
+    return row
+
+
 async def request_cancelling(conn: Connection, generation_id: str, *, pass_id: str | None, by: str) -> bool:
     """Note that somebody wants the generation stopped; one that is final, or has its result, stays as it is. Needs a
     transaction. `pass_id` None: whoever's it is. Returns whether there is such a generation."""
@@ -99,7 +105,8 @@ async def ended_without_result(conn: Connection, generation_id: str) -> bool:
 
 
 async def note_withdrawn(conn: Connection, generation_id: str) -> None:
-    """Note that nothing is left of what the generation had stored. Only one that ended without a result is changed."""
+    """Note that nothing is left of what the generation had stored. Only one that ended without a result, or that was
+    deleted, is changed."""
     await _queries.note_withdrawn(conn, generation_key=generation_key(generation_id))
 
 
@@ -122,7 +129,14 @@ async def owner_of_session(conn: Connection, session_id: str) -> str | None:
 
 
 async def insert_event(
-    conn: Connection, *, event_id: str, event_type: str, pass_id: str, generation_id: str | None, payload: Row
+    conn: Connection,
+    *,
+    event_id: str,
+    event_type: str,
+    pass_id: str,
+    generation_id: str | None,
+    payload: Row,
+    request_id: str | None = None,
 ) -> bool:
     """Returns whether the event is new: an id that was stated before is stored once."""
     inserted = await _queries.insert_event(
@@ -131,7 +145,9 @@ async def insert_event(
         pass_id=pass_id,
         generation_id=generation_id,
         parent_key=generation_key(generation_id) if generation_id else None,
-        meta=Jsonb({"event_type": event_type, "payload": payload}),
+        meta=Jsonb(
+            {"event_type": event_type, "payload": payload} | ({"request_id": request_id} if request_id else {}),
+        ),
     )
     return bool(inserted)
 
@@ -141,8 +157,17 @@ async def liked(conn: Connection, pass_id: str, most: int) -> list[Row]:
     return [row async for row in _queries.liked(conn, pass_id=pass_id, most=most)]
 
 
-async def history(conn: Connection, pass_id: str, *, before: datetime | None, most: int) -> list[Row]:
-    rows = _queries.history(conn, pass_id=pass_id, before=before, most=most, bytes_max=HISTORY_BYTES_MAX)
+async def history(
+    conn: Connection, pass_id: str, *, before: datetime | None, most: int, results_only: bool
+) -> list[Row]:
+    rows = _queries.history(
+        conn,
+        pass_id=pass_id,
+        before=before,
+        most=most,
+        results_only=results_only,
+        bytes_max=HISTORY_BYTES_MAX,
+    )
     return [_told(row) async for row in rows]
 
 

@@ -37,6 +37,12 @@ from mega_generations generation
 left join mega_customers customer using (mg_pass_id)
 where generation.mg_id = :generation_key and generation.mg_record_type = 'generation';
 
+-- name: of_url^
+-- The customer's generation of an older backend whose result is at this URL; ours are known by the file's key.
+select * from mega_generations
+where mg_record_type = 'generation' and mg_pass_id = :pass_id and mg_pipeline_version is null and mg_output_url = :url
+limit 1;
+
 -- name: cancelling^
 -- What became of the request. A result that is stored is delivered, also before the generation is final.
 select generation.mg_mma_status as status, generation.mg_meta->'cost' as cost, customer.mg_credits as balance,
@@ -61,7 +67,7 @@ set mg_meta = mg_meta || jsonb_build_object('result_withdrawn_at', now()),
     mg_mma_vars = case when mg_mma_vars ? 'outputs' then jsonb_set(mg_mma_vars, '{outputs}', (
       select coalesce(jsonb_object_agg(name, null), '{}') from jsonb_object_keys(mg_mma_vars->'outputs') name
     )) else mg_mma_vars end
-where mg_id = :generation_key and mg_mma_status in ('error', 'cancelled');
+where mg_id = :generation_key and (mg_mma_status in ('error', 'cancelled') or mg_deleted_at is not null);
 
 -- name: newest
 select mg_generation_id, mg_pass_id, mg_mma_mode, mg_mma_status, mg_error, mg_parent_id, mg_output_url, mg_created_at,
@@ -126,11 +132,12 @@ select latest.item, coalesce(generation.mg_prompt, latest.prompt) as prompt,
 from latest
 left join mega_generations generation
   on generation.mg_id = 'generation:' || latest.item and generation.mg_record_type = 'generation'
-where latest.liked
+where latest.liked and generation.mg_deleted_at is null
 order by latest.at desc
 limit :most;
 
 -- name: history
+-- `results_only` leaves out generations that ended without a picture or video.
 -- Rows of one transaction share their time, which is the cursor: they stay on one page.
 -- A page ends early where its rows would take too many bytes.
 with newest as (
@@ -138,6 +145,10 @@ with newest as (
   where mg_pass_id = :pass_id
     and mg_record_type in ('session', 'generation', 'feedback')
     and mg_deleted_at is null
+    and not (
+      :results_only and mg_record_type = 'generation'
+      and coalesce(mg_mma_status, mg_status, '') in ('error', 'failed', 'cancelled', 'suggested')
+    )
     and (:before::timestamptz is null or mg_created_at < :before)
   order by mg_created_at desc
   fetch first :most rows with ties

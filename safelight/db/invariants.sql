@@ -45,7 +45,7 @@ with line as (
   where mg_record_type = 'mma_step' and strpos(mg_step_type, '_generate') > 0
 ), generation as (
   select mg_generation_id as id, mg_mma_status as status, mg_output_key as output_key,
-    coalesce(mg_meta->'cost', '0') as price, mg_log_seq as log_seq,
+    coalesce(mg_meta->'cost', '0') as price, mg_log_seq as log_seq, mg_deleted_at is not null as deleted,
     coalesce(-charge.mg_delta, 0) as charged, coalesce(refund.mg_delta, 0) as refunded,
     made.mg_generation_id is not null as made,
     coalesce(line.lines, 0) as lines, coalesce(line.first, 1) as first_line, coalesce(line.last, 0) as last_line
@@ -73,8 +73,8 @@ with line as (
     case when status = 'done' and charged > 0 and refunded >= charged then 'refunded_result_delivered' end,
     -- 4: the lines of the job log are numbered 1, 2, 3, … up to the number the generation knows
     case when first_line <> 1 or last_line <> lines or last_line <> log_seq then 'line_number_missing' end,
-    -- 7: what is done has a file, and a step that made it
-    case when status = 'done' and (output_key is null or not made) then 'result_without_file' end
+    -- 7: what is done has a file, and a step that made it; what its customer deleted has none
+    case when status = 'done' and not deleted and (output_key is null or not made) then 'result_without_file' end
   ], null) as problems
   from generation
 ), ranked as (
@@ -213,6 +213,7 @@ with failure as (
     array(
       select mg_record_type from mega_admin
       where mg_record_type in ('error', 'warn') and mg_detail->>'generation_id' = generation.mg_generation_id
+        and mg_action is distinct from 'frontend.error'
     ) as ops_rows
   from mega_generations generation
   where mg_record_type = 'generation' and mg_pipeline_version is not null
@@ -322,8 +323,10 @@ with sealed as (
 )
 select problem, id, violations from ranked where place <= :examples;
 -- name: refunded_results
--- What ended without a result and may have stored one, the newest first, with the keys that its rows name.
+-- What ended without a result, or was deleted, and may have stored one, the newest first, with the keys that its rows
+-- name.
 select generation.mg_generation_id as generation_id, generation.mg_mma_mode as mode,
+  generation.mg_deleted_at is not null as is_deleted,
   array(
     select distinct name.key from (
       select generation.mg_output_key as key
@@ -340,7 +343,7 @@ select generation.mg_generation_id as generation_id, generation.mg_mma_mode as m
   ) as keys
 from mega_generations generation
 where generation.mg_record_type = 'generation' and generation.mg_pipeline_version is not null
-  and generation.mg_mma_status in ('error', 'cancelled')
+  and (generation.mg_mma_status in ('error', 'cancelled') or generation.mg_deleted_at is not null)
   and (
     num_nonnulls(generation.mg_output_url, generation.mg_output_key) > 0
     or jsonb_path_exists(generation.mg_mma_vars, '$.outputs.* ? (@ != null)')
@@ -366,7 +369,7 @@ join lateral (
   limit 1
 ) step on step.mg_payload #>> '{output,sha256}' is not null
 where generation.mg_record_type = 'generation' and generation.mg_pipeline_version is not null
-  and generation.mg_mma_status = 'done' and generation.mg_output_key is not null
+  and generation.mg_mma_status = 'done' and generation.mg_output_key is not null and generation.mg_deleted_at is null
 order by generation.mg_created_at desc
 limit :most;
 
@@ -446,6 +449,7 @@ select generation.mg_generation_id as generation_id, generation.mg_pass_id as pa
   exists (
     select from mega_admin
     where mg_record_type in ('error', 'warn') and mg_detail->>'generation_id' = generation.mg_generation_id
+      and mg_action is distinct from 'frontend.error'
       and (mg_record_type = 'error' or generation.mg_mma_status = 'cancelled')
   ) as has_ops_row
 from mega_generations generation

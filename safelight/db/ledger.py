@@ -21,7 +21,9 @@ def _reference(generation_id: str) -> str:
     return f"mma:{generation_id}"
 
 
-async def charge(conn: Connection, *, pass_id: str, generation_id: str, credits: int, reason: str) -> int:
+async def charge(
+    conn: Connection, *, pass_id: str, generation_id: str, credits: int, reason: str, request_id: str | None = None
+) -> int:
     """Take the credits of an accepted generation. Returns the balance after it.
 
     Raises:
@@ -40,7 +42,8 @@ async def charge(conn: Connection, *, pass_id: str, generation_id: str, credits:
         source="mma",
         ref=("mma_charge", _reference(generation_id)),
         balance=balance,
-        meta={"expires_at": expires_at.isoformat()} if expires_at else None,
+        meta=({"expires_at": expires_at.isoformat()} if expires_at else {})
+        | ({"request_id": request_id} if request_id else {}),
     )
     return balance
 

@@ -19,7 +19,7 @@ INVARIANTS = {
     8: "Every unfinished generation has somebody who will come back for it, in time.",
     9: "Every ops row has the fields that spare its reader guesses.",
     10: "Every step that asked a model names its context, every step that made something its settings, by content too.",
-    11: "What was refunded, or ended without a result, has no result that its customer could read.",
+    11: "What was refunded, ended without a result or was deleted has no result that its customer could read.",
     12: "Ledger rows, finished steps, log lines, events and configuration versions are as they were written.",
 }
 
@@ -242,6 +242,12 @@ PROBLEMS = (
         "refunded_result_readable",
         11,
         "the generation ended without a result, and a file that it made can be read",
+        "safelight doctor --fix",
+    ),
+    Problem(
+        "deleted_result_readable",
+        11,
+        "its customer deleted the generation, and a file that it made can be read",
         "safelight doctor --fix",
     ),
 )

@@ -1,6 +1,6 @@
 -- name: unnamed_keys
 -- A result is stored before the row that names it: while its generation runs, it is nobody's orphan. What a generation
--- has left that ended without a result is one, whoever names it.
+-- has left that ended without a result, or was deleted, is one, whoever names it.
 select stored.key
 from unnest(:keys::text[], :generation_ids::text[]) as stored (key, generation_id)
 where not exists (
@@ -18,5 +18,5 @@ where not exists (
 or exists (
   select from mega_generations ended
   where ended.mg_id = 'generation:' || stored.generation_id and ended.mg_pipeline_version is not null
-    and ended.mg_mma_status in ('error', 'cancelled')
+    and (ended.mg_mma_status in ('error', 'cancelled') or ended.mg_deleted_at is not null)
 );

@@ -63,12 +63,12 @@ class AuthError(SafelightError):
     http_status = 401
     code = "UNAUTHORIZED"
 
-    def __init__(self, message: str, *, code: str | None = None) -> None:
-        super().__init__(message, code=code, safe_message=message)
+    def __init__(self, message: str, *, code: str | None = None, details: dict[str, object] | None = None) -> None:
+        super().__init__(message, code=code, safe_message=message, details=details)
 
 
 class InvalidToken(AuthError):
-    """An access token that its issuer did not sign for us, or not for now."""
+    """An access token that its issuer did not sign for us, or not for now. `details["reason"]` is for operators."""
 
     code = "INVALID_TOKEN"
 
@@ -266,7 +266,10 @@ class ContentRefused(ProviderError):
     """The service will not make this content. Refunded, never retried."""
 
     code = "CONTENT_REFUSED"
-    safe_message = "The picture service declined this request because of its content rules."
+    # Clients show a notice of their own for `flagged as sensitive` (contract section 7).
+    safe_message = (
+        "This was flagged as sensitive by the picture service, so it was not made. Please ask for it differently."
+    )
 
 
 class ProviderContractBroken(ProviderError):

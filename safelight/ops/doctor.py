@@ -154,16 +154,15 @@ class Doctor:
 
     async def _examine_refunded(self, rows: Sequence[Row], examples: int) -> tuple[list[Violation], list[str]]:
         """The violations, and what could not be told."""
+        ids: dict[str, list[str]] = {"refunded_result_readable": [], "deleted_result_readable": []}
         try:
-            readable = [
-                row["generation_id"]
-                for row in rows
-                if await results.stored(self._assets, row["mode"], row["generation_id"], row["keys"])
-            ]
+            for row in rows:
+                if await results.stored(self._assets, row["mode"], row["generation_id"], row["keys"]):
+                    name = "deleted_result_readable" if row["is_deleted"] else "refunded_result_readable"
+                    ids[name].append(row["generation_id"])
         except StorageError as error:
-            return [], [f"files of refunded generations could not be looked for: {error}"]
-        problem = PROBLEM["refunded_result_readable"]
-        return [Violation(problem, len(readable), tuple(readable[:examples]))] if readable else [], []
+            return [], [f"files of refunded and deleted generations could not be looked for: {error}"]
+        return [Violation(PROBLEM[name], len(of), tuple(of[:examples])) for name, of in ids.items() if of], []
 
     async def delete_refunded_results(self, *, files: int = 0) -> int:
         """Delete what refunded generations have left, and clear what leads to it; with `files`, also what came back.

@@ -123,6 +123,7 @@ class Acceptance:
                     generation_id=generation_id,
                     credits=cost,
                     reason=f"mma_{order.flow.mode}",
+                    request_id=request.get("request_id"),
                 )
             if imports:
                 await self.queue.defer_import(conn, generation_id, lock=imports["lock"])
@@ -176,7 +177,7 @@ class Acceptance:
             pass_id=order.pass_id,
             platform=order.platform,
             title=order.title,
-            meta={"source": "mma", "flow": order.flow.value},
+            meta={"source": "mma", "flow": order.flow.value, "request_id": request.get("request_id")},
         )
         await generations.insert(
             conn,
@@ -203,6 +204,7 @@ class Acceptance:
             pass_id=order.pass_id,
             generation_id=generation_id,
             payload={"flow": order.flow.value, "parent_generation_id": parent_id},
+            request_id=request.get("request_id"),
         )
         await job_log.insert_first(
             conn, generation_id, customer["mg_user_id"], Line("info", "initialization", ACCEPTED_LINE)

@@ -1,22 +1,31 @@
-"""Cancels a generation. The request is noted and the job made due at once; the worker that has the generation stops at
-its next write, asks the provider to stop, refunds and ends it. Where the result is there already, it is delivered: once
-the generate step has ended, every request is too late, and is told so at once."""
+"""Cancels a generation. The request is noted. If no worker has begun the generation, it is ended and refunded at once,
+also while no worker is alive. Else its job is made due; the worker that has it stops at its next write, asks the
+provider to stop, refunds and ends it. Where the result is there already, it is delivered: once the generate step has
+ended, every request is too late, and is told so at once."""
 
 import asyncio
 import time
+from contextlib import suppress
 from dataclasses import dataclass
 
-from safelight.db import audit, generations, jobs
+from safelight.db import audit, generations, job_log, jobs, runs
 from safelight.db.audit import Operator
 from safelight.db.database import Database
-from safelight.domain.errors import NotFound
+from safelight.db.wakeups import Announcer
+from safelight.domain.errors import Cancelled, LeaseLost, NotFound
 from safelight.domain.identities import ActingCustomer
 from safelight.domain.statuses import Status
+from safelight.pipelines.failures import fail
+from safelight.pipelines.record import Record
+from safelight.pipelines.retries import RetryPolicy
+from safelight.pipelines.runner import Run
+from safelight.pipelines.worker import STORIES, UNTOUCHED
 
 ANSWER_SECONDS_MAX = 10.0
 LOOK_SECONDS = 0.2
 PRIORITY = 100  # a cancelled generation needs a worker for a moment only, and somebody is waiting
 OPERATOR = "operator"
+NO_RETRY = RetryPolicy(base_seconds=0.0, attempts_max=1)
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,11 +57,29 @@ async def cancel(db: Database, generation_id: str, by: ActingCustomer | Operator
             )
             await audit.record(conn, by, "generations.cancel", target=generation_id, before=before, after=after)
     give_up = time.monotonic() + ANSWER_SECONDS_MAX
+    with suppress(TimeoutError):  # the database is away: a worker ends it later
+        async with asyncio.timeout(ANSWER_SECONDS_MAX):
+            await _end_unbegun(db, generation_id)
     while True:
         now = await _state(db, generation_id)
         if now.too_late is not None or time.monotonic() > give_up:
             return now
         await asyncio.sleep(LOOK_SECONDS)
+
+
+async def _end_unbegun(db: Database, generation_id: str) -> None:
+    """End the generation as cancelled, refunded, if no worker has begun it. The lease keeps a worker that begins it at
+    this moment, and this process, from both writing."""
+    async with db.connection() as conn:
+        leased = await runs.take_lease(conn, generation_id, STORIES, if_lease_no=UNTOUCHED)
+        if leased is None:
+            return
+        said = await job_log.lines_after(conn, generation_id, 0)
+    announcer = Announcer(db)
+    record = Record(db, announcer, leased, steps=[], said=said)
+    with suppress(LeaseLost):  # a worker took the generation over, and has seen the request
+        await fail(Run(record, NO_RETRY, leased), Cancelled("stopped on request, before it began"))
+    await announcer.drain()
 
 
 async def _state(db: Database, generation_id: str) -> Cancelling:

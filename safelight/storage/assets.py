@@ -282,10 +282,11 @@ class AssetStore:
         store_url = await self.private.signed_url("GET", key, seconds)
         return store_url or self._signed("GET", f"{self._base_url}{PRIVATE_ROUTE}", key, seconds)
 
-    async def passing_url(self, key: str) -> str | None:
-        """Where a public file that this machine does not keep can be read for now. Raises NotFound."""
+    async def passing_url(self, key: str, method: str = "GET") -> str | None:
+        """Where a public file that this machine does not keep can be read (GET) or looked at (HEAD). Raises
+        NotFound."""
         await self.public.entry(key)
-        return await self.public.signed_url("GET", key, SIGNED_SECONDS)
+        return await self.public.signed_url(method, key, SIGNED_SECONDS)
 
     def is_own(self, url: str) -> bool:
         """Whether it is the plain address of a file of ours, public or private."""

@@ -108,6 +108,12 @@ class Bucket:
         with _our_errors(key):
             return bytes(self._store.get(key).bytes())
 
+    async def chunks(self, key: str) -> AsyncIterator[bytes]:
+        """The file piece by piece."""
+        pieces = await self._call(key, lambda: iter(self._store.get(key).stream(min_chunk_size=BLOCK_BYTES)))
+        while (piece := await self._call(key, next, pieces, None)) is not None:
+            yield bytes(piece)
+
     async def received(self, key: str) -> Received:
         """Size and hash of what is stored, read piece by piece."""
         return await self._call(key, self._received, key)
