@@ -10,7 +10,7 @@ from safelight.db.database import Connection, Row
 from safelight.domain.errors import InvalidInput, NotFound, RemoteFileRefused
 from safelight.domain.ids import is_uuid, new_id
 from safelight.domain.orders import ASPECT_RATIOS, Assets, Flow, Order, Parent
-from safelight.storage.addresses import plain_url
+from safelight.storage.addresses import mended_url
 from safelight.storage.assets import AssetStore
 from safelight.storage.keys import is_valid_key
 
@@ -121,10 +121,9 @@ class OrderDesk:
         if not is_url and is_valid_key(key):
             return self.asset_store.url_of(key)
         try:
-            plain_url(reference)
+            return mended_url(reference)
         except RemoteFileRefused as error:
             raise InvalidInput(f"{field}: {error}", code="INVALID_URL") from error
-        return reference
 
 
 def _parent_of(row: Row, *, takes_settings: bool) -> Parent:

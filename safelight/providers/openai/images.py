@@ -1,7 +1,5 @@
 """Base images: a response in the background whose one tool makes the picture. The handle is the response's id."""
 
-import base64
-import binascii
 from collections.abc import Mapping
 from datetime import datetime
 from typing import Any
@@ -23,9 +21,10 @@ from safelight.providers.base import (
 )
 from safelight.providers.openai.errors import error_of_failure
 from safelight.providers.openai.pictures import Pictures
-from safelight.providers.openai.replies import ImageCall, Reply, error_of_end
+from safelight.providers.openai.replies import ImageCall, Reply, error_of_end, refusal_in_words
 from safelight.providers.openai.service import OpenAIService
 from safelight.providers.openai.sizes import size_for
+from safelight.providers.outputs import content_of
 from safelight.redaction import excerpt
 
 Json = dict[str, Any]
@@ -146,7 +145,9 @@ def _succeeded(reply: Reply, warnings: tuple[str, ...]) -> Succeeded:
 def _error_without_picture(reply: Reply) -> ProviderError:
     problem = next((call.error for call in reply.image_calls if call.error), None)
     if problem:
-        return _final(error_of_failure(problem.code, problem.message))
+        return _final(error_of_failure(problem.code, problem.message or ""))
+    if refused := refusal_in_words(reply):
+        return refused
     said = excerpt(reply.text, 200)
     return ProviderContractBroken(
         f"openai: response {reply.id} is completed without a picture: {said!r}", code="NO_URL"
@@ -154,7 +155,7 @@ def _error_without_picture(reply: Reply) -> ProviderError:
 
 
 def _bytes_of(call: ImageCall) -> bytes:
-    try:
-        return base64.b64decode(call.result or "", validate=True)
-    except binascii.Error as error:
-        raise ProviderContractBroken(f"openai: a picture that is no base64: {error}") from error
+    content = content_of(call.result or "")
+    if content is None:
+        raise ProviderContractBroken("openai: a picture that is no base64")
+    return content
