@@ -69,6 +69,7 @@ class Accepted(Named):
     credits_cost: Count
     credits: Paid
     billing: Bill
+    warnings: Annotated[list[str], Field(description="What of the request is not done as it was stated.")]
 
 
 class Outputs(Answer):
@@ -114,6 +115,10 @@ class Generation(Done):
     error: ErrorContext | None
     credits: CreditsOfGeneration | None
     parent_generation_id: str | None
+    warnings: Annotated[
+        list[str],
+        Field(description="What was not used, changed, or came otherwise than ordered. Shown to the owner."),
+    ]
     created_at: datetime
     updated_at: datetime
 

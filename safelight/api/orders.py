@@ -69,6 +69,7 @@ class OrderDesk:
             settings={"seedream": body.settings.seedream, "kling": body.settings.kling},
             informational=body.inputs.informational,
             attempts_max=body.settings.attempts_max,
+            warnings=tuple(_warnings(flow, body, parent)),
         )
         _must_be_possible(order)
         return order
@@ -177,6 +178,18 @@ def _aspect_ratio(stated: str | None) -> str | None:
     if stated not in ASPECT_RATIOS:
         raise InvalidInput(f"inputs.aspect_ratio: {stated!r} is none of {', '.join(ASPECT_RATIOS)}.")
     return stated
+
+
+def _warnings(flow: Flow, body: CreateBody, parent: Parent | None) -> list[str]:
+    """What of the request is not done as it was stated."""
+    stated, said = body.inputs.duration, []
+    if flow.mode == "video" and stated is not None and stated != _duration(stated):
+        said.append(
+            f"A video of {stated:g} s was asked for; one of {_duration(stated):g} s is made:"
+            f" {DURATION_SECONDS_MIN:g} to {DURATION_SECONDS_MAX:g} s are possible."
+        )
+    known = {parent.output_url, parent.start_url, parent.end_url} if parent else set()
+    return said + [text for url, text in body.ignored_media.items() if url not in known]
 
 
 def _duration(stated: float | None) -> float | None:

@@ -72,6 +72,7 @@ class Run(Attempts):
             return self._leave(step)
         planned = await plan(step_rows.committed_input(step))
         step.provider, step.model = planned.provider, planned.model
+        step.adapter, step.vendor = planned.adapter, planned.vendor
         self.model = planned.model
         try:
             outcome = await self._result_of(step, planned)

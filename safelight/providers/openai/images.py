@@ -1,6 +1,5 @@
 """Base images: a response in the background whose one tool makes the picture. The handle is the response's id."""
 
-from collections.abc import Mapping
 from datetime import datetime
 from typing import Any
 
@@ -57,7 +56,7 @@ class OpenAIImageProvider:
     async def start(self, request: ImageRequest) -> Operation:
         _refuse_unusable(request)
         caller, _, image_model = request.model.rpartition("/")
-        tool, warnings = _tool(image_model, request.settings)
+        tool, warnings = _tool(image_model, request)
         used, unused = request.images[:IMAGES_MAX], request.images[IMAGES_MAX:]
         asked = [{"type": "input_text", "text": _prompt(request)}, *await self._pictures.of(used)]
         reply = await self._service.start(
@@ -112,14 +111,19 @@ def _prompt(request: ImageRequest) -> str:
     return f"{request.prompt}\nNothing of this may be in the picture: {unwanted}" if unwanted else request.prompt
 
 
-def _tool(image_model: str, settings: Mapping[str, Any]) -> tuple[Json, list[str]]:
-    """The tool with what it knows of these settings, and what has to be said about the others."""
-    size, warnings = size_for(image_model, settings)
+def _tool(image_model: str, request: ImageRequest) -> tuple[Json, list[str]]:
+    """The tool with what it knows of the settings, and what has to be said about those that the customer has set."""
+    size, said = size_for(image_model, request.settings)
+    warnings = said if any(map(request.is_told_of, ("size", "aspect_ratio"))) else []
     chosen: Json = {}
-    for name, value in settings.items():
+    for name, value in request.settings.items():
         if name in _CHOICES and value in _CHOICES[name]:
             chosen[name] = value
-        elif name not in _ELSEWHERE and not (name in _SO_ANYWAY and value == _SO_ANYWAY[name]):
+        elif (
+            request.is_told_of(name)
+            and name not in _ELSEWHERE
+            and not (name in _SO_ANYWAY and value == _SO_ANYWAY[name])
+        ):
             warnings.append(f"openai: {excerpt(name, 40)} {excerpt(str(value), 40)!r} is not used")
     return {"type": "image_generation", "model": image_model, "size": size} | chosen, warnings
 
