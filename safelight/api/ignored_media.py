@@ -51,11 +51,11 @@ def _path(url: str) -> str:
 
 
 def _texts(value: Any, path: str, depth: int, name: str = "") -> Iterator[tuple[str, str, str]]:
-    """Path, name and text of the values that may be URLs."""
+    """Path, name (with that of the object it is in) and text of the values that may be URLs."""
     if isinstance(value, str):
         yield path, name, value.strip()
     elif depth and isinstance(value, dict | list):
         items = value.items() if isinstance(value, dict) else enumerate(value)
         for (key, item), _ in zip(items, range(ITEMS_READ_MAX), strict=False):
-            own = str(key) if isinstance(value, dict) else name
+            own = f"{name.rpartition('.')[2]}.{key}" if isinstance(value, dict) else name
             yield from _texts(item, f"{path}.{key}" if path else str(key), depth - 1, own)
