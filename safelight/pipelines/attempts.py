@@ -178,7 +178,8 @@ class Attempts:
         if delay is None or self.record.is_late():
             return error
         text = f"That did not work yet; trying again (attempt {tries + 1} of {self.policy.attempts_max})."
-        await self._pause(step, error, text, {"attempt": tries, "retry_seconds": round(delay, 2), "error": error.code})
+        details = {"attempt": tries, "retry_seconds": round(delay, 2), "error": public_code(step.type, error)}
+        await self._pause(step, error, text, details)
         return Snooze(delay)
 
     async def _cannot_begin(self, step: StepRow, error: StorageError) -> Exception:

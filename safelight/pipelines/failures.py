@@ -95,7 +95,11 @@ def step_error(step: StepRow, error: SafelightError) -> Json:
 def _log(run: Run, step: StepRow, error: SafelightError, cause: Exception) -> None:
     tag, fields = (
         telemetry.Tag.GENERATION_PROCESSING,
-        {"generation_id": run.generation_id, "step_type": step.type},
+        {
+            "generation_id": run.generation_id,
+            "step_type": step.type,
+            "error_code": f"MMA_{public_code(step.type, error)}",
+        },
     )
     if isinstance(error, Cancelled):
         telemetry.info("🛑", tag, f"{step.type} was cancelled: {error}", category=error.category.value, **fields)

@@ -10,6 +10,7 @@ from typing import Any
 
 from safelight.db.ops_rows import OpsError
 from safelight.db.runs import Ending, StepRow
+from safelight.domain.codes import public_code
 from safelight.domain.errors import (
     Cancelled,
     DeadlineExceeded,
@@ -220,7 +221,7 @@ class Run(Attempts):
         except OutcomeUnknown as error:
             step_rows.settle_start(step, step_rows.UNKNOWN)
             text = "The answer did not come; checking whether it has begun."
-            await self._pause(step, error, text, {"error": error.code, "attempt_key": key})
+            await self._pause(step, error, text, {"error": public_code(step.type, error), "attempt_key": key})
             raise Snooze(self.policy.pause(step_rows.tries(step), key=key)) from error
         except SafelightError as error:
             step_rows.settle_start(step, step_rows.REFUSED)
