@@ -133,7 +133,7 @@ def test_what_browsers_put_right_in_an_address_is_put_right(url: str):
     [
         "http://a b.example/x",
         "http://a.example\\@b.example/",
-        "http://a.example/\x00",
+        "http://a.example/a\x00b",
         "http://u:p@a.example/a b",
         "ftp://a.example/a b",
     ],

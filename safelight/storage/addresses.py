@@ -30,7 +30,7 @@ _TRIMMED = "".join(map(chr, range(0x21)))  # by browsers, at both ends
 _LEFT_OUT = re.compile(r"[\t\r\n]")  # by browsers, anywhere
 _FORBIDDEN = re.compile(r"[\x00-\x1f\x7f\\\ud800-\udfff]")
 _FORBIDDEN_IN_HOST = re.compile(r"[@%\s]")
-_IS_PLAIN = re.compile(r"[!-~]*")
+_IS_PLAIN = re.compile(r"[A-Za-z0-9._~:/?#\[\]@!$&'()*+,;=%-]*")
 _TUNNEL_TO_IPV4 = re.compile(r"^(?:0000|0200)5efe")  # ISATAP: how the lower half of an address begins
 
 
