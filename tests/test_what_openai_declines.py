@@ -51,6 +51,8 @@ async def test_what_openai_declines_is_a_refusal_asked_once(openai: tuple[OpenAI
     assert (backend.balance(), len(fake.asked)) == (before, 1)
     blamed = backend.value("select model_id from generations where id = %s", still["generation_id"])
     assert blamed == "gpt-5.4-mini"
+    counted = backend.sql("select model_id from get_failure_stats(1)")
+    assert [row["model_id"] for row in counted] == ["gpt-5.4-mini"]
 
 
 BAD_LETTERS = {

@@ -89,7 +89,7 @@ class SettingsPolicy:
         merged |= _kept(model, inherited, ours, by_customer=True)
         merged |= _kept(model, requested, warnings, by_customer=True)
         if ours:
-            telemetry.info("🔍", telemetry.Tag.GENERATION_PROCESSING, f"{engine.id} ({engine.model}): {' '.join(ours)}")
+            telemetry.info("🔍", telemetry.Tag.GENERATION, f"{engine.id} ({engine.model}): {' '.join(ours)}")
         stated = frozenset(name for layer in (preferred, requested) for name in layer if name in merged)
         return FittedSettings(merged, tuple(warnings), engine.usd_of(model.seconds_of(merged)), stated)
 
