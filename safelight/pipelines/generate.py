@@ -202,7 +202,7 @@ async def deliver(run: Run) -> None:
     run.set(f"outputs.{kind}_url", output["output_url"])
     prompt = run.result.payload["input"]["prompt"]
     facts = {name: output.get(name) for name in ("media_type", "bytes", "width", "height", "seconds")}
-    meta = {"result": facts, "warnings": output["warnings"]}
+    meta = {"result": facts, "warnings": output.get("warnings", [])}
     await end(run, Status.DONE, FINAL_LINES[mode], prompt=prompt, file=_stored_file(output), meta=meta)
 
 
