@@ -184,7 +184,7 @@ class App:
                         queue,
                         self.prices,
                         self.settings.start_within_seconds,
-                        Inputs(self.assets(), Sealer(self.secret().encode()), self.settings.input_fetches_per_customer),
+                        Inputs(self.assets(), self._sealer(), self.settings.input_fetches_per_customer),
                         policy,
                         FreeSuggestions(
                             self.settings.free_suggestions_per_day, self.settings.free_suggestions_per_address
@@ -366,7 +366,7 @@ class App:
             assets=self.assets(),
             fetcher=self.fetcher(),
             spool=self.file_spool(),
-            sealer=Sealer(self.secret().encode()),
+            sealer=self._sealer(),
             refuse=worker.refuse,
             seconds_max=self.settings.input_fetch_seconds,
         )
@@ -393,7 +393,11 @@ class App:
             Gate(db),
             self._settings_policy(configuration),
             self.file_spool(),
+            self._sealer(),
         )
+
+    def _sealer(self) -> Sealer:
+        return Sealer(self.secret().encode())
 
     def _configuration(self, db: Database) -> Configuration:
         return Configuration(db, self.settings.keyed_adapters)

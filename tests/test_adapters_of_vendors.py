@@ -162,7 +162,9 @@ def test_the_first_url_of_an_output_is_its_first_file(output: Any):
     assert (first.url, first.media_type) == ("https://x.example/a.png", "image/png")
 
 
-@pytest.mark.parametrize("output", [None, "", 7, [], {}, "data:image/png;base64,AA", {"url": None}, "ftp://x/y"])
+@pytest.mark.parametrize(
+    "output", [None, "", 7, [], {}, "data:image/png;base64,A", "data:image/png", {"url": None}, "ftp://x/y"]
+)
 def test_an_output_without_a_url_breaks_the_contract(output: Any):
     with pytest.raises(ProviderContractBroken) as caught:
         files_in(output, "image", "x")

@@ -33,6 +33,7 @@ async def test_an_accepted_order_is_answered_with_the_superset(idle: Backend):
         "credits_cost": 1,
         "credits": {"balance": 99, "cost": 1},
         "billing": {"cost": 1, "mode": "still"},
+        "warnings": [],
     }
     assert answer.headers["x-mina-pass-id"] == idle.pass_id
 

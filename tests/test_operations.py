@@ -47,6 +47,18 @@ async def test_the_log_file_can_be_searched_by_tag(log_file: Path, start: StartB
     assert {"timestamp", "level", "logger", "message", "module", "function", "line"} <= lines[0].keys()
 
 
+async def test_a_cancel_is_no_error_in_the_log(log_file: Path, start: StartBackend):
+    backend = await start(local_wait_seconds=60)
+    await backend.grant(1)
+    accepted = await backend.create()
+    await backend.post(f"/mma/generations/{accepted['generation_id']}/cancel", {})
+    assert (await backend.finished(accepted))["status"] == "cancelled"
+    lines = [json.loads(line) for line in log_file.read_text().splitlines()]
+    assert not [line for line in lines if line["level"] == "ERROR" or "failed" in line["message"]]
+    [told] = [line for line in lines if "was cancelled" in line["message"]]
+    assert (told["level"], told["error_code"]) == ("INFO", "MMA_CANCELLED")
+
+
 async def test_a_failure_is_logged_as_an_error(log_file: Path, start: StartBackend):
     backend = await start(local_fault="gpt_reader:timeout")
     await backend.grant(1)

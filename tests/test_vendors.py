@@ -237,7 +237,10 @@ async def test_all_that_was_made_is_kept_and_what_could_not_be_had_is_said(dsn: 
         async with backend.app.database() as db:
             assert (await orphans(db, backend.app.assets(), hours=0, delete=False)).keys == []
     assert still["status"] == "done"
-    assert output["warnings"] == ["File 2 of 3 could not be kept (RESULT_GONE)."]
+    assert output["warnings"] == [
+        "File 2 of 3 could not be kept (RESULT_GONE).",
+        "1:1 was ordered; the result is 3:2 (512 x 341).",
+    ]
 
 
 async def test_a_prediction_without_a_url_is_an_error_by_name(dsn: str, start: StartBackend):

@@ -58,7 +58,9 @@ class Bill(Answer):
 class WithWarnings(Named):
     """An answer that says what of the body was not used."""
 
-    warnings: Annotated[list[str], Field(description="A sentence for each field of the body that is not known.")]
+    warnings: Annotated[
+        list[str], Field(description="Each field of the body that is not known, and what is not done as stated.")
+    ]
 
 
 class Accepted(WithWarnings):
@@ -120,6 +122,10 @@ class Generation(Done):
     error: ErrorContext | None
     credits: CreditsOfGeneration | None
     parent_generation_id: str | None
+    warnings: Annotated[
+        list[str],
+        Field(description="What was not used, changed, or came otherwise than ordered. Shown to the owner."),
+    ]
     created_at: datetime
     updated_at: datetime
 

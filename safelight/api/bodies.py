@@ -5,8 +5,10 @@ from itertools import islice
 from typing import Annotated, Any
 
 from pydantic import ConfigDict, Field, field_validator, model_validator
+from pydantic.json_schema import SkipJsonSchema
 
 from safelight.api.folding import Flag, Folded, Long, Short, Spelt, Url, is_absent, spellings
+from safelight.api.ignored_media import ignored_media
 from safelight.pipelines.retries import ATTEMPTS_MAX
 from safelight.redaction import excerpt
 from safelight.storage.web_urls import is_unsafe
@@ -186,6 +188,12 @@ class CreateBody(IdentityBody):
     feedback: FeedbackBody = FeedbackBody()
     prompts: PromptsBody = PromptsBody()
     mode: ModeBody = ModeBody()
+    ignored_media: SkipJsonSchema[dict[str, str]] = Field(default={})  # what is said of each, by its URL
+
+    @model_validator(mode="before")
+    @classmethod
+    def note_ignored_media(cls, given: Any) -> Any:
+        return given | {"ignored_media": ignored_media(given)} if isinstance(given, dict) else given
 
     @model_validator(mode="before")
     @classmethod

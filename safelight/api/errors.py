@@ -93,7 +93,7 @@ def answer_to(request: Request, error: Exception) -> Answer:
         case _ if isinstance(error, TROUBLE):
             message = "We are very busy, or the database cannot be reached. Please try again in a moment."
             return _answer(*_manners(request).away, message, headers=_LATER, is_away=True)
-    message = "Something went wrong on our side. Please try again."
+    message = "Something went wrong on our side."
     return _answer(500, _failure(request), message)
 
 

@@ -139,6 +139,7 @@ GENERATION = of(
         "error": None,
         "credits": {"balance": 13, "cost": 1},
         "parent_generation_id": None,
+        "warnings": ["9:16 was ordered; the result is 1:1 (1024 x 1024)."],
         "created_at": "2025-12-19T08:00:00Z",
         "updated_at": "2025-12-19T08:00:09Z",
     },

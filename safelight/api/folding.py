@@ -20,6 +20,7 @@ from pydantic.fields import FieldInfo
 from pydantic.json_schema import JsonSchemaValue
 from pydantic_core import CoreSchema
 
+from safelight.storage.addresses import URL_CHARS_MAX, too_long
 from safelight.storage.web_urls import web_url
 
 
@@ -54,9 +55,18 @@ def clean_flag(value: Any) -> Any:
     return value.strip().lower() in ("true", "1", "yes", "on") if isinstance(value, str) else value
 
 
-Short = Annotated[str, BeforeValidator(clean_text), StringConstraints(max_length=200)]
-Long = Annotated[str, BeforeValidator(clean_text), StringConstraints(max_length=8000)]
-Url = Annotated[str, BeforeValidator(clean_text), StringConstraints(max_length=2048)]
+def clean_url(value: Any) -> Any:
+    """As `clean_text`. Raises ValueError for one that is too long, with what to do instead."""
+    cleaned = clean_text(value)
+    if isinstance(cleaned, str) and len(cleaned) > URL_CHARS_MAX:
+        raise ValueError(too_long(cleaned))
+    return cleaned
+
+
+# The length is a rule of the text, so it comes first: after a function it would be one of "items".
+Short = Annotated[str, StringConstraints(max_length=200), BeforeValidator(clean_text)]
+Long = Annotated[str, StringConstraints(max_length=8000), BeforeValidator(clean_text)]
+Url = Annotated[str, StringConstraints(max_length=URL_CHARS_MAX), BeforeValidator(clean_url)]
 WebUrl = Annotated[Url, AfterValidator(web_url)]
 Flag = Annotated[bool, BeforeValidator(clean_flag)]
 

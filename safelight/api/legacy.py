@@ -27,7 +27,7 @@ Json = dict[str, Any]
 RATIOS = ("9:16", "3:4", "2:3", "1:1", "3:2", "16:9")
 STYLE_CHARS_MAX = 200
 LIKES_FOR_TASTE = 1  # the taste is read anew for each still, from the first like on
-ANYTHING_ELSE = "This could not be made. Please try again."
+ANYTHING_ELSE = "This could not be made."
 
 
 def _http_only(value: Any) -> Any:

@@ -91,7 +91,7 @@ def _add_routes(flow: Flow) -> None:
             "credits_cost": accepted.credits_cost,
             "credits": {"balance": accepted.balance, "cost": accepted.credits_cost},
             "billing": {"cost": accepted.credits_cost, "mode": order.flow.mode},
-            "warnings": warnings_of(CreateBody, await request.json()),
+            "warnings": [*warnings_of(CreateBody, await request.json()), *order.warnings],
         }
 
     for path in ROUTES_OF_FLOWS[flow]:
@@ -156,6 +156,7 @@ def _shown_to_all(row: Json) -> Json:
         "error": row["mg_meta"].get("error"),
         "credits": None,
         "parent_generation_id": None,
+        "warnings": [],
         "created_at": row["mg_created_at"],
         "updated_at": row["mg_updated_at"],
     }
@@ -168,7 +169,14 @@ def _shown_to_owner(row: Json) -> Json:
         "prompt": row["mg_prompt"],
         "credits": {"balance": row["balance"], "cost": row["mg_meta"].get("cost")},
         "parent_generation_id": parent.removeprefix("generation:") if parent else None,
+        "warnings": _warnings(row),
     }
+
+
+def _warnings(row: Json) -> list[str]:
+    """All that is known once there is a result; what was said when the order was accepted before that."""
+    order = (row["mg_payload"] or {}).get("order") or {}
+    return list(row["mg_meta"].get("warnings") or order.get("warnings") or [])
 
 
 @router.post(

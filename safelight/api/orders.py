@@ -10,7 +10,7 @@ from safelight.db.database import Connection, Row
 from safelight.domain.errors import InvalidInput, NotFound, RemoteFileRefused
 from safelight.domain.ids import is_uuid, new_id
 from safelight.domain.orders import ASPECT_RATIOS, Assets, Flow, Order, Parent
-from safelight.storage.addresses import plain_url
+from safelight.storage.addresses import mended_url
 from safelight.storage.assets import AssetStore
 from safelight.storage.keys import RESULTS, generation_of_result, is_valid_key
 
@@ -70,6 +70,7 @@ class OrderDesk:
             settings={"seedream": body.settings.seedream, "kling": body.settings.kling},
             informational=body.inputs.informational,
             attempts_max=body.settings.attempts_max,
+            warnings=tuple(_warnings(flow, body, parent)),
         )
         _must_be_possible(order)
         return order
@@ -142,10 +143,9 @@ class OrderDesk:
         if not is_url and is_valid_key(key):
             return self.asset_store.url_of(key)
         try:
-            plain_url(reference)
+            return mended_url(reference)
         except RemoteFileRefused as error:
             raise InvalidInput(f"{field}: {error}", code="INVALID_URL") from error
-        return reference
 
 
 def _has_result(row: Row) -> bool:
@@ -203,6 +203,18 @@ def _aspect_ratio(stated: str | None) -> str | None:
     if stated not in ASPECT_RATIOS:
         raise InvalidInput(f"inputs.aspect_ratio: {stated!r} is none of {', '.join(ASPECT_RATIOS)}.")
     return stated
+
+
+def _warnings(flow: Flow, body: CreateBody, parent: Parent | None) -> list[str]:
+    """What of the request is not done as it was stated."""
+    stated, said = body.inputs.duration, []
+    if flow.mode == "video" and stated is not None and stated != _duration(stated):
+        said.append(
+            f"A video of {stated:g} s was asked for; one of {_duration(stated):g} s is made:"
+            f" {DURATION_SECONDS_MIN:g} to {DURATION_SECONDS_MAX:g} s are possible."
+        )
+    known = {parent.output_url, parent.start_url, parent.end_url} if parent else set()
+    return said + [text for url, text in body.ignored_media.items() if url not in known]
 
 
 def _duration(stated: float | None) -> float | None:

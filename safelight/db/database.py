@@ -3,8 +3,8 @@ otherwise; sessions run in UTC and find the queue's functions behind ours; no se
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -19,6 +19,7 @@ from psycopg.types.string import StrDumperUnknown
 from psycopg_pool import AsyncConnectionPool, PoolTimeout
 
 from safelight import telemetry
+from safelight.domain.errors import SafelightError
 from safelight.domain.plain_text import storable, storable_json
 from safelight.redaction import KNOWN_FORMS, Redactor
 
@@ -43,6 +44,9 @@ TROUBLE = (
     psycopg.errors.IdleInTransactionSessionTimeout,
 )
 
+# What no try can write: it is not as a column or a JSON value must be, or larger.
+_UNWRITABLE = (psycopg.DataError, psycopg.errors.ProgramLimitExceeded)
+
 _SESSION = {
     "search_path": f"public,{QUEUE_SCHEMA}",
     "timezone": "UTC",
@@ -55,6 +59,12 @@ _SESSION = {
 }
 
 Result = TypeVar("Result")
+
+
+class Unwritable(SafelightError):
+    """Something that the database does not take, now or later."""
+
+    code = "UNWRITABLE"
 
 
 def connection_options() -> dict[str, Any]:
@@ -94,16 +104,27 @@ def clean_adapters(redactor: Redactor) -> AdaptersMap:
 
     class CleanJson(JsonDumper):
         def dump(self, obj: Json) -> Any:
-            return super().dump(Json(redactor.value(obj.obj), dumps=storable_json))
+            with _as_data_error():
+                return super().dump(Json(redactor.value(obj.obj), dumps=storable_json))
 
     class CleanJsonb(JsonbDumper):
         def dump(self, obj: Jsonb) -> Any:
-            return super().dump(Jsonb(redactor.value(obj.obj), dumps=storable_json))
+            with _as_data_error():
+                return super().dump(Jsonb(redactor.value(obj.obj), dumps=storable_json))
 
     adapters = AdaptersMap(psycopg.adapters)
     for kind, dumper in ((str, CleanText), (Json, CleanJson), (Jsonb, CleanJsonb)):
         adapters.register_dumper(kind, dumper)
     return adapters
+
+
+@contextmanager
+def _as_data_error() -> Iterator[None]:
+    """A value that is no JSON is refused as the server refuses one."""
+    try:
+        yield
+    except (TypeError, ValueError, OverflowError, RecursionError) as error:
+        raise psycopg.DataError(f"it is no JSON: {error!r}") from error
 
 
 async def _autocommit(conn: Connection) -> None:
@@ -184,12 +205,15 @@ class Database:
 
         Raises:
             TROUBLE: it lasted longer.
+            Unwritable: no try can do it.
         """
         give_up, pause = time.monotonic() + seconds, FIRST_PAUSE_SECONDS
         while True:
             try:
                 async with self.connection() as conn:
                     return await work(conn)
+            except _UNWRITABLE as error:
+                raise Unwritable(f"{type(error).__name__}: {error}") from error
             except TROUBLE as error:
                 if time.monotonic() + pause > give_up:
                     raise

@@ -40,14 +40,16 @@ class Written:
 
 @dataclass(slots=True)
 class StepRow:
-    """One `mma_step` row. `payload` has the keys of seed 000 section 3.2, and `attempts` and `operation`; its times are
-    told by `clock`."""
+    """One `mma_step` row; `adapter` and `vendor` are who serves it. `payload` has the keys of seed 000 section 3.2, and
+    `attempts` and `operation`; its times are told by `clock`."""
 
     number: int
     type: str
     payload: Row
     clock: DatabaseClock
     provider: str | None = None
+    adapter: str | None = None
+    vendor: str | None = None
     model: str | None = None
     latency_ms: int | None = None
     input_chars: int | None = None

@@ -16,7 +16,7 @@ class SafelightError(Exception):
     http_status: ClassVar[int] = 500
     retryable: ClassVar[bool] = False
     code: str = "INTERNAL_ERROR"
-    safe_message: str = "Something went wrong on our side. Please try again."
+    safe_message: str = "Something went wrong on our side."
 
     def __init__(
         self,
@@ -189,7 +189,7 @@ class ProviderError(SafelightError):
     category = Category.PROVIDER_ERROR
     http_status = 502
     code = "PROVIDER_FAILED"
-    safe_message = "The picture service had a problem. Please try again."
+    safe_message = "The picture service had a problem with this one."
 
     def __init__(
         self,
@@ -232,7 +232,7 @@ class OutcomeUnknown(ProviderError):
     category = Category.TIMEOUT
     http_status = 504
     code = "OUTCOME_UNKNOWN"
-    safe_message = "The picture service did not tell us whether it started. Please try again."
+    safe_message = "The picture service did not tell us whether it started."
 
 
 class LookUpUnsupported(ProviderError):
@@ -283,7 +283,7 @@ class SpendCapReached(ProviderError):
 
     http_status = 503
     code = "SPEND_CAP"
-    safe_message = "We have made all we can for today. Please try again tomorrow."
+    safe_message = "We have made all we can for today. Tomorrow we go on."
 
 
 class SchemaMismatch(SafelightError):
@@ -369,6 +369,7 @@ class NeverStarted(SafelightError):
 
     category = Category.TIMEOUT
     http_status = 504
+    retryable = True
     code = "NEVER_STARTED"
     safe_message = "We were too busy to begin. Please try again."
 

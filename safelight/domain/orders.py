@@ -113,6 +113,7 @@ class Order(Frozen):
     attempts_max: int | None = None
     settings: dict[str, dict[str, Any]] = Field(default_factory=dict)
     informational: dict[str, Any] = Field(default_factory=dict)
+    warnings: tuple[str, ...] = ()  # what of the request is not done as it was stated
 
     @property
     def like_window(self) -> int:

@@ -29,8 +29,12 @@ def printable_lines(text: str, indent: str = "") -> str:
 
 
 def json_text(value: Any, **options: Any) -> str:
-    r"""The value as JSON in which such characters are `\u` escapes. `options` are those of `json.dumps`."""
-    text = json.dumps(value, ensure_ascii=False, **options)
+    r"""The value as JSON in which such characters are `\u` escapes, and numbers that JSON does not know are null.
+    `options` are those of `json.dumps`."""
+    try:
+        text = json.dumps(value, ensure_ascii=False, allow_nan=False, **options)
+    except ValueError:  # a number that JSON does not know
+        text = json.dumps(storable(value), ensure_ascii=False, **options)
     # Outside of texts JSON has no such character but the newlines between lines.
     return _ACTIVE.sub(lambda found: found[0] if found[0] == "\n" else json.dumps(found[0])[1:-1], text)
 

@@ -7,6 +7,8 @@ from safelight.domain.errors import SafelightError
 class RetryLater(SafelightError):
     """Nothing is wrong with the request but its time."""
 
+    retryable = True
+
     def __init__(self, message: str, *, retry_after_seconds: float) -> None:
         super().__init__(message)
         self.retry_after_seconds = retry_after_seconds

@@ -191,7 +191,7 @@ class Acceptance:
             provider=order.flow.engine,
             variables=_first_variables(order),
             meta={"flow": order.flow.value, "cost": cost, "request": request},
-            payload={"order": order.model_dump(mode="json")} | ({"imports": imports} if imports else {}),
+            payload=_payload(order, imports, self.inputs),
             pipeline_version=PIPELINE_VERSION,
             idempotency_key=idempotency_key,
             request_hash=fingerprint,
@@ -211,6 +211,11 @@ class Acceptance:
         )
 
 
+def _payload(order: Order, imports: Json | None, inputs: Inputs | None) -> Json:
+    as_written = inputs.as_written(order) if inputs else {}
+    return {"order": order.model_dump(mode="json")} | as_written | ({"imports": imports} if imports else {})
+
+
 def _first_variables(order: Order) -> variables.Variables:
     first = variables.initial(order)
     first["userMessages"]["scan_lines"] = [{"index": 0, "text": ACCEPTED_LINE}]
@@ -220,7 +225,7 @@ def _first_variables(order: Order) -> variables.Variables:
 def _fingerprint(order: Order) -> str:
     """The same request has the same fingerprint, whichever spelling of a field it used. A session that the server
     made up for the request is no part of it."""
-    return hashlib.sha256(order.model_dump_json(exclude={"session_id"}).encode()).hexdigest()
+    return hashlib.sha256(order.model_dump_json(exclude={"session_id", "warnings"}).encode()).hexdigest()
 
 
 def _repeated(first: Row, fingerprint: str, key: str | None, balance: int) -> Accepted:

@@ -6,7 +6,7 @@ from dataclasses import replace
 from typing import Any, Literal, TypeVar
 
 from safelight import telemetry
-from safelight.db.database import Row
+from safelight.db.database import Row, Unwritable
 from safelight.db.ops_rows import OpsError
 from safelight.db.runs import StepRow
 from safelight.domain.codes import engine_of, public_code
@@ -15,9 +15,11 @@ from safelight.domain.lines import Level, Line
 from safelight.domain.orders import Order
 from safelight.domain.steps import StepType
 from safelight.pipelines import step_rows
+from safelight.pipelines.as_written import SEALED, restored, sealed_parts
 from safelight.pipelines.plans import Outcome
 from safelight.pipelines.record import STEP_SECONDS_MAX, Record
 from safelight.pipelines.retries import CALL_SECONDS_MAX, RetryPolicy
+from safelight.pipelines.sealing import Sealer
 from safelight.pipelines.waiting import Snooze, bounded
 from safelight.redaction import excerpt
 
@@ -31,17 +33,28 @@ STORAGE_AWAY_LINE = "Our storage is away for the moment; this goes on as soon as
 class Attempts:
     def __init__(self, record: Record, policy: RetryPolicy, leased: Row) -> None:
         self.record = record
-        self.order = Order.model_validate(leased["mg_payload"]["order"])
+        self._payload: Json = leased["mg_payload"]
+        self._sealer: Sealer | None = None
+        self.order = Order.model_validate(self._payload["order"])
         self.policy = replace(policy, attempts_max=self.order.attempts_max or policy.attempts_max)
         self.generation_id = record.generation_id
         self.preferences: Json = leased["mg_mma_preferences"]
         self.request: Json = leased["mg_meta"].get("request", {})
         self.price_credits: int = leased["mg_meta"].get("cost", 0)
         self.current: StepRow | None = None
+        self._unwritten: Json = {}
         self.model: str | None = None
         self.next_step_no = 0
         self._is_open = False  # whether this run has opened an attempt of the current step
         self.result = record.result()  # the step that has made and stored it: from then on it is delivered
+
+    def restore(self, sealer: Sealer | None) -> None:
+        """Have the texts of the order, and what its steps were given and gave, as they were written, not as records
+        show them. Raises ConfigError where another secret has sealed them."""
+        self._sealer = sealer
+        as_written = restored(sealer, self._payload["order"], self._payload.get(SEALED, {}))
+        self.order = Order.model_validate(as_written)
+        self.record.restore(sealer)
 
     @property
     def may_have_stored(self) -> bool:
@@ -85,9 +98,28 @@ class Attempts:
             settings=_reference(given, "settings"),
             retry={"attempt": step_rows.tries(step) if step else 1, "max": self.policy.attempts_max},
             stack="".join(traceback.format_exception(cause or error)),
-            extra={"adapter": provider} | _said_by_provider(cause or error) | (extra or {}),
+            extra=_served_by(step) | self._unwritten_too() | _said_by_provider(cause or error) | (extra or {}),
             at=self.record.clock.now(),
         )
+
+    def note_engine(self, adapter: str, model: str) -> None:
+        """Who is asked in the current step, before it begins: what fails then is theirs."""
+        if self.current:
+            self.current.provider, self.current.model = adapter, model
+
+    async def forget_unwritten(self, error: Unwritable) -> None:
+        """Go back to what is written of the variables and of the step: an end can always be written. Operators are told
+        with the row that tells how it ended."""
+        self._unwritten = {"message": excerpt(str(error), step_rows.MESSAGE_CHARS_MAX), "dropped": ["mg_mma_vars"]}
+        await self.record.forget_unwritten()
+        step = self.current
+        if step:
+            self._unwritten["dropped"].append(f"step {step.number}")
+            step.payload = await self.record.written_step(step)
+            step.input_chars = step.output_chars = step.input_tokens = step.output_tokens = None
+
+    def _unwritten_too(self) -> Json:
+        return {"unwritten": self._unwritten} if self._unwritten else {}
 
     # --- steps --------------------------------------------------------------------------------------------------------
 
@@ -108,6 +140,7 @@ class Attempts:
         self.record.status = StepType(step.type).status
         step.provider, step.model = provider, model
         step.payload["input"] = given
+        self._keep_as_written(step, "input")
         step.payload["timing"]["started_at"] = step.payload["timing"]["started_at"] or step.clock.stamp()
         self._open_attempt(step)
         self._say("🔍", f"Step {step.number} {step.type} begins")
@@ -145,7 +178,8 @@ class Attempts:
         if delay is None or self.record.is_late():
             return error
         text = f"That did not work yet; trying again (attempt {tries + 1} of {self.policy.attempts_max})."
-        await self._pause(step, error, text, {"attempt": tries, "retry_seconds": round(delay, 2), "error": error.code})
+        details = {"attempt": tries, "retry_seconds": round(delay, 2), "error": public_code(step.type, error)}
+        await self._pause(step, error, text, details)
         return Snooze(delay)
 
     async def _cannot_begin(self, step: StepRow, error: StorageError) -> Exception:
@@ -192,6 +226,7 @@ class Attempts:
 
     async def _end(self, step: StepRow, outcome: Outcome, begin: list[Line]) -> Json:
         step_rows.close(step, outcome.output, None)
+        self._keep_as_written(step, "output")
         step.input_chars, step.output_chars = outcome.input_chars, outcome.output_chars
         step.input_tokens, step.output_tokens = outcome.input_tokens, outcome.output_tokens
         for path, value in outcome.variables.items():
@@ -203,6 +238,11 @@ class Attempts:
         await self.record.write(step, lines, with_variables=True)
         self._say("✅", f"Step {step.number} {step.type} ended in {step.payload['timing']['duration_ms']} ms")
         return self._leave(step)
+
+    def _keep_as_written(self, step: StepRow, part: str) -> None:
+        kept = sealed_parts(self._sealer, step.payload, [part])
+        if kept:
+            step.payload |= kept | {SEALED: step.payload.get(SEALED, {}) | kept[SEALED]}
 
     def _begin_lines(self, step: StepRow, text: str | None) -> list[Line]:
         is_first = len(step.payload["attempts"]) == 1
@@ -217,6 +257,12 @@ class Attempts:
 
     def _say(self, emoji: str, text: str) -> None:
         telemetry.info(emoji, telemetry.Tag.GENERATION_PROCESSING, text, generation_id=self.generation_id)
+
+
+def _served_by(step: StepRow | None) -> Json:
+    """The adapter, by the registry's name, and the service that it speaks to."""
+    adapter = step and (step.adapter or step.payload["input"].get("adapter") or step.provider)
+    return {"adapter": adapter, "vendor": (step and step.vendor) or adapter}
 
 
 def _said_by_provider(error: Exception) -> Json:

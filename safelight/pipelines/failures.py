@@ -50,7 +50,7 @@ def _ending(run: Run, step: StepRow, error: SafelightError, cause: Exception) ->
         status=Status.CANCELLED if is_cancelled else Status.ERROR,
         lines=[Line("info" if is_cancelled else "error", step.type, message)],
         error=message,
-        model=run.model,
+        model=step.model or run.model,
         meta={"error": _public_error(step, error, cause, message)},
     )
 
@@ -95,8 +95,16 @@ def step_error(step: StepRow, error: SafelightError) -> Json:
 def _log(run: Run, step: StepRow, error: SafelightError, cause: Exception) -> None:
     tag, fields = (
         telemetry.Tag.GENERATION_PROCESSING,
-        {"generation_id": run.generation_id, "step_type": step.type},
+        {
+            "generation_id": run.generation_id,
+            "step_type": step.type,
+            "error_code": f"MMA_{public_code(step.type, error)}",
+        },
     )
+    if isinstance(error, Cancelled):
+        telemetry.info("🛑", tag, f"{step.type} was cancelled: {error}", category=error.category.value, **fields)
+        _log_refund(run, fields)
+        return
     expected = isinstance(cause, SafelightError)
     telemetry.error(
         "❌",
@@ -107,6 +115,10 @@ def _log(run: Run, step: StepRow, error: SafelightError, cause: Exception) -> No
         **fields,
     )
     telemetry.info("🔄", tag, f"Marked generation {run.generation_id} as failed", **fields)
+    _log_refund(run, fields)
+
+
+def _log_refund(run: Run, fields: Json) -> None:
     if run.price_credits:
         telemetry.info(
             "💳", telemetry.Tag.CREDIT, f"Refunded {run.price_credits} credits to {run.order.pass_id}", **fields

@@ -15,6 +15,7 @@ from safelight.domain.preferences import engine_settings, hard_blocks
 from safelight.domain.statuses import Status
 from safelight.domain.steps import StepType
 from safelight.pipelines.configuration import Engine
+from safelight.pipelines.measure import differences, measured
 from safelight.pipelines.own_copy import own_copies
 from safelight.pipelines.plans import OperationPlan, Outcome
 from safelight.pipelines.runner import Run
@@ -33,19 +34,24 @@ from safelight.storage.assets import StoredFile
 Json = dict[str, Any]
 
 OUTPUTS_MAX = 15
+COMPARED = ("aspect_ratio", "duration")  # with what came
 FINAL_LINES = {"still": "Your picture is ready.", "video": "Your video is ready."}
 
 
 @dataclass(frozen=True, slots=True)
 class Wanted:
-    """One file to be made. `overrides` are the request's own settings, the last word in the merge."""
+    """One file to be made. `requested` are the request's own settings, the last word in the merge. `inherited` lie
+    below them: those of a tweak's parent, and what follows from something else of the request; `ordered` names
+    those of them that the customer once chose."""
 
     engine_id: str
     prompt: str
     images: tuple[ReferenceImage, ...]
-    overrides: Json
+    inherited: Json
+    requested: Json
     begin_line: str
     end_line: str
+    ordered: frozenset[str] = frozenset()
 
 
 async def generate(studio: Studio, run: Run, step_type: StepType, wanted: Wanted) -> StoredFile:
@@ -82,6 +88,8 @@ async def _plan(studio: Studio, run: Run, step_type: StepType, wanted: Wanted, r
     return OperationPlan(
         input=given,
         provider=wanted.engine_id,
+        adapter=engine.adapter,
+        vendor=provider.name,
         model=engine.model,
         seconds_max=engine.deadline_seconds,
         check_every_seconds=engine.check_every_seconds,
@@ -89,7 +97,7 @@ async def _plan(studio: Studio, run: Run, step_type: StepType, wanted: Wanted, r
         check=lambda operation: gate.watch_look(engine, provider.check(operation)),
         cancel=provider.cancel,
         find=provider.find,
-        complete=lambda answer: _store(studio, run, wanted, answer, given.get("setting_warnings", [])),
+        complete=lambda answer: _store(studio, run, wanted, answer, given),
         admit=(lambda conn: gate.admit(conn, run.record, engine, usd)) if engine.limits else None,
         begin_line=wanted.begin_line,
         usd=str(usd),
@@ -114,7 +122,9 @@ async def _input(studio: Studio, run: Run, wanted: Wanted) -> Json:
     engine = await studio.serving(wanted.engine_id)
     version, defaults = await studio.configuration.provider_defaults(wanted.engine_id)
     preferred = engine_settings(run.preferences, wanted.engine_id)
-    fitted = studio.settings.fit(engine, defaults, preferred, wanted.overrides)
+    fitted = studio.settings.fit(
+        engine, defaults=defaults, preferred=preferred, inherited=wanted.inherited, requested=wanted.requested
+    )
     resolved = _with_hard_blocks(run, fitted.settings)
     run.variables["settings"][wanted.engine_id] = resolved
     run.variables["meta"]["settings_versions"][version.key] = version.version
@@ -127,7 +137,9 @@ async def _input(studio: Studio, run: Run, wanted: Wanted) -> Json:
         "model": engine.model,
         "deadline_seconds": engine.deadline_seconds,
         "check_every_seconds": engine.check_every_seconds,
-        "setting_warnings": list(fitted.warnings),
+        "setting_warnings": [*run.order.warnings, *fitted.warnings],
+        "settings_stated": sorted(fitted.stated),
+        "ordered": {name: resolved.get(name) for name in COMPARED if name in fitted.stated | wanted.ordered},
         "usd": str(fitted.usd),
         "seed": resolved.get("seed", zlib.crc32(run.generation_id.encode())),
     }
@@ -150,17 +162,20 @@ def _request(step_type: StepType, images: tuple[ReferenceImage, ...], given: Jso
         "settings": given["settings_resolved"],
         "seed": given["seed"],
         "attempt_key": attempt_key,
+        "stated": frozenset(given["settings_stated"]) if "settings_stated" in given else None,
     }
 
 
-async def _store(studio: Studio, run: Run, wanted: Wanted, answer: Succeeded, setting_warnings: list[str]) -> Outcome:
+async def _store(studio: Studio, run: Run, wanted: Wanted, answer: Succeeded, given: Json) -> Outcome:
     if not answer.outputs:
         raise ProviderContractBroken(f"{wanted.engine_id} succeeded without a file", code="NO_URL")
     telemetry.info("📦", telemetry.Tag.STORAGE, f"Starting storage process for generation {run.generation_id}")
     mode = run.order.flow.mode
     copies = await own_copies(studio, answer.outputs[:OUTPUTS_MAX], mode=mode, generation_id=run.generation_id)
     first, *others = copies.kept
-    warnings = (*setting_warnings, *answer.warnings, *copies.missing)
+    sizes = [await measured(studio, copy) for copy in copies.kept]
+    unlike = differences(given.get("ordered", {}), sizes[0])
+    warnings = (*given.get("setting_warnings", []), *answer.warnings, *copies.missing, *unlike)
     return Outcome(
         output={
             "output_url": first.url,
@@ -168,7 +183,8 @@ async def _store(studio: Studio, run: Run, wanted: Wanted, answer: Succeeded, se
             "media_type": first.media_type,
             "bytes": first.bytes,
             "sha256": first.sha256,
-            "more_outputs": [asdict(other) for other in others],
+            **sizes[0],
+            "more_outputs": [asdict(other) | size for other, size in zip(others, sizes[1:], strict=True)],
             "response": answer.response,
             "warnings": list(warnings),
         },
@@ -185,10 +201,14 @@ async def deliver(run: Run) -> None:
     run.set(f"outputs.{kind}_id", output["output_key"])
     run.set(f"outputs.{kind}_url", output["output_url"])
     prompt = run.result.payload["input"]["prompt"]
-    await end(run, Status.DONE, FINAL_LINES[mode], prompt=prompt, file=_stored_file(output))
+    facts = {name: output.get(name) for name in ("media_type", "bytes", "width", "height", "seconds")}
+    meta = {"result": facts, "warnings": output.get("warnings", [])}
+    await end(run, Status.DONE, FINAL_LINES[mode], prompt=prompt, file=_stored_file(output), meta=meta)
 
 
-async def end(run: Run, status: Status, line: str, *, prompt: str, file: StoredFile | None = None) -> None:
+async def end(
+    run: Run, status: Status, line: str, *, prompt: str, file: StoredFile | None = None, meta: Json | None = None
+) -> None:
     run.set("userMessages.final_line", line)
     lines = [Line("success", "completion", line)]
     await run.finish(
@@ -199,6 +219,7 @@ async def end(run: Run, status: Status, line: str, *, prompt: str, file: StoredF
             output_url=file.url if file else None,
             output_key=file.key if file else None,
             model=run.model,
+            meta=meta or {},
         )
     )
     telemetry.info(

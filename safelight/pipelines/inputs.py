@@ -8,11 +8,18 @@ from dataclasses import dataclass
 from typing import Any
 
 from safelight.domain.orders import Order
+from safelight.pipelines.as_written import sealed_parts
 from safelight.pipelines.sealing import Sealer
 from safelight.redaction import KNOWN_FORMS
 from safelight.storage.assets import AssetStore
 
 Json = dict[str, Any]
+
+# What a model may be sent of an order as it is.
+TEXTS = (
+    "brief", "style", "motion_brief", "movement_style", "negative_prompt", "feedback", "style_history_csv",
+    "preset_prompt", "settings",
+)  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,6 +42,11 @@ class Inputs:
                 pictures.append({"field": field, **note})
         lock = f"inputs:{order.pass_id}:{in_progress % self.lanes}"
         return order.with_pictures(addresses), {"lock": lock, "pictures": pictures} if pictures else None
+
+    def as_written(self, order: Order) -> Json:
+        """What is stored beside the order, so that the models get its texts as they were written. Pictures have a note
+        of their own."""
+        return sealed_parts(self.sealer, order.model_dump(mode="json"), TEXTS)
 
     def _address(self, url: str, customer: str) -> tuple[str, Json | None]:
         """What the order says of a picture, and what is to be imported for it."""

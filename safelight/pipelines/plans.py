@@ -40,10 +40,11 @@ class Plan:
 
 @dataclass(frozen=True, slots=True)
 class OperationPlan:
-    """An operation about to begin, or to be looked at again. `start` and `find` take the key of one attempt,
-    `find` also the time before which it was not sent; `seconds_max` is the model's deadline, from its start; it is
-    looked at every `check_every_seconds`, or less often where the provider says so. `admit` returns where a start may
-    be made now, and raises where it may not; `usd` is what an accepted one costs."""
+    """An operation about to begin, or to be looked at again. `provider` is the engine's name, `adapter` and `vendor`
+    are who serves it. `start` and `find` take the key of one attempt, `find` also the time before which it was not
+    sent; `seconds_max` is the model's deadline, from its start; it is looked at every `check_every_seconds`, or less
+    often where the provider says so. `admit` returns where a start may be made now, and raises where it may not; `usd`
+    is what an accepted one costs."""
 
     input: Json
     provider: str
@@ -58,3 +59,5 @@ class OperationPlan:
     check_every_seconds: float = 0.0
     admit: Callable[[Connection], Awaitable[None]] | None = None
     usd: str = "0"
+    adapter: str | None = None
+    vendor: str | None = None

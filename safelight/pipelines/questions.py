@@ -41,6 +41,7 @@ def ask(studio: Studio, run: Run, question: Question) -> Callable[[], Awaitable[
     async def plan() -> Plan:
         context = await studio.configuration.context(question.context_key)
         engine = await studio.serving(TEXT_ENGINE)
+        run.note_engine(engine.adapter, engine.model)
         async with studio.db.connection() as conn:
             await studio.gate.admit(conn, run.record, engine)
         model = studio.adapters.text(engine)

@@ -4,7 +4,7 @@ from collections.abc import Awaitable, Callable, Iterator, Sequence
 from datetime import datetime
 from typing import Any
 
-from safelight.db import ops_rows, runs
+from safelight.db import generations, ops_rows, runs
 from safelight.db.clock import DatabaseClock
 from safelight.db.database import Connection, Database, Row
 from safelight.db.ops_rows import OpsError
@@ -15,6 +15,8 @@ from safelight.domain.errors import SafelightError
 from safelight.domain.lines import Line
 from safelight.domain.statuses import Status
 from safelight.pipelines import step_rows
+from safelight.pipelines.as_written import SEALED, restored
+from safelight.pipelines.sealing import Sealer
 
 Json = dict[str, Any]
 
@@ -59,6 +61,12 @@ class Record:
         if written["mg_step_type"] == step_type:
             return StepRow(number, step_type, written["mg_payload"], self.clock)
         raise SafelightError(f"step {number} is {written['mg_step_type']!r} in the record, {step_type!r} in the story")
+
+    def restore(self, sealer: Sealer | None) -> None:
+        """Have what steps were given, and gave, as it was written. Raises ConfigError as `restored`."""
+        for row in self._written.values():
+            payload = row["mg_payload"]
+            row["mg_payload"] = restored(sealer, payload, payload.get(SEALED, {}))
 
     def result(self) -> StepRow | None:
         """The step whose result was stored when the lease was taken."""
@@ -143,6 +151,18 @@ class Record:
 
         rows = await self._db.insist(read, seconds=OUTAGE_SECONDS_MAX)
         return StepRow(step.number, step.type, rows[step.number]["mg_payload"], self.clock)
+
+    async def written_step(self, step: StepRow) -> Json:
+        """The payload of the step as it is written; of one that is not, an empty one."""
+        rows = await self._db.insist(lambda conn: runs.steps_of(conn, self.generation_id), seconds=OUTAGE_SECONDS_MAX)
+        written = {row["mg_step_no"]: row["mg_payload"] for row in rows}
+        return written.get(step.number) or step_rows.empty_step(step.number, step.type, self.clock).payload
+
+    async def forget_unwritten(self) -> None:
+        """Have the variables as they are written."""
+        row = await self._db.insist(lambda conn: generations.get(conn, self.generation_id), seconds=OUTAGE_SECONDS_MAX)
+        if row:
+            self.variables = row["mg_mma_vars"]
 
     async def warn(self, row: OpsError) -> None:
         """Tell operators, whoever has the lease."""

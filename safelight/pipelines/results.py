@@ -10,7 +10,7 @@ from dataclasses import replace
 
 from safelight import telemetry
 from safelight.db import generations
-from safelight.db.database import Database
+from safelight.db.database import Database, Unwritable
 from safelight.db.runs import StepRow
 from safelight.domain.errors import SafelightError, StorageError
 from safelight.domain.steps import LAST_LOOK_OF, StepType
@@ -30,9 +30,21 @@ PROMPT_CHARS_MAX = 500
 async def conclude(studio: Studio, run: Run, cause: Exception) -> None:
     """End a run that cannot go on: with its result where that is stored, else with an error or as cancelled.
 
+    An end can always be written: what no database takes is left out of it, and operators are told.
+
     Raises:
         LeaseLost: another worker has it; nothing was written.
     """
+    if isinstance(cause, Unwritable):
+        await run.forget_unwritten(cause)
+    try:
+        await _conclude(studio, run, cause)
+    except Unwritable as error:
+        await run.forget_unwritten(error)
+        await _conclude(studio, run, cause)
+
+
+async def _conclude(studio: Studio, run: Run, cause: Exception) -> None:
     if run.result:
         await _deliver_anyway(run, run.result, cause)
         return

@@ -10,6 +10,7 @@ from typing import Any
 
 from safelight.db.ops_rows import OpsError
 from safelight.db.runs import Ending, StepRow
+from safelight.domain.codes import public_code
 from safelight.domain.errors import (
     Cancelled,
     DeadlineExceeded,
@@ -72,6 +73,7 @@ class Run(Attempts):
             return self._leave(step)
         planned = await plan(step_rows.committed_input(step))
         step.provider, step.model = planned.provider, planned.model
+        step.adapter, step.vendor = planned.adapter, planned.vendor
         self.model = planned.model
         try:
             outcome = await self._result_of(step, planned)
@@ -219,7 +221,7 @@ class Run(Attempts):
         except OutcomeUnknown as error:
             step_rows.settle_start(step, step_rows.UNKNOWN)
             text = "The answer did not come; checking whether it has begun."
-            await self._pause(step, error, text, {"error": error.code, "attempt_key": key})
+            await self._pause(step, error, text, {"error": public_code(step.type, error), "attempt_key": key})
             raise Snooze(self.policy.pause(step_rows.tries(step), key=key)) from error
         except SafelightError as error:
             step_rows.settle_start(step, step_rows.REFUSED)

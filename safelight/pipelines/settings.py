@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from decimal import Decimal
 from typing import Any
 
+from safelight import telemetry
 from safelight.domain.errors import ConfigError, InvalidInput
 from safelight.domain.orders import Order
 from safelight.pipelines.configuration import Configuration, Engine
@@ -27,11 +28,12 @@ NAMES_WARNED_OF_MAX = 20
 
 @dataclass(frozen=True, slots=True)
 class FittedSettings:
-    """`usd` is what a start with them costs."""
+    """`usd` is what a start with them costs; `stated` are the names that the customer has set."""
 
     settings: Json
     warnings: tuple[str, ...]
     usd: Decimal
+    stated: frozenset[str]
 
 
 class SettingsPolicy:
@@ -67,15 +69,29 @@ class SettingsPolicy:
         except ConfigError:
             return self._tables.of_engine(engine_id)
 
-    def fit(self, engine: Engine, defaults: Mapping[str, Any], *by_customer: Mapping[str, Any]) -> FittedSettings:
+    def fit(
+        self,
+        engine: Engine,
+        *,
+        defaults: Mapping[str, Any],
+        preferred: Mapping[str, Any],
+        inherited: Mapping[str, Any],
+        requested: Mapping[str, Any],
+    ) -> FittedSettings:
         """The settings merged, the later the stronger; each layer is held to the model's table for itself, so that a
-        wrong one leaves what lies below it."""
+        wrong one leaves what lies below it. What the customer has not set does not warn them: operators find what is
+        left out of it in the log."""
         model = self._tables.of_model(engine.id, engine.adapter, engine.model)
         warnings: list[str] = []
-        merged: Json = _kept(model, defaults, warnings, by_customer=False)
-        for layer in by_customer:
-            merged |= _kept(model, layer, warnings, by_customer=True)
-        return FittedSettings(merged, tuple(warnings), engine.usd_of(model.seconds_of(merged)))
+        ours: list[str] = []
+        merged: Json = _kept(model, defaults, ours, by_customer=False)
+        merged |= _kept(model, preferred, warnings, by_customer=True)
+        merged |= _kept(model, inherited, ours, by_customer=True)
+        merged |= _kept(model, requested, warnings, by_customer=True)
+        if ours:
+            telemetry.info("🔍", telemetry.Tag.GENERATION, f"{engine.id} ({engine.model}): {' '.join(ours)}")
+        stated = frozenset(name for layer in (preferred, requested) for name in layer if name in merged)
+        return FittedSettings(merged, tuple(warnings), engine.usd_of(model.seconds_of(merged)), stated)
 
 
 def _kept(model: Model, stated: Mapping[str, Any], warnings: list[str], *, by_customer: bool) -> Json:

@@ -30,7 +30,9 @@ async def still_create(studio: Studio, run: Run) -> None:
         engine_id="seedream",
         prompt=prompt,
         images=_reference_images(run),
-        overrides=_overrides(run),
+        inherited=_inherited(run),
+        requested=_requested(run),
+        ordered=frozenset({"aspect_ratio"} if _aspect_ratio(run) else ()),
         begin_line="Setting up light and background.",
         end_line="The picture is developed.",
     )
@@ -50,7 +52,9 @@ async def still_tweak(studio: Studio, run: Run) -> None:
         engine_id="seedream",
         prompt=prompt,
         images=(ReferenceImage("parent_output", parent.output_url),),
-        overrides=_overrides(run),
+        inherited=_inherited(run),
+        requested=_requested(run),
+        ordered=frozenset({"aspect_ratio"} if _aspect_ratio(run) else ()),
         begin_line="Changing what you asked for.",
         end_line="The new version is developed.",
     )
@@ -92,7 +96,7 @@ async def _read_brief(studio: Studio, run: Run, taste: str) -> str:
 
 
 def _reader_text(run: Run, parts: Json) -> str:
-    """The parts as labelled lines, each a line whatever it holds; an absent part has none."""
+    """The parts, each as it is written after its label; an absent part has none."""
     lines = [
         ("PRODUCT", parts["product_crt"]),
         ("LOGO", parts["logo_crt"]),
@@ -104,7 +108,7 @@ def _reader_text(run: Run, parts: Json) -> str:
         ("PLATFORM", run.order.platform),
         ("ASPECT RATIO", _aspect_ratio(run)),
     ]
-    return "\n".join(f"{label}: {' '.join(text.split())}" for label, text in lines if text)
+    return "\n".join(f"{label}: {text.strip()}" for label, text in lines if text)
 
 
 async def _read_feedback(studio: Studio, run: Run, previous_prompt: str, caption: str) -> str:
@@ -122,9 +126,9 @@ async def _read_feedback(studio: Studio, run: Run, previous_prompt: str, caption
         step_type=StepType.GPT_FEEDBACK_STILL,
         context_key=FEEDBACK_STILL,
         values={
-            "previous_prompt": " ".join(previous_prompt.split()),
-            "output_crt": " ".join(caption.split()),
-            "feedback": " ".join(feedback.split()),
+            "previous_prompt": previous_prompt.strip(),
+            "output_crt": caption.strip(),
+            "feedback": feedback.strip(),
             "avoid": avoid_text(run),
         },
         given={"previous_prompt": previous_prompt, "output_crt": caption, "feedback": feedback},
@@ -154,11 +158,16 @@ def _aspect_ratio(run: Run) -> str | None:
     return order.aspect_ratio or inherited or aspect_ratio_of_platform(order.platform)
 
 
-def _overrides(run: Run) -> Json:
-    """A tweak goes on with its parent's settings; what this request says itself comes last."""
+def _inherited(run: Run) -> Json:
+    """A tweak goes on with its parent's settings; a platform has a shape."""
     ratio = _aspect_ratio(run)
     inherited = run.order.parent.engine_settings if run.order.parent and run.order.flow.is_tweak else {}
-    return inherited | ({"aspect_ratio": ratio} if ratio else {}) | run.order.settings.get("seedream", {})
+    return inherited | ({"aspect_ratio": ratio} if ratio else {})
+
+
+def _requested(run: Run) -> Json:
+    ratio = run.order.aspect_ratio
+    return ({"aspect_ratio": ratio} if ratio else {}) | run.order.settings.get("seedream", {})
 
 
 async def _last_look(studio: Studio, run: Run, step_type: StepType, file: StoredFile) -> None:

@@ -10,6 +10,7 @@ from safelight.db.database import Database
 from safelight.domain.errors import AssetUnreadable, ConfigError, InvalidInput
 from safelight.pipelines.configuration import Configuration, Engine
 from safelight.pipelines.gate import Gate
+from safelight.pipelines.sealing import Sealer
 from safelight.pipelines.settings import SettingsPolicy
 from safelight.providers.base import Adapter, ImageProvider, ReferenceImage, TextModel, VideoProvider
 from safelight.redaction import excerpt
@@ -64,6 +65,7 @@ class Studio:
     gate: Gate
     settings: SettingsPolicy
     spool: Spool
+    sealer: Sealer | None = None  # None: what redaction changes in a record is not kept
 
     async def serving(self, engine_id: str) -> Engine:
         """Who serves the engine now: its fallback while its own adapter does not answer."""

@@ -97,9 +97,9 @@ def _motion_question(
         step_type=step_type,
         context_key=context_key,
         values={
-            "still_crt": " ".join(caption.split()),
-            "motion_brief": " ".join(order.motion_brief.split()),
-            "movement_style": " ".join(order.movement_style.split()),
+            "still_crt": caption.strip(),
+            "motion_brief": order.motion_brief.strip(),
+            "movement_style": order.movement_style.strip(),
             "avoid": avoid_text(run),
         },
         given={
@@ -132,9 +132,9 @@ async def _read_feedback(studio: Studio, run: Run) -> str:
         step_type=StepType.GPT_FEEDBACK_MOTION,
         context_key=FEEDBACK_MOTION,
         values={
-            "still_crt": " ".join(caption.split()),
-            "previous_prompt": " ".join(previous.split()),
-            "feedback": " ".join(feedback.split()),
+            "still_crt": caption.strip(),
+            "previous_prompt": previous.strip(),
+            "feedback": feedback.strip(),
             "avoid": avoid_text(run),
         },
         given={"previous_prompt": previous, "feedback": feedback, "still_crt": caption},
@@ -153,24 +153,30 @@ async def _film(studio: Studio, run: Run, step_type: StepType, prompt: str, begi
         engine_id="kling",
         prompt=prompt,
         images=tuple(ReferenceImage(role, url) for role, url in frames if url),
-        overrides=_overrides(run),
+        inherited=_inherited(run),
+        requested=_requested(run),
         begin_line=begin_line,
         end_line="The film is developed.",
     )
     return await generate(studio, run, step_type, wanted)
 
 
-def _overrides(run: Run) -> Json:
-    """A video with an end frame needs the pro mode (contract appendix B)."""
+def _inherited(run: Run) -> Json:
+    """A tweak goes on with its parent's settings; an end frame needs the pro mode (contract appendix B)."""
     order = run.order
     inherited = order.parent.engine_settings if order.parent and order.flow.is_tweak else {}
+    return inherited | ({"mode": "pro"} if order.end_url else {})
+
+
+def _requested(run: Run) -> Json:
+    order = run.order
     stated: Json = {
         "duration": order.duration_seconds,
-        "mode": "pro" if order.end_url else order.kling_mode,
+        "mode": None if order.end_url else order.kling_mode,
         "negative_prompt": order.negative_prompt,
         "aspect_ratio": order.aspect_ratio,
     }
-    return inherited | {key: value for key, value in stated.items() if value} | order.settings.get("kling", {})
+    return {key: value for key, value in stated.items() if value} | order.settings.get("kling", {})
 
 
 async def _last_look(studio: Studio, run: Run, step_type: StepType, file: StoredFile) -> None:

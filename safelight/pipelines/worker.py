@@ -78,6 +78,7 @@ class Worker:
 
     async def _tell(self, run: Run, story: Story) -> None:
         try:
+            run.restore(self._studio.sealer)
             if run.record.is_new and run.record.is_late():
                 raise NeverStarted("no worker had a free place before the deadline")
             await story(self._studio, run)

@@ -28,7 +28,8 @@ class ReferenceImage:
 
 @dataclass(frozen=True, slots=True)
 class ImageRequest:
-    """One still. `settings` is the resolved set: provider defaults, then preferences, then the request's own."""
+    """One still. `settings` is the resolved set: provider defaults, then preferences, then the request's own; `stated`
+    are those that the customer has set, None all of them: what is not done with another one is no warning."""
 
     step_type: str
     model: str
@@ -37,6 +38,11 @@ class ImageRequest:
     settings: Mapping[str, Any]
     seed: int
     attempt_key: str
+    stated: frozenset[str] | None = None
+
+    def is_told_of(self, name: str) -> bool:
+        """Whether the customer is to know what became of this setting."""
+        return self.stated is None or name in self.stated
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,6 +56,11 @@ class VideoRequest:
     settings: Mapping[str, Any]
     seed: int
     attempt_key: str
+    stated: frozenset[str] | None = None
+
+    def is_told_of(self, name: str) -> bool:
+        """Whether the customer is to know what became of this setting."""
+        return self.stated is None or name in self.stated
 
 
 @dataclass(frozen=True, slots=True)

@@ -21,6 +21,8 @@ Call = Literal["answer", "start", "check", "result", "cancel", "find"]
 
 TABLE = Path(__file__).with_suffix(".toml")
 TEXT_CHARS_MAX = 300
+TEXT_CHARS_READ = 20_000  # by the table's patterns
+WITHHELD = "withheld_by_content_filter"  # our own code: a result that a flag of the answer says is none
 FINGERPRINT_CHARS = 12
 
 
@@ -66,6 +68,8 @@ class Row(BaseModel):
             raise ConfigError(f"{TABLE.name}: {self.error!r} is no ProviderError")
         if (found.category, found.retryable) != (self.category, self.retryable):
             raise ConfigError(f"{TABLE.name}: {self.error} is {found.category}, retryable={found.retryable}")
+        if "try again" in self.message and not self.retryable:
+            raise ConfigError(f"{TABLE.name}: {self.code} asks to try again, and is not retryable")
         return found
 
     def fits(self, said: Said) -> bool:
@@ -74,7 +78,7 @@ class Row(BaseModel):
             and (self.call is None or said.call in self.call)
             and (self.status is None or said.status in self.status)
             and (self.codes is None or bool(self.codes & said.codes))
-            and (self.pattern is None or re.search(self.pattern, said.text) is not None)
+            and (self.pattern is None or self.pattern.search(said.text[:TEXT_CHARS_READ]) is not None)
         )
 
 
@@ -82,13 +86,19 @@ class Table(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     version: int
+    flags: re.Pattern[str]
     rows: tuple[Row, ...]
+
+    def is_flag(self, name: str) -> bool:
+        """Whether a field of a good answer that is true says that its results are withheld."""
+        return self.flags.fullmatch(re.sub(r"[^a-z0-9]", "", name.lower())) is not None
 
 
 @cache
 def table() -> Table:
     """Raises ConfigError where a row contradicts the type it names."""
     content = tomllib.loads(TABLE.read_text())
+    content["flags"] = re.compile(content["flags"])
     for row in content["rows"]:
         if "pattern" in row:
             row["pattern"] = re.compile(row["pattern"], re.IGNORECASE)

@@ -1,5 +1,5 @@
 """The parameters that a model takes, as data: one TOML file a model. A request is fitted to it, and nothing that is
-left out or changed is left unsaid.
+left out or changed is left unsaid, if the customer has set it.
 
 `fit` makes a vendor's input: unknown settings are left out with a warning, defaults filled, numbers brought into their
 bounds, long text cut; a value that is not among the allowed words, and a missing required one, are refused. `allowed`
@@ -131,10 +131,12 @@ def fit(model: Model, request: Request) -> Fitted:
     given: Json = {}
     for name, parameter in model.parameters.items():
         known_as = next((key for key in (name, *parameter.also) if key in stated), name)
-        value = _value(known_as, parameter, stated.pop(known_as, None), bool(images), warnings)
+        said = warnings if known_as == "prompt" or request.is_told_of(known_as) else []
+        value = _value(known_as, parameter, stated.pop(known_as, None), bool(images), said)
         if value is not None:
             given[name] = value
-    warnings += [f"The setting {name} is not known to this model and was left out." for name in stated]
+    unknown = filter(request.is_told_of, stated)
+    warnings += [f"The setting {name} is not known to this model and was left out." for name in unknown]
     return Fitted(given | images, tuple(warnings))
 
 

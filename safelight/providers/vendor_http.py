@@ -5,7 +5,7 @@ from collections.abc import Callable, Collection, Mapping
 from typing import Any, TypeVar
 
 import httpx
-from pydantic import TypeAdapter, ValidationError
+from pydantic import TypeAdapter
 
 from safelight.domain.errors import (
     OutcomeUnknown,
@@ -14,6 +14,7 @@ from safelight.domain.errors import (
     ProviderTimeout,
     ProviderUnavailable,
 )
+from safelight.domain.untrusted_json import parse_json, text_of
 from safelight.providers.errors import Call, Said, error_of
 from safelight.redaction import excerpt
 
@@ -25,7 +26,10 @@ CONNECT_SECONDS = 5.0
 READ_SECONDS = 30.0
 TOTAL_SECONDS = 60.0
 CONNECTIONS_MAX = 100
+EXCERPT_BYTES = 4000
 ANSWER_BYTES_MAX = 4 * 1024 * 1024
+RESULT_BYTES_MAX = 24 * 1024 * 1024  # of an answer that may hold its files, as text
+_MAY_HOLD_FILES: frozenset[Call] = frozenset({"check", "result"})
 
 _NEVER_SENT = (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout)
 
@@ -63,19 +67,20 @@ class VendorClient:
         if not (response.is_success or response.status_code in taken):
             raise error_of(self._explain(call, response))
         try:
-            return TypeAdapter(shape).validate_json(response.content)
-        except ValidationError as error:
-            said = f"{method} {path}: {excerpt(response.text, 200)!r}"
+            return TypeAdapter(shape).validate_python(parse_json(response.content))
+        except ValueError as error:  # no JSON, or another shape
+            said = f"{method} {path}: {excerpt(text_of(response.content[:EXCERPT_BYTES]), 200)!r}"
             raise self._unclear(call, ProviderContractBroken, said, response.status_code) from error
 
     async def _exchange(self, call: Call, method: str, path: str, more: dict[str, Any]) -> httpx.Response:
+        bytes_max = RESULT_BYTES_MAX if call in _MAY_HOLD_FILES else ANSWER_BYTES_MAX
         try:
             async with asyncio.timeout(TOTAL_SECONDS), self._client.stream(method, path, **more) as response:
                 content = bytearray()
                 async for chunk in response.aiter_bytes():
                     content += chunk
-                    if len(content) > ANSWER_BYTES_MAX:
-                        said = f"an answer of more than {ANSWER_BYTES_MAX} bytes"
+                    if len(content) > bytes_max:
+                        said = f"an answer of more than {bytes_max} bytes"
                         raise self._unclear(call, ProviderContractBroken, said, response.status_code)
                 return httpx.Response(response.status_code, headers=_plain(response.headers), content=bytes(content))
         except _NEVER_SENT as error:
@@ -91,8 +96,8 @@ class VendorClient:
 
 
 def _plain(headers: httpx.Headers) -> httpx.Headers:
-    """Without what told how the body travelled: it is unpacked now."""
+    """Without what told how the body travelled, since it is unpacked now, and in which letters it is: JSON is UTF-8."""
     plain = httpx.Headers(headers)
-    for name in ("content-encoding", "content-length", "transfer-encoding"):
+    for name in ("content-encoding", "content-length", "content-type", "transfer-encoding"):
         plain.pop(name, None)
     return plain

@@ -6,7 +6,9 @@ from urllib.parse import quote, urlsplit, urlunsplit
 
 from safelight.domain.errors import RemoteUrlInvalid
 
-URL_CHARS_MAX = 2048
+URL_CHARS_MAX = 2048  # of a URL that a client states
+FETCHED_URL_CHARS_MAX = 16_384  # of one that is read: vendors and redirects name signed ones
+UPLOAD_ADVICE = "Upload the file (POST /api/r2/upload-signed, as dataUrl) and state the URL of the answer."
 PORTS = frozenset({80, 443, 8080, 8443})
 PORT_OF = {"http": 80, "https": 443}
 
@@ -24,6 +26,11 @@ _SPECIAL = tuple(
         "2620:4f:8000::/48",  # the nearest AS112 server
     )
 )
+_TRIMMED = "".join(map(chr, range(0x21)))  # by browsers, at both ends
+_LEFT_OUT = re.compile(r"[\t\r\n]")  # by browsers, anywhere
+_FORBIDDEN = re.compile(r"[\x00-\x1f\x7f\\\ud800-\udfff]")
+_FORBIDDEN_IN_HOST = re.compile(r"[@%\s]")
+_IS_PLAIN = re.compile(r"[A-Za-z0-9._~:/?#\[\]@!$&'()*+,;=%-]*")
 _TUNNEL_TO_IPV4 = re.compile(r"^(?:0000|0200)5efe")  # ISATAP: how the lower half of an address begins
 
 
@@ -47,18 +54,22 @@ def _embedded(address: ipaddress.IPv6Address) -> ipaddress.IPv4Address | None:
     return address.ipv4_mapped or address.sixtofour
 
 
-def plain_url(url: str) -> str:
-    """The URL as it is asked for, in ASCII.
+def plain_url(url: str, *, chars_max: int = URL_CHARS_MAX) -> str:
+    """The URL as it is asked for, in ASCII. What browsers put right is put right: space around it, tabs and newlines in
+    it, and spaces and other characters in its path and query that must be percent-encoded.
 
     Raises:
         RemoteUrlInvalid: it is anything but a plain http or https URL.
     """
-    if len(url) > URL_CHARS_MAX or re.search(r"[\x00-\x20\x7f\\]", url):
+    url = _LEFT_OUT.sub("", url.strip(_TRIMMED))
+    if len(url) > chars_max or url[:5].lower() == "data:":
+        raise RemoteUrlInvalid(too_long(url, chars_max))
+    if _FORBIDDEN.search(url):
         raise _invalid()
     try:
         parts = urlsplit(url)
         host, port = parts.hostname, parts.port
-        if parts.scheme not in PORT_OF or not host or "@" in parts.netloc or "%" in parts.netloc or port == 0:
+        if parts.scheme not in PORT_OF or not host or _FORBIDDEN_IN_HOST.search(parts.netloc) or port == 0:
             raise _invalid()
         plain_host = f"[{host}]" if ":" in host else host.encode("idna").decode("ascii")
     except ValueError as error:
@@ -66,6 +77,19 @@ def plain_url(url: str) -> str:
     return urlunsplit(
         (parts.scheme, plain_host + (f":{port}" if port else ""), _ascii(parts.path), _ascii(parts.query), "")
     )
+
+
+def mended_url(url: str) -> str:
+    """The URL itself if browsers have nothing to put right in it, else as `plain_url`. Raises RemoteUrlInvalid."""
+    plain = plain_url(url)
+    return url if _IS_PLAIN.fullmatch(url) else plain
+
+
+def too_long(url: str, chars_max: int = URL_CHARS_MAX) -> str:
+    """What is said of a URL that has too many characters, or holds the file itself."""
+    if url[:5].lower() == "data:":
+        return f"A URL must begin with http:// or https://, and this is a data URI. {UPLOAD_ADVICE}"
+    return f"A URL may have at most {chars_max} characters, and this one has {len(url)}. {UPLOAD_ADVICE}"
 
 
 def _ascii(text: str) -> str:

@@ -24,7 +24,8 @@ from safelight.domain.errors import (
     RemoteHostUnknown,
     RemotePortRefused,
 )
-from safelight.storage.addresses import PORTS, is_public, plain_url
+from safelight.storage.addresses import FETCHED_URL_CHARS_MAX, PORTS, is_public, plain_url
+from safelight.storage.unpack import unpacked
 
 FILE_BYTES_MAX = 100 * 1024 * 1024
 REDIRECTS_MAX = 3
@@ -80,14 +81,14 @@ class GuardedFetcher:
     @asynccontextmanager
     async def _answer(self, pool: httpcore.AsyncConnectionPool, url: str) -> AsyncIterator[httpcore.Response]:
         for _ in range(REDIRECTS_MAX + 1):
-            url = plain_url(url)
+            url = plain_url(url, chars_max=FETCHED_URL_CHARS_MAX)
             async with pool.stream("GET", url, headers=_headers(url), extensions=_timeouts()) as response:
                 location = _header(response, b"location")
                 if response.status not in _REDIRECTS or not location:
                     _refuse_problem(response)
                     yield response
                     return
-            url = urljoin(url, location)
+            url = urljoin(url, _browser_text(location))
         raise RemoteFileRefused(f"The URL redirects more than {REDIRECTS_MAX} times.")
 
 
@@ -163,11 +164,29 @@ async def _bounded(response: httpcore.Response, bytes_max: int) -> AsyncIterator
     if stated.isdecimal() and int(stated) > bytes_max:
         raise too_large
     seen = 0
+    async for chunk in unpacked(_counted(response, bytes_max, too_large), _header(response, b"content-encoding") or ""):
+        seen += len(chunk)
+        if seen > bytes_max:
+            raise too_large
+        yield chunk
+
+
+async def _counted(response: httpcore.Response, bytes_max: int, too_large: RemoteFileTooLarge) -> AsyncIterator[bytes]:
+    """The bytes as they travel."""
+    seen = 0
     async for chunk in response.aiter_stream():
         seen += len(chunk)
         if seen > bytes_max:
             raise too_large
         yield chunk
+
+
+def _browser_text(location: str) -> str:
+    """A redirect's address may be written in UTF-8, though a header's letters are Latin-1."""
+    try:
+        return location.encode("latin-1").decode("utf-8")
+    except UnicodeDecodeError:
+        return location
 
 
 def _headers(url: str) -> list[tuple[bytes, bytes]]:

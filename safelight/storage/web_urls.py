@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from safelight.domain.errors import RemoteUrlInvalid
-from safelight.storage.addresses import URL_CHARS_MAX, plain_url
+from safelight.storage.addresses import URL_CHARS_MAX, mended_url, plain_url
 
 ALLOWED = (
     f"it must begin with http:// or https://, name a host, hold no password and have at most {URL_CHARS_MAX} characters"
@@ -39,10 +39,11 @@ def is_web_reference(text: str) -> bool:
 
 
 def web_url(text: str) -> str:
-    """Raises ValueError, for the models of request bodies."""
-    if not is_web_url(text):
-        raise ValueError(ALLOWED)
-    return text
+    """The URL, with what browsers put right in it put right. Raises ValueError, for the models of request bodies."""
+    try:
+        return mended_url(text)
+    except RemoteUrlInvalid as error:
+        raise ValueError(ALLOWED) from error
 
 
 def unsafe_urls(value: Any, path: str, name: str = "") -> Iterator[str]:

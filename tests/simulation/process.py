@@ -45,6 +45,7 @@ class Process:
         self.paused_until = 0.0
         self.transactions: list[Transaction] = []
         self.db = SimulatedDatabase(world.server, self)
+        self.sealer = None
         self.assets = Assets(world.files, self)
         self.client = Client(world.service, self)
         self.worker = Worker(self, Silent(), RetryPolicy(RETRY_BASE_SECONDS), {1: {Flow.STILL_CREATE: story}})  # type: ignore[arg-type]

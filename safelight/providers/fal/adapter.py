@@ -1,6 +1,5 @@
 """The provider interfaces over fal's queue (fal.ai/docs/documentation/model-apis/inference/queue, read 2026-11-21)."""
 
-import json
 from datetime import datetime
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal
@@ -9,9 +8,10 @@ import httpx
 from pydantic import BaseModel, StringConstraints
 
 from safelight.domain.errors import LookUpUnsupported, ProviderContractBroken
+from safelight.domain.untrusted_json import parse_json, text_of
 from safelight.providers.base import Adapter, ImageRequest, Operation, Pending, Stopping, Succeeded, VideoRequest
 from safelight.providers.errors import Call, Said, error_of, retry_after
-from safelight.providers.outputs import files_in
+from safelight.providers.outputs import succeeded
 from safelight.providers.parameters import Models, fit
 from safelight.providers.vendor_http import READ_SECONDS, VendorClient, WebhookUrl
 
@@ -29,7 +29,7 @@ class _Queued(BaseModel):
 
 class _Status(BaseModel):
     status: str
-    error: str | None = None
+    error: Any = None
     error_type: str | None = None
 
 
@@ -50,7 +50,9 @@ class _Queue:
             case "IN_QUEUE" | "IN_PROGRESS":
                 return Pending(self._check_after_seconds)
             case "COMPLETED" if state.error or state.error_type:
-                raise error_of(Said(NAME, "result", 0, state.error or "", frozenset(filter(None, [state.error_type]))))
+                raise error_of(
+                    Said(NAME, "result", 0, str(state.error or ""), frozenset(filter(None, [state.error_type])))
+                )
             case "COMPLETED":
                 return await self._result(operation)
             case status:
@@ -88,11 +90,11 @@ class _Queue:
         return await self._client.call(call, _Status, "GET", f"{_path(operation)}/status")
 
     async def _result(self, operation: Operation) -> Succeeded:
-        result = await self._client.call("result", dict[str, Any], "GET", _path(operation))
+        result = await self._client.call("result", object, "GET", _path(operation))
         response = {"request_id": operation.handle["request_id"]}
-        if "seed" in result:
+        if isinstance(result, dict) and "seed" in result:
             response["seed"] = result["seed"]
-        return Succeeded(files_in(result, self.kind, NAME), response, tuple(operation.warnings))
+        return succeeded(result, self.kind, NAME, response, tuple(operation.warnings))
 
 
 class FalImageProvider(_Queue):
@@ -122,9 +124,9 @@ def explain(call: Call, response: httpx.Response) -> Said:
     """An error answer of fal: `detail` is a list of typed errors (of a model), or a text beside `error_type` (of the
     queue), which also stands in a header."""
     codes = {response.headers.get("X-Fal-Error-Type", "")}
-    text = response.text
+    text = text_of(response.content)
     try:
-        body = json.loads(text)
+        body = parse_json(text)
     except ValueError:
         body = {}
     if isinstance(body, dict):

@@ -1,6 +1,5 @@
 """Films a still: the camera's path over it, light that wanders, steam that rises, one frame after the other."""
 
-import json
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
@@ -10,6 +9,7 @@ import cv2
 import numpy as np
 
 from safelight import media
+from safelight.domain.untrusted_json import parse_json
 from safelight.media import Pixels
 from safelight.providers.local.cutout import Box, bounds, cut
 from safelight.providers.local.motion import PUSH, Move, Pose, pose, progress, read_move, widest_zoom
@@ -85,7 +85,7 @@ def _told_box(start: bytes, still: Pixels) -> Box | None:
     if (facts.width, facts.height) != (still.shape[1], still.shape[0]):
         return None
     try:
-        box = tuple(float(part) for part in json.loads(media.image_texts(start).get(SUBJECT_BOX, "[]")))
+        box = tuple(float(part) for part in parse_json(media.image_texts(start).get(SUBJECT_BOX, "[]")))
     except (ValueError, TypeError):
         return None
     return box if len(box) == 4 and 0 <= box[0] < box[2] <= 1 and 0 <= box[1] < box[3] <= 1 else None

@@ -9,6 +9,7 @@ import cv2
 import numpy as np
 
 from safelight import media
+from safelight.domain.untrusted_json import parse_json
 from safelight.media import Pixels
 from safelight.providers.local import logo as logos
 from safelight.providers.local import placing, retouch, shapes
@@ -284,7 +285,7 @@ def _recipe_in(parent: bytes) -> Recipe | None:
     if text is None:
         return None
     try:
-        shape = json.loads(text)
+        shape = parse_json(text)
         images = tuple((str(image["role"]), str(image["url"])) for image in shape["images"][:SOURCES_MAX])
         return Recipe(str(shape["prompt"]), int(shape["seed"]), dict(shape["settings"]), images)
     except (ValueError, KeyError, TypeError):

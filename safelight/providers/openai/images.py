@@ -1,8 +1,5 @@
 """Base images: a response in the background whose one tool makes the picture. The handle is the response's id."""
 
-import base64
-import binascii
-from collections.abc import Mapping
 from datetime import datetime
 from typing import Any
 
@@ -23,9 +20,10 @@ from safelight.providers.base import (
 )
 from safelight.providers.openai.errors import error_of_failure
 from safelight.providers.openai.pictures import Pictures
-from safelight.providers.openai.replies import ImageCall, Reply, error_of_end
+from safelight.providers.openai.replies import ImageCall, Reply, error_of_end, refusal_in_words
 from safelight.providers.openai.service import OpenAIService
 from safelight.providers.openai.sizes import size_for
+from safelight.providers.outputs import content_of
 from safelight.redaction import excerpt
 
 Json = dict[str, Any]
@@ -58,7 +56,7 @@ class OpenAIImageProvider:
     async def start(self, request: ImageRequest) -> Operation:
         _refuse_unusable(request)
         caller, _, image_model = request.model.rpartition("/")
-        tool, warnings = _tool(image_model, request.settings)
+        tool, warnings = _tool(image_model, request)
         used, unused = request.images[:IMAGES_MAX], request.images[IMAGES_MAX:]
         asked = [{"type": "input_text", "text": _prompt(request)}, *await self._pictures.of(used)]
         reply = await self._service.start(
@@ -113,14 +111,19 @@ def _prompt(request: ImageRequest) -> str:
     return f"{request.prompt}\nNothing of this may be in the picture: {unwanted}" if unwanted else request.prompt
 
 
-def _tool(image_model: str, settings: Mapping[str, Any]) -> tuple[Json, list[str]]:
-    """The tool with what it knows of these settings, and what has to be said about the others."""
-    size, warnings = size_for(image_model, settings)
+def _tool(image_model: str, request: ImageRequest) -> tuple[Json, list[str]]:
+    """The tool with what it knows of the settings, and what has to be said about those that the customer has set."""
+    size, said = size_for(image_model, request.settings)
+    warnings = said if any(map(request.is_told_of, ("size", "aspect_ratio"))) else []
     chosen: Json = {}
-    for name, value in settings.items():
+    for name, value in request.settings.items():
         if name in _CHOICES and value in _CHOICES[name]:
             chosen[name] = value
-        elif name not in _ELSEWHERE and not (name in _SO_ANYWAY and value == _SO_ANYWAY[name]):
+        elif (
+            request.is_told_of(name)
+            and name not in _ELSEWHERE
+            and not (name in _SO_ANYWAY and value == _SO_ANYWAY[name])
+        ):
             warnings.append(f"openai: {excerpt(name, 40)} {excerpt(str(value), 40)!r} is not used")
     return {"type": "image_generation", "model": image_model, "size": size} | chosen, warnings
 
@@ -146,7 +149,9 @@ def _succeeded(reply: Reply, warnings: tuple[str, ...]) -> Succeeded:
 def _error_without_picture(reply: Reply) -> ProviderError:
     problem = next((call.error for call in reply.image_calls if call.error), None)
     if problem:
-        return _final(error_of_failure(problem.code, problem.message))
+        return _final(error_of_failure(problem.code, problem.message or ""))
+    if refused := refusal_in_words(reply):
+        return refused
     said = excerpt(reply.text, 200)
     return ProviderContractBroken(
         f"openai: response {reply.id} is completed without a picture: {said!r}", code="NO_URL"
@@ -154,7 +159,7 @@ def _error_without_picture(reply: Reply) -> ProviderError:
 
 
 def _bytes_of(call: ImageCall) -> bytes:
-    try:
-        return base64.b64decode(call.result or "", validate=True)
-    except binascii.Error as error:
-        raise ProviderContractBroken(f"openai: a picture that is no base64: {error}") from error
+    content = content_of(call.result or "")
+    if content is None:
+        raise ProviderContractBroken("openai: a picture that is no base64")
+    return content

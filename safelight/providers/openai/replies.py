@@ -1,27 +1,41 @@
 """The part of a response that we read; what else is in it does not matter."""
 
-from typing import Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel
+from pydantic import BaseModel, BeforeValidator, StringConstraints
 
 from safelight.domain.errors import ContentRefused, ProviderContractBroken, ProviderError
 from safelight.providers.openai.errors import error_of_failure
 
+REASONS = {
+    name: f"the answer ended with {name}" for name in ("content_filter", "content_filtered", "safety", "moderation")
+}
+TOKENS_MAX = 2**31 - 1  # what a column holds
+
+
+def _tokens(stated: Any) -> int | None:
+    return stated if type(stated) is int and 0 <= stated <= TOKENS_MAX else None
+
+
+Id = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9_.-]{1,200}$")]
+Tokens = Annotated[int | None, BeforeValidator(_tokens)]
+
 
 class Problem(BaseModel):
     code: str | None = None
-    message: str = ""
+    message: str | None = ""
 
 
 class Part(BaseModel):
     type: str
-    text: str = ""
-    refusal: str = ""
+    text: str | None = ""
+    refusal: str | None = ""
 
 
 class Message(BaseModel):
     type: Literal["message"]
     content: list[Part]
+    finish_reason: str | None = None
 
 
 class ImageCall(BaseModel):
@@ -47,12 +61,14 @@ class Incomplete(BaseModel):
 
 
 class Usage(BaseModel):
-    input_tokens: int
-    output_tokens: int
+    """None for a number that is none: nothing is made to fail for it."""
+
+    input_tokens: Tokens = None
+    output_tokens: Tokens = None
 
 
 class Reply(BaseModel):
-    id: str
+    id: Id
     status: str
     output: list[Message | ImageCall | Other] = []
     error: Problem | None = None
@@ -65,7 +81,11 @@ class Reply(BaseModel):
 
     @property
     def text(self) -> str:
-        return "".join(part.text for part in self.parts if part.type == "output_text")
+        return "".join(part.text or "" for part in self.parts if part.type == "output_text")
+
+    @property
+    def finish_reasons(self) -> list[str]:
+        return [item.finish_reason for item in self.output if isinstance(item, Message) and item.finish_reason]
 
     @property
     def image_calls(self) -> list[ImageCall]:
@@ -79,7 +99,7 @@ def error_of_end(reply: Reply) -> ProviderError | None:
             return _error_of_refusal(reply)
         case "failed":
             problem = reply.error or Problem()
-            return error_of_failure(problem.code, problem.message)
+            return error_of_failure(problem.code, problem.message or "")
         case "incomplete":
             return _error_of_incomplete(reply)
         case "cancelled":
@@ -89,12 +109,22 @@ def error_of_end(reply: Reply) -> ProviderError | None:
 
 
 def _error_of_refusal(reply: Reply) -> ContentRefused | None:
-    refusals = [part.refusal for part in reply.parts if part.type == "refusal"]
+    refusals = [part.refusal or part.text or "" for part in reply.parts if part.type == "refusal"]
+    refusals += [REASONS[reason] for reason in reply.finish_reasons if reason in REASONS]
     return ContentRefused(f"openai: {refusals[0][:300]}") if refusals else None
+
+
+def refusal_in_words(reply: Reply) -> ContentRefused | None:
+    """What a model says instead of an answer, where that is a refusal."""
+    error = error_of_failure(None, reply.text)
+    return error if isinstance(error, ContentRefused) else None
 
 
 def _error_of_incomplete(reply: Reply) -> ProviderError:
     reason = reply.incomplete_details.reason if reply.incomplete_details else None
-    if reason == "content_filter":
-        return ContentRefused("openai: the content filter stopped the answer")
+    if reason in REASONS or any(one in REASONS for one in reply.finish_reasons):
+        return ContentRefused(f"openai: the answer ended with {reason}")
+    refused = _error_of_refusal(reply)
+    if refused:
+        return refused
     return ProviderContractBroken(f"openai: the answer is cut off: {reason}", code="INCOMPLETE")

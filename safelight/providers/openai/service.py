@@ -5,9 +5,9 @@ from typing import Any
 
 import httpx2
 import openai
-from pydantic import ValidationError
 
 from safelight.domain.errors import OutcomeUnknown, ProviderContractBroken
+from safelight.domain.untrusted_json import parse_json, text_of
 from safelight.providers.errors import Call
 from safelight.providers.openai.errors import error_of_call
 from safelight.providers.openai.replies import Reply
@@ -17,6 +17,7 @@ CONNECT_SECONDS = 5.0
 CALL_SECONDS = 30.0
 ANSWER_SECONDS = 110.0  # nothing comes before the whole answer does
 CONNECTIONS_MAX = 100
+EXCERPT_BYTES = 4000
 
 
 class OpenAIService:
@@ -29,6 +30,7 @@ class OpenAIService:
                 trust_env=False,
                 follow_redirects=False,
                 limits=httpx2.Limits(max_connections=CONNECTIONS_MAX),
+                event_hooks={"response": [_in_utf_8]},
             ),
         )
         self._responses = client.responses.with_raw_response
@@ -49,6 +51,11 @@ class OpenAIService:
         return await _read("cancel", self._responses.cancel(response_id, timeout=_within(CALL_SECONDS)))
 
 
+async def _in_utf_8(response: httpx2.Response) -> None:
+    """The SDK reads the text of errors in the letters that a header names, which may be none."""
+    response.encoding = "utf-8"
+
+
 def _within(seconds: float) -> httpx2.Timeout:
     return httpx2.Timeout(seconds, connect=CONNECT_SECONDS)
 
@@ -60,8 +67,8 @@ async def _read(call: Call, sending: Awaitable[Any]) -> Reply:
     except openai.APIError as error:
         raise error_of_call(call, error) from error
     try:
-        return Reply.model_validate_json(response.content)
-    except ValidationError as error:
+        return Reply.model_validate(parse_json(response.content))
+    except ValueError as error:  # no JSON, or another shape
         kind = OutcomeUnknown if call == "start" else ProviderContractBroken
-        message = f"openai {call}: {excerpt(response.text, 200)!r}"
+        message = f"openai {call}: {excerpt(text_of(response.content[:EXCERPT_BYTES]), 200)!r}"
         raise kind(message, provider_http_status=response.status_code) from error

@@ -1,11 +1,10 @@
 """Scans, readers and feedback: one question, one JSON answer."""
 
-import json
-
 from safelight.domain.errors import ProviderContractBroken, SchemaMismatch
+from safelight.domain.untrusted_json import parse_json
 from safelight.providers.base import Answer, TextRequest
 from safelight.providers.openai.pictures import Pictures
-from safelight.providers.openai.replies import Reply, error_of_end
+from safelight.providers.openai.replies import Reply, error_of_end, refusal_in_words
 from safelight.providers.openai.schemas import answer_format
 from safelight.providers.openai.service import OpenAIService
 from safelight.redaction import excerpt
@@ -40,9 +39,10 @@ def _answer(reply: Reply) -> Answer:
     if not reply.text:
         raise ProviderContractBroken(f"openai: response {reply.id} is completed and says nothing")
     try:
-        data = json.loads(reply.text)
+        data = parse_json(reply.text)
     except ValueError as error:
-        raise SchemaMismatch(f"openai: the answer is no JSON: {excerpt(reply.text, 200)!r}") from error
+        mismatch = SchemaMismatch(f"openai: the answer is no JSON: {excerpt(reply.text, 200)!r}")
+        raise refusal_in_words(reply) or mismatch from error
     if not isinstance(data, dict):
         raise SchemaMismatch(f"openai: the answer is no JSON object: {excerpt(reply.text, 200)!r}")
     usage = reply.usage

@@ -9,9 +9,10 @@ import httpx
 from pydantic import BaseModel, StringConstraints
 
 from safelight.domain.errors import LookUpUnsupported, ProviderContractBroken
+from safelight.domain.untrusted_json import text_of
 from safelight.providers.base import Adapter, ImageRequest, Operation, Pending, Stopping, Succeeded, VideoRequest
 from safelight.providers.errors import Call, Said, error_of, retry_after
-from safelight.providers.outputs import files_in
+from safelight.providers.outputs import succeeded
 from safelight.providers.parameters import Models, fit
 from safelight.providers.vendor_http import READ_SECONDS, VendorClient, WebhookUrl
 
@@ -20,6 +21,7 @@ Json = dict[str, Any]
 NAME = "replicate"
 PAGES_LOOKED_THROUGH_MAX = 10  # of 100 predictions each
 CLOCKS_APART = timedelta(minutes=5)  # the database's and Replicate's
+LOG_CHARS_READ = 2000  # of a prediction that ended well, and without an output
 MODELS = Models(Path(__file__).with_name("models"))
 
 _Id = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9_-]{1,100}$")]
@@ -30,6 +32,7 @@ class _Prediction(BaseModel):
     status: str
     output: Any = None
     error: Any = None
+    logs: Any = None
     webhook: str | None = None
 
 
@@ -55,8 +58,8 @@ class _Predictions:
             case "starting" | "processing":
                 return Pending(self._check_after_seconds)
             case "succeeded":
-                files = files_in(prediction.output, self.kind, NAME)
-                return Succeeded(files, {"prediction_id": prediction.id}, tuple(operation.warnings))
+                response, warnings = {"prediction_id": prediction.id}, tuple(operation.warnings)
+                return succeeded(_told(prediction), self.kind, NAME, response, warnings)
             case "failed" | "canceled" | "aborted" as status:
                 raise error_of(Said(NAME, "result", 0, str(prediction.error or status), frozenset({status})))
             case status:
@@ -126,9 +129,16 @@ class ReplicateVideoProvider(_Predictions):
         return await self._start(request)
 
 
+def _told(prediction: _Prediction) -> Any:
+    """The output; of one that is empty, what else tells why."""
+    if prediction.output:
+        return prediction.output
+    return {"error": prediction.error, "logs": str(prediction.logs or "")[-LOG_CHARS_READ:]}
+
+
 def explain(call: Call, response: httpx.Response) -> Said:
     """An error answer of Replicate: `{title, detail, status}`, or anything from something before it."""
-    text = response.text
+    text = text_of(response.content)
     if found := re.search(r'"detail"\s*:\s*"((?:[^"\\]|\\.)*)"', text):
         text = found[1]
     return Said(NAME, call, response.status_code, text, retry_after_seconds=retry_after(response.headers))
