@@ -28,11 +28,13 @@ from safelight.providers.base import (
     VideoProvider,
     VideoRequest,
 )
+from safelight.publishing import converted_text
 from safelight.storage.assets import StoredFile
 
 Json = dict[str, Any]
 
 OUTPUTS_MAX = 15
+SIZES = ("width", "height", "seconds")  # of a result, as it is shown
 FINAL_LINES = {"still": "Your picture is ready.", "video": "Your video is ready."}
 
 
@@ -62,6 +64,7 @@ def _stored_file(output: Json) -> StoredFile:
         media_type=output["media_type"],
         bytes=output["bytes"],
         sha256=output["sha256"],
+        **{name: output.get(name) for name in SIZES},
     )
 
 
@@ -89,7 +92,7 @@ async def _plan(studio: Studio, run: Run, step_type: StepType, wanted: Wanted, r
         check=lambda operation: gate.watch_look(engine, provider.check(operation)),
         cancel=provider.cancel,
         find=provider.find,
-        complete=lambda answer: _store(studio, run, wanted, answer, given.get("setting_warnings", [])),
+        complete=lambda answer: _store(studio, run, wanted, answer, given),
         admit=(lambda conn: gate.admit(conn, run.record, engine, usd)) if engine.limits else None,
         begin_line=wanted.begin_line,
         usd=str(usd),
@@ -153,14 +156,20 @@ def _request(step_type: StepType, images: tuple[ReferenceImage, ...], given: Jso
     }
 
 
-async def _store(studio: Studio, run: Run, wanted: Wanted, answer: Succeeded, setting_warnings: list[str]) -> Outcome:
+async def _store(studio: Studio, run: Run, wanted: Wanted, answer: Succeeded, given: Json) -> Outcome:
     if not answer.outputs:
         raise ProviderContractBroken(f"{wanted.engine_id} succeeded without a file", code="NO_URL")
     telemetry.info("📦", telemetry.Tag.STORAGE, f"Starting storage process for generation {run.generation_id}")
     mode = run.order.flow.mode
-    copies = await own_copies(studio, answer.outputs[:OUTPUTS_MAX], mode=mode, generation_id=run.generation_id)
+    copies = await own_copies(
+        studio,
+        answer.outputs[:OUTPUTS_MAX],
+        mode=mode,
+        generation_id=run.generation_id,
+        vendor=given["adapter"],
+    )
     first, *others = copies.kept
-    warnings = (*setting_warnings, *answer.warnings, *copies.missing)
+    warnings = (*given.get("setting_warnings", []), *answer.warnings, *copies.missing, *_conversions(copies.kept))
     return Outcome(
         output={
             "output_url": first.url,
@@ -168,6 +177,7 @@ async def _store(studio: Studio, run: Run, wanted: Wanted, answer: Succeeded, se
             "media_type": first.media_type,
             "bytes": first.bytes,
             "sha256": first.sha256,
+            **{name: getattr(first, name) for name in SIZES},
             "more_outputs": [asdict(other) for other in others],
             "response": answer.response,
             "warnings": list(warnings),
@@ -177,6 +187,12 @@ async def _store(studio: Studio, run: Run, wanted: Wanted, answer: Succeeded, se
     )
 
 
+def _conversions(files: list[StoredFile]) -> tuple[str, ...]:
+    """Sentences that say which formats were converted, each once."""
+    changes = {(file.converted_from, file.media_type): None for file in files if file.converted_from}
+    return tuple([converted_text(before, after) for before, after in changes if before])
+
+
 async def deliver(run: Run) -> None:
     """Done: the output URL becomes visible only now, together with the final status."""
     assert run.result  # the step that makes it has ended
@@ -184,6 +200,9 @@ async def deliver(run: Run) -> None:
     kind = "seedream_image" if mode == "still" else "kling_video"
     run.set(f"outputs.{kind}_id", output["output_key"])
     run.set(f"outputs.{kind}_url", output["output_url"])
+    for name in SIZES:
+        if output.get(name) is not None:
+            run.set(f"outputs.{name}", output[name])
     prompt = run.result.payload["input"]["prompt"]
     await end(run, Status.DONE, FINAL_LINES[mode], prompt=prompt, file=_stored_file(output))
 
