@@ -11,7 +11,7 @@ from PIL import Image
 # Measured, with what the decoder holds beside the picture, by how the file samples its colours.
 BYTES_PER_PIXEL: Mapping[int | None, float] = {400: 4.0, 420: 5.2}
 BYTES_PER_PIXEL_MAX = 9.6
-DEEP_BYTES_PER_PIXEL = 1.5  # more, where a colour has more than 8 bits
+DEEP_BYTES_PER_PIXEL = 16.5  # where a colour has more than 8 bits
 
 
 class HeicPicture:
@@ -32,8 +32,9 @@ class HeicPicture:
     @property
     def bytes_per_pixel(self) -> float:
         """What decoding takes."""
-        usual = BYTES_PER_PIXEL.get(self._file.info.get("chroma"), BYTES_PER_PIXEL_MAX)
-        return usual + (DEEP_BYTES_PER_PIXEL if self._file.info.get("bit_depth", 8) > 8 else 0.0)
+        if self._file.info.get("bit_depth", 8) > 8:
+            return DEEP_BYTES_PER_PIXEL
+        return BYTES_PER_PIXEL.get(self._file.info.get("chroma"), BYTES_PER_PIXEL_MAX)
 
     def draft(self, mode: str | None, size: tuple[int, int] | None) -> None:
         """Its decoder makes no smaller ones."""

@@ -151,10 +151,10 @@ def rendered(content: bytes) -> bytes:
     return encode_jpeg(small, REDUCED_QUALITY) if is_opaque else encode_png(small)
 
 
-def needs_rendering(head: bytes) -> bool:
-    """Whether a reader that ignores orientation and profiles shows another picture than browsers do; by the beginning
-    of the file. Raises AssetUnreadable."""
-    return not _is_plain(head, open_picture(head))
+def rendered_if_needed(content: bytes) -> bytes | None:
+    """As `rendered`, of a picture that a reader which ignores orientation and profiles shows otherwise than browsers
+    do; None for any other. Raises AssetUnreadable."""
+    return None if _is_plain(content, open_picture(content)) else rendered(content)
 
 
 def _is_plain(content: bytes, image: Picture) -> bool:

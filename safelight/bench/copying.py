@@ -17,7 +17,7 @@ from safelight.providers.base import OutputFile
 async def copy(url: str) -> dict[str, Any]:
     app = App(Settings())
     unused: Any = None
-    studio = Studio(unused, unused, unused, app.assets(), app.fetcher(), unused, unused, app.file_spool())
+    studio = Studio(unused, unused, unused, app.assets(), app.fetcher(), unused, unused, app.file_spool(), unused)
     before = peak_mb("self")
     stored = await own_copy(
         studio, OutputFile("video/mp4", url=url), mode="video", stem="mma/video/bench", vendor="bench"

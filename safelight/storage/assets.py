@@ -333,6 +333,13 @@ class AssetStore:
         """As `key_of`, of a private file."""
         return self._key_behind(url, f"{self._base_url}{PRIVATE_ROUTE}")
 
+    def stored_at(self, url: str, customers: Collection[str]) -> tuple[Bucket, str] | None:
+        """Where a file of ours is that these customers may use, by its plain address; None for any other URL."""
+        if key := self.key_of(url):
+            return self.public, key
+        private_key = None if "?" in url else self._private_key(url)
+        return (self.private, private_key) if private_key and self._is_owned(private_key, customers) else None
+
     async def owned(self, key: str, customers: Collection[str]) -> None:
         """`customers` are the pass ids of one person. Raises NotFound where they have no private file of this key."""
         if not keys.is_valid_key(key) or not self._is_owned(key, customers):
