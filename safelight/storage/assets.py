@@ -22,7 +22,7 @@ from safelight.storage import keys
 from safelight.storage.addresses import plain_url
 from safelight.storage.buckets import Bucket
 from safelight.storage.fetch import GuardedFetcher
-from safelight.storage.spool import Spool, size_of
+from safelight.storage.spool import Spool, head_of, size_of
 
 ROUTE = "/assets"
 PRIVATE_ROUTE = "/private-assets"
@@ -130,9 +130,15 @@ class AssetStore:
         """Decode a stored film. Raises as `read`, and AssetUnreadable where it is not whole."""
         return await self.use_film(key, inspection.inspect_film)
 
+    async def inspect(self, key: str) -> MediaFacts:
+        """Decode a stored file. Raises as `inspect_film`, and InvalidInput if a picture has over FILE_BYTES_MAX."""
+        if keys.media_type_of_key(key).startswith("video/"):
+            return await self.inspect_film(key)
+        return await self.read_whole(self.public, key, inspection.inspect_picture)
+
     def _room(self, file: BinaryIO) -> AbstractAsyncContextManager[None]:
         """Room for an open file that is to be published."""
-        return self.pool.room(COPIES * size_of(file) + publishing.bytes_to_publish(_head_of(file)))
+        return self.pool.room(COPIES * size_of(file) + publishing.bytes_to_publish(head_of(file, HEADER_BYTES)))
 
     async def put_stream(self, key: str, chunks: AsyncIterable[bytes], media_type: str) -> StoredFile:
         """As `put`, of bytes that arrive piece by piece. An error of `chunks` leaves nothing behind."""
@@ -224,7 +230,7 @@ class AssetStore:
     async def copy_private_picture(self, key: str, *, kind: str, customer: str) -> StoredFile:
         """A copy of a private file, for this customer. Raises as `put_private_picture`, and NotFound."""
         entry = await self.private.entry(key)
-        head = await self.private.use(key, _head_of)
+        head = await self.private.use(key, lambda file: head_of(file, HEADER_BYTES))
         async with self.pool.room(COPIES * entry.bytes + publishing.bytes_to_publish(head)):
             ours = await self.pool.do(lambda: checked_picture(self.private.read_now(key)))
             return await self._put_private(ours, kind=kind, customer=customer, name="")
@@ -396,13 +402,6 @@ def _with_facts(stored: StoredFile, ours: Published) -> StoredFile:
     return replace(
         stored, width=facts.width, height=facts.height, seconds=facts.seconds, converted_from=ours.converted_from
     )
-
-
-def _head_of(file: BinaryIO) -> bytes:
-    """In which a picture's size in pixels is looked for; the file stays open at its beginning."""
-    head = file.read(HEADER_BYTES)
-    file.seek(0)
-    return head
 
 
 def _key_in(path: str, prefix: str) -> str | None:
