@@ -150,7 +150,8 @@ class Bucket:
     async def partial_files(self) -> AsyncIterator[list[FileEntry]]:
         """Parts of files whose copying was interrupted, some at a time. An S3 service shows them to nobody but its own
         rules."""
-        for entries in ():
+        none: tuple[list[FileEntry], ...] = ()
+        for entries in none:
             yield entries
 
     async def delete_partial(self, keys: Sequence[str]) -> None:
