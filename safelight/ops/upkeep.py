@@ -133,15 +133,15 @@ async def integrity(db: Database, assets: AssetStore, *, files_max: int) -> Inte
 
 
 async def _look_at(assets: AssetStore, key: str, sha256: str) -> tuple[Issue | None, int]:
+    bytes_read = 0
     try:
         received = await assets.public.received(key)
-    except NotFound:
-        return "file_missing", 0
+        bytes_read = received.bytes
         if received.sha256 != sha256:
-            return "hash_mismatch", received.bytes
+            return "hash_mismatch", bytes_read
         await assets.inspect(key)
-    except StorageError:
-        return "validation_error", 0
-    except AssetUnreadable:
-        return "validation_error", received.bytes
-    return None, received.bytes
+    except NotFound:
+        return "file_missing", bytes_read
+    except (StorageError, AssetUnreadable):
+        return "validation_error", bytes_read
+    return None, bytes_read
