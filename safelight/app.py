@@ -48,6 +48,7 @@ from safelight.pipelines.runtime import RuntimeConfig
 from safelight.pipelines.sealing import Sealer
 from safelight.pipelines.settings import SettingsPolicy
 from safelight.pipelines.studio import Adapters, PictureReader, Studio
+from safelight.pipelines.vendor_pictures import VendorPictures
 from safelight.pipelines.worker import Worker
 from safelight.private_files import open_home
 from safelight.providers.tables import ParameterTables
@@ -393,6 +394,7 @@ class App:
             Gate(db),
             self._settings_policy(configuration),
             self.file_spool(),
+            VendorPictures(self.assets()),
             self._sealer(),
         )
 

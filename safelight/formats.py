@@ -18,12 +18,32 @@ EXIF_HEAD: Final = b"Exif\x00\x00"
 PARTS_MAX = 50_000
 
 _PNG: Final = b"\x89PNG\r\n\x1a\n"
+_FILL_BYTES = re.compile(rb"\xff+")
 _JPEG_MARKER = re.compile(rb"\xff[^\x00\xd0-\xd7\xff]")  # neither data nor a restart
-_PICTURE_BRANDS = frozenset({b"avif", b"avis", b"heic", b"heix", b"heim", b"heis", b"mif1", b"msf1", b"jpeg"})
+_AVIF_BRANDS = frozenset({b"avif", b"avis"})
+_HEIC_BRANDS = frozenset({b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"mif1", b"msf1"})
+_AUDIO_BRANDS = frozenset({b"M4A ", b"M4B ", b"M4P ", b"F4A ", b"F4B "})
+_TIFF_HEADS = (b"II*\x00", b"MM\x00*")
+_BMP_HEADER_BYTES = frozenset({12, 40, 52, 56, 64, 108, 124})
 _ISO_BOXES = frozenset({b"free", b"skip", b"wide", b"mdat", b"moov", b"pnot", b"uuid", b"styp"})
 _QUICKTIME_BOXES = frozenset({b"moov", b"mdat"})
 _ORIENTATION = 0x0112
 _SAMPLE_COUNTS = re.compile(rb"(?:(?:stsz|stz2).{8}|trun.{4})(.{4})", re.DOTALL)
+
+
+@dataclass(frozen=True, slots=True)
+class MediaFacts:
+    """A file that was decoded. Width and height are those it is shown with: turned as its camera was held, a film's
+    pixels made square. Only a film has `seconds`."""
+
+    media_type: str
+    width: int
+    height: int
+    seconds: float | None = None
+
+    @property
+    def kind(self) -> Literal["image", "video"]:
+        return "video" if self.media_type.startswith("video/") else "image"
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,7 +56,8 @@ class Part:
 
 
 def sniff(content: bytes) -> str | None:
-    """The media type the bytes themselves show, whatever anyone says; None for what we do not store."""
+    """The media type the bytes themselves show, whatever anyone says; None for what we do not take. AVIF, HEIC, TIFF
+    and BMP are converted before they are stored."""
     if content.startswith(_PNG):
         return "image/png"
     if content.startswith(b"\xff\xd8\xff"):
@@ -47,6 +68,10 @@ def sniff(content: bytes) -> str | None:
         return {b"WEBP": "image/webp", b"AVI ": "video/x-msvideo"}.get(content[8:12])
     if content.startswith(b"\x1a\x45\xdf\xa3"):
         return "video/webm" if b"webm" in content[:64] else None
+    if content.startswith(_TIFF_HEADS):
+        return "image/tiff"
+    if content.startswith(b"BM") and int.from_bytes(content[14:18], "little") in _BMP_HEADER_BYTES:
+        return "image/bmp"
     return _sniff_boxes(content)
 
 
@@ -56,10 +81,7 @@ def _sniff_boxes(content: bytes) -> str | None:
     for _ in range(LEADING_BOXES_MAX):
         size, name = _box_head(content, at)
         if name == b"ftyp":
-            brand = content[at + 8 : at + 12]
-            if brand in _PICTURE_BRANDS:
-                return None
-            return "video/quicktime" if brand == b"qt  " else "video/mp4"
+            return _type_of_brands(content[at + 8 : at + size])
         if name in _QUICKTIME_BOXES:
             return "video/quicktime"
         if name not in _ISO_BOXES or size < 8:
@@ -68,9 +90,22 @@ def _sniff_boxes(content: bytes) -> str | None:
     return None
 
 
-def _box_head(content: bytes, at: int) -> tuple[int, bytes]:
+def _type_of_brands(brands: bytes) -> str | None:
+    """By the content of an `ftyp` box: the brand, a version, and the brands that it is compatible with."""
+    brand = brands[:4]
+    compatible = {brands[at : at + 4] for at in range(8, min(len(brands), HEAD_BYTES), 4)}
+    if brand in _AUDIO_BRANDS or brand == b"jpeg":
+        return None
+    if brand in _AVIF_BRANDS or (brand in _HEIC_BRANDS and compatible & _AVIF_BRANDS):
+        return "image/avif"
+    if brand in _HEIC_BRANDS:
+        return "image/heic"
+    return "video/quicktime" if brand == b"qt  " else "video/mp4"
+
+
+def _box_head(content: bytes | bytearray, at: int) -> tuple[int, bytes]:
     """How many bytes the box has and what it is called; the name is empty where there is none."""
-    head = content[at : at + 16]
+    head = bytes(content[at : at + 16])
     if len(head) < 8:
         return 0, b""
     size = int.from_bytes(head[:4], "big")
@@ -142,6 +177,8 @@ def _exif(content: bytes) -> bytes:
         case "image/webp":
             exif = (chunk.content for chunk in webp_chunks(content) if chunk.name == b"EXIF")
             return next(exif, b"").removeprefix(EXIF_HEAD)
+        case "image/tiff":
+            return content
     return b""
 
 
@@ -196,7 +233,7 @@ def sample_count(movie: bytes) -> int:
 def jpeg_segments(content: bytes) -> Iterator[Part]:
     """All from the start marker to the end marker; the data of a scan belongs to its segment. What is cut off ends."""
     yield Part(content[:2], b"\xd8", b"")
-    at = 2
+    at = _after_fill_bytes(content, 2)
     while at + 4 <= len(content) and content[at] == 0xFF:
         name = content[at + 1 : at + 2]
         if name == b"\xd9":
@@ -208,9 +245,15 @@ def jpeg_segments(content: bytes) -> Iterator[Part]:
             found = _JPEG_MARKER.search(content, end)
             end = found.start() if found else len(content)
         yield Part(content[at:end], name, segment_content)
-        at = end
+        at = _after_fill_bytes(content, end)
     if content[at : at + 2] == b"\xff\xd9":
         yield Part(content[at : at + 2], b"\xd9", b"")
+
+
+def _after_fill_bytes(content: bytes, at: int) -> int:
+    """Any number of bytes 0xFF may stand before a marker."""
+    found = _FILL_BYTES.match(content, at)
+    return found.end() - 1 if found else at
 
 
 def png_chunks(content: bytes) -> Iterator[Part]:
@@ -233,14 +276,14 @@ def webp_chunks(content: bytes) -> Iterator[Part]:
         at = end
 
 
-def boxes(content: bytes) -> Iterator[tuple[int, int, bytes]]:
-    """Start, end and name of each box of an ISO media file."""
-    at = 0
-    while at + 8 <= len(content):
+def boxes(content: bytes | bytearray, start: int = 0, end: int | None = None) -> Iterator[tuple[int, int, bytes]]:
+    """Start, end and name of each box of an ISO media file, or of a box in it."""
+    at, end = start, len(content) if end is None else end
+    while at + 8 <= end:
         size, name = _box_head(content, at)
         if size < 8:
             return
-        yield at, min(at + size, len(content)), name
+        yield at, min(at + size, end), name
         at += size
 
 
@@ -266,18 +309,35 @@ def boxes_of_file(file: BinaryIO, names: Collection[bytes], bytes_max: int) -> I
 
 def end_of_gif(content: bytes) -> int:
     """Where its trailer ends; the length of the whole where it has none."""
+    *_, last = gif_parts(content)
+    return last.end if last.name == b";" else len(content)
+
+
+@dataclass(frozen=True, slots=True)
+class GifPart(Part):
+    """`name` is the label of an extension, `,` for a picture, `;` for the trailer, empty for the head."""
+
+    end: int
+
+
+def gif_parts(content: bytes) -> Iterator[GifPart]:
+    """The head, then extensions and pictures up to the trailer. What is cut off, or is nothing of a GIF, ends it."""
     at = 13 + _colours(content[10:11])
+    yield GifPart(content[:at], b"", b"", at)
     while at < len(content):
         match content[at]:
             case 0x3B:
-                return at + 1
+                yield GifPart(content[at : at + 1], b";", b"", at + 1)
+                return
             case 0x21:
-                at = _after_blocks(content, at + 2)
+                name, body, end = content[at + 1 : at + 2], at + 2, _after_blocks(content, at + 2)
             case 0x2C:
-                at = _after_blocks(content, at + 10 + _colours(content[at + 9 : at + 10]) + GIF_CODE_BYTES)
+                body = at + 10 + _colours(content[at + 9 : at + 10]) + GIF_CODE_BYTES
+                name, end = b",", _after_blocks(content, body)
             case _:
-                break
-    return len(content)
+                return
+        yield GifPart(content[at:end], name, content[body:end], end)
+        at = end
 
 
 def _colours(flags: bytes) -> int:

@@ -1,6 +1,7 @@
 """`safelight assets`: temporary files end, orphans are found, results are held against their hashes."""
 
 import asyncio
+import hashlib
 import io
 import json
 import os
@@ -135,6 +136,25 @@ async def test_results_are_held_against_their_hashes(backend: Backend):
     assert (report["overall_status"], report["missing_files"], report["invalid"]) == ("partial", 1, 1)
     issues = {issue["file_id"]: issue["issue"] for issue in report["integrity_issues"]}
     assert issues == {made[0]["generation_id"]: "file_missing", made[1]["generation_id"]: "hash_mismatch"}
+
+
+async def test_a_result_that_was_cut_before_it_was_stored_is_found(backend: Backend):
+    """Its hash is that of the cut file, so only decoding tells."""
+    await backend.grant(1)
+    made = await backend.finished(await backend.create())
+    [path] = (backend.app.home / "assets" / "mma" / "still").glob(f"{made['generation_id']}-*/1.png")
+    path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
+    digest = hashlib.sha256(path.read_bytes()).hexdigest()
+    backend.sql(
+        "select safelight.amend_history('a test', 'a test'); update mega_generations set"
+        f" mg_payload = jsonb_set(mg_payload, '{{output,sha256}}', '\"{digest}\"')"
+        " where mg_record_type = 'mma_step' and mg_step_type = 'seedream_generate'"
+    )
+    [issue] = (await in_a_thread(backend, "verify", status=1))["integrity_issues"]
+    assert (issue["file_id"], issue["issue"]) == (made["generation_id"], "validation_error")
+    async with backend.app.database() as db:
+        [found] = (await backend.app.doctor(db).examine(files=10)).violations
+    assert found.problem.name == "file_unreadable"
 
 
 # --- small pictures --------------------------------------------------------------------------------------------------

@@ -80,8 +80,14 @@ class Accepted(WithWarnings):
 
 
 class Outputs(Answer):
+    """Width and height are those the result is shown with; only a video has `seconds`. Results of older versions have
+    none of the three."""
+
     seedream_image_url: Uri | None
     kling_video_url: Uri | None
+    width: int | MISSING = MISSING
+    height: int | MISSING = MISSING
+    seconds: float | MISSING = MISSING
 
 
 class ErrorContext(BaseModel):

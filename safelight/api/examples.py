@@ -134,6 +134,8 @@ GENERATION = of(
         "outputs": {
             "seedream_image_url": _STILL,
             "kling_video_url": None,
+            "width": 1024,
+            "height": 1280,
         },
         "prompt": "A cup on a stone table …",
         "error": None,

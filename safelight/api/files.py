@@ -9,7 +9,7 @@ from fastapi import APIRouter, Query, Request, Response
 from fastapi.responses import RedirectResponse
 from pydantic import Field
 
-from safelight import telemetry
+from safelight import publishing, telemetry
 from safelight.api import answers, examples, idempotency
 from safelight.api.bodies import IdentityBody
 from safelight.api.folding import Short, Spelt
@@ -42,7 +42,6 @@ Json = dict[str, Any]
 
 Expires = Annotated[int, Query(ge=0)]
 Signature = Annotated[str, Query(max_length=200)]
-NO_TYPE = "application/octet-stream"
 BASE64_CHARS_AT_ONCE = 1024 * 1024  # a multiple of four
 DATA_URL_CHARS_MAX = UPLOAD_BYTES_MAX * 4 // 3 + 200
 
@@ -89,9 +88,9 @@ class UploadBody(IdentityBody):
     ] = None
     kind: Annotated[Short, Spelt("folder", "What it is: product, logo, inspiration, …", example="product")] = "uploads"
     filename: Annotated[Short, Spelt("fileName|file_name", "The file's name.", example="cup.jpg")] = ""
-    content_type: Annotated[Short, Spelt("contentType", "The media type that will be PUT.", example="image/jpeg")] = (
-        NO_TYPE
-    )
+    content_type: Annotated[
+        Short | None, Spelt("contentType", "The media type that will be PUT.", example="image/jpeg")
+    ] = None
     private: Annotated[bool, Spelt("isPrivate", "Only its owner may read it, by URLs that pass.")] = False
 
 
@@ -139,18 +138,20 @@ async def _store(services: Services, body: UploadBody, owner: ActingCustomer | N
 
 
 async def _upload_ticket(services: Services, once: Once, body: UploadBody, owner: ActingCustomer | None) -> Json:
-    if body.content_type not in keys.EXTENSIONS:
-        allowed, is_stated = ", ".join(sorted(keys.EXTENSIONS)), body.content_type != NO_TYPE
-        if is_stated:
-            raise InvalidInput(f"contentType: one of {allowed} is needed.", code="UNSUPPORTED_TYPE")
+    if body.content_type is None:
         raise InvalidInput(
-            f"dataUrl, a file, or contentType as one of {allowed}: one is needed.", code="MISSING_DATAURL"
+            f"dataUrl, a file, or contentType as one of {keys.TAKEN}: one is needed.", code="MISSING_DATAURL"
+        )
+    media_type = publishing.UPLOADED_AS.get(body.content_type, body.content_type)
+    if media_type not in keys.EXTENSIONS:
+        raise InvalidInput(
+            f"contentType: {body.content_type} is none of the types we take: {keys.TAKEN}.", code="UNSUPPORTED_TYPE"
         )
     if body.private:
         raise InvalidInput("private: such a file has to come with the request, as dataUrl.", code="MISSING_DATAURL")
 
     async def work() -> Json:
-        return {"key": services.assets.upload_key(body.kind, _pass_id(owner), body.filename, body.content_type)}
+        return {"key": services.assets.upload_key(body.kind, _pass_id(owner), body.filename, media_type)}
 
     key = str((await once.outside(idempotency.actor(owner), work))["key"])
     public_url = services.assets.url_of(key)
@@ -310,11 +311,12 @@ async def write_asset(
 ) -> Json:
     if not keys.is_valid_key(key) or not services.assets.is_valid_signature("PUT", key, expires, signature):
         raise UrlRefused("This upload URL is not valid, or no longer.", code="UPLOAD_URL_INVALID")
-    content, media_type = await services.assets.checked(await services.bodies.read(request, UPLOAD_BYTES_MAX))
-    if media_type != keys.media_type_of_key(key):
-        raise InvalidInput(f"The URL is for {keys.media_type_of_key(key)}, the file is {media_type}.")
+    promised = keys.media_type_of_key(key)
+    ours = await services.assets.checked(await services.bodies.read(request, UPLOAD_BYTES_MAX), promised)
+    if ours.media_type != promised:
+        raise InvalidInput(f"The URL is for {promised}, the file is {ours.media_type}.")
     try:
-        stored = await services.assets.put_promised(key, content, media_type)
+        stored = await services.assets.put_promised(key, ours.content, promised)
     except AlreadyStored as error:
         raise UrlRefused("This upload URL has been used: it takes one file.", code="UPLOAD_URL_USED") from error
     return {"ok": True, "key": stored.key, "url": stored.url, "publicUrl": stored.url, "bytes": stored.bytes}

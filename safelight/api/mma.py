@@ -151,6 +151,7 @@ def _shown_to_all(row: Json) -> Json:
         "outputs": {
             "seedream_image_url": outputs.get("seedream_image_url"),
             "kling_video_url": outputs.get("kling_video_url"),
+            **{name: outputs[name] for name in ("width", "height", "seconds") if name in outputs},
         },
         "prompt": None,
         "error": row["mg_meta"].get("error"),

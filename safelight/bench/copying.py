@@ -17,9 +17,11 @@ from safelight.providers.base import OutputFile
 async def copy(url: str) -> dict[str, Any]:
     app = App(Settings())
     unused: Any = None
-    studio = Studio(unused, unused, unused, app.assets(), app.fetcher(), unused, unused, app.file_spool())
+    studio = Studio(unused, unused, unused, app.assets(), app.fetcher(), unused, unused, app.file_spool(), unused)
     before = peak_mb("self")
-    stored = await own_copy(studio, OutputFile("video/mp4", url=url), mode="video", stem="mma/video/bench")
+    stored = await own_copy(
+        studio, OutputFile("video/mp4", url=url), mode="video", stem="mma/video/bench", vendor="bench"
+    )
     return {"before_mb": before, "after_mb": peak_mb("self"), "bytes": stored.bytes, "sha256": stored.sha256}
 
 

@@ -140,7 +140,7 @@ async def _run_with_engine(db: Database, ids: list[str]) -> None:
 def _no_studio(db: Database) -> Studio:
     """No-op steps touch nothing of it."""
     nothing: Any = None
-    return Studio(db, nothing, nothing, nothing, nothing, nothing, nothing, nothing)
+    return Studio(db, nothing, nothing, nothing, nothing, nothing, nothing, nothing, nothing)
 
 
 # --- the floor -------------------------------------------------------------------------------------------------------

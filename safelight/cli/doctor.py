@@ -22,7 +22,7 @@ def doctor(
         ),
     ] = False,
     assets: Annotated[
-        bool, typer.Option("--assets", help="Read the newest files too and compare their hashes.")
+        bool, typer.Option("--assets", help="Decode the newest files too and compare their hashes.")
     ] = False,
     assets_max: Annotated[int, typer.Option(min=1, max=1_000_000, help="How many files --assets reads.")] = 1000,
     as_json: AsJson = False,

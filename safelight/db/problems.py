@@ -160,7 +160,7 @@ PROBLEMS = (
     Problem(
         "file_unreadable",
         7,
-        "the generation is done, and its file cannot be read",
+        "the generation is done, and its file cannot be read, or not to its end",
         "restore the file of its mg_output_key from a backup",
     ),
     Problem(

@@ -20,7 +20,7 @@ from safelight.db.ops_rows import OpsError
 from safelight.db.ops_spool import OpsSpool
 from safelight.db.problems import INVARIANTS, PROBLEM, Violation
 from safelight.domain import errors
-from safelight.domain.errors import NotFound, SafelightError, StorageError
+from safelight.domain.errors import AssetUnreadable, NotFound, SafelightError, StorageError
 from safelight.pipelines.reaper import ADOPT_AFTER_SECONDS, Reaper
 from safelight.pipelines.results import withdraw
 from safelight.pipelines.step_rows import close, empty_step
@@ -176,11 +176,13 @@ class Doctor:
 
     async def _examine_file(self, row: Row) -> str | None:
         try:
-            digest = await self._assets.sha256_of(row["key"])
-        except (NotFound, StorageError) as error:
+            if await self._assets.sha256_of(row["key"]) != row["sha256"]:
+                return "file_changed"
+            await self._assets.inspect(row["key"])
+        except (NotFound, StorageError, AssetUnreadable) as error:
             telemetry.warning(telemetry.Tag.STORAGE_FILE, str(error), generation_id=row["generation_id"])
             return "file_unreadable"
-        return None if digest == row["sha256"] else "file_changed"
+        return None
 
 
 def _risk(at_risk: Sequence[Row]) -> list[str]:

@@ -8,7 +8,7 @@ from typing import Any, Literal
 from safelight.db import invariants, stored_files
 from safelight.db.clock import database_time
 from safelight.db.database import Database
-from safelight.domain.errors import NotFound, StorageError
+from safelight.domain.errors import AssetUnreadable, NotFound, StorageError
 from safelight.storage import keys, thumbnails
 from safelight.storage.assets import AssetStore
 from safelight.storage.buckets import Bucket, FileEntry
@@ -41,6 +41,14 @@ class _Collected:
     async def add(self, bucket: Bucket, entries: Sequence[FileEntry]) -> None:
         if self._delete:
             await bucket.delete([entry.key for entry in entries])
+        self._count(entries)
+
+    async def add_partial(self, bucket: Bucket, entries: Sequence[FileEntry]) -> None:
+        if self._delete:
+            await bucket.delete_partial([entry.key for entry in entries])
+        self._count(entries)
+
+    def _count(self, entries: Sequence[FileEntry]) -> None:
         self.found.files += len(entries)
         self.found.bytes += sum(entry.bytes for entry in entries)
         self.found.keys += [entry.key for entry in entries][: SHOWN_MAX - len(self.found.keys)]
@@ -57,7 +65,8 @@ async def expired(db: Database, assets: AssetStore, *, hours: float, delete: boo
 
 
 async def orphans(db: Database, assets: AssetStore, *, hours: float, delete: bool) -> Found:
-    """Results that no row names, and small pictures whose original is gone. What customers sent is theirs to keep."""
+    """Results that no row names, small pictures whose original is gone, and parts of files whose copying was
+    interrupted. What customers sent is theirs to keep."""
     collected, until = _Collected(delete=delete), await _hours_ago(db, hours)
     async for entries in _older(assets.public, keys.RESULTS, until):
         generation_of = {entry.key: keys.generation_of_result(entry.key) for entry in entries}
@@ -67,6 +76,9 @@ async def orphans(db: Database, assets: AssetStore, *, hours: float, delete: boo
     async for entries in _older(assets.public, thumbnails.FOLDER, until):
         gone = [entry for entry in entries if not await assets.public.has(thumbnails.original_of(entry.key))]
         await collected.add(assets.public, gone)
+    for bucket in (assets.public, assets.private):
+        async for entries in bucket.partial_files():
+            await collected.add_partial(bucket, [entry for entry in entries if entry.changed_at < until])
     return collected.found
 
 
@@ -105,7 +117,8 @@ class Integrity:
 
 
 async def integrity(db: Database, assets: AssetStore, *, files_max: int) -> Integrity:
-    """Read the newest results, piece by piece, and compare their hashes."""
+    """Read the newest results, compare their hashes, and decode them: one that was cut before it was stored has the
+    hash it was stored with."""
     async with db.connection() as conn:
         rows = [row async for row in invariants.newest_files(conn, files_max)]
     issues: list[dict[str, str]] = []
@@ -120,10 +133,15 @@ async def integrity(db: Database, assets: AssetStore, *, files_max: int) -> Inte
 
 
 async def _look_at(assets: AssetStore, key: str, sha256: str) -> tuple[Issue | None, int]:
+    bytes_read = 0
     try:
         received = await assets.public.received(key)
+        bytes_read = received.bytes
+        if received.sha256 != sha256:
+            return "hash_mismatch", bytes_read
+        await assets.inspect(key)
     except NotFound:
-        return "file_missing", 0
-    except StorageError:
-        return "validation_error", 0
-    return (None if received.sha256 == sha256 else "hash_mismatch"), received.bytes
+        return "file_missing", bytes_read
+    except (StorageError, AssetUnreadable):
+        return "validation_error", bytes_read
+    return None, bytes_read

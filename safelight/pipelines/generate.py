@@ -15,7 +15,7 @@ from safelight.domain.preferences import engine_settings, hard_blocks
 from safelight.domain.statuses import Status
 from safelight.domain.steps import StepType
 from safelight.pipelines.configuration import Engine
-from safelight.pipelines.measure import differences, measured
+from safelight.pipelines.measure import differences
 from safelight.pipelines.own_copy import own_copies
 from safelight.pipelines.plans import OperationPlan, Outcome
 from safelight.pipelines.runner import Run
@@ -29,12 +29,14 @@ from safelight.providers.base import (
     VideoProvider,
     VideoRequest,
 )
+from safelight.publishing import converted_text
 from safelight.storage.assets import StoredFile
 
 Json = dict[str, Any]
 
 OUTPUTS_MAX = 15
 COMPARED = ("aspect_ratio", "duration")  # with what came
+SIZES = ("width", "height", "seconds")  # of a result, as it is shown
 FINAL_LINES = {"still": "Your picture is ready.", "video": "Your video is ready."}
 
 
@@ -68,6 +70,7 @@ def _stored_file(output: Json) -> StoredFile:
         media_type=output["media_type"],
         bytes=output["bytes"],
         sha256=output["sha256"],
+        **{name: output.get(name) for name in SIZES},
     )
 
 
@@ -171,11 +174,18 @@ async def _store(studio: Studio, run: Run, wanted: Wanted, answer: Succeeded, gi
         raise ProviderContractBroken(f"{wanted.engine_id} succeeded without a file", code="NO_URL")
     telemetry.info("📦", telemetry.Tag.STORAGE, f"Starting storage process for generation {run.generation_id}")
     mode = run.order.flow.mode
-    copies = await own_copies(studio, answer.outputs[:OUTPUTS_MAX], mode=mode, generation_id=run.generation_id)
+    copies = await own_copies(
+        studio,
+        answer.outputs[:OUTPUTS_MAX],
+        mode=mode,
+        generation_id=run.generation_id,
+        vendor=given["adapter"],
+    )
     first, *others = copies.kept
-    sizes = [await measured(studio, copy) for copy in copies.kept]
+    sizes = [{name: getattr(copy, name) for name in SIZES} for copy in copies.kept]
     unlike = differences(given.get("ordered", {}), sizes[0])
-    warnings = (*given.get("setting_warnings", []), *answer.warnings, *copies.missing, *unlike)
+    converted = _conversions(copies.kept)
+    warnings = (*given.get("setting_warnings", []), *answer.warnings, *copies.missing, *converted, *unlike)
     return Outcome(
         output={
             "output_url": first.url,
@@ -184,13 +194,19 @@ async def _store(studio: Studio, run: Run, wanted: Wanted, answer: Succeeded, gi
             "bytes": first.bytes,
             "sha256": first.sha256,
             **sizes[0],
-            "more_outputs": [asdict(other) | size for other, size in zip(others, sizes[1:], strict=True)],
+            "more_outputs": [asdict(other) for other in others],
             "response": answer.response,
             "warnings": list(warnings),
         },
         line=wanted.end_line,
         warnings=warnings,
     )
+
+
+def _conversions(files: list[StoredFile]) -> tuple[str, ...]:
+    """Sentences that say which formats were converted, each once."""
+    changes = {(file.converted_from, file.media_type): None for file in files if file.converted_from}
+    return tuple([converted_text(before, after) for before, after in changes if before])
 
 
 async def deliver(run: Run) -> None:
@@ -200,8 +216,11 @@ async def deliver(run: Run) -> None:
     kind = "seedream_image" if mode == "still" else "kling_video"
     run.set(f"outputs.{kind}_id", output["output_key"])
     run.set(f"outputs.{kind}_url", output["output_url"])
+    for name in SIZES:
+        if output.get(name) is not None:
+            run.set(f"outputs.{name}", output[name])
     prompt = run.result.payload["input"]["prompt"]
-    facts = {name: output.get(name) for name in ("media_type", "bytes", "width", "height", "seconds")}
+    facts = {name: output.get(name) for name in ("media_type", "bytes", *SIZES)}
     meta = {"result": facts, "warnings": output.get("warnings", [])}
     await end(run, Status.DONE, FINAL_LINES[mode], prompt=prompt, file=_stored_file(output), meta=meta)
 

@@ -1,12 +1,7 @@
-"""What a stored result measures, and whether that is what was ordered."""
+"""The shape and the length of a result, held against what was ordered."""
 
 import re
 from typing import Any
-
-from safelight import formats
-from safelight.domain.errors import AssetUnreadable
-from safelight.pipelines.studio import Studio
-from safelight.storage.assets import HEADER_BYTES, StoredFile
 
 Json = dict[str, Any]
 
@@ -15,24 +10,6 @@ SECONDS_OFF_BY_MAX = 0.75
 SECONDS_OFF_BY_SHARE = 0.1
 
 _RATIO = re.compile(r"([1-9]\d{0,3}):([1-9]\d{0,3})")
-_LYING = range(5, 9)  # how a camera held the picture (EXIF): on its side
-_NOTHING: Json = {"width": None, "height": None, "seconds": None}
-
-
-async def measured(studio: Studio, file: StoredFile) -> Json:
-    """`width`, `height` and, of a film, `seconds`; null where the file does not tell."""
-    try:
-        if file.media_type.startswith("video/"):
-            facts = await studio.assets.probe_film(file.key)
-            return {"width": facts.width, "height": facts.height, "seconds": round(facts.duration_seconds, 3)}
-        head = await studio.assets.use(file.key, lambda stored: stored.read(HEADER_BYTES))
-    except AssetUnreadable:
-        return dict(_NOTHING)
-    size = formats.size_of_picture(head)
-    if size is None:
-        return dict(_NOTHING)
-    width, height = reversed(size) if formats.orientation_of(head) in _LYING else size
-    return {"width": width, "height": height, "seconds": None}
 
 
 def differences(ordered: Json, result: Json) -> list[str]:

@@ -2,7 +2,7 @@
 
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from safelight import telemetry
 from safelight.domain.errors import (
@@ -15,6 +15,7 @@ from safelight.domain.errors import (
     RemoteFileUnavailable,
     StorageError,
 )
+from safelight.domain.result_errors import ResultDamaged
 from safelight.formats import HEAD_BYTES, sniff
 from safelight.pipelines.studio import Studio
 from safelight.providers.base import OutputFile
@@ -33,7 +34,9 @@ class OwnCopies:
     missing: list[str]
 
 
-async def own_copies(studio: Studio, files: Sequence[OutputFile], *, mode: str, generation_id: str) -> OwnCopies:
+async def own_copies(
+    studio: Studio, files: Sequence[OutputFile], *, mode: str, generation_id: str, vendor: str
+) -> OwnCopies:
     """Copy all, or as many as can be had, but one at least. Copying again replaces what was copied before.
 
     Raises:
@@ -44,7 +47,7 @@ async def own_copies(studio: Studio, files: Sequence[OutputFile], *, mode: str, 
     folder = studio.assets.names.result_folder(mode, generation_id)
     for number, file in enumerate(files, 1):
         try:
-            copies.kept.append(await own_copy(studio, file, mode=mode, stem=f"{folder}/{number}"))
+            copies.kept.append(await own_copy(studio, file, mode=mode, stem=f"{folder}/{number}", vendor=vendor))
         except ProviderError as error:
             copies.missing.append(f"File {number} of {len(files)} could not be kept ({error.code}).")
             telemetry.warning(telemetry.Tag.STORAGE_FILE, f"{folder}/{number}: {error}", generation_id=generation_id)
@@ -54,12 +57,13 @@ async def own_copies(studio: Studio, files: Sequence[OutputFile], *, mode: str, 
     return copies
 
 
-async def own_copy(studio: Studio, file: OutputFile, *, mode: str, stem: str) -> StoredFile:
+async def own_copy(studio: Studio, file: OutputFile, *, mode: str, stem: str, vendor: str) -> StoredFile:
     """Copy the file, under a key that begins with `stem`: whole, of the right kind and readable, or not at all.
 
     Raises:
         StorageError: not now; the provider may still have it later.
         ProviderUnavailable: it is no longer there; a look at the operation may bring a new URL.
+        ResultDamaged: what `vendor` gave is not whole.
         ProviderContractBroken: what the provider gave is no such file.
     """
     try:
@@ -69,7 +73,9 @@ async def own_copy(studio: Studio, file: OutputFile, *, mode: str, stem: str) ->
         raise StorageError(f"the result cannot be fetched now: {error}") from error
     except RemoteFileGone as error:
         raise ProviderUnavailable(f"the result is no longer there: {error}", code="RESULT_GONE") from error
-    except (RemoteFileRefused, AssetUnreadable) as error:
+    except AssetUnreadable as error:
+        raise ResultDamaged(vendor, f"the {mode} cannot be used: {error}") from error
+    except RemoteFileRefused as error:
         raise ProviderContractBroken(f"no {mode} that can be used: {error}") from error
 
 
@@ -89,25 +95,26 @@ async def _at_once(content: bytes) -> AsyncIterator[bytes]:
 
 async def _stored(studio: Studio, chunks: AsyncIterator[bytes], stem: str, mode: str) -> StoredFile:
     head = await _head(chunks)
+    if not head:
+        raise AssetUnreadable("the file is empty")
     media_type = sniff(head) or ""
     if not media_type.startswith("video/" if mode == "video" else "image/"):
         raise ProviderContractBroken(f"the provider sent {media_type or 'unknown bytes'} for a {mode}")
-    key = f"{stem}.{EXTENSIONS[media_type]}"
     if mode == "video":
-        return await _stored_video(studio, _again(head, chunks), key, media_type)
+        return await _stored_video(studio, _again(head, chunks), f"{stem}.{EXTENSIONS[media_type]}", media_type)
     with await studio.spool.receive(_again(head, chunks)) as file:
-        return await studio.assets.put_published(key, file, media_type)
+        return await studio.assets.put_picture(stem, file)
 
 
 async def _stored_video(studio: Studio, chunks: AsyncIterator[bytes], key: str, media_type: str) -> StoredFile:
-    """Where it lies, it is looked at: one that no player could open is taken away again."""
+    """Decoded where it is stored, and deleted again if it is not whole."""
     stored = await studio.assets.put_stream(key, chunks, media_type)
     try:
-        await studio.assets.probe_film(key)
+        facts = await studio.assets.inspect_film(key)
     except AssetUnreadable:
         await studio.assets.public.delete([key])
         raise
-    return stored
+    return replace(stored, width=facts.width, height=facts.height, seconds=facts.seconds)
 
 
 async def _head(chunks: AsyncIterator[bytes]) -> bytes:

@@ -12,6 +12,7 @@ from safelight.pipelines.configuration import Configuration, Engine
 from safelight.pipelines.gate import Gate
 from safelight.pipelines.sealing import Sealer
 from safelight.pipelines.settings import SettingsPolicy
+from safelight.pipelines.vendor_pictures import VendorPictures
 from safelight.providers.base import Adapter, ImageProvider, ReferenceImage, TextModel, VideoProvider
 from safelight.redaction import excerpt
 from safelight.storage.assets import UPLOAD_BYTES_MAX, AssetStore
@@ -65,6 +66,7 @@ class Studio:
     gate: Gate
     settings: SettingsPolicy
     spool: Spool
+    vendor_pictures: VendorPictures
     sealer: Sealer | None = None  # None: what redaction changes in a record is not kept
 
     async def serving(self, engine_id: str) -> Engine:
@@ -76,12 +78,19 @@ class Studio:
         return engine
 
     async def passing(self, customer: str, images: tuple[ReferenceImage, ...]) -> tuple[ReferenceImage, ...]:
-        """The pictures as an adapter is given them: private files of the customer under URLs that pass for now."""
-        if not any(self.assets.is_private_address(image.url) for image in images):
-            return images
-        async with self.db.connection() as conn:
-            pass_ids = await customers.pass_ids_of(conn, customer)
-        return tuple([replace(image, url=await self.assets.passing(image.url, pass_ids)) for image in images])
+        """The pictures as an adapter is given them: upright and in sRGB, private files of the customer under URLs that
+        pass for now."""
+        pass_ids: tuple[str, ...] = ()
+        if any(self.assets.is_private_address(image.url) for image in images):
+            async with self.db.connection() as conn:
+                pass_ids = tuple(await customers.pass_ids_of(conn, customer))
+        return tuple([await self._as_given(image, customer, pass_ids) for image in images])
+
+    async def _as_given(self, image: ReferenceImage, customer: str, pass_ids: tuple[str, ...]) -> ReferenceImage:
+        if image.content is not None:
+            return image
+        url = await self.vendor_pictures.url_for(image.url, customer, pass_ids)
+        return replace(image, url=await self.assets.passing(url, {*pass_ids, customer}))
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,22 +5,24 @@ import hashlib
 import hmac
 import time
 from collections.abc import AsyncIterable, Callable, Collection
-from dataclasses import dataclass
+from contextlib import AbstractAsyncContextManager
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import BinaryIO, TypeVar
 from urllib.parse import parse_qsl, quote, unquote, urlsplit
 
-from safelight import media, telemetry
+from safelight import inspection, media, publishing, telemetry
 from safelight.domain.errors import AlreadyStored, AssetUnreadable, InvalidInput, NotFound, RemoteUrlInvalid
 from safelight.domain.shared_secrets import same_secret
-from safelight.formats import HEAD_BYTES, sniff
+from safelight.formats import HEAD_BYTES, MediaFacts, sniff
 from safelight.media_pool import MediaPool
+from safelight.publishing import Published
 from safelight.signing import Signer
 from safelight.storage import keys
 from safelight.storage.addresses import plain_url
 from safelight.storage.buckets import Bucket
 from safelight.storage.fetch import GuardedFetcher
-from safelight.storage.spool import Spool, size_of
+from safelight.storage.spool import Spool, head_of, size_of
 
 ROUTE = "/assets"
 PRIVATE_ROUTE = "/private-assets"
@@ -30,7 +32,6 @@ FILE_BYTES_MAX = 50 * 1024 * 1024  # of a file that is read whole
 HEADER_BYTES = 256 * 1024  # of a file, in which its size in pixels is looked for
 FETCH_SECONDS = 60.0  # for a file of another server that somebody waits for
 COPIES = 4  # of a file's bytes, while it is checked and stored
-FILM_CHECK_BYTES = 64 * 1024 * 1024
 SIGNED_SECONDS_MIN, SIGNED_SECONDS, SIGNED_SECONDS_MAX = 60, 3600, 86_400
 LOOPBACK = ("127.0.0.1", "localhost", "::1")
 
@@ -39,11 +40,18 @@ Result = TypeVar("Result")
 
 @dataclass(frozen=True, slots=True)
 class StoredFile:
+    """Width, height and seconds are those it is shown with, where the file was decoded when it was stored;
+    `converted_from` is the media type that it came in, if it was another."""
+
     key: str
     url: str
     media_type: str
     bytes: int
     sha256: str
+    width: int | None = None
+    height: int | None = None
+    seconds: float | None = None
+    converted_from: str | None = None
 
 
 class AssetStore:
@@ -106,20 +114,31 @@ class AssetStore:
         telemetry.info("✅", telemetry.Tag.STORAGE, f"Successfully stored {key}")
         return StoredFile(key, self.url_of(key), media_type, len(content), await asyncio.to_thread(_sha256, content))
 
-    async def put_published(self, key: str, file: BinaryIO, media_type: str) -> StoredFile:
-        """As `put`, of an open file, as it is given out.
+    async def put_picture(self, stem: str, file: BinaryIO) -> StoredFile:
+        """As `put`, of an open file that a vendor made, once it is decoded whole: as it is given out, under a key that
+        begins with `stem`.
 
         Raises:
-            AssetUnreadable: it is not of this type.
+            AssetUnreadable: it is no picture, or not whole.
         """
-        async with self.pool.room(COPIES * size_of(file)):
-            content = await self.pool.do(lambda: media.published(file.read(), media_type))
-            return await self.put(key, content, media_type)
+        async with self._room(file):
+            picture = await self.pool.do(lambda: publishing.published(file.read(), publishing.DELIVERED_AS))
+            key = f"{stem}.{keys.EXTENSIONS[picture.media_type]}"
+            return _with_facts(await self.put(key, picture.content, picture.media_type), picture)
 
-    async def probe_film(self, key: str) -> media.VideoFacts:
-        """Raises as `read`, and AssetUnreadable."""
-        await self.public.entry(key)
-        return await self.pool.run(FILM_CHECK_BYTES, lambda: self.public.use_now(key, media.probe_video))
+    async def inspect_film(self, key: str) -> MediaFacts:
+        """Decode a stored film. Raises as `read`, and AssetUnreadable where it is not whole."""
+        return await self.use_film(key, inspection.inspect_film)
+
+    async def inspect(self, key: str) -> MediaFacts:
+        """Decode a stored file. Raises as `inspect_film`, and InvalidInput if a picture has over FILE_BYTES_MAX."""
+        if keys.media_type_of_key(key).startswith("video/"):
+            return await self.inspect_film(key)
+        return await self.read_whole(self.public, key, inspection.inspect_picture)
+
+    def _room(self, file: BinaryIO) -> AbstractAsyncContextManager[None]:
+        """Room for an open file that is to be published."""
+        return self.pool.room(COPIES * size_of(file) + publishing.bytes_to_publish(head_of(file, HEADER_BYTES)))
 
     async def put_stream(self, key: str, chunks: AsyncIterable[bytes], media_type: str) -> StoredFile:
         """As `put`, of bytes that arrive piece by piece. An error of `chunks` leaves nothing behind."""
@@ -161,8 +180,7 @@ class AssetStore:
         Raises:
             InvalidInput: empty, too large, or not a picture or video by its own bytes.
         """
-        content, media_type = await self.checked(content)
-        return await self._put_public(content, media_type, kind=kind, customer=customer, name=name)
+        return await self._put_public(await self.checked(content), kind=kind, customer=customer, name=name)
 
     def upload_key(self, kind: str, customer: str | None, name: str, media_type: str) -> str:
         """A key of its own for a public file that a client sends."""
@@ -191,14 +209,13 @@ class AssetStore:
             file = await spool.receive(chunks)
         name = url.split("?", 1)[0].rsplit("/", 1)[-1]
         with file:
-            async with self.pool.room(COPIES * size_of(file)):
-                content, media_type = await self.pool.do(lambda: checked(file.read()))
-                return await self._put_public(content, media_type, kind=kind, customer=customer, name=name)
+            async with self._room(file):
+                ours = await self.pool.do(lambda: checked(file.read()))
+                return await self._put_public(ours, kind=kind, customer=customer, name=name)
 
     async def put_private(self, content: bytes, *, kind: str, customer: str, name: str) -> StoredFile:
         """As `put_upload`, for the customer's eyes only. The URL is good for an hour."""
-        content, media_type = await self.checked(content)
-        return await self._put_private(content, media_type, kind=kind, customer=customer, name=name)
+        return await self._put_private(await self.checked(content), kind=kind, customer=customer, name=name)
 
     async def put_private_picture(self, file: BinaryIO, *, kind: str, customer: str) -> StoredFile:
         """As `put_private`, of an open file.
@@ -206,21 +223,22 @@ class AssetStore:
         Raises:
             InvalidInput: also where it is no picture.
         """
-        async with self.pool.room(COPIES * size_of(file)):
-            content, media_type = await self.pool.do(lambda: checked_picture(file.read()))
-            return await self._put_private(content, media_type, kind=kind, customer=customer, name="")
+        async with self._room(file):
+            ours = await self.pool.do(lambda: checked_picture(file.read()))
+            return await self._put_private(ours, kind=kind, customer=customer, name="")
 
     async def copy_private_picture(self, key: str, *, kind: str, customer: str) -> StoredFile:
         """A copy of a private file, for this customer. Raises as `put_private_picture`, and NotFound."""
         entry = await self.private.entry(key)
-        async with self.pool.room(COPIES * entry.bytes):
-            content, media_type = await self.pool.do(lambda: checked_picture(self.private.read_now(key)))
-            return await self._put_private(content, media_type, kind=kind, customer=customer, name="")
+        head = await self.private.use(key, lambda file: head_of(file, HEADER_BYTES))
+        async with self.pool.room(COPIES * entry.bytes + publishing.bytes_to_publish(head)):
+            ours = await self.pool.do(lambda: checked_picture(self.private.read_now(key)))
+            return await self._put_private(ours, kind=kind, customer=customer, name="")
 
-    async def checked(self, content: bytes) -> tuple[bytes, str]:
+    async def checked(self, content: bytes, stored_as: str | None = None) -> Published:
         """As `checked`, in a thread."""
-        is_film = (sniff(content[:HEAD_BYTES]) or "").startswith("video/")
-        return await self.pool.run(FILM_CHECK_BYTES if is_film else len(content), lambda: checked(content))
+        needed = len(content) + publishing.bytes_to_publish(content[:HEADER_BYTES])
+        return await self.pool.run(needed, lambda: checked(content, stored_as))
 
     async def read_whole(self, bucket: Bucket, key: str, work: Callable[[bytes], Result]) -> Result:
         """What `work` makes of a file's bytes, in a thread, once there is room for them and for decoding them.
@@ -236,19 +254,19 @@ class AssetStore:
         needed = entry.bytes + await bucket.use(key, lambda file: media.bytes_to_decode(file.read(HEADER_BYTES)))
         return await self.pool.run(needed, lambda: work(bucket.read_now(key)))
 
-    async def _put_public(
-        self, content: bytes, media_type: str, *, kind: str, customer: str | None, name: str
-    ) -> StoredFile:
-        key = self.upload_key(kind, customer, name, media_type)
-        digest = await asyncio.to_thread(_sha256, content)
+    async def _put_public(self, ours: Published, *, kind: str, customer: str | None, name: str) -> StoredFile:
+        key = self.upload_key(kind, customer, name, ours.media_type)
+        digest = await asyncio.to_thread(_sha256, ours.content)
         note = self.names.same_content("public", customer, kind, digest)
-        return await self._put_once(self.public, key, content, media_type, note, digest)
+        stored = await self._put_once(self.public, key, ours.content, ours.media_type, note, digest)
+        return _with_facts(stored, ours)
 
-    async def _put_private(self, content: bytes, media_type: str, *, kind: str, customer: str, name: str) -> StoredFile:
-        key = keys.private_key(kind, self.names.owner(customer), name, keys.EXTENSIONS[media_type])
-        digest = await asyncio.to_thread(_sha256, content)
+    async def _put_private(self, ours: Published, *, kind: str, customer: str, name: str) -> StoredFile:
+        key = keys.private_key(kind, self.names.owner(customer), name, keys.EXTENSIONS[ours.media_type])
+        digest = await asyncio.to_thread(_sha256, ours.content)
         note = self.names.same_content("private", customer, kind, digest)
-        return await self._put_once(self.private, key, content, media_type, note, digest)
+        stored = await self._put_once(self.private, key, ours.content, ours.media_type, note, digest)
+        return _with_facts(stored, ours)
 
     async def _put_once(
         self, bucket: Bucket, key: str, content: bytes, media_type: str, note: str, digest: str
@@ -322,6 +340,13 @@ class AssetStore:
         """As `key_of`, of a private file."""
         return self._key_behind(url, f"{self._base_url}{PRIVATE_ROUTE}")
 
+    def stored_at(self, url: str, customers: Collection[str]) -> tuple[Bucket, str] | None:
+        """Where a file of ours is that these customers may use, by its plain address; None for any other URL."""
+        if key := self.key_of(url):
+            return self.public, key
+        private_key = None if "?" in url else self._private_key(url)
+        return (self.private, private_key) if private_key and self._is_owned(private_key, customers) else None
+
     async def owned(self, key: str, customers: Collection[str]) -> None:
         """`customers` are the pass ids of one person. Raises NotFound where they have no private file of this key."""
         if not keys.is_valid_key(key) or not self._is_owned(key, customers):
@@ -343,11 +368,11 @@ class AssetStore:
         return hmac.new(self._secret, f"{method}\n{key}\n{expires}".encode(), hashlib.sha256).hexdigest()
 
 
-def checked(content: bytes) -> tuple[bytes, str]:
-    """What a client sent as we publish it, and its type by its own bytes.
+def checked(content: bytes, stored_as: str | None = None) -> Published:
+    """What a client sent as we publish it. A picture that is converted becomes one of the type `stored_as`, if given.
 
     Raises:
-        InvalidInput: empty, too large, of no type we store, or not what it says it is.
+        InvalidInput: empty, too large, of no type we take, or not what it says it is, whole.
     """
     if not content:
         raise InvalidInput("The file is empty.", code="EMPTY_FILE")
@@ -356,22 +381,28 @@ def checked(content: bytes) -> tuple[bytes, str]:
             f"The file has {len(content)} bytes; at most {UPLOAD_BYTES_MAX} are allowed.",
             code="FILE_TOO_LARGE",
         )
-    media_type = sniff(content)
+    media_type = sniff(content[:HEAD_BYTES])
     if media_type is None:
-        allowed = ", ".join(sorted(keys.EXTENSIONS))
-        raise InvalidInput(f"The file is none of the types we store: {allowed}.", code="UNSUPPORTED_MEDIA_TYPE")
+        raise InvalidInput(f"The file is none of the types we take: {keys.TAKEN}.", code="UNSUPPORTED_MEDIA_TYPE")
     try:
-        return media.published(content, media_type), media_type
+        return publishing.published(content, publishing.converted_into(stored_as))
     except AssetUnreadable as error:
         raise InvalidInput(f"The file cannot be read as {media_type}: {error}.", code="UNREADABLE_MEDIA") from error
 
 
-def checked_picture(content: bytes) -> tuple[bytes, str]:
+def checked_picture(content: bytes) -> Published:
     """As `checked`, of a picture only."""
-    content, media_type = checked(content)
-    if not media_type.startswith("image/"):
+    media_type = sniff(content[:HEAD_BYTES]) or ""
+    if media_type.startswith("video/"):
         raise InvalidInput(f"The file is {media_type}, no picture.", code="UNSUPPORTED_MEDIA_TYPE")
-    return content, media_type
+    return checked(content)
+
+
+def _with_facts(stored: StoredFile, ours: Published) -> StoredFile:
+    facts = ours.facts
+    return replace(
+        stored, width=facts.width, height=facts.height, seconds=facts.seconds, converted_from=ours.converted_from
+    )
 
 
 def _key_in(path: str, prefix: str) -> str | None:

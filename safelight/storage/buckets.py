@@ -13,7 +13,7 @@ from collections.abc import AsyncIterable, AsyncIterator, Callable, Iterator, Se
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager, closing, contextmanager
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO, TypeVar
 from urllib.parse import parse_qs, unquote, urlsplit
@@ -34,6 +34,7 @@ BLOCK_BYTES = 1024 * 1024  # what is handed to the store at once
 PART_BYTES = 8 * 1024 * 1024  # of an upload in parts; S3 takes 10,000 of them
 PARTS_AT_ONCE = 2
 LISTED_AT_ONCE = 1000
+PARTIAL_NAMES = "*#[0-9]*"  # as the store calls a file in a folder until all of it is there
 THREADS = 16
 IMMUTABLE = "public, max-age=31536000, immutable"
 
@@ -152,6 +153,16 @@ class Bucket:
         while listed := await self._call(prefix, lambda: next(iter(listing), None)):
             yield [_entry(each) for each in listed]
 
+    async def partial_files(self) -> AsyncIterator[list[FileEntry]]:
+        """Parts of files whose copying was interrupted, some at a time. An S3 service shows them to nobody but its own
+        rules."""
+        none: tuple[list[FileEntry], ...] = ()
+        for entries in none:
+            yield entries
+
+    async def delete_partial(self, keys: Sequence[str]) -> None:
+        """Delete what `partial_files` found."""
+
     async def signed_url(self, method: str, key: str, seconds: int) -> str | None:
         """A URL of the store itself that lets its bearer do one thing for a while; None where it has none."""
         return None
@@ -260,6 +271,15 @@ class LocalBucket(Bucket):
         path = self.root / key
         return path if path.is_file() else None
 
+    async def partial_files(self) -> AsyncIterator[list[FileEntry]]:
+        found = await self._call("", lambda: [_entry_of(self.root, path) for path in self.root.rglob(PARTIAL_NAMES)])
+        for at in range(0, len(found), LISTED_AT_ONCE):
+            yield [entry for entry in found[at : at + LISTED_AT_ONCE] if entry]
+
+    async def delete_partial(self, keys: Sequence[str]) -> None:
+        for key in keys:
+            await self._call(key, (self.root / key).unlink, missing_ok=True)
+
     def _open(self, key: str) -> BinaryIO:
         return (self.root / key).open("rb")
 
@@ -366,6 +386,16 @@ def _our_errors(key: str) -> Iterator[None]:
         raise
     except (BaseError, OSError) as error:
         raise StorageError(f"{key}: {excerpt(' '.join(str(error).split()), 500)}") from error
+
+
+def _entry_of(root: Path, path: Path) -> FileEntry | None:
+    """None for a part that was finished, or taken back, a moment ago."""
+    try:
+        stated = path.stat()
+    except FileNotFoundError:
+        return None
+    changed_at = datetime.fromtimestamp(stated.st_mtime, UTC)
+    return FileEntry(path.relative_to(root).as_posix(), stated.st_size, changed_at)
 
 
 def _entry(meta: ObjectMeta) -> FileEntry:

@@ -32,6 +32,8 @@ EXTENSIONS = {
     "video/quicktime": "mov",
     "video/x-msvideo": "avi",
 }
+CONVERTED = ("image/avif", "image/bmp", "image/heic", "image/heif", "image/tiff")
+TAKEN = ", ".join(sorted([*EXTENSIONS, *CONVERTED]))  # of uploads
 MEDIA_TYPES = {extension: media_type for media_type, extension in EXTENSIONS.items()} | {"jpeg": "image/jpeg"}
 
 

@@ -47,3 +47,11 @@ def size_of(file: BinaryIO) -> int:
     size = file.seek(0, 2)
     file.seek(at)
     return size
+
+
+def head_of(file: BinaryIO, bytes_max: int) -> bytes:
+    """The first bytes of the file, which stays open at its beginning."""
+    file.seek(0)
+    head = file.read(bytes_max)
+    file.seek(0)
+    return head
