@@ -1,7 +1,8 @@
 """The OpenAPI document: what the framework makes of the routes, put right where the framework cannot know better.
 
-Errors are ours, in the shape that `manners.py` gives each route; where JSON is read, legacy routes read forms too; an
-answer has the model that its route states, and an example keeps its nulls.
+Errors are ours, in the shape that `manners.py` gives each route; an answer has the model that its route states, and an
+example keeps its nulls. Where JSON is read, forms are read too; the document leaves them out, because a client that is
+made of it would send one kind only, and that is JSON.
 """
 
 from collections.abc import Iterator
@@ -12,9 +13,8 @@ from fastapi.routing import APIRoute, RouteContext, iter_route_contexts
 from pydantic import BaseModel
 from pydantic.json_schema import models_json_schema
 
-from safelight.api import answers, refusals
+from safelight.api import answers, client_schemas, refusals
 from safelight.api.examples import PLACE
-from safelight.api.json_body import FORM, StrictRoute
 
 Json = dict[str, Any]
 
@@ -43,6 +43,7 @@ def _put_right(app: FastAPI, document: Json) -> Json:
         schemas.pop(name, None)
     for route, method in _routes(app):
         _complete(document["paths"][route.path_format][method.lower()], route, f"{method} {route.path}")
+    client_schemas.simplify(document)
     return document
 
 
@@ -62,9 +63,6 @@ def _complete(operation: Json, route: RouteContext, name: str) -> None:
             _refuse(response, stated, name, status)
         else:
             _answer(response, stated)
-    content = operation.get("requestBody", {}).get("content", {})
-    if isinstance(route.original_route, StrictRoute) and JSON in content:
-        content[FORM] = {"schema": content[JSON]["schema"]}
 
 
 def _refuse(response: Json, stated: Json, name: str, status: int) -> None:
