@@ -5,7 +5,8 @@ example keeps its nulls. Where JSON is read, forms are read too; the document le
 made of it would send one kind only, and that is JSON.
 """
 
-from collections.abc import Iterator
+import json
+from collections.abc import Callable, Iterator
 from typing import Any
 
 from fastapi import FastAPI
@@ -14,7 +15,7 @@ from pydantic import BaseModel
 from pydantic.json_schema import models_json_schema
 
 from safelight.api import answers, client_schemas, refusals
-from safelight.api.examples import PLACE
+from safelight.api.examples import PLACE, SERVER
 
 Json = dict[str, Any]
 
@@ -23,12 +24,13 @@ OF_THE_FRAMEWORK = ("HTTPValidationError", "ValidationError")
 RETRY_AFTER: Json = {"Retry-After": {"description": "Seconds.", "schema": {"type": "integer", "minimum": 1}}}
 
 
-def describe(app: FastAPI) -> None:
-    """The application shows this document from now on."""
+def describe(app: FastAPI, server: Callable[[], str]) -> None:
+    """The application shows this document from now on; its examples name files of this server."""
 
     def document() -> Json:
         if app.openapi_schema is None:
-            app.openapi_schema = _put_right(app, FastAPI.openapi(app))
+            found = _put_right(app, FastAPI.openapi(app))
+            app.openapi_schema = json.loads(json.dumps(found).replace(SERVER, json.dumps(server())[1:-1]))
         return app.openapi_schema
 
     app.openapi = document  # type: ignore[method-assign]

@@ -48,7 +48,7 @@ router = APIRouter(route_class=limited_route(Kind.ORDERS), tags=["files"])
 
 
 _KEY = "product/o.5f0c2b9e8d7a41c6b3e2d1f0a9b8c7d6/1766131200000-0d0f5a3e-5b1c-4b36-9a0a-2f1f6f6c2a11-cup.jpg"
-_URL = f"http://127.0.0.1:8787{ROUTE}/{_KEY}"
+_URL = f"{examples.SERVER}{ROUTE}/{_KEY}"
 _COPY = {"ok": True, "key": _KEY, "url": _URL, "publicUrl": _URL}
 _TEXT: Json = {"text/plain": {"schema": {"type": "string"}}}
 _REFUSAL: Json = {"application/json": {"schema": {"$ref": "#/components/schemas/Refusal"}}}
@@ -167,7 +167,7 @@ async def presign(
 class StoreRemoteBody(IdentityBody):
     """A remote file to keep a copy of."""
 
-    url: Annotated[Url | None, Spelt("sourceUrl", "Where the file is now.", example="https://example.com/a.png")] = None
+    url: Annotated[Url | None, Spelt("sourceUrl", "Where the file is now.", example=examples.SAMPLE_URL)] = None
     kind: Annotated[Short, Spelt("folder", "What it is.")] = "generations"
 
 
@@ -188,7 +188,7 @@ async def store_remote(
 class StoreGenerationBody(IdentityBody):
     """A result to keep a copy of, by its URL or the first of several."""
 
-    url: Annotated[Url | None, Spelt("urls.0", "Where the file is now.", example="https://example.com/a.png")] = None
+    url: Annotated[Url | None, Spelt("urls.0", "Where the file is now.", example=examples.SAMPLE_URL)] = None
     folder: Annotated[Short, Spelt("", "What it is.")] = "generations"
 
 
