@@ -181,7 +181,14 @@ def test_what_moves_besides_the_camera_is_slower_too(motion: str):
 )
 def test_an_orbit_is_recognised(prompt: str):
     assert asks_for_orbit(prompt)
-    assert not asks_for_orbit("A slow slide past the product. Revision: darker")
+
+
+@pytest.mark.parametrize(
+    "prompt",
+    ["A slow slide past the product", "Push in, no orbit", "Soft light moves around the product", "an arch behind it"],
+)
+def test_what_is_no_orbit_is_not_taken_for_one(prompt: str):
+    assert not asks_for_orbit(prompt)
 
 
 def test_an_orbit_that_is_filmed_as_a_slide_is_said_to_be_one():

@@ -154,7 +154,10 @@ _HOLDS = re.compile(
     r"|(?:no|stop|without)(?: the| any)? camera(?: movement| motion| move)?|stop the camera"
 )
 
-_ORBIT = re.compile(r"\borbit\w*|\barcs?\b|circl(?:e|es|ing) around|around the (?:product|cup|bottle|subject)|\b360\b")
+_AROUND = r"around the (?:product|cup|bottle|subject)"
+_ORBIT = re.compile(
+    rf"(?<!\bno )(?<!without )(?:\borbit\w*|\barcs?\b|circl(?:e|es|ing) around|\b360\b|\bcamera\b[^.,;]*\b{_AROUND})"
+)
 
 _Change = Callable[[Move], Move]
 _WORDS_BY_TEXT: tuple[tuple[str, _Change], ...] = (
@@ -194,7 +197,7 @@ _WORDS_BY_TEXT: tuple[tuple[str, _Change], ...] = (
     ),
     (r"^\W*(?:(?:a|bit|little|much|even|still|come|go|get) )*closer\b", _nearer),
     (
-        rf"{_ORBIT.pattern}|parallax",
+        rf"{_ORBIT.pattern}|{_AROUND}|parallax",
         lambda move: replace(move, depth=1.0, pan=move.pan or PAN * 0.3),
     ),
     (r"\brotat\w*|\bspin\w*|\bturn(?:s|ing)? (?:round|slowly)", lambda move: replace(move, turn=5.0)),
