@@ -23,13 +23,23 @@ def recipes(name: Name = None, as_json: AsJson = False) -> None:
     """List the SQL recipes, or print one, to be piped into psql."""
     found = {file.stem: file.read_text() for file in sorted(FOLDER.glob("*.sql"))}
     if name is None:
-        rows = [{"recipe": stem, "question": _question(text)} for stem, text in found.items()]
-        terminal.print_json(rows) if as_json else terminal.show_recipes(rows)
+        _list(found, as_json=as_json)
         return
     stem = name.removesuffix(".sql")
     if stem not in found:
         raise NotFound(f"There is no recipe {name!r}; there are: {', '.join(found)}.")
-    terminal.print_json({"recipe": stem, "sql": found[stem]}) if as_json else typer.echo(found[stem], nl=False)
+    if as_json:
+        terminal.print_json({"recipe": stem, "sql": found[stem]})
+    else:
+        typer.echo(found[stem], nl=False)
+
+
+def _list(found: dict[str, str], *, as_json: bool) -> None:
+    rows = [{"recipe": stem, "question": _question(text)} for stem, text in found.items()]
+    if as_json:
+        terminal.print_json(rows)
+    else:
+        terminal.show_recipes(rows)
 
 
 def _question(text: str) -> str:
