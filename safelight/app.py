@@ -162,7 +162,9 @@ class App:
     # --- the API ---------------------------------------------------------------------------------------------------
 
     def api(self) -> FastAPI:
-        return create_api(self._services, cors_origins=_listed(self.settings.cors_origins))
+        return create_api(
+            self._services, cors_origins=_listed(self.settings.cors_origins), server=lambda: self.settings.base_url
+        )
 
     @asynccontextmanager
     async def _services(self) -> AsyncIterator[Services]:

@@ -4,9 +4,10 @@ All text leaves through `console`, `error_console`, `print_json` or `end_with`. 
 printed as text: no markup, no control characters. Styled parts are `(text, style)` pairs of a `line`.
 """
 
+import shutil
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any, NoReturn
@@ -58,6 +59,27 @@ def print_json(value: Any) -> None:
 def end_with(problem: str) -> NoReturn:
     """End the process, with one line on standard error that says why."""
     sys.exit(f"safelight: {printable(KNOWN_FORMS.text(problem))}")
+
+
+def own_command() -> str:
+    """The program as whoever reads a hint can call it: by its name if the shell finds it so, else by its path."""
+    called = Path(sys.argv[0])
+    if called.name == "__main__.py":
+        return f"{Path(sys.executable).name} -m safelight"
+    found = shutil.which(called.name)
+    if found and Path(found).resolve() == called.resolve():
+        return called.name
+    with suppress(ValueError):
+        return str(called.resolve().relative_to(Path.cwd()))
+    return str(called)
+
+
+def show_recipes(rows: list[dict[str, str]]) -> None:
+    table = Table("recipe", "question")
+    for row in rows:
+        table.add_row(row["recipe"], row["question"])
+    console.print(table)
+    console.print(f'{own_command()} recipes RECIPE | psql "$({own_command()} db url)"', soft_wrap=True)
 
 
 def tell_nothing(event: story.Event) -> None:
@@ -114,9 +136,9 @@ def show_report(app: App, report: story.Report) -> None:
         soft_wrap=True,
     )
     console.print("Ask what happened, step by step:", style="bold")
-    console.print(f"  .venv/bin/safelight generations show {report.made[0].generation_id}", soft_wrap=True)
+    console.print(f"  {own_command()} generations show {report.made[0].generation_id}", soft_wrap=True)
     console.print("Go on from here, on the same data:", style="bold")
-    console.print(f"  .venv/bin/safelight up   # then {app.settings.base_url}/docs", soft_wrap=True)
+    console.print(f"  {own_command()} up   # then {app.settings.base_url}/docs", soft_wrap=True)
 
 
 def show_generation(row: dict[str, Any], steps: list[dict[str, Any]]) -> None:

@@ -153,6 +153,7 @@ ROUTES = {
     "/private-assets/{key}": "get",
     "/thumbnails/{size}/{key}": "get",
     "/api/assets/signed-url": "post",
+    "/": "get",
     "/health": "get",
     "/metrics": "get",
     "/editorial/generate": "post",

@@ -1,4 +1,4 @@
--- Why did this generation fail? psql -v generation_id=… -f docs/recipes/errors_of_a_generation.sql
+-- Why did this generation fail? psql -v generation_id=… -f errors_of_a_generation.sql
 select mg_created_at as at, mg_record_type as level, mg_detail
 from mega_admin
 where mg_record_type in ('error', 'warn')

@@ -1,4 +1,4 @@
--- Where did this customer's credits go? psql -v pass_id=… -f docs/recipes/ledger_of_a_customer.sql
+-- Where did this customer's credits go? psql -v pass_id=… -f ledger_of_a_customer.sql
 select
   mg_created_at as at,
   mg_delta as credits,

@@ -1,4 +1,4 @@
--- Which version of which prompt did each step run under? psql -v generation_id=… -f docs/recipes/prompt_version_of_each_step.sql
+-- Which version of which prompt did each step run under? psql -v generation_id=… -f prompt_version_of_each_step.sql
 select
   mg_step_no as no,
   mg_step_type as step,

@@ -1,4 +1,4 @@
--- Which settings did the provider get? psql -v generation_id=… -f docs/recipes/settings_of_a_generation.sql
+-- Which settings did the provider get? psql -v generation_id=… -f settings_of_a_generation.sql
 select
   mg_step_type as step,
   mg_payload #>> '{input,adapter}' as adapter,

@@ -1,4 +1,4 @@
--- What exactly happened in this generation? psql -v generation_id=… -f docs/recipes/timeline_of_a_generation.sql
+-- What exactly happened in this generation? psql -v generation_id=… -f timeline_of_a_generation.sql
 select
   mg_step_no as no,
   mg_step_type as step,

@@ -40,6 +40,12 @@ class Named(Done):
     requestId: str
 
 
+class FrontPage(Done):
+    service: Literal["safelight"]
+    version: str
+    links: Annotated[dict[str, str], Field(description="What one looks for first: name and path.")]
+
+
 # --- generations ----------------------------------------------------------------------------------------------------
 
 

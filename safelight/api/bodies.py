@@ -7,6 +7,7 @@ from typing import Annotated, Any
 from pydantic import ConfigDict, Field, field_validator, model_validator
 from pydantic.json_schema import SkipJsonSchema
 
+from safelight.api.examples import SAMPLE_URL
 from safelight.api.folding import Flag, Folded, Long, Short, Spelt, Url, is_absent, spellings
 from safelight.api.ignored_media import ignored_media
 from safelight.pipelines.retries import ATTEMPTS_MAX
@@ -27,7 +28,7 @@ class AssetsBody(Folded):
         Spelt(
             "productImageUrl|product_url|product_image_id",
             "The product's photo.",
-            example="https://…/cup.jpg",
+            example=SAMPLE_URL,
         ),
     ] = None
     logo_image_url: Annotated[Url | None, Spelt("logoImageUrl|logo_url|logo_image_id", "A logo.")] = None

@@ -1,10 +1,12 @@
 """The OpenAPI document: what the framework makes of the routes, put right where the framework cannot know better.
 
-Errors are ours, in the shape that `manners.py` gives each route; where JSON is read, legacy routes read forms too; an
-answer has the model that its route states, and an example keeps its nulls.
+Errors are ours, in the shape that `manners.py` gives each route; an answer has the model that its route states, and an
+example keeps its nulls. Where JSON is read, forms are read too; the document leaves them out, because a client that is
+made of it would send one kind only, and that is JSON.
 """
 
-from collections.abc import Iterator
+import json
+from collections.abc import Callable, Iterator
 from typing import Any
 
 from fastapi import FastAPI
@@ -12,9 +14,9 @@ from fastapi.routing import APIRoute, RouteContext, iter_route_contexts
 from pydantic import BaseModel
 from pydantic.json_schema import models_json_schema
 
-from safelight.api import answers, refusals
-from safelight.api.examples import PLACE
-from safelight.api.json_body import FORM, StrictRoute
+from safelight.api import answers, client_schemas, refusals
+from safelight.api.examples import PLACE, SERVER
+from safelight.api.json_body import StrictRoute
 
 Json = dict[str, Any]
 
@@ -23,12 +25,13 @@ OF_THE_FRAMEWORK = ("HTTPValidationError", "ValidationError")
 RETRY_AFTER: Json = {"Retry-After": {"description": "Seconds.", "schema": {"type": "integer", "minimum": 1}}}
 
 
-def describe(app: FastAPI) -> None:
-    """The application shows this document from now on."""
+def describe(app: FastAPI, server: Callable[[], str]) -> None:
+    """The application shows this document from now on; its examples name files of this server."""
 
     def document() -> Json:
         if app.openapi_schema is None:
-            app.openapi_schema = _put_right(app, FastAPI.openapi(app))
+            found = _put_right(app, FastAPI.openapi(app))
+            app.openapi_schema = json.loads(json.dumps(found).replace(SERVER, json.dumps(server())[1:-1]))
         return app.openapi_schema
 
     app.openapi = document  # type: ignore[method-assign]
@@ -43,6 +46,7 @@ def _put_right(app: FastAPI, document: Json) -> Json:
         schemas.pop(name, None)
     for route, method in _routes(app):
         _complete(document["paths"][route.path_format][method.lower()], route, f"{method} {route.path}")
+    client_schemas.simplify(document)
     return document
 
 
@@ -62,9 +66,7 @@ def _complete(operation: Json, route: RouteContext, name: str) -> None:
             _refuse(response, stated, name, status)
         else:
             _answer(response, stated)
-    content = operation.get("requestBody", {}).get("content", {})
-    if isinstance(route.original_route, StrictRoute) and JSON in content:
-        content[FORM] = {"schema": content[JSON]["schema"]}
+    if isinstance(route.original_route, StrictRoute) and JSON in operation.get("requestBody", {}).get("content", {}):
         refused = operation["responses"].setdefault("415", {"description": refusals.MEANINGS[415]})
         _refuse(refused, {}, name, 415)
 

@@ -8,6 +8,10 @@ from safelight.domain.orders import Flow
 Json = dict[str, Any]
 
 PLACE = "#/components/schemas/"
+SERVER = "http://127.0.0.1:8787"  # the document has the server's own address in its place
+SAMPLE_KEY = "samples/coffee.jpg"
+SAMPLE_PATH = f"assets/{SAMPLE_KEY}"
+SAMPLE_URL = f"{SERVER}/{SAMPLE_PATH}"
 
 
 def of(model: Any, value: Json, description: str = "Done.") -> Json:
@@ -21,7 +25,7 @@ _SESSION = "0d0f5a3e-5b1c-4b36-9a0a-2f1f6f6c2a11"
 _PASS = "pass:user:42"  # noqa: S105 - an id, no secret
 _REQUEST = "req_1766131200000_7f1d2c1e-6a51-4a55-9a5e-7f6f1f0b7c55"
 _TIME = "2025-12-19T08:00:00Z"
-_STILL = f"http://127.0.0.1:8787/assets/mma/still/{_ID}-5f0c2b9e8d7a41c6b3e2d1f0a9b8c7d6/1.png"
+_STILL = f"{SERVER}/assets/mma/still/{_ID}-5f0c2b9e8d7a41c6b3e2d1f0a9b8c7d6/1.png"
 
 SUMMARIES = {
     Flow.STILL_CREATE: "Make a still from a product photo and a brief",
@@ -35,7 +39,7 @@ OF_FLOWS: dict[Flow, Any] = {
         "product and brief": {
             "value": {
                 "passId": _PASS,
-                "assets": {"product_image_url": "https://example.com/cup.jpg"},
+                "assets": {"product_image_url": SAMPLE_URL},
                 "inputs": {
                     "brief": "A calm morning on a stone table, soft light from the left",
                     "style": "editorial still life",
@@ -58,7 +62,7 @@ OF_FLOWS: dict[Flow, Any] = {
         "own words": {
             "value": {
                 "passId": _PASS,
-                "assets": {"start_image_url": "https://example.com/still.png"},
+                "assets": {"start_image_url": SAMPLE_URL},
                 "inputs": {
                     "motion_user_brief": "push in slowly",
                     "movement_style": "fix_camera",

@@ -50,7 +50,7 @@ router = APIRouter(route_class=limited_route(Kind.ORDERS), tags=["files"])
 
 
 _KEY = "product/o.5f0c2b9e8d7a41c6b3e2d1f0a9b8c7d6/1766131200000-0d0f5a3e-5b1c-4b36-9a0a-2f1f6f6c2a11-cup.jpg"
-_URL = f"http://127.0.0.1:8787{ROUTE}/{_KEY}"
+_URL = f"{examples.SERVER}{ROUTE}/{_KEY}"
 _TEXT: Json = {"text/plain": {"schema": {"type": "string"}}}
 _REFUSAL: Json = {"application/json": {"schema": {"$ref": "#/components/schemas/Refusal"}}}
 _OF_RANGES: Responses = {

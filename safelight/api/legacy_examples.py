@@ -3,7 +3,7 @@
 from typing import Any
 
 from safelight.api import legacy_answers
-from safelight.api.examples import of
+from safelight.api.examples import SERVER, of
 
 Json = dict[str, Any]
 
@@ -11,7 +11,7 @@ _ID = "019a9f1c-7d2e-7c11-a5a0-6f2b8c1d9e42"
 _SESSION = "0d0f5a3e-5b1c-4b36-9a0a-2f1f6f6c2a11"
 _PASS = "pass:user:42"  # noqa: S105 - an id, no secret
 _REQUEST = "req_1766131200000_7f1d2c1e-6a51-4a55-9a5e-7f6f1f0b7c55"
-_STILL = f"http://127.0.0.1:8787/assets/mma/still/{_ID}-5f0c2b9e8d7a41c6b3e2d1f0a9b8c7d6/1.png"
+_STILL = f"{SERVER}/assets/mma/still/{_ID}-5f0c2b9e8d7a41c6b3e2d1f0a9b8c7d6/1.png"
 _GPT = {
     "usedFallback": False,
     "error": None,
@@ -53,7 +53,7 @@ EDITORIAL = _made(
 )
 MOTION = _made(
     legacy_answers.VideoMade,
-    {"videoUrl": f"http://127.0.0.1:8787/assets/mma/video/{_ID}-5f0c2b9e8d7a41c6b3e2d1f0a9b8c7d6/1.mp4"},
+    {"videoUrl": f"{SERVER}/assets/mma/video/{_ID}-5f0c2b9e8d7a41c6b3e2d1f0a9b8c7d6/1.mp4"},
     5,
     userMessage="Your video is ready.",
 )

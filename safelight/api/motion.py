@@ -6,6 +6,7 @@ from fastapi import APIRouter, Request
 from pydantic import Field
 
 from safelight.api import legacy, legacy_examples
+from safelight.api.examples import SAMPLE_URL
 from safelight.api.folding import Long, Short, Spelt, Url
 from safelight.api.legacy import STYLE_CHARS_MAX, Json, LegacyBody
 from safelight.api.mma import IdempotencyKey
@@ -46,13 +47,13 @@ class MotionBody(LegacyBody):
 
 class MotionSuggestBody(MotionBody):
     reference_image_url: Annotated[
-        Url | None, Spelt("referenceImageUrl", "The still to set in motion.", example="https://…/still.png")
+        Url | None, Spelt("referenceImageUrl", "The still to set in motion.", example=SAMPLE_URL)
     ] = None
 
 
 class MotionGenerateBody(MotionBody):
     last_image_url: Annotated[
-        Url | None, Spelt("lastImageUrl", "The frame the video begins with.", example="https://…/still.png")
+        Url | None, Spelt("lastImageUrl", "The frame the video begins with.", example=SAMPLE_URL)
     ] = None
     duration_seconds: Annotated[
         float | None, Spelt("durationSeconds", "Clamped to 1…10.", example=5), Field(allow_inf_nan=False)

@@ -20,7 +20,7 @@ from safelight.storage.assets import ROUTE
 Json = dict[str, Any]
 
 KEY = "product/o.5f0c2b9e8d7a41c6b3e2d1f0a9b8c7d6/1766131200000-0d0f5a3e-5b1c-4b36-9a0a-2f1f6f6c2a11-cup.jpg"
-_URL = f"http://127.0.0.1:8787{ROUTE}/{KEY}"
+_URL = f"{examples.SERVER}{ROUTE}/{KEY}"
 COPY = {"ok": True, "key": KEY, "url": _URL, "publicUrl": _URL}
 
 router = APIRouter(route_class=SmallRoute, tags=["files"])
@@ -29,7 +29,7 @@ router = APIRouter(route_class=SmallRoute, tags=["files"])
 class StoreRemoteBody(IdentityBody):
     """A remote file to keep a copy of."""
 
-    url: Annotated[Url | None, Spelt("sourceUrl", "Where the file is now.", example="https://example.com/a.png")] = None
+    url: Annotated[Url | None, Spelt("sourceUrl", "Where the file is now.", example=examples.SAMPLE_URL)] = None
     kind: Annotated[Short, Spelt("folder", "What it is.")] = "generations"
 
 
@@ -55,7 +55,7 @@ async def store_remote(
 class StoreGenerationBody(IdentityBody):
     """A result to keep a copy of, by its URL or the first of several."""
 
-    url: Annotated[Url | None, Spelt("urls.0", "Where the file is now.", example="https://example.com/a.png")] = None
+    url: Annotated[Url | None, Spelt("urls.0", "Where the file is now.", example=examples.SAMPLE_URL)] = None
     folder: Annotated[Short, Spelt("", "What it is.")] = "generations"
 
 

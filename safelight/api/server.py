@@ -29,6 +29,7 @@ from safelight.api import (
     failures,
     feedback,
     files,
+    front_page,
     history,
     legacy_admin,
     metrics,
@@ -60,13 +61,16 @@ DESCRIPTION = (
 StartServices = Callable[[], AbstractAsyncContextManager[Services]]
 
 
-def create_api(start: StartServices, *, cors_origins: Sequence[str]) -> FastAPI:
-    """`start` gives the services for as long as the server runs."""
+def create_api(
+    start: StartServices, *, cors_origins: Sequence[str], server: Callable[[], str] = lambda: examples.SERVER
+) -> FastAPI:
+    """`start` gives the services for as long as the server runs; `server` its address."""
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
         async with start() as services:
             app.state.services = services
+            await front_page.store_sample(services.assets)
             yield
 
     app = FastAPIOffline(title="safelight", version=__version__, description=DESCRIPTION, lifespan=lifespan)
@@ -76,7 +80,7 @@ def create_api(start: StartServices, *, cors_origins: Sequence[str]) -> FastAPI:
     app.add_exception_handler(stream.NothingMore, stream.stay_away)
     routers = (mma, stream, accounts, failures, providers, webhooks, metrics, signing_in, top_ups, billing)
     legacy = (editorial, motion, feedback, history, statistics, client_errors, legacy_admin, runtime_config, downloads)
-    rooms = (*routers, *legacy)
+    rooms = (front_page, *routers, *legacy)
     for router in (
         *(room.router for room in rooms),
         files.uploads,
@@ -87,7 +91,7 @@ def create_api(start: StartServices, *, cors_origins: Sequence[str]) -> FastAPI:
         app.include_router(router)
     for path in ("/health", "/api/health"):
         app.add_api_route(path, health, methods=["GET"], **_HEALTH_ROUTE)
-    document.describe(app)
+    document.describe(app, server)
     app.add_middleware(HeadAsGet)
     app.add_middleware(NameRequests)
     app.add_middleware(CompressHistory)

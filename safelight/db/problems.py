@@ -54,7 +54,7 @@ PROBLEMS = (
         "balance_is_not_the_sum",
         1,
         "the customer's balance is not the sum of their ledger",
-        "read docs/recipes/ledger_of_a_customer.sql; where the ledger is right: update mega_customers set mg_credits ="
+        "run safelight recipes ledger_of_a_customer; where the ledger is right: update mega_customers set mg_credits ="
         " (select coalesce(sum(mg_delta), 0) from mega_generations where mg_record_type = 'credit_transaction'"
         " and mg_pass_id = 'ID') where mg_pass_id = 'ID'",
     ),
@@ -75,7 +75,7 @@ PROBLEMS = (
         "refund_too_high",
         2,
         "more was given back than the generation had cost, or it was delivered all the same",
-        "read docs/recipes/ledger_of_a_customer.sql; credits that a customer was given are not taken back by a program",
+        "run safelight recipes ledger_of_a_customer; credits that a customer was given are not taken back by a program",
     ),
     Problem(
         "failed_step_of_a_success",
@@ -230,7 +230,7 @@ PROBLEMS = (
         "the generation is done, and all of its price was given back",
         "where the refund is right, take the result away: set session_replication_role = replica;"
         " update mega_generations set mg_mma_status = 'error', mg_status = 'failed' where mg_id = 'generation:ID';"
-        " then safelight doctor --fix; where it is not: read docs/recipes/ledger_of_a_customer.sql",
+        " then safelight doctor --fix; where it is not: run safelight recipes ledger_of_a_customer",
     ),
     Problem(
         "refunded_result_named",

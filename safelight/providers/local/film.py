@@ -1,7 +1,7 @@
 """Films a still: the camera's path over it, light that wanders, steam that rises, one frame after the other."""
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -11,9 +11,20 @@ import numpy as np
 from safelight import media
 from safelight.domain.untrusted_json import parse_json
 from safelight.media import Pixels
+from safelight.providers.local import outline
 from safelight.providers.local.cutout import Box, bounds, cut
-from safelight.providers.local.motion import PUSH, Move, Pose, pose, progress, read_move, widest_zoom
-from safelight.providers.local.picture import SUBJECT_BOX, Rendered, VideoOrder
+from safelight.providers.local.motion import (
+    LOOP_REACH,
+    PUSH,
+    Move,
+    Pose,
+    asks_for_orbit,
+    pose,
+    progress,
+    read_move,
+    widest_zoom,
+)
+from safelight.providers.local.picture import SUBJECT_BOX, SUBJECT_OUTLINE, Rendered, VideoOrder
 from safelight.providers.local.raster import Field, blur, dice, field, grid, noise, resize, smoothstep
 from safelight.providers.mp4 import FRAMES_PER_SECOND, encode_mp4
 
@@ -22,8 +33,13 @@ DURATION_RANGE = (1.0, 10.0)
 DEPTH_SHIFT = 0.014  # of the width: more, and the eye sees that there are just two planes
 HOP = 0.05  # of the height: what comes to light below must not be much
 END_BEGINS = 0.55
+LIGHT_MIDDLE, LIGHT_REACH = 0.625, 2.35  # where the band is halfway, and how far it goes at speed 1
+STEAM_TURN_SECONDS = 2.5
+ORBIT_IS_A_SLIDE = "local: an orbit is filmed as a slide past the subject: one picture shows one side only"
 LIGHT_EDGE = 240
 CROP_SHARE_MIN = 0.62
+FILL_SCALE = 4  # what is behind the subject is filled in at a quarter of the size: it has no detail
+FILL_MARGIN = 9  # of the filled picture: the subject's soft edge and the shadow's darkest part
 EXTENDED_EDGE_MAX = 2560
 STEAM_PLACE = (0.5, 0.42, 0.16)  # where no subject is found: a little above the middle
 
@@ -56,6 +72,8 @@ def film(order: VideoOrder) -> Rendered:
     width, height, warnings = _size(order.settings, still)
     shot = _prepared(order, move, _cropped(still, width / height), width, height)
     unused = [f"local: not used in a video: {role}" for role in order.unused_roles]
+    if asks_for_orbit(order.prompt):
+        unused.append(ORBIT_IS_A_SLIDE)
     content = encode_mp4(_frames(shot), width=width, height=height)
     return Rendered(content, "video/mp4", width, height, (*warnings, *unused))
 
@@ -75,17 +93,20 @@ def _prepared(order: VideoOrder, move: Move, still: Pixels, width: int, height: 
 
 
 def _subject(start: bytes, still: Pixels) -> Field | None:
-    """Where the subject is, if it can be told from what is behind it. Our own stills say where to look."""
-    found = cut(still, _told_box(start, still))
+    """Where the subject is, if it can be told from what is behind it. Our own stills say it, or where to look."""
+    height, width = still.shape[:2]
+    facts = media.probe_image(start)
+    texts = media.image_texts(start) if (facts.width, facts.height) == (width, height) else {}
+    told = outline.from_text(texts.get(SUBJECT_OUTLINE, ""), width, height)
+    if told is not None:
+        return told
+    found = cut(still, _told_box(texts))
     return found.cover if found.is_clean else None
 
 
-def _told_box(start: bytes, still: Pixels) -> Box | None:
-    facts = media.probe_image(start)
-    if (facts.width, facts.height) != (still.shape[1], still.shape[0]):
-        return None
+def _told_box(texts: Mapping[str, str]) -> Box | None:
     try:
-        box = tuple(float(part) for part in parse_json(media.image_texts(start).get(SUBJECT_BOX, "[]")))
+        box = tuple(float(part) for part in parse_json(texts.get(SUBJECT_BOX, "[]")))
     except (ValueError, TypeError):
         return None
     return box if len(box) == 4 and 0 <= box[0] < box[2] <= 1 and 0 <= box[1] < box[3] <= 1 else None
@@ -126,9 +147,9 @@ def _camera(shot: Shot, t: float) -> Pixels:
 
 def _subject_pose(move: Move, at: Pose, t: float) -> Pose:
     """The subject is nearer than what is behind it, so that it moves a little more."""
-    swing = math.sin(2 * math.pi * t) if move.loop else 2 * progress(move, t) - 1
-    swell = 1 + move.swell * (progress(move, t) if not move.loop else 0.5 - 0.5 * math.cos(2 * math.pi * t))
-    fall = -_bounce(t) * HOP if move.drop else 0.0
+    swing = LOOP_REACH * math.sin(2 * math.pi * t) if move.loop else 2 * progress(move, t) - 1
+    swell = 1 + move.swell * move.speed * progress(move, t)
+    fall = -_bounce(t) * HOP * min(1.0, move.speed) if move.drop else 0.0
     x = at.x + move.depth * move.speed * DEPTH_SHIFT * swing
     return Pose(at.zoom * swell, x, at.y - fall, at.turn)
 
@@ -170,16 +191,33 @@ def _plate(still: Pixels, cover: Field | None, move: Move, width: int, height: i
 
 
 def _filled_in(pixels: Pixels, cover: Field) -> Pixels:
-    """What would be seen where the subject was: the surroundings carried on, without detail."""
+    """The surroundings carried on behind the subject, row by row: where the wall meets the table stays straight."""
     height, width = cover.shape
-    small_size = max(8, width // 4), max(8, height // 4)
-    small = cv2.resize(pixels, small_size, interpolation=cv2.INTER_AREA)
+    small_size = max(8, width // FILL_SCALE), max(8, height // FILL_SCALE)
+    small = field(cv2.resize(pixels, small_size, interpolation=cv2.INTER_AREA))
     hole = cv2.resize(cover, small_size, interpolation=cv2.INTER_AREA)
-    brush = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (7, 7))
-    mask = cv2.dilate((np.asarray(hole) > 0.05).astype(np.uint8), brush)
-    filled = field(cv2.resize(cv2.inpaint(small, mask, 5, cv2.INPAINT_TELEA), (width, height)))
-    share = blur(field(cv2.resize(mask, (width, height))), 3)[..., None]
-    return np.asarray(np.rint(pixels * (1 - share) + filled * share), np.uint8)
+    brush = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (FILL_MARGIN, FILL_MARGIN))
+    mask = cv2.dilate((np.asarray(hole) > 0.02).astype(np.uint8), brush)
+    filled = field(cv2.resize(_bridged(small, mask > 0), (width, height), interpolation=cv2.INTER_CUBIC))
+    share = blur(field(cv2.resize(mask, (width, height))), FILL_SCALE)[..., None]
+    return np.asarray(np.rint(np.clip(pixels * (1 - share) + filled * share, 0, 255)), np.uint8)
+
+
+def _bridged(small: Field, hole: Any) -> Field:
+    """Each row's hole filled from its two sides; a row without sides takes after the nearest one that has some."""
+    open_rows = np.flatnonzero(~hole.all(axis=1))
+    if not len(open_rows):
+        return small
+    known = (~hole).astype(np.float32)
+    spread = np.maximum(cv2.GaussianBlur(known, (0, 0), sigmaX=4, sigmaY=0.01), 1e-3)[..., None]
+    sides = cv2.GaussianBlur(small * known[..., None], (0, 0), sigmaX=4, sigmaY=0.01) / spread
+    filled, columns = small.copy(), np.arange(small.shape[1])
+    for row in range(len(small)):
+        source = open_rows[np.argmin(np.abs(open_rows - row))]
+        beside, behind = columns[~hole[source]], columns[hole[row]]
+        for channel in range(small.shape[2]):
+            filled[row, behind, channel] = np.interp(behind, beside, sides[source, beside, channel])
+    return field(filled)
 
 
 # --- what moves besides the camera ---------------------------------------------------------------------------------
@@ -205,11 +243,12 @@ def _light_size(shot: Shot) -> tuple[int, int]:
 
 
 def _sweep(width: int, height: int, t: float, move: Move) -> Field:
-    """A soft band of light that crosses the picture; it begins and ends outside, so that it also loops."""
+    """A soft band of light that crosses the picture; in a loop it goes to and fro."""
     x, y = grid(width, height)
     along = x * 0.8 + y * 0.45
-    place = -0.55 + 2.35 * t
-    breath = 0.03 * math.sin(2 * math.pi * t)
+    reach = LIGHT_REACH * move.speed
+    place = LIGHT_MIDDLE + reach * (math.sin(2 * math.pi * t) / (2 * math.pi) if move.loop else t - 0.5)
+    breath = 0.03 * move.speed * math.sin(2 * math.pi * t)
     return field(0.20 * np.exp(-(((along - place) / 0.24) ** 2)) + breath)
 
 
@@ -222,8 +261,9 @@ def _steam(shot: Shot, width: int, height: int, t: float) -> Field:
     assert shot.veil is not None
     x, y = grid(width, height)
     left, foot, half = shot.mouth
-    rise = round(2 * max(1.0, shot.frames / FRAMES_PER_SECOND / 2.5)) / 2  # half turns: the veil ends as it began
-    rise = max(1.0, float(round(rise)))
+    rise = shot.frames / FRAMES_PER_SECOND / STEAM_TURN_SECONDS * shot.move.speed
+    if shot.move.loop:
+        rise = max(1.0, float(math.floor(rise)))  # whole turns: the veil ends as it began
     sway = 0.02 * np.sin(2 * np.pi * (y * 2.2 + t * rise)) * np.clip(foot - y, 0, 1) * 3
     at_x = field(((x + sway - left) * 1.4 % 1.0) * 256)
     at_y = field(((y * 0.9 + t * rise) % 1.0) * 256)
@@ -243,7 +283,7 @@ def _mouth(cover: Field) -> tuple[float, float, float]:
 def _melted(frame: Pixels, move: Move, t: float) -> Pixels:
     height, width = frame.shape[:2]
     x, y = grid(width, height)
-    strength = move.melt * (math.sin(math.pi * t) if move.loop else progress(move, t)) * 0.035 * height
+    strength = move.melt * move.speed * progress(move, t) * 0.035 * height
     wave = np.sin(2 * np.pi * (x * 3.1 + 0.3 * np.sin(2 * np.pi * x))) * 0.5 + 0.5
     at_y = y * height - 0.5 - strength * wave * (0.35 + y) * 1.2
     at_x = x * width - 0.5 + 0.25 * strength * np.sin(2 * np.pi * (y * 2.0 + t))

@@ -10,7 +10,10 @@ from safelight.providers.local.scene import split_prompt
 PUSH = 0.16
 PUSH_MAX = 0.32
 PAN = 0.11
-SPEED_RANGE = (0.25, 2.5)
+SPEED_RANGE = (0.1, 2.5)
+# A loop goes there and comes back in the same time. On this part of the way it is never faster than without the loop:
+# its speed is at most `LOOP_REACH * pi`, and that of a movement with soft ends is `1/2 + pi/4` in the middle.
+LOOP_REACH = 0.4
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,10 +64,16 @@ def read_move(prompt: str, negative_prompt: str = "") -> Move:
     return replace(move, speed=max(low, min(high, move.speed)))
 
 
+def asks_for_orbit(prompt: str) -> bool:
+    """True if the prompt wishes the camera to go round the subject, which one picture can not show."""
+    base, revisions = split_prompt(prompt.lower())
+    return any(_ORBIT.search(text) for text in (base, *revisions))
+
+
 def progress(move: Move, t: float) -> float:
-    """How far the movement is at time `t`, both from 0 to 1; a loop goes there and comes back."""
+    """How far the movement is at time `t`, both from 0 to 1; a loop goes a part of the way and comes back."""
     if move.loop:
-        return 0.5 - 0.5 * math.cos(2 * math.pi * t)
+        return LOOP_REACH * (0.5 - 0.5 * math.cos(2 * math.pi * t))
     if move.linear:
         return t
     # A long even middle with soft ends: half cosine ease, half straight line.
@@ -77,7 +86,8 @@ def pose(move: Move, t: float) -> Pose:
     zoomed = push * (s if move.push >= 0 else 1 - s)
     x, y = move.pan * speed * (s - 0.5), move.rise * speed * (s - 0.5)
     if move.loop:
-        x, y = move.pan * speed * 0.5 * math.sin(2 * math.pi * t), move.rise * speed * 0.5 * math.sin(2 * math.pi * t)
+        swing = speed * LOOP_REACH * 0.5 * math.sin(2 * math.pi * t)
+        x, y = move.pan * swing, move.rise * swing
     return Pose(_needed_zoom(move) * math.exp(math.log1p(zoomed)), x, y, move.turn * speed * (s - 0.5))
 
 
@@ -144,6 +154,11 @@ _HOLDS = re.compile(
     r"|(?:no|stop|without)(?: the| any)? camera(?: movement| motion| move)?|stop the camera"
 )
 
+_AROUND = r"around the (?:product|cup|bottle|subject)"
+_ORBIT = re.compile(
+    rf"(?<!\bno )(?<!without )(?:\borbit\w*|\barcs?\b|circl(?:e|es|ing) around|\b360\b|\bcamera\b[^.,;]*\b{_AROUND})"
+)
+
 _Change = Callable[[Move], Move]
 _WORDS_BY_TEXT: tuple[tuple[str, _Change], ...] = (
     (
@@ -182,7 +197,7 @@ _WORDS_BY_TEXT: tuple[tuple[str, _Change], ...] = (
     ),
     (r"^\W*(?:(?:a|bit|little|much|even|still|come|go|get) )*closer\b", _nearer),
     (
-        r"\borbit\w*|\barcs?\b|parallax|circl(?:e|es|ing) around|around the (?:product|cup|bottle|subject)",
+        rf"{_ORBIT.pattern}|{_AROUND}|parallax",
         lambda move: replace(move, depth=1.0, pan=move.pan or PAN * 0.3),
     ),
     (r"\brotat\w*|\bspin\w*|\bturn(?:s|ing)? (?:round|slowly)", lambda move: replace(move, turn=5.0)),
@@ -199,8 +214,10 @@ _WORDS_BY_TEXT: tuple[tuple[str, _Change], ...] = (
     (r"\bcinematic\b|\bfloat\w*|\bhover\w*", lambda move: replace(move, depth=max(move.depth, 0.7))),
     (_HOLDS.pattern, _held),
     (
-        r"\bslow[ _-]?mo(?:tion)?\b|\bslower\b|\bcalmer\b|\bgentler\b|more slowly|"
-        r"(?:too|not so|not as|less) fast",
+        r"\bslow[ _-]?mo(?:tion)?\b|\bslower\b|\bcalmer\b|\bgentler\b|more slowly|\bslow\b[^.,;]*\bdown\b|"
+        r"(?:too|not so|not as|less) (?:fast|quick|hectic)|less (?:speed|motion|movement)|"
+        r"half (?:the |its |as )?(?:speed|fast)|"
+        r"(?:reduce\w*|lower\w*|decrease\w*|drop) (?:the |its )?speed",
         _slower,
     ),
     (

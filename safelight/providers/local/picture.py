@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from typing import Any
 
 SUBJECT_BOX = "safelight-subject"  # the PNG text that says where the product of a still is: four parts of its size
+SUBJECT_OUTLINE = "safelight-outline"  # the PNG text with the product's outline, so that a film cuts just there
 
 
 @dataclass(frozen=True, slots=True)

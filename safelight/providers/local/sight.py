@@ -83,7 +83,7 @@ def spoken(sight: Sight, role: str) -> str:
     if role == "inspiration":
         return f"Lovely mood: {_listed(_both(sight)[:2])}, {sight.light}."
     if role in ("still", "video_frame"):
-        return f"Here it is: {first} tones against {sight.ground[0]}, {sight.light}."
+        return f"Here it is: {first} tones against {_listed(sight.ground[:2])}, {sight.light}."
     if not sight.is_alone:
         return f"I see {_listed(_both(sight)[:3])} tones, {sight.light}."
     what = f"{_article(sight.shape)} {sight.shape} {first} object"

@@ -12,12 +12,12 @@ from safelight import media
 from safelight.domain.untrusted_json import parse_json
 from safelight.media import Pixels
 from safelight.providers.local import logo as logos
-from safelight.providers.local import placing, retouch, shapes
+from safelight.providers.local import outline, placing, retouch, shapes
 from safelight.providers.local.backdrop import Stage, build, plinth
 from safelight.providers.local.colours import Rgb, Swatch, blend, chroma, hls, palette, shaded
 from safelight.providers.local.cutout import Subject
 from safelight.providers.local.materials import material
-from safelight.providers.local.picture import SUBJECT_BOX, Picture, Rendered, StillOrder
+from safelight.providers.local.picture import SUBJECT_BOX, SUBJECT_OUTLINE, Picture, Rendered, StillOrder
 from safelight.providers.local.raster import Field, dice, field, grid, over, smoothstep, to_pixels
 from safelight.providers.local.scene import Scene
 from safelight.providers.local.scene_words import read_scene
@@ -98,6 +98,7 @@ def _made(order: StillOrder, recipe: Recipe, pictures: tuple[Picture, ...]) -> R
     texts = {RECIPE: recipe.to_text()}
     if subject:
         texts[SUBJECT_BOX] = json.dumps(placing.place_of(subject, stage))
+        texts[SUBJECT_OUTLINE] = outline.to_text(placing.place(subject, stage).cover)
     content = media.encode_png(_enlarged(to_pixels(light), width, height), texts)
     return Rendered(content, "image/png", width, height, (*warnings, *unknown))
 

@@ -181,7 +181,7 @@ _IDEAS = (
     "The camera pushes in slowly towards the product while soft light moves across the surface",
     "The camera glides gently from left to right with a touch of parallax, the product stays in the centre",
     "The camera slowly pulls back and gives the product room, the light stays calm",
-    "A slow orbit around the product, the highlights glide over its edges",
+    "A slow slide past the product with a touch of parallax, the highlights glide over its edges",
 )
 _STYLES: tuple[tuple[str, str], ...] = (
     (
@@ -194,7 +194,7 @@ _STYLES: tuple[tuple[str, str], ...] = (
     (r"\bpan|slide", "The camera pans slowly from left to right"),
     (r"push|zoom[_ ]?in|dolly[_ ]?in", "The camera pushes in slowly towards the product"),
     (r"pull|zoom[_ ]?out|dolly[_ ]?out|reveal", "The camera pulls out slowly and reveals the scene"),
-    (r"orbit|parallax|360", "The camera makes a slow orbit around the product"),
+    (r"orbit|parallax|360", "The camera slides slowly past the product, with parallax"),
     (r"melt", "The surface seems to melt and flow softly downwards"),
     (r"drop|fall|bounce", "The product drops softly into place and comes to rest"),
     (r"expand|grow|pulse", "The product expands slowly towards the camera"),
@@ -202,7 +202,7 @@ _STYLES: tuple[tuple[str, str], ...] = (
 )
 _STYLE_KEYS = ("melt", "drop", "expand", "satisfying", "slow_motion", "fix_camera", "loop")
 _SUITING: tuple[tuple[str, str], ...] = (
-    ("seen from above", "A slow orbit around the product, the highlights glide over its edges"),
+    ("seen from above", "A slow slide past the product with a touch of parallax, the highlights glide over its edges"),
     ("tall, slender", "The camera tilts up slowly along the product while soft light moves across it"),
     ("filling much of the frame", "The camera slowly pulls back and gives the product room, the light stays calm"),
     ("small in the frame", "The camera pushes in slowly towards the product while soft light moves across it"),
