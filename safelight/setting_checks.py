@@ -6,6 +6,7 @@ from safelight.api.tokens import Keys, PublicKeys, SharedSecret, TokenCheck
 from safelight.config import Settings
 from safelight.domain.errors import ConfigError
 from safelight.domain.shared_secrets import strong_secret
+from safelight.pipelines.serving import ServedEngine
 
 ADMIN_TOKEN_SETTING = "SAFELIGHT_ADMIN_TOKEN"  # noqa: S105 - its name
 SECRET_SETTING = "SAFELIGHT_SECRET"  # noqa: S105 - its name
@@ -22,6 +23,19 @@ def token_check(settings: Settings) -> TokenCheck | None:
         return None
     keys: Keys = PublicKeys(settings.jwks_url) if settings.jwks_url else SharedSecret(secret)
     return TokenCheck(keys, settings.jwt_audience, settings.jwt_issuer, settings.jwt_leeway_seconds)
+
+
+def check_stand_in(settings: Settings, served: list[ServedEngine]) -> None:
+    """The stand-in makes no customer's picture unless somebody said so. Raises ConfigError."""
+    is_allowed = settings.stand_in == "allow" or (settings.stand_in is None and not settings.database_url)
+    if is_allowed or not any(engine.is_stand_in for engine in served):
+        return
+    lines = "; ".join(engine.line for engine in served if engine.is_stand_in)
+    why = "SAFELIGHT_STAND_IN=refuse" if settings.stand_in else "SAFELIGHT_DATABASE_URL is set"
+    raise ConfigError(
+        f"{why}, and the offline stand-in would serve customers ({lines}): set the vendors' keys, or"
+        " SAFELIGHT_STAND_IN=allow"
+    )
 
 
 def check_secret_settings(settings: Settings) -> None:

@@ -137,6 +137,7 @@ GENERATION = of(
         "error": None,
         "credits": {"balance": 13, "cost": 1},
         "parent_generation_id": None,
+        "stand_in": False,
         "created_at": "2025-12-19T08:00:00Z",
         "updated_at": "2025-12-19T08:00:09Z",
     },

@@ -153,6 +153,7 @@ def _shown_to_all(row: Json) -> Json:
         "error": row["mg_meta"].get("error"),
         "credits": None,
         "parent_generation_id": None,
+        "stand_in": bool(row["mg_mma_vars"].get("meta", {}).get("stand_in")),
         "created_at": row["mg_created_at"],
         "updated_at": row["mg_updated_at"],
     }

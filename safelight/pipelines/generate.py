@@ -18,6 +18,7 @@ from safelight.pipelines.configuration import Engine
 from safelight.pipelines.own_copy import own_copies
 from safelight.pipelines.plans import OperationPlan, Outcome
 from safelight.pipelines.runner import Run
+from safelight.pipelines.serving import STAND_IN
 from safelight.pipelines.studio import Studio
 from safelight.providers.base import (
     ImageProvider,
@@ -184,6 +185,8 @@ async def deliver(run: Run) -> None:
     kind = "seedream_image" if mode == "still" else "kling_video"
     run.set(f"outputs.{kind}_id", output["output_key"])
     run.set(f"outputs.{kind}_url", output["output_url"])
+    if run.result.payload["input"]["adapter"] == STAND_IN:
+        run.set("meta.stand_in", True)
     prompt = run.result.payload["input"]["prompt"]
     await end(run, Status.DONE, FINAL_LINES[mode], prompt=prompt, file=_stored_file(output))
 
