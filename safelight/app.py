@@ -57,6 +57,7 @@ from safelight.storage.assets import AssetStore
 from safelight.storage.buckets import Bucket, S3Keys, open_bucket
 from safelight.storage.fetch import GuardedFetcher
 from safelight.storage.spool import Spool
+from safelight.tasks import end_tasks
 
 MEGABYTE = 1024 * 1024
 DATABASE_START_SECONDS_MAX = 60.0
@@ -208,8 +209,7 @@ class App:
                 )
             finally:
                 bodies.close()
-                following.cancel()
-                catching_up.cancel()
+                await end_tasks(following, catching_up, seconds=LEAVE_SECONDS)
                 await listener.close()
                 await queue.close()
 
@@ -319,16 +319,17 @@ class App:
             working = asyncio.create_task(queue.work(self._working_hours()))
             reaping = asyncio.create_task(self.reaper(db, announcer).run())
             catching_up = asyncio.create_task(self.spool().catch_up_for_ever(db))
+            stopped = asyncio.create_task(stop.wait())
             try:
-                stopped = asyncio.create_task(stop.wait())
                 await asyncio.wait({working, reaping, stopped}, return_when=asyncio.FIRST_COMPLETED)
                 queue.stop()
                 await self._ended(working, db)
                 if not stop.is_set():
                     raise SafelightError("the worker ended by itself; the lines above say why")
             finally:
-                reaping.cancel()
-                catching_up.cancel()
+                queue.stop()
+                seconds = self.settings.worker_shutdown_seconds + LEAVE_SECONDS
+                await end_tasks(working, reaping, catching_up, stopped, seconds=seconds)
                 await announcer.drain()
                 await queue.close()
 

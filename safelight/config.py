@@ -365,10 +365,14 @@ class Settings(BaseSettings):
         keys = {"openai": self.openai_api_key, "replicate": self.replicate_token, "fal": self.fal_key}
         return frozenset(adapter for adapter, key in keys.items() if key.get_secret_value())
 
-    def without_keys(self) -> "Settings":
-        """The same, for what must work offline and cost nothing."""
-        nothing = SecretStr("")
-        return self.model_copy(update={"openai_api_key": nothing, "replicate_token": nothing, "fal_key": nothing})
+    def for_demo(self) -> "Settings":
+        """Those of a demo, which is offline, costs nothing and has a home and a database of its own: of ours it has
+        where it listens, what it logs and how the stand-in behaves."""
+        kept = ("host", "port", "log_level", "log_file", "local_fault", "local_wait_seconds")
+        same = {name: getattr(self, name) for name in kept}
+        return Settings.model_construct(
+            **same, home=self.home_path / "demo", stand_in="allow", worker_shutdown_seconds=0.5
+        )
 
     @property
     def webhook_base_url(self) -> str | None:

@@ -185,9 +185,14 @@ async def working(app: App) -> AsyncIterator[None]:
     report_task_crashes(app)
     keep_little()
     stop = asyncio.Event()
-    async with asyncio.TaskGroup() as group:
-        group.create_task(app.work(stop))
-        try:
-            yield
-        finally:
-            stop.set()
+    try:
+        async with asyncio.TaskGroup() as group:
+            group.create_task(app.work(stop))
+            try:
+                yield
+            finally:
+                stop.set()
+    except ExceptionGroup as failures:
+        if len(failures.exceptions) > 1:
+            raise
+        raise failures.exceptions[0] from failures

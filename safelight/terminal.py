@@ -128,10 +128,11 @@ def show_report(app: App, report: story.Report) -> None:
         f" {report.seconds:.0f} s",
         soft_wrap=True,
     )
+    command = f"SAFELIGHT_HOME={app.home} {own_command()}"
     console.print("Ask what happened, step by step:", style="bold")
-    console.print(f"  {own_command()} generations show {report.made[0].generation_id}", soft_wrap=True)
+    console.print(f"  {command} generations show {report.made[0].generation_id}", soft_wrap=True)
     console.print("Go on from here, on the same data:", style="bold")
-    console.print(f"  {own_command()} up   # then {app.settings.base_url}/docs", soft_wrap=True)
+    console.print(f"  {command} up   # then {app.settings.base_url}/docs", soft_wrap=True)
 
 
 def show_generation(row: dict[str, Any], steps: list[dict[str, Any]]) -> None:
