@@ -21,7 +21,7 @@ from safelight.config import Settings
 from safelight.db import database_settings, deployment_secret, embedded, ops_rows
 from safelight.db.database import TROUBLE, Database
 from safelight.db.embedded.supervisor import Restarted, Supervisor
-from safelight.db.migrate import migrate
+from safelight.db.migrate import MigrationBlocked, migrate, naming_blockers
 from safelight.db.ops_spool import OpsSpool
 from safelight.db.sessions import connected_now
 from safelight.db.statistics import CustomerCount
@@ -101,7 +101,7 @@ class App:
         db = Database(self.dsn, pool_size=1, redactor=self.redactor)
         await db.open()
         try:
-            async with db.transaction() as conn:
+            async with db.connection() as conn, naming_blockers(conn), conn.transaction():
                 await install_version_1(conn, self.parameter_tables)
                 await database_settings.store(
                     conn, database_settings.CUSTOMERS_READ_STEPS, self.settings.customers_read_steps
@@ -116,7 +116,7 @@ class App:
         while True:
             try:
                 return await self.migrate()
-            except TROUBLE as error:
+            except (*TROUBLE, MigrationBlocked) as error:
                 if time.monotonic() > give_up:
                     raise
                 telemetry.warning(telemetry.Tag.DB_UPDATE, f"Waiting for the database: {error}")

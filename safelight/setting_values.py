@@ -33,7 +33,7 @@ def database_url(stated: str) -> str:
     url = stated.strip()
     if not url:
         raise ValueError(f"it is empty; set {DATABASE_URL_EXAMPLE}, or unset it to use the embedded database")
-    if url[0] in QUOTES or url[-1] in QUOTES:
+    if url[0] in QUOTES or (url[-1] in QUOTES and _SCHEME.match(url)):
         raise ValueError("it has quotation marks around it, which are no part of a URL; remove them")
     if url.lower().startswith("jdbc:"):
         raise ValueError(f"it is a JDBC URL; write {DATABASE_URL_EXAMPLE}")

@@ -83,6 +83,7 @@ def test_what_is_wrong_with_an_address_is_said_without_its_password(
         f"postgres://u:a%40{PASSWORD}%2F%23@[::1]:5432/x?sslmode=require",
         "postgresql:///x?host=/var/run/postgresql&application_name=a@b",
         f"host=127.0.0.1 user=u password='{PASSWORD} 1' dbname=x",
+        f"host=127.0.0.1 user=u dbname=x password='{PASSWORD} 1'",
         "postgresql://u@h/x?options=-c%20work_mem%3D64MB&ssl=true",
     ],
 )

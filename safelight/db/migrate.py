@@ -62,7 +62,7 @@ async def migrate(dsn: str) -> list[str]:
     async with connected(dsn) as conn:
         await refuse_transaction_pooler(conn, dsn)
         await _take_lock(conn)
-        async with _naming_blockers(conn):
+        async with naming_blockers(conn):
             await _ensure_record(conn)
             await queue_schema.refuse_newer(conn)
             applied = [migration.name for migration in available() if await _apply_once(conn, migration)]
@@ -82,7 +82,8 @@ async def _take_lock(conn: Connection) -> None:
 
 
 @asynccontextmanager
-async def _naming_blockers(conn: Connection) -> AsyncIterator[None]:
+async def naming_blockers(conn: Connection) -> AsyncIterator[None]:
+    """Wait for each lock on a table so long at most. Raises MigrationBlocked, which says who holds it."""
     await conn.execute(sql.SQL("set lock_timeout = {}").format(f"{TABLE_LOCK_SECONDS_MAX}s"))
     try:
         yield
