@@ -36,11 +36,11 @@ def install(dsn: str, *texts: str) -> None:
 
 
 def put_job(dsn: str) -> None:
-    ask(
-        dsn,
-        "insert into procrastinate.procrastinate_jobs (queue_name, task_name, args)"
-        """ values ('generations', 'run_generation', '{"generation_id": "nobody"}')""",
-    )
+    with psycopg.connect(dsn, options="-c search_path=procrastinate") as conn:
+        conn.execute(
+            "insert into procrastinate_jobs (queue_name, task_name, args)"
+            """ values ('generations', 'run_generation', '{"generation_id": "nobody"}')"""
+        )
 
 
 def jobs(dsn: str) -> Any:

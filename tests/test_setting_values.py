@@ -1,6 +1,8 @@
 """Settings: a wrong one ends a command at once, with one line that names it and exit code 2; an unknown one is warned of."""
 
+import logging
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -9,6 +11,16 @@ from safelight import cli
 from safelight.config import Settings
 from safelight.setting_values import nearest
 from tests.test_database_urls import safelight
+
+
+@pytest.fixture(autouse=True)
+def process_as_it_was(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """A command sets up the log and the hook for crashes of its process, which here is that of all tests."""
+    monkeypatch.setattr(sys, "excepthook", sys.excepthook)
+    handlers, level = logging.root.handlers[:], logging.root.level
+    yield
+    logging.root.handlers[:] = handlers
+    logging.root.setLevel(level)
 
 
 @pytest.mark.parametrize(
