@@ -8,7 +8,7 @@ import typer
 from pydantic import ValidationError
 
 from safelight import terminal
-from safelight.cli import assets, backfill, backups, demo, doctor, generations, providers, rehearsals, servers
+from safelight.cli import assets, backfill, demo, doctor, generations, providers, rehearsals, servers
 from safelight.config import PREFIX, Settings
 from safelight.domain.errors import ConfigError, SafelightError
 
@@ -20,7 +20,6 @@ commands = typer.Typer(
     add_completion=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-assert backups.db_commands in (group.typer_instance for group in generations.commands.registered_groups)
 for room in (servers, demo, generations, providers, doctor, assets, backfill, rehearsals):
     commands.add_typer(room.commands)
 

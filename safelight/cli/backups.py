@@ -7,7 +7,6 @@ import typer
 
 from safelight import terminal
 from safelight.app import App
-from safelight.cli.generations import db_commands
 from safelight.cli.shared import open_app
 from safelight.db import backups
 
@@ -16,7 +15,6 @@ MEGABYTE = 1024 * 1024
 DumpFile = Annotated[Path, typer.Argument(dir_okay=False, help="The file of the dump.")]
 
 
-@db_commands.command("dump")
 def db_dump(file: DumpFile) -> None:
     """Write the database to a file, which holds secrets. Stored media files are not in it."""
     app = open_app()

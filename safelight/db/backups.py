@@ -11,12 +11,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO
 
+import psycopg
 from psycopg import sql
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
 
 from safelight.db.embedded.binaries import installed
 from safelight.db.embedded.errors import DatabaseDown
-from safelight.db.sessions import connected_now
+from safelight.db.sessions import Row, connected_now
 from safelight.domain.errors import InvalidInput, SafelightError
 from safelight.private_files import open_private
 
@@ -135,9 +136,16 @@ def _check_empty(dsn: str) -> None:
             raise InvalidInput(
                 "the database has data already; restore into an empty one, such as that of a new SAFELIGHT_HOME"
             )
-        for role in ROLES:
-            if not conn.execute("select from pg_roles where rolname = %s", [role]).fetchone():
-                conn.execute(sql.SQL("create role {} nologin noinherit").format(sql.Identifier(role)))
+        _make_roles(conn)
+
+
+def _make_roles(conn: psycopg.Connection[Row]) -> None:
+    there = {row["rolname"] for row in conn.execute("select rolname from pg_roles").fetchall()}
+    try:
+        for role in set(ROLES) - there:
+            conn.execute(sql.SQL("create role {} nologin noinherit").format(sql.Identifier(role)))
+    except psycopg.errors.InsufficientPrivilege as error:
+        raise ToolFailed(f"the roles {', '.join(ROLES)} are needed, and may not be made by this account") from error
 
 
 @contextmanager
