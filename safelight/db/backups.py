@@ -6,7 +6,7 @@ import re
 import shutil
 import subprocess
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO
@@ -115,18 +115,31 @@ def restore(dsn: str, file: Path, tools: Tools) -> None:
         if opened.read(len(DUMP_HEAD)) != DUMP_HEAD:
             raise InvalidInput(f"{file} is no dump of `safelight db dump` (or of pg_dump -Fc)")
     _check_empty(dsn)
-    major = server_major(dsn)
-    with _reading(tools, file) as script:
-        writer, environment = _command([tools.folder / "psql", "-qX1", "-v", "ON_ERROR_STOP=1", "-o", os.devnull], dsn)
-        writing = subprocess.Popen(  # noqa: S603 - PostgreSQL's own tool
-            writer, stdin=subprocess.PIPE, stderr=subprocess.PIPE, env=environment
-        )
-        assert writing.stdin is not None
-        with suppress(BrokenPipeError):  # it ended early; its last line says why
-            _copy(script, writing.stdin, major)
-        _, said = writing.communicate()
-        if writing.returncode:
-            raise ToolFailed(f"psql: {_last_line(said)}")
+    reader = [tools.folder / "pg_restore", "--no-owner", "-f", "-", file]
+    writer, environment = _command([tools.folder / "psql", "-qX1", "-v", "ON_ERROR_STOP=1", "-o", os.devnull], dsn)
+    pipe = subprocess.PIPE
+    with (
+        subprocess.Popen(reader, stdout=pipe, stderr=pipe) as reading,  # noqa: S603 - PostgreSQL's own tools
+        subprocess.Popen(writer, stdin=pipe, stderr=pipe, env=environment) as writing,  # noqa: S603
+    ):
+        _pass_on(reading, writing, server_major(dsn))
+
+
+def _pass_on(reading: subprocess.Popen[bytes], writing: subprocess.Popen[bytes], major: int) -> None:
+    """The writer's transaction is committed when its input ends: only if the reader came to the end of the dump."""
+    assert reading.stdout
+    assert reading.stderr
+    assert writing.stdin
+    with suppress(BrokenPipeError):  # the writer ended early; its last line says why
+        _copy(reading.stdout, writing.stdin, major)
+        writing.stdin.flush()
+    reading.stdout.close()
+    if reading.wait() and writing.poll() is None:
+        writing.kill()
+        raise ToolFailed(_last_line(reading.stderr.read()))
+    _, said = writing.communicate()
+    if writing.returncode:
+        raise ToolFailed(_last_line(said))
 
 
 def _check_empty(dsn: str) -> None:
@@ -146,20 +159,6 @@ def _make_roles(conn: psycopg.Connection[Row]) -> None:
             conn.execute(sql.SQL("create role {} nologin noinherit").format(sql.Identifier(role)))
     except psycopg.errors.InsufficientPrivilege as error:
         raise ToolFailed(f"the roles {', '.join(ROLES)} are needed, and may not be made by this account") from error
-
-
-@contextmanager
-def _reading(tools: Tools, file: Path) -> Iterator[IO[bytes]]:
-    """The dump as SQL. Raises ToolFailed where pg_restore cannot read it."""
-    command = [tools.folder / "pg_restore", "--no-owner", "-f", "-", file]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as reading:  # noqa: S603
-        assert reading.stdout is not None
-        assert reading.stderr is not None
-        yield reading.stdout
-        reading.stdout.close()
-        said = reading.stderr.read()
-    if reading.returncode > 0:
-        raise ToolFailed(f"pg_restore: {_last_line(said)}")
 
 
 def _copy(script: IO[bytes], writer: IO[bytes], major: int) -> None:
