@@ -20,6 +20,7 @@ from safelight import telemetry
 from safelight.db.sessions import Connection as Connection  # noqa: PLC0414 - part of this module for who asks it
 from safelight.db.sessions import Row as Row  # noqa: PLC0414
 from safelight.db.sessions import Session, connection_options, refuse_transaction_pooler
+from safelight.domain.errors import ConfigError
 from safelight.domain.plain_text import storable, storable_json
 from safelight.redaction import KNOWN_FORMS, Redactor
 
@@ -118,7 +119,7 @@ class Database:
             await self.pool.open(wait=True, timeout=WAIT_SECONDS_MAX)
             async with self.connection() as conn:
                 await refuse_transaction_pooler(conn, self.dsn)
-        except BaseException:
+        except (psycopg.Error, ConfigError, asyncio.CancelledError):
             await self.pool.close()
             raise
 

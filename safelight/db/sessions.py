@@ -67,7 +67,7 @@ class Session(AsyncConnection[Row]):
         conn = await super().connect(conninfo, **options | {"autocommit": True})
         try:
             await conn.execute(_SET_SESSION)
-        except BaseException:
+        except (psycopg.Error, asyncio.CancelledError):
             await conn.close()
             raise
         return conn
