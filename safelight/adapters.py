@@ -5,7 +5,7 @@ from collections.abc import Callable
 from functools import partial
 
 from safelight.config import Settings
-from safelight.domain.errors import ConfigError, InvalidInput
+from safelight.domain.errors import ConfigError
 from safelight.media_pool import MediaPool
 from safelight.pipelines.studio import Adapters
 from safelight.providers.base import Adapter, ReadImage
@@ -97,9 +97,9 @@ def _webhook_url(settings: Settings, adapter: str) -> WebhookUrl | None:
 
 
 def local_fault(settings: Settings) -> Fault | None:
-    """Raises InvalidInput."""
+    """Raises ConfigError."""
     text = settings.local_fault
     try:
         return Fault.parse(text) if text else None
     except ValueError as error:
-        raise InvalidInput(f"SAFELIGHT_LOCAL_FAULT: {error}") from error
+        raise ConfigError(f"SAFELIGHT_LOCAL_FAULT: {error}") from error

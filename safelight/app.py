@@ -1,8 +1,6 @@
 """The one place that wires settings to services: what an API process, a worker process or a command works with."""
 
 import asyncio
-import os
-import sys
 import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -23,19 +21,19 @@ from safelight.config import Settings
 from safelight.db import database_settings, deployment_secret, embedded, ops_rows
 from safelight.db.database import TROUBLE, Database
 from safelight.db.embedded.supervisor import Restarted, Supervisor
-from safelight.db.migrate import migrate
+from safelight.db.migrate import MigrationBlocked, migrate, naming_blockers
 from safelight.db.ops_spool import OpsSpool
+from safelight.db.sessions import connected_now
 from safelight.db.statistics import CustomerCount
 from safelight.db.wakeups import Announcer, Listener
-from safelight.domain.categories import Category
 from safelight.domain.errors import SafelightError
-from safelight.domain.ids import new_id
 from safelight.domain.orders import Prices
 from safelight.domain.shared_secrets import strong_secret
 from safelight.domain.shop_orders import Shop, credit_products
 from safelight.media import DECODE_BYTES_MAX
 from safelight.media_pool import MediaPool
 from safelight.ops.doctor import Doctor, LatestFindings
+from safelight.ops.restarts import restarted_row
 from safelight.pipelines.accept import Acceptance, FreeSuggestions
 from safelight.pipelines.configuration import Configuration, install_version_1
 from safelight.pipelines.gate import Gate
@@ -46,6 +44,7 @@ from safelight.pipelines.reaper import HEARTBEATS_MISSED, Reaper
 from safelight.pipelines.retries import RetryPolicy
 from safelight.pipelines.runtime import RuntimeConfig
 from safelight.pipelines.sealing import Sealer
+from safelight.pipelines.serving import Serving
 from safelight.pipelines.settings import SettingsPolicy
 from safelight.pipelines.studio import Adapters, PictureReader, Studio
 from safelight.pipelines.vendor_pictures import VendorPictures
@@ -59,9 +58,9 @@ from safelight.storage.assets import AssetStore
 from safelight.storage.buckets import Bucket, S3Keys, open_bucket
 from safelight.storage.fetch import GuardedFetcher
 from safelight.storage.spool import Spool
+from safelight.tasks import end_tasks
 
 MEGABYTE = 1024 * 1024
-ADAPTERS_GROUP = "safelight.adapters"
 DATABASE_START_SECONDS_MAX = 60.0
 DATABASE_LOOK_SECONDS = 1.0
 LEAVE_SECONDS = 5.0  # beyond the time that steps get to end
@@ -86,10 +85,14 @@ class App:
         self.parameter_tables = ParameterTables()
         self.media_pool = MediaPool(DECODE_BYTES_MAX)
 
-    def start_database(self) -> str:
-        """Returns the DSN; starts the embedded server where no other database is set."""
+    def start_database(self, *, must_answer: bool = True) -> str:
+        """Returns the DSN; starts the embedded server where no other is set. If it is another's, and must answer,
+        psycopg's OperationalError says why it does not."""
         open_home(self.home)
         self.dsn = self.settings.database_url or embedded.start(self.home)
+        if self.settings.database_url and must_answer:
+            with connected_now(self.dsn):
+                pass
         return self.dsn
 
     async def migrate(self) -> list[str]:
@@ -99,7 +102,7 @@ class App:
         db = Database(self.dsn, pool_size=1, redactor=self.redactor)
         await db.open()
         try:
-            async with db.transaction() as conn:
+            async with db.connection() as conn, naming_blockers(conn), conn.transaction():
                 await install_version_1(conn, self.parameter_tables)
                 await database_settings.store(
                     conn, database_settings.CUSTOMERS_READ_STEPS, self.settings.customers_read_steps
@@ -114,7 +117,7 @@ class App:
         while True:
             try:
                 return await self.migrate()
-            except TROUBLE as error:
+            except (*TROUBLE, MigrationBlocked) as error:
                 if time.monotonic() > give_up:
                     raise
                 telemetry.warning(telemetry.Tag.DB_UPDATE, f"Waiting for the database: {error}")
@@ -126,20 +129,8 @@ class App:
             await Supervisor(embedded.server_of(self.home), self._report_restart).run(stop)
 
     def _report_restart(self, restarted: Restarted) -> None:
-        message = f"The embedded database runs again after {restarted.seconds:.1f} s: {restarted.reason}"
-        telemetry.warning(telemetry.Tag.DB_STATUS, message)
-        row = ops_rows.OpsError(
-            category=Category.API_ERROR,
-            level="warn",
-            code="DATABASE_RESTARTED",
-            message=message,
-            request_id=f"process_{os.getpid()}_{new_id()}",
-            route="process",
-            method=Path(sys.argv[0]).name,
-            http_status=500,
-            action="database.restarted",
-            extra={"tries": restarted.tries},
-        )
+        row = restarted_row(restarted)
+        telemetry.warning(telemetry.Tag.DB_STATUS, row.message)
         self.write_now(row)
 
     def write_now(self, row: ops_rows.OpsError) -> None:
@@ -217,11 +208,11 @@ class App:
                     wait_seconds=self.settings.legacy_wait_seconds,
                     bodies=bodies,
                     streams=self.streams(),
+                    serving=self.serving(db),
                 )
             finally:
                 bodies.close()
-                following.cancel()
-                catching_up.cancel()
+                await end_tasks(following, catching_up, seconds=LEAVE_SECONDS)
                 await listener.close()
                 await queue.close()
 
@@ -279,6 +270,12 @@ class App:
         url = getattr(settings, setting) or (self.home / folder).as_uri()
         return open_bucket(url, s3_keys, is_public=is_public, setting=f"SAFELIGHT_{setting.upper()}")
 
+    def check_storage(self) -> None:
+        """Raises ConfigError where a storage URL cannot be used."""
+        for setting in ("storage_url", "private_storage_url"):
+            if getattr(self.settings, setting):
+                self._bucket(setting, "", is_public=False)
+
     def admin_token(self) -> str:
         """What opens the operators' routes: the setting, else a token that is made once and kept in the home.
 
@@ -292,6 +289,7 @@ class App:
 
     def check_secrets(self) -> None:
         """Make the secrets of this home where they are missing. Raises ConfigError where one cannot be used."""
+        open_home(self.home)
         self.admin_token()
         self._file_secret("secret")
 
@@ -324,16 +322,17 @@ class App:
             working = asyncio.create_task(queue.work(self._working_hours()))
             reaping = asyncio.create_task(self.reaper(db, announcer).run())
             catching_up = asyncio.create_task(self.spool().catch_up_for_ever(db))
+            stopped = asyncio.create_task(stop.wait())
             try:
-                stopped = asyncio.create_task(stop.wait())
                 await asyncio.wait({working, reaping, stopped}, return_when=asyncio.FIRST_COMPLETED)
                 queue.stop()
                 await self._ended(working, db)
                 if not stop.is_set():
                     raise SafelightError("the worker ended by itself; the lines above say why")
             finally:
-                reaping.cancel()
-                catching_up.cancel()
+                queue.stop()
+                seconds = self.settings.worker_shutdown_seconds + LEAVE_SECONDS
+                await end_tasks(working, reaping, catching_up, stopped, seconds=seconds)
                 await announcer.drain()
                 await queue.close()
 
@@ -405,6 +404,9 @@ class App:
 
     def _configuration(self, db: Database) -> Configuration:
         return Configuration(db, self.settings.keyed_adapters)
+
+    def serving(self, db: Database) -> Serving:
+        return Serving(self._configuration(db), self.settings.keyed_adapters)
 
     def _settings_policy(self, configuration: Configuration) -> SettingsPolicy:
         return SettingsPolicy(configuration, self.parameter_tables)

@@ -1,17 +1,16 @@
 """Every setting: name, type, default, help. The only reader of the environment (prefix `SAFELIGHT_`)."""
 
-import ipaddress
 import os
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 from psycopg import ProgrammingError
 from psycopg.conninfo import conninfo_to_dict
 from pydantic import AliasChoices, Field, SecretStr, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
+from safelight import setting_values as values
 from safelight.domain.errors import ConfigError
-from safelight.storage.web_urls import web_url
 
 PREFIX = "SAFELIGHT_"
 
@@ -19,18 +18,22 @@ PREFIX = "SAFELIGHT_"
 class Settings(BaseSettings):
     model_config = SettingsConfigDict(env_prefix=PREFIX, extra="ignore", validate_by_name=True)
 
-    home: Path = Field(Path("~/.safelight"), description="Where all state lives: the embedded database and the files.")
-    database_url: str | None = Field(
+    home: values.Folder = Field(
+        Path("~/.safelight"), description="Where all state lives: the embedded database and the files."
+    )
+    database_url: values.DatabaseUrl | None = Field(
         None,
         description="A PostgreSQL 15+ to use instead of the embedded one, e.g. postgresql://user@host/db.",
     )
-    host: str = Field("127.0.0.1", description="The address the API listens on.")
+    host: values.Host = Field("127.0.0.1", description="The address the API listens on.")
     port: int = Field(8787, ge=0, le=65535, description="The port the API listens on; 0 takes a free one.")
-    public_url: str | None = Field(
+    public_url: values.PublicUrl | None = Field(
         None,
         description="The API's address as clients see it; stored URLs begin with it. Default: http://HOST:PORT.",
     )
-    cors_origins: str = Field("*", description="Comma-separated origins that browsers may call from; * for any.")
+    cors_origins: values.CorsOrigins = Field(
+        "*", description="Comma-separated origins that browsers may call from; * for any."
+    )
     admin_token: SecretStr = Field(
         SecretStr(""),
         description="What opens the operators' routes: at least 32 characters. Where it is not set, one is made and"
@@ -41,7 +44,7 @@ class Settings(BaseSettings):
         description="The secret of the deployment, 32 characters or more: it signs URLs and tokens, and keys the hashes"
         " in object keys. Default: one that the first node makes, kept in the database for all nodes.",
     )
-    admin_emails: str = Field(
+    admin_emails: values.Emails = Field(
         "", description="Comma-separated e-mails of users who, signed in, are operators. Sign-ups must confirm theirs."
     )
     auth: Literal["optional", "required"] = Field(
@@ -72,15 +75,15 @@ class Settings(BaseSettings):
         description="If customers who read the database themselves (Supabase) see the step rows of their generations:"
         " prompt parts, adapter names and providers' errors. `safelight migrate` writes it to the database.",
     )
-    storage_url: str | None = Field(
+    storage_url: values.StorageUrl | None = Field(
         None,
         description="Where public files are kept: file:///PATH, or s3://BUCKET/PREFIX?endpoint=https://…&region=…"
         "&path_style=true|false. Default: HOME/assets.",
     )
-    private_storage_url: str | None = Field(
+    private_storage_url: values.StorageUrl | None = Field(
         None, description="Where private files are kept, written the same way. Default: HOME/private-assets."
     )
-    public_assets_url: str | None = Field(
+    public_assets_url: values.PublicUrl | None = Field(
         None,
         pattern="^https?://",
         description="What permanent URLs of public files begin with, e.g. a CDN before the bucket."
@@ -88,8 +91,12 @@ class Settings(BaseSettings):
     )
     s3_access_key_id: SecretStr = Field(SecretStr(""), description="The access key of s3:// storage.")
     s3_secret_access_key: SecretStr = Field(SecretStr(""), description="The secret of s3:// storage.")
-    log_level: str = Field("INFO", description="The least level that is written to the console and the file.")
-    log_file: Path | None = Field(None, description="A file that also gets every log line, as JSON, rotating.")
+    log_level: values.LogLevel = Field(
+        "INFO", description="The least level that is written to the console and the file."
+    )
+    log_file: values.LogFile | None = Field(
+        None, description="A file that also gets every log line, as JSON, rotating."
+    )
 
     still_credits: int = Field(1, ge=0, le=100, description="Credits charged for a still or a tweak of it.")
     video_credits: int = Field(5, ge=0, le=100, description="Credits charged for a video or a tweak of it.")
@@ -228,7 +235,7 @@ class Settings(BaseSettings):
         description="How many wrong admin tokens a minute one address may state; then it gets 429 for them. Each API"
         " process counts for itself.",
     )
-    trusted_proxies: str = Field(
+    trusted_proxies: values.Networks = Field(
         "",
         description="Comma-separated addresses or networks (10.0.0.0/8) of proxies whose X-Forwarded-For and"
         " X-Forwarded-Proto are believed; * for any. Default: none.",
@@ -275,9 +282,14 @@ class Settings(BaseSettings):
         description="Disk for large request bodies that one API process receives at once; beyond it, 503.",
     )
 
-    fetch_allow_hosts: str = Field(
+    fetch_allow_hosts: values.HostPorts = Field(
         "",
         description="Comma-separated host:port pairs that may be read although they are private (for tests).",
+    )
+    stand_in: Literal["allow", "refuse"] | None = Field(
+        None,
+        description="Whether the offline stand-in may serve engines without a vendor's key. Default: refuse where"
+        " DATABASE_URL is set, else allow.",
     )
     local_fault: str | None = Field(
         None, description="Makes the local adapter fail: STEP:ERROR, e.g. seedream_generate:timeout."
@@ -323,7 +335,7 @@ class Settings(BaseSettings):
         pattern="^https?://",
         description="Where the public keys are that fal signs its webhooks with.",
     )
-    webhook_url: str | None = Field(
+    webhook_url: values.PublicUrl | None = Field(
         None,
         pattern="^https?://",
         description="The API's address for the webhooks of providers. Default: PUBLIC_URL where that begins with https;"
@@ -333,30 +345,19 @@ class Settings(BaseSettings):
         2.5, gt=0, le=60, description="How long after a look at a provider's work the next one is due."
     )
 
-    @field_validator("trusted_proxies")
+    @field_validator("*", mode="before")
     @classmethod
-    def names_networks(cls, stated: str) -> str:
-        """The same, in the form that the HTTP server reads."""
-        proxies = [part.strip() for part in stated.split(",") if part.strip()]
-        if proxies == ["*"]:
-            return "*"
-        for proxy in proxies:
-            try:
-                ipaddress.ip_network(proxy)
-            except ValueError as error:
-                raise ValueError(
-                    f"{proxy!r} is neither an address, such as 10.0.0.1, nor a network, such as 10.0.0.0/8"
-                ) from error
-        return ",".join(proxies)
-
-    @field_validator("public_url", "public_assets_url", "webhook_url")
-    @classmethod
-    def is_on_the_web(cls, stated: str | None) -> str | None:
-        return web_url(stated) if stated else stated
+    def is_not_quoted(cls, stated: Any) -> Any:
+        return values.unquoted(stated)
 
     @property
     def base_url(self) -> str:
         return (self.public_url or f"http://{self.host}:{self.port}").rstrip("/")
+
+    @property
+    def assets_base_url(self) -> str:
+        """Under which vendors find the public files."""
+        return self.public_assets_url or self.base_url
 
     @property
     def keyed_adapters(self) -> frozenset[str]:
@@ -364,10 +365,14 @@ class Settings(BaseSettings):
         keys = {"openai": self.openai_api_key, "replicate": self.replicate_token, "fal": self.fal_key}
         return frozenset(adapter for adapter, key in keys.items() if key.get_secret_value())
 
-    def without_keys(self) -> "Settings":
-        """The same, for what must work offline and cost nothing."""
-        nothing = SecretStr("")
-        return self.model_copy(update={"openai_api_key": nothing, "replicate_token": nothing, "fal_key": nothing})
+    def for_demo(self) -> "Settings":
+        """Those of a demo, which is offline, costs nothing and has a home and a database of its own: of ours it has
+        where it listens, what it logs and how the stand-in behaves."""
+        kept = ("host", "port", "log_level", "log_file", "local_fault", "local_wait_seconds")
+        same = {name: getattr(self, name) for name in kept}
+        return Settings.model_construct(
+            **same, home=self.home_path / "demo", stand_in="allow", worker_shutdown_seconds=0.5
+        )
 
     @property
     def webhook_base_url(self) -> str | None:
@@ -402,3 +407,10 @@ def _password(dsn: str | None) -> str:
 
 def _plain(value: object) -> str:
     return value.get_secret_value() if isinstance(value, SecretStr) else str(value)
+
+
+def unknown_settings() -> dict[str, str]:
+    """Names in the environment that begin as ours do and are none, each with the nearest that is one, or nothing."""
+    known = [f"{PREFIX}{name}".upper() for name in Settings.model_fields]
+    stated = [name for name in os.environ if name.upper().startswith(PREFIX) and name.upper() not in known]
+    return {name: values.nearest(name.upper(), known, PREFIX) for name in sorted(stated)}

@@ -115,7 +115,8 @@ class Story:
         await self._follow(chapter, accepted["sse_url"], started)
         generation = await self._get(f"/mma/generations/{accepted['generation_id']}")
         if generation["status"] != "done":
-            raise SafelightError(f"{chapter} ended as {generation['status']}: {generation['error']}")
+            reason = (generation["error"] or {}).get("message", "it says no reason")
+            raise SafelightError(f"{chapter} ended as {generation['status']}: {reason}")
         file = await self._download(chapter, next(filter(None, generation["outputs"].values())))
         seconds = time.monotonic() - started
         self.tell(Event("ends", chapter, str(file), seconds))

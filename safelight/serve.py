@@ -1,6 +1,7 @@
 """Runs the parts of one process: the API, a worker, or both, until told to stop."""
 
 import asyncio
+import errno
 import ipaddress
 import signal
 import socket
@@ -17,10 +18,11 @@ from safelight.config import Settings
 from safelight.connections import Bounds, ConnectionTable
 from safelight.crashes import report_task_crashes
 from safelight.db.embedded import DatabaseDown
-from safelight.domain.errors import InvalidInput, SafelightError
+from safelight.domain.errors import ConfigError, InvalidInput, SafelightError
 from safelight.open_files import ListeningSocket
 
 CONNECTIONS_WAITING_MAX = 2048
+NOT_RESOLVED = (socket.EAI_NONAME, socket.EAI_AGAIN, socket.EAI_FAIL, socket.EAI_NODATA)
 ACCEPTED_AT_ONCE = 64  # connections that are taken before those that are too many are closed
 GRACEFUL_SECONDS = 5
 KEEP_ALIVE_SECONDS = 75  # where no setting says so
@@ -51,12 +53,14 @@ class _Server(uvicorn.Server):
 
 
 def listen(host: str, port: int) -> socket.socket:
-    """Raises InvalidInput where the address is taken."""
+    """Raises InvalidInput where the port is taken, ConfigError where the host is none of ours."""
     try:
         made = socket.create_server((host, port), backlog=CONNECTIONS_WAITING_MAX)
     except OSError as error:
+        if error.errno == errno.EADDRNOTAVAIL or (error.errno or 0) in NOT_RESOLVED:
+            raise ConfigError(f"SAFELIGHT_HOST (--host): {host!r} is no address of this machine") from error
         raise InvalidInput(
-            f"port {port} of {host} cannot be used: {error.strerror}; choose another with --port"
+            f"port {port} of {host} cannot be used: {error.strerror}; choose another with --port or SAFELIGHT_PORT"
         ) from error
     listening = ListeningSocket(made.detach())
     # Connections inherit it; without it, the body of each answer waits 40 ms for the client to confirm the headers.
@@ -181,9 +185,14 @@ async def working(app: App) -> AsyncIterator[None]:
     report_task_crashes(app)
     keep_little()
     stop = asyncio.Event()
-    async with asyncio.TaskGroup() as group:
-        group.create_task(app.work(stop))
-        try:
-            yield
-        finally:
-            stop.set()
+    try:
+        async with asyncio.TaskGroup() as group:
+            group.create_task(app.work(stop))
+            try:
+                yield
+            finally:
+                stop.set()
+    except ExceptionGroup as failures:
+        if len(failures.exceptions) > 1:
+            raise
+        raise failures.exceptions[0] from failures

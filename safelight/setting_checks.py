@@ -6,6 +6,7 @@ from safelight.api.tokens import Keys, PublicKeys, SecretOrPublicKeys, SharedSec
 from safelight.config import Settings
 from safelight.domain.errors import ConfigError
 from safelight.domain.shared_secrets import strong_secret
+from safelight.pipelines.serving import ServedEngine
 
 ADMIN_TOKEN_SETTING = "SAFELIGHT_ADMIN_TOKEN"  # noqa: S105 - its name
 SECRET_SETTING = "SAFELIGHT_SECRET"  # noqa: S105 - its name
@@ -28,6 +29,19 @@ def _keys(secret: str, jwks_url: str | None) -> Keys:
         return SharedSecret(secret)
     public = PublicKeys(jwks_url)
     return SecretOrPublicKeys(SharedSecret(secret), public) if secret else public
+
+
+def check_stand_in(settings: Settings, served: list[ServedEngine]) -> None:
+    """The stand-in makes no customer's picture unless somebody said so. Raises ConfigError."""
+    is_allowed = settings.stand_in == "allow" or (settings.stand_in is None and not settings.database_url)
+    if is_allowed or not any(engine.is_stand_in for engine in served):
+        return
+    lines = "; ".join(engine.line for engine in served if engine.is_stand_in)
+    why = "SAFELIGHT_STAND_IN=refuse" if settings.stand_in else "SAFELIGHT_DATABASE_URL is set"
+    raise ConfigError(
+        f"{why}, and the offline stand-in would serve customers ({lines}): set the vendors' keys, or"
+        " SAFELIGHT_STAND_IN=allow"
+    )
 
 
 def check_secret_settings(settings: Settings) -> None:

@@ -7,7 +7,7 @@ printed as text: no markup, no control characters. Styled parts are `(text, styl
 import shutil
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any, NoReturn
@@ -25,6 +25,7 @@ from safelight.domain.plain_text import json_text, printable
 from safelight.ops.backfill import Parity, Taken, Tell
 from safelight.ops.doctor import EXAMPLES, Findings, Mended
 from safelight.pipelines.cancel import Cancelling
+from safelight.pipelines.serving import ServedEngine
 from safelight.redaction import KNOWN_FORMS
 
 PROBLEMS_SHOWN_MAX = 10
@@ -56,22 +57,22 @@ def print_json(value: Any) -> None:
     print(json_text(KNOWN_FORMS.value(value), indent=2, default=str))  # noqa: T201 - the answer itself
 
 
-def end_with(problem: str) -> NoReturn:
+def end_with(problem: str, exit_code: int = 1) -> NoReturn:
     """End the process, with one line on standard error that says why."""
-    sys.exit(f"safelight: {printable(KNOWN_FORMS.text(problem))}")
+    sys.stderr.write(f"safelight: {printable(KNOWN_FORMS.text(problem))}\n")
+    sys.exit(exit_code)
 
 
 def own_command() -> str:
-    """The program as whoever reads a hint can call it: by its name if the shell finds it so, else by its path."""
+    """The command as the user called it, for hints: its name where the shell finds it by that, else its path."""
     called = Path(sys.argv[0])
-    if called.name == "__main__.py":
+    if called.stem == "__main__":
         return f"{Path(sys.executable).name} -m safelight"
-    found = shutil.which(called.name)
-    if found and Path(found).resolve() == called.resolve():
+    on_path = shutil.which(called.name)
+    if on_path and Path(on_path).resolve() == called.resolve():
         return called.name
-    with suppress(ValueError):
-        return str(called.resolve().relative_to(Path.cwd()))
-    return str(called)
+    absolute = called.absolute()
+    return str(absolute.relative_to(Path.cwd()) if absolute.is_relative_to(Path.cwd()) else absolute)
 
 
 def show_recipes(rows: list[dict[str, str]]) -> None:
@@ -135,10 +136,11 @@ def show_report(app: App, report: story.Report) -> None:
         f" {report.seconds:.0f} s",
         soft_wrap=True,
     )
+    command = f"SAFELIGHT_HOME={app.home} {own_command()}"
     console.print("Ask what happened, step by step:", style="bold")
-    console.print(f"  {own_command()} generations show {report.made[0].generation_id}", soft_wrap=True)
+    console.print(f"  {command} generations show {report.made[0].generation_id}", soft_wrap=True)
     console.print("Go on from here, on the same data:", style="bold")
-    console.print(f"  {own_command()} up   # then {app.settings.base_url}/docs", soft_wrap=True)
+    console.print(f"  {command} up   # then {app.settings.base_url}/docs", soft_wrap=True)
 
 
 def show_generation(row: dict[str, Any], steps: list[dict[str, Any]]) -> None:
@@ -184,6 +186,11 @@ def print_addresses(app: App) -> None:
     console.print(f"Files      {app.home / 'assets'}", soft_wrap=True)
     admin_token = "SAFELIGHT_ADMIN_TOKEN" if app.settings.admin_token.get_secret_value() else app.admin_token_file
     console.print(f"Admin      the token is in {admin_token}", soft_wrap=True)
+
+
+def show_engines(served: list[ServedEngine]) -> None:
+    for engine in served:
+        console.print(engine.line, soft_wrap=True)
 
 
 def show_database(status: Status, *, as_json: bool) -> None:

@@ -75,7 +75,7 @@ HISTORY = {
 ATTACHMENT = "a file"
 TREE = {"models": Anything(), "credits": Anything(), "replicate": Anything(), "gpt": Anything()}
 TICKET = {"ok": True, "key": str, "uploadUrl": str, "publicUrl": URL, "url": URL, "expiresIn": 600}
-HEALTH = {"ok": True, "service": str, "time": TIME, "supabase": bool, "version": str}
+HEALTH = {"ok": True, "service": str, "time": TIME, "supabase": bool, "version": str, "engines": list}
 
 
 def coded(code: str, prefix: str = "req_") -> Json:

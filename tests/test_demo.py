@@ -4,8 +4,10 @@ as written."""
 import json
 import os
 import re
+import signal
 import subprocess
 import sys
+from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
@@ -16,17 +18,18 @@ from PIL import Image
 from psycopg.rows import dict_row
 
 from safelight.db import embedded
+from tests.conftest import COFFEE, Backend, running
 
 COMMAND = str(Path(sys.executable).with_name("safelight"))
 SEED_000 = (Path(__file__).parent / "seeds" / "000.sql").read_text()
 BLOCKS = dict(re.findall(r"^-- (\d\.\d) [^\n]*\n(.*?)(?=^-- \d\.\d|\Z)", SEED_000, re.M | re.S))
 
 
-def safelight(home: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
+def safelight(home: Path, *arguments: str, **settings: str) -> subprocess.CompletedProcess[str]:
     environment = {name: value for name, value in os.environ.items() if not name.startswith("SAFELIGHT_")}
     return subprocess.run(
         [COMMAND, *arguments],
-        env=environment | {"SAFELIGHT_HOME": str(home), "SAFELIGHT_PORT": "0", "COLUMNS": "200"},
+        env=environment | {"SAFELIGHT_HOME": str(home), "SAFELIGHT_PORT": "0", "COLUMNS": "200"} | settings,
         capture_output=True,
         text=True,
         timeout=240,
@@ -36,14 +39,90 @@ def safelight(home: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
 
 @pytest.fixture(scope="module")
 def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return tmp_path_factory.mktemp("home")
+    """The home of the demo, in that of everything else."""
+    return tmp_path_factory.mktemp("home") / "demo"
 
 
 @pytest.fixture(scope="module")
-def report(home: Path) -> dict:
-    done = safelight(home, "demo", "--json")
+async def live(module_dsn: str, home: Path) -> AsyncIterator[Backend]:
+    """A live API on the same home, with an order that waits for a worker."""
+    async with running(module_dsn, home.parent, worker=False) as backend:
+        await backend.grant(1)
+        await backend.create()
+        yield backend
+
+
+@pytest.fixture(scope="module")
+def report(home: Path, live: Backend) -> dict:
+    before = everything_in(live)
+    settings = {"SAFELIGHT_DATABASE_URL": live.dsn, "SAFELIGHT_PORT": str(live.app.settings.port)}
+    done = safelight(home.parent, "demo", "--json", **settings)
     assert done.returncode == 0, done.stderr[-3000:]
+    assert everything_in(live) == before
     return json.loads(done.stdout)
+
+
+def everything_in(live: Backend) -> list[str]:
+    tables = (
+        "mega_customers",
+        "mega_generations",
+        "mega_admin",
+        "image_generation_logs",
+        "procrastinate_jobs",
+        "procrastinate_workers",
+    )
+    return [
+        live.value(f"select md5(string_agg(one::text, '|' order by one::text)) from {table} one") for table in tables
+    ]
+
+
+def test_a_demo_beside_a_live_api_changes_nothing_of_it(report: dict, live: Backend, home: Path):
+    assert live.value("select mg_mma_status from mega_generations where mg_record_type = 'generation'") == "queued"
+    assert live.balance() == 0
+    assert all(Path(made["file"]).is_relative_to(home) for made in report["made"])
+    assert sorted(path.name for path in home.parent.iterdir() if path.name == "postgres") == []
+
+
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        (b"hello, I am a text", "is no picture"),
+        (b"%PDF-1.7 and more", "is no picture"),
+        (b"\x1a\x45\xdf\xa3....webm", "is no picture (video/webm)"),
+        (b"", "is no picture"),
+    ],
+)
+def test_a_product_that_is_no_picture_is_said_before_anything_starts(tmp_path: Path, content: bytes, said: str):
+    file = tmp_path / "product.jpg"
+    file.write_bytes(content)
+    done = safelight(tmp_path / "home", "demo", "--product", str(file))
+    assert (done.returncode, done.stderr.count("\n")) == (1, 1)
+    assert said in done.stderr
+    assert not (tmp_path / "home").exists()
+
+
+def test_a_refusal_is_shown_and_ends_the_demo(tmp_path: Path):
+    file = tmp_path / "cut.jpg"
+    file.write_bytes(COFFEE.read_bytes()[:3000])
+    done = safelight(tmp_path, "demo", "--product", str(file))
+    assert (done.returncode, done.stderr.count("\n")) == (1, 1)
+    assert "Traceback" not in done.stderr
+
+
+def test_ctrl_c_ends_the_demo_with_a_line(tmp_path: Path):
+    with subprocess.Popen(
+        [sys.executable, "-m", "safelight", "demo"],
+        env=os.environ | {"SAFELIGHT_HOME": str(tmp_path)},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    ) as demo:
+        assert demo.stdout
+        assert demo.stderr
+        next(line for line in demo.stdout if "seedream_generate" in line)
+        demo.send_signal(signal.SIGINT)
+        assert demo.wait(timeout=30) == 130  # 2.5 s at most of which are ours; the rest is for a machine that is busy
+        assert demo.stderr.read().count("the demo was interrupted") == 1
 
 
 @pytest.fixture(scope="module")

@@ -7,7 +7,7 @@ import psycopg
 import pytest
 from psycopg.rows import dict_row
 
-from safelight.db.database import APPLICATION_NAME
+from safelight.db.sessions import APPLICATION_NAME
 from tests.conftest import Backend, running
 
 Json = dict[str, Any]

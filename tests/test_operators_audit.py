@@ -19,6 +19,7 @@ NO_DEEDS = {
     "up": "serves", "api": "serves", "worker": "serves",
     "migrate": "is on record in supabase_migrations.schema_migrations",
     "demo": "is a customer of its own, whose credits are in the ledger",
+    "db dump": "reads", "db restore": "fills a database that is empty, its records too",
     "db url": "reads", "db status": "reads", "db stop": "stops a server, whose database it does not touch",
     "generations list": "reads", "generations show": "reads", "generations logs": "reads",
     "failures": "reads", "stuck": "reads", "providers": "reads", "assets verify": "reads",

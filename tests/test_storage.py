@@ -11,7 +11,7 @@ import pytest
 
 from safelight.app import App
 from safelight.config import Settings
-from safelight.domain.errors import InvalidInput, NotFound, StorageError
+from safelight.domain.errors import ConfigError, NotFound, StorageError
 from safelight.storage.assets import AssetStore
 from safelight.storage.buckets import S3Keys
 from tests.conftest import COFFEE, Backend, StartBackend
@@ -229,11 +229,11 @@ async def test_a_signed_url_of_s3_says_when_it_ends(start: StartBackend):
 )
 def test_a_storage_url_that_is_none_is_a_clear_error(tmp_path: Path, url: str, said: str):
     settings = Settings(home=tmp_path, storage_url=url, s3_access_key_id="a", s3_secret_access_key="b")
-    with pytest.raises(InvalidInput, match="SAFELIGHT_STORAGE_URL") as raised:
+    with pytest.raises(ConfigError, match="SAFELIGHT_STORAGE_URL") as raised:
         App(settings).assets()
     assert said in str(raised.value)
 
 
 def test_s3_without_keys_is_a_clear_error(tmp_path: Path):
-    with pytest.raises(InvalidInput, match="SAFELIGHT_S3_ACCESS_KEY_ID"):
+    with pytest.raises(ConfigError, match="SAFELIGHT_S3_ACCESS_KEY_ID"):
         App(Settings(home=tmp_path, storage_url="s3://bucket")).assets()

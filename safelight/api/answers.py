@@ -138,6 +138,9 @@ class Generation(Done):
         list[str],
         Field(description="What was not used, changed, or came otherwise than ordered. Shown to the owner."),
     ]
+    stand_in: Annotated[
+        bool, Field(description="Whether the result was made by the offline stand-in, not by a vendor's model.")
+    ]
     created_at: datetime
     updated_at: datetime
 
@@ -396,11 +399,23 @@ class SignedUrl(Named):
 # --- operations -----------------------------------------------------------------------------------------------------
 
 
+class EngineServed(Answer):
+    """Who serves an engine now."""
+
+    engine: str
+    mode: Annotated[str, Field(description="What it makes: text, still or video.")]
+    adapter: str
+    model: str
+    paid: Annotated[bool, Field(description="Whether a vendor takes money for it.")]
+    stand_in: Annotated[bool, Field(description="Whether it is the offline stand-in: no vendor is asked.")]
+
+
 class Health(Done):
     service: Literal["safelight"]
     time: datetime
     supabase: Annotated[bool, Field(description="Whether the database answers.")]
     version: str
+    engines: Annotated[list[EngineServed], Field(description="Empty where the database does not answer.")]
 
 
 class Provider(Answer):

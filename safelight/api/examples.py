@@ -146,6 +146,7 @@ GENERATION = of(
         "credits": {"balance": 13, "cost": 1},
         "parent_generation_id": None,
         "warnings": ["9:16 was ordered; the result is 1:1 (1024 x 1024)."],
+        "stand_in": False,
         "created_at": "2025-12-19T08:00:00Z",
         "updated_at": "2025-12-19T08:00:09Z",
     },

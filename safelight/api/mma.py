@@ -158,6 +158,7 @@ def _shown_to_all(row: Json) -> Json:
         "credits": None,
         "parent_generation_id": None,
         "warnings": [],
+        "stand_in": bool(row["mg_mma_vars"].get("meta", {}).get("stand_in")),
         "created_at": row["mg_created_at"],
         "updated_at": row["mg_updated_at"],
     }

@@ -170,6 +170,16 @@ _HEALTH: dict[int | str, dict[str, Any]] = {
             "time": "2025-12-19T08:00:00Z",
             "supabase": True,
             "version": __version__,
+            "engines": [
+                {
+                    "engine": "seedream",
+                    "mode": "still",
+                    "adapter": "replicate",
+                    "model": "bytedance/seedream-4",
+                    "paid": True,
+                    "stand_in": False,
+                }
+            ],
         },
     )
 }
@@ -179,19 +189,28 @@ _HEALTH_ROUTE: dict[str, Any] = {
     "tags": ["operations"],
     "summary": "Is it up?",
     "responses": _HEALTH,
-    "dependencies": [no_identity("It says only whether the database answers.")],
+    "dependencies": [no_identity("It says only whether the database answers, and which services make what.")],
 }
 
 
 async def health(services: FromApp) -> dict[str, Any]:
-    """`supabase` says whether the database answers; the name is the contract's."""
+    """`supabase` says whether the database answers; the name is the contract's. Without it, `engines` is empty."""
+    is_there = await _database_answers(services)
     return {
         "ok": True,
         "service": "safelight",
         "time": datetime.now(UTC),
-        "supabase": await _database_answers(services),
+        "supabase": is_there,
         "version": __version__,
+        "engines": await _engines(services) if is_there else [],
     }
+
+
+async def _engines(services: Services) -> list[dict[str, str | bool]]:
+    try:
+        return [engine.as_json() for engine in await services.serving.engines()]
+    except psycopg.Error:  # it was there a moment ago
+        return []
 
 
 async def _database_answers(services: Services) -> bool:

@@ -21,6 +21,7 @@ from safelight.ops.doctor import LatestFindings
 from safelight.pipelines.accept import Acceptance
 from safelight.pipelines.reaper import Reaper
 from safelight.pipelines.runtime import RuntimeConfig
+from safelight.pipelines.serving import Serving
 from safelight.providers.webhooks import WebhookCheck
 from safelight.signing import Signer
 from safelight.storage.assets import AssetStore
@@ -56,6 +57,7 @@ class Services:
     wait_seconds: float
     bodies: RequestBodies
     streams: InFlightLimit
+    serving: Serving
     allowances: Allowances = field(default_factory=Allowances)
 
 

@@ -7,14 +7,14 @@ from contextlib import asynccontextmanager
 from dataclasses import asdict, dataclass
 from typing import Any
 
-import psycopg
 from psycopg import sql
 from psycopg.types.json import Jsonb
 
 from safelight.app import App
 from safelight.bench.scratch import scratch_database
-from safelight.db.database import Connection, connection_options, load_queries
+from safelight.db.database import Connection, load_queries
 from safelight.db.ops_rows import OpsError
+from safelight.db.sessions import connected
 from safelight.domain.categories import Category
 from safelight.domain.steps import StepType
 
@@ -107,9 +107,7 @@ async def _insert_chunks(app: App, chunks: list[int], generations: int, shape: d
 @asynccontextmanager
 async def _filler(app: App) -> AsyncIterator[Connection]:
     """A connection that loads quickly: no triggers, no waiting for the disk."""
-    async with await psycopg.AsyncConnection[dict[str, Any]].connect(
-        app.dsn, autocommit=True, **connection_options()
-    ) as conn:
+    async with connected(app.dsn) as conn:
         for setting in (
             "session_replication_role = replica",
             "synchronous_commit = off",

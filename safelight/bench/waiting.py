@@ -62,7 +62,7 @@ async def waiting(app: App, generations: int) -> WaitingResult:
     with tempfile.TemporaryDirectory(prefix="safelight-bench-") as home:
         async with scratch_database(app), _slow_service() as (simulation, address), app.database(4) as db:
             await _prepare(db, generations)
-            reached = {"simulated_url": f"http://{address}", "fetch_allow_hosts": address}
+            reached = {"simulated_url": f"http://{address}", "fetch_allow_hosts": address, "stand_in": "allow"}
             settings = app.settings.model_copy(update={"home": Path(home), "database_url": app.dsn, **reached})
             with _worker(settings) as worker:
                 return await _measure(db, simulation, worker, generations)

@@ -64,6 +64,7 @@ def _settings(home: Path, dsn: str, service: str, api_port: int) -> Settings:
     return Settings(
         home=home,
         database_url=dsn,
+        stand_in="allow",
         host="127.0.0.1",
         port=api_port,
         public_url=None,

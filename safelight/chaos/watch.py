@@ -11,7 +11,7 @@ from typing import TypeVar
 import psycopg
 
 from safelight.db import scorecard
-from safelight.db.database import Connection, Row, connection_options
+from safelight.db.sessions import Connection, Row, Session, connection_options
 from safelight.domain.statuses import Status
 
 Result = TypeVar("Result")
@@ -90,7 +90,7 @@ class Watch:
             while True:
                 try:
                     if self._conn is None or self._conn.closed:
-                        self._conn = await Connection.connect(self._dsn, autocommit=True, **connection_options())
+                        self._conn = await Session.connect(self._dsn, **connection_options())
                     return await question(self._conn)
                 except psycopg.OperationalError:
                     await asyncio.sleep(LOOK_SECONDS)

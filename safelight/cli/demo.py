@@ -1,6 +1,9 @@
 """The demo: the whole story on a real picture."""
 
 import asyncio
+import os
+import sys
+from collections.abc import Coroutine
 from datetime import datetime
 from pathlib import Path
 from typing import Annotated, Any
@@ -15,7 +18,13 @@ from safelight.cli.shared import AsJson, listen, open_app
 from safelight.db import customers, ledger
 from safelight.domain.errors import InvalidInput
 from safelight.domain.ids import new_id
+from safelight.formats import sniff
+from safelight.storage.assets import UPLOAD_BYTES_MAX
+from safelight.tasks import end_tasks
 
+INTERRUPTED = 130  # as a shell tells Ctrl-C
+STOP_SECONDS_MAX = 2.0
+HEAD_BYTES = 4096
 SAMPLE_PRODUCT = Path(__file__).parents[1] / "samples" / "coffee.jpg"
 
 commands = typer.Typer()
@@ -27,22 +36,52 @@ def demo(
     logo: Annotated[Path | None, typer.Option(exists=True, dir_okay=False, help="A logo.")] = None,
     as_json: AsJson = False,
 ) -> None:
-    """The whole story on a real picture: a still, 3 tweaks, a video, a tweak of it, a like, a download."""
-    app = App(open_app(console_lines=False).settings.without_keys())  # a demo is offline, and costs nothing
+    """The whole story on a real picture: a still, 3 tweaks, a video, a tweak of it, a like, a download. It keeps to
+    itself: its home and its database are under HOME/demo."""
+    _check_picture("--product", product)
+    if logo:
+        _check_picture("--logo", logo)
+    app = App(open_app(console_lines=False).settings.for_demo())
     app.check_secrets()
     listening = _demo_socket(app)
     app.start_database()
     tell = terminal.tell_nothing if as_json else terminal.tell
-    report = asyncio.run(_demo(app, listening, product, logo, tell))
+    report = asyncio.run(_until_interrupted(_demo(app, listening, product, logo, tell)))
     if as_json:
         terminal.print_json(report.as_json())
         return
     terminal.show_report(app, report)
 
 
+def _check_picture(option: str, path: Path) -> None:
+    """Before anything starts: a file that is no picture is none of the demo's. Raises InvalidInput."""
+    with path.open("rb") as file:
+        head = file.read(HEAD_BYTES)
+    kind = sniff(head)
+    if kind is None or not kind.startswith("image/"):
+        raise InvalidInput(
+            f"{option}: {path} is no picture ({kind or 'its type is unknown'}); give a JPEG, PNG or WebP"
+        )
+    if path.stat().st_size > UPLOAD_BYTES_MAX:
+        raise InvalidInput(f"{option}: {path} is larger than {UPLOAD_BYTES_MAX // 1024**2} MB")
+
+
+async def _until_interrupted(telling: Coroutine[Any, Any, story.Report]) -> story.Report:
+    stop = serve.stop_on_signals()
+    task, stopped = asyncio.create_task(telling), asyncio.create_task(stop.wait())
+    await asyncio.wait({task, stopped}, return_when=asyncio.FIRST_COMPLETED)
+    stopped.cancel()
+    if stop.is_set():
+        await end_tasks(task, seconds=STOP_SECONDS_MAX)
+        sys.stdout.flush()
+        sys.stderr.write("safelight: the demo was interrupted; what it made so far is kept\n")
+        os._exit(INTERRUPTED)  # threads that render would be waited for; the database's watcher ends the database
+    return await task
+
+
 async def _demo(app: App, listening: Any, product: Path, logo: Path | None, tell: story.Tell) -> story.Report:
     pass_id = f"pass:anon:{new_id()}"
-    folder = app.home / "demo" / f"{datetime.now():%Y%m%d-%H%M%S}"
+    folder = app.home / "files" / f"{datetime.now():%Y%m%d-%H%M%S}"
     folder.mkdir(parents=True)
     await app.migrate()
     async with app.database() as db, db.transaction() as conn:

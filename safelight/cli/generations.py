@@ -8,6 +8,7 @@ import typer
 
 from safelight import terminal
 from safelight.api.failures import report
+from safelight.cli import backups
 from safelight.cli.shared import AsJson, group, open_app, read_database
 from safelight.config import Settings
 from safelight.db import audit, embedded, failures, generations, job_log, runs
@@ -26,6 +27,8 @@ commands = typer.Typer()
 db_commands = group("The database.")
 credits_commands = group("The credits ledger.")
 generations_commands = group("Generations and what happened in them.")
+db_commands.command("dump")(backups.db_dump)
+db_commands.command("restore")(backups.db_restore)
 commands.add_typer(db_commands, name="db")
 commands.add_typer(credits_commands, name="credits")
 commands.add_typer(generations_commands, name="generations")

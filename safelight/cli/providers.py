@@ -1,21 +1,34 @@
-"""How the providers are."""
+"""Who serves each engine, and how the providers are."""
+
+import asyncio
 
 import typer
 
 from safelight import terminal
-from safelight.cli.shared import AsJson, read_database
+from safelight.cli.shared import AsJson, open_app
 from safelight.db import providers as provider_rows
+from safelight.db.database import Row
+from safelight.pipelines.serving import ServedEngine
 
 commands = typer.Typer()
 
 
 @commands.command("providers")
 def show(as_json: AsJson = False) -> None:
-    """Circuit, load and today's cost of each provider that has limits in the registry."""
-    rows = read_database(provider_rows.health)
+    """Which adapter and model serve each engine, and circuit, load and today's cost of each provider with limits."""
+    app = open_app()
+    app.start_database()
+
+    async def read() -> tuple[list[ServedEngine], list[Row]]:
+        await app.migrate()
+        async with app.database() as db, db.connection() as conn:
+            return await app.serving(db).engines(), await provider_rows.health(conn)
+
+    served, rows = asyncio.run(read())
     if as_json:
-        terminal.print_json(rows)
+        terminal.print_json({"engines": [engine.as_json() for engine in served], "providers": rows})
         return
+    terminal.show_engines(served)
     if not rows:
         terminal.console.print("no adapter with limits was asked for anything yet")
     for row in rows:

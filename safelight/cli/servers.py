@@ -7,6 +7,8 @@ import typer
 from safelight import serve, telemetry, terminal
 from safelight.app import App
 from safelight.cli.shared import Host, Port, open_app, prepared, run_until_stopped
+from safelight.pipelines.serving import ServedEngine, unreachable_warnings
+from safelight.setting_checks import check_stand_in
 
 commands = typer.Typer()
 
@@ -20,8 +22,10 @@ def up(port: Port = None, host: Host = None) -> None:
     async def run() -> None:
         stop = serve.stop_on_signals()
         await app.migrate()
+        served = await _who_serves(app)
         async with serve.database_kept(app, stop), serve.serving(app, listening), serve.working(app):
             terminal.print_addresses(app)
+            terminal.show_engines(served)
             await stop.wait()
 
     run_until_stopped(app, run())
@@ -30,14 +34,16 @@ def up(port: Port = None, host: Host = None) -> None:
 @commands.command()
 def api(port: Port = None, host: Host = None) -> None:
     """The API alone; workers run elsewhere, on the same database."""
-    app, listening = prepared(port, host)
+    app, listening = prepared(port, host, must_answer=False)
     _warn_of_open_access(app)
 
     async def run() -> None:
         stop = serve.stop_on_signals()
         await app.migrate_when_there()
+        served = await _who_serves(app)
         async with serve.database_kept(app, stop), serve.serving(app, listening):
             terminal.print_addresses(app)
+            terminal.show_engines(served)
             await stop.wait()
 
     run_until_stopped(app, run())
@@ -48,12 +54,15 @@ def worker() -> None:
     """A worker alone; any number may share one database."""
     app = open_app()
     app.check_secrets()
-    app.start_database()
+    app.check_storage()
+    app.start_database(must_answer=False)
 
     async def run() -> None:
         stop = serve.stop_on_signals()
         await app.migrate_when_there()
+        served = await _who_serves(app)
         async with serve.database_kept(app, stop), serve.working(app):
+            terminal.show_engines(served)
             terminal.console.print("worker: taking generations; Ctrl-C ends it")
             await stop.wait()
 
@@ -67,8 +76,19 @@ def migrate() -> None:
     app.start_database()
     applied = asyncio.run(app.migrate())
     terminal.console.print(
-        f"applied: {', '.join(applied)}" if applied else "nothing to apply: the database is up to date"
+        f"applied: {', '.join(applied)}" if applied else "nothing to apply: the database is up to date",
+        soft_wrap=True,
     )
+
+
+async def _who_serves(app: App) -> list[ServedEngine]:
+    """Raises ConfigError where it is the stand-in, which is refused; warns of URLs that vendors cannot reach."""
+    async with app.database(1) as db:
+        served = await app.serving(db).engines()
+    check_stand_in(app.settings, served)
+    for warning in unreachable_warnings(served, app.settings.webhook_base_url, app.settings.assets_base_url):
+        telemetry.warning(telemetry.Tag.API, warning)
+    return served
 
 
 def _warn_of_open_access(app: App) -> None:

@@ -8,8 +8,9 @@ import typer
 
 from safelight import serve, telemetry
 from safelight.app import App
-from safelight.config import Settings
+from safelight.config import Settings, unknown_settings
 from safelight.crashes import report_crashes
+from safelight.domain.errors import ConfigError
 
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 Port = Annotated[int | None, typer.Option(min=0, max=65535, help="The API's port; 0 takes a free one.")]
@@ -26,16 +27,23 @@ def open_app(port: int | None = None, host: str | None = None, *, console_lines:
     settings.port = settings.port if port is None else port
     settings.host = host or settings.host
     app = App(settings)
-    telemetry.configure(settings.log_level, settings.log_file, console=console_lines, redactor=app.redactor)
+    try:
+        telemetry.configure(settings.log_level, settings.log_file, console=console_lines, redactor=app.redactor)
+    except OSError as error:
+        raise ConfigError(f"SAFELIGHT_LOG_FILE: {settings.log_file} cannot be written: {error.strerror}") from error
+    for name, nearest in unknown_settings().items():
+        known = f"did you mean {nearest}?" if nearest else "docs/settings.md lists those there are"
+        telemetry.warning(telemetry.Tag.API, f"The setting {name} is unknown and has no effect; {known}")
     report_crashes(app)
     return app
 
 
-def prepared(port: int | None, host: str | None) -> tuple[App, Any]:
+def prepared(port: int | None, host: str | None, *, must_answer: bool = True) -> tuple[App, Any]:
     app = open_app(port, host)
     app.check_secrets()
+    app.check_storage()
     listening = listen(app)
-    app.start_database()
+    app.start_database(must_answer=must_answer)
     return app, listening
 
 

@@ -11,25 +11,20 @@ from typing import Any, TypeVar
 import aiosql
 import psycopg
 from aiosql.adapters.apyformat import AsyncPyFormatAdapter
-from psycopg import AsyncConnection
 from psycopg.adapt import AdaptersMap
-from psycopg.rows import dict_row
 from psycopg.types.json import Json, Jsonb, JsonbDumper, JsonDumper
 from psycopg.types.string import StrDumperUnknown
 from psycopg_pool import AsyncConnectionPool, PoolTimeout
 
 from safelight import telemetry
-from safelight.domain.errors import SafelightError
+from safelight.db.sessions import Connection as Connection  # noqa: PLC0414 - part of this module for who asks it
+from safelight.db.sessions import Row as Row  # noqa: PLC0414
+from safelight.db.sessions import Session, connection_options, refuse_transaction_pooler
+from safelight.domain.errors import ConfigError, SafelightError
 from safelight.domain.plain_text import storable, storable_json
 from safelight.redaction import KNOWN_FORMS, Redactor
 
-Row = dict[str, Any]
-Connection = AsyncConnection[Row]
-
-APPLICATION_NAME = "safelight"  # the database holds what writes under this name to more than what people write
-QUEUE_SCHEMA = "procrastinate"
 WAIT_SECONDS_MAX = 30.0
-CONNECT_TIMEOUT_SECONDS = 10
 CHECK_SECONDS_MAX = 2.0
 RECONNECT_SECONDS_MAX = 5.0  # then whoever needs a connection next tries again, without a growing pause
 FIRST_PAUSE_SECONDS = 0.05
@@ -47,17 +42,6 @@ TROUBLE = (
 # What no try can write: it is not as a column or a JSON value must be, or larger.
 _UNWRITABLE = (psycopg.DataError, psycopg.errors.ProgramLimitExceeded)
 
-_SESSION = {
-    "search_path": f"public,{QUEUE_SCHEMA}",
-    "timezone": "UTC",
-    # The server notices it too: what a machine held that was cut off or paused is free again in seconds, not in hours.
-    "tcp_keepalives_idle": 5,
-    "tcp_keepalives_interval": 2,
-    "tcp_keepalives_count": 3,
-    "tcp_user_timeout": 10_000,
-    "idle_in_transaction_session_timeout": 15_000,
-}
-
 Result = TypeVar("Result")
 
 
@@ -65,20 +49,6 @@ class Unwritable(SafelightError):
     """Something that the database does not take, now or later."""
 
     code = "UNWRITABLE"
-
-
-def connection_options() -> dict[str, Any]:
-    return {
-        "row_factory": dict_row,
-        "application_name": APPLICATION_NAME,
-        "connect_timeout": CONNECT_TIMEOUT_SECONDS,
-        # A peer that is gone without a word is noticed, not waited for.
-        "keepalives_idle": 5,
-        "keepalives_interval": 2,
-        "keepalives_count": 3,
-        "tcp_user_timeout": 10_000,
-        "options": " ".join(f"-c {name}={value}" for name, value in _SESSION.items()),
-    }
 
 
 class _DictRows(AsyncPyFormatAdapter):
@@ -127,10 +97,6 @@ def _as_data_error() -> Iterator[None]:
         raise psycopg.DataError(f"it is no JSON: {error!r}") from error
 
 
-async def _autocommit(conn: Connection) -> None:
-    await conn.set_autocommit(True)
-
-
 async def _check(conn: Connection) -> None:
     """Raises psycopg.Error or TimeoutError: no answer, be it that a proxy between keeps the line open."""
     async with asyncio.timeout(CHECK_SECONDS_MAX):
@@ -162,13 +128,20 @@ class Database:
             open=False,
             timeout=WAIT_SECONDS_MAX,
             reconnect_timeout=RECONNECT_SECONDS_MAX,
+            connection_class=Session,
             kwargs=connection_options() | {"context": clean_adapters(redactor)},
-            configure=_autocommit,
             check=_check if check else None,
         )
 
     async def open(self) -> None:
-        await self.pool.open(wait=True, timeout=WAIT_SECONDS_MAX)
+        """Raises TransactionPooler where the address is that of a pooler in transaction mode."""
+        try:
+            await self.pool.open(wait=True, timeout=WAIT_SECONDS_MAX)
+            async with self.connection() as conn:
+                await refuse_transaction_pooler(conn, self.dsn)
+        except (psycopg.Error, ConfigError, asyncio.CancelledError):
+            await self.pool.close()
+            raise
 
     async def close(self) -> None:
         await self.pool.close()

@@ -2,7 +2,8 @@
 
 import psycopg
 
-from safelight.db.database import connection_options, load_queries
+from safelight.db.database import load_queries
+from safelight.db.sessions import connected_now
 from safelight.domain.errors import ConfigError
 
 _queries = load_queries(__file__)
@@ -15,7 +16,7 @@ def shared(dsn: str, own: str) -> str:
         ConfigError: the database was not migrated yet.
         psycopg.OperationalError: the database does not answer.
     """
-    with psycopg.connect(dsn, autocommit=True, **connection_options()) as conn:
+    with connected_now(dsn, autocommit=True) as conn:
         try:
             conn.execute(_queries.offer.sql, {"secret": own})
             row = conn.execute(_queries.read.sql).fetchone()

@@ -4,10 +4,10 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any, Literal
 
-import psycopg
 from psycopg.types.json import Jsonb
 
-from safelight.db.database import Connection, Row, clean_adapters, connection_options, load_queries
+from safelight.db.database import Connection, Row, clean_adapters, load_queries
+from safelight.db.sessions import connected_now
 from safelight.domain.categories import Category
 from safelight.domain.ids import new_id
 from safelight.domain.plain_text import storable
@@ -129,5 +129,5 @@ def _flat(name: str, used: Row | None) -> Row:
 
 def insert_now(dsn: str, error: OpsError, redactor: Redactor) -> None:
     """Write the row from a process that is about to end and has no loop left to wait in."""
-    with psycopg.connect(dsn, context=clean_adapters(redactor), **connection_options()) as conn:
+    with connected_now(dsn, context=clean_adapters(redactor)) as conn:
         conn.execute(_queries.insert_row.sql, columns(error))

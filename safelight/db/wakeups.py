@@ -12,7 +12,8 @@ from contextlib import asynccontextmanager, suppress
 import psycopg
 
 from safelight import telemetry
-from safelight.db.database import Connection, Database, connection_options
+from safelight.db.database import Database
+from safelight.db.sessions import connected
 
 CHANNEL = "safelight_lines"
 GATHER_SECONDS = 0.005
@@ -86,7 +87,7 @@ class Listener:
                 await asyncio.sleep(RECONNECT_SECONDS)
 
     async def _listen(self) -> None:
-        async with await Connection.connect(self._dsn, autocommit=True, **connection_options()) as conn:
+        async with connected(self._dsn) as conn:
             await conn.execute(f"listen {CHANNEL}")
             self._ready.set()
             self._wake(None)  # what was announced while nobody listened

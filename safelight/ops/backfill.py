@@ -15,7 +15,8 @@ from psycopg import AsyncConnection, DataError, IntegrityError, sql
 
 from safelight.db import audit
 from safelight.db.audit import Operator
-from safelight.db.database import Connection, Database, Row, connection_options, load_queries
+from safelight.db.database import Connection, Database, Row, load_queries
+from safelight.db.sessions import connected
 from safelight.domain.errors import InvalidInput, SafelightError
 from safelight.redaction import Redactor, label_of
 from safelight.storage.web_urls import without_unsafe_urls
@@ -131,7 +132,7 @@ class Legacy:
     @asynccontextmanager
     async def opened(cls, dsn: str, schema: str) -> AsyncIterator["Legacy"]:
         """Raises InvalidInput: no old table is there."""
-        async with await AsyncConnection[Row].connect(dsn, autocommit=True, **connection_options()) as conn:
+        async with connected(dsn) as conn:
             await conn.execute("set default_transaction_read_only = on")
             cursor = await conn.execute(
                 "select relname as name from pg_class join pg_namespace on pg_namespace.oid = relnamespace"

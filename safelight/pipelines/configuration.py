@@ -135,6 +135,11 @@ class Configuration:
             raise ConfigError(f"{version.id}: defaults must be an object")
         return version, defaults | (at(await self._override(), f"replicate.{engine_id}") or {})
 
+    async def entries(self) -> list[Row]:
+        """What the registry says of each engine that is enabled."""
+        _, value = await self._active(REGISTRY_KEY)
+        return [entry for entry in value.get("providers", ()) if entry.get("enabled", True)]
+
     async def engine(self, engine_id: str) -> Engine:
         version, value = await self._active(REGISTRY_KEY)
         for entry in value.get("providers", ()):

@@ -19,6 +19,7 @@ from safelight.pipelines.measure import differences
 from safelight.pipelines.own_copy import own_copies
 from safelight.pipelines.plans import OperationPlan, Outcome
 from safelight.pipelines.runner import Run
+from safelight.pipelines.serving import STAND_IN
 from safelight.pipelines.studio import Studio
 from safelight.providers.base import (
     ImageProvider,
@@ -219,6 +220,8 @@ async def deliver(run: Run) -> None:
     for name in SIZES:
         if output.get(name) is not None:
             run.set(f"outputs.{name}", output[name])
+    if run.result.payload["input"]["adapter"] == STAND_IN:
+        run.set("meta.stand_in", True)
     prompt = run.result.payload["input"]["prompt"]
     facts = {name: output.get(name) for name in ("media_type", "bytes", *SIZES)}
     meta = {"result": facts, "warnings": output.get("warnings", [])}

@@ -23,7 +23,7 @@ from obstore.exceptions import AlreadyExistsError, BaseError
 from obstore.store import LocalStore, S3Store
 
 from safelight import telemetry
-from safelight.domain.errors import AlreadyStored, InvalidInput, NotFound, StorageError
+from safelight.domain.errors import AlreadyStored, ConfigError, NotFound, StorageError
 from safelight.private_files import make_private, make_private_folder
 from safelight.redaction import excerpt
 
@@ -311,15 +311,15 @@ def open_bucket(url: str, s3_keys: S3Keys, *, is_public: bool, setting: str) -> 
     """`file:///PATH`, or `s3://BUCKET[/PREFIX]?endpoint=…&region=…&path_style=…`.
 
     Raises:
-        InvalidInput: the URL is neither; the message names the setting that holds it.
+        ConfigError: the URL is neither; the message names the setting that holds it.
     """
     parts = urlsplit(url)
     if parts.scheme == "file" and not parts.netloc and parts.path.startswith("/") and not parts.query:
         return _open_folder(Path(unquote(parts.path)), is_public=is_public, setting=setting)
-    if parts.scheme != "s3" or not parts.netloc:
-        raise InvalidInput(f"{setting}: file:///PATH or s3://BUCKET/PREFIX?endpoint=… is needed.")
+    if parts.scheme != "s3" or not parts.netloc or "@" in parts.netloc:
+        raise ConfigError(f"{setting}: file:///PATH or s3://BUCKET/PREFIX?endpoint=… is needed.")
     if not s3_keys.access_key_id or not s3_keys.secret_access_key:
-        raise InvalidInput(f"{setting}: SAFELIGHT_S3_ACCESS_KEY_ID and SAFELIGHT_S3_SECRET_ACCESS_KEY are needed too.")
+        raise ConfigError(f"{setting}: SAFELIGHT_S3_ACCESS_KEY_ID and SAFELIGHT_S3_SECRET_ACCESS_KEY are needed too.")
     options = _s3_options(parts.query, setting)
     endpoint = options.get("endpoint")
     store = S3Store(
@@ -346,7 +346,7 @@ def _open_folder(path: Path, *, is_public: bool, setting: str) -> LocalBucket:
     try:
         return LocalBucket(path, is_public=is_public)
     except OSError as error:
-        raise InvalidInput(f"{setting}: files cannot be kept in {path}: {error.strerror}.") from error
+        raise ConfigError(f"{setting}: files cannot be kept in {path}: {error.strerror}.") from error
 
 
 def _s3_options(query: str, setting: str) -> dict[str, str]:
@@ -355,7 +355,7 @@ def _s3_options(query: str, setting: str) -> dict[str, str]:
         allowed = _S3_OPTIONS.get(name)
         if allowed is None or not re.fullmatch(allowed, value):
             there_are = "endpoint=https://HOST, region=NAME, path_style=true|false"
-            raise InvalidInput(f"{setting}: {name}={value} is not one of {there_are}.")
+            raise ConfigError(f"{setting}: {name[:40]!r} is unknown or has a wrong value; there are {there_are}.")
     return options
 
 

@@ -17,13 +17,18 @@ COPIES = Path("/var/lib/safelight")
 def programs(account: Account) -> Path:
     """The folder of `postgres` and `initdb`. Where the installed ones are in a folder that the server's account may not
     enter, a copy of them: the folders above an installation stay as they are."""
+    folder = installed()
+    if not account.is_ours and not _can_run(folder, account):
+        folder = _copy(folder)
+    return folder / "bin"
+
+
+def installed() -> Path:
+    """The folder of the installation. Raises DatabaseDown where there is none."""
     spec = importlib.util.find_spec(WHEEL.replace("-", "_"))
     if spec is None or spec.origin is None:
         raise DatabaseDown(f"{WHEEL} is not installed: install it, or set SAFELIGHT_DATABASE_URL")
-    installed = Path(spec.origin).parent / "pginstall18"
-    if not account.is_ours and not _can_run(installed, account):
-        installed = _copy(installed)
-    return installed / "bin"
+    return Path(spec.origin).parent / "pginstall18"
 
 
 def _can_run(installed: Path, account: Account) -> bool:

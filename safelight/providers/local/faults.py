@@ -13,6 +13,7 @@ from safelight.domain.errors import (
     ProviderTimeout,
     ProviderUnavailable,
 )
+from safelight.domain.steps import StepType
 
 
 class FaultKind(StrEnum):
@@ -37,8 +38,10 @@ class Fault:
     def parse(cls, text: str) -> Self:
         """Read `step_type:kind` or `step_type:kind:times`, e.g. `seedream_generate:unavailable:2`."""
         step_type, _, rest = text.strip().partition(":")
+        if step_type not in list(StepType):
+            raise ValueError(f"{step_type!r} is no step; there are {', '.join(StepType)}")
         kind, _, times = rest.partition(":")
-        if not step_type or kind not in list(FaultKind) or (times and not times.isdigit()):
+        if kind not in list(FaultKind) or (times and not times.isdigit()):
             raise ValueError(
                 f"{text!r} is no fault: say step_type:kind or step_type:kind:times,"
                 f" where kind is one of {', '.join(FaultKind)}"

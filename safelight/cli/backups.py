@@ -1,0 +1,48 @@
+"""Dumps of the database, and their way back."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from safelight import terminal
+from safelight.app import App
+from safelight.cli.shared import open_app
+from safelight.db import backups
+
+MEGABYTE = 1024 * 1024
+
+DumpFile = Annotated[Path, typer.Argument(dir_okay=False, help="The file of the dump.")]
+
+
+def db_dump(file: DumpFile) -> None:
+    """Write the database to a file, which holds secrets. Stored media files are not in it."""
+    app = open_app()
+    dsn = app.start_database()
+    major = backups.server_major(dsn)
+    tools = backups.tools_for(major)
+    backups.dump(dsn, file, tools)
+    size = file.stat().st_size / MEGABYTE
+    terminal.console.print(f"PostgreSQL {major} -> {file}, {size:.1f} MB, by {tools}", soft_wrap=True)
+    terminal.console.print(_files_of(app), soft_wrap=True)
+
+
+def db_restore(file: DumpFile) -> None:
+    """Fill an empty database, such as that of a new home, from a dump: all of it or nothing."""
+    if not file.is_file():
+        raise typer.BadParameter(f"{file} does not exist", param_hint="FILE")
+    app = open_app()
+    dsn = app.start_database()
+    major = backups.server_major(dsn)
+    tools = backups.tools_for(major)
+    backups.restore(dsn, file, tools)
+    terminal.console.print(f"{file} -> PostgreSQL {major}, by {tools}", soft_wrap=True)
+    terminal.console.print(_files_of(app), soft_wrap=True)
+    command = terminal.own_command()
+    terminal.console.print(f"Then: {command} migrate, and {command} doctor", soft_wrap=True)
+
+
+def _files_of(app: App) -> str:
+    stated = app.settings.storage_url or app.settings.private_storage_url
+    where = "your storage" if stated else f"{app.home / 'assets'} and {app.home / 'private-assets'}"
+    return f"The media files are not in the dump: copy {where} too."

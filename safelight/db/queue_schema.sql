@@ -1,0 +1,44 @@
+-- name: is_installed$
+select to_regclass('procrastinate.procrastinate_jobs') is not null;
+
+-- name: has_record$
+select to_regclass('safelight.queue_migrations') is not null;
+
+-- name: recorded
+select name from safelight.queue_migrations order by name;
+
+-- name: record!
+insert into safelight.queue_migrations (name, package_version, was_there)
+values (:name, :package_version, :was_there) on conflict (name) do nothing;
+
+-- name: objects
+-- Everything of the queue's schema by its name.
+select proname as name from pg_proc where pronamespace = 'procrastinate'::regnamespace
+union select relname from pg_class where relnamespace = 'procrastinate'::regnamespace and relkind in ('r', 'v')
+union select typname from pg_type where typnamespace = 'procrastinate'::regnamespace and typtype in ('e', 'c');
+
+-- name: signs^
+-- What shows that a schema has a migration, for one whose migrations nobody recorded.
+select
+  to_regprocedure('procrastinate.procrastinate_retry_job_v2(bigint, timestamptz, integer, varchar, varchar)') is not null
+    as "03.04.00_01",
+  exists (select from pg_proc where pronamespace = 'procrastinate'::regnamespace
+    and proname = 'procrastinate_trigger_function_status_events_update_v1' and position('retried' in prosrc) > 0) as "03.04.00_50",
+  exists (select from pg_proc where pronamespace = 'procrastinate'::regnamespace
+    and proname = 'procrastinate_fetch_job_v2' and position('other_jobs' in prosrc) > 0) as "03.03.00_01",
+  exists (select from pg_proc where pronamespace = 'procrastinate'::regnamespace
+    and proname = 'procrastinate_defer_jobs_v1') as "03.02.00_01",
+  exists (select from pg_proc where pronamespace = 'procrastinate'::regnamespace
+    and proname = 'procrastinate_defer_jobs_v1')
+    and not exists (select from pg_proc where pronamespace = 'procrastinate'::regnamespace
+      and proname = 'procrastinate_defer_job_v1') as "03.02.00_50",
+  to_regclass('procrastinate.procrastinate_workers') is not null as "03.01.00_01",
+  to_regclass('procrastinate.procrastinate_workers') is not null
+    and not exists (select from pg_proc where pronamespace = 'procrastinate'::regnamespace
+      and proname = 'procrastinate_fetch_job_v1') as "03.01.00_50",
+  exists (select from pg_proc where pronamespace = 'procrastinate'::regnamespace
+    and proname = 'procrastinate_cancel_job_v1') as "03.00.00_01",
+  exists (select from pg_proc where pronamespace = 'procrastinate'::regnamespace
+    and proname = 'procrastinate_unlink_periodic_defers_v1') as "03.00.00_50",
+  to_regclass('procrastinate.procrastinate_jobs_priority_idx') is not null
+    or to_regclass('procrastinate.procrastinate_jobs_priority_idx_v1') is not null as "02.14.01_01";
