@@ -1,8 +1,6 @@
 """The one place that wires settings to services: what an API process, a worker process or a command works with."""
 
 import asyncio
-import os
-import sys
 import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -27,15 +25,15 @@ from safelight.db.migrate import migrate
 from safelight.db.ops_spool import OpsSpool
 from safelight.db.statistics import CustomerCount
 from safelight.db.wakeups import Announcer, Listener
-from safelight.domain.categories import Category
 from safelight.domain.errors import SafelightError
-from safelight.domain.ids import new_id
 from safelight.domain.orders import Prices
 from safelight.domain.shared_secrets import strong_secret
 from safelight.domain.shop_orders import Shop, credit_products
 from safelight.media import DECODE_BYTES_MAX
 from safelight.media_pool import MediaPool
 from safelight.ops.doctor import Doctor, LatestFindings
+from safelight.ops.queue_watch import QueueWatch
+from safelight.ops.restarts import restart_row
 from safelight.pipelines.accept import Acceptance, FreeSuggestions
 from safelight.pipelines.configuration import Configuration, install_version_1
 from safelight.pipelines.gate import Gate
@@ -125,20 +123,8 @@ class App:
             await Supervisor(embedded.server_of(self.home), self._report_restart).run(stop)
 
     def _report_restart(self, restarted: Restarted) -> None:
-        message = f"The embedded database runs again after {restarted.seconds:.1f} s: {restarted.reason}"
-        telemetry.warning(telemetry.Tag.DB_STATUS, message)
-        row = ops_rows.OpsError(
-            category=Category.API_ERROR,
-            level="warn",
-            code="DATABASE_RESTARTED",
-            message=message,
-            request_id=f"process_{os.getpid()}_{new_id()}",
-            route="process",
-            method=Path(sys.argv[0]).name,
-            http_status=500,
-            action="database.restarted",
-            extra={"tries": restarted.tries},
-        )
+        row = restart_row(restarted)
+        telemetry.warning(telemetry.Tag.DB_STATUS, row.message)
         self.write_now(row)
 
     def write_now(self, row: ops_rows.OpsError) -> None:
@@ -169,28 +155,22 @@ class App:
         await asyncio.to_thread(self.secret)  # it asks the database, once
         async with pool as db:
             queue, listener, spool = Queue(db), Listener(self.dsn), self.spool()
-            policy, bodies = self._settings_policy(self._configuration(db)), self.request_bodies()
+            policy, bodies = self.settings_policy(db), self.request_bodies()
             runtime = RuntimeConfig(db, self.prices, policy)
             await queue.open()
             await listener.open()
             catching_up = asyncio.create_task(spool.catch_up_for_ever(db))
             following = asyncio.create_task(runtime.follow_for_ever())
+            queues, findings = (
+                QueueWatch(db, dead_after_seconds=self.dead_after_seconds),
+                LatestFindings(self.doctor(db)),
+            )
+            watching = asyncio.create_task(queues.run())
             try:
                 yield Services(
                     db=db,
                     spool=spool,
-                    acceptance=Acceptance(
-                        db,
-                        queue,
-                        self.prices,
-                        self.settings.start_within_seconds,
-                        Inputs(self.assets(), Sealer(self.secret().encode()), self.settings.input_fetches_per_customer),
-                        policy,
-                        FreeSuggestions(
-                            self.settings.free_suggestions_per_day, self.settings.free_suggestions_per_address
-                        ),
-                        self.settings.generations_in_progress_max,
-                    ),
+                    acceptance=self.acceptance(db, queue, policy),
                     listener=listener,
                     assets=self.assets(),
                     fetcher=self.fetcher(),
@@ -201,7 +181,8 @@ class App:
                     reaper=self.reaper(db, Announcer(db)),
                     admin_token=self.admin_token(),
                     signer=self.signer(),
-                    findings=LatestFindings(self.doctor(db)),
+                    findings=findings,
+                    queues=queues,
                     webhook_checks=webhook_checks(self.settings),
                     rates=self.rates(),
                     tokens=self.tokens,
@@ -217,10 +198,27 @@ class App:
                 )
             finally:
                 bodies.close()
-                following.cancel()
-                catching_up.cancel()
+                for task in (following, catching_up, watching):
+                    task.cancel()
+                await findings.close()
                 await listener.close()
                 await queue.close()
+
+    def acceptance(self, db: Database, queue: Queue, policy: SettingsPolicy) -> Acceptance:
+        settings = self.settings
+        return Acceptance(
+            db,
+            queue,
+            self.prices,
+            settings.start_within_seconds,
+            Inputs(self.assets(), self.sealer(), settings.input_fetches_per_customer),
+            policy,
+            FreeSuggestions(settings.free_suggestions_per_day, settings.free_suggestions_per_address),
+            settings.generations_in_progress_max,
+        )
+
+    def sealer(self) -> Sealer:
+        return Sealer(self.secret().encode())
 
     def rates(self) -> Rates:
         settings = self.settings
@@ -366,7 +364,7 @@ class App:
             assets=self.assets(),
             fetcher=self.fetcher(),
             spool=self.file_spool(),
-            sealer=Sealer(self.secret().encode()),
+            sealer=self.sealer(),
             refuse=worker.refuse,
             seconds_max=self.settings.input_fetch_seconds,
         )
@@ -378,9 +376,12 @@ class App:
         return Reaper(db, self._worker(db, announcer).give_up, heartbeat_seconds=self.settings.worker_heartbeat_seconds)
 
     def doctor(self, db: Database) -> Doctor:
-        dead_after_seconds = HEARTBEATS_MISSED * self.settings.worker_heartbeat_seconds
         reaper = self.reaper(db, Announcer(db))
-        return Doctor(db, reaper, self.assets(), self.spool(), dead_after_seconds=dead_after_seconds)
+        return Doctor(db, reaper, self.assets(), self.spool(), dead_after_seconds=self.dead_after_seconds)
+
+    @property
+    def dead_after_seconds(self) -> float:
+        return HEARTBEATS_MISSED * self.settings.worker_heartbeat_seconds
 
     def studio(self, db: Database) -> Studio:
         configuration = self._configuration(db)
@@ -391,15 +392,15 @@ class App:
             self.assets(),
             self.fetcher(),
             Gate(db),
-            self._settings_policy(configuration),
+            SettingsPolicy(configuration, self.parameter_tables),
             self.file_spool(),
         )
 
     def _configuration(self, db: Database) -> Configuration:
         return Configuration(db, self.settings.keyed_adapters)
 
-    def _settings_policy(self, configuration: Configuration) -> SettingsPolicy:
-        return SettingsPolicy(configuration, self.parameter_tables)
+    def settings_policy(self, db: Database) -> SettingsPolicy:
+        return SettingsPolicy(self._configuration(db), self.parameter_tables)
 
     def _adapters(self) -> Adapters:
         reader = PictureReader(self.assets(), self.fetcher(), self.file_spool(), self.settings.input_fetch_seconds)

@@ -114,7 +114,7 @@ async def hostile(module_dsn: str, tmp_path_factory: pytest.TempPathFactory) -> 
 
 COMMANDS = [
     "generations list", "generations show ID", "generations logs ID", "failures --hours 24", "stuck", "providers", "doctor",
-    "assets verify", "generations cancel ID", "credits grant pass:[/x] 1",
+    "assets verify", "generations cancel ID", "credits grant pass:[/x] 1", "credits ledger pass:[/x]", "status",
 ]  # fmt: skip
 
 

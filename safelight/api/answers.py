@@ -370,6 +370,9 @@ class Health(Done):
     time: datetime
     supabase: Annotated[bool, Field(description="Whether the database answers.")]
     version: str
+    live: Literal[True]
+    ready: Annotated[bool, Field(description="Whether the database answers, and a worker lives if one is waited for.")]
+    not_ready: Annotated[str | None, Field(description="Why it is not ready.")]
 
 
 class Provider(Answer):

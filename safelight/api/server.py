@@ -52,6 +52,7 @@ from safelight.api.request_target import check_target
 from safelight.api.services import FromApp, Services
 from safelight.db.database import TROUBLE
 from safelight.domain.errors import SafelightError
+from safelight.ops.queue_watch import why_not_ready
 
 PREFLIGHT_SECONDS = 600
 HEALTH_SECONDS = 2.0
@@ -162,6 +163,9 @@ _HEALTH: dict[int | str, dict[str, Any]] = {
             "time": "2025-12-19T08:00:00Z",
             "supabase": True,
             "version": __version__,
+            "live": True,
+            "ready": True,
+            "not_ready": None,
         },
     )
 }
@@ -171,18 +175,25 @@ _HEALTH_ROUTE: dict[str, Any] = {
     "tags": ["operations"],
     "summary": "Is it up?",
     "responses": _HEALTH,
-    "dependencies": [no_identity("It says only whether the database answers.")],
+    "dependencies": [no_identity("It says only whether the database answers, and whether workers do.")],
 }
 
 
 async def health(services: FromApp) -> dict[str, Any]:
-    """`supabase` says whether the database answers; the name is the contract's."""
+    """`supabase` says whether the database answers; the name is the contract's. `live` is true as long as the process
+    answers. `ready` is false, for the reason in `not_ready`, if the database does not answer, or if generations wait
+    for a worker and none is alive. The status is 200 in any case."""
+    database_answers = await _database_answers(services)
+    not_ready = why_not_ready(services.queues, database_answers=database_answers)
     return {
         "ok": True,
         "service": "safelight",
         "time": datetime.now(UTC),
-        "supabase": await _database_answers(services),
+        "supabase": database_answers,
         "version": __version__,
+        "live": True,
+        "ready": not_ready is None,
+        "not_ready": not_ready,
     }
 
 

@@ -5,13 +5,13 @@ import typer
 from pydantic import ValidationError
 
 from safelight import terminal
-from safelight.cli import assets, backfill, demo, doctor, generations, providers, rehearsals, servers
+from safelight.cli import assets, backfill, demo, doctor, failures, generations, ledger, providers, rehearsals, servers
 from safelight.domain.errors import SafelightError
 
 commands = typer.Typer(
     no_args_is_help=True, rich_markup_mode=None, add_completion=False, help="The backend for generative-media products."
 )
-for room in (servers, demo, generations, providers, doctor, assets, backfill, rehearsals):
+for room in (servers, demo, generations, ledger, failures, providers, doctor, assets, backfill, rehearsals):
     commands.add_typer(room.commands)
 
 

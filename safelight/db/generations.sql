@@ -37,6 +37,12 @@ from mega_generations generation
 left join mega_customers customer using (mg_pass_id)
 where generation.mg_id = :generation_key and generation.mg_record_type = 'generation';
 
+-- name: retries_of
+select mg_generation_id as id, mg_mma_status as status
+from mega_generations
+where mg_record_type = 'generation' and mg_pass_id = :pass_id and mg_meta->>'retry_of' = :generation_id
+order by mg_created_at, mg_generation_id;
+
 -- name: cancelling^
 -- What became of the request. A result that is stored is delivered, also before the generation is final.
 select generation.mg_mma_status as status, generation.mg_meta->'cost' as cost, customer.mg_credits as balance,

@@ -9,7 +9,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from safelight import telemetry
-from safelight.db import customers, daily_counts, generations, job_log, ledger
+from safelight.db import audit, customers, daily_counts, generations, job_log, ledger
+from safelight.db.audit import Operator
 from safelight.db.database import Connection, Database, Row
 from safelight.domain import variables
 from safelight.domain.errors import IdempotencyConflict, InsufficientCredits
@@ -49,6 +50,15 @@ class FreeSuggestions:
 
 
 @dataclass(frozen=True, slots=True)
+class Retry:
+    """The new generation is a retry of `generation_id`, as `operator` asked. With `is_free` nothing is charged."""
+
+    generation_id: str
+    operator: Operator
+    is_free: bool
+
+
+@dataclass(frozen=True, slots=True)
 class Acceptance:
     """Accepts orders for one process. `in_progress_max` is how many unfinished generations one customer may have; 0 is
     no limit."""
@@ -63,9 +73,16 @@ class Acceptance:
     in_progress_max: int = 0
 
     async def accept(
-        self, order: Order, customer: ActingCustomer, *, idempotency_key: str | None, request: Json
+        self,
+        order: Order,
+        customer: ActingCustomer,
+        *,
+        idempotency_key: str | None,
+        request: Json,
+        retry: Retry | None = None,
     ) -> Accepted:
-        """`request` is what the ops plane should know of where the order came from: id, route, method.
+        """`request` is what the ops plane should know of where the order came from: id, route, method. A retry is
+        recorded in the operators' audit.
 
         Raises:
             InvalidInput: a provider setting is not allowed; nothing was written.
@@ -81,7 +98,7 @@ class Acceptance:
         if self.settings:
             await self.settings.check_order(order)
         accepted = await self.db.insist(
-            lambda conn: self._accept(conn, order, customer, generation_id, fingerprint, key, request),
+            lambda conn: self._accept(conn, order, customer, generation_id, fingerprint, key, request, retry),
             seconds=ANSWER_SECONDS_MAX,
         )
         if accepted.credits_cost and not accepted.repeated:
@@ -101,8 +118,9 @@ class Acceptance:
         fingerprint: str,
         key: str | None,
         request: Json,
+        retry: Retry | None,
     ) -> Accepted:
-        cost = self.prices.of(order)
+        cost = 0 if retry and retry.is_free else self.prices.of(order)
         async with conn.transaction():
             row = await self._locked_customer(conn, customer)
             balance = int(row["mg_credits"])
@@ -112,10 +130,14 @@ class Acceptance:
             if balance < cost:
                 raise InsufficientCredits(required=cost, balance=balance)
             in_progress = await self._in_progress(conn, order.pass_id)
-            if order.suggest_only and balance <= 0:
+            if order.suggest_only and balance <= 0 and retry is None:
                 await self._take_free_suggestion(conn, customer)
             order, imports = self.inputs.noted(order, in_progress=in_progress) if self.inputs else (order, None)
-            await self._insert(conn, order, imports, generation_id, row, cost, fingerprint, key, request)
+            meta = {"flow": order.flow.value, "cost": cost, "request": request}
+            if retry:
+                meta["retry_of"] = retry.generation_id
+                await _record_retry(conn, retry, generation_id, cost)
+            await self._insert(conn, order, imports, generation_id, row, meta, fingerprint, key)
             if cost:
                 balance = await ledger.charge(
                     conn,
@@ -164,10 +186,9 @@ class Acceptance:
         imports: Json | None,
         generation_id: str,
         customer: Row,
-        cost: int,
+        meta: Json,
         fingerprint: str,
         idempotency_key: str | None,
-        request: Json,
     ) -> None:
         parent_id = order.parent.generation_id if order.parent else None
         await generations.insert_session(
@@ -189,7 +210,7 @@ class Acceptance:
             mode=order.flow.mode,
             provider=order.flow.engine,
             variables=_first_variables(order),
-            meta={"flow": order.flow.value, "cost": cost, "request": request},
+            meta=meta,
             payload={"order": order.model_dump(mode="json")} | ({"imports": imports} if imports else {}),
             pipeline_version=PIPELINE_VERSION,
             idempotency_key=idempotency_key,
@@ -207,6 +228,11 @@ class Acceptance:
         await job_log.insert_first(
             conn, generation_id, customer["mg_user_id"], Line("info", "initialization", ACCEPTED_LINE)
         )
+
+
+async def _record_retry(conn: Connection, retry: Retry, generation_id: str, cost: int) -> None:
+    after = {"generation_id": generation_id, "credits": cost}
+    await audit.record(conn, retry.operator, "generations.retry", target=retry.generation_id, before={}, after=after)
 
 
 def _first_variables(order: Order) -> variables.Variables:
