@@ -89,6 +89,9 @@ class Settings(BaseSettings):
     s3_access_key_id: SecretStr = Field(SecretStr(""), description="The access key of s3:// storage.")
     s3_secret_access_key: SecretStr = Field(SecretStr(""), description="The secret of s3:// storage.")
     log_level: str = Field("INFO", description="The least level that is written to the console and the file.")
+    log_format: Literal["text", "json"] = Field(
+        "text", description="How lines are written to standard error: for eyes, or each as a JSON object."
+    )
     log_file: Path | None = Field(None, description="A file that also gets every log line, as JSON, rotating.")
 
     still_credits: int = Field(1, ge=0, le=100, description="Credits charged for a still or a tweak of it.")

@@ -46,6 +46,7 @@ from safelight.api import (
     top_ups,
     webhooks,
 )
+from safelight.api.access_log import AccessLog
 from safelight.api.identity import HEADER, introduced
 from safelight.api.principals import no_identity
 from safelight.api.request_target import check_target
@@ -93,6 +94,7 @@ def create_api(start: StartServices, *, cors_origins: Sequence[str]) -> FastAPI:
         expose_headers=[HEADER, "X-Request-Id"],
         max_age=PREFLIGHT_SECONDS,
     )
+    app.add_middleware(AccessLog)
     return app
 
 

@@ -26,7 +26,13 @@ def open_app(port: int | None = None, host: str | None = None, *, console_lines:
     settings.port = settings.port if port is None else port
     settings.host = host or settings.host
     app = App(settings)
-    telemetry.configure(settings.log_level, settings.log_file, console=console_lines, redactor=app.redactor)
+    telemetry.configure(
+        settings.log_level,
+        settings.log_file,
+        console=console_lines,
+        as_json=settings.log_format == "json",
+        redactor=app.redactor,
+    )
     report_crashes(app)
     return app
 

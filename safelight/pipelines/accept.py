@@ -94,6 +94,7 @@ class Acceptance:
         key = KNOWN_FORMS.identifier(idempotency_key) if idempotency_key else None
         telemetry.info("🔍", telemetry.Tag.GENERATION, f"Starting credit check for user {order.pass_id}")
         generation_id = new_id()  # one for all tries: where a commit's answer was lost, the next try finds it
+        telemetry.note(pass_id=order.pass_id)
         fingerprint = _fingerprint(order)
         if self.settings:
             await self.settings.check_order(order)
@@ -101,6 +102,7 @@ class Acceptance:
             lambda conn: self._accept(conn, order, customer, generation_id, fingerprint, key, request, retry),
             seconds=ANSWER_SECONDS_MAX,
         )
+        telemetry.note(generation_id=accepted.generation_id)
         if accepted.credits_cost and not accepted.repeated:
             telemetry.info(
                 "💳", telemetry.Tag.GENERATION, f"Successfully deducted {accepted.credits_cost} credits",
