@@ -11,8 +11,10 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from psycopg.errors import InsufficientPrivilege
+
 from safelight import telemetry
-from safelight.db import audit, invariants, ledger, ops_rows
+from safelight.db import audit, invariants, ledger, ops_rows, view_leaks
 from safelight.db.audit import Operator
 from safelight.db.clock import DatabaseClock
 from safelight.db.database import TROUBLE, Connection, Database, Row
@@ -76,12 +78,14 @@ def _as_json(found: Violation) -> Json:
 @dataclass(slots=True)
 class Mended:
     """What was written: credits given back, failures whose record is whole again, generations that are queued again or
-    ended, refunded generations whose results were deleted. `queue_warning` says if nobody goes on with them."""
+    ended, refunded generations whose results were deleted, views that read as whoever asks now. `queue_warning` says
+    if nobody goes on with what is queued."""
 
     credits: int = 0
     failures: int = 0
     generations: int = 0
     results: int = 0
+    views: int = 0
     queue_warning: str = ""
 
     def as_json(self) -> Json:
@@ -147,7 +151,17 @@ class Doctor:
             reaped = await self._reaper.reap()
             mended.queue_warning = reaped.warning
             mended.generations = len(reaped.taken_back) + len(reaped.adopted) + len(reaped.never_started)
+        if any(one.problem is PROBLEM["view_shows_all_rows"] for one in found):
+            mended.views = await self._close_views()
         mended.results = await self.delete_refunded_results(files=files)
+
+    async def _close_views(self) -> int:
+        try:
+            async with self._db.connection() as conn:
+                return await view_leaks.close(conn)
+        except InsufficientPrivilege as error:
+            telemetry.warning(telemetry.Tag.DB_UPDATE, f"The owner of a view must mend it: {error}")
+            return 0
 
     async def _examine_files(self, rows: Sequence[Row], examples: int) -> list[Violation]:
         ids: dict[str, list[str]] = {"file_unreadable": [], "file_changed": []}
