@@ -235,7 +235,8 @@ def show_findings(findings: Findings, mended: Mended | None) -> None:
         console.print(
             f"Mended: {mended.failures} failures are on record with their refunds ({mended.credits} credits),"
             f" {mended.generations} generations are queued again or ended{mended.queue_warning},"
-            f" {mended.results} refunded results were deleted, {mended.views} views read as whoever asks now."
+            f" {mended.results} refunded results were deleted, {mended.views} views read as whoever asks now.",
+            soft_wrap=True,
         )
     for number, sentence in INVARIANTS.items():
         violations = [found for found in findings.violations if found.problem.invariant == number]

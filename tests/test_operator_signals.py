@@ -139,6 +139,16 @@ async def test_the_status_counts_workers_by_process_and_generations_by_what_they
     assert told["safelight_queue_status_age_seconds"] >= 0
 
 
+async def test_what_was_woken_before_its_time_waits_since_it_was_ordered(idle: Backend):
+    await ordered(idle)
+    idle.sql("update procrastinate_jobs set scheduled_at = now() + interval '1 hour'")
+    idle.sql("update procrastinate_jobs set scheduled_at = null")
+    async with asyncio.timeout(WAIT_SECONDS):
+        while not (found := await metrics(idle))["safelight_queue_oldest_due_seconds"]:
+            await asyncio.sleep(0.05)
+    assert 0 < found["safelight_queue_oldest_due_seconds"] < 600
+
+
 async def test_the_status_ends_with_1_if_nobody_is_at_work(idle: Backend):
     await ordered(idle)
     done = await asyncio.to_thread(safelight, idle, "status")

@@ -7,7 +7,7 @@ from typing import Annotated, Any
 
 import typer
 
-from safelight import terminal
+from safelight import telemetry, terminal
 from safelight.app import App
 from safelight.cli.shared import AsJson, group, open_app, read_database
 from safelight.db import audit, embedded, generations, job_log, runs
@@ -153,7 +153,8 @@ async def _retry(app: App, generation_id: str, *, is_free: bool) -> Accepted:
         try:
             retrying = GenerationRetry(db, app.acceptance(db, queue, policy), app.assets(), app.sealer())
             operator = audit.at_command_line("safelight generations retry")
-            accepted = await retrying.retry(generation_id, operator, is_free=is_free)
+            with telemetry.about(telemetry.LogIds(request_id=operator.request_id)):
+                accepted = await retrying.retry(generation_id, operator, is_free=is_free)
         finally:
             await queue.close()
     return accepted

@@ -91,7 +91,7 @@ def show_status(status: QueueStatus, *, as_json: bool) -> None:
     lost = f", {status.workers_lost} stopped answering in the last day" if status.workers_lost else ""
     facts = {
         "workers": f"{status.workers_alive} alive{lost}",
-        "due": ", ".join(f"{count} {name}" for name, count in status.due.items()) + oldest,
+        "due": ", ".join(f"{name}: {count}" for name, count in status.due.items()) + oldest,
         "in progress": str(status.in_progress),
         "scheduled": f"{status.scheduled} (they wait for a provider, or to be tried again)",
     }

@@ -390,7 +390,7 @@ with relation as (
   select oid, relname from relation
   where relname in ('mega_customers', 'mega_generations', 'mega_admin', 'image_generation_logs')
 )
-select 'the index ' || name || ' is missing; make it anew from supabase/migrations'
+select 'the index ' || name || ' is missing; make it anew from supabase/migrations' as warning
 from unnest(:indexes::text[]) name
 where not exists (
   select from pg_class join pg_namespace on pg_namespace.oid = relnamespace

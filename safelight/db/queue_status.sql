@@ -35,6 +35,7 @@ select
   in_progress, abandoned, scheduled,
   extract(epoch from now() - least(
     first_scheduled,
-    (select max(at) from procrastinate_events where job_id = first_id)
+    -- An event `scheduled` has the time that it was scheduled for.
+    (select max(at) from procrastinate_events where job_id = first_id and at <= now())
   ))::float8 as oldest_due_seconds
 from counted;
