@@ -31,7 +31,7 @@ def at_command_line(monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
     [
         ("refused", "SEEDREAM_CONTENT_REFUSED", "refused on purpose"),
         ("rejected", "SEEDREAM_REJECTED", "rejected on purpose"),
-        ("bad_shape", "PROVIDER_CONTRACT_BROKEN", "on purpose"),
+        ("bad_shape", "CONTRACT_BROKEN", "on purpose"),
     ],
 )
 async def test_a_provider_that_refuses_is_named_and_the_order_made_again(
@@ -70,6 +70,9 @@ async def test_a_worker_that_is_killed_is_told_and_what_it_had_goes_on(
         accepted = await backend.create()
         await killed(backend, holding, {f"SAFELIGHT_{name.upper()}": value for name, value in settings.items()})
         holding.released.set()
+        backend.sql(
+            "update mega_generations set mg_created_at = now() - interval '1 minute' where mg_record_type = 'generation'"
+        )
         async with asyncio.timeout(WAIT_SECONDS):
             while (told := await run("status")).exit_code != 1:
                 await asyncio.sleep(0.1)
