@@ -32,7 +32,7 @@ async def find(
     Raises:
         ConfigError: the database lacks tables or columns that migrations bring.
     """
-    parameters = {
+    parameters: dict[str, Any] = {
         "examples": examples,
         "fields": list(OPS_FIELDS),
         "accepted_seconds": accepted_seconds,
