@@ -33,7 +33,8 @@ from safelight.domain.shop_orders import Shop, credit_products
 from safelight.media import DECODE_BYTES_MAX
 from safelight.media_pool import MediaPool
 from safelight.ops.doctor import Doctor, LatestFindings
-from safelight.ops.restarts import restarted_row
+from safelight.ops.queue_watch import QueueWatch
+from safelight.ops.restarts import restart_row
 from safelight.pipelines.accept import Acceptance, FreeSuggestions
 from safelight.pipelines.configuration import Configuration, install_version_1
 from safelight.pipelines.gate import Gate
@@ -129,7 +130,7 @@ class App:
             await Supervisor(embedded.server_of(self.home), self._report_restart).run(stop)
 
     def _report_restart(self, restarted: Restarted) -> None:
-        row = restarted_row(restarted)
+        row = restart_row(restarted)
         telemetry.warning(telemetry.Tag.DB_STATUS, row.message)
         self.write_now(row)
 
@@ -163,28 +164,22 @@ class App:
         await asyncio.to_thread(self.secret)  # it asks the database, once
         async with pool as db:
             queue, listener, spool = Queue(db), Listener(self.dsn), self.spool()
-            policy, bodies = self._settings_policy(self._configuration(db)), self.request_bodies()
+            policy, bodies = self.settings_policy(db), self.request_bodies()
             runtime = RuntimeConfig(db, self.prices, policy)
             await queue.open()
             await listener.open()
             catching_up = asyncio.create_task(spool.catch_up_for_ever(db))
             following = asyncio.create_task(runtime.follow_for_ever())
+            queues, findings = (
+                QueueWatch(db, dead_after_seconds=self.dead_after_seconds),
+                LatestFindings(self.doctor(db)),
+            )
+            watching = asyncio.create_task(queues.run())
             try:
                 yield Services(
                     db=db,
                     spool=spool,
-                    acceptance=Acceptance(
-                        db,
-                        queue,
-                        self.prices,
-                        self.settings.start_within_seconds,
-                        Inputs(self.assets(), self._sealer(), self.settings.input_fetches_per_customer),
-                        policy,
-                        FreeSuggestions(
-                            self.settings.free_suggestions_per_day, self.settings.free_suggestions_per_address
-                        ),
-                        self.settings.generations_in_progress_max,
-                    ),
+                    acceptance=self.acceptance(db, queue, policy),
                     listener=listener,
                     assets=self.assets(),
                     fetcher=self.fetcher(),
@@ -195,7 +190,8 @@ class App:
                     reaper=self.reaper(db, Announcer(db)),
                     admin_token=self.admin_token(),
                     signer=self.signer(),
-                    findings=LatestFindings(self.doctor(db)),
+                    findings=findings,
+                    queues=queues,
                     webhook_checks=webhook_checks(self.settings),
                     rates=self.rates(),
                     tokens=self.tokens,
@@ -212,9 +208,26 @@ class App:
                 )
             finally:
                 bodies.close()
-                await end_tasks(following, catching_up, seconds=LEAVE_SECONDS)
+                await end_tasks(following, catching_up, watching, seconds=LEAVE_SECONDS)
+                await findings.close()
                 await listener.close()
                 await queue.close()
+
+    def acceptance(self, db: Database, queue: Queue, policy: SettingsPolicy) -> Acceptance:
+        settings = self.settings
+        return Acceptance(
+            db,
+            queue,
+            self.prices,
+            settings.start_within_seconds,
+            Inputs(self.assets(), self.sealer(), settings.input_fetches_per_customer),
+            policy,
+            FreeSuggestions(settings.free_suggestions_per_day, settings.free_suggestions_per_address),
+            settings.generations_in_progress_max,
+        )
+
+    def sealer(self) -> Sealer:
+        return Sealer(self.secret().encode())
 
     def rates(self) -> Rates:
         settings = self.settings
@@ -368,7 +381,7 @@ class App:
             assets=self.assets(),
             fetcher=self.fetcher(),
             spool=self.file_spool(),
-            sealer=self._sealer(),
+            sealer=self.sealer(),
             refuse=worker.refuse,
             seconds_max=self.settings.input_fetch_seconds,
         )
@@ -380,9 +393,12 @@ class App:
         return Reaper(db, self._worker(db, announcer).give_up, heartbeat_seconds=self.settings.worker_heartbeat_seconds)
 
     def doctor(self, db: Database) -> Doctor:
-        dead_after_seconds = HEARTBEATS_MISSED * self.settings.worker_heartbeat_seconds
         reaper = self.reaper(db, Announcer(db))
-        return Doctor(db, reaper, self.assets(), self.spool(), dead_after_seconds=dead_after_seconds)
+        return Doctor(db, reaper, self.assets(), self.spool(), dead_after_seconds=self.dead_after_seconds)
+
+    @property
+    def dead_after_seconds(self) -> float:
+        return HEARTBEATS_MISSED * self.settings.worker_heartbeat_seconds
 
     def studio(self, db: Database) -> Studio:
         configuration = self._configuration(db)
@@ -393,14 +409,11 @@ class App:
             self.assets(),
             self.fetcher(),
             Gate(db),
-            self._settings_policy(configuration),
+            SettingsPolicy(configuration, self.parameter_tables),
             self.file_spool(),
             VendorPictures(self.assets()),
-            self._sealer(),
+            self.sealer(),
         )
-
-    def _sealer(self) -> Sealer:
-        return Sealer(self.secret().encode())
 
     def _configuration(self, db: Database) -> Configuration:
         return Configuration(db, self.settings.keyed_adapters)
@@ -408,8 +421,8 @@ class App:
     def serving(self, db: Database) -> Serving:
         return Serving(self._configuration(db), self.settings.keyed_adapters)
 
-    def _settings_policy(self, configuration: Configuration) -> SettingsPolicy:
-        return SettingsPolicy(configuration, self.parameter_tables)
+    def settings_policy(self, db: Database) -> SettingsPolicy:
+        return SettingsPolicy(self._configuration(db), self.parameter_tables)
 
     def _adapters(self) -> Adapters:
         reader = PictureReader(self.assets(), self.fetcher(), self.file_spool(), self.settings.input_fetch_seconds)

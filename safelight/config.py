@@ -94,6 +94,9 @@ class Settings(BaseSettings):
     log_level: values.LogLevel = Field(
         "INFO", description="The least level that is written to the console and the file."
     )
+    log_format: Literal["text", "json"] = Field(
+        "text", description="How lines are written to standard error: for eyes, or each as a JSON object."
+    )
     log_file: values.LogFile | None = Field(
         None, description="A file that also gets every log line, as JSON, rotating."
     )

@@ -1,7 +1,8 @@
 """Log lines with seed 003's tags and emoji: `🚀 [GENERATION-PROCESSING] Starting …`, to the console and to a file.
 
-The lines of all libraries go the same way. None is written with a secret in it, and a message is always one line: what
-a customer or a provider wrote cannot forge another.
+The lines of all libraries go the same way, and each names the generation, the customer and the request that it is
+about, as far as they are known where it is written. None is written with a secret in it, and a message is always one
+line: what a customer or a provider wrote cannot forge another.
 """
 
 import logging
@@ -22,8 +23,47 @@ from safelight.redaction import KNOWN_FORMS, Redactor
 
 FILE_BYTES_MAX = 10 * 1024 * 1024
 FILES_KEPT = 5
+IDS = ("generation_id", "pass_id", "request_id")
+CALLER = 3  # frames up from the logging module: past `_write`, and past `info`, `warning` or `error`
 
 _logger = logging.getLogger("safelight")
+
+
+class LogIds:
+    """The ids that log lines name: of IDS those that are known by now."""
+
+    def __init__(self, **known: Any) -> None:
+        self._known = known
+
+    def note(self, **known: Any) -> None:
+        self._known |= known
+
+    def get(self, name: str) -> Any:
+        return self._known.get(name)
+
+
+_ids: ContextVar[LogIds | None] = ContextVar("ids", default=None)
+
+
+@contextmanager
+def about(ids: LogIds) -> Iterator[None]:
+    """Lines that are written inside this context, and in tasks that begin inside it, name these ids."""
+    token = _ids.set(ids)
+    try:
+        yield
+    finally:
+        _ids.reset(token)
+
+
+def note(**known: Any) -> None:
+    """Lines of this context name these ids from now on."""
+    if ids := _ids.get():
+        ids.note(**known)
+
+
+def _known_ids() -> dict[str, Any]:
+    ids = _ids.get()
+    return {name: ids.get(name) if ids else None for name in IDS}
 
 
 class Tag(StrEnum):
@@ -42,25 +82,6 @@ class Tag(StrEnum):
     DB_STATUS = "DB-STATUS"
 
 
-# What every line of the work under way says beside its own fields.
-_bound: ContextVar[dict[str, Any]] = ContextVar("fields of every line", default={})  # noqa: B039 - never changed in place
-
-
-@contextmanager
-def bound(**fields: Any) -> Iterator[None]:
-    """Every line that is written inside this context, by whichever library, has these fields too."""
-    token = _bound.set(_bound.get() | fields)
-    try:
-        yield
-    finally:
-        _bound.reset(token)
-
-
-def note(**fields: Any) -> None:
-    """As `bound`, until the context of the caller ends."""
-    _bound.set(_bound.get() | fields)
-
-
 def info(emoji: str, tag: Tag, message: str, **fields: Any) -> None:
     _write(logging.INFO, emoji, tag, message, fields)
 
@@ -77,7 +98,7 @@ def error(emoji: str, tag: Tag, message: str, cause: BaseException | None = None
 def _write(
     level: int, emoji: str, tag: Tag, message: str, fields: dict[str, Any], cause: BaseException | None = None
 ) -> None:
-    _logger.log(level, f"{emoji} [{tag}] {message}", extra={"fields": fields}, exc_info=cause)
+    _logger.log(level, f"{emoji} [{tag}] {message}", extra={"fields": fields}, exc_info=cause, stacklevel=CALLER)
 
 
 class PrivateFiles(logging.handlers.RotatingFileHandler):
@@ -88,7 +109,7 @@ class PrivateFiles(logging.handlers.RotatingFileHandler):
 
 
 class _Lines(logging.Formatter):
-    """A line for each record; the lines of a traceback are indented below it."""
+    """A line for each record, with its ids at the end; the lines of a traceback are indented below it."""
 
     def __init__(self, redactor: Redactor) -> None:
         super().__init__(datefmt="%H:%M:%S")
@@ -97,8 +118,10 @@ class _Lines(logging.Formatter):
     def format(self, record: logging.LogRecord) -> str:
         at = self.formatTime(record, self.datefmt)
         message = self._redactor.text(record.getMessage())
-        named = "".join(f" [{name}={value}]" for name, value in _bound.get().items())
-        line = printable(f"{at} | {record.levelname:<7} | {record.name} | {message}{named}")
+        place = f"{record.name}.{record.module}:{record.lineno}" if record.name == _logger.name else record.name
+        ids = _known_ids() | getattr(record, "fields", {})
+        named = " ".join(f"{name}={self._redactor.text(str(ids[name]))}" for name in IDS if ids.get(name))
+        line = printable(" | ".join([at, f"{record.levelname:<7}", place, message, *([named] if named else [])]))
         traces = [self.formatException(record.exc_info)] if record.exc_info else []
         traces += [self.formatStack(record.stack_info)] if record.stack_info else []
         return "\n".join([line, *(printable_lines(self._redactor.text(one), TRACE_INDENT) for one in traces)])
@@ -118,7 +141,7 @@ class _JsonLines(logging.Formatter):
             "module": record.module,
             "function": record.funcName,
             "line": record.lineno,
-            **_bound.get(),
+            **_known_ids(),
             **getattr(record, "fields", {}),
         }
         if record.exc_info:
@@ -127,12 +150,20 @@ class _JsonLines(logging.Formatter):
         return json_text(clean, default=lambda other: self._redactor.text(str(other)))
 
 
-def configure(level: str, log_file: Path | None, *, console: bool = True, redactor: Redactor = KNOWN_FORMS) -> None:
-    """Send our lines to the console (standard error) and, where a file is set, to it as JSON lines, rotating."""
+def configure(
+    level: str,
+    log_file: Path | None,
+    *,
+    console: bool = True,
+    as_json: bool = False,
+    redactor: Redactor = KNOWN_FORMS,
+) -> None:
+    """Send our lines to the console (standard error), with `as_json` as JSON lines, and if a file is set to it, as JSON
+    lines, rotating."""
     handlers: list[logging.Handler] = []
     if console:
         handlers.append(logging.StreamHandler(sys.stderr))
-        handlers[0].setFormatter(_Lines(redactor))
+        handlers[0].setFormatter(_JsonLines(redactor) if as_json else _Lines(redactor))
     if log_file:
         if not log_file.parent.exists():
             make_private_folder(log_file.parent)

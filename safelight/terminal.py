@@ -6,7 +6,7 @@ printed as text: no markup, no control characters. Styled parts are `(text, styl
 
 import shutil
 import sys
-from collections.abc import Iterator
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
@@ -29,7 +29,10 @@ from safelight.pipelines.serving import ServedEngine
 from safelight.redaction import KNOWN_FORMS
 
 PROBLEMS_SHOWN_MAX = 10
+COLUMN_EDGE = 3  # the border of a column, and the spaces beside its text
+COLUMN_WIDTH_MIN = 12  # of a column whose text may be folded
 
+Json = dict[str, Any]
 Part = str | tuple[str, str]
 
 
@@ -55,6 +58,36 @@ def line(*parts: Part) -> Text:
 
 def print_json(value: Any) -> None:
     print(json_text(KNOWN_FORMS.value(value), indent=2, default=str))  # noqa: T201 - the answer itself
+
+
+def show_list(columns: Sequence[str], rows: Iterable[Sequence[Any]], *, ids: Collection[str] = ()) -> None:
+    """A table on a terminal, and tab-separated values elsewhere. The columns `ids` are neither folded nor cut, however
+    narrow the terminal is."""
+    cells = [["" if cell is None else str(cell) for cell in row] for row in rows]
+    if not console.is_terminal:
+        _print_values([[name.replace(" ", "_") for name in columns], *cells])
+        return
+    table, least = Table(), 1
+    for name, texts in zip(columns, zip(*cells, strict=True) if cells else [()] * len(columns), strict=True):
+        width = max(map(len, (name, *texts)))
+        is_id = name in ids
+        table.add_column(name, no_wrap=is_id, min_width=width if is_id else None, overflow="fold")
+        least += COLUMN_EDGE + (width if is_id else min(width, COLUMN_WIDTH_MIN))
+    for row in cells:
+        table.add_row(*row)
+    table.width = least if least > console.width else None
+    console.print(table, crop=False)
+
+
+def _print_values(rows: Iterable[Sequence[str]]) -> None:
+    r"""Tab-separated: a tab in a value is written as `\t`, a newline as `\n`, and a backslash as two."""
+    for row in rows:
+        print("\t".join(printable(cell.replace("\\", "\\\\")) for cell in row))  # noqa: T201 - the answer itself
+
+
+def show_count(text: str) -> None:
+    """How much of what there is was shown: below a table, and beside values that a program reads."""
+    (console if console.is_terminal else error_console).print(text, soft_wrap=True)
 
 
 def end_with(problem: str, exit_code: int = 1) -> NoReturn:
@@ -143,13 +176,15 @@ def show_report(app: App, report: story.Report) -> None:
     console.print(f"  {command} up   # then {app.settings.base_url}/docs", soft_wrap=True)
 
 
-def show_generation(row: dict[str, Any], steps: list[dict[str, Any]]) -> None:
+def show_generation(row: Json, steps: list[Json], retries: list[Json]) -> None:
     facts = {
         "generation": row["mg_generation_id"],
         "flow": row["mg_meta"].get("flow"),
         "status": row["mg_mma_status"],
         "customer": row["mg_pass_id"],
         "parent": row["mg_parent_id"],
+        "retry of": row["mg_meta"].get("retry_of"),
+        "retried as": ", ".join(f"{one['id']} ({one['status']})" for one in retries),
         "prompt": row["mg_prompt"],
         "result": row["mg_output_url"],
         "error": row["mg_error"],
@@ -157,21 +192,20 @@ def show_generation(row: dict[str, Any], steps: list[dict[str, Any]]) -> None:
     for name, value in facts.items():
         if value:
             console.print(line((f"{name:<11}", "dim"), f" {value}"), soft_wrap=True)
-    table = Table()
-    for name in ("no", "step", "ms", "context or settings", "outcome"):
-        table.add_column(name, overflow="fold")
-    for step in steps:
-        payload = step["mg_payload"]
-        given = payload["input"]
-        outcome = payload["error"]["error_code"] if payload["error"] else _first_text(payload["output"])
-        table.add_row(
-            str(step["mg_step_no"]),
-            step["mg_step_type"],
-            str(payload["timing"]["duration_ms"] or ""),
-            given.get("ctx_id") or given.get("settings_id") or "",
-            outcome,
-        )
-    console.print(table)
+    columns = ("no", "step", "ms", "context or settings", "outcome")
+    show_list(columns, map(_step, steps), ids=("step", "context or settings"))
+
+
+def _step(step: Json) -> Sequence[Any]:
+    payload = step["mg_payload"]
+    given, error = payload["input"], payload["error"]
+    return (
+        step["mg_step_no"],
+        step["mg_step_type"],
+        payload["timing"]["duration_ms"],
+        given.get("ctx_id") or given.get("settings_id"),
+        f"{error['error_code']}: {error.get('message')}" if error else _first_text(payload["output"]),
+    )
 
 
 def _first_text(output: dict[str, Any]) -> str:
@@ -204,35 +238,34 @@ def show_database(status: Status, *, as_json: bool) -> None:
             console.print(f"{name:<8} {value}", soft_wrap=True, markup=False)
 
 
-def show_generations(rows: list[dict[str, Any]]) -> None:
-    table = Table()
-    for name in ("generation", "flow", "status", "seconds", "pass id", "error"):
-        table.add_column(name, overflow="fold")
-    for row in rows:
-        seconds = "" if row["mg_latency_ms"] is None else f"{row['mg_latency_ms'] / 1000:.1f}"
-        table.add_row(
-            row["mg_generation_id"],
-            row["flow"],
-            row["mg_mma_status"],
-            seconds,
-            row["mg_pass_id"],
-            row["mg_error"] or "",
-        )
-    console.print(table)
+def show_generations(rows: list[Json]) -> None:
+    columns = ("generation", "flow", "status", "seconds", "pass id", "error")
+    show_list(columns, map(_generation, rows), ids=("generation", "pass id"))
 
 
-def show_lines(lines: list[dict[str, Any]]) -> None:
+def _generation(row: Json) -> Sequence[Any]:
+    seconds = None if row["mg_latency_ms"] is None else f"{row['mg_latency_ms'] / 1000:.1f}"
+    return (row["mg_generation_id"], row["flow"], row["mg_mma_status"], seconds, row["mg_pass_id"], row["mg_error"])
+
+
+def show_lines(lines: list[Json]) -> None:
+    if not console.is_terminal:
+        columns = ("no", "at", "level", "step", "message")
+        show_list(columns, ([row["seq"], row["created_at"].isoformat(), *map(row.get, columns[2:])] for row in lines))
+        return
     for row in lines:
         at = row["created_at"].strftime("%H:%M:%S.%f")[:-3]
         step = (f" {row['step']:<32} ", "dim")
-        console.print(line(f"{row['seq']:4d} {at} ", LEVEL_MARKS[row["level"]], step, row["message"]))
+        console.print(line(f"{row['seq']:4d} {at} ", LEVEL_MARKS[row["level"]], step, row["message"]), soft_wrap=True)
 
 
 def show_findings(findings: Findings, mended: Mended | None) -> None:
     if mended:
         console.print(
             f"Mended: {mended.failures} failures are on record with their refunds ({mended.credits} credits),"
-            f" {mended.generations} generations are back in the queue, {mended.results} refunded results were deleted."
+            f" {mended.generations} generations are queued again or ended{mended.queue_warning},"
+            f" {mended.results} refunded results were deleted, {mended.views} views read as whoever asks now.",
+            soft_wrap=True,
         )
     for number, sentence in INVARIANTS.items():
         violations = [found for found in findings.violations if found.problem.invariant == number]
@@ -257,31 +290,6 @@ def _verdict(findings: Findings) -> str:
     return (
         f"{broken} of {len(INVARIANTS)} invariants do not hold" if broken else f"All {len(INVARIANTS)} invariants hold"
     )
-
-
-def show_failures(found: dict[str, Any]) -> None:
-    counts = ", ".join(f"{count} {kind}" for kind, count in found["summary"].items())
-    console.print(f"{found['total']} found: {counts}")
-    for user in found["byUser"]:
-        facts = f"  {user['count']:5d}  {user['userDisplayName']}  "
-        console.print(line(facts, (str(user["userEmail"]), "dim")), soft_wrap=True)
-    if not found["generations"]:
-        return
-    table = Table()
-    for name in ("generation", "status", "age", "model", "error", "what it says", "pass id"):
-        table.add_column(name, overflow="fold")
-    for item in found["generations"]:
-        context = item["errorContext"] or {}
-        table.add_row(
-            item["id"],
-            "stuck" if item["isStuck"] else item["status"],
-            f"{item['ageMinutes']} min",
-            item["modelId"],
-            item["stuckReason"] or context["type"],
-            item["errorMessage"],
-            item["passId"],
-        )
-    console.print(table)
 
 
 @contextmanager

@@ -75,7 +75,10 @@ HISTORY = {
 ATTACHMENT = "a file"
 TREE = {"models": Anything(), "credits": Anything(), "replicate": Anything(), "gpt": Anything()}
 TICKET = {"ok": True, "key": str, "uploadUrl": str, "publicUrl": URL, "url": URL, "expiresIn": 600}
-HEALTH = {"ok": True, "service": str, "time": TIME, "supabase": bool, "version": str, "engines": list}
+HEALTH = {
+    "ok": True, "service": str, "time": TIME, "supabase": bool, "version": str, "engines": list,
+    "live": True, "ready": bool, "not_ready": maybe(str),
+}  # fmt: skip
 
 
 def coded(code: str, prefix: str = "req_") -> Json:

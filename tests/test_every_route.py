@@ -45,7 +45,7 @@ PLANTED = ("planted-brief", "planted-title", "planted-comment", "planted-event",
 # What is open by design: what somebody without any right gets, and why that is so.
 OPEN: dict[str, tuple[int, str]] = {
     "GET /": (200, "holds nothing but links"),
-    "GET /health": (200, "says only whether the database answers"),
+    "GET /health": (200, "says only whether the database and the workers answer"),
     "GET /api/health": (200, "as /health"),
     "GET /metrics": (200, "holds only counts"),
     "GET /public/stats/total-users": (200, "is one count, for the page before signing in"),

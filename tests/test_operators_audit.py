@@ -22,12 +22,21 @@ NO_DEEDS = {
     "db dump": "reads", "db restore": "fills a database that is empty, its records too",
     "db url": "reads", "db status": "reads", "db stop": "stops a server, whose database it does not touch",
     "generations list": "reads", "generations show": "reads", "generations logs": "reads",
+    "credits ledger": "reads", "status": "reads",
     "failures": "reads", "stuck": "reads", "providers": "reads", "assets verify": "reads",
     "bench engine": "has a database of its own", "bench doctor": "has a database of its own",
     "bench waiting": "has a database of its own", "bench store": "has a database of its own",
     "chaos": "has a database of its own",
 }  # fmt: skip
-DEEDS = {"credits grant", "generations cancel", "doctor", "assets expire", "assets sweep", "backfill"}
+DEEDS = {
+    "credits grant",
+    "generations cancel",
+    "generations retry",
+    "doctor",
+    "assets expire",
+    "assets sweep",
+    "backfill",
+}
 
 
 def names(command: Any, place: tuple[str, ...] = ()) -> set[str]:
@@ -72,6 +81,20 @@ async def test_credits_that_are_given(idle: Backend):
     assert await did(idle, "credits", "grant", "pass:user:7", "3") == [
         ("credits.grant", "pass:user:7", {"credits": 0}, {"credits": 3, "asked": 3, "reason": "manual-topup"})
     ]
+
+
+async def test_why_credits_are_given(idle: Backend):
+    [(_, target, _, after)] = await did(idle, "credits", "grant", "pass:user:7", "3", "--reason", "ticket 4711")
+    assert (target, after["reason"]) == ("pass:user:7", "ticket 4711")
+
+
+async def test_a_generation_that_is_retried(idle: Backend):
+    await idle.grant(2)
+    generation_id = (await idle.create())["generation_id"]
+    by_hand(idle, f"update mega_generations set mg_mma_status = 'error' where mg_id = 'generation:{generation_id}'")
+    [(action, target, before, after)] = await did(idle, "generations", "retry", generation_id)
+    assert (action, target, before, after["credits"]) == ("generations.retry", generation_id, {}, 1)
+    assert after["generation_id"] != generation_id
 
 
 async def test_a_generation_that_is_cancelled(idle: Backend, start: StartBackend):

@@ -17,7 +17,7 @@ from starlette.responses import Response
 from safelight.providers.simulated import results
 from safelight.providers.simulated.server import Simulation
 from safelight.storage.simulated import SimulatedS3
-from tests.conftest import Backend, StartBackend, running
+from tests.conftest import WAIT_SECONDS, Backend, StartBackend, running
 from tests.simulating import simulating
 from tests.storing import s3_server
 from tests.test_resume import wait_for
@@ -65,8 +65,9 @@ async def test_no_result_is_lost_to_an_outage_of_half_a_providers_memory(
 ):
     backend, storage, provider = studio
     accepted = await ordered_into_an_outage(backend, storage, 6)
-    metrics = (await backend.client.get("/metrics")).text
-    assert "safelight_results_at_risk 6" in metrics
+    async with asyncio.timeout(WAIT_SECONDS):
+        while "safelight_results_at_risk 6" not in (await backend.client.get("/metrics")).text:
+            await asyncio.sleep(0.2)
     async with backend.app.database() as db:
         findings = await backend.app.doctor(db).examine()
     assert "6 results are at risk" in findings.warnings[0]

@@ -416,6 +416,9 @@ class Health(Done):
     supabase: Annotated[bool, Field(description="Whether the database answers.")]
     version: str
     engines: Annotated[list[EngineServed], Field(description="Empty where the database does not answer.")]
+    live: Literal[True]
+    ready: Annotated[bool, Field(description="Whether the database answers, and a worker lives if one is waited for.")]
+    not_ready: Annotated[str | None, Field(description="Why it is not ready.")]
 
 
 class Provider(Answer):

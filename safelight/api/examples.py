@@ -320,7 +320,7 @@ CLEANED_UP = of(
     failure_answers.CleanedUp,
     {
         "ok": True,
-        "message": "1 stuck generation(s) were taken up again.",
+        "message": "1 stuck generation(s) were queued again.",
         "cleaned": 1,
         "scanned": 3,
         "skippedReasons": {"running": 1, "waiting": 1},

@@ -20,6 +20,7 @@ from safelight.db.audit import Operator
 from safelight.db.database import Row
 from safelight.db.failures import Cursor, Found, Kind, Question
 from safelight.domain.errors import AuthError, InvalidInput
+from safelight.pipelines.reaper import Reaped
 
 Json = dict[str, Any]
 
@@ -159,7 +160,7 @@ async def _cleaned_up(services: Services, operator: Operator) -> Json:
             skipped[row["liveness"]] += row["count"]
     return {
         "ok": True,
-        "message": f"{len(resumed)} stuck generation(s) were taken up again or ended.",
+        "message": _message(reaped),
         "cleaned": len(resumed),
         "scanned": sum(row["count"] for row in before),
         "skippedReasons": skipped,
@@ -177,6 +178,14 @@ async def _cleaned_up(services: Services, operator: Operator) -> Json:
             "webhookGraceMinutes": 0,
         },
     }
+
+
+def _message(reaped: Reaped) -> str:
+    queued, ended = len(reaped.taken_back) + len(reaped.adopted), len(reaped.never_started)
+    said = [f"{queued} stuck generation(s) were queued again{reaped.warning}."]
+    if ended:
+        said.append(f"{ended} that no worker began in time ended, refunded.")
+    return " ".join(said)
 
 
 def report(found: Found, stacks: dict[str, str]) -> Json:

@@ -10,7 +10,6 @@ from fastapi import Depends, Request
 from starlette.datastructures import Headers
 from starlette.types import Scope
 
-from safelight import telemetry
 from safelight.redaction import KNOWN_FORMS
 
 HEADER = "X-Request-Id"
@@ -48,7 +47,6 @@ def prefixed(prefix: str) -> Any:
         state, ours = request.state, prefix + request.state.unique_request_id.removeprefix(_OURS)
         if state.request_id == state.unique_request_id:
             state.request_id = ours
-            telemetry.note(request_id=ours)
         state.unique_request_id = ours
 
     return Depends(begin_with_it)

@@ -15,7 +15,7 @@ from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from safelight import __version__, telemetry
+from safelight import __version__
 from safelight.api import (
     accounts,
     answers,
@@ -45,6 +45,7 @@ from safelight.api import (
     top_ups,
     webhooks,
 )
+from safelight.api.access_log import AccessLog
 from safelight.api.identity import HEADER, introduced
 from safelight.api.middleware import CompressHistory, Cors, HeadAsGet
 from safelight.api.principals import no_identity
@@ -52,6 +53,7 @@ from safelight.api.request_target import check_target
 from safelight.api.services import FromApp, Services
 from safelight.db.database import TROUBLE
 from safelight.domain.errors import SafelightError
+from safelight.ops.queue_watch import why_not_ready
 
 HEALTH_SECONDS = 2.0
 DESCRIPTION = (
@@ -96,6 +98,7 @@ def create_api(
     app.add_middleware(NameRequests)
     app.add_middleware(CompressHistory)
     app.add_middleware(Cors, origins=cors_origins)
+    app.add_middleware(AccessLog)
     return app
 
 
@@ -122,10 +125,9 @@ class NameRequests:
             await send(message)
 
         try:
-            with telemetry.bound(request_id=state["request_id"]):
-                check_target(scope)
-                async with introduced(scope):
-                    await self._app(scope, receive, send_named)
+            check_target(scope)
+            async with introduced(scope):
+                await self._app(scope, receive, send_named)
         except ClientDisconnect:
             return  # before the body was whole: nobody waits for an answer
         except Exception as error:
@@ -180,6 +182,9 @@ _HEALTH: dict[int | str, dict[str, Any]] = {
                     "stand_in": False,
                 }
             ],
+            "live": True,
+            "ready": True,
+            "not_ready": None,
         },
     )
 }
@@ -189,20 +194,26 @@ _HEALTH_ROUTE: dict[str, Any] = {
     "tags": ["operations"],
     "summary": "Is it up?",
     "responses": _HEALTH,
-    "dependencies": [no_identity("It says only whether the database answers, and which services make what.")],
+    "dependencies": [no_identity("It says only whether database and workers answer, and which services make what.")],
 }
 
 
 async def health(services: FromApp) -> dict[str, Any]:
-    """`supabase` says whether the database answers; the name is the contract's. Without it, `engines` is empty."""
-    is_there = await _database_answers(services)
+    """`supabase` says whether the database answers; the name is the contract's. Without it, `engines` is empty. `live`
+    is true as long as the process answers. `ready` is false, for the reason in `not_ready`, if the database does not
+    answer, or if generations wait for a worker and none is alive. The status is 200 in any case."""
+    database_answers = await _database_answers(services)
+    not_ready = why_not_ready(services.queues, database_answers=database_answers)
     return {
         "ok": True,
         "service": "safelight",
         "time": datetime.now(UTC),
-        "supabase": is_there,
+        "supabase": database_answers,
         "version": __version__,
-        "engines": await _engines(services) if is_there else [],
+        "engines": await _engines(services) if database_answers else [],
+        "live": True,
+        "ready": not_ready is None,
+        "not_ready": not_ready,
     }
 
 

@@ -18,6 +18,7 @@ from safelight.db.wakeups import Listener
 from safelight.domain.orders import Prices
 from safelight.domain.shop_orders import Shop
 from safelight.ops.doctor import LatestFindings
+from safelight.ops.queue_watch import QueueWatch
 from safelight.pipelines.accept import Acceptance
 from safelight.pipelines.reaper import Reaper
 from safelight.pipelines.runtime import RuntimeConfig
@@ -45,6 +46,7 @@ class Services:
     admin_token: str
     signer: Signer
     findings: LatestFindings
+    queues: QueueWatch
     webhook_checks: Mapping[str, WebhookCheck]
     rates: Rates
     tokens: TokenCheck | None

@@ -8,7 +8,19 @@ import typer
 from pydantic import ValidationError
 
 from safelight import terminal
-from safelight.cli import assets, backfill, demo, doctor, generations, providers, recipes, rehearsals, servers
+from safelight.cli import (
+    assets,
+    backfill,
+    demo,
+    doctor,
+    failures,
+    generations,
+    ledger,
+    providers,
+    recipes,
+    rehearsals,
+    servers,
+)
 from safelight.config import PREFIX, Settings
 from safelight.domain.errors import ConfigError, SafelightError
 
@@ -20,7 +32,7 @@ commands = typer.Typer(
     add_completion=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-for room in (servers, demo, generations, providers, doctor, assets, recipes, backfill, rehearsals):
+for room in (servers, demo, generations, ledger, failures, providers, doctor, assets, recipes, backfill, rehearsals):
     commands.add_typer(room.commands)
 
 

@@ -1,36 +1,33 @@
-"""The database, credits, generations, and what went wrong with them."""
+"""The database, and generations."""
 
 import asyncio
+from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
-from safelight import terminal
-from safelight.api.failures import report
+from safelight import telemetry, terminal
+from safelight.app import App
 from safelight.cli import backups
 from safelight.cli.shared import AsJson, group, open_app, read_database
-from safelight.config import Settings
-from safelight.db import audit, embedded, failures, generations, job_log, runs
-from safelight.db.failures import Kind, Question
-from safelight.domain import passes
+from safelight.db import audit, embedded, generations, job_log, runs
 from safelight.domain.errors import InvalidInput, NotFound
-from safelight.domain.identities import TargetCustomer
 from safelight.domain.statuses import Status
-from safelight.ops.credits import Adjustment, adjust_credits
+from safelight.ops.retry import GenerationRetry
 from safelight.pipelines import cancel as cancellation
-from safelight.pipelines.reaper import patience_with
+from safelight.pipelines.accept import Accepted
+from safelight.pipelines.queue import Queue
+from safelight.pipelines.runtime import RuntimeConfig
 
 GENERATIONS_SHOWN_MAX = 500
 
 commands = typer.Typer()
 db_commands = group("The database.")
-credits_commands = group("The credits ledger.")
 generations_commands = group("Generations and what happened in them.")
 db_commands.command("dump")(backups.db_dump)
 db_commands.command("restore")(backups.db_restore)
 commands.add_typer(db_commands, name="db")
-commands.add_typer(credits_commands, name="credits")
 commands.add_typer(generations_commands, name="generations")
 
 
@@ -68,31 +65,6 @@ def _embedded_home() -> Path:
     return app.home
 
 
-@credits_commands.command("grant")
-def grant(
-    pass_id: Annotated[str, typer.Argument(help="The customer's pass id; made where it is new.")],
-    amount: Annotated[int, typer.Argument(min=1, max=1_000_000, metavar="N", help="How many credits.")],
-) -> None:
-    """Give credits to a customer, as a row of the ledger."""
-    stated = passes.normal_form(pass_id) or ""
-    if not 0 < len(stated) <= passes.PASS_ID_CHARS_MAX:
-        raise InvalidInput(f"PASS_ID: 1 to {passes.PASS_ID_CHARS_MAX} characters, and not 'anonymous'")
-    app = open_app()
-    app.start_database()
-
-    async def run() -> int:
-        await app.migrate()
-        async with app.database() as db, db.transaction() as conn:
-            operator = audit.at_command_line("safelight credits grant")
-            ref = ("manual", operator.request_id)
-            adjustment = Adjustment(amount, "manual-topup", "admin", ref, "credits.grant")
-            days = app.settings.credits_expire_days
-            moved = await adjust_credits(conn, operator, TargetCustomer(stated), adjustment, expire_days=days)
-            return moved.after
-
-    terminal.console.print(f"{stated}: +{amount}, balance {asyncio.run(run())}")
-
-
 @generations_commands.command("list")
 def list_generations(
     pass_id: Annotated[str | None, typer.Option(help="Only this customer's.")] = None,
@@ -113,15 +85,17 @@ def show(generation_id: str, as_json: AsJson = False) -> None:
     """One generation: what it is, and each step with its time and outcome."""
 
     async def read(conn: Any) -> Any:
-        return await generations.get(conn, generation_id), await runs.steps_of(conn, generation_id)
+        row = await generations.get(conn, generation_id)
+        if row is None:
+            raise NotFound(f"there is no generation {generation_id!r}")
+        retries = await generations.retries_of(conn, generation_id, pass_id=row["mg_pass_id"])
+        return row, await runs.steps_of(conn, generation_id), retries
 
-    row, steps = read_database(read)
-    if row is None:
-        raise NotFound(f"there is no generation {generation_id!r}")
+    row, steps, retries = read_database(read)
     if as_json:
-        terminal.print_json({"generation": row, "steps": steps})
+        terminal.print_json({"generation": row, "steps": steps, "retries": retries})
         return
-    terminal.show_generation(row, steps)
+    terminal.show_generation(row, steps, retries)
 
 
 @generations_commands.command("logs")
@@ -155,41 +129,35 @@ def cancel(generation_id: str, as_json: AsJson = False) -> None:
     terminal.show_cancelling(asyncio.run(run()), as_json=as_json)
 
 
-# --- what went wrong -------------------------------------------------------------------------------------------------
-
-OfUser = Annotated[str | None, typer.Option("--user", help="Only this user's: a user or a pass id.")]
-Most = Annotated[int, typer.Option("--limit", min=1, max=failures.LIMIT_MAX, help="How many to show.")]
-
-
-@commands.command("failures")
-def list_failures(
-    status: Annotated[Kind, typer.Option(help="Which: all of them, or one kind.")] = Kind.ALL,
-    user: OfUser = None,
-    hours: Annotated[int, typer.Option(min=1, max=failures.HOURS_MAX, help="How far back they were made.")] = (
-        failures.HOURS_DEFAULT
-    ),
-    limit: Most = failures.LIMIT_DEFAULT,
+@generations_commands.command("retry")
+def retry(
+    generation_id: str,
+    free: Annotated[bool, typer.Option("--free", help="Do not charge the customer for it.")] = False,
     as_json: AsJson = False,
 ) -> None:
-    """Failed, cancelled and stuck generations, newest first; what is stuck shows however old it is."""
-    _show_failures(Question(status, hours, limit, user_id=user), as_json=as_json)
-
-
-@commands.command("stuck")
-def list_stuck(user: OfUser = None, limit: Most = failures.LIMIT_DEFAULT, as_json: AsJson = False) -> None:
-    """Generations that nobody is at work on, or that are past their deadline."""
-    _show_failures(Question(Kind.STUCK, limit=limit, user_id=user), as_json=as_json)
-
-
-def _show_failures(question: Question, *, as_json: bool) -> None:
-    patience = patience_with(Settings().worker_heartbeat_seconds)
-
-    async def read(conn: Any) -> dict[str, Any]:
-        found = await failures.read(conn, question, patience)
-        return report(found, await failures.stacks(conn, [row["id"] for row in found.generations]))
-
-    found = read_database(read)
+    """Order a generation that failed or was cancelled again: a new one for the same order, charged unless --free."""
+    app = open_app()
+    app.start_database()
+    accepted = asyncio.run(_retry(app, generation_id, is_free=free))
     if as_json:
-        terminal.print_json(found)
+        terminal.print_json({**asdict(accepted), "retry_of": generation_id})
         return
-    terminal.show_failures(found)
+    charged = "free of charge" if free else f"{accepted.credits_cost} credits charged"
+    terminal.console.print(f"{accepted.generation_id}  queued; {charged}, balance {accepted.balance}", soft_wrap=True)
+    terminal.console.print(f"follow it: safelight generations logs {accepted.generation_id}", soft_wrap=True)
+
+
+async def _retry(app: App, generation_id: str, *, is_free: bool) -> Accepted:
+    await app.migrate()
+    async with app.database() as db:
+        queue, policy = Queue(db), app.settings_policy(db)
+        await RuntimeConfig(db, app.prices, policy).reload()
+        await queue.open()
+        try:
+            retrying = GenerationRetry(db, app.acceptance(db, queue, policy), app.assets(), app.sealer())
+            operator = audit.at_command_line("safelight generations retry")
+            with telemetry.about(telemetry.LogIds(request_id=operator.request_id)):
+                accepted = await retrying.retry(generation_id, operator, is_free=is_free)
+        finally:
+            await queue.close()
+    return accepted

@@ -28,7 +28,13 @@ def open_app(port: int | None = None, host: str | None = None, *, console_lines:
     settings.host = host or settings.host
     app = App(settings)
     try:
-        telemetry.configure(settings.log_level, settings.log_file, console=console_lines, redactor=app.redactor)
+        telemetry.configure(
+            settings.log_level,
+            settings.log_file,
+            console=console_lines,
+            as_json=settings.log_format == "json",
+            redactor=app.redactor,
+        )
     except OSError as error:
         raise ConfigError(f"SAFELIGHT_LOG_FILE: {settings.log_file} cannot be written: {error.strerror}") from error
     for name, nearest in unknown_settings().items():

@@ -5,6 +5,7 @@ from datetime import datetime
 from enum import StrEnum
 
 from safelight.db.database import Connection, Row, load_queries
+from safelight.domain.ids import generation_key
 
 _queries = load_queries(__file__)
 
@@ -92,6 +93,13 @@ async def stacks(conn: Connection, generation_ids: list[str]) -> dict[str, str]:
     """The stack of each generation's latest failure, from the ops plane: for operators only."""
     rows = _queries.stacks(conn, generation_ids=generation_ids)
     return {row["generation_id"]: row["stack"] async for row in rows}
+
+
+async def causes(conn: Connection, generation_ids: list[str]) -> dict[str, Row]:
+    """By generation, what operators are told of it: code, step, message and model of its latest row in the ops plane,
+    who asked to cancel it, and the last step that began."""
+    keys = [generation_key(one) for one in generation_ids]
+    return {row["generation_id"]: row async for row in _queries.causes(conn, generation_keys=keys)}
 
 
 async def unfinished(conn: Connection, patience: Patience) -> list[Row]:

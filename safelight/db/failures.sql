@@ -74,6 +74,26 @@ where mg_record_type = 'error' and mg_detail->>'generation_id' = any(:generation
   and mg_action is distinct from 'frontend.error'
 order by mg_detail->>'generation_id', mg_created_at desc;
 
+-- name: causes
+-- Of an error and a warning of the same generation the error is told.
+select generation.mg_generation_id as generation_id, generation.mg_cancel_requested_by as cancelled_by,
+  ops.mg_detail->>'error_code' as code, ops.mg_detail->>'step_type' as step, ops.mg_detail->>'message' as message,
+  ops.mg_detail->>'model' as model, step.mg_step_type as last_step
+from mega_generations generation
+left join lateral (
+  select mg_detail from mega_admin
+  where mg_record_type in ('error', 'warn') and mg_detail->>'generation_id' = generation.mg_generation_id
+  order by mg_record_type, mg_created_at desc
+  limit 1
+) ops on true
+left join lateral (
+  select mg_step_type from mega_generations begun
+  where begun.mg_record_type = 'mma_step' and begun.mg_generation_id = generation.mg_generation_id
+  order by mg_step_no desc
+  limit 1
+) step on true
+where generation.mg_id = any(:generation_keys);
+
 -- name: unfinished
 -- Every unfinished generation, counted by what will become of it.
 select liveness, is_stuck, count(*) as count

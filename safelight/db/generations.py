@@ -81,6 +81,11 @@ async def of_url(conn: Connection, url: str, pass_id: str) -> Row | None:
     return row
 
 
+async def retries_of(conn: Connection, generation_id: str, *, pass_id: str) -> list[Row]:
+    """id and status of what the customer's generation was retried as, the oldest first."""
+    return [row async for row in _queries.retries_of(conn, generation_id=generation_id, pass_id=pass_id)]
+
+
 async def request_cancelling(conn: Connection, generation_id: str, *, pass_id: str | None, by: str) -> bool:
     """Note that somebody wants the generation stopped; one that is final, or has its result, stays as it is. Needs a
     transaction. `pass_id` None: whoever's it is. Returns whether there is such a generation."""

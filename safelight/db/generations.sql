@@ -42,6 +42,11 @@ where generation.mg_id = :generation_key and generation.mg_record_type = 'genera
 select * from mega_generations
 where mg_record_type = 'generation' and mg_pass_id = :pass_id and mg_pipeline_version is null and mg_output_url = :url
 limit 1;
+-- name: retries_of
+select mg_generation_id as id, mg_mma_status as status
+from mega_generations
+where mg_record_type = 'generation' and mg_pass_id = :pass_id and mg_meta->>'retry_of' = :generation_id
+order by mg_created_at, mg_generation_id;
 
 -- name: cancelling^
 -- What became of the request. A result that is stored is delivered, also before the generation is final.

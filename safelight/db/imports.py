@@ -16,6 +16,7 @@ _queries = load_queries(__file__)
 @dataclass(frozen=True, slots=True)
 class PendingImports:
     pass_id: str
+    request_id: str | None
     order: Json
     pictures: list[Json]
     takeovers: int
@@ -28,7 +29,12 @@ async def pending(conn: Connection, generation_id: str) -> PendingImports | None
     if row is None:
         return None
     return PendingImports(
-        row["mg_pass_id"], row["order"], row["imports"]["pictures"], row["mg_takeovers"], row["cancelling"]
+        row["mg_pass_id"],
+        row["request_id"],
+        row["order"],
+        row["imports"]["pictures"],
+        row["mg_takeovers"],
+        row["cancelling"],
     )
 
 

@@ -7,7 +7,7 @@ from typing import Any
 from psycopg.errors import UndefinedColumn, UndefinedTable
 from psycopg.types.json import Jsonb
 
-from safelight.db import migrate
+from safelight.db import migrate, view_leaks
 from safelight.db.database import Connection, Row, load_queries
 from safelight.db.problems import OPS_FIELDS, PROBLEMS, Violation
 from safelight.domain.errors import ConfigError
@@ -18,14 +18,6 @@ _queries = load_queries(__file__)
 STATEMENT_SECONDS_MAX = 900
 WORK_MEGABYTES = 256  # for each sort or hash of a statement
 OVERDUE_SECONDS = 300.0  # after a deadline, for whoever watches deadlines
-VIEWS = (
-    "generations",
-    "profiles",
-    "sessions",
-    "projects",
-    "image_generation_jobs",
-    "failed_generations_view",
-)
 _INDEX = re.compile(r"^\s*(create unique|create|drop) index if (?:not )?exists (?:public\.)?(\w+)", re.M)
 _TRIGGER = re.compile(r"^\s*(create|drop) (?:or replace |constraint )*trigger (?:if exists )?(\w+)", re.M)
 _ALWAYS = re.compile(r"^\s*enable always trigger (\w+)", re.M)
@@ -40,7 +32,7 @@ async def find(
     Raises:
         ConfigError: the database lacks tables or columns that migrations bring.
     """
-    parameters = {
+    parameters: dict[str, Any] = {
         "examples": examples,
         "fields": list(OPS_FIELDS),
         "accepted_seconds": accepted_seconds,
@@ -66,6 +58,7 @@ _READINGS = (
     _queries.of_unfinished,
     _queries.of_ops_rows,
     _queries.of_history,
+    view_leaks.violations,
 )
 
 
@@ -92,7 +85,6 @@ async def weak_spots(conn: Connection) -> list[str]:
     text = "\n".join(migration.text for migration in migrate.available())
     rows = _queries.weak_spots(
         conn,
-        views=list(VIEWS),
         indexes=_not_dropped(_INDEX.findall(text)),
         triggers=_not_dropped(_TRIGGER.findall(text)),
         always=sorted(set(_ALWAYS.findall(text))),

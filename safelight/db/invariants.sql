@@ -386,22 +386,14 @@ where generation.mg_record_type = 'generation' and generation.mg_pipeline_versio
 order by lost_at;
 
 -- name: weak_spots
--- `public`, and our own schema, hold what migrations make: views that read as their reader, indexes, triggers and checks that hold.
+-- `public`, and our own schema, hold what migrations make: indexes, triggers and checks that hold.
 with relation as (
   select * from pg_class where relnamespace = 'public'::regnamespace
 ), ours as (
   select oid, relname from relation
   where relname in ('mega_customers', 'mega_generations', 'mega_admin', 'image_generation_logs')
 )
-select 'the view ' || relname || ' has lost security_invoker, so everybody reads everything; run: alter view public.'
-  || relname || ' set (security_invoker = true)' as warning
-from relation
-where relkind = 'v' and relname = any (:views)
-  and not exists (
-    select from pg_options_to_table(reloptions) where option_name = 'security_invoker' and option_value::boolean
-  )
-union all
-select 'the index ' || name || ' is missing; make it anew from supabase/migrations'
+select 'the index ' || name || ' is missing; make it anew from supabase/migrations' as warning
 from unnest(:indexes::text[]) name
 where not exists (
   select from pg_class join pg_namespace on pg_namespace.oid = relnamespace

@@ -177,6 +177,11 @@ async def entry_count(conn: Connection, pass_id: str) -> int:
     return int(await _queries.entry_count(conn, pass_id=pass_id) or 0)
 
 
+async def entries(conn: Connection, pass_id: str, *, most: int) -> list[Row]:
+    """The customer's newest entries, newest first, each with the balance after it."""
+    return [row async for row in _queries.entries(conn, pass_id=pass_id, most=most)]
+
+
 async def _insert(
     conn: Connection,
     *,

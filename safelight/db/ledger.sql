@@ -69,3 +69,14 @@ select exists (
   select from mega_generations
   where mg_record_type = 'credit_transaction' and mg_ref_type = :ref_type and mg_ref_id = :ref_id
 );
+
+-- name: entries
+-- The balance after each is the sum of the ledger up to it. Entries of one transaction are told in the order of their ids.
+select mg_created_at as at, mg_delta as delta,
+  sum(mg_delta) over (order by mg_created_at, mg_id rows unbounded preceding)::bigint as balance,
+  mg_reason as reason, mg_source as source, mg_ref_type as ref_type, mg_ref_id as ref_id,
+  mg_generation_id as generation_id, mg_meta->>'expires_at' as expires_at
+from mega_generations
+where mg_record_type = 'credit_transaction' and mg_pass_id = :pass_id
+order by mg_created_at desc, mg_id desc
+limit :most;

@@ -21,6 +21,7 @@ INVARIANTS = {
     10: "Every step that asked a model names its context, every step that made something its settings, by content too.",
     11: "What was refunded, ended without a result or was deleted has no result that its customer could read.",
     12: "Ledger rows, finished steps, log lines, events and configuration versions are as they were written.",
+    13: "No view shows customers rows of others: it reads as whoever asks.",
 }
 
 # Seed 000 sections 3.1 and 9; null where unknown, but always there.
@@ -249,6 +250,12 @@ PROBLEMS = (
         11,
         "its customer deleted the generation, and a file that it made can be read",
         "safelight doctor --fix",
+    ),
+    Problem(
+        "view_shows_all_rows",
+        13,
+        "customers may read the view, and it reads our tables as its owner, whom no policy holds",
+        "safelight doctor --fix, or: alter view ID set (security_invoker = true)",
     ),
 )
 PROBLEM = {problem.name: problem for problem in PROBLEMS}

@@ -11,16 +11,19 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from psycopg.errors import InsufficientPrivilege
+
 from safelight import telemetry
-from safelight.db import audit, invariants, ledger, ops_rows
+from safelight.db import audit, invariants, ledger, ops_rows, view_leaks
 from safelight.db.audit import Operator
 from safelight.db.clock import DatabaseClock
-from safelight.db.database import Connection, Database, Row
+from safelight.db.database import TROUBLE, Connection, Database, Row
 from safelight.db.ops_rows import OpsError
 from safelight.db.ops_spool import OpsSpool
 from safelight.db.problems import INVARIANTS, PROBLEM, Violation
 from safelight.domain import errors
-from safelight.domain.errors import AssetUnreadable, NotFound, SafelightError, StorageError
+from safelight.domain.errors import AssetUnreadable, ConfigError, NotFound, SafelightError, StorageError
+from safelight.ops.queue_watch import read_status
 from safelight.pipelines.reaper import ADOPT_AFTER_SECONDS, Reaper
 from safelight.pipelines.results import withdraw
 from safelight.pipelines.step_rows import close, empty_step
@@ -74,16 +77,19 @@ def _as_json(found: Violation) -> Json:
 
 @dataclass(slots=True)
 class Mended:
-    """What was written: credits given back, failures whose record is whole again, generations given to workers,
-    refunded generations whose results were deleted."""
+    """What was written: credits given back, failures whose record is whole again, generations that are queued again or
+    ended, refunded generations whose results were deleted, views that read as whoever asks now. `queue_warning` says
+    if nobody goes on with what is queued."""
 
     credits: int = 0
     failures: int = 0
     generations: int = 0
     results: int = 0
+    views: int = 0
+    queue_warning: str = ""
 
     def as_json(self) -> Json:
-        return asdict(self)
+        return {name: count for name, count in asdict(self).items() if name != "queue_warning"}
 
 
 class Doctor:
@@ -111,13 +117,15 @@ class Doctor:
                 dead_after_seconds=self._dead_after_seconds,
             )
             at_risk = await invariants.results_at_risk(conn)
+            queues = await read_status(conn, self._dead_after_seconds)
             rows = [row async for row in invariants.newest_files(conn, files)] if files else []
             refunded = await invariants.refunded_results(conn, files or REFUNDED_EXAMINED, withdrawn=bool(files))
         found += await self._examine_files(rows, examples)
         readable, unknown = await self._examine_refunded(refunded, examples)
         found += readable
         refused = await asyncio.to_thread(self._spool.refused_count)
-        warnings = [*_risk(at_risk), *unknown, *_set_aside(refused, self._spool.refused_folder), *warnings]
+        alarm = [queues.alarm] if queues.alarm else []
+        warnings = [*alarm, *_risk(at_risk), *unknown, *_set_aside(refused, self._spool.refused_folder), *warnings]
         return Findings(tuple(found), tuple(warnings), time.monotonic() - started, len(at_risk))
 
     async def mend(self, operator: Operator, *, files: int = 0) -> Mended:
@@ -141,8 +149,19 @@ class Doctor:
             mended.failures += 1
         if any(one.problem.invariant == PROBLEM["generation_without_job"].invariant for one in found):
             reaped = await self._reaper.reap()
+            mended.queue_warning = reaped.warning
             mended.generations = len(reaped.taken_back) + len(reaped.adopted) + len(reaped.never_started)
+        if any(one.problem is PROBLEM["view_shows_all_rows"] for one in found):
+            mended.views = await self._close_views()
         mended.results = await self.delete_refunded_results(files=files)
+
+    async def _close_views(self) -> int:
+        try:
+            async with self._db.connection() as conn:
+                return await view_leaks.close(conn)
+        except InsufficientPrivilege as error:
+            telemetry.warning(telemetry.Tag.DB_UPDATE, f"The owner of a view must mend it: {error}")
+            return 0
 
     async def _examine_files(self, rows: Sequence[Row], examples: int) -> list[Violation]:
         ids: dict[str, list[str]] = {"file_unreadable": [], "file_changed": []}
@@ -267,24 +286,42 @@ def _version(payload: Json, name: str) -> Json | None:
 
 
 class LatestFindings:
-    """The doctor's newest findings for whoever asks often: made when asked for, once a minute at most, and at a
-    twentieth of the time at most where a pass takes long."""
+    """The doctor's newest findings for whoever asks often and must not wait: a pass runs beside the questions, once a
+    minute at most, and at a twentieth of the time at most if it takes long."""
 
     MINUTE_SECONDS = 60.0
     SHARE_OF_TIME = 1 / 20
 
     def __init__(self, doctor: Doctor) -> None:
         self._doctor = doctor
-        self._examining = asyncio.Lock()
-        self._findings: Findings | None = None
-        self._examined_at = 0.0
+        self._examining: asyncio.Task[None] | None = None
+        self._examined_at = float("-inf")
+        self.known: Findings | None = None
 
-    async def get(self) -> Findings:
-        async with self._examining:
-            if self._findings is None or time.monotonic() > self._valid_until(self._findings):
-                self._findings = await self._doctor.examine()
-                self._examined_at = time.monotonic()
-            return self._findings
+    @property
+    def age_seconds(self) -> float:
+        return time.monotonic() - self._examined_at
 
-    def _valid_until(self, findings: Findings) -> float:
-        return self._examined_at + max(self.MINUTE_SECONDS, findings.seconds / self.SHARE_OF_TIME)
+    def ask(self) -> Findings | None:
+        """What is known now; None before the first pass has ended. Begins a new pass if it is time for one."""
+        is_busy = self._examining is not None and not self._examining.done()
+        if not is_busy and self.age_seconds > self._valid_seconds():
+            self._examining = asyncio.create_task(self._examine())
+        return self.known
+
+    async def _examine(self) -> None:
+        try:
+            self.known = await self._doctor.examine()
+        except (*TROUBLE, ConfigError) as error:
+            telemetry.warning(telemetry.Tag.DB_STATUS, f"The invariants could not be checked: {error}")
+            return
+        self._examined_at = time.monotonic()
+
+    def _valid_seconds(self) -> float:
+        return max(self.MINUTE_SECONDS, self.known.seconds / self.SHARE_OF_TIME if self.known else 0)
+
+    async def close(self) -> None:
+        """Break off a pass that is under way."""
+        if self._examining is not None:
+            self._examining.cancel()
+            await asyncio.wait({self._examining})

@@ -1,4 +1,4 @@
-"""What the ops plane is told when the embedded database had to be started again."""
+"""Restarts of the embedded database, as the ops plane keeps them."""
 
 import os
 import sys
@@ -10,7 +10,7 @@ from safelight.domain.categories import Category
 from safelight.domain.ids import new_id
 
 
-def restarted_row(restarted: Restarted) -> OpsError:
+def restart_row(restarted: Restarted) -> OpsError:
     return OpsError(
         category=Category.API_ERROR,
         level="warn",

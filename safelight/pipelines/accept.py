@@ -9,7 +9,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from safelight import telemetry
-from safelight.db import customers, daily_counts, generations, job_log, ledger
+from safelight.db import audit, customers, daily_counts, generations, job_log, ledger
+from safelight.db.audit import Operator
 from safelight.db.database import Connection, Database, Row
 from safelight.domain import variables
 from safelight.domain.errors import IdempotencyConflict, InsufficientCredits
@@ -49,6 +50,15 @@ class FreeSuggestions:
 
 
 @dataclass(frozen=True, slots=True)
+class Retry:
+    """The new generation is a retry of `generation_id`, as `operator` asked. With `is_free` nothing is charged."""
+
+    generation_id: str
+    operator: Operator
+    is_free: bool
+
+
+@dataclass(frozen=True, slots=True)
 class Acceptance:
     """Accepts orders for one process. `in_progress_max` is how many unfinished generations one customer may have; 0 is
     no limit."""
@@ -63,9 +73,16 @@ class Acceptance:
     in_progress_max: int = 0
 
     async def accept(
-        self, order: Order, customer: ActingCustomer, *, idempotency_key: str | None, request: Json
+        self,
+        order: Order,
+        customer: ActingCustomer,
+        *,
+        idempotency_key: str | None,
+        request: Json,
+        retry: Retry | None = None,
     ) -> Accepted:
-        """`request` is what the ops plane should know of where the order came from: id, route, method.
+        """`request` is what the ops plane should know of where the order came from: id, route, method. A retry is
+        recorded in the operators' audit.
 
         Raises:
             InvalidInput: a provider setting is not allowed; nothing was written.
@@ -77,13 +94,15 @@ class Acceptance:
         key = KNOWN_FORMS.identifier(idempotency_key) if idempotency_key else None
         telemetry.info("🔍", telemetry.Tag.GENERATION, f"Starting credit check for user {order.pass_id}")
         generation_id = new_id()  # one for all tries: where a commit's answer was lost, the next try finds it
+        telemetry.note(pass_id=order.pass_id)
         fingerprint = _fingerprint(order)
         if self.settings:
             await self.settings.check_order(order)
         accepted = await self.db.insist(
-            lambda conn: self._accept(conn, order, customer, generation_id, fingerprint, key, request),
+            lambda conn: self._accept(conn, order, customer, generation_id, fingerprint, key, request, retry),
             seconds=ANSWER_SECONDS_MAX,
         )
+        telemetry.note(generation_id=accepted.generation_id)
         if accepted.credits_cost and not accepted.repeated:
             telemetry.info(
                 "💳", telemetry.Tag.GENERATION, f"Successfully deducted {accepted.credits_cost} credits",
@@ -101,8 +120,9 @@ class Acceptance:
         fingerprint: str,
         key: str | None,
         request: Json,
+        retry: Retry | None,
     ) -> Accepted:
-        cost = self.prices.of(order)
+        cost = 0 if retry and retry.is_free else self.prices.of(order)
         async with conn.transaction():
             row = await self._locked_customer(conn, customer)
             balance = int(row["mg_credits"])
@@ -112,10 +132,14 @@ class Acceptance:
             if balance < cost:
                 raise InsufficientCredits(required=cost, balance=balance)
             in_progress = await self._in_progress(conn, order.pass_id)
-            if order.suggest_only and balance <= 0:
+            if order.suggest_only and balance <= 0 and retry is None:
                 await self._take_free_suggestion(conn, customer)
             order, imports = self.inputs.noted(order, in_progress=in_progress) if self.inputs else (order, None)
-            await self._insert(conn, order, imports, generation_id, row, cost, fingerprint, key, request)
+            meta = {"flow": order.flow.value, "cost": cost, "request": request}
+            if retry:
+                meta["retry_of"] = retry.generation_id
+                await _record_retry(conn, retry, generation_id, cost)
+            await self._insert(conn, order, imports, generation_id, row, meta, fingerprint, key)
             if cost:
                 balance = await ledger.charge(
                     conn,
@@ -165,10 +189,9 @@ class Acceptance:
         imports: Json | None,
         generation_id: str,
         customer: Row,
-        cost: int,
+        meta: Json,
         fingerprint: str,
         idempotency_key: str | None,
-        request: Json,
     ) -> None:
         parent_id = order.parent.generation_id if order.parent else None
         await generations.insert_session(
@@ -177,7 +200,7 @@ class Acceptance:
             pass_id=order.pass_id,
             platform=order.platform,
             title=order.title,
-            meta={"source": "mma", "flow": order.flow.value, "request_id": request.get("request_id")},
+            meta={"source": "mma", "flow": order.flow.value, "request_id": meta["request"].get("request_id")},
         )
         await generations.insert(
             conn,
@@ -190,7 +213,7 @@ class Acceptance:
             mode=order.flow.mode,
             provider=order.flow.engine,
             variables=_first_variables(order),
-            meta={"flow": order.flow.value, "cost": cost, "request": request},
+            meta=meta,
             payload=_payload(order, imports, self.inputs),
             pipeline_version=PIPELINE_VERSION,
             idempotency_key=idempotency_key,
@@ -204,7 +227,7 @@ class Acceptance:
             pass_id=order.pass_id,
             generation_id=generation_id,
             payload={"flow": order.flow.value, "parent_generation_id": parent_id},
-            request_id=request.get("request_id"),
+            request_id=meta["request"].get("request_id"),
         )
         await job_log.insert_first(
             conn, generation_id, customer["mg_user_id"], Line("info", "initialization", ACCEPTED_LINE)
@@ -214,6 +237,11 @@ class Acceptance:
 def _payload(order: Order, imports: Json | None, inputs: Inputs | None) -> Json:
     as_written = inputs.as_written(order) if inputs else {}
     return {"order": order.model_dump(mode="json")} | as_written | ({"imports": imports} if imports else {})
+
+
+async def _record_retry(conn: Connection, retry: Retry, generation_id: str, cost: int) -> None:
+    after = {"generation_id": generation_id, "credits": cost}
+    await audit.record(conn, retry.operator, "generations.retry", target=retry.generation_id, before={}, after=after)
 
 
 def _first_variables(order: Order) -> variables.Variables:

@@ -64,10 +64,15 @@ class InputImporter:
         Raises:
             Snooze: our own storage is away.
         """
+        with telemetry.about(telemetry.LogIds(generation_id=generation_id)):
+            await self._run(generation_id, defer)
+
+    async def _run(self, generation_id: str, defer: Defer) -> None:
         async with self.db.connection() as conn:
             pending = await imports.pending(conn, generation_id)
         if pending is None:
             return
+        telemetry.note(pass_id=pending.pass_id, request_id=pending.request_id)
         try:
             imported = await self._imported(pending)
         except StorageError as error:

@@ -3,10 +3,10 @@ that no worker began in time. Every worker runs one; it does not matter how many
 
 import asyncio
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from safelight import telemetry
-from safelight.db import jobs
+from safelight.db import jobs, queue_status
 from safelight.db.database import TROUBLE, Database
 from safelight.db.failures import Patience
 from safelight.pipelines.queue import IMPORTS, WORK
@@ -16,17 +16,26 @@ HUNG_AFTER_SECONDS = 300.0  # past its deadline a run ends by itself, unless it 
 ADOPT_AFTER_SECONDS = 10.0  # longer than any transaction that accepts an order may take
 ADOPTED_AT_ONCE = 1000
 GIVEN_UP_AT_ONCE = 20
+QUEUE_NAMES = (WORK.queue_name, IMPORTS.queue_name)
+NO_WORKER = "no worker is alive"
 
 GiveUp = Callable[[str], Awaitable[None]]
 
 
 @dataclass(frozen=True, slots=True)
 class Reaped:
-    """Generations by what became of them."""
+    """Generations by what became of them, and how many workers are alive to go on with them."""
 
     taken_back: list[str]
     adopted: list[str]
     never_started: list[str]
+    workers_alive: int = field(default=1, compare=False)
+
+    @property
+    def warning(self) -> str:
+        """What to say after the number of generations that are queued again; empty if a worker is alive."""
+        is_waiting = not self.workers_alive and (self.taken_back or self.adopted)
+        return f"; {NO_WORKER}" if is_waiting else ""
 
 
 def patience_with(heartbeat_seconds: float) -> Patience:
@@ -56,7 +65,7 @@ class Reaper:
         async with self._db.connection() as conn:
             taken_back = await jobs.take_back(
                 conn,
-                queue_names=[WORK.queue_name, IMPORTS.queue_name],
+                queue_names=list(QUEUE_NAMES),
                 dead_after_seconds=self.patience.dead_after_seconds,
                 hung_after_seconds=HUNG_AFTER_SECONDS,
             )
@@ -68,14 +77,24 @@ class Reaper:
                 most=ADOPTED_AT_ONCE,
             )
             never_started = await jobs.never_started(conn, most=GIVEN_UP_AT_ONCE)
+            alive = await queue_status.alive_workers(
+                conn, queue_names=QUEUE_NAMES, dead_after_seconds=self.patience.dead_after_seconds
+            )
+        reaped = Reaped(taken_back, adopted, never_started, alive)
         for generation_id in taken_back:
-            _say(f"Taking generation {generation_id} over: its worker stopped answering, or hangs", generation_id)
+            _say(_taken_back(generation_id, is_worker_alive=alive > 0), generation_id)
         for generation_id in adopted:
-            _say(f"Generation {generation_id} had no job and gets one", generation_id)
+            _say(f"Generation {generation_id} had no job and gets one{reaped.warning}", generation_id)
         for generation_id in never_started:
             _say(f"Generation {generation_id} was begun by nobody before its deadline", generation_id)
             await self._give_up(generation_id)
-        return Reaped(taken_back, adopted, never_started)
+        return reaped
+
+
+def _taken_back(generation_id: str, *, is_worker_alive: bool) -> str:
+    if is_worker_alive:
+        return f"Taking generation {generation_id} over: its worker stopped answering, or hangs"
+    return f"Generation {generation_id} lost its worker and is queued again; {NO_WORKER}"
 
 
 def _say(text: str, generation_id: str) -> None:

@@ -59,14 +59,20 @@ class Worker:
 
     async def refuse(self, generation_id: str, error: SafelightError) -> None:
         """End a generation that no worker began, refunded; leave it alone where one just did."""
-        run, _ = await self._take(generation_id, UNTOUCHED)
-        if run is not None:
+        with telemetry.about(telemetry.LogIds(generation_id=generation_id)):
+            run, _ = await self._take(generation_id, UNTOUCHED)
+            if run is None:
+                return
             try:
                 await conclude(self._studio, run, error)
             except LeaseLost as lost:
                 telemetry.warning(telemetry.Tag.GENERATION_PROCESSING, str(lost), generation_id=generation_id)
 
     async def _run(self, generation_id: str, if_lease_no: int | None) -> None:
+        with telemetry.about(telemetry.LogIds(generation_id=generation_id)):
+            await self._run_named(generation_id, if_lease_no)
+
+    async def _run_named(self, generation_id: str, if_lease_no: int | None) -> None:
         run, story = await self._take(generation_id, if_lease_no)
         if run is None or story is None:
             return
@@ -94,6 +100,8 @@ class Worker:
                 return None, None
             steps = await runs.steps_of(conn, generation_id)
             said = await job_log.lines_after(conn, generation_id, 0)
+        request = leased["mg_meta"].get("request") or {}
+        telemetry.note(pass_id=leased["mg_pass_id"], request_id=request.get("request_id"))
         record = Record(self._studio.db, self._announcer, leased, steps, said)
         run = Run(record, self._policy, leased)
         if not steps:

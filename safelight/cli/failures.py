@@ -1,0 +1,66 @@
+"""What went wrong with generations, and what is waiting: `failures`, `stuck`, `status`."""
+
+from typing import Annotated, Any
+
+import typer
+
+from safelight import terminal
+from safelight.api.failures import report
+from safelight.cli import operator_views
+from safelight.cli.shared import AsJson, read_database
+from safelight.config import Settings
+from safelight.db import failures
+from safelight.db.failures import Kind, Question
+from safelight.ops.queue_watch import read_status
+from safelight.pipelines.reaper import patience_with
+
+commands = typer.Typer()
+
+OfUser = Annotated[str | None, typer.Option("--user", help="Only this user's: a user or a pass id.")]
+Most = Annotated[int, typer.Option("--limit", min=1, max=failures.LIMIT_MAX, help="How many to show.")]
+
+
+@commands.command("failures")
+def list_failures(
+    status: Annotated[Kind, typer.Option(help="Which: all of them, or one kind.")] = Kind.ALL,
+    user: OfUser = None,
+    hours: Annotated[int, typer.Option(min=1, max=failures.HOURS_MAX, help="How far back they were made.")] = (
+        failures.HOURS_DEFAULT
+    ),
+    limit: Most = failures.LIMIT_DEFAULT,
+    as_json: AsJson = False,
+) -> None:
+    """Failed, cancelled and stuck generations, newest first; what is stuck shows however old it is."""
+    _show_failures(Question(status, hours, limit, user_id=user), as_json=as_json)
+
+
+@commands.command("stuck")
+def list_stuck(user: OfUser = None, limit: Most = failures.LIMIT_DEFAULT, as_json: AsJson = False) -> None:
+    """Generations without a live worker or a queued job, or past their deadline."""
+    _show_failures(Question(Kind.STUCK, limit=limit, user_id=user), as_json=as_json)
+
+
+def _show_failures(question: Question, *, as_json: bool) -> None:
+    patience = patience_with(Settings().worker_heartbeat_seconds)
+
+    async def read(conn: Any) -> Any:
+        found = await failures.read(conn, question, patience)
+        ids = [row["id"] for row in found.generations]
+        causes = await failures.causes(conn, ids)
+        status = await read_status(conn, patience.dead_after_seconds)
+        return report(found, await failures.stacks(conn, ids)), causes, status.workers_alive > 0
+
+    found, causes, is_worker_alive = read_database(read)
+    if as_json:
+        terminal.print_json(found)
+        return
+    operator_views.show_failures(found, causes, is_worker_alive=is_worker_alive)
+
+
+@commands.command("status")
+def show_status(as_json: AsJson = False) -> None:
+    """Workers and queues; ends with 1 if generations wait for a worker and none is alive."""
+    patience = patience_with(Settings().worker_heartbeat_seconds)
+    status = read_database(lambda conn: read_status(conn, patience.dead_after_seconds))
+    operator_views.show_status(status, as_json=as_json)
+    raise typer.Exit(1 if status.is_stalled else 0)

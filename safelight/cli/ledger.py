@@ -1,0 +1,88 @@
+"""The credits ledger."""
+
+import asyncio
+from typing import Annotated, Any
+
+import typer
+
+from safelight import terminal
+from safelight.cli import operator_views
+from safelight.cli.shared import AsJson, group, open_app, read_database
+from safelight.db import audit, customers, ledger
+from safelight.domain import passes
+from safelight.domain.errors import InvalidInput, NotFound
+from safelight.domain.identities import TargetCustomer
+from safelight.ops.credits import Adjustment, adjust_credits
+from safelight.redaction import KNOWN_FORMS
+
+ENTRIES_MAX = 10_000
+REASON_CHARS_MAX = 200
+DEFAULT_REASON = "manual-topup"
+
+commands = typer.Typer()
+credits_commands = group("The credits ledger.")
+commands.add_typer(credits_commands, name="credits")
+
+
+@credits_commands.command("grant")
+def grant(
+    pass_id: Annotated[str, typer.Argument(help="The customer's pass id; made where it is new.")],
+    amount: Annotated[int, typer.Argument(min=1, max=1_000_000, metavar="N", help="How many credits.")],
+    reason: Annotated[
+        str, typer.Option(help=f"Why, for the ledger and the audit: 1 to {REASON_CHARS_MAX} characters.")
+    ] = DEFAULT_REASON,
+) -> None:
+    """Give credits to a customer, as a row of the ledger."""
+    stated, why = _pass_id(pass_id), _reason(reason)
+    app = open_app()
+    app.start_database()
+
+    async def run() -> int:
+        await app.migrate()
+        async with app.database() as db, db.transaction() as conn:
+            operator = audit.at_command_line("safelight credits grant")
+            ref = ("manual", operator.request_id)
+            adjustment = Adjustment(amount, why, "admin", ref, "credits.grant")
+            days = app.settings.credits_expire_days
+            moved = await adjust_credits(conn, operator, TargetCustomer(stated), adjustment, expire_days=days)
+            return moved.after
+
+    terminal.console.print(f"{stated}: +{amount}, balance {asyncio.run(run())}", soft_wrap=True)
+
+
+@credits_commands.command("ledger")
+def show_ledger(
+    pass_id: Annotated[str, typer.Argument(help="The customer's pass id.")],
+    limit: Annotated[int, typer.Option(min=1, max=ENTRIES_MAX, help="How many entries to show.")] = 50,
+    as_json: AsJson = False,
+) -> None:
+    """The newest entries of a customer's ledger, each with the balance after it."""
+    stated = _pass_id(pass_id)
+
+    async def read(conn: Any) -> dict[str, Any]:
+        customer = await customers.get(conn, stated)
+        if customer is None:
+            raise NotFound(f"there is no customer {stated!r}")
+        total = await ledger.entry_count(conn, stated)
+        entries = await ledger.entries(conn, stated, most=limit)
+        return {"passId": stated, "balance": customer["mg_credits"], "total": total, "entries": entries}
+
+    found = read_database(read)
+    if as_json:
+        terminal.print_json(found)
+        return
+    operator_views.show_ledger(found)
+
+
+def _pass_id(stated: str) -> str:
+    pass_id = passes.normal_form(stated) or ""
+    if not 0 < len(pass_id) <= passes.PASS_ID_CHARS_MAX:
+        raise InvalidInput(f"PASS_ID: 1 to {passes.PASS_ID_CHARS_MAX} characters, and not 'anonymous'")
+    return pass_id
+
+
+def _reason(stated: str) -> str:
+    reason = KNOWN_FORMS.text(stated.strip())
+    if not 0 < len(reason) <= REASON_CHARS_MAX or not reason.isprintable():
+        raise InvalidInput(f"--reason: 1 to {REASON_CHARS_MAX} printable characters")
+    return reason

@@ -1,0 +1,60 @@
+"""Watches the queues for one process, so that whoever asks is told at once what is known, and how old that is."""
+
+import asyncio
+import time
+from dataclasses import dataclass
+
+from safelight import telemetry
+from safelight.db import queue_status
+from safelight.db.database import TROUBLE, Connection, Database
+from safelight.db.queue_status import QueueStatus
+from safelight.pipelines.reaper import QUEUE_NAMES
+
+READ_EVERY_SECONDS = 5.0
+
+
+async def read_status(conn: Connection, dead_after_seconds: float) -> QueueStatus:
+    return await queue_status.read(conn, queue_names=QUEUE_NAMES, dead_after_seconds=dead_after_seconds)
+
+
+@dataclass(frozen=True, slots=True)
+class KnownStatus:
+    status: QueueStatus
+    read_at: float
+
+    @property
+    def age_seconds(self) -> float:
+        return time.monotonic() - self.read_at
+
+
+class QueueWatch:
+    """A worker without a heartbeat for `dead_after_seconds` is dead."""
+
+    def __init__(self, db: Database, *, dead_after_seconds: float) -> None:
+        self._db = db
+        self._dead_after_seconds = dead_after_seconds
+        self.known: KnownStatus | None = None
+
+    async def run(self) -> None:
+        """Read the status every READ_EVERY_SECONDS, until cancelled. Trouble with the database leaves what is known."""
+        while True:
+            try:
+                await self._read()
+            except TROUBLE as error:
+                telemetry.warning(telemetry.Tag.DB_STATUS, f"The status of the queues is not known: {error}")
+            await asyncio.sleep(READ_EVERY_SECONDS)
+
+    async def _read(self) -> None:
+        async with self._db.connection() as conn:
+            status = await read_status(conn, self._dead_after_seconds)
+        was_stalled = self.known is not None and self.known.status.is_stalled
+        if status.alarm and not was_stalled:
+            telemetry.error("🚨", telemetry.Tag.GENERATION_PROCESSING, status.alarm)
+        self.known = KnownStatus(status, time.monotonic())
+
+
+def why_not_ready(watch: QueueWatch, *, database_answers: bool) -> str | None:
+    """None if orders are taken and worked on, as far as is known."""
+    if not database_answers:
+        return "the database does not answer"
+    return watch.known.status.alarm if watch.known else None

@@ -1,0 +1,85 @@
+"""Retries, by an operator, of generations that ended without a result: a new generation for the same order."""
+
+from dataclasses import dataclass
+from typing import Any
+
+from safelight.db import generations
+from safelight.db.audit import Operator
+from safelight.db.database import Database, Row
+from safelight.domain.errors import InvalidInput, NotFound
+from safelight.domain.identities import ActingCustomer
+from safelight.domain.orders import Order
+from safelight.domain.statuses import Status
+from safelight.pipelines.accept import Acceptance, Accepted, Retry
+from safelight.pipelines.as_written import SEALED, restored
+from safelight.pipelines.sealing import Sealer
+from safelight.storage.assets import AssetStore
+
+Json = dict[str, Any]
+
+RETRYABLE = frozenset({Status.ERROR, Status.CANCELLED})
+COPY_SECONDS = 3600  # how long the URL of a private file that is still to be copied passes
+
+
+@dataclass(frozen=True, slots=True)
+class GenerationRetry:
+    db: Database
+    acceptance: Acceptance
+    assets: AssetStore
+    sealer: Sealer
+
+    async def retry(self, generation_id: str, operator: Operator, *, is_free: bool) -> Accepted:
+        """Order again what the generation was to be, for its customer, who is charged today's price unless it is free.
+        The new generation names the first as `retry_of`. Two retries at the same moment make one.
+
+        Raises:
+            NotFound: there is no such generation.
+            InvalidInput: it did not end without a result, or a retry of it has not either.
+            InsufficientCredits: nothing was written.
+        """
+        async with self.db.connection() as conn:
+            row = await generations.get(conn, generation_id)
+            if row is None:
+                raise NotFound(f"there is no generation {generation_id!r}")
+            earlier = await generations.retries_of(conn, generation_id, pass_id=row["mg_pass_id"])
+        _check(row, earlier)
+        return await self.acceptance.accept(
+            await self._order(row),
+            ActingCustomer(row["mg_pass_id"]),
+            idempotency_key=f"retry:{generation_id}:{len(earlier) + 1}",
+            request={"request_id": operator.request_id, "route": operator.route, "method": operator.method},
+            retry=Retry(generation_id, operator, is_free),
+        )
+
+    async def _order(self, row: Row) -> Order:
+        """The order as it was written, with the addresses of pictures that could not be imported as they were stated.
+
+        Raises:
+            ConfigError: another secret sealed them.
+        """
+        payload = row["mg_payload"]
+        pictures = payload.get("imports", {}).get("pictures", ())
+        order = restored(self.sealer, payload["order"], payload.get(SEALED, {}))
+        return Order.model_validate(order).with_pictures(
+            {picture["field"]: await self._url(picture) for picture in pictures}
+        )
+
+    async def _url(self, picture: Json) -> str:
+        if "key" in picture:
+            return await self.assets.signed_url(picture["key"], COPY_SECONDS)
+        return self.sealer.unseal(picture["sealed"]) if "sealed" in picture else str(picture["url"])
+
+
+def _check(row: Row, earlier: list[Row]) -> None:
+    """Raises InvalidInput: the generation cannot be retried."""
+    generation_id, status = row["mg_generation_id"], row["mg_mma_status"]
+    if "order" not in (row["mg_payload"] or {}):
+        raise InvalidInput(f"generation {generation_id} was made by an older backend, which kept no order of it")
+    if status not in RETRYABLE:
+        unfinished = "" if Status(status).is_terminal else "; to stop it: safelight generations cancel"
+        raise InvalidInput(
+            f"generation {generation_id} is {status}; only one that is error or cancelled can be retried{unfinished}"
+        )
+    for one in earlier:
+        if one["status"] not in RETRYABLE:
+            raise InvalidInput(f"generation {generation_id} was retried as {one['id']}, which is {one['status']}")
