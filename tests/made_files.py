@@ -2,6 +2,7 @@
 
 import io
 import struct
+from collections.abc import Iterator
 from fractions import Fraction
 
 import av
@@ -32,6 +33,11 @@ def saved(image: Image.Image, kind: str, **options: object) -> bytes:
     else:
         image.save(out, kind, **options)
     return out.getvalue()
+
+
+def moving_noise(frames: int) -> Iterator[np.ndarray]:
+    pixels = np.asarray(noise())
+    return (np.roll(pixels, number, axis=1) for number in range(frames))
 
 
 def film(kind: str = "mp4", codec: str = "libx264", *, shape: Fraction | None = None, **options: str) -> bytes:

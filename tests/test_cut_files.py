@@ -8,16 +8,17 @@ import pytest
 
 from safelight import inspection, publishing
 from safelight.domain.errors import AssetUnreadable
+from safelight.providers.mp4 import encode_mp4
 from safelight.providers.simulated import results
 from tests.conftest import Backend, StartBackend
-from tests.made_files import ANIMATIONS, HEIGHT, PICTURES, WIDTH, film
+from tests.made_files import ANIMATIONS, HEIGHT, PICTURES, WIDTH, film, moving_noise
 from tests.simulating import simulating
 from tests.test_files import data_url
 
 SHARES = (0.75, 0.6, 0.48)
 FILMS = {
     "mp4": film(),
-    "mp4 that begins to play at once": film(movflags="faststart"),
+    "mp4 that begins to play at once": encode_mp4(moving_noise(48), width=WIDTH, height=HEIGHT),
     "mp4 in fragments": film(movflags="frag_keyframe+empty_moov+default_base_moof"),
     "mov": film("mov"),
     "webm": film("webm", "libvpx"),

@@ -80,15 +80,20 @@ async def _plan(studio: Studio, run: Run, step_type: StepType, wanted: Wanted, r
     engine = await _engine(studio, wanted.engine_id, given)
     usd = Decimal(given.get("usd", "0"))
     gate = studio.gate
-    images = await studio.passing(run.order.pass_id, wanted.images)
     provider: ImageProvider | VideoProvider
-    start: Callable[[str], Awaitable[Operation]]
+    start: Callable[[Json], Awaitable[Operation]]
     if wanted.engine_id == "kling":
         provider = video = studio.adapters.video(engine)
-        start = lambda key: video.start(VideoRequest(**_request(step_type, images, given, key)))  # noqa: E731
+        start = lambda request: video.start(VideoRequest(**request))  # noqa: E731
     else:
         provider = image = studio.adapters.image(engine)
-        start = lambda key: image.start(ImageRequest(**_request(step_type, images, given, key)))  # noqa: E731
+        start = lambda request: image.start(ImageRequest(**request))  # noqa: E731
+
+    async def started(key: str) -> Operation:
+        """The pictures are read only now: a look at what is under way needs none of them."""
+        images = await studio.passing(run.order.pass_id, wanted.images)
+        return await gate.watch(engine, start(_request(step_type, images, given, key)), usd=usd)
+
     return OperationPlan(
         input=given,
         provider=wanted.engine_id,
@@ -97,7 +102,7 @@ async def _plan(studio: Studio, run: Run, step_type: StepType, wanted: Wanted, r
         model=engine.model,
         seconds_max=engine.deadline_seconds,
         check_every_seconds=engine.check_every_seconds,
-        start=lambda key: gate.watch(engine, start(key), usd=usd),
+        start=started,
         check=lambda operation: gate.watch_look(engine, provider.check(operation)),
         cancel=provider.cancel,
         find=provider.find,

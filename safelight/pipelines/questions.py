@@ -1,7 +1,7 @@
 """Steps that ask a vision-language model: scans, readers, feedback. Each records the context version it used."""
 
 from collections.abc import Awaitable, Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import jsonschema
@@ -53,11 +53,11 @@ def ask(studio: Studio, run: Run, question: Question) -> Callable[[], Awaitable[
             system=context.system,
             user=user,
             schema=context.output_schema,
-            images=await studio.passing(run.order.pass_id, question.images),
         )
 
         async def act() -> Outcome:
-            answer = await studio.gate.watch(engine, model.complete(request))
+            images = await studio.passing(run.order.pass_id, question.images)
+            answer = await studio.gate.watch(engine, model.complete(replace(request, images=images)))
             checked = _checked(answer, context)
             run.variables["meta"]["ctx_versions"][question.context_key] = context.version.version
             return _measured(question.read(checked), request, answer)
