@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO
+from typing import IO, Any
 
 import psycopg
 from psycopg import sql
@@ -115,7 +115,7 @@ def restore(dsn: str, file: Path, tools: Tools) -> None:
         if opened.read(len(DUMP_HEAD)) != DUMP_HEAD:
             raise InvalidInput(f"{file} is no dump of `safelight db dump` (or of pg_dump -Fc)")
     _check_empty(dsn)
-    reader = [tools.folder / "pg_restore", "--no-owner", "-f", "-", file]
+    reader: list[str | Path] = [tools.folder / "pg_restore", "--no-owner", "-f", "-", file]
     writer, environment = _command([tools.folder / "psql", "-qX1", "-v", "ON_ERROR_STOP=1", "-o", os.devnull], dsn)
     pipe = subprocess.PIPE
     with (
@@ -180,7 +180,7 @@ def _run(command: list[str | Path], dsn: str) -> None:
 
 def _command(command: list[str | Path], dsn: str) -> tuple[list[str | Path], dict[str, str]]:
     """The password goes by the environment: arguments are shown to every account of the machine."""
-    address = conninfo_to_dict(dsn)
+    address: dict[str, Any] = dict(conninfo_to_dict(dsn))
     password = str(address.pop("password", "") or "")
     return [*command, "-d", make_conninfo(**address)], {"PGPASSWORD": password} if password else {}
 
