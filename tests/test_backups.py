@@ -3,6 +3,7 @@
 import os
 import stat
 from pathlib import Path
+from types import SimpleNamespace
 
 import psycopg
 import pytest
@@ -26,7 +27,8 @@ async def test_a_database_comes_back_whole(blank: str, request: pytest.FixtureRe
     assert (done.returncode, done.stderr) == (0, "")
     assert "that come with safelight" in done.stdout
     assert stat.S_IMODE((tmp_path / "x.dump").stat().st_mode) == 0o600
-    with blank_database(request) as other:
+    same_server = SimpleNamespace(param=request.node.callspec.params["blank"], getfixturevalue=request.getfixturevalue)
+    with blank_database(same_server) as other:
         done = safelight(tmp_path / "other", "db", "restore", str(tmp_path / "x.dump"), SAFELIGHT_DATABASE_URL=other)
         assert (done.returncode, done.stderr) == (0, "")
         assert await App(Settings(database_url=other)).migrate() == []

@@ -180,7 +180,7 @@ def _run(command: list[str | Path], dsn: str) -> None:
 
 def _command(command: list[str | Path], dsn: str) -> tuple[list[str | Path], dict[str, str]]:
     """The password goes by the environment: arguments are shown to every account of the machine."""
-    address: dict[str, Any] = conninfo_to_dict(dsn)
+    address: dict[str, Any] = dict(conninfo_to_dict(dsn))
     password = str(address.pop("password", "") or "")
     return [*command, "-d", make_conninfo(**address)], {"PGPASSWORD": password} if password else {}
 
