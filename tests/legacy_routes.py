@@ -211,7 +211,7 @@ ROUTES = (
             refused("MISSING_INPUT"),
             Failure("INSUFFICIENT_CREDITS", 402, short_of(1)),
             broken("EDITORIAL_GENERATION_ERROR"),
-            Failure("STILL_MAKING", 503, coded("STILL_MAKING") | {"generationId": UUID}),
+            Failure("STILL_MAKING", 503, coded("STILL_MAKING") | LATER | {"generationId": UUID}),
         ),
     ),
     Route(
@@ -391,7 +391,7 @@ ROUTES = (
         "GET",
         "/admin/mega/parity",
         {"ok": True, "summary": {"mega_customers": int, "mega_generations": int}},
-        (*DENIED, Failure("away", 503, {"ok": False} | SAID), broken("MEGA_PARITY_FAILED")),
+        (*DENIED, Failure("away", 503, {"ok": False} | SAID | LATER), broken("MEGA_PARITY_FAILED")),
     ),
     Route(
         25,
