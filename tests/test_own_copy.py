@@ -160,8 +160,8 @@ def test_a_long_film_is_copied_in_little_memory():
 Answer = Callable[[bytes], Response]
 WRONG: dict[str, tuple[str, Answer]] = {
     "a page": ("CONTRACT_BROKEN", lambda _: Response(b"<html>not yet</html>", media_type="image/jpeg")),
-    "nothing": ("CONTRACT_BROKEN", lambda _: Response(b"")),
-    "a half": ("CONTRACT_BROKEN", lambda content: Response(content[:200])),
+    "nothing": ("RESULT_DAMAGED", lambda _: Response(b"")),
+    "a half": ("RESULT_DAMAGED", lambda content: Response(content[:200])),
     "a film for a still": ("CONTRACT_BROKEN", lambda _: Response(results.film("x"))),
     "a script": ("CONTRACT_BROKEN", lambda _: Response(b"<svg onload='alert(1)'/>", media_type="image/png")),
     "gone": ("RESULT_GONE", lambda _: Response(status_code=410)),
