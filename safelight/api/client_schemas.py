@@ -15,7 +15,7 @@ Json = dict[str, Any]
 FILE: Json = {"type": "string", "format": "binary"}
 ANY_FILE = "application/octet-stream"
 EXAMPLES = ("example", "examples", "default")  # values, which no rule is about
-NOTHING = (None, "", [], False)
+NOTHING: tuple[Any, ...] = (None, "", [], False)
 PLACE = "#/components/schemas/"
 # Classes that every client of one of the generators has already.
 TAKEN = {"ErrorContext", "FetchError", "Parameters", "RequestContext", "RequiredError", "ResponseContext", "Unset"}
