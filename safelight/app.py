@@ -10,11 +10,8 @@ from typing import Any
 import psycopg
 from fastapi import FastAPI
 
-from safelight import secret_files, telemetry
+from safelight import request_limits, secret_files, telemetry
 from safelight.adapters import adapters_of, local_fault, webhook_checks
-from safelight.api.in_flight import InFlightLimit
-from safelight.api.rates import Kind, Rates, address_of
-from safelight.api.request_bodies import RequestBodies
 from safelight.api.server import create_api
 from safelight.api.services import Services
 from safelight.config import Settings
@@ -61,7 +58,6 @@ from safelight.storage.fetch import GuardedFetcher
 from safelight.storage.spool import Spool
 from safelight.tasks import end_tasks
 
-MEGABYTE = 1024 * 1024
 DATABASE_START_SECONDS_MAX = 60.0
 DATABASE_LOOK_SECONDS = 1.0
 LEAVE_SECONDS = 5.0  # beyond the time that steps get to end
@@ -164,7 +160,7 @@ class App:
         await asyncio.to_thread(self.secret)  # it asks the database, once
         async with pool as db:
             queue, listener, spool = Queue(db), Listener(self.dsn), self.spool()
-            policy, bodies = self.settings_policy(db), self.request_bodies()
+            policy, bodies = self.settings_policy(db), request_limits.bodies(self.settings, self.file_spool())
             runtime = RuntimeConfig(db, self.prices, policy)
             await queue.open()
             await listener.open()
@@ -193,7 +189,7 @@ class App:
                     findings=findings,
                     queues=queues,
                     webhook_checks=webhook_checks(self.settings),
-                    rates=self.rates(),
+                    rates=request_limits.rates(self.settings),
                     tokens=self.tokens,
                     token_required=self.settings.auth == "required",
                     admin_emails=frozenset(email.lower() for email in _listed(self.settings.admin_emails)),
@@ -203,7 +199,7 @@ class App:
                     customer_count=CustomerCount(db),
                     wait_seconds=self.settings.legacy_wait_seconds,
                     bodies=bodies,
-                    streams=self.streams(),
+                    streams=request_limits.streams(self.settings),
                     serving=self.serving(db),
                 )
             finally:
@@ -228,24 +224,6 @@ class App:
 
     def sealer(self) -> Sealer:
         return Sealer(self.secret().encode())
-
-    def rates(self) -> Rates:
-        settings = self.settings
-        return Rates(
-            {
-                Kind.ORDERS: settings.orders_per_minute,
-                Kind.VISITS: settings.visits_per_minute,
-                Kind.REPORTS: settings.reports_per_minute,
-                Kind.ADMIN_TOKENS: settings.admin_guesses_per_minute,
-            }
-        )
-
-    def request_bodies(self) -> RequestBodies:
-        return RequestBodies(self.settings.body_buffer_mb * MEGABYTE, address_of, self.file_spool())
-
-    def streams(self) -> InFlightLimit:
-        total, per_address = self.settings.streams_max, self.settings.streams_per_address
-        return InFlightLimit("live streams", total_max=total, per_address_max=per_address)
 
     def spool(self) -> OpsSpool:
         return OpsSpool(self.home / "ops-spool", self.redactor)

@@ -55,7 +55,7 @@ URLS_THAT_ARE_NOT_PLAIN = [
     "ws://example.com/x", "jar:http://example.com!/x", "//example.com/x", "example.com/x", "http:///x", "http:x", "http://", "https://:443/x",
     "http://user:pass@example.com/x", "http://user@example.com/x", "http://127.0.0.1@example.com/x", "http://example.com@127.0.0.1/x",
     "http://:@example.com/x", "http://@example.com/x", "http://example.com\\@127.0.0.1/x", "http:\\\\127.0.0.1\\x",
-    "http://exa mple.com/x", "http://example.com/a\x00b", "http://example.com/\x1bx",
+    "http://exa mple.com/x", "http://example.com/\x1bx", "http://example.com/\x7f",
     "http://example.com:0/x", "http://example.com:65536/x", "http://example.com:-1/x", "http://example.com:a/x",
     "http://[::1/x", "http://::1/x", "http://[127.0.0.1]/x", "http://127.0.0.1%2f@example.com/", "http://127.0.0.1%00.example.com/x",
     "http://" + "a" * 64 + ".example/x",

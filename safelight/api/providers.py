@@ -4,7 +4,7 @@ from typing import Any
 
 from fastapi import APIRouter
 
-from safelight.api import answers, examples
+from safelight.api import examples, service_answers
 from safelight.api.admin import ADMIN_ONLY
 from safelight.api.refusals import BY_OPERATORS
 from safelight.api.services import FromApp
@@ -32,7 +32,7 @@ _EXAMPLE = {
     "/api/admin/providers",
     summary="Circuit, load and today's cost of each provider",
     dependencies=[ADMIN_ONLY],
-    responses={200: examples.of(answers.Providers, _EXAMPLE), **BY_OPERATORS},
+    responses={200: examples.of(service_answers.Providers, _EXAMPLE), **BY_OPERATORS},
 )
 async def health(services: FromApp) -> dict[str, Any]:
     """Adapters that have limits in the registry and were asked for something. `circuit`: `closed` is well, `failing`

@@ -18,7 +18,6 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from safelight import __version__
 from safelight.api import (
     accounts,
-    answers,
     billing,
     client_errors,
     document,
@@ -39,6 +38,7 @@ from safelight.api import (
     remote_files,
     request_ids,
     runtime_config,
+    service_answers,
     signing_in,
     statistics,
     stream,
@@ -165,7 +165,7 @@ def _with_cache_control(headers: Iterable[tuple[bytes, bytes]]) -> list[tuple[by
 
 _HEALTH: dict[int | str, dict[str, Any]] = {
     200: examples.of(
-        answers.Health,
+        service_answers.Health,
         {
             "ok": True,
             "service": "safelight",
