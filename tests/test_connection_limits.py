@@ -79,9 +79,12 @@ class Client:
             return await self._reader.readuntil(b"\r\n\r\n")
 
     async def body(self) -> bytes:
-        """The rest of an answer in chunks."""
+        """The object that an answer holds."""
+        found = b""
         async with asyncio.timeout(WAIT_SECONDS):
-            return await self._reader.readuntil(b"}")
+            while not found or found.count(b"{") > found.count(b"}"):
+                found += await self._reader.readuntil(b"}")
+        return found
 
     async def is_cut_off(self) -> None:
         """Returns when the server has closed the connection, though nothing of it is read."""

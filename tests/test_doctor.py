@@ -265,7 +265,9 @@ VIOLATIONS: dict[str, tuple[str, list[str], bool]] = {
     ),
     "view_shows_all_rows": ("alter view profiles reset (security_invoker)", ["public.profiles"], True),
 }
-OF_FILES = {"file_unreadable", "file_changed", "refunded_result_delivered", "refunded_result_readable"}
+OF_FILES = {"file_unreadable", "file_changed", "refunded_result_delivered", "refunded_result_readable"} | {
+    "deleted_result_readable"
+}
 
 
 def named(lab: Lab, ids: list[str]) -> list[str]:

@@ -824,7 +824,7 @@ async def test_what_an_operator_does_is_one_row_each(start: StartBackend):
     )
     assert cancelled["mg_detail"]["before"] == {"status": "queued"}
     assert added["mg_detail"]["actor"] == "admin token"
-    assert (added["mg_detail"]["before"], added["mg_detail"]["after"]["credits"]) == ({"credits": 1}, 6)
+    assert (added["mg_detail"]["before"], added["mg_detail"]["after"]["credits"]) == ({"credits": 2}, 7)
     assert (added["mg_route"], added["mg_method"]) == ("/credits/add", "POST")
     assert added["mg_detail"]["request_id"].startswith("credits_")
 

@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import shutil
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 from typing import Any
@@ -250,7 +251,7 @@ async def test_a_storage_that_fails_is_told_by_the_routes_code(
 ):
     backend = await start(worker=False, fetch_allow_hosts=remote_site)
     folder = backend.app.home / "assets"
-    folder.rmdir()
+    shutil.rmtree(folder)
     folder.write_text("not a folder")
     must_be(await Asking(backend, "", f"http://{remote_site}/cup.jpg")(route), failure.status, failure.shape)
 

@@ -10,5 +10,5 @@ create table if not exists safelight.queue_migrations (
   was_there boolean not null,
   recorded_at timestamptz not null default now()
 );
-alter table safelight.queue_migrations enable row level security;
-revoke all on safelight.queue_migrations from public;
+
+select safelight.guard_rows();
