@@ -280,7 +280,8 @@ class App:
 
     def check_secrets(self) -> None:
         """Make the secrets of this home where they are missing. Raises ConfigError where one cannot be used."""
-        open_home(self.home)
+        if not self.home.is_dir():
+            open_home(self.home)
         self.admin_token()
         self._file_secret("secret")
 

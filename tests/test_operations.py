@@ -177,7 +177,7 @@ ROUTES = {
     "/admin/config/runtime/unset": "post",
     "/admin/config/runtime/reload": "post",
 }
-FILES = {"/assets/{key}", "/private-assets/{key}", "/thumbnails/{size}/{key}"}
+FILES = {"/assets/{key}", "/private-assets/{key}", "/thumbnails/{size}/{key}", "/public/download"}
 
 
 def test_openapi_describes_every_route(document: dict):
