@@ -59,7 +59,8 @@ async def test_an_event_is_answered_with_the_union(idle: Backend):
     assert answer["preferences"]["tag_weights"] == {"soft light": 1}
     [row] = idle.sql("select * from mega_generations where mg_record_type = 'mma_event'")
     assert row["mg_id"] == f"mma_event:{answer['event_id']}"
-    assert row["mg_meta"] == {"event_type": "like", "payload": {"tags": ["soft light"]}}
+    said = {"event_type": "like", "payload": {"tags": ["soft light"]}, "request_id": answer["requestId"]}
+    assert row["mg_meta"] == said
 
 
 async def test_preferences_follow_the_events(idle: Backend):

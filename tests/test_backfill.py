@@ -330,7 +330,7 @@ def blank_database_of(request: pytest.FixtureRequest) -> Any:
         (("--schema", "public"), "--schema: 'public' holds our own tables"),
         (("--schema", "elsewhere"), "--schema: there is no old table in 'elsewhere'; it may hold mega_customers"),
         (("--check", "--dry-run"), "--check: it writes nothing"),
-        (("--from", "postgresql://127.0.0.1:1/none"), "safelight: connection failed"),
+        (("--from", "postgresql://127.0.0.1:1/none"), "safelight: --from: connection failed"),
     ],
 )
 def test_a_wrong_option_is_named(move: Move, arguments: tuple[str, ...], says: str):

@@ -39,10 +39,14 @@ def results(backend: Backend, generation_id: str) -> list[Path]:
     return sorted((backend.app.home / "assets" / "mma").glob(f"*/{generation_id}*/*"))
 
 
+def urls(made: Json) -> list[str]:
+    return [url for name, url in made["outputs"].items() if name.endswith("_url") and url]
+
+
 async def check(backend: Backend, made: Json) -> None:
     """Done, paid, readable, and nothing for the doctor."""
     assert (made["status"], made["error"]) == ("done", None)
-    [url] = [url for url in made["outputs"].values() if url]
+    [url] = urls(made)
     assert (await backend.client.get(url)).status_code == 200
     assert made["mma_vars"]["scans"]["output_still_crt"]
     async with backend.app.database() as db:
@@ -366,6 +370,6 @@ async def cancelled_at(number: int, worker: Worker, backend: Backend, accepted: 
     assert made["status"] in ("done", "cancelled")
     assert answer["too_late"] is not is_cancelled
     assert backend.balance() == before + (cost if is_cancelled else 0)
-    assert bool([url for url in made["outputs"].values() if url]) is not is_cancelled
+    assert bool(urls(made)) is not is_cancelled
     assert bool(results(backend, generation_id)) is not is_cancelled
     return str(made["status"])

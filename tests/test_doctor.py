@@ -603,7 +603,7 @@ def test_warnings_alone_are_printed_and_end_with_0(lab: Lab):
 
 def test_a_database_without_tables_is_sent_to_migrate(empty_dsn: str, tmp_path: Path):
     said = Lab(empty_dsn, tmp_path, "", "").doctor()
-    assert said.returncode == 1
+    assert said.returncode == 2
     assert re.fullmatch(r"safelight: the database .* run `?safelight migrate`?\n", said.stderr)
 
 

@@ -251,7 +251,9 @@ async def live(world: World) -> None:
         "signature": [signed["signature"]],
     }
     world.visitors_values = world.one_of_each | visit
-    world.outputs = tuple(url for one in made.values() for url in one["outputs"].values() if url)
+    world.outputs = tuple(
+        url for one in made.values() for name, url in one["outputs"].items() if url and name.endswith("_url")
+    )
     balance = str(backend.balance(world.pass_id))
     world.secrets = (*PLANTED, balance, hidden["key"], *world.outputs)
 

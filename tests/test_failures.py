@@ -191,7 +191,8 @@ async def test_a_failed_stream_ends_with_one_done_that_names_the_error(start: St
     assert data["status"] == "error"
     assert data["error"]["code"] == "GPT_CONTENT_REFUSED"
     assert data["error"]["step"] == "gpt_reader"
-    assert events[-2][2] == {"status": "error"}
+    assert [event for event, _, _ in events[-3:]] == ["status", "scan_line", "done"]
+    assert events[-3][2] == {"status": "error"}
 
 
 async def test_a_failing_suggestion_that_was_free_refunds_nothing(start: StartBackend):

@@ -60,13 +60,13 @@ async def test_head_of_a_public_file_in_s3_leads_to_a_url_that_takes_head(
 ):
     endpoint, s3_keys = real_s3
     storage = f"s3://head-of-files?endpoint={endpoint}&region=us-east-1&path_style=true"
+    await made_bucket(endpoint, "head-of-files")
     backend = await start(
         worker=False,
         storage_url=storage,
         s3_access_key_id=s3_keys.access_key_id,
         s3_secret_access_key=s3_keys.secret_access_key,
     )
-    await made_bucket(endpoint, "head-of-files")
     url = await backend.upload()
     for method in ("HEAD", "GET"):
         answer = await backend.client.request(method, url, follow_redirects=True)

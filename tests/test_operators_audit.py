@@ -23,7 +23,7 @@ NO_DEEDS = {
     "db url": "reads", "db status": "reads", "db stop": "stops a server, whose database it does not touch",
     "generations list": "reads", "generations show": "reads", "generations logs": "reads",
     "credits ledger": "reads", "status": "reads",
-    "failures": "reads", "stuck": "reads", "providers": "reads", "assets verify": "reads",
+    "failures": "reads", "stuck": "reads", "providers": "reads", "assets verify": "reads", "recipes": "reads",
     "bench engine": "has a database of its own", "bench doctor": "has a database of its own",
     "bench waiting": "has a database of its own", "bench store": "has a database of its own",
     "chaos": "has a database of its own",

@@ -53,9 +53,8 @@ async def studio(
 
 async def ordered_into_an_outage(backend: Backend, storage: SimulatedS3, generations: int) -> list[Json]:
     await backend.grant(generations)
-    product = await backend.upload()
     storage.is_down = True
-    accepted = [await backend.create(product=product) for _ in range(generations)]
+    accepted = [await backend.post("/mma/still/create", {"inputs": {"brief": "a cup"}}) for _ in range(generations)]
     await wait_for(backend, AT_RISK, generations)
     return accepted
 

@@ -77,8 +77,9 @@ async def refused(backend: Backend, method: str, path: str, content: Any, media_
     return answer.status_code
 
 
-@pytest.mark.parametrize("content", UGLY_JSON.values(), ids=list(UGLY_JSON))
-async def test_ugly_json_is_refused_everywhere(idle: Backend, content: bytes):
+@pytest.mark.parametrize("name", sorted(UGLY_JSON.keys() - {"nothing"}))  # which is a body without fields
+async def test_ugly_json_is_refused_everywhere(idle: Backend, name: str):
+    content = UGLY_JSON[name]
     for route in BODY_ROUTES:
         await refused(idle, route.method, route.example_path, content, JSON)
 

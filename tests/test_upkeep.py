@@ -65,7 +65,7 @@ async def keys_of(backend: Backend) -> set[str]:
         for bucket in buckets
         async for some in bucket.entries()
         for entry in some
-        if not entry.key.startswith("same-content/")
+        if not entry.key.startswith(("same-content/", "samples/"))
     }
 
 

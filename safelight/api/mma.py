@@ -91,7 +91,7 @@ def _add_routes(flow: Flow) -> None:
             "credits_cost": accepted.credits_cost,
             "credits": {"balance": accepted.balance, "cost": accepted.credits_cost},
             "billing": {"cost": accepted.credits_cost, "mode": order.flow.mode},
-            "warnings": [*warnings_of(CreateBody, await request.json()), *order.warnings],
+            "warnings": [*order.warnings, *warnings_of(CreateBody, await request.json(), order.warnings)],
         }
 
     for path in ROUTES_OF_FLOWS[flow]:

@@ -1,7 +1,7 @@
 """Says which fields of a body nobody reads, and which one may have been meant: a misspelt field is ignored, and its
 order is charged all the same."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from difflib import get_close_matches
 from functools import cache
 from itertools import islice
@@ -26,13 +26,19 @@ PASSED_OVER = frozenset(
 Names = Mapping[str, str]  # each spelling, as `_plain` writes it, with the path of its field
 
 
-def warnings_of(model: type[Folded], body: Any) -> list[str]:
-    """Return a sentence for each field of the body that the model does not know, NAMED_MAX of them at most."""
-    unknown = list(islice(_unknown(model, body, ""), COUNTED_MAX)) if isinstance(body, Mapping) else []
+def warnings_of(model: type[Folded], body: Any, told: Collection[str] = ()) -> list[str]:
+    """Return a sentence for each field of the body that the model does not know, NAMED_MAX of them at most. Fields that
+    a sentence of `told` begins with are left out."""
+    found = islice(_unknown(model, body, ""), COUNTED_MAX) if isinstance(body, Mapping) else ()
+    unknown = [(place, name) for place, name in found if not _is_told(f"{place}{name}", told)]
     said = [_sentence(model, place, name) for place, name in unknown[:NAMED_MAX]]
     if more := len(unknown) - len(said):
         said.append(f"{more}{'' if len(unknown) < COUNTED_MAX else ' or more'} other fields are not known either.")
     return said
+
+
+def _is_told(path: str, told: Collection[str]) -> bool:
+    return any(text.startswith((f"{path}:", f"{path}.")) for text in told)
 
 
 def _unknown(model: type[Folded], given: Mapping[str, Any], place: str) -> Iterator[tuple[str, str]]:

@@ -7,11 +7,11 @@ meanwhile. The parity report compares both sides.
 
 import json
 from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
-from psycopg import AsyncConnection, DataError, IntegrityError, sql
+from psycopg import AsyncConnection, DataError, IntegrityError, OperationalError, sql
 
 from safelight.db import audit
 from safelight.db.audit import Operator
@@ -120,6 +120,16 @@ class Parity:
         }
 
 
+@asynccontextmanager
+async def _connected(dsn: str) -> AsyncIterator[AsyncConnection[Row]]:
+    async with AsyncExitStack() as stack:
+        try:
+            conn = await stack.enter_async_context(connected(dsn))
+        except OperationalError as error:
+            raise InvalidInput(f"--from: {error}") from error
+        yield conn
+
+
 class Legacy:
     """The old tables, read only: a schema of some database."""
 
@@ -131,8 +141,8 @@ class Legacy:
     @classmethod
     @asynccontextmanager
     async def opened(cls, dsn: str, schema: str) -> AsyncIterator["Legacy"]:
-        """Raises InvalidInput: no old table is there."""
-        async with connected(dsn) as conn:
+        """Raises InvalidInput: the database does not answer, or no old table is there."""
+        async with _connected(dsn) as conn:
             await conn.execute("set default_transaction_read_only = on")
             cursor = await conn.execute(
                 "select relname as name from pg_class join pg_namespace on pg_namespace.oid = relnamespace"

@@ -225,7 +225,7 @@ async def deliver(run: Run) -> None:
     for name in SIZES:
         if output.get(name) is not None:
             run.set(f"outputs.{name}", output[name])
-    if run.result.payload["input"]["adapter"] == STAND_IN:
+    if run.result.payload["input"].get("adapter") == STAND_IN:
         run.set("meta.stand_in", True)
     prompt = run.result.payload["input"]["prompt"]
     facts = {name: output.get(name) for name in ("media_type", "bytes", *SIZES)}

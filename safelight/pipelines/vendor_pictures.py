@@ -8,8 +8,8 @@ import io
 from collections import OrderedDict
 from collections.abc import Collection
 
-from safelight import media
-from safelight.domain.errors import NotFound
+from safelight import media, telemetry
+from safelight.domain.errors import NotFound, StorageError
 from safelight.storage import keys
 from safelight.storage.assets import AssetStore
 
@@ -25,16 +25,19 @@ class VendorPictures:
         self._known: OrderedDict[tuple[str, str], str] = OrderedDict()
 
     async def url_for(self, url: str, customer: str, pass_ids: Collection[str]) -> str:
-        """The plain URL of the copy that vendors are given, or the same URL if they may have the picture as it is.
-        `pass_ids` are those of the customer.
+        """The plain URL of the copy that vendors are given, or the same URL if they may have the picture as it is, or
+        if our storage does not answer now. `pass_ids` are those of the customer.
 
         Raises:
             AssetUnreadable: the picture cannot be decoded.
-            StorageError: it cannot be read now.
         """
         known = self._known.get((customer, url))
         if known is None:
-            known = await self._made(url, customer, pass_ids)
+            try:
+                known = await self._made(url, customer, pass_ids)
+            except StorageError as error:
+                telemetry.warning(telemetry.Tag.STORAGE, f"A picture goes to its vendor as it is: {error}")
+                return url
             self._known[customer, url] = known
             if len(self._known) > REMEMBERED_MAX:
                 self._known.popitem(last=False)

@@ -12,6 +12,7 @@ from safelight.pipelines.retries import RetryPolicy
 from safelight.pipelines.waiting import Snooze
 from safelight.pipelines.worker import Worker
 from tests.simulation import clock
+from tests.simulation.seam import Silent
 from tests.simulation.server import JOBS, Connection, Job, SimulatedDatabase, Tables, Transaction
 from tests.simulation.service import Client
 from tests.simulation.storage import Assets
@@ -27,12 +28,6 @@ RETRY_BASE_SECONDS = 2.0
 
 def _due(tables: Tables) -> list[Job]:
     return [job for job in tables.jobs.values() if job.worker is None and job.due_at <= clock.now()]
-
-
-class Silent:
-    """Wake-ups are only hints; nobody listens here."""
-
-    def announce(self, generation_id: str) -> None: ...
 
 
 class Process:

@@ -6,10 +6,21 @@ from typing import Any
 from unittest import mock
 
 from safelight import telemetry
-from safelight.db import clock, database, generations, job_log, jobs, ledger, ops_rows, runs
+from safelight.db import clock, database, generations, job_log, jobs, ledger, ops_rows, queue_status, runs
 from safelight.pipelines import cancel, record, step_rows
 from tests.simulation import statements
 from tests.simulation.clock import VirtualDatetime, seconds, virtual_time
+
+
+class Silent:
+    """Wake-ups are only hints; nobody listens here."""
+
+    def __init__(self, *_: Any) -> None: ...
+
+    def announce(self, generation_id: str) -> None: ...
+
+    async def drain(self) -> None: ...
+
 
 REPLACED: list[tuple[Any, str, Any]] = [
     (runs, "_queries", statements.RunStatements()),
@@ -18,8 +29,10 @@ REPLACED: list[tuple[Any, str, Any]] = [
     (ops_rows, "_queries", statements.OpsStatements()),
     (generations, "_queries", statements.GenerationStatements()),
     (jobs, "_queries", statements.JobStatements()),
+    (queue_status, "_queries", statements.QueueStatements()),
     (database, "time", virtual_time),
     (cancel, "time", virtual_time),
+    (cancel, "Announcer", Silent),
     (clock, "ticks", seconds),
     *((module, "datetime", VirtualDatetime) for module in (clock, ops_rows, record, step_rows)),
     *((telemetry, name, lambda *_, **__: None) for name in ("info", "warning", "error")),

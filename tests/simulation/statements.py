@@ -204,6 +204,14 @@ class GenerationStatements:
         await conn.ask("note_withdrawn", act, writes=ROWS)
 
 
+class QueueStatements:
+    """What is only said, and decides nothing, takes no part in the weather."""
+
+    async def alive_registrations(self, conn: Connection, *, dead_after_seconds: float) -> int:
+        alive_after = clock.now() - timedelta(seconds=dead_after_seconds)
+        return sum(at > alive_after for at in conn.server.tables.workers.values())
+
+
 class JobStatements:
     async def wake(self, conn: Connection, *, generation_id: str, **_: Any) -> bool:
         def act(tables: Tables) -> bool:
