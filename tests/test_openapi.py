@@ -150,7 +150,7 @@ def test_a_body_that_is_sent_is_in_the_document():
         "POST /admin/config/runtime/reload",
         "POST /auth/shopify-sync",
     }
-    assert with_body["POST /api/r2/upload-signed"] == [JSON, "multipart/form-data"]
+    assert with_body["POST /api/r2/upload-signed"] == [JSON]
     assert with_body["POST /mma/still/create"] == [JSON]  # forms too, but a client is made for one kind
     assert with_body["POST /feedback/like"] == [JSON]
     assert with_body["PUT /assets/{key}"] == ["application/octet-stream"]

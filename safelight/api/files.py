@@ -14,7 +14,7 @@ from safelight.api import answers, examples, idempotency
 from safelight.api.bodies import IdentityBody
 from safelight.api.folding import Short, Spelt
 from safelight.api.idempotency import Once, OnceForKey
-from safelight.api.json_body import MULTIPART, StrictUploadRoute
+from safelight.api.json_body import StrictUploadRoute
 from safelight.api.middleware import is_head
 from safelight.api.principals import IdentifiedByBody, no_identity
 from safelight.api.rates import Kind, check_pass, limited_route, per_address
@@ -65,22 +65,9 @@ _SIGNED = no_identity("The URL was signed for what it does, and lets whoever has
 _FILES: Json = {media_type: {} for media_type in keys.EXTENSIONS}
 
 
-_FORM_WITH_FILE: Json = {
-    "type": "object",
-    "description": "The file, and the fields of the JSON body beside it.",
-    "required": ["file"],
-    "properties": {
-        "file": {"type": "string", "format": "binary", "description": "The one part that has a file name."},
-        "kind": {"type": "string"},
-        "filename": {"type": "string"},
-        "private": {"type": "boolean"},
-        "passId": {"type": "string"},
-    },
-}
-
-
 class UploadBody(IdentityBody):
-    """With `dataUrl` the bytes are stored now; without it the answer holds a URL to PUT them to."""
+    """With `dataUrl` the bytes are stored now; without it the answer holds a URL to PUT them to. The same route takes
+    `multipart/form-data`: the file as the one part with a file name, and these fields beside it."""
 
     data_url: Annotated[
         str | None,
@@ -111,7 +98,6 @@ class UploadBody(IdentityBody):
         ),
         **may_be(400, 401, 413, 422, 429, 503),
     },
-    openapi_extra={"requestBody": {"content": {MULTIPART: {"schema": _FORM_WITH_FILE}}}},
 )
 async def upload(
     request: Request, services: FromApp, once: OnceForKey, body: UploadBody, owner: IdentifiedByBody
