@@ -76,7 +76,7 @@ async def test_a_provider_that_does_not_answer_is_left_alone_and_then_tried_with
     dsn: str, start: StartBackend
 ):
     async with simulating(dsn, unavailable=1.0, faulty=STARTS) as (simulation, settings):
-        limit(dsn, {"failures_max": 3, "shut_seconds": 1.5, "probe_seconds": 5})
+        limit(dsn, {"failures_max": 3, "shut_seconds": 10, "probe_seconds": 5})
         backend = await start(**settings, **QUICK)
         accepted = await order(backend, 4)
         await wait_for(backend, "select count(*) from safelight.provider_state where shut_until > now()")
