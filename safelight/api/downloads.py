@@ -29,6 +29,7 @@ router = APIRouter(tags=["files"])
         200: {"description": "The file.", "content": _FILES},
         206: {"description": "A part of it.", "content": _FILES},
         304: {"description": "The client has it: `If-None-Match` names it."},
+        414: {"description": "The URL, as it is encoded, is too long for a request."},
         416: {"description": "The file has no such part.", "content": {"text/plain": {"schema": {"type": "string"}}}},
         **may_be(400, 404, 429, 503),
         502: {"description": "Its store does not give it to us."},
