@@ -13,7 +13,8 @@ LEFT = "-"  # the status of a request whose client left before there was an answ
 
 
 class RequestIds(telemetry.LogIds):
-    """What is noted, else what the route has found out or the path names. A later id of the request counts at once."""
+    """The ids of one request: those that were noted, else those that the route has found out, else those in the path.
+    They are read when a line is written, so that a line names what is known by then."""
 
     def __init__(self, scope: Scope) -> None:
         super().__init__()

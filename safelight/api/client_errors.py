@@ -78,7 +78,7 @@ Id = Annotated[Word, AfterValidator(_one_of_ours)]
 
 
 class ClientErrorBody(Folded):
-    """What a browser knows of its crash (seed 000 section 8); all of it optional, and none of it proven."""
+    """A crash as a browser reports it (seed 000 section 8). Every field is optional, and none is proven."""
 
     message: Annotated[str, _cut(MESSAGE_CHARS_MAX), Spelt("", "What went wrong.")] = ""
     stack: Annotated[str, _cut(STACK_CHARS_MAX), Spelt("", "Where in the code.")] = ""

@@ -21,7 +21,7 @@ _URL = re.compile(r"(?:https?://|data:(?:video|audio)/)", re.IGNORECASE)
 
 
 def ignored_media(body: Any) -> dict[str, str]:
-    """What is said of each, by its URL."""
+    """Return, by its URL, the warning about each reference video or sound in the body, TOLD_MAX of them at most."""
     found = {}
     for path, name, text in _texts(body, "", DEPTH_MAX):
         kind = _kind(name, text) if _URL.match(text) else None

@@ -1,4 +1,4 @@
-"""What every request and answer passes: CORS, HEAD, and the compression of long lists."""
+"""Middleware for all routes: CORS, HEAD, and the compression of long lists."""
 
 import asyncio
 from collections.abc import Sequence

@@ -206,7 +206,7 @@ def _aspect_ratio(stated: str | None) -> str | None:
 
 
 def _warnings(flow: Flow, body: CreateBody, parent: Parent | None) -> list[str]:
-    """What of the request is not done as it was stated."""
+    """Return a warning for each part of the request that is not done as it was stated."""
     stated, said = body.inputs.duration, []
     if flow.mode == "video" and stated is not None and stated != _duration(stated):
         said.append(

@@ -97,7 +97,7 @@ def _counted(request: Request, services: Services, owner: ActingCustomer | None,
 
 
 async def _own_copy(services: Services, url: str, kind: str, customer: str | None) -> Json:
-    """Where it is kept. What is ours already stays where it is."""
+    """Copy the file to our storage, unless it is ours already, and return its key and URL."""
     key = services.assets.key_of(url)
     if key is None:
         stored = await services.assets.put_fetched(

@@ -9,7 +9,7 @@ from safelight.api.answers import Answer, Count, Done
 
 
 class EngineServed(Answer):
-    """Who serves an engine now."""
+    """The adapter and the model that serve an engine now."""
 
     engine: str
     mode: Annotated[str, Field(description="What it makes: text, still or video.")]

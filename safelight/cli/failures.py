@@ -1,4 +1,4 @@
-"""What went wrong with generations, and what is waiting: `failures`, `stuck`, `status`."""
+"""Commands that list failed and stuck generations and the state of the queues: `failures`, `stuck`, `status`."""
 
 from typing import Annotated, Any
 
