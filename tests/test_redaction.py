@@ -57,6 +57,24 @@ def planted_json(draw: Any) -> tuple[Any, list[str]]:
     return value, secrets
 
 
+@settings(max_examples=400)
+@given(planted_json())
+@example(({"to-ken": "abcdefgh", "pass_word": 12345678}, []))
+@example(({"x": [["Set-Cookie", "a=bcdefghi"]], "userSIG": "abcdefgh", "design": 1}, []))
+@example(({"apı-key": 1, "text": "apı-key=abcdefghij apİ_key=abcdefghij toKen=abcdefghij"}, []))
+@example(({"pass\u00e9word": "abcdefgh", "a\tb": f"\u2026{OWN}"}, []))
+@example(([f'{OWN}"', 'say "token": "abcdefghijkl"'], []))
+def test_json_is_written_as_it_is_only_when_redaction_would_change_nothing(planted: tuple[Any, list[str]]) -> None:
+    value, _ = planted
+    assert redactor.dumps(value) == json.dumps(redactor.value(value))
+    assert redactor.changes(value) == (redactor.value(value) != value)
+
+
+@given(HARMLESS)
+def test_harmless_json_is_written_as_it_is(value: Any) -> None:
+    assert redactor.dumps(value) == json.dumps(value)
+
+
 IN_A_NAME = "whsec_IrF918VNUsydvuW52Anqf4cKK4UIJwo7"  # what is shown for it must not make the name a secret's
 
 

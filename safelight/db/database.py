@@ -5,6 +5,7 @@ import asyncio
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import asynccontextmanager, contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -68,6 +69,8 @@ def clean_adapters(redactor: Redactor) -> AdaptersMap:
     """What a connection is made with (`context`): every text and every JSON value that goes to the database goes
     without its secrets, and without what no database can hold."""
 
+    dumps = partial(redactor.dumps, dumps=storable_json)
+
     class CleanText(StrDumperUnknown):
         def dump(self, obj: str) -> Any:
             return super().dump(storable(redactor.text(obj)))
@@ -75,12 +78,12 @@ def clean_adapters(redactor: Redactor) -> AdaptersMap:
     class CleanJson(JsonDumper):
         def dump(self, obj: Json) -> Any:
             with _as_data_error():
-                return super().dump(Json(redactor.value(obj.obj), dumps=storable_json))
+                return super().dump(Json(obj.obj, dumps=dumps))
 
     class CleanJsonb(JsonbDumper):
         def dump(self, obj: Jsonb) -> Any:
             with _as_data_error():
-                return super().dump(Jsonb(redactor.value(obj.obj), dumps=storable_json))
+                return super().dump(Jsonb(obj.obj, dumps=dumps))
 
     adapters = AdaptersMap(psycopg.adapters)
     for kind, dumper in ((str, CleanText), (Json, CleanJson), (Jsonb, CleanJsonb)):

@@ -19,7 +19,7 @@ SAID = "Shown here without what looks like a secret. The model is sent the text 
 
 def sealed_parts(sealer: Sealer | None, record: Mapping[str, Any], names: Collection[str]) -> Json:
     """What is to be added to the record: its parts that redaction changes, sealed. Empty where it changes none."""
-    changed = [name for name in names if name in record and KNOWN_FORMS.value(record[name]) != record[name]]
+    changed = [name for name in names if name in record and KNOWN_FORMS.changes(record[name])]
     if sealer is None or not changed:
         return {}
     return {SEALED: {name: sealer.seal(json.dumps(record[name])) for name in changed}, NOTE: SAID}
