@@ -66,6 +66,9 @@ def _known_ids() -> dict[str, Any]:
     return {name: ids.get(name) if ids else None for name in IDS}
 
 
+NOTHING = logging.CRITICAL + 1  # as a level: no record is made where nobody would get it
+
+
 class Tag(StrEnum):
     """The ASCII tag is the key to filter by; the emoji is for eyes."""
 
@@ -171,4 +174,4 @@ def configure(
         rotating.setFormatter(_JsonLines(redactor))
         handlers.append(rotating)
     logging.basicConfig(level=logging.WARNING, handlers=handlers or [logging.NullHandler()], force=True)
-    _logger.setLevel(level.upper())
+    _logger.setLevel(level.upper() if handlers else NOTHING)

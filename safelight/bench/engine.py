@@ -29,7 +29,7 @@ from safelight.pipelines.studio import Studio
 from safelight.pipelines.worker import Worker
 
 AT_ONCE = 10
-ROUNDS = 3
+ROUNDS = 5
 AUDIT_BYTES = 1024
 HOURS = WorkingHours(concurrency=AT_ONCE, imports=1, poll_seconds=0.05, shutdown_seconds=0, heartbeat_seconds=5)
 CUSTOMER = "pass:anon:bench"
