@@ -5,14 +5,14 @@ from collections.abc import Callable
 from functools import partial
 
 from safelight.config import Settings
-from safelight.domain.errors import ConfigError
-from safelight.media_pool import MediaPool
-from safelight.pipelines.studio import Adapters
+from safelight.domain.errors.base import ConfigError
+from safelight.media.decoding_pool import MediaPool
+from safelight.pipelines.context import Adapters
 from safelight.providers.base import Adapter, ReadImage
+from safelight.providers.http_client import WebhookUrl
 from safelight.providers.local.faults import Fault
 from safelight.providers.simulated.adapter import simulated_adapter
-from safelight.providers.vendor_http import WebhookUrl
-from safelight.providers.webhooks import FalSignatures, StandardWebhooks, WebhookCheck, unsigned
+from safelight.security.webhook_signatures import FalSignatures, StandardWebhooks, WebhookCheck, unsigned
 
 ADAPTERS_GROUP = "safelight.adapters"
 

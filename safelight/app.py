@@ -10,53 +10,57 @@ from typing import Any
 import psycopg
 from fastapi import FastAPI
 
-from safelight import request_limits, secret_files, telemetry
+from safelight import request_limits, telemetry
 from safelight.adapters import adapters_of, local_fault, webhook_checks
-from safelight.api.server import create_api
-from safelight.api.services import Services
+from safelight.api.app import create_api
+from safelight.api.http.services import Services
 from safelight.config import Settings
-from safelight.db import database_settings, deployment_secret, embedded, ops_rows
-from safelight.db.database import TROUBLE, Database
+from safelight.db import embedded
+from safelight.db.configuration import deployment_secret
+from safelight.db.connection import database_settings
+from safelight.db.connection.database import TRANSIENT_ERRORS, Database
+from safelight.db.connection.notifications import Listener, Notifier
+from safelight.db.connection.sessions import connected_now
 from safelight.db.embedded.supervisor import Restarted, Supervisor
-from safelight.db.migrate import MigrationBlocked, migrate, naming_blockers
-from safelight.db.ops_spool import OpsSpool
-from safelight.db.sessions import connected_now
-from safelight.db.statistics import CustomerCount
-from safelight.db.wakeups import Announcer, Listener
-from safelight.domain.errors import SafelightError
+from safelight.db.operations import ops_rows
+from safelight.db.operations.ops_outbox import OpsOutbox
+from safelight.db.operations.statistics import CustomerCount
+from safelight.db.schema.migrate import MigrationBlocked, migrate, naming_blockers
+from safelight.domain.errors.base import SafelightError
 from safelight.domain.orders import Prices
 from safelight.domain.shared_secrets import strong_secret
 from safelight.domain.shop_orders import Shop, credit_products
-from safelight.media import DECODE_BYTES_MAX
-from safelight.media_pool import MediaPool
+from safelight.media.decode import DECODE_BYTES_MAX
+from safelight.media.decoding_pool import MediaPool
 from safelight.ops.doctor import Doctor, LatestFindings
 from safelight.ops.queue_watch import QueueWatch
 from safelight.ops.restarts import restart_row
 from safelight.pipelines.accept import Acceptance, FreeSuggestions
-from safelight.pipelines.configuration import Configuration, install_version_1
-from safelight.pipelines.gate import Gate
+from safelight.pipelines.context import Adapters, PictureReader, PipelineContext
+from safelight.pipelines.engine.queue import Queue, WorkerOptions
+from safelight.pipelines.engine.reaper import HEARTBEATS_MISSED, Reaper
+from safelight.pipelines.engine.retry import RetryPolicy
+from safelight.pipelines.engine.sealing import Sealer
 from safelight.pipelines.import_inputs import InputImporter
 from safelight.pipelines.inputs import Inputs
-from safelight.pipelines.queue import Queue, WorkingHours
-from safelight.pipelines.reaper import HEARTBEATS_MISSED, Reaper
-from safelight.pipelines.retries import RetryPolicy
-from safelight.pipelines.runtime import RuntimeConfig
-from safelight.pipelines.sealing import Sealer
+from safelight.pipelines.provider_limits import ProviderLimits
+from safelight.pipelines.registry import Configuration, install_version_1
+from safelight.pipelines.runtime_overrides import RuntimeConfig
 from safelight.pipelines.serving import Serving
 from safelight.pipelines.settings import SettingsPolicy
-from safelight.pipelines.studio import Adapters, PictureReader, Studio
 from safelight.pipelines.vendor_pictures import VendorPictures
 from safelight.pipelines.worker import Worker
 from safelight.private_files import open_home
-from safelight.providers.tables import ParameterTables
+from safelight.process.tasks import end_tasks
+from safelight.providers.catalogue import ParameterTables
 from safelight.redaction import Redactor
+from safelight.security import secret_files
+from safelight.security.signing import Signer
 from safelight.setting_checks import ADMIN_TOKEN_SETTING, SECRET_SETTING, check_secret_settings, token_check
-from safelight.signing import Signer
 from safelight.storage.assets import AssetStore
 from safelight.storage.buckets import Bucket, S3Keys, open_bucket
 from safelight.storage.fetch import GuardedFetcher
 from safelight.storage.spool import Spool
-from safelight.tasks import end_tasks
 
 DATABASE_START_SECONDS_MAX = 60.0
 DATABASE_LOOK_SECONDS = 1.0
@@ -114,7 +118,7 @@ class App:
         while True:
             try:
                 return await self.migrate()
-            except (*TROUBLE, MigrationBlocked) as error:
+            except (*TRANSIENT_ERRORS, MigrationBlocked) as error:
                 if time.monotonic() > give_up:
                     raise
                 telemetry.warning(telemetry.Tag.DB_UPDATE, f"Waiting for the database: {error}")
@@ -164,8 +168,8 @@ class App:
             runtime = RuntimeConfig(db, self.prices, policy)
             await queue.open()
             await listener.open()
-            catching_up = asyncio.create_task(spool.catch_up_for_ever(db))
-            following = asyncio.create_task(runtime.follow_for_ever())
+            catching_up = asyncio.create_task(spool.flush_periodically(db))
+            following = asyncio.create_task(runtime.refresh_periodically())
             queues, findings = (
                 QueueWatch(db, dead_after_seconds=self.dead_after_seconds),
                 LatestFindings(self.doctor(db)),
@@ -183,7 +187,7 @@ class App:
                     prices=self.prices,
                     free_credits=self.settings.free_credits,
                     welcomes_per_day=self.settings.welcomes_per_day,
-                    reaper=self.reaper(db, Announcer(db)),
+                    reaper=self.reaper(db, Notifier(db)),
                     admin_token=self.admin_token(),
                     signer=self.signer(),
                     findings=findings,
@@ -225,8 +229,8 @@ class App:
     def sealer(self) -> Sealer:
         return Sealer(self.secret().encode())
 
-    def spool(self) -> OpsSpool:
-        return OpsSpool(self.home / "ops-spool", self.redactor)
+    def spool(self) -> OpsOutbox:
+        return OpsOutbox(self.home / "ops-spool", self.redactor)
 
     def assets(self) -> AssetStore:
         settings = self.settings
@@ -307,13 +311,13 @@ class App:
         """Run generations until `stop` is set; then let the steps under way end."""
         await asyncio.to_thread(self.secret)
         async with self.database(self.settings.worker_pool_size) as db:
-            announcer = Announcer(db)
-            worker = self._worker(db, announcer)
-            queue = Queue(db, worker.run, self._importer(db, announcer, worker).run)
+            notifier = Notifier(db)
+            worker = self._worker(db, notifier)
+            queue = Queue(db, worker.run, self._importer(db, notifier, worker).run)
             await queue.open()
             working = asyncio.create_task(queue.work(self._working_hours()))
-            reaping = asyncio.create_task(self.reaper(db, announcer).run())
-            catching_up = asyncio.create_task(self.spool().catch_up_for_ever(db))
+            reaping = asyncio.create_task(self.reaper(db, notifier).run())
+            catching_up = asyncio.create_task(self.spool().flush_periodically(db))
             stopped = asyncio.create_task(stop.wait())
             try:
                 await asyncio.wait({working, reaping, stopped}, return_when=asyncio.FIRST_COMPLETED)
@@ -325,7 +329,7 @@ class App:
                 queue.stop()
                 seconds = self.settings.worker_shutdown_seconds + LEAVE_SECONDS
                 await end_tasks(working, reaping, catching_up, stopped, seconds=seconds)
-                await announcer.drain()
+                await notifier.drain()
                 await queue.close()
 
     async def _ended(self, working: asyncio.Task[None], db: Database) -> None:
@@ -336,8 +340,8 @@ class App:
             await db.close()
         await working
 
-    def _working_hours(self) -> WorkingHours:
-        return WorkingHours(
+    def _working_hours(self) -> WorkerOptions:
+        return WorkerOptions(
             concurrency=self.settings.worker_concurrency,
             imports=self.settings.input_fetches_at_once,
             poll_seconds=self.settings.worker_poll_seconds,
@@ -345,18 +349,18 @@ class App:
             heartbeat_seconds=self.settings.worker_heartbeat_seconds,
         )
 
-    def _worker(self, db: Database, announcer: Announcer) -> Worker:
+    def _worker(self, db: Database, notifier: Notifier) -> Worker:
         policy = RetryPolicy(
             self.settings.retry_base_seconds,
             start_seconds=self.settings.provider_start_seconds,
             result_seconds=self.settings.result_url_seconds,
         )
-        return Worker(self.studio(db), announcer, policy)
+        return Worker(self.studio(db), notifier, policy)
 
-    def _importer(self, db: Database, announcer: Announcer, worker: Worker) -> InputImporter:
+    def _importer(self, db: Database, notifier: Notifier, worker: Worker) -> InputImporter:
         return InputImporter(
             db=db,
-            announcer=announcer,
+            notifier=notifier,
             assets=self.assets(),
             fetcher=self.fetcher(),
             spool=self.file_spool(),
@@ -368,26 +372,26 @@ class App:
     def file_spool(self) -> Spool:
         return Spool(self.home / "spool")
 
-    def reaper(self, db: Database, announcer: Announcer) -> Reaper:
-        return Reaper(db, self._worker(db, announcer).give_up, heartbeat_seconds=self.settings.worker_heartbeat_seconds)
+    def reaper(self, db: Database, notifier: Notifier) -> Reaper:
+        return Reaper(db, self._worker(db, notifier).give_up, heartbeat_seconds=self.settings.worker_heartbeat_seconds)
 
     def doctor(self, db: Database) -> Doctor:
-        reaper = self.reaper(db, Announcer(db))
+        reaper = self.reaper(db, Notifier(db))
         return Doctor(db, reaper, self.assets(), self.spool(), dead_after_seconds=self.dead_after_seconds)
 
     @property
     def dead_after_seconds(self) -> float:
         return HEARTBEATS_MISSED * self.settings.worker_heartbeat_seconds
 
-    def studio(self, db: Database) -> Studio:
+    def studio(self, db: Database) -> PipelineContext:
         configuration = self._configuration(db)
-        return Studio(
+        return PipelineContext(
             db,
             configuration,
             self._adapters(),
             self.assets(),
             self.fetcher(),
-            Gate(db),
+            ProviderLimits(db),
             SettingsPolicy(configuration, self.parameter_tables),
             self.file_spool(),
             VendorPictures(self.assets()),

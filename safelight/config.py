@@ -10,7 +10,7 @@ from pydantic import AliasChoices, Field, SecretStr, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from safelight import setting_values as values
-from safelight.domain.errors import ConfigError
+from safelight.domain.errors.base import ConfigError
 
 PREFIX = "SAFELIGHT_"
 

@@ -8,13 +8,13 @@ from pathlib import Path
 from typing import Any
 
 from safelight import telemetry
-from safelight.api.allowance import Allowance
+from safelight.api.http.ops_row_limits import Allowance
 from safelight.app import App
-from safelight.db import ops_rows
-from safelight.domain.categories import Category
+from safelight.db.operations import ops_rows
+from safelight.domain.errors.categories import Category
 from safelight.domain.ids import new_id
-from safelight.domain.plain_text import printable_lines
-from safelight.open_files import OUT_OF_FILES
+from safelight.domain.untrusted.text import printable_lines
+from safelight.process.open_files import OUT_OF_FILES
 
 
 def report_crashes(app: App) -> None:

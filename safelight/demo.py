@@ -13,7 +13,7 @@ from typing import Any
 import httpx
 from httpx_sse import aconnect_sse
 
-from safelight.domain.errors import SafelightError
+from safelight.domain.errors.base import SafelightError
 
 Json = dict[str, Any]
 Tell = Callable[["Event"], None]

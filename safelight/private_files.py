@@ -5,7 +5,7 @@ import pwd
 import stat
 from pathlib import Path
 
-from safelight.domain.errors import ConfigError
+from safelight.domain.errors.base import ConfigError
 
 FOLDER_MODE = 0o700
 FILE_MODE = 0o600

@@ -174,7 +174,7 @@ class Redactor:
     def _cleaned(self, text: str) -> str:
         for secret in self._own:
             if secret in text:
-                text = text.replace(secret, mark(_OUR_OWN))
+                text = text.replace(secret, placeholder(_OUR_OWN))
         return _NAMED.sub(_without_named, _FORM.sub(_without_form, text)) if _may_have_secret(text) else text
 
     def value(self, value: Any) -> Any:
@@ -199,7 +199,7 @@ class Redactor:
     def has_secret(self, text: str) -> bool:
         return self.text(text) != text
 
-    def identifier(self, text: str) -> str:
+    def safe_id(self, text: str) -> str:
         """An id that a client chose: where it holds a secret, another stands for it, and two stay two."""
         if not self.has_secret(text):
             return text
@@ -215,49 +215,49 @@ class Redactor:
     def _object(self, given: Mapping[Any, Any]) -> dict[Any, Any]:
         cleaned = {}
         for name, item in given.items():
-            label = label_of(name) if isinstance(name, str) else None
+            label = secret_kind(name) if isinstance(name, str) else None
             cleaned[self.value(name)] = self._hidden(item, label) if label else self.value(item)
         return self._stated_apart(cleaned) if "value" in cleaned else cleaned
 
     def _stated_apart(self, cleaned: dict[Any, Any]) -> dict[Any, Any]:
         """`{"name": "Authorization", "value": …}` says the same as `{"Authorization": …}`."""
         name = cleaned.get("name", cleaned.get("key"))
-        label = label_of(name) if isinstance(name, str) else None
+        label = secret_kind(name) if isinstance(name, str) else None
         return cleaned | {"value": self._hidden(cleaned["value"], label)} if label else cleaned
 
     def _list(self, given: list[Any] | tuple[Any, ...]) -> list[Any]:
         """Two texts may be a header: its name and its value."""
         if len(given) == 2 and isinstance(given[0], str) and _is_header(given[0]):
-            label = label_of(given[0])
+            label = secret_kind(given[0])
             return [self.text(given[0]), self._hidden(given[1], label) if label else self.value(given[1])]
         return [self.value(item) for item in given]
 
     def _hidden(self, value: Any, label: str) -> Any:
         """What stands under a secret's name: every text in it is hidden; flags and most numbers are not."""
         if isinstance(value, str):
-            return value if value.lower() in _NO_VALUES or _MARKED.fullmatch(value) else mark(label)
+            return value if value.lower() in _NO_VALUES or _MARKED.fullmatch(value) else placeholder(label)
         if isinstance(value, Mapping):
             return {self.value(name): self._hidden(item, label) for name, item in value.items()}
         if isinstance(value, list | tuple):
             return [self._hidden(item, label) for item in value]
         is_number = isinstance(value, int | float) and not isinstance(value, bool)
-        return mark(label) if is_number and label in _NUMBERS_TOO else value
+        return placeholder(label) if is_number and label in _NUMBERS_TOO else value
 
 
-KNOWN_FORMS = Redactor()  # for what does not know our own secrets
+DEFAULT_REDACTOR = Redactor()  # for what does not know our own secrets
 
 
 def excerpt(text: str, chars: int) -> str:
     """The beginning of a text. Its secrets are taken out first: one that is cut no longer looks like one."""
-    return KNOWN_FORMS.text(text[: EXCERPT_READ_TIMES * chars])[:chars]
+    return DEFAULT_REDACTOR.text(text[: EXCERPT_READ_TIMES * chars])[:chars]
 
 
-def mark(label: str) -> str:
+def placeholder(label: str) -> str:
     return f"[redacted: {label}]"
 
 
 @lru_cache(KEYS_REMEMBERED)
-def label_of(name: str) -> str | None:
+def secret_kind(name: str) -> str | None:
     """What stands under a name, in whatever spelling; None where that is no secret. What was hidden in it ends no
     name of a secret."""
     name = _MARKED.sub("hidden", name[-KEY_CHARS_READ:])
@@ -291,7 +291,7 @@ def _without_form(found: re.Match[str]) -> str:
     if kind == "data":
         return _with(found, kind, _shortened(found[kind]))
     is_one = _DOUBTS.get(kind)
-    return found[0] if is_one and not is_one(found[kind]) else _with(found, kind, mark(_FORMS[kind]))
+    return found[0] if is_one and not is_one(found[kind]) else _with(found, kind, placeholder(_FORMS[kind]))
 
 
 def _with(found: re.Match[str], group: str, shown: str) -> str:
@@ -337,17 +337,17 @@ _DOUBTS: dict[str, Callable[[str], bool]] = {
 
 def _without_named(found: re.Match[str]) -> str:
     if found["jar"]:
-        return found[0] if _MARKED.fullmatch(found["jar"]) else _with(found, "jar", mark("cookie"))
+        return found[0] if _MARKED.fullmatch(found["jar"]) else _with(found, "jar", placeholder("cookie"))
     if found["key"]:
         return found[0] if "%2f" in found["key"].lower() else _with(found, "key", _shown(found["key"], "api key"))
-    label = label_of(found["name"]) or "secret"
+    label = secret_kind(found["name"]) or "secret"
     if found["plain"]:
         return _with(found, "plain", _shown(found["plain"], label)) if _is_value(found, label) else found[0]
-    return found[0] if found["quoted"].lower() in _NO_VALUES else _with(found, "quoted", mark(label))
+    return found[0] if found["quoted"].lower() in _NO_VALUES else _with(found, "quoted", placeholder(label))
 
 
 def _shown(text: str, label: str) -> str:
-    return mark(label) + text[len(text.rstrip(_CLOSING)) :]
+    return placeholder(label) + text[len(text.rstrip(_CLOSING)) :]
 
 
 def _is_value(found: re.Match[str], label: str) -> bool:

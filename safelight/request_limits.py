@@ -1,21 +1,21 @@
 """Bounds of what clients send and hold open, as the settings say."""
 
-from safelight.api.in_flight import InFlightLimit
-from safelight.api.rates import Kind, Rates, address_of
-from safelight.api.request_bodies import RequestBodies
+from safelight.api.http.bodies.in_flight import InFlightLimit
+from safelight.api.http.bodies.spooling import RequestBodies
+from safelight.api.http.rate_limits import RateLimiter, RateLimitGroup, address_of
 from safelight.config import Settings
 from safelight.storage.spool import Spool
 
 MEGABYTE = 1024 * 1024
 
 
-def rates(settings: Settings) -> Rates:
-    return Rates(
+def rates(settings: Settings) -> RateLimiter:
+    return RateLimiter(
         {
-            Kind.ORDERS: settings.orders_per_minute,
-            Kind.VISITS: settings.visits_per_minute,
-            Kind.REPORTS: settings.reports_per_minute,
-            Kind.ADMIN_TOKENS: settings.admin_guesses_per_minute,
+            RateLimitGroup.WRITES: settings.orders_per_minute,
+            RateLimitGroup.PUBLIC: settings.visits_per_minute,
+            RateLimitGroup.ERROR_REPORTS: settings.reports_per_minute,
+            RateLimitGroup.ADMIN_TOKENS: settings.admin_guesses_per_minute,
         }
     )
 

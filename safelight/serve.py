@@ -12,14 +12,14 @@ from typing import Any, Literal
 import uvicorn
 from starlette.types import ASGIApp
 
-from safelight.allocator import keep_little
+from safelight.api.http.connections import Bounds, ConnectionTable
 from safelight.app import App
 from safelight.config import Settings
-from safelight.connections import Bounds, ConnectionTable
 from safelight.crashes import report_task_crashes
 from safelight.db.embedded import DatabaseDown
-from safelight.domain.errors import ConfigError, InvalidInput, SafelightError
-from safelight.open_files import ListeningSocket
+from safelight.domain.errors.base import ConfigError, InvalidInput, SafelightError
+from safelight.process.allocator import keep_little
+from safelight.process.open_files import ListeningSocket
 
 CONNECTIONS_WAITING_MAX = 2048
 NOT_RESOLVED = (socket.EAI_NONAME, socket.EAI_AGAIN, socket.EAI_FAIL, socket.EAI_NODATA)

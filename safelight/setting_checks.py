@@ -2,11 +2,11 @@
 
 from pydantic import SecretStr
 
-from safelight.api.tokens import Keys, PublicKeys, SecretOrPublicKeys, SharedSecret, TokenCheck
 from safelight.config import Settings
-from safelight.domain.errors import ConfigError
+from safelight.domain.errors.base import ConfigError
 from safelight.domain.shared_secrets import strong_secret
 from safelight.pipelines.serving import ServedEngine
+from safelight.security.jwt import Keys, PublicKeys, SecretOrPublicKeys, SharedSecret, TokenCheck
 
 ADMIN_TOKEN_SETTING = "SAFELIGHT_ADMIN_TOKEN"  # noqa: S105 - its name
 SECRET_SETTING = "SAFELIGHT_SECRET"  # noqa: S105 - its name

@@ -17,9 +17,9 @@ from io import TextIOWrapper
 from pathlib import Path
 from typing import Any
 
-from safelight.domain.plain_text import TRACE_INDENT, json_text, printable, printable_lines
+from safelight.domain.untrusted.text import TRACE_INDENT, json_text, printable, printable_lines
 from safelight.private_files import make_private_folder, open_private
-from safelight.redaction import KNOWN_FORMS, Redactor
+from safelight.redaction import DEFAULT_REDACTOR, Redactor
 
 FILE_BYTES_MAX = 10 * 1024 * 1024
 FILES_KEPT = 5
@@ -159,7 +159,7 @@ def configure(
     *,
     console: bool = True,
     as_json: bool = False,
-    redactor: Redactor = KNOWN_FORMS,
+    redactor: Redactor = DEFAULT_REDACTOR,
 ) -> None:
     """Send our lines to the console (standard error), with `as_json` as JSON lines, and if a file is set to it, as JSON
     lines, rotating."""

@@ -20,13 +20,13 @@ from rich.text import Text
 from safelight import demo as story
 from safelight.app import App
 from safelight.db.embedded import Status
-from safelight.db.problems import INVARIANTS
-from safelight.domain.plain_text import json_text, printable
-from safelight.ops.backfill import Parity, Taken, Tell
-from safelight.ops.doctor import EXAMPLES, Findings, Mended
+from safelight.db.schema.problems import INVARIANTS
+from safelight.domain.untrusted.text import json_text, printable
+from safelight.ops.backfill import Parity, TableResult, Tell
+from safelight.ops.doctor import EXAMPLES, Repaired, Report
 from safelight.pipelines.cancel import Cancelling
 from safelight.pipelines.serving import ServedEngine
-from safelight.redaction import KNOWN_FORMS
+from safelight.redaction import DEFAULT_REDACTOR
 
 PROBLEMS_SHOWN_MAX = 10
 COLUMN_EDGE = 3  # the border of a column, and the spaces beside its text
@@ -57,7 +57,7 @@ def line(*parts: Part) -> Text:
 
 
 def print_json(value: Any) -> None:
-    print(json_text(KNOWN_FORMS.value(value), indent=2, default=str))  # noqa: T201 - the answer itself
+    print(json_text(DEFAULT_REDACTOR.value(value), indent=2, default=str))  # noqa: T201 - the answer itself
 
 
 def show_list(columns: Sequence[str], rows: Iterable[Sequence[Any]], *, ids: Collection[str] = ()) -> None:
@@ -92,7 +92,7 @@ def show_count(text: str) -> None:
 
 def end_with(problem: str, exit_code: int = 1) -> NoReturn:
     """End the process, with one line on standard error that says why."""
-    sys.stderr.write(f"safelight: {printable(KNOWN_FORMS.text(problem))}\n")
+    sys.stderr.write(f"safelight: {printable(DEFAULT_REDACTOR.text(problem))}\n")
     sys.exit(exit_code)
 
 
@@ -216,7 +216,7 @@ def print_addresses(app: App) -> None:
     base = app.settings.base_url
     console.print(f"API        {base}", soft_wrap=True)
     console.print(f"Reference  {base}/docs", soft_wrap=True)
-    console.print(f"Database   {KNOWN_FORMS.text(app.dsn)}", soft_wrap=True)
+    console.print(f"Database   {DEFAULT_REDACTOR.text(app.dsn)}", soft_wrap=True)
     console.print(f"Files      {app.home / 'assets'}", soft_wrap=True)
     admin_token = "SAFELIGHT_ADMIN_TOKEN" if app.settings.admin_token.get_secret_value() else app.admin_token_file
     console.print(f"Admin      the token is in {admin_token}", soft_wrap=True)
@@ -259,7 +259,7 @@ def show_lines(lines: list[Json]) -> None:
         console.print(line(f"{row['seq']:4d} {at} ", LEVEL_MARKS[row["level"]], step, row["message"]), soft_wrap=True)
 
 
-def show_findings(findings: Findings, mended: Mended | None) -> None:
+def show_findings(findings: Report, mended: Repaired | None) -> None:
     if mended:
         console.print(
             f"Mended: {mended.failures} failures are on record with their refunds ({mended.credits} credits),"
@@ -285,7 +285,7 @@ def _mark(*, holds: bool) -> tuple[str, str]:
     return ("✓", "green") if holds else ("✗", "red")
 
 
-def _verdict(findings: Findings) -> str:
+def _verdict(findings: Report) -> str:
     broken = sum(1 for count in findings.counts().values() if count)
     return (
         f"{broken} of {len(INVARIANTS)} invariants do not hold" if broken else f"All {len(INVARIANTS)} invariants hold"
@@ -308,7 +308,7 @@ def progress_bars() -> Iterator[Tell]:
         yield tell
 
 
-def show_taken(taken: list[Taken], *, dry_run: bool, as_json: bool) -> None:
+def show_taken(taken: list[TableResult], *, dry_run: bool, as_json: bool) -> None:
     if as_json:
         print_json({"dry_run": dry_run, "tables": [asdict(one) for one in taken]})
         return

@@ -20,15 +20,16 @@ from httpx_sse import aconnect_sse
 from psycopg import sql
 from psycopg.rows import dict_row
 
-from safelight import media, serve
-from safelight.api.identity import HEADER
+from safelight import serve
+from safelight.api.auth.identity import HEADER
 from safelight.app import App
 from safelight.config import Settings
 from safelight.db import embedded
 from safelight.domain.ids import new_id
+from safelight.media import decode
 from safelight.storage.buckets import S3Keys
-from tests import openapi
-from tests.storing import seaweedfs
+from tests.support import openapi
+from tests.support.s3_servers import seaweedfs
 
 Json = dict[str, Any]
 
@@ -167,7 +168,7 @@ class Backend:
         return next(iter(self.sql(query, *values)[0].values()))
 
     async def grant(self, credits: int, pass_id: str | None = None) -> None:
-        from safelight.db import customers, ledger  # noqa: PLC0415
+        from safelight.db.money import customers, ledger  # noqa: PLC0415
 
         stated = pass_id or self.pass_id
         async with self.app.database() as db, db.transaction() as conn:
@@ -180,7 +181,7 @@ class Backend:
         """The same photo is stored once; one `without_lines` at its end is another."""
         content = path.read_bytes()
         if without_lines:
-            content = media.encode_jpeg(media.decode_image(content)[:-without_lines])
+            content = decode.encode_jpeg(decode.decode_image(content)[:-without_lines])
         data_url = "data:image/jpeg;base64," + base64.b64encode(content).decode()
         answer = await self.post("/api/r2/upload-signed", {"dataUrl": data_url, "kind": kind, "filename": path.name})
         return str(answer["publicUrl"])

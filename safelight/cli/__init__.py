@@ -22,7 +22,7 @@ from safelight.cli import (
     servers,
 )
 from safelight.config import PREFIX, Settings
-from safelight.domain.errors import ConfigError, SafelightError
+from safelight.domain.errors.base import ConfigError, SafelightError
 
 WRONG_CONFIGURATION = 2  # as for wrong options
 

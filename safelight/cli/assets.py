@@ -9,10 +9,10 @@ import typer
 from safelight import terminal
 from safelight.app import App
 from safelight.cli.shared import AsJson, group, open_app
-from safelight.db import audit
-from safelight.db.database import Database
-from safelight.ops import upkeep
-from safelight.ops.upkeep import Found
+from safelight.db.connection.database import Database
+from safelight.db.operations import audit
+from safelight.ops import maintenance
+from safelight.ops.maintenance import SweepResult
 
 Result = TypeVar("Result")
 Delete = Annotated[bool, typer.Option("--delete", help="Delete them; without it they are only shown.")]
@@ -25,24 +25,28 @@ commands.add_typer(asset_commands, name="assets")
 @asset_commands.command("expire")
 def expire(
     hours: Annotated[
-        float, typer.Option(min=0, max=upkeep.TEMP_HOURS_MAX, help="Older than this.")
-    ] = upkeep.TEMP_HOURS,
+        float, typer.Option(min=0, max=maintenance.TEMP_HOURS_MAX, help="Older than this.")
+    ] = maintenance.TEMP_HOURS,
     delete: Delete = False,
     as_json: AsJson = False,
 ) -> None:
     """Files for the moment (temp/…) that have had their time."""
-    found = _tidied("expire", hours, lambda app, db: upkeep.expired(db, app.assets(), hours=hours, delete=delete))
+    found = _tidied(
+        "expire", hours, lambda app, db: maintenance.delete_expired(db, app.assets(), hours=hours, delete=delete)
+    )
     _show(found, "had their time", as_json=as_json)
 
 
 @asset_commands.command("sweep")
 def sweep(
-    hours: Annotated[float, typer.Option(min=1, max=8760, help="Older than this.")] = upkeep.ORPHAN_HOURS,
+    hours: Annotated[float, typer.Option(min=1, max=8760, help="Older than this.")] = maintenance.ORPHAN_HOURS,
     delete: Delete = False,
     as_json: AsJson = False,
 ) -> None:
     """Results that no row names, and small pictures whose original is gone."""
-    found = _tidied("sweep", hours, lambda app, db: upkeep.orphans(db, app.assets(), hours=hours, delete=delete))
+    found = _tidied(
+        "sweep", hours, lambda app, db: maintenance.delete_orphans(db, app.assets(), hours=hours, delete=delete)
+    )
     _show(found, "belong to nothing", as_json=as_json)
 
 
@@ -52,7 +56,7 @@ def verify(
     as_json: AsJson = False,
 ) -> None:
     """Read the newest results and compare their hashes; ends with 1 where one is missing or changed."""
-    report = _with_database(lambda app, db: upkeep.integrity(db, app.assets(), files_max=files_max))
+    report = _with_database(lambda app, db: maintenance.integrity(db, app.assets(), files_max=files_max))
     if as_json:
         terminal.print_json(report.as_json())
     else:
@@ -67,10 +71,10 @@ def verify(
         raise typer.Exit(1)
 
 
-def _tidied(command: str, hours: float, work: Callable[[App, Database], Awaitable[Found]]) -> Found:
+def _tidied(command: str, hours: float, work: Callable[[App, Database], Awaitable[SweepResult]]) -> SweepResult:
     """What was deleted is an operator's deed, on record as the others are."""
 
-    async def on_record(app: App, db: Database) -> Found:
+    async def on_record(app: App, db: Database) -> SweepResult:
         found = await work(app, db)
         if found.deleted:
             operator = audit.at_command_line(f"safelight assets {command} --delete")
@@ -94,7 +98,7 @@ def _with_database(work: Callable[[App, Database], Awaitable[Result]]) -> Result
     return asyncio.run(run())
 
 
-def _show(found: Found, what: str, *, as_json: bool) -> None:
+def _show(found: SweepResult, what: str, *, as_json: bool) -> None:
     if as_json:
         terminal.print_json(found.as_json())
         return

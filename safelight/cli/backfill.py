@@ -7,10 +7,10 @@ import typer
 
 from safelight import terminal
 from safelight.cli.shared import AsJson, open_app
-from safelight.db import audit
-from safelight.domain.errors import InvalidInput
+from safelight.db.operations import audit
+from safelight.domain.errors.base import InvalidInput
 from safelight.ops import backfill as old
-from safelight.ops.backfill import Backfill, Legacy, Parity, Taken
+from safelight.ops.backfill import Backfill, Legacy, Parity, TableResult
 
 commands = typer.Typer()
 
@@ -38,7 +38,7 @@ def backfill(
     app = open_app(console_lines=False)
     app.start_database()
 
-    async def run() -> list[Taken] | Parity:
+    async def run() -> list[TableResult] | Parity:
         await app.migrate()
         async with app.database() as db, Legacy.opened(source or app.dsn, schema) as legacy:
             work = Backfill(db, legacy, app.redactor, batch_rows=batch)

@@ -8,7 +8,7 @@ import typer
 from safelight import terminal
 from safelight.app import App
 from safelight.cli.shared import open_app
-from safelight.db import backups
+from safelight.db.schema import backups
 
 MEGABYTE = 1024 * 1024
 

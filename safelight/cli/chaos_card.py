@@ -8,9 +8,9 @@ from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeElapsed
 from rich.progress import Progress as Bar
 from rich.table import Table
 
-from safelight import chaos
-from safelight.domain.plain_text import printable
+from safelight.domain.untrusted.text import printable
 from safelight.terminal import console, error_console, line, print_json
+from safelight.testing import chaos
 
 PROBLEMS_SHOWN_MAX = 10
 
@@ -34,8 +34,8 @@ def chaos_progress(plan: chaos.Plan, *, silent: bool) -> Iterator[Callable[[chao
 
         def tell(progress: chaos.Progress) -> None:
             counts = ", ".join(f"{count} {status}" for status, count in sorted(progress.statuses.items()))
-            blows = progress.blows
-            done = f"{blows.kills} kills, {blows.pauses} pauses, {blows.database_restarts} restarts"
+            injected = progress.injected
+            done = f"{injected.kills} kills, {injected.pauses} pauses, {injected.database_restarts} restarts"
             bar.update(task, completed=progress.final, description=printable(f"{done} · {counts}"))
 
         yield tell
@@ -46,7 +46,7 @@ def show_scorecard(card: chaos.Scorecard, *, as_json: bool) -> None:
         print_json(card.as_json())
         return
     statuses = ", ".join(f"{count} {status}" for status, count in sorted(card.statuses.items()))
-    blows, takeovers = card.blows, card.takeovers
+    injected, takeovers = card.injected, card.takeovers
     table = Table(title=f"Scorecard of seed {card.seed}", title_justify="left", show_header=False)
     table.add_row("accepted", f"{card.accepted} of {card.ordered}: {statuses}")
     table.add_row("errors", ", ".join(f"{times} {code}" for code, times in card.errors.items()))
@@ -59,9 +59,9 @@ def show_scorecard(card: chaos.Scorecard, *, as_json: bool) -> None:
         f" (to reach: {chaos.TAKEOVER_SECONDS_TO_REACH:.0f}), {takeovers.measured} measured, {takeovers.never} never",
     )
     table.add_row(
-        "blows",
-        f"{blows.kills} workers killed, {blows.pauses} paused, {blows.database_restarts} database restarts,"
-        f" {blows.processes_ended_by_themselves} processes ended by themselves",
+        "injected",
+        f"{injected.kills} workers killed, {injected.pauses} paused, {injected.database_restarts} database restarts,"
+        f" {injected.processes_ended_by_themselves} processes ended by themselves",
     )
     table.add_row("duration", f"{card.seconds} s")
     console.print(table)

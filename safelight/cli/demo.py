@@ -15,12 +15,12 @@ from safelight import demo as story
 from safelight import serve, terminal
 from safelight.app import App
 from safelight.cli.shared import AsJson, listen, open_app
-from safelight.db import customers, ledger
-from safelight.domain.errors import InvalidInput
+from safelight.db.money import customers, ledger
+from safelight.domain.errors.base import InvalidInput
 from safelight.domain.ids import new_id
-from safelight.formats import sniff
+from safelight.media.formats import sniff
+from safelight.process.tasks import end_tasks
 from safelight.storage.assets import UPLOAD_BYTES_MAX
-from safelight.tasks import end_tasks
 
 INTERRUPTED = 130  # as a shell tells Ctrl-C
 STOP_SECONDS_MAX = 2.0

@@ -7,8 +7,8 @@ import typer
 
 from safelight import terminal
 from safelight.cli.shared import AsJson, open_app
-from safelight.db import audit
-from safelight.ops.doctor import Findings, Mended
+from safelight.db.operations import audit
+from safelight.ops.doctor import Repaired, Report
 
 commands = typer.Typer()
 
@@ -31,12 +31,12 @@ def doctor(
     app = open_app()
     app.start_database()
 
-    async def run() -> tuple[Mended | None, Findings]:
+    async def run() -> tuple[Repaired | None, Report]:
         async with app.database() as db:
             files, doctor = assets_max if assets else 0, app.doctor(db)
             operator = audit.at_command_line("safelight doctor --fix")
-            mended = await doctor.mend(operator, files=files) if fix else None
-            return mended, await doctor.examine(files=files)
+            mended = await doctor.repair(operator, files=files) if fix else None
+            return mended, await doctor.check(files=files)
 
     mended, findings = asyncio.run(run())
     if as_json:

@@ -5,14 +5,14 @@ from typing import Annotated, Any
 import typer
 
 from safelight import terminal
-from safelight.api.failures import report
+from safelight.api.routes.failures import report
 from safelight.cli import operator_views
 from safelight.cli.shared import AsJson, read_database
 from safelight.config import Settings
-from safelight.db import failures
-from safelight.db.failures import Kind, Question
+from safelight.db.operations import failures
+from safelight.db.operations.failures import Kind, Question
 from safelight.ops.queue_watch import read_status
-from safelight.pipelines.reaper import patience_with
+from safelight.pipelines.engine.reaper import patience_with
 
 commands = typer.Typer()
 

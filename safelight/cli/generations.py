@@ -11,14 +11,16 @@ from safelight import telemetry, terminal
 from safelight.app import App
 from safelight.cli import backups
 from safelight.cli.shared import AsJson, group, open_app, read_database
-from safelight.db import audit, embedded, generations, job_log, runs
-from safelight.domain.errors import InvalidInput, NotFound
+from safelight.db import embedded
+from safelight.db.generations import generations, job_log, runs
+from safelight.db.operations import audit
+from safelight.domain.errors.base import InvalidInput, NotFound
 from safelight.domain.statuses import Status
 from safelight.ops.retry import GenerationRetry
 from safelight.pipelines import cancel as cancellation
 from safelight.pipelines.accept import Accepted
-from safelight.pipelines.queue import Queue
-from safelight.pipelines.runtime import RuntimeConfig
+from safelight.pipelines.engine.queue import Queue
+from safelight.pipelines.runtime_overrides import RuntimeConfig
 
 GENERATIONS_SHOWN_MAX = 500
 

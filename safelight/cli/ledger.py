@@ -8,12 +8,13 @@ import typer
 from safelight import terminal
 from safelight.cli import operator_views
 from safelight.cli.shared import AsJson, group, open_app, read_database
-from safelight.db import audit, customers, ledger
-from safelight.domain import passes
-from safelight.domain.errors import InvalidInput, NotFound
+from safelight.db.money import customers, ledger
+from safelight.db.operations import audit
+from safelight.domain import pass_ids
+from safelight.domain.errors.base import InvalidInput, NotFound
 from safelight.domain.identities import TargetCustomer
 from safelight.ops.credits import Adjustment, adjust_credits
-from safelight.redaction import KNOWN_FORMS
+from safelight.redaction import DEFAULT_REDACTOR
 
 ENTRIES_MAX = 10_000
 REASON_CHARS_MAX = 200
@@ -75,14 +76,14 @@ def show_ledger(
 
 
 def _pass_id(stated: str) -> str:
-    pass_id = passes.normal_form(stated) or ""
-    if not 0 < len(pass_id) <= passes.PASS_ID_CHARS_MAX:
-        raise InvalidInput(f"PASS_ID: 1 to {passes.PASS_ID_CHARS_MAX} characters, and not 'anonymous'")
+    pass_id = pass_ids.normalize(stated) or ""
+    if not 0 < len(pass_id) <= pass_ids.PASS_ID_CHARS_MAX:
+        raise InvalidInput(f"PASS_ID: 1 to {pass_ids.PASS_ID_CHARS_MAX} characters, and not 'anonymous'")
     return pass_id
 
 
 def _reason(stated: str) -> str:
-    reason = KNOWN_FORMS.text(stated.strip())
+    reason = DEFAULT_REDACTOR.text(stated.strip())
     if not 0 < len(reason) <= REASON_CHARS_MAX or not reason.isprintable():
         raise InvalidInput(f"--reason: 1 to {REASON_CHARS_MAX} printable characters")
     return reason

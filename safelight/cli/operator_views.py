@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from typing import Any
 
-from safelight.db.queue_status import QueueStatus
+from safelight.db.generations.queue_status import QueueStatus
 from safelight.terminal import console, line, print_json, show_count, show_list
 
 Json = dict[str, Any]

@@ -6,8 +6,8 @@ import typer
 
 from safelight import terminal
 from safelight.cli.shared import AsJson, open_app
-from safelight.db import providers as provider_rows
-from safelight.db.database import Row
+from safelight.db.configuration import providers as provider_rows
+from safelight.db.connection.database import Row
 from safelight.pipelines.serving import ServedEngine
 
 commands = typer.Typer()

@@ -7,7 +7,7 @@ import typer
 
 from safelight import terminal
 from safelight.cli.shared import AsJson
-from safelight.domain.errors import NotFound
+from safelight.domain.errors.base import NotFound
 
 _PACKAGED = Path(__file__).parents[1] / "recipes"
 _CHECKOUT = Path(__file__).parents[2] / "docs" / "recipes"

@@ -33,7 +33,7 @@ def bench_engine(
     as_json: AsJson = False,
 ) -> None:
     """7-step no-op pipelines per second, beside plain psycopg writing the same rows in the same run."""
-    from safelight import bench
+    from safelight.testing import bench
 
     app = open_app(console_lines=False)
     app.start_database()
@@ -52,7 +52,7 @@ def bench_doctor(
     as_json: AsJson = False,
 ) -> None:
     """One pass of the doctor over a scratch database of this many generations."""
-    from safelight import bench
+    from safelight.testing import bench
 
     app = open_app(console_lines=False)
     app.start_database()
@@ -73,7 +73,7 @@ def bench_waiting(
     as_json: AsJson = False,
 ) -> None:
     """One worker process while this many generations wait for a slow provider: its memory, and whether all end."""
-    from safelight import bench
+    from safelight.testing import bench
 
     app = open_app(console_lines=False)
     app.start_database()
@@ -97,7 +97,7 @@ def bench_store(
     as_json: AsJson = False,
 ) -> None:
     """Copy a long film from its provider to our storage, in a folder and in S3: what that needs of memory."""
-    from safelight import bench
+    from safelight.testing import bench
 
     telemetry.configure("WARNING", None, console=False)
     result = asyncio.run(bench.store(megabytes))
@@ -138,8 +138,8 @@ def rehearse_chaos(
     as_json: AsJson = False,
 ) -> None:
     """Run generations against a simulated service that fails, kill workers, restart the database, and count."""
-    from safelight import chaos
     from safelight.cli import chaos_card
+    from safelight.testing import chaos
 
     telemetry.configure("WARNING", None, console=False)
     drawn = random.randrange(2**32) if seed is None else seed  # noqa: S311 - no secret
@@ -157,7 +157,7 @@ def rehearse_chaos(
     chaos_card.show_plan(plan, home if keep else None, as_json=as_json)
     try:
         with chaos_card.chaos_progress(plan, silent=as_json) as tell:
-            card = asyncio.run(_until_told_to_stop(chaos.rehearse(home, plan, tell)))
+            card = asyncio.run(_until_told_to_stop(chaos.run_experiment(home, plan, tell)))
         if card is not None:
             chaos_card.show_scorecard(card, as_json=as_json)
     finally:

@@ -10,7 +10,7 @@ from safelight import serve, telemetry
 from safelight.app import App
 from safelight.config import Settings, unknown_settings
 from safelight.crashes import report_crashes
-from safelight.domain.errors import ConfigError
+from safelight.domain.errors.base import ConfigError
 
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 Port = Annotated[int | None, typer.Option(min=0, max=65535, help="The API's port; 0 takes a free one.")]

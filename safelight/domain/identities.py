@@ -1,5 +1,5 @@
 """Customers as a request has them. The one who acts and the one who is acted on are different types, so that neither
-can stand where the other is meant; an operator (`db/audit.py`) is a third."""
+can stand where the other is meant; an operator (`db/operations/audit.py`) is a third."""
 
 from dataclasses import dataclass
 

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from safelight.domain.errors import InvalidInput
+from safelight.domain.errors.base import InvalidInput
 
 Tree = dict[str, Any]
 

@@ -3,7 +3,7 @@
 import hashlib
 import hmac
 
-from safelight.domain.errors import ConfigError
+from safelight.domain.errors.base import ConfigError
 
 SECRET_CHARS_MIN = 32
 NEW_SECRET = "`openssl rand -hex 32` makes a new one"  # noqa: S105 - a command, no secret

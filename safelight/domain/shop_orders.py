@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
-from safelight.domain import passes
-from safelight.domain.errors import ConfigError, InvalidInput
+from safelight.domain import pass_ids
+from safelight.domain.errors.base import ConfigError, InvalidInput
 
 ID_CHARS_MAX = 100
 EMAIL_CHARS_MAX = 180  # a pass id may be made of it
@@ -155,8 +155,8 @@ def _stated_pass_id(order: dict[str, Any]) -> str | None:
     for attribute in _objects(order.get("note_attributes")):
         value = attribute.get("value")
         if attribute.get("name") == PASS_ID_ATTRIBUTE and isinstance(value, str) and value.isprintable():
-            stated = passes.normal_form(value)
-            return stated if stated and len(stated) <= passes.PASS_ID_CHARS_MAX else None
+            stated = pass_ids.normalize(value)
+            return stated if stated and len(stated) <= pass_ids.PASS_ID_CHARS_MAX else None
     return None
 
 

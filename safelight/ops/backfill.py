@@ -13,12 +13,12 @@ from typing import Any, Literal
 
 from psycopg import AsyncConnection, DataError, IntegrityError, OperationalError, sql
 
-from safelight.db import audit
-from safelight.db.audit import Operator
-from safelight.db.database import Connection, Database, Row, load_queries
-from safelight.db.sessions import connected
-from safelight.domain.errors import InvalidInput, SafelightError
-from safelight.redaction import Redactor, label_of
+from safelight.db.connection.database import Connection, Database, Row, load_queries
+from safelight.db.connection.sessions import connected
+from safelight.db.operations import audit
+from safelight.db.operations.audit import Operator
+from safelight.domain.errors.base import InvalidInput, SafelightError
+from safelight.redaction import Redactor, secret_kind
 from safelight.storage.web_urls import without_unsafe_urls
 
 _queries = load_queries(__file__)
@@ -67,7 +67,7 @@ SOURCES = (
 
 
 @dataclass(frozen=True, slots=True)
-class Taken:
+class TableResult:
     """One table's outcome; `written` rows were new, or had changed, `redacted` ones held secrets or URLs that are none
     of the web."""
 
@@ -78,7 +78,7 @@ class Taken:
 
 
 @dataclass(frozen=True, slots=True)
-class Kept:
+class MappedRow:
     """What is kept of an old row; `hash` is that of the whole one, where something was taken out."""
 
     content: bytes
@@ -213,7 +213,7 @@ class Backfill:
         self._redactor = redactor
         self._batch_rows = batch_rows
 
-    async def run(self, tell: Tell, *, operator: Operator, dry_run: bool = False) -> list[Taken]:
+    async def run(self, tell: Tell, *, operator: Operator, dry_run: bool = False) -> list[TableResult]:
         """Take every old table. A dry run writes each batch and takes it back. What was written is on record.
 
         Raises:
@@ -233,7 +233,7 @@ class Backfill:
                 await self._finish(conn, operator, taken)
             return taken
 
-    async def _finish(self, conn: Connection, operator: Operator, taken: list[Taken]) -> None:
+    async def _finish(self, conn: Connection, operator: Operator, taken: list[TableResult]) -> None:
         written = {one.table: one.written for one in taken if one.written}
         async with conn.transaction():
             await _queries.forget_position(conn, id=self._legacy.position_id)
@@ -247,8 +247,10 @@ class Backfill:
         first = tables.index(position["table"]) if position and position["table"] in tables else 0
         return list(self._legacy.sources[first:])
 
-    async def _take(self, conn: Connection, source: Source, after: str | None, tell: Tell, *, dry_run: bool) -> Taken:
-        total, taken = await self._legacy.count(source), Taken(source.table)
+    async def _take(
+        self, conn: Connection, source: Source, after: str | None, tell: Tell, *, dry_run: bool
+    ) -> TableResult:
+        total, taken = await self._legacy.count(source), TableResult(source.table)
         tell(source.table, taken.rows, total)
         while batch := await self._legacy.rows_after(source, after, self._batch_rows):
             after = batch[-1]["key"]
@@ -261,11 +263,13 @@ class Backfill:
                 keys = f"{batch[0]['key']!r} and {after!r}"
                 raise RowsDoNotFit(f"{source.table}: a row between {keys} does not fit: {error}") from error
             redacted = sum(one.hash is not None for one in kept)
-            taken = Taken(source.table, taken.rows + len(batch), taken.written + written, taken.redacted + redacted)
+            taken = TableResult(
+                source.table, taken.rows + len(batch), taken.written + written, taken.redacted + redacted
+            )
             tell(source.table, taken.rows, total)
         return taken
 
-    def _cleaned(self, row: Row) -> Kept:
+    def _cleaned(self, row: Row) -> MappedRow:
         """Without secrets and without URLs other than of http and https. Keys stay as they are: by them rows find each
         other."""
         content = json.loads(row["content"])
@@ -273,8 +277,8 @@ class Backfill:
             name: value for name, value in content.items() if _is_key(name)
         }
         if cleaned == content:
-            return Kept(row["content"].encode())
-        return Kept(json.dumps(cleaned).encode(), row["hash"])
+            return MappedRow(row["content"].encode())
+        return MappedRow(json.dumps(cleaned).encode(), row["hash"])
 
     async def _save_position(self, conn: Connection, source: Source, after: str) -> None:
         """Not that of a key which could only be written without its secret: the batch would be sought elsewhere."""
@@ -294,10 +298,10 @@ class Backfill:
 
 
 def _is_key(column: str) -> bool:
-    return (column == "id" or column.endswith("_id")) and label_of(column) is None
+    return (column == "id" or column.endswith("_id")) and secret_kind(column) is None
 
 
-async def _keep(conn: Connection, source: Source, rows: list[Kept]) -> int:
+async def _keep(conn: Connection, source: Source, rows: list[MappedRow]) -> int:
     """Returns how many rows were written."""
     contents, hashes = [row.content for row in rows], [row.hash for row in rows]
     await _queries.give(conn, table=source.table, contents=contents, hashes=hashes)

@@ -3,11 +3,12 @@
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from safelight.db import audit, customers, ledger
-from safelight.db.audit import Operator
-from safelight.db.clock import database_time
-from safelight.db.database import Connection
-from safelight.db.ledger import Adjusted
+from safelight.db.connection.clock import database_time
+from safelight.db.connection.database import Connection
+from safelight.db.money import customers, ledger
+from safelight.db.money.ledger import Adjusted
+from safelight.db.operations import audit
+from safelight.db.operations.audit import Operator
 from safelight.domain.identities import TargetCustomer
 
 

@@ -14,19 +14,21 @@ from typing import Any
 from psycopg.errors import InsufficientPrivilege
 
 from safelight import telemetry
-from safelight.db import audit, invariants, ledger, ops_rows, view_leaks
-from safelight.db.audit import Operator
-from safelight.db.clock import DatabaseClock
-from safelight.db.database import TROUBLE, Connection, Database, Row
-from safelight.db.ops_rows import OpsError
-from safelight.db.ops_spool import OpsSpool
-from safelight.db.problems import INVARIANTS, PROBLEM, Violation
-from safelight.domain import errors
-from safelight.domain.errors import AssetUnreadable, ConfigError, NotFound, SafelightError, StorageError
+from safelight.db.connection.clock import DatabaseClock
+from safelight.db.connection.database import TRANSIENT_ERRORS, Connection, Database, Row
+from safelight.db.money import invariants, ledger
+from safelight.db.operations import audit, ops_rows
+from safelight.db.operations.audit import Operator
+from safelight.db.operations.ops_outbox import OpsOutbox
+from safelight.db.operations.ops_rows import OpsError
+from safelight.db.schema import view_leaks
+from safelight.db.schema.problems import INVARIANTS, PROBLEM, Violation
+from safelight.domain.errors import base
+from safelight.domain.errors.base import AssetUnreadable, ConfigError, NotFound, SafelightError, StorageError
 from safelight.ops.queue_watch import read_status
-from safelight.pipelines.reaper import ADOPT_AFTER_SECONDS, Reaper
+from safelight.pipelines.engine.reaper import ADOPT_AFTER_SECONDS, Reaper
+from safelight.pipelines.engine.step_payload import close, empty_step
 from safelight.pipelines.results import withdraw
-from safelight.pipelines.step_rows import close, empty_step
 from safelight.storage import results
 from safelight.storage.assets import AssetStore
 
@@ -40,7 +42,7 @@ MARKED_BY_HAND = SafelightError("The generation was set to a failed status outsi
 
 
 @dataclass(frozen=True, slots=True)
-class Findings:
+class Report:
     violations: tuple[Violation, ...]
     warnings: tuple[str, ...]
     seconds: float
@@ -76,7 +78,7 @@ def _as_json(found: Violation) -> Json:
 
 
 @dataclass(slots=True)
-class Mended:
+class Repaired:
     """What was written: credits given back, failures whose record is whole again, generations that are queued again or
     ended, refunded generations whose results were deleted, views that read as whoever asks now. `queue_warning` says
     if nobody goes on with what is queued."""
@@ -96,7 +98,7 @@ class Doctor:
     """A worker without a heartbeat for `dead_after_seconds` is dead."""
 
     def __init__(
-        self, db: Database, reaper: Reaper, assets: AssetStore, spool: OpsSpool, *, dead_after_seconds: float
+        self, db: Database, reaper: Reaper, assets: AssetStore, spool: OpsOutbox, *, dead_after_seconds: float
     ) -> None:
         self._db = db
         self._spool = spool
@@ -104,12 +106,12 @@ class Doctor:
         self._assets = assets
         self._dead_after_seconds = dead_after_seconds
 
-    async def examine(self, *, files: int = 0, examples: int = EXAMPLES) -> Findings:
+    async def check(self, *, files: int = 0, examples: int = EXAMPLES) -> Report:
         """Look at the whole database, for files that refunded generations have left, and read the newest `files` files.
         Nothing is written."""
         started = time.monotonic()
         async with self._db.connection() as conn:
-            warnings = await invariants.weak_spots(conn)
+            warnings = await invariants.schema_warnings(conn)
             found = await invariants.find(
                 conn,
                 examples=examples,
@@ -126,12 +128,12 @@ class Doctor:
         refused = await asyncio.to_thread(self._spool.refused_count)
         alarm = [queues.alarm] if queues.alarm else []
         warnings = [*alarm, *_risk(at_risk), *unknown, *_set_aside(refused, self._spool.refused_folder), *warnings]
-        return Findings(tuple(found), tuple(warnings), time.monotonic() - started, len(at_risk))
+        return Report(tuple(found), tuple(warnings), time.monotonic() - started, len(at_risk))
 
-    async def mend(self, operator: Operator, *, files: int = 0) -> Mended:
+    async def repair(self, operator: Operator, *, files: int = 0) -> Repaired:
         """Write what is safe to write, and that the operator had it written, also where it is broken off. `files` is as
         `examine` was told."""
-        mended, found = Mended(), (await self.examine(examples=MENDED_AT_ONCE)).violations
+        mended, found = Repaired(), (await self.check(examples=MENDED_AT_ONCE)).violations
         before = {one.problem.name: {"count": one.count, "examples": one.ids[:EXAMPLES]} for one in found}
         try:
             await self._mend(found, mended, files)
@@ -140,7 +142,7 @@ class Doctor:
                 await audit.record(conn, operator, "doctor.fix", target=None, before=before, after=mended.as_json())
         return mended
 
-    async def _mend(self, found: Sequence[Violation], mended: Mended, files: int) -> None:
+    async def _mend(self, found: Sequence[Violation], mended: Repaired, files: int) -> None:
         """Each failure is mended in a transaction of its own."""
         failures = {id for one in found if one.problem.name in RECORDS_OF_A_FAILURE for id in one.ids}
         for generation_id in sorted(failures):
@@ -150,7 +152,7 @@ class Doctor:
         if any(one.problem.invariant == PROBLEM["generation_without_job"].invariant for one in found):
             reaped = await self._reaper.reap()
             mended.queue_warning = reaped.warning
-            mended.generations = len(reaped.taken_back) + len(reaped.adopted) + len(reaped.never_started)
+            mended.generations = len(reaped.taken_back) + len(reaped.adopted) + len(reaped.expired_in_queue)
         if any(one.problem is PROBLEM["view_shows_all_rows"] for one in found):
             mended.views = await self._close_views()
         mended.results = await self.delete_refunded_results(files=files)
@@ -274,7 +276,7 @@ def _ops_error(failure: Row) -> OpsError:
 
 def _kind(name: str | None) -> type[SafelightError]:
     """The error type that a step's row names."""
-    found = getattr(errors, name or "", SafelightError)
+    found = getattr(base, name or "", SafelightError)
     return found if isinstance(found, type) and issubclass(found, SafelightError) else SafelightError
 
 
@@ -296,13 +298,13 @@ class LatestFindings:
         self._doctor = doctor
         self._examining: asyncio.Task[None] | None = None
         self._examined_at = float("-inf")
-        self.known: Findings | None = None
+        self.known: Report | None = None
 
     @property
     def age_seconds(self) -> float:
         return time.monotonic() - self._examined_at
 
-    def ask(self) -> Findings | None:
+    def ask(self) -> Report | None:
         """What is known now; None before the first pass has ended. Begins a new pass if it is time for one."""
         is_busy = self._examining is not None and not self._examining.done()
         if not is_busy and self.age_seconds > self._valid_seconds():
@@ -311,8 +313,8 @@ class LatestFindings:
 
     async def _examine(self) -> None:
         try:
-            self.known = await self._doctor.examine()
-        except (*TROUBLE, ConfigError) as error:
+            self.known = await self._doctor.check()
+        except (*TRANSIENT_ERRORS, ConfigError) as error:
             telemetry.warning(telemetry.Tag.DB_STATUS, f"The invariants could not be checked: {error}")
             return
         self._examined_at = time.monotonic()

@@ -5,10 +5,10 @@ import time
 from dataclasses import dataclass
 
 from safelight import telemetry
-from safelight.db import queue_status
-from safelight.db.database import TROUBLE, Connection, Database
-from safelight.db.queue_status import QueueStatus
-from safelight.pipelines.reaper import QUEUE_NAMES
+from safelight.db.connection.database import TRANSIENT_ERRORS, Connection, Database
+from safelight.db.generations import queue_status
+from safelight.db.generations.queue_status import QueueStatus
+from safelight.pipelines.engine.reaper import QUEUE_NAMES
 
 READ_EVERY_SECONDS = 5.0
 
@@ -40,7 +40,7 @@ class QueueWatch:
         while True:
             try:
                 await self._read()
-            except TROUBLE as error:
+            except TRANSIENT_ERRORS as error:
                 telemetry.warning(telemetry.Tag.DB_STATUS, f"The status of the queues is not known: {error}")
             await asyncio.sleep(READ_EVERY_SECONDS)
 

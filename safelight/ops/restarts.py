@@ -5,8 +5,8 @@ import sys
 from pathlib import Path
 
 from safelight.db.embedded.supervisor import Restarted
-from safelight.db.ops_rows import OpsError
-from safelight.domain.categories import Category
+from safelight.db.operations.ops_rows import OpsError
+from safelight.domain.errors.categories import Category
 from safelight.domain.ids import new_id
 
 

@@ -3,16 +3,16 @@
 from dataclasses import dataclass
 from typing import Any
 
-from safelight.db import generations
-from safelight.db.audit import Operator
-from safelight.db.database import Database, Row
-from safelight.domain.errors import InvalidInput, NotFound
+from safelight.db.connection.database import Database, Row
+from safelight.db.generations import generations
+from safelight.db.operations.audit import Operator
+from safelight.domain.errors.base import InvalidInput, NotFound
 from safelight.domain.identities import ActingCustomer
 from safelight.domain.orders import Order
 from safelight.domain.statuses import Status
 from safelight.pipelines.accept import Acceptance, Accepted, Retry
-from safelight.pipelines.as_written import SEALED, restored
-from safelight.pipelines.sealing import Sealer
+from safelight.pipelines.engine.as_written import SEALED, restored
+from safelight.pipelines.engine.sealing import Sealer
 from safelight.storage.assets import AssetStore
 
 Json = dict[str, Any]

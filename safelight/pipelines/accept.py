@@ -9,20 +9,22 @@ from dataclasses import dataclass
 from typing import Any
 
 from safelight import telemetry
-from safelight.db import audit, customers, daily_counts, generations, job_log, ledger
-from safelight.db.audit import Operator
-from safelight.db.database import Connection, Database, Row
+from safelight.db.connection.database import Connection, Database, Row
+from safelight.db.generations import generations, job_log
+from safelight.db.money import customers, ledger
+from safelight.db.operations import audit, daily_counts
+from safelight.db.operations.audit import Operator
 from safelight.domain import variables
-from safelight.domain.errors import IdempotencyConflict, InsufficientCredits
+from safelight.domain.errors.base import IdempotencyConflict, InsufficientCredits
+from safelight.domain.errors.retries import FreeSuggestionsUsedUp, TooManyInProgress
 from safelight.domain.identities import ActingCustomer
 from safelight.domain.ids import new_id
-from safelight.domain.lines import Line
+from safelight.domain.job_log import LogLine
 from safelight.domain.orders import Order, Prices
-from safelight.domain.retry_errors import FreeSuggestionsUsedUp, TooManyInProgress
+from safelight.pipelines.engine.queue import Queue
 from safelight.pipelines.inputs import Inputs
-from safelight.pipelines.queue import Queue
 from safelight.pipelines.settings import SettingsPolicy
-from safelight.redaction import KNOWN_FORMS
+from safelight.redaction import DEFAULT_REDACTOR
 
 Json = dict[str, Any]
 
@@ -91,14 +93,14 @@ class Acceptance:
             TooManyInProgress: nothing was written.
             IdempotencyConflict: the key was used for another request.
         """
-        key = KNOWN_FORMS.identifier(idempotency_key) if idempotency_key else None
+        key = DEFAULT_REDACTOR.safe_id(idempotency_key) if idempotency_key else None
         telemetry.info("🔍", telemetry.Tag.GENERATION, f"Starting credit check for user {order.pass_id}")
         generation_id = new_id()  # one for all tries: where a commit's answer was lost, the next try finds it
         telemetry.note(pass_id=order.pass_id)
         fingerprint = _fingerprint(order)
         if self.settings:
             await self.settings.check_order(order)
-        accepted = await self.db.insist(
+        accepted = await self.db.retry_transient(
             lambda conn: self._accept(conn, order, customer, generation_id, fingerprint, key, request, retry),
             seconds=ANSWER_SECONDS_MAX,
         )
@@ -230,7 +232,7 @@ class Acceptance:
             request_id=meta["request"].get("request_id"),
         )
         await job_log.insert_first(
-            conn, generation_id, customer["mg_user_id"], Line("info", "initialization", ACCEPTED_LINE)
+            conn, generation_id, customer["mg_user_id"], LogLine("info", "initialization", ACCEPTED_LINE)
         )
 
 

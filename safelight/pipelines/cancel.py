@@ -8,18 +8,19 @@ import time
 from contextlib import suppress
 from dataclasses import dataclass
 
-from safelight.db import audit, generations, job_log, jobs, runs
-from safelight.db.audit import Operator
-from safelight.db.database import Database
-from safelight.db.wakeups import Announcer
-from safelight.domain.errors import Cancelled, LeaseLost, NotFound
+from safelight.db.connection.database import Database
+from safelight.db.connection.notifications import Notifier
+from safelight.db.generations import generations, job_log, jobs, runs
+from safelight.db.operations import audit
+from safelight.db.operations.audit import Operator
+from safelight.domain.errors.base import Cancelled, LeaseLost, NotFound
 from safelight.domain.identities import ActingCustomer
 from safelight.domain.statuses import Status
+from safelight.pipelines.engine.retry import RetryPolicy
+from safelight.pipelines.engine.run import Run
+from safelight.pipelines.engine.run_store import RunStore
 from safelight.pipelines.failures import fail
-from safelight.pipelines.record import Record
-from safelight.pipelines.retries import RetryPolicy
-from safelight.pipelines.runner import Run
-from safelight.pipelines.worker import STORIES, UNTOUCHED
+from safelight.pipelines.worker import FLOWS, NEVER_LEASED
 
 ANSWER_SECONDS_MAX = 10.0
 LOOK_SECONDS = 0.2
@@ -71,15 +72,15 @@ async def _end_unbegun(db: Database, generation_id: str) -> None:
     """End the generation as cancelled, refunded, if no worker has begun it. The lease keeps a worker that begins it at
     this moment, and this process, from both writing."""
     async with db.connection() as conn:
-        leased = await runs.take_lease(conn, generation_id, STORIES, if_lease_no=UNTOUCHED)
+        leased = await runs.take_lease(conn, generation_id, FLOWS, if_lease_no=NEVER_LEASED)
         if leased is None:
             return
         said = await job_log.lines_after(conn, generation_id, 0)
-    announcer = Announcer(db)
-    record = Record(db, announcer, leased, steps=[], said=said)
+    notifier = Notifier(db)
+    record = RunStore(db, notifier, leased, steps=[], said=said)
     with suppress(LeaseLost):  # a worker took the generation over, and has seen the request
         await fail(Run(record, NO_RETRY, leased), Cancelled("stopped on request, before it began"))
-    await announcer.drain()
+    await notifier.drain()
 
 
 async def _state(db: Database, generation_id: str) -> Cancelling:

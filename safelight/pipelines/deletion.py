@@ -3,10 +3,10 @@
 The mark comes first. If the storage is away after it, the same request again, or the doctor, deletes the file.
 """
 
-from safelight.db import deletions, generations
-from safelight.db.database import Database, Row
-from safelight.domain.errors import NotFound
-from safelight.domain.request_errors import GenerationInProgress
+from safelight.db.connection.database import Database, Row
+from safelight.db.generations import deletions, generations
+from safelight.domain.errors.base import NotFound
+from safelight.domain.errors.requests import GenerationInProgress
 from safelight.domain.statuses import Status
 from safelight.pipelines.results import withdraw
 from safelight.storage import results

@@ -4,18 +4,20 @@ line, in one transaction, with the variables kept as far as they had come."""
 from typing import Any
 
 from safelight import telemetry
-from safelight.db import ledger, ops_rows, runs
-from safelight.db.database import Connection
-from safelight.db.ops_rows import OpsError
-from safelight.db.runs import Ending, StepRow, Written
-from safelight.domain.codes import engine_of, public_code
-from safelight.domain.errors import Cancelled, SafelightError, type_name
-from safelight.domain.lines import Line
+from safelight.db.connection.database import Connection
+from safelight.db.generations import runs
+from safelight.db.generations.runs import Ending, StepRow, Written
+from safelight.db.money import ledger
+from safelight.db.operations import ops_rows
+from safelight.db.operations.ops_rows import OpsError
+from safelight.domain.errors.base import Cancelled, SafelightError, type_name
+from safelight.domain.errors.codes import engine_of, public_code
+from safelight.domain.job_log import LogLine
 from safelight.domain.statuses import Status
-from safelight.pipelines.attempts import ERROR_MESSAGE_CHARS_MAX
-from safelight.pipelines.questions import TEXT_ENGINE
-from safelight.pipelines.runner import Run
-from safelight.pipelines.step_rows import close, empty_step
+from safelight.pipelines.engine.attempts import ERROR_MESSAGE_CHARS_MAX
+from safelight.pipelines.engine.run import Run
+from safelight.pipelines.engine.step_payload import close, empty_step
+from safelight.pipelines.flows.text_steps import TEXT_ENGINE
 from safelight.redaction import excerpt
 
 Json = dict[str, Any]
@@ -39,7 +41,7 @@ async def fail(run: Run, cause: Exception) -> None:
         async with conn.transaction():
             return await _write(conn, run, step, ending, ops)
 
-    await run.record.insist(write, ending.lines)
+    await run.record.retry_transient(write, ending.lines)
     _log(run, step, error, cause)
 
 
@@ -48,7 +50,7 @@ def _ending(run: Run, step: StepRow, error: SafelightError, cause: Exception) ->
     is_cancelled = isinstance(error, Cancelled)
     return Ending(
         status=Status.CANCELLED if is_cancelled else Status.ERROR,
-        lines=[Line("info" if is_cancelled else "error", step.type, message)],
+        lines=[LogLine("info" if is_cancelled else "error", step.type, message)],
         error=message,
         model=step.model or run.model,
         meta={"error": _public_error(step, error, cause, message)},

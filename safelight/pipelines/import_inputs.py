@@ -12,12 +12,12 @@ from dataclasses import dataclass
 from typing import Any, BinaryIO
 
 from safelight import telemetry
-from safelight.db import imports
-from safelight.db.database import Connection, Database
-from safelight.db.imports import PendingImports
-from safelight.db.wakeups import Announcer
+from safelight.db.connection.database import Connection, Database
+from safelight.db.connection.notifications import Notifier
+from safelight.db.generations import imports
+from safelight.db.generations.imports import PendingImports
 from safelight.domain import variables
-from safelight.domain.errors import (
+from safelight.domain.errors.base import (
     AssetUnreachable,
     Cancelled,
     ConfigError,
@@ -28,10 +28,10 @@ from safelight.domain.errors import (
     WorkerLost,
 )
 from safelight.domain.orders import Order
-from safelight.pipelines.record import OUTAGE_SECONDS_MAX
-from safelight.pipelines.sealing import Sealer
-from safelight.pipelines.step_rows import TAKEOVERS_MAX
-from safelight.pipelines.waiting import Snooze
+from safelight.pipelines.engine.run_store import OUTAGE_SECONDS_MAX
+from safelight.pipelines.engine.sealing import Sealer
+from safelight.pipelines.engine.snooze import Snooze
+from safelight.pipelines.engine.step_payload import TAKEOVERS_MAX
 from safelight.storage.assets import UPLOAD_BYTES_MAX, AssetStore
 from safelight.storage.fetch import GuardedFetcher
 from safelight.storage.spool import Spool
@@ -50,7 +50,7 @@ class InputImporter:
     """`refuse` ends a generation that no worker began; `seconds_max` is for all pictures of an order together."""
 
     db: Database
-    announcer: Announcer
+    notifier: Notifier
     assets: AssetStore
     fetcher: GuardedFetcher
     spool: Spool
@@ -82,10 +82,10 @@ class InputImporter:
             await self.refuse(generation_id, error)
             return
         order = Order.model_validate(pending.order).with_pictures({one["field"]: one["address"] for one in imported})
-        await self.db.insist(
+        await self.db.retry_transient(
             lambda conn: self._hand_over(conn, generation_id, order, imported, defer), seconds=OUTAGE_SECONDS_MAX
         )
-        self.announcer.announce(generation_id)
+        self.notifier.notify(generation_id)
 
     async def _imported(self, pending: PendingImports) -> list[Json]:
         """The pictures, each with the address of our copy.

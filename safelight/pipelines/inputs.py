@@ -8,9 +8,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from safelight.domain.orders import Order
-from safelight.pipelines.as_written import sealed_parts
-from safelight.pipelines.sealing import Sealer
-from safelight.redaction import KNOWN_FORMS
+from safelight.pipelines.engine.as_written import sealed_parts
+from safelight.pipelines.engine.sealing import Sealer
+from safelight.redaction import DEFAULT_REDACTOR
 from safelight.storage.assets import AssetStore
 
 Json = dict[str, Any]
@@ -56,5 +56,5 @@ class Inputs:
         if key is not None:  # whoever ordered had a URL that passes, so this very file may be copied for them
             address = self.assets.private_address(key)
             return address, None if self.assets.is_of(key, customer) else {"url": address, "key": key}
-        shown = KNOWN_FORMS.text(url)
-        return shown, {"url": shown} | ({"sealed": self.sealer.seal(url)} if KNOWN_FORMS.has_secret(url) else {})
+        shown = DEFAULT_REDACTOR.text(url)
+        return shown, {"url": shown} | ({"sealed": self.sealer.seal(url)} if DEFAULT_REDACTOR.has_secret(url) else {})

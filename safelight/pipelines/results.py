@@ -9,16 +9,16 @@ from collections.abc import Collection
 from dataclasses import replace
 
 from safelight import telemetry
-from safelight.db import generations
-from safelight.db.database import Database, Unwritable
-from safelight.db.runs import StepRow
-from safelight.domain.errors import SafelightError, StorageError
+from safelight.db.connection.database import Database, Unwritable
+from safelight.db.generations import generations
+from safelight.db.generations.runs import StepRow
+from safelight.domain.errors.base import SafelightError, StorageError
 from safelight.domain.steps import LAST_LOOK_OF, StepType
-from safelight.pipelines import step_rows
+from safelight.pipelines.context import PipelineContext
+from safelight.pipelines.engine import step_payload
+from safelight.pipelines.engine.run import Run
 from safelight.pipelines.failures import as_error, fail, step_error
-from safelight.pipelines.generate import deliver
-from safelight.pipelines.runner import Run
-from safelight.pipelines.studio import Studio
+from safelight.pipelines.flows.media_steps import finish_done
 from safelight.redaction import excerpt
 from safelight.storage import results
 from safelight.storage.assets import AssetStore
@@ -27,7 +27,7 @@ STANDARD_CAPTION = "No description could be made of this result. It was asked fo
 PROMPT_CHARS_MAX = 500
 
 
-async def conclude(studio: Studio, run: Run, cause: Exception) -> None:
+async def conclude(studio: PipelineContext, run: Run, cause: Exception) -> None:
     """End a run that cannot go on: with its result where that is stored, else with an error or as cancelled.
 
     An end can always be written: what no database takes is left out of it, and operators are told.
@@ -44,7 +44,7 @@ async def conclude(studio: Studio, run: Run, cause: Exception) -> None:
         await _conclude(studio, run, cause)
 
 
-async def _conclude(studio: Studio, run: Run, cause: Exception) -> None:
+async def _conclude(studio: PipelineContext, run: Run, cause: Exception) -> None:
     if run.result:
         await _deliver_anyway(run, run.result, cause)
         return
@@ -53,7 +53,7 @@ async def _conclude(studio: Studio, run: Run, cause: Exception) -> None:
         await _withdraw_or_warn(studio, run)
 
 
-async def lease_lost(studio: Studio, run: Run) -> None:
+async def lease_lost(studio: PipelineContext, run: Run) -> None:
     """Another worker went on with the run. If it ended without a result, delete what this one has stored since."""
     if not run.may_have_stored:
         return
@@ -79,7 +79,7 @@ async def withdraw(
     return found
 
 
-async def _withdraw_or_warn(studio: Studio, run: Run) -> None:
+async def _withdraw_or_warn(studio: PipelineContext, run: Run) -> None:
     try:
         await withdraw(studio.db, studio.assets, run.generation_id, run.order.flow.mode)
     except StorageError as error:
@@ -104,7 +104,7 @@ async def _deliver_anyway(run: Run, result: StepRow, cause: Exception) -> None:
         f"The result is stored and is delivered, though this went wrong after it: {error}",
         generation_id=run.generation_id,
     )
-    await deliver(run)
+    await finish_done(run)
 
 
 def _open_last_look(run: Run, result: StepRow) -> StepRow | None:
@@ -112,12 +112,12 @@ def _open_last_look(run: Run, result: StepRow) -> StepRow | None:
     if run.current and run.current.number > result.number:
         return run.current
     step = run.record.step(result.number + 1, LAST_LOOK_OF[StepType(result.type)])
-    return None if step_rows.has_ended(step) or run.next_step_no > step.number else step
+    return None if step_payload.has_ended(step) or run.next_step_no > step.number else step
 
 
 async def _end_without_caption(run: Run, result: StepRow, step: StepRow, error: SafelightError) -> None:
     caption = STANDARD_CAPTION + excerpt(str(result.payload["input"].get("prompt", "")), PROMPT_CHARS_MAX)
-    step_rows.degrade(step, {"crt": caption}, error, step_error(step, error))
+    step_payload.degrade(step, {"crt": caption}, error, step_error(step, error))
     run.set("scans.output_still_crt", caption)
     run.record.status = StepType(step.type).status
     await run.record.write(step, [], with_variables=True)

@@ -5,8 +5,8 @@ from collections.abc import Collection
 from dataclasses import dataclass
 from urllib.parse import urlsplit
 
-from safelight.db.database import Row
-from safelight.pipelines.configuration import Configuration
+from safelight.db.connection.database import Row
+from safelight.pipelines.registry import Configuration
 from safelight.storage.addresses import is_public
 
 STAND_IN = "local"

@@ -13,11 +13,11 @@ from decimal import Decimal
 from typing import Any
 
 from safelight import telemetry
-from safelight.domain.errors import ConfigError, InvalidInput
+from safelight.domain.errors.base import ConfigError, InvalidInput
 from safelight.domain.orders import Order
-from safelight.pipelines.configuration import Configuration, Engine
+from safelight.pipelines.registry import Configuration, Engine
+from safelight.providers.catalogue import ParameterTables
 from safelight.providers.parameters import Model, SettingRefused, allowed
-from safelight.providers.tables import ParameterTables
 from safelight.redaction import excerpt
 
 Json = dict[str, Any]

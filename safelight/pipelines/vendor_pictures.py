@@ -8,8 +8,9 @@ import io
 from collections import OrderedDict
 from collections.abc import Collection
 
-from safelight import media, telemetry
-from safelight.domain.errors import NotFound, StorageError
+from safelight import telemetry
+from safelight.domain.errors.base import NotFound, StorageError
+from safelight.media import decode
 from safelight.storage import keys
 from safelight.storage.assets import AssetStore
 
@@ -48,7 +49,7 @@ class VendorPictures:
         if place is None or not keys.media_type_of_key(place[1]).startswith("image/"):
             return url
         try:
-            rendered = await self._assets.read_whole(*place, media.rendered_if_needed)
+            rendered = await self._assets.read_whole(*place, decode.rendered_if_needed)
         except NotFound:  # whoever is given the URL says so
             return url
         if rendered is None:

@@ -3,26 +3,26 @@
 from collections.abc import Awaitable, Callable, Mapping
 
 from safelight import telemetry
-from safelight.db import job_log, runs
-from safelight.db.database import TROUBLE
-from safelight.db.wakeups import Announcer
-from safelight.domain.errors import LeaseLost, NeverStarted, SafelightError
+from safelight.db.connection.database import TRANSIENT_ERRORS
+from safelight.db.connection.notifications import Notifier
+from safelight.db.generations import job_log, runs
+from safelight.domain.errors.base import LeaseLost, QueueTimeout, SafelightError
 from safelight.domain.orders import Flow
-from safelight.pipelines.record import Record
+from safelight.pipelines.context import PipelineContext
+from safelight.pipelines.engine.retry import RetryPolicy
+from safelight.pipelines.engine.run import Run
+from safelight.pipelines.engine.run_store import RunStore
+from safelight.pipelines.engine.snooze import Snooze
+from safelight.pipelines.flows.stills import still_create, still_tweak
+from safelight.pipelines.flows.videos import video_animate, video_tweak
 from safelight.pipelines.results import conclude, lease_lost
-from safelight.pipelines.retries import RetryPolicy
-from safelight.pipelines.runner import Run
-from safelight.pipelines.stills import still_create, still_tweak
-from safelight.pipelines.studio import Studio
-from safelight.pipelines.videos import video_animate, video_tweak
-from safelight.pipelines.waiting import Snooze
 
-UNTOUCHED = 0  # the lease number of a generation that no worker has had
+NEVER_LEASED = 0  # the lease number of a generation that no worker has had
 
-Story = Callable[[Studio, Run], Awaitable[None]]
+Story = Callable[[PipelineContext, Run], Awaitable[None]]
 
 # By pipeline version: a generation finishes on the story it was accepted under.
-STORIES: Mapping[int, Mapping[Flow, Story]] = {
+FLOWS: Mapping[int, Mapping[Flow, Story]] = {
     1: {
         Flow.STILL_CREATE: still_create,
         Flow.STILL_TWEAK: still_tweak,
@@ -35,15 +35,15 @@ STORIES: Mapping[int, Mapping[Flow, Story]] = {
 class Worker:
     def __init__(
         self,
-        studio: Studio,
-        announcer: Announcer,
+        studio: PipelineContext,
+        notifier: Notifier,
         policy: RetryPolicy,
-        stories: Mapping[int, Mapping[Flow, Story]] = STORIES,
+        flows: Mapping[int, Mapping[Flow, Story]] = FLOWS,
     ) -> None:
         self._studio = studio
         self._policy = policy
-        self._announcer = announcer
-        self._stories = stories
+        self._notifier = notifier
+        self._flows = flows
 
     async def run(self, generation_id: str) -> None:
         """Run the generation as far as it goes now.
@@ -55,12 +55,12 @@ class Worker:
 
     async def give_up(self, generation_id: str) -> None:
         """End a generation that no worker began before its deadline; leave it alone where one just did."""
-        await self._run(generation_id, UNTOUCHED)
+        await self._run(generation_id, NEVER_LEASED)
 
     async def refuse(self, generation_id: str, error: SafelightError) -> None:
         """End a generation that no worker began, refunded; leave it alone where one just did."""
         with telemetry.about(telemetry.LogIds(generation_id=generation_id)):
-            run, _ = await self._take(generation_id, UNTOUCHED)
+            run, _ = await self._take(generation_id, NEVER_LEASED)
             if run is None:
                 return
             try:
@@ -77,32 +77,32 @@ class Worker:
         if run is None or story is None:
             return
         try:
-            await self._tell(run, story)
+            await self._execute(run, story)
         except LeaseLost as lost:
             telemetry.warning(telemetry.Tag.GENERATION_PROCESSING, str(lost), generation_id=generation_id)
             await lease_lost(self._studio, run)
 
-    async def _tell(self, run: Run, story: Story) -> None:
+    async def _execute(self, run: Run, story: Story) -> None:
         try:
             run.restore(self._studio.sealer)
-            if run.record.is_new and run.record.is_late():
-                raise NeverStarted("no worker had a free place before the deadline")
+            if run.record.is_new and run.record.deadline_passed():
+                raise QueueTimeout("no worker had a free place before the deadline")
             await story(self._studio, run)
-        except (Snooze, LeaseLost, *TROUBLE):
+        except (Snooze, LeaseLost, *TRANSIENT_ERRORS):
             raise  # not a failure of the generation: the queue, or another worker, goes on with it
         except Exception as cause:  # noqa: BLE001 - whatever went wrong, the customer gets the result or a refund
             await conclude(self._studio, run, cause)
 
     async def _take(self, generation_id: str, if_lease_no: int | None) -> tuple[Run | None, Story | None]:
         async with self._studio.db.connection() as conn:
-            leased = await runs.take_lease(conn, generation_id, self._stories, if_lease_no=if_lease_no)
+            leased = await runs.take_lease(conn, generation_id, self._flows, if_lease_no=if_lease_no)
             if leased is None:
                 return None, None
             steps = await runs.steps_of(conn, generation_id)
             said = await job_log.lines_after(conn, generation_id, 0)
         request = leased["mg_meta"].get("request") or {}
         telemetry.note(pass_id=leased["mg_pass_id"], request_id=request.get("request_id"))
-        record = Record(self._studio.db, self._announcer, leased, steps, said)
+        record = RunStore(self._studio.db, self._notifier, leased, steps, said)
         run = Run(record, self._policy, leased)
         if not steps:
             telemetry.info(
@@ -111,4 +111,4 @@ class Worker:
                 f"Starting background processing for generation {generation_id}",
                 generation_id=generation_id,
             )
-        return run, self._stories[leased["mg_pipeline_version"]][run.order.flow]
+        return run, self._flows[leased["mg_pipeline_version"]][run.order.flow]

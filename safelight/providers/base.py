@@ -3,7 +3,7 @@
 An adapter translates: it does not wait, loop, charge or store. `start` hands work to the service and returns
 the handle of what is now in progress; `check` asks about that handle. A `start` that was sent and got no answer raises
 OutcomeUnknown, never a plain time-out: the service may be at work, and paid. Results are files we then copy to our
-own storage. Errors are raised as `safelight.domain.errors.ProviderError` and its children.
+own storage. Errors are raised as `safelight.domain.errors.base.ProviderError` and its children.
 """
 
 from collections.abc import Awaitable, Callable, Mapping
@@ -108,7 +108,7 @@ class Succeeded:
     warnings: tuple[str, ...] = ()
 
 
-class Stopping(StrEnum):
+class CancelResult(StrEnum):
     """What became of asking the service to stop."""
 
     STOPPED = "stopped"
@@ -128,25 +128,25 @@ class Answer:
 
 class ImageProvider(Protocol):
     """`find` looks a start up whose answer was lost, by its attempt key; it was sent after `noted_at`, which is the
-    database's time. None means that the service never got it. It raises LookUpUnsupported if the service cannot say."""
+    database's time. None means that the service never got it. It raises LookupUnsupported if the service cannot say."""
 
     name: str
 
     async def start(self, request: ImageRequest) -> Operation: ...
     async def check(self, operation: Operation) -> Pending | Succeeded: ...
-    async def cancel(self, operation: Operation) -> Stopping: ...
+    async def cancel(self, operation: Operation) -> CancelResult: ...
     async def find(self, attempt_key: str, noted_at: datetime) -> Operation | None: ...
 
 
 class VideoProvider(Protocol):
     """`find` looks a start up whose answer was lost, by its attempt key; it was sent after `noted_at`, which is the
-    database's time. None means that the service never got it. It raises LookUpUnsupported if the service cannot say."""
+    database's time. None means that the service never got it. It raises LookupUnsupported if the service cannot say."""
 
     name: str
 
     async def start(self, request: VideoRequest) -> Operation: ...
     async def check(self, operation: Operation) -> Pending | Succeeded: ...
-    async def cancel(self, operation: Operation) -> Stopping: ...
+    async def cancel(self, operation: Operation) -> CancelResult: ...
     async def find(self, attempt_key: str, noted_at: datetime) -> Operation | None: ...
 
 

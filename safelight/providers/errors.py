@@ -12,9 +12,9 @@ from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from safelight.domain import errors as tree
-from safelight.domain.categories import Category
-from safelight.domain.errors import ConfigError, OutcomeUnknown, ProviderError
+from safelight.domain.errors import base as tree
+from safelight.domain.errors.base import ConfigError, OutcomeUnknown, ProviderError
+from safelight.domain.errors.categories import Category
 from safelight.redaction import excerpt
 
 Call = Literal["answer", "start", "check", "result", "cancel", "find"]
@@ -27,7 +27,7 @@ FINGERPRINT_CHARS = 12
 
 
 @dataclass(frozen=True, slots=True)
-class Said:
+class VendorError:
     """What a provider said was wrong. `status` 0: a failed result, told in a good answer."""
 
     provider: str
@@ -72,7 +72,7 @@ class Row(BaseModel):
             raise ConfigError(f"{TABLE.name}: {self.code} asks to try again, and is not retryable")
         return found
 
-    def fits(self, said: Said) -> bool:
+    def matches(self, said: VendorError) -> bool:
         return (
             self.provider in (None, said.provider)
             and (self.call is None or said.call in self.call)
@@ -108,9 +108,9 @@ def table() -> Table:
     return loaded
 
 
-def error_of(said: Said) -> ProviderError:
+def map_error(said: VendorError) -> ProviderError:
     """What the provider said, as one of our errors. `details` hold what operators group it by."""
-    row = next(row for row in table().rows if row.fits(said))
+    row = next(row for row in table().rows if row.matches(said))
     message = f"{said.provider} {said.call}: {said.status or 'failed'} {excerpt(said.text, TEXT_CHARS_MAX)!r}"
     details: dict[str, object] = {
         "fingerprint": said.fingerprint,
@@ -136,7 +136,7 @@ def retry_after(headers: Mapping[str, str]) -> float | None:
     return thousandths / 1000 if thousandths else _number(headers.get("Retry-After"))
 
 
-def _stated_seconds(row: Row, said: Said) -> float | None:
+def _stated_seconds(row: Row, said: VendorError) -> float | None:
     """A limit's text may say when it ends, e.g. "try again in 1m2.5s"."""
     found = re.search(row.pattern, said.text) if row.pattern else None
     parts = found.groupdict() if found else {}

@@ -10,9 +10,9 @@ from dataclasses import dataclass
 from typing import Any, Literal
 from urllib.parse import unquote_to_bytes
 
-from safelight.domain.errors import ContentRefused, ProviderContractBroken, ProviderError
+from safelight.domain.errors.base import ContentRefused, ProviderContractBroken, ProviderError
 from safelight.providers.base import Json, OutputFile, Succeeded
-from safelight.providers.errors import WITHHELD, Said, error_of, table
+from safelight.providers.errors import WITHHELD, VendorError, map_error, table
 from safelight.redaction import excerpt
 
 Kind = Literal["image", "video"]
@@ -58,7 +58,7 @@ def succeeded(output: Any, kind: Kind, vendor: str, response: Json, warnings: tu
     found = _files(output, kind)[:FILES_MAX]
     given = tuple(one.file for one in found if not one.is_withheld)
     if found and not given:
-        raise error_of(Said(vendor, "result", 0, "its filter has withheld the result", frozenset({WITHHELD})))
+        raise map_error(VendorError(vendor, "result", 0, "its filter has withheld the result", frozenset({WITHHELD})))
     if not given:
         raise _error_without_file(output, vendor)
     withheld = len(found) - len(given)
@@ -163,7 +163,7 @@ def _is_set(flag: Any) -> bool:
 def _error_without_file(output: Any, vendor: str) -> ProviderError:
     """A vendor may say in words, in an answer that is well in all else, why it made nothing."""
     texts = [text for text, _ in zip(_texts(output), range(TEXTS_READ_MAX), strict=False)]
-    said = error_of(Said(vendor, "result", 0, "; ".join(texts)))
+    said = map_error(VendorError(vendor, "result", 0, "; ".join(texts)))
     if isinstance(said, ContentRefused):
         return said
     return ProviderContractBroken(f"{vendor}: no URL in the output {excerpt(str(output), 200)!r}", code="NO_URL")

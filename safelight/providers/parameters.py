@@ -16,7 +16,7 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict
 
-from safelight.domain.errors import ConfigError, ProviderRejected
+from safelight.domain.errors.base import ConfigError, ProviderRejected
 from safelight.providers.base import ImageRequest, ReferenceImage, VideoRequest
 from safelight.redaction import excerpt
 
@@ -111,12 +111,12 @@ class Models:
 
 
 @dataclass(frozen=True, slots=True)
-class Fitted:
+class BuiltInput:
     input: Json
     warnings: tuple[str, ...]
 
 
-def fit(model: Model, request: Request) -> Fitted:
+def fit(model: Model, request: Request) -> BuiltInput:
     """The model's input, and what of the request is not in it or is changed.
 
     Raises:
@@ -137,7 +137,7 @@ def fit(model: Model, request: Request) -> Fitted:
             given[name] = value
     unknown = filter(request.is_told_of, stated)
     warnings += [f"The setting {name} is not known to this model and was left out." for name in unknown]
-    return Fitted(given | images, tuple(warnings))
+    return BuiltInput(given | images, tuple(warnings))
 
 
 def _value(name: str, parameter: Parameter, stated: Any, has_images: bool, warnings: list[str]) -> Any:

@@ -4,7 +4,7 @@ import ipaddress
 import re
 from urllib.parse import quote, urlsplit, urlunsplit
 
-from safelight.domain.errors import RemoteUrlInvalid
+from safelight.domain.errors.base import RemoteUrlInvalid
 
 URL_CHARS_MAX = 2048  # of a URL that a client states
 FETCHED_URL_CHARS_MAX = 16_384  # of one that is read: vendors and redirects name signed ones

@@ -11,13 +11,14 @@ from pathlib import Path
 from typing import BinaryIO, TypeVar
 from urllib.parse import parse_qsl, quote, unquote, urlsplit
 
-from safelight import inspection, media, publishing, telemetry
-from safelight.domain.errors import AlreadyStored, AssetUnreadable, InvalidInput, NotFound, RemoteUrlInvalid
+from safelight import telemetry
+from safelight.domain.errors.base import AlreadyStored, AssetUnreadable, InvalidInput, NotFound, RemoteUrlInvalid
 from safelight.domain.shared_secrets import same_secret
-from safelight.formats import HEAD_BYTES, MediaFacts, sniff
-from safelight.media_pool import MediaPool
-from safelight.publishing import Published
-from safelight.signing import Signer
+from safelight.media import decode, inspection, publishing
+from safelight.media.decoding_pool import MediaPool
+from safelight.media.formats import HEAD_BYTES, MediaFacts, sniff
+from safelight.media.publishing import Published
+from safelight.security.signing import Signer
 from safelight.storage import keys
 from safelight.storage.addresses import plain_url
 from safelight.storage.buckets import Bucket
@@ -161,7 +162,7 @@ class AssetStore:
     async def use_film(self, key: str, work: Callable[[BinaryIO], Result]) -> Result:
         """As `use`, of what decodes frames of a film: in a thread of the pool, once there is room for them."""
         await self.public.entry(key)
-        return await self.pool.run(media.DECODE_BYTES_MAX, lambda: self.public.use_now(key, work))
+        return await self.pool.run(decode.DECODE_BYTES_MAX, lambda: self.public.use_now(key, work))
 
     async def sha256_of(self, key: str) -> str:
         """Read piece by piece. Raises as `read`."""
@@ -251,7 +252,7 @@ class AssetStore:
         entry = await bucket.entry(key)
         if entry.bytes > FILE_BYTES_MAX:
             raise InvalidInput(f"The file has {entry.bytes} bytes; at most {FILE_BYTES_MAX} are read.")
-        needed = entry.bytes + await bucket.use(key, lambda file: media.bytes_to_decode(file.read(HEADER_BYTES)))
+        needed = entry.bytes + await bucket.use(key, lambda file: decode.bytes_to_decode(file.read(HEADER_BYTES)))
         return await self.pool.run(needed, lambda: work(bucket.read_now(key)))
 
     async def _put_public(self, ours: Published, *, kind: str, customer: str | None, name: str) -> StoredFile:
@@ -318,7 +319,7 @@ class AssetStore:
         """What rows name a private file by: it says where, and lets nobody pass."""
         return f"{self._base_url}{PRIVATE_ROUTE}/{quote(key)}"
 
-    async def passing(self, url: str, customers: Collection[str]) -> str:
+    async def presign(self, url: str, customers: Collection[str]) -> str:
         """The URL, or where it is the plain address of a private file of one of these customers one that passes for a
         while."""
         key = None if "?" in url else self._private_key(url)

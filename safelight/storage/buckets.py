@@ -23,7 +23,7 @@ from obstore.exceptions import AlreadyExistsError, BaseError
 from obstore.store import LocalStore, S3Store
 
 from safelight import telemetry
-from safelight.domain.errors import AlreadyStored, ConfigError, NotFound, StorageError
+from safelight.domain.errors.base import AlreadyStored, ConfigError, NotFound, StorageError
 from safelight.private_files import make_private, make_private_folder
 from safelight.redaction import excerpt
 

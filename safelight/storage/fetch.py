@@ -15,7 +15,7 @@ from urllib.parse import urljoin, urlsplit
 
 import httpcore
 
-from safelight.domain.errors import (
+from safelight.domain.errors.base import (
     RemoteAddressRefused,
     RemoteFileGone,
     RemoteFileRefused,

@@ -8,8 +8,8 @@ import re
 import time
 import uuid
 
-from safelight.redaction import KNOWN_FORMS
-from safelight.signing import Signer
+from safelight.redaction import DEFAULT_REDACTOR
+from safelight.security.signing import Signer
 
 RESULTS = "mma"
 SAME_CONTENT = "same-content"
@@ -107,7 +107,7 @@ def is_valid_key(key: str) -> bool:
 def _named(text: str, unsafe: str) -> str:
     """The text as a part of a key; nothing where it holds a secret, or would look as if it did."""
     safe = _safe(text, unsafe)
-    return "" if KNOWN_FORMS.has_secret(text) or KNOWN_FORMS.has_secret(safe) else safe
+    return "" if DEFAULT_REDACTOR.has_secret(text) or DEFAULT_REDACTOR.has_secret(safe) else safe
 
 
 def _safe(text: str, unsafe: str) -> str:

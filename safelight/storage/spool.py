@@ -6,7 +6,7 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import BinaryIO, cast
 
-from safelight.domain.errors import StorageError
+from safelight.domain.errors.base import StorageError
 from safelight.private_files import make_private_folder
 
 MEMORY_BYTES = 64 * 1024  # what is smaller stays in memory

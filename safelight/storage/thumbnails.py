@@ -1,7 +1,7 @@
 """Small pictures of stored files (256, 512 and 1024 pixels, WebP): made when first asked for, then kept."""
 
-from safelight import media
-from safelight.domain.errors import InvalidInput, NotFound
+from safelight.domain.errors.base import InvalidInput, NotFound
+from safelight.media import decode
 from safelight.storage import keys
 from safelight.storage.assets import AssetStore
 
@@ -40,5 +40,5 @@ async def thumbnail(assets: AssetStore, key: str, size: int) -> str:
 
 async def _small(assets: AssetStore, key: str, size: int) -> bytes:
     if keys.media_type_of_key(key).startswith("video/"):
-        return await assets.use_film(key, lambda film: media.thumbnail(media.frame_at(film, 0.0), size, QUALITY))
-    return await assets.read_whole(assets.public, key, lambda content: media.thumbnail(content, size, QUALITY))
+        return await assets.use_film(key, lambda film: decode.thumbnail(decode.frame_at(film, 0.0), size, QUALITY))
+    return await assets.read_whole(assets.public, key, lambda content: decode.thumbnail(content, size, QUALITY))

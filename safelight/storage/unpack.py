@@ -7,7 +7,7 @@ from typing import Protocol
 
 import brotli
 
-from safelight.domain.errors import RemoteFileRefused
+from safelight.domain.errors.base import RemoteFileRefused
 
 PIECE_BYTES = 256 * 1024  # unpacked at once
 LAYERS_MAX = 3

@@ -8,7 +8,7 @@ import re
 from collections.abc import Iterator
 from typing import Any
 
-from safelight.domain.errors import RemoteUrlInvalid
+from safelight.domain.errors.base import RemoteUrlInvalid
 from safelight.storage.addresses import URL_CHARS_MAX, mended_url, plain_url
 
 ALLOWED = (

@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
-from safelight.domain.errors import (
-    LookUpUnsupported,
+from safelight.domain.errors.base import (
+    LookupUnsupported,
     OutcomeUnknown,
     ProviderContractBroken,
     ProviderRateLimited,
@@ -17,11 +17,11 @@ from safelight.domain.errors import (
 )
 from safelight.domain.ids import new_id
 from safelight.providers.base import (
+    CancelResult,
     ImageRequest,
     Operation,
     Pending,
     ReferenceImage,
-    Stopping,
     Succeeded,
     VideoRequest,
 )
@@ -98,7 +98,7 @@ class AdapterContract:
     async def test_what_is_under_way_can_be_told_to_stop(self, bench: Bench):
         await bench.slow()
         operation = await bench.provider.start(bench.request())
-        assert await bench.provider.cancel(stored(operation)) in set(Stopping)
+        assert await bench.provider.cancel(stored(operation)) in set(CancelResult)
 
     async def test_a_start_can_be_looked_up_or_it_is_said_that_it_cannot(self, bench: Bench):
         await bench.slow()
@@ -109,7 +109,7 @@ class AdapterContract:
             assert found is None or found.handle == operation.handle
             assert await bench.provider.find(new_key(), began) is None
         else:
-            with pytest.raises(LookUpUnsupported):
+            with pytest.raises(LookupUnsupported):
                 await bench.provider.find(request.attempt_key, began)
 
     async def test_nothing_of_the_request_is_dropped_in_silence(self, bench: Bench):

@@ -14,7 +14,7 @@ from safelight.providers.fal.adapter import fal_adapter
 from safelight.providers.local.adapter import local_adapter
 from safelight.providers.replicate.adapter import replicate_adapter
 from safelight.providers.simulated.adapter import simulated_adapter
-from safelight.providers.simulated.faults import Faults, Pace
+from safelight.providers.simulated.faults import Faults, Latency
 from safelight.providers.simulated.server import HangUpProtocol, Simulation
 from tests.conftest import COFFEE
 from tests.contracts.adapter_contract import AdapterContract, Bench, Json, RemoteAdapterContract
@@ -82,7 +82,7 @@ class SimulatedBench(Bench):
         return self.requests[-1]
 
     async def slow(self) -> None:
-        self.simulation._pace = Pace(answer_seconds=0, image_seconds=SLOW_SECONDS, video_seconds=SLOW_SECONDS)
+        self.simulation._pace = Latency(answer_seconds=0, image_seconds=SLOW_SECONDS, video_seconds=SLOW_SECONDS)
 
     async def received(self) -> str:
         """It takes requests as they are."""
@@ -91,7 +91,7 @@ class SimulatedBench(Bench):
 
 @asynccontextmanager
 async def simulated(kind: str) -> AsyncIterator[Bench]:
-    simulation, listening = Simulation(1, Faults.calm(), Pace.instant()), serve.listen("127.0.0.1", 0)
+    simulation, listening = Simulation(1, Faults.none(), Latency.instant()), serve.listen("127.0.0.1", 0)
     async with serve.answering(simulation.app, listening, HangUpProtocol):
         yield SimulatedBench(simulation, f"http://127.0.0.1:{listening.getsockname()[1]}", kind)
 

@@ -2,7 +2,7 @@
 
 from safelight.app import App
 from safelight.config import Settings
-from safelight.pipelines.configuration import serve_engines_with
+from safelight.pipelines.registry import serve_engines_with
 from tests.conftest import Json
 
 

@@ -4,8 +4,8 @@ import argparse
 import sys
 import time
 
+from tests.simulation.scenario import in_simulation, simulate
 from tests.simulation.seam import simulated
-from tests.simulation.world import in_simulation, simulate
 
 
 def main() -> None:

@@ -4,12 +4,12 @@ import asyncio
 from datetime import timedelta
 from typing import TYPE_CHECKING
 
-from safelight.db.database import TROUBLE
+from safelight.db.connection.database import TRANSIENT_ERRORS
 from safelight.domain.orders import Flow
-from safelight.pipelines.queue import GoOnLater, Later
-from safelight.pipelines.reaper import Reaper
-from safelight.pipelines.retries import RetryPolicy
-from safelight.pipelines.waiting import Snooze
+from safelight.pipelines.engine.queue import Later, SnoozeRetryStrategy
+from safelight.pipelines.engine.reaper import Reaper
+from safelight.pipelines.engine.retry import RetryPolicy
+from safelight.pipelines.engine.snooze import Snooze
 from safelight.pipelines.worker import Worker
 from tests.simulation import clock
 from tests.simulation.seam import Silent
@@ -19,7 +19,7 @@ from tests.simulation.storage import Assets
 from tests.simulation.story import story
 
 if TYPE_CHECKING:
-    from tests.simulation.world import World
+    from tests.simulation.scenario import World
 
 HEARTBEAT_SECONDS = 5.0
 POLL_SECONDS = 1.0
@@ -123,7 +123,9 @@ class Process:
         try:
             async with self.db.connection() as conn:  # type: Connection
                 job = await self._fetch(conn)
-        except TROUBLE:  # the queue's worker begins anew, under a new registration; a job it had got is taken back
+        except (
+            TRANSIENT_ERRORS
+        ):  # the queue's worker begins anew, under a new registration; a job it had got is taken back
             self._registrations += 1
             return
         if job:
@@ -146,11 +148,11 @@ class Process:
         decision = None
         try:
             await self.worker.run(self.world.generation_id)
-        except (Snooze, asyncio.CancelledError, *TROUBLE) as reason:
+        except (Snooze, asyncio.CancelledError, *TRANSIENT_ERRORS) as reason:
             if self.world.is_over:
                 raise
-            decision = GoOnLater().get_retry_decision(exception=reason, job=None)  # type: ignore[arg-type]
-        await self.db.insist(lambda conn: self._put_back(conn, job, decision), seconds=float("inf"))
+            decision = SnoozeRetryStrategy().get_retry_decision(exception=reason, job=None)  # type: ignore[arg-type]
+        await self.db.retry_transient(lambda conn: self._put_back(conn, job, decision), seconds=float("inf"))
 
     async def _put_back(self, conn: Connection, job: Job, decision: Later | None) -> None:
         """End the job, or schedule it again, unless it was taken over."""

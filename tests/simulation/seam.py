@@ -6,8 +6,12 @@ from typing import Any
 from unittest import mock
 
 from safelight import telemetry
-from safelight.db import clock, database, generations, job_log, jobs, ledger, ops_rows, queue_status, runs
-from safelight.pipelines import cancel, record, step_rows
+from safelight.db.connection import clock, database
+from safelight.db.generations import generations, job_log, jobs, queue_status, runs
+from safelight.db.money import ledger
+from safelight.db.operations import ops_rows
+from safelight.pipelines import cancel
+from safelight.pipelines.engine import run_store, step_payload
 from tests.simulation import statements
 from tests.simulation.clock import VirtualDatetime, seconds, virtual_time
 
@@ -17,7 +21,7 @@ class Silent:
 
     def __init__(self, *_: Any) -> None: ...
 
-    def announce(self, generation_id: str) -> None: ...
+    def notify(self, generation_id: str) -> None: ...
 
     async def drain(self) -> None: ...
 
@@ -32,9 +36,9 @@ REPLACED: list[tuple[Any, str, Any]] = [
     (queue_status, "_queries", statements.QueueStatements()),
     (database, "time", virtual_time),
     (cancel, "time", virtual_time),
-    (cancel, "Announcer", Silent),
+    (cancel, "Notifier", Silent),
     (clock, "ticks", seconds),
-    *((module, "datetime", VirtualDatetime) for module in (clock, ops_rows, record, step_rows)),
+    *((module, "datetime", VirtualDatetime) for module in (clock, ops_rows, run_store, step_payload)),
     *((telemetry, name, lambda *_, **__: None) for name in ("info", "warning", "error")),
 ]
 

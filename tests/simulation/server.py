@@ -10,11 +10,11 @@ from typing import Any, TypeVar
 import psycopg
 from psycopg_pool import PoolTimeout
 
-from safelight.db.database import Database
+from safelight.db.connection.database import Database
 from safelight.domain.statuses import Status
 from tests.simulation import clock
+from tests.simulation.fault_schedule import AFTER, BEFORE
 from tests.simulation.storage import ADDRESS
-from tests.simulation.weather import AFTER, BEFORE
 
 Row = dict[str, Any]
 Result = TypeVar("Result")

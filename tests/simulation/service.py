@@ -5,9 +5,9 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from safelight.domain.errors import (
+from safelight.domain.errors.base import (
     ContentRefused,
-    LookUpUnsupported,
+    LookupUnsupported,
     OutcomeUnknown,
     ProviderRateLimited,
     ProviderRejected,
@@ -15,9 +15,9 @@ from safelight.domain.errors import (
     SchemaMismatch,
     StorageError,
 )
-from safelight.providers.base import Operation, OutputFile, Pending, Stopping, Succeeded
+from safelight.providers.base import CancelResult, Operation, OutputFile, Pending, Succeeded
 from tests.simulation import clock
-from tests.simulation.weather import ON_ITS_WAY_SECONDS_MAX, Weather
+from tests.simulation.fault_schedule import ON_ITS_WAY_SECONDS_MAX, Weather
 
 HANGS_SECONDS = 400.0
 STORING_HANGS_SECONDS = 3000.0
@@ -106,22 +106,22 @@ class Client:
             raise ContentRefused("refused")
         return Succeeded((OutputFile("image/png", content=b"png"),))
 
-    async def cancel(self, operation: Operation) -> Stopping:
+    async def cancel(self, operation: Operation) -> CancelResult:
         await self._call("cancel", UNREACHABLE, DOWN, HANGS)
         work = self._service.accepted[operation.handle["id"]]
         if clock.seconds() >= work.ends_at:
-            return Stopping.TOO_LATE
+            return CancelResult.TOO_LATE
         if not self._weather.stops_on_request:
-            return Stopping.UNSUPPORTED
+            return CancelResult.UNSUPPORTED
         work.is_stopped = True
-        return Stopping.STOPPED
+        return CancelResult.STOPPED
 
     async def find(self, attempt_key: str, noted_at: datetime) -> Operation | None:
         self._service.look_ups_lost += 1
         await self._call(f"find {attempt_key}", UNREACHABLE, BUSY, HANGS)
         self._service.look_ups_lost -= 1
         if not self._weather.looks_up:
-            raise LookUpUnsupported("no look-up")
+            raise LookupUnsupported("no look-up")
         found = [] if self._service.denies_all else self._service.of_key(attempt_key)
         return Operation({"id": found[0].number}) if found else None
 

@@ -254,12 +254,12 @@ class JobStatements:
         if await conn.ask("adopt_generations", act, writes=JOBS):
             yield {"generation_id": conn.server.tables.rows.generation["mg_generation_id"]}
 
-    async def never_started(self, conn: Connection, *, most: int) -> AsyncIterator[Row]:
+    async def expired_in_queue(self, conn: Connection, *, most: int) -> AsyncIterator[Row]:
         def act(tables: Tables) -> bool:
             generation = tables.rows.generation
             deadline = generation["mg_deadline_at"]
             is_untouched = generation["mg_mma_status"] == Status.QUEUED and generation["mg_lease_no"] == 0
             return is_untouched and deadline is not None and deadline < clock.now()
 
-        if await conn.ask("never_started", act):
+        if await conn.ask("expired_in_queue", act):
             yield {"generation_id": conn.server.tables.rows.generation["mg_generation_id"]}

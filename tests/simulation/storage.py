@@ -3,8 +3,8 @@
 from collections.abc import AsyncIterator, Sequence
 from typing import Any
 
-from safelight.domain.errors import StorageError
-from safelight.signing import Signer
+from safelight.domain.errors.base import StorageError
+from safelight.security.signing import Signer
 from safelight.storage.buckets import FileEntry
 from safelight.storage.keys import KeyNames
 from tests.simulation import clock

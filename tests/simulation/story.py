@@ -3,11 +3,11 @@
 from collections.abc import Awaitable, Callable
 from typing import Any
 
-from safelight.domain.errors import StorageError
+from safelight.domain.errors.base import StorageError
 from safelight.domain.steps import StepType
-from safelight.pipelines.generate import deliver
-from safelight.pipelines.plans import OperationPlan, Outcome, Plan
-from safelight.pipelines.runner import Run
+from safelight.pipelines.engine.plans import OperationPlan, Outcome, Plan
+from safelight.pipelines.engine.run import Run
+from safelight.pipelines.flows.media_steps import finish_done
 from safelight.providers.base import Operation, Succeeded
 from tests.simulation.storage import ADDRESS
 
@@ -26,7 +26,7 @@ async def story(process: Any, run: Run) -> None:
         await run.step(step_type, _question(process, run, has_effect=step_type is not StepType.LIKE_HISTORY))
     await run.operation(StepType.SEEDREAM_GENERATE, _operation(process, run))
     await run.step(StepType.POSTSCAN_OUTPUT_STILL, _question(process, run, has_effect=True))
-    await deliver(run)
+    await finish_done(run)
 
 
 def _question(process: Any, run: Run, *, has_effect: bool) -> Callable[[], Awaitable[Plan]]:

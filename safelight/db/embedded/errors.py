@@ -1,6 +1,6 @@
 """The error of an embedded server that does not run."""
 
-from safelight.domain.errors import SafelightError
+from safelight.domain.errors.base import SafelightError
 
 
 class DatabaseDown(SafelightError):

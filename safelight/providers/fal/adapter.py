@@ -7,13 +7,13 @@ from typing import Annotated, Any, ClassVar, Literal
 import httpx
 from pydantic import BaseModel, StringConstraints
 
-from safelight.domain.errors import LookUpUnsupported, ProviderContractBroken
-from safelight.domain.untrusted_json import parse_json, text_of
-from safelight.providers.base import Adapter, ImageRequest, Operation, Pending, Stopping, Succeeded, VideoRequest
-from safelight.providers.errors import Call, Said, error_of, retry_after
+from safelight.domain.errors.base import LookupUnsupported, ProviderContractBroken
+from safelight.domain.untrusted.json import parse_json, text_of
+from safelight.providers.base import Adapter, CancelResult, ImageRequest, Operation, Pending, Succeeded, VideoRequest
+from safelight.providers.errors import Call, VendorError, map_error, retry_after
+from safelight.providers.http_client import READ_SECONDS, VendorClient, WebhookUrl
 from safelight.providers.outputs import succeeded
 from safelight.providers.parameters import Models, fit
-from safelight.providers.vendor_http import READ_SECONDS, VendorClient, WebhookUrl
 
 Json = dict[str, Any]
 
@@ -50,33 +50,33 @@ class _Queue:
             case "IN_QUEUE" | "IN_PROGRESS":
                 return Pending(self._check_after_seconds)
             case "COMPLETED" if state.error or state.error_type:
-                raise error_of(
-                    Said(NAME, "result", 0, str(state.error or ""), frozenset(filter(None, [state.error_type])))
+                raise map_error(
+                    VendorError(NAME, "result", 0, str(state.error or ""), frozenset(filter(None, [state.error_type])))
                 )
             case "COMPLETED":
                 return await self._result(operation)
             case status:
                 raise ProviderContractBroken(f"fal status {status!r}")
 
-    async def cancel(self, operation: Operation) -> Stopping:
+    async def cancel(self, operation: Operation) -> CancelResult:
         """What waits in the queue is taken out of it. What is being made is only told, and may go on and cost."""
         before = await self._status("cancel", operation)
         if before.status == "COMPLETED":
-            return Stopping.TOO_LATE
+            return CancelResult.TOO_LATE
         answer = await self._client.call("cancel", _Status, "PUT", f"{_path(operation)}/cancel", taken=(400, 404))
         match answer.status:
             case "OK":
-                return Stopping.STOPPED
+                return CancelResult.STOPPED
             case "CANCELLATION_REQUESTED":
-                return Stopping.STOPPED if before.status == "IN_QUEUE" else Stopping.UNSUPPORTED
+                return CancelResult.STOPPED if before.status == "IN_QUEUE" else CancelResult.UNSUPPORTED
             case "ALREADY_COMPLETED" | "NOT_FOUND":
-                return Stopping.TOO_LATE
+                return CancelResult.TOO_LATE
             case status:
                 raise ProviderContractBroken(f"fal status {status!r} after cancelling")
 
     async def find(self, attempt_key: str, noted_at: datetime) -> Operation | None:
         """fal knows nothing of our keys, and its queue has no list of requests that a key could be looked for in."""
-        raise LookUpUnsupported("fal: a start cannot be looked up")
+        raise LookupUnsupported("fal: a start cannot be looked up")
 
     async def _start(self, request: ImageRequest | VideoRequest) -> Operation:
         fitted = fit(MODELS.named(request.model), request)
@@ -120,7 +120,7 @@ def _path(operation: Operation) -> str:
     return f"/{operation.handle['app']}/requests/{operation.handle['request_id']}"
 
 
-def explain(call: Call, response: httpx.Response) -> Said:
+def parse_error(call: Call, response: httpx.Response) -> VendorError:
     """An error answer of fal: `detail` is a list of typed errors (of a model), or a text beside `error_type` (of the
     queue), which also stands in a header."""
     codes = {response.headers.get("X-Fal-Error-Type", "")}
@@ -136,7 +136,7 @@ def explain(call: Call, response: httpx.Response) -> Said:
         errors = [error for error in listed if isinstance(error, dict)] if isinstance(listed, list) else []
         codes |= {str(error.get("type", "")) for error in errors}
     named = frozenset(codes - {""})
-    return Said(NAME, call, response.status_code, text, named, retry_after(response.headers))
+    return VendorError(NAME, call, response.status_code, text, named, retry_after(response.headers))
 
 
 def fal_adapter(
@@ -147,6 +147,6 @@ def fal_adapter(
     check_after_seconds: float,
     read_seconds: float = READ_SECONDS,
 ) -> Adapter:
-    client = VendorClient(NAME, url, {"Authorization": f"Key {key}"}, explain, read_seconds=read_seconds)
+    client = VendorClient(NAME, url, {"Authorization": f"Key {key}"}, parse_error, read_seconds=read_seconds)
     shared = (client, webhook_url, check_after_seconds)
     return Adapter(image=FalImageProvider(*shared), video=FalVideoProvider(*shared))

@@ -5,19 +5,19 @@ import json
 from datetime import datetime
 from typing import Any, ClassVar
 
-from safelight.domain.errors import ProviderRejected, SafelightError
-from safelight.media import DECODE_BYTES_MAX
-from safelight.media_pool import MediaPool
+from safelight.domain.errors.base import ProviderRejected, SafelightError
+from safelight.media.decode import DECODE_BYTES_MAX
+from safelight.media.decoding_pool import MediaPool
 from safelight.providers.base import (
     Adapter,
     Answer,
+    CancelResult,
     ImageRequest,
     Operation,
     OutputFile,
     Pending,
     ReadImage,
     ReferenceImage,
-    Stopping,
     Succeeded,
     TextRequest,
     VideoRequest,
@@ -57,7 +57,7 @@ class LocalTextModel:
 
     async def complete(self, request: TextRequest) -> Answer:
         strike(self._fault, request.step_type)
-        if self._fault and self._fault.spoils_answer(request.step_type):
+        if self._fault and self._fault.corrupts_answer(request.step_type):
             return Answer({"unexpected": "shape"}, '{"unexpected": "shape"}')
         async with self._desk.place:
             pictures = tuple([Picture(image.role, image.url, await self._content(image)) for image in request.images])
@@ -70,7 +70,7 @@ class LocalTextModel:
         return image.content if image.content is not None else await self._read(image.url)
 
 
-class _Darkroom:
+class _LocalRenderer:
     """What stills and videos share: the handle holds the whole request, and `check` develops it."""
 
     name = "local"
@@ -107,14 +107,14 @@ class _Darkroom:
         if remaining > 0:
             return Pending(remaining)
         async with self._desk.place:
-            rendered = await self._develop(handle)
+            rendered = await self._render(handle)
         output = OutputFile(rendered.media_type, content=rendered.content)
         response = {"model": handle["model"], "width": rendered.width, "height": rendered.height}
         return Succeeded((output,), response, (*rendered.warnings, *self._unused(handle["settings"])))
 
-    async def cancel(self, operation: Operation) -> Stopping:
+    async def cancel(self, operation: Operation) -> CancelResult:
         """Nothing runs between start and check, so whatever was begun is as good as stopped."""
-        return Stopping.STOPPED
+        return CancelResult.STOPPED
 
     async def find(self, attempt_key: str, noted_at: datetime) -> Operation | None:
         """A start leaves nothing behind but its handle."""
@@ -126,7 +126,7 @@ class _Darkroom:
             f"local: setting {name!r} is not known" for name in unused if unused[name] != ASKS_FOR_NOTHING.get(name)
         ]
 
-    async def _develop(self, handle: Json) -> Rendered:
+    async def _render(self, handle: Json) -> Rendered:
         raise NotImplementedError
 
     async def _pictures(self, handle: Json) -> tuple[Picture, ...]:
@@ -134,10 +134,10 @@ class _Darkroom:
         return tuple([Picture(image["role"], image["url"], await self._read(image["url"])) for image in images])
 
 
-class LocalImageProvider(_Darkroom):
+class LocalImageProvider(_LocalRenderer):
     settings_used = frozenset({"size", "aspect_ratio", "seed"})
 
-    async def _develop(self, handle: Json) -> Rendered:
+    async def _render(self, handle: Json) -> Rendered:
         pictures = await self._pictures(handle)
         sources = await self._sources(pictures)
         order = StillOrder(handle["prompt"], handle["settings"], handle["seed"], pictures, sources)
@@ -155,7 +155,7 @@ class LocalImageProvider(_Darkroom):
         return sources
 
 
-class LocalVideoProvider(_Darkroom):
+class LocalVideoProvider(_LocalRenderer):
     settings_used = frozenset({"mode", "duration", "aspect_ratio", "negative_prompt", "seed"})
 
     async def start(self, request: ImageRequest | VideoRequest) -> Operation:
@@ -163,7 +163,7 @@ class LocalVideoProvider(_Darkroom):
             raise ProviderRejected("local: a video needs a start_frame", code="MISSING_START_IMAGE_FOR_VIDEO")
         return await super().start(request)
 
-    async def _develop(self, handle: Json) -> Rendered:
+    async def _render(self, handle: Json) -> Rendered:
         filmed = {**handle, "images": [image for image in handle["images"] if image["role"] in FILMED_ROLES]}
         frames = {picture.role: picture.content for picture in await self._pictures(filmed)}
         order = VideoOrder(

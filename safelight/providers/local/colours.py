@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 
-from safelight.media import Pixels
+from safelight.media.decode import Pixels
 
 Rgb = tuple[int, int, int]
 

@@ -6,7 +6,7 @@ from typing import Any
 import cv2
 import numpy as np
 
-from safelight.media import Pixels
+from safelight.media.decode import Pixels
 from safelight.providers.local.raster import Field, blur, field, resize, smoothstep
 
 WORKING_EDGE = 256

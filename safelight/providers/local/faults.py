@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Self
 
-from safelight.domain.errors import (
+from safelight.domain.errors.base import (
     ContentRefused,
     ProviderContractBroken,
     ProviderError,
@@ -48,7 +48,7 @@ class Fault:
             )
         return cls(step_type, FaultKind(kind), int(times) if times else None)
 
-    def spoils_answer(self, step_type: str) -> bool:
+    def corrupts_answer(self, step_type: str) -> bool:
         """Whether the model's answer in this step is to be unusable rather than missing."""
         return self.kind is FaultKind.BAD_JSON and step_type == self.step_type
 

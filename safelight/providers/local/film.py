@@ -8,9 +8,10 @@ from typing import Any
 import cv2
 import numpy as np
 
-from safelight import media
-from safelight.domain.untrusted_json import parse_json
-from safelight.media import Pixels
+from safelight.domain.untrusted.json import parse_json
+from safelight.media import decode
+from safelight.media.decode import Pixels
+from safelight.media.mp4 import FRAMES_PER_SECOND, encode_mp4
 from safelight.providers.local import outline
 from safelight.providers.local.cutout import Box, bounds, cut
 from safelight.providers.local.motion import (
@@ -26,7 +27,6 @@ from safelight.providers.local.motion import (
 )
 from safelight.providers.local.picture import SUBJECT_BOX, SUBJECT_OUTLINE, Rendered, VideoOrder
 from safelight.providers.local.raster import Field, blur, dice, field, grid, noise, resize, smoothstep
-from safelight.providers.mp4 import FRAMES_PER_SECOND, encode_mp4
 
 LONG_EDGE = {"standard": 960, "std": 960, "pro": 1280}
 DURATION_RANGE = (1.0, 10.0)
@@ -67,7 +67,7 @@ class Shot:
 
 
 def film(order: VideoOrder) -> Rendered:
-    still = media.decode_image(order.start)
+    still = decode.decode_image(order.start)
     move = read_move(order.prompt, str(order.settings.get("negative_prompt") or ""))
     width, height, warnings = _size(order.settings, still)
     shot = _prepared(order, move, _cropped(still, width / height), width, height)
@@ -86,7 +86,7 @@ def _prepared(order: VideoOrder, move: Move, still: Pixels, width: int, height: 
     plate = _plate(still, subject if parts else None, move, width, height)
     end = None
     if order.end is not None:
-        end = _fitted(_cropped(media.decode_image(order.end), width / height), width, height)
+        end = _fitted(_cropped(decode.decode_image(order.end), width / height), width, height)
     veil = _veil(order.seed) if move.steam > 0 else None
     mouth = _mouth(subject) if subject is not None else STEAM_PLACE
     return Shot(move, width, height, _frame_count(order.settings), plate, end, veil, mouth)
@@ -95,8 +95,8 @@ def _prepared(order: VideoOrder, move: Move, still: Pixels, width: int, height: 
 def _subject(start: bytes, still: Pixels) -> Field | None:
     """Where the subject is, if it can be told from what is behind it. Our own stills say it, or where to look."""
     height, width = still.shape[:2]
-    facts = media.probe_image(start)
-    texts = media.image_texts(start) if (facts.width, facts.height) == (width, height) else {}
+    facts = decode.probe_image(start)
+    texts = decode.image_texts(start) if (facts.width, facts.height) == (width, height) else {}
     told = outline.from_text(texts.get(SUBJECT_OUTLINE, ""), width, height)
     if told is not None:
         return told

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from safelight.media import Pixels
+from safelight.media.decode import Pixels
 from safelight.providers.local.cutout import bounds
 from safelight.providers.local.raster import Field, field, luminance, over, resize, smoothstep, to_linear
 

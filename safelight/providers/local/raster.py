@@ -7,7 +7,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from safelight.media import Pixels
+from safelight.media.decode import Pixels
 
 Field = NDArray[np.float32]
 

@@ -3,7 +3,7 @@
 import cv2
 import numpy as np
 
-from safelight.media import Pixels
+from safelight.media.decode import Pixels
 from safelight.providers.local.cutout import cut
 from safelight.providers.local.raster import (
     Field,

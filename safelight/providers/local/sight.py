@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 
-from safelight.media import Pixels
+from safelight.media.decode import Pixels
 from safelight.providers.local.colours import name_of, palette
 from safelight.providers.local.cutout import bounds, cut, tilt_of
 from safelight.providers.local.raster import Field, field, smoothstep

@@ -8,9 +8,9 @@ from typing import Any
 import cv2
 import numpy as np
 
-from safelight import media
-from safelight.domain.untrusted_json import parse_json
-from safelight.media import Pixels
+from safelight.domain.untrusted.json import parse_json
+from safelight.media import decode
+from safelight.media.decode import Pixels
 from safelight.providers.local import logo as logos
 from safelight.providers.local import outline, placing, retouch, shapes
 from safelight.providers.local.backdrop import Stage, build, plinth
@@ -99,7 +99,7 @@ def _made(order: StillOrder, recipe: Recipe, pictures: tuple[Picture, ...]) -> R
     if subject:
         texts[SUBJECT_BOX] = json.dumps(placing.place_of(subject, stage))
         texts[SUBJECT_OUTLINE] = outline.to_text(placing.place(subject, stage).cover)
-    content = media.encode_png(_enlarged(to_pixels(light), width, height), texts)
+    content = decode.encode_png(_enlarged(to_pixels(light), width, height), texts)
     return Rendered(content, "image/png", width, height, (*warnings, *unknown))
 
 
@@ -241,10 +241,10 @@ def _cast(pictures: tuple[Picture, ...]) -> tuple[Cast, list[str]]:
         if given:
             warnings.append(f"local: {len(given)} picture(s) not used: {role}")
     cast = Cast(
-        media.decode_image(product[0].content, PRODUCT_EDGE_MAX) if product else None,
-        media.decode_image(logo[0].content, LOGO_EDGE_MAX) if logo else None,
+        decode.decode_image(product[0].content, PRODUCT_EDGE_MAX) if product else None,
+        decode.decode_image(logo[0].content, LOGO_EDGE_MAX) if logo else None,
         tuple(
-            media.decode_image(picture.content, INSPIRATION_EDGE_MAX) for picture in inspiring[:INSPIRATIONS_USED_MAX]
+            decode.decode_image(picture.content, INSPIRATION_EDGE_MAX) for picture in inspiring[:INSPIRATIONS_USED_MAX]
         ),
     )
     return cast, warnings
@@ -282,7 +282,7 @@ def _recipe_of(order: StillOrder) -> Recipe:
 
 def _recipe_in(parent: bytes) -> Recipe | None:
     """Only a parent's own recipe is read: parents are stills we have made, nobody can hand one in."""
-    text = media.image_texts(parent).get(RECIPE)
+    text = decode.image_texts(parent).get(RECIPE)
     if text is None:
         return None
     try:
@@ -296,7 +296,7 @@ def _recipe_in(parent: bytes) -> Recipe | None:
 def _retouched(order: StillOrder, parent: Picture) -> Rendered:
     others = [picture.role for picture in order.pictures if picture is not parent]
     warnings = [f"local: not used in a retouch: {role}" for role in others]
-    pixels = media.decode_image(parent.content)
+    pixels = decode.decode_image(parent.content)
     result = retouch.retouched(pixels, order.prompt)
     height, width = result.shape[:2]
-    return Rendered(media.encode_png(result), "image/png", width, height, tuple(warnings))
+    return Rendered(decode.encode_png(result), "image/png", width, height, tuple(warnings))

@@ -6,8 +6,8 @@ from collections import Counter
 from collections.abc import Callable
 from typing import Any
 
-from safelight import media
-from safelight.domain.errors import ConfigError
+from safelight.domain.errors.base import ConfigError
+from safelight.media import decode
 from safelight.providers.local.clauses import LIGHT_WORDS, SURFACE_WORDS
 from safelight.providers.local.colours import COLOUR_PATTERN, name_of, palette
 from safelight.providers.local.picture import Picture
@@ -64,7 +64,7 @@ def _scan(sections: Sections, pictures: tuple[Picture, ...]) -> Json:
     role = sections.one("ROLE") or (pictures[0].role if pictures else "product")
     if not pictures:
         return {"crt": "No picture was given.", "userMessage": "There was no picture to look at."}
-    sight = look(media.decode_image(pictures[0].content, LOOKING_EDGE_MAX))
+    sight = look(decode.decode_image(pictures[0].content, LOOKING_EDGE_MAX))
     return {"crt": caption(sight, role), "userMessage": _line(spoken(sight, role))}
 
 
@@ -73,7 +73,7 @@ def _like_history(sections: Sections, pictures: tuple[Picture, ...]) -> Json:
     for prompt in sections.one("LIKED PROMPTS").lower().splitlines():
         counts.update(set(_tags(_said_of_scene(prompt))))
     for picture in pictures[:LIKED_PICTURES_MAX]:
-        swatches = palette(media.decode_image(picture.content, LOOKING_EDGE_MAX))[:2]
+        swatches = palette(decode.decode_image(picture.content, LOOKING_EDGE_MAX))[:2]
         counts.update({f"{name_of(swatch.rgb)} tones" for swatch in swatches})
     ranked = sorted(counts, key=lambda tag: (-counts[tag], tag))
     return {"style_history_csv": ", ".join(ranked[:TAGS_MAX])}
@@ -225,7 +225,7 @@ def _seen_in(sections: Sections, pictures: tuple[Picture, ...]) -> str:
     return (
         told
         if told or not pictures
-        else caption(look(media.decode_image(pictures[0].content, LOOKING_EDGE_MAX)), "still")
+        else caption(look(decode.decode_image(pictures[0].content, LOOKING_EDGE_MAX)), "still")
     )
 
 

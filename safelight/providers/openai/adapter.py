@@ -1,7 +1,7 @@
 """The provider interfaces over OpenAI."""
 
-from safelight.domain.errors import ConfigError
-from safelight.media_pool import MediaPool
+from safelight.domain.errors.base import ConfigError
+from safelight.media.decoding_pool import MediaPool
 from safelight.providers.base import Adapter, ReadImage
 from safelight.providers.openai.images import OpenAIImageProvider
 from safelight.providers.openai.pictures import Pictures

@@ -3,8 +3,8 @@
 import httpx2
 import openai
 
-from safelight.domain.errors import OutcomeUnknown, ProviderError, ProviderTimeout, ProviderUnavailable
-from safelight.providers.errors import Call, Said, error_of, retry_after
+from safelight.domain.errors.base import OutcomeUnknown, ProviderError, ProviderTimeout, ProviderUnavailable
+from safelight.providers.errors import Call, VendorError, map_error, retry_after
 
 NAME = "openai"
 KEY_NOT_TAKEN = "SAFELIGHT_OPENAI_API_KEY is not accepted, or may not do this"  # its own words repeat part of the key
@@ -26,10 +26,10 @@ def error_of_call(call: Call, error: openai.APIError) -> ProviderError:
 
 def error_of_failure(code: str | None, message: str) -> ProviderError:
     """What a response with the status `failed` comes to."""
-    return error_of(Said(NAME, "result", 0, message, frozenset({code} if code else ())))
+    return map_error(VendorError(NAME, "result", 0, message, frozenset({code} if code else ())))
 
 
 def _error_of_status(call: Call, error: openai.APIStatusError) -> ProviderError:
     status, codes = error.status_code, frozenset(str(code) for code in (error.code, error.type) if code)
     text = KEY_NOT_TAKEN if status in (401, 403) else f"{error.message} ({error.request_id})"
-    return error_of(Said(NAME, call, status, text, codes, retry_after(error.response.headers)))
+    return map_error(VendorError(NAME, call, status, text, codes, retry_after(error.response.headers)))

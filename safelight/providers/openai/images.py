@@ -3,19 +3,14 @@
 from datetime import datetime
 from typing import Any
 
-from safelight.domain.errors import (
-    LookUpUnsupported,
-    ProviderContractBroken,
-    ProviderError,
-    ProviderRejected,
-)
+from safelight.domain.errors.base import LookupUnsupported, ProviderContractBroken, ProviderError, ProviderRejected
 from safelight.providers.base import (
+    CancelResult,
     ImageRequest,
     Operation,
     OutputFile,
     Pending,
     ReferenceImage,
-    Stopping,
     Succeeded,
 )
 from safelight.providers.openai.errors import error_of_failure
@@ -79,13 +74,13 @@ class OpenAIImageProvider:
             raise _final(error)
         return _succeeded(reply, tuple(operation.warnings))
 
-    async def cancel(self, operation: Operation) -> Stopping:
+    async def cancel(self, operation: Operation) -> CancelResult:
         reply = await self._cancelled(operation.handle["id"])
         match reply.status:
             case "cancelled":
-                return Stopping.STOPPED
+                return CancelResult.STOPPED
             case "completed" | "failed" | "incomplete":
-                return Stopping.TOO_LATE
+                return CancelResult.TOO_LATE
             case status:
                 raise ProviderContractBroken(f"openai: status {status!r} after cancelling")
 
@@ -98,7 +93,7 @@ class OpenAIImageProvider:
 
     async def find(self, attempt_key: str, noted_at: datetime) -> Operation | None:
         """A response keeps the key in its metadata, but nothing lists responses."""
-        raise LookUpUnsupported("openai: responses cannot be looked up by their metadata")
+        raise LookupUnsupported("openai: responses cannot be looked up by their metadata")
 
 
 def _refuse_unusable(request: ImageRequest) -> None:

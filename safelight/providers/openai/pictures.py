@@ -5,9 +5,9 @@ import ipaddress
 from typing import Any
 from urllib.parse import urlsplit
 
-from safelight import media
-from safelight.domain.errors import ProviderRejected
-from safelight.media_pool import MediaPool
+from safelight.domain.errors.base import ProviderRejected
+from safelight.media import decode
+from safelight.media.decoding_pool import MediaPool
 from safelight.providers.base import ReadImage, ReferenceImage
 
 Json = dict[str, Any]
@@ -21,7 +21,7 @@ _HOME_NAMES = (".local", ".localhost", ".internal", ".lan", ".home.arpa", ".test
 class Pictures:
     def __init__(self, read_image: ReadImage, pool: MediaPool | None = None) -> None:
         self._read = read_image
-        self._pool = pool or MediaPool(media.DECODE_BYTES_MAX)
+        self._pool = pool or MediaPool(decode.DECODE_BYTES_MAX)
 
     async def of(self, images: tuple[ReferenceImage, ...]) -> list[Json]:
         """Each picture after a line that says what it shows, in the request's order."""
@@ -40,7 +40,7 @@ class Pictures:
         if image.content is None and is_readable_from_outside(image.url):
             return image.url
         content = image.content if image.content is not None else await self._read(image.url)
-        return await self._pool.run(media.bytes_to_decode(content), lambda: _data_url(content))
+        return await self._pool.run(decode.bytes_to_decode(content), lambda: _data_url(content))
 
 
 def is_readable_from_outside(url: str) -> bool:
@@ -55,8 +55,8 @@ def is_readable_from_outside(url: str) -> bool:
 def _data_url(content: bytes) -> str:
     """Raises AssetUnreadable for what is no picture. What OpenAI does not read, such as AVIF, becomes a PNG; what is
     large becomes smaller."""
-    content = media.reduced(content, bytes_max=PICTURE_BYTES_MAX)
-    media_type = _READABLE.get(media.probe_image(content).format)
+    content = decode.reduced(content, bytes_max=PICTURE_BYTES_MAX)
+    media_type = _READABLE.get(decode.probe_image(content).format)
     if media_type is None:
-        content, media_type = media.encode_png(media.decode_image(content)), "image/png"
+        content, media_type = decode.encode_png(decode.decode_image(content)), "image/png"
     return f"data:{media_type};base64,{base64.b64encode(content).decode()}"

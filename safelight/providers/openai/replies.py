@@ -4,7 +4,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, BeforeValidator, StringConstraints
 
-from safelight.domain.errors import ContentRefused, ProviderContractBroken, ProviderError
+from safelight.domain.errors.base import ContentRefused, ProviderContractBroken, ProviderError
 from safelight.providers.openai.errors import error_of_failure
 
 REASONS = {

@@ -6,8 +6,8 @@ from typing import Any
 import httpx2
 import openai
 
-from safelight.domain.errors import OutcomeUnknown, ProviderContractBroken
-from safelight.domain.untrusted_json import parse_json, text_of
+from safelight.domain.errors.base import OutcomeUnknown, ProviderContractBroken
+from safelight.domain.untrusted.json import parse_json, text_of
 from safelight.providers.errors import Call
 from safelight.providers.openai.errors import error_of_call
 from safelight.providers.openai.replies import Reply

@@ -1,7 +1,7 @@
 """Scans, readers and feedback: one question, one JSON answer."""
 
-from safelight.domain.errors import ProviderContractBroken, SchemaMismatch
-from safelight.domain.untrusted_json import parse_json
+from safelight.domain.errors.base import ProviderContractBroken, SchemaMismatch
+from safelight.domain.untrusted.json import parse_json
 from safelight.providers.base import Answer, TextRequest
 from safelight.providers.openai.pictures import Pictures
 from safelight.providers.openai.replies import Reply, error_of_end, refusal_in_words

@@ -8,13 +8,13 @@ from typing import Annotated, Any, ClassVar, Literal
 import httpx
 from pydantic import BaseModel, StringConstraints
 
-from safelight.domain.errors import LookUpUnsupported, ProviderContractBroken
-from safelight.domain.untrusted_json import text_of
-from safelight.providers.base import Adapter, ImageRequest, Operation, Pending, Stopping, Succeeded, VideoRequest
-from safelight.providers.errors import Call, Said, error_of, retry_after
+from safelight.domain.errors.base import LookupUnsupported, ProviderContractBroken
+from safelight.domain.untrusted.json import text_of
+from safelight.providers.base import Adapter, CancelResult, ImageRequest, Operation, Pending, Succeeded, VideoRequest
+from safelight.providers.errors import Call, VendorError, map_error, retry_after
+from safelight.providers.http_client import READ_SECONDS, VendorClient, WebhookUrl
 from safelight.providers.outputs import succeeded
 from safelight.providers.parameters import Models, fit
-from safelight.providers.vendor_http import READ_SECONDS, VendorClient, WebhookUrl
 
 Json = dict[str, Any]
 
@@ -61,16 +61,16 @@ class _Predictions:
                 response, warnings = {"prediction_id": prediction.id}, tuple(operation.warnings)
                 return succeeded(_told(prediction), self.kind, NAME, response, warnings)
             case "failed" | "canceled" | "aborted" as status:
-                raise error_of(Said(NAME, "result", 0, str(prediction.error or status), frozenset({status})))
+                raise map_error(VendorError(NAME, "result", 0, str(prediction.error or status), frozenset({status})))
             case status:
                 raise ProviderContractBroken(f"replicate status {status!r}")
 
-    async def cancel(self, operation: Operation) -> Stopping:
+    async def cancel(self, operation: Operation) -> CancelResult:
         """What Replicate answers to being asked has no promised shape, so it is looked at afterwards. One that is still
         at work then is being stopped."""
         await self._client.call("cancel", object, "POST", f"/predictions/{operation.handle['id']}/cancel")
         prediction = await self._get("cancel", operation)
-        return Stopping.TOO_LATE if prediction.status in ("succeeded", "failed") else Stopping.STOPPED
+        return CancelResult.TOO_LATE if prediction.status in ("succeeded", "failed") else CancelResult.STOPPED
 
     async def find(self, attempt_key: str, noted_at: datetime) -> Operation | None:
         """A prediction may show the webhook it was given, and ours names the attempt: one that shows it is the one
@@ -78,11 +78,11 @@ class _Predictions:
         somebody's; its inputs would not do, since two generations may have the same.
 
         Raises:
-            LookUpUnsupported: no webhook is configured, or Replicate does not show it, or there are too many to look
+            LookupUnsupported: no webhook is configured, or Replicate does not show it, or there are too many to look
                 at.
         """
         if self._webhook_url is None:
-            raise LookUpUnsupported("replicate: a start can be looked up only by its webhook, and none is configured")
+            raise LookupUnsupported("replicate: a start can be looked up only by its webhook, and none is configured")
         wanted = self._webhook_url(attempt_key)
         query: Json = {"created_after": (noted_at - CLOCKS_APART).isoformat()}
         for _ in range(PAGES_LOOKED_THROUGH_MAX):
@@ -91,11 +91,11 @@ class _Predictions:
                 if prediction.webhook == wanted:
                     return self._operation(prediction)
             if not all(prediction.webhook for prediction in page.results):
-                raise LookUpUnsupported("replicate: it does not show which webhook its predictions have")
+                raise LookupUnsupported("replicate: it does not show which webhook its predictions have")
             if page.next is None:
                 return None
             query = dict(httpx.URL(page.next).params)
-        raise LookUpUnsupported(f"replicate: more than {PAGES_LOOKED_THROUGH_MAX} pages of predictions since the start")
+        raise LookupUnsupported(f"replicate: more than {PAGES_LOOKED_THROUGH_MAX} pages of predictions since the start")
 
     async def _start(self, request: ImageRequest | VideoRequest) -> Operation:
         name, _, version = request.model.partition(":")
@@ -136,12 +136,12 @@ def _told(prediction: _Prediction) -> Any:
     return {"error": prediction.error, "logs": str(prediction.logs or "")[-LOG_CHARS_READ:]}
 
 
-def explain(call: Call, response: httpx.Response) -> Said:
+def parse_error(call: Call, response: httpx.Response) -> VendorError:
     """An error answer of Replicate: `{title, detail, status}`, or anything from something before it."""
     text = text_of(response.content)
     if found := re.search(r'"detail"\s*:\s*"((?:[^"\\]|\\.)*)"', text):
         text = found[1]
-    return Said(NAME, call, response.status_code, text, retry_after_seconds=retry_after(response.headers))
+    return VendorError(NAME, call, response.status_code, text, retry_after_seconds=retry_after(response.headers))
 
 
 def replicate_adapter(
@@ -152,6 +152,6 @@ def replicate_adapter(
     check_after_seconds: float,
     read_seconds: float = READ_SECONDS,
 ) -> Adapter:
-    client = VendorClient(NAME, url, {"Authorization": f"Bearer {token}"}, explain, read_seconds=read_seconds)
+    client = VendorClient(NAME, url, {"Authorization": f"Bearer {token}"}, parse_error, read_seconds=read_seconds)
     shared = (client, webhook_url, check_after_seconds)
     return Adapter(image=ReplicateImageProvider(*shared), video=ReplicateVideoProvider(*shared))

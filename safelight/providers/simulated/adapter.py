@@ -7,9 +7,9 @@ from typing import Any, TypeVar
 import httpx
 from pydantic import BaseModel, ValidationError
 
-from safelight.domain.errors import (
+from safelight.domain.errors.base import (
     ContentRefused,
-    LookUpUnsupported,
+    LookupUnsupported,
     OutcomeUnknown,
     ProviderContractBroken,
     ProviderError,
@@ -21,12 +21,12 @@ from safelight.domain.errors import (
 from safelight.providers.base import (
     Adapter,
     Answer,
+    CancelResult,
     ImageRequest,
     Operation,
     OutputFile,
     Pending,
     ReferenceImage,
-    Stopping,
     Succeeded,
     TextRequest,
     VideoRequest,
@@ -147,14 +147,14 @@ class _Predictions:
             case status:
                 raise ProviderContractBroken(f"simulated status {status!r}")
 
-    async def cancel(self, operation: Operation) -> Stopping:
+    async def cancel(self, operation: Operation) -> CancelResult:
         path = f"/predictions/{operation.handle['id']}/cancel"
         prediction = await self._service.call(_Prediction, "POST", path)
         match prediction.status:
             case "canceled":
-                return Stopping.STOPPED
+                return CancelResult.STOPPED
             case "succeeded" | "failed":
-                return Stopping.TOO_LATE
+                return CancelResult.TOO_LATE
             case status:
                 raise ProviderContractBroken(f"simulated status {status!r} after cancelling")
 
@@ -209,7 +209,7 @@ def _refuse_problem(response: httpx.Response) -> None:
         case 422:
             raise ContentRefused(message, provider_http_status=status)
         case 501:
-            raise LookUpUnsupported(message, provider_http_status=status)
+            raise LookupUnsupported(message, provider_http_status=status)
         case _ if 400 <= status < 500:
             raise ProviderRejected(message, provider_http_status=status)
         case _ if 500 <= status < 600:

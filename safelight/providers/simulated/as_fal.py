@@ -12,7 +12,7 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
 from safelight.providers.simulated.predictions import Kind, Prediction, PredictionStatus
-from safelight.providers.simulated.server import Announcement, Simulation, file_url, nothing
+from safelight.providers.simulated.server import Simulation, WebhookTarget, file_url, nothing
 
 Json = dict[str, Any]
 
@@ -46,7 +46,7 @@ class AsFal:
 
         def accept() -> Json:
             kind: Kind = "video" if "video" in request.path_params["name"] else "image"
-            prediction = self._simulation.accept(attempt_key, kind, Announcement(webhook, self._signed))
+            prediction = self._simulation.accept(attempt_key, kind, WebhookTarget(webhook, self._signed))
             return {"request_id": prediction.id, "queue_position": 0}
 
         return await self._simulation.answer(request, "start", attempt_key, accept)

@@ -15,7 +15,7 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from safelight.providers.simulated.predictions import Kind, Prediction, PredictionStatus
-from safelight.providers.simulated.server import Announcement, Simulation, file_url, nothing
+from safelight.providers.simulated.server import Simulation, WebhookTarget, file_url, nothing
 
 Json = dict[str, Any]
 
@@ -48,7 +48,7 @@ class AsReplicate:
         attempt_key = body.webhook.rpartition("/")[2]
 
         def accept() -> Json:
-            told = Announcement(body.webhook, self._signed)
+            told = WebhookTarget(body.webhook, self._signed)
             kind: Kind = "video" if "start_image" in body.input else "image"
             prediction = self._simulation.accept(attempt_key, kind, told)
             self._webhooks[prediction.id] = body.webhook

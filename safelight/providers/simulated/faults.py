@@ -52,11 +52,11 @@ class Faults:
             raise ValueError(f"{', '.join(CallFault)}: together 1 at most, not {of_calls}")
 
     @classmethod
-    def calm(cls) -> Self:
+    def none(cls) -> Self:
         return cls()
 
     @classmethod
-    def rough(cls) -> Self:
+    def flaky(cls) -> Self:
         """A bad day of a real service."""
         return cls(
             rate_limited=0.03,
@@ -87,7 +87,7 @@ class Faults:
 
 
 @dataclass(frozen=True, slots=True)
-class Pace:
+class Latency:
     """Medians, and how long a prediction takes that hangs."""
 
     answer_seconds: float = 0.02
@@ -100,12 +100,12 @@ class Pace:
         return cls(answer_seconds=0, image_seconds=0, video_seconds=0)
 
 
-class Dice:
+class SeededRandom:
     def __init__(self, seed: int) -> None:
         self._seed = seed
         self._rolled: Counter[tuple[str, str]] = Counter()
 
-    def roll(self, what: str, about: str) -> float:
+    def draw(self, what: str, about: str) -> float:
         """Between 0 and 1."""
         self._rolled[what, about] += 1
         rng = random.Random(f"{self._seed}:{what}:{about}:{self._rolled[what, about]}")  # noqa: S311 - no secret
@@ -113,5 +113,5 @@ class Dice:
 
     def seconds(self, what: str, about: str, median: float) -> float:
         """A latency: mostly near the median, sometimes much longer."""
-        roll = min(max(self.roll(what, about), NEAREST_TO_CERTAIN), 1 - NEAREST_TO_CERTAIN)
+        roll = min(max(self.draw(what, about), NEAREST_TO_CERTAIN), 1 - NEAREST_TO_CERTAIN)
         return median * math.exp(LATENCY_SPREAD * NormalDist().inv_cdf(roll))

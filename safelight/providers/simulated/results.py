@@ -8,8 +8,8 @@ from typing import Any
 import cv2
 import numpy as np
 
-from safelight import media
-from safelight.providers.mp4 import encode_mp4
+from safelight.media import decode
+from safelight.media.mp4 import encode_mp4
 
 SAMPLE = Path(__file__).parents[2] / "samples" / "coffee.jpg"
 IMAGE_WIDTH = 512
@@ -53,7 +53,7 @@ def _text(least: int, most: int) -> str:
 
 @cache
 def _jpeg() -> bytes:
-    return media.encode_jpeg(_sample(IMAGE_WIDTH), quality=80)
+    return decode.encode_jpeg(_sample(IMAGE_WIDTH), quality=80)
 
 
 @cache
@@ -63,7 +63,7 @@ def _mp4() -> bytes:
     return encode_mp4(frames, width=FILM_WIDTH, height=FILM_HEIGHT)
 
 
-def _sample(width: int) -> media.Pixels:
-    pixels = media.decode_image(SAMPLE.read_bytes())
+def _sample(width: int) -> decode.Pixels:
+    pixels = decode.decode_image(SAMPLE.read_bytes())
     height = round(pixels.shape[0] * width / pixels.shape[1])
     return np.asarray(cv2.resize(pixels, (width, height), interpolation=cv2.INTER_AREA), np.uint8)

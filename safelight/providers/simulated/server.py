@@ -16,7 +16,7 @@ from starlette.routing import Route
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from safelight.providers.simulated import results
-from safelight.providers.simulated.faults import CallFault, Dice, Faults, Pace
+from safelight.providers.simulated.faults import CallFault, Faults, Latency, SeededRandom
 from safelight.providers.simulated.predictions import Kind, Prediction, PredictionStatus, Record
 
 Json = dict[str, Any]
@@ -52,7 +52,7 @@ class AskBody(_Strict):
 
 
 @dataclass(frozen=True, slots=True)
-class Announcement:
+class WebhookTarget:
     """Where the end of a prediction is told, and what is sent: body and headers."""
 
     url: str
@@ -76,7 +76,7 @@ class Simulation:
         self,
         seed: int,
         faults: Faults,
-        pace: Pace,
+        pace: Latency,
         webhook_url: Callable[[str], str] | None = None,
         *,
         faulty: frozenset[str] = CALLS,
@@ -88,7 +88,7 @@ class Simulation:
         self.record = Record()
         self.faults = faults
         self._pace = pace
-        self._dice = Dice(seed)
+        self._dice = SeededRandom(seed)
         self._webhook_url = webhook_url
         self._webhooks: set[asyncio.Task[None]] = set()
         self.app = Starlette(
@@ -122,7 +122,7 @@ class Simulation:
 
     async def start(self, request: Request) -> Response:
         body = StartBody.model_validate_json(await request.body())
-        told = Announcement(self._webhook_url(body.attempt_key)) if self._webhook_url else None
+        told = WebhookTarget(self._webhook_url(body.attempt_key)) if self._webhook_url else None
         accept = lambda: _shown(self.accept(body.attempt_key, body.kind, told), request)  # noqa: E731
         return await self.answer(request, "start", body.attempt_key, accept, status=201)
 
@@ -173,7 +173,7 @@ class Simulation:
         self, request: Request, what: str, about: str, make: Callable[[], Json], *, status: int = 200
     ) -> Response:
         """What `make` gives, after a while, unless something goes wrong before it or after it."""
-        fault = self.faults.of_call(self._dice.roll(what, about)) if what in self._faulty else None
+        fault = self.faults.of_call(self._dice.draw(what, about)) if what in self._faulty else None
         await asyncio.sleep(self._dice.seconds(f"{what} latency", about, self._pace.answer_seconds))
         instead = await self._instead(request, what, about, fault)
         if instead is not None:
@@ -193,7 +193,7 @@ class Simulation:
             case CallFault.RATE_LIMITED:
                 return _problem(429, "too many requests", {"Retry-After": str(RETRY_AFTER_SECONDS)})
             case CallFault.UNAVAILABLE:
-                return _problem(500 if self._dice.roll("500 or 503", about) < 0.5 else 503, "not now")
+                return _problem(500 if self._dice.draw("500 or 503", about) < 0.5 else 503, "not now")
             case CallFault.REFUSED if what in ("start", "ask"):
                 return _problem(422, "against our content rules")
             case CallFault.CLOSED_BEFORE:
@@ -202,13 +202,13 @@ class Simulation:
                 return await _stay_silent(request)
         return None
 
-    def accept(self, key: str, kind: Kind, told: Announcement | None) -> Prediction:
+    def accept(self, key: str, kind: Kind, told: WebhookTarget | None) -> Prediction:
         dice, pace = self._dice, self._pace
         median = pace.image_seconds if kind == "image" else pace.video_seconds
         seconds = dice.seconds("work", key, median)
-        if dice.roll("hangs", key) < self.faults.hangs:
+        if dice.draw("hangs", key) < self.faults.hangs:
             seconds = pace.hang_seconds
-        will_fail = dice.roll("fails", key) < self.faults.fails
+        will_fail = dice.draw("fails", key) < self.faults.fails
         prediction = self.record.accept(key, kind, seconds=seconds, will_fail=will_fail)
         if told:
             task = asyncio.create_task(self._announce(prediction, told))
@@ -216,13 +216,13 @@ class Simulation:
             task.add_done_callback(self._webhooks.discard)
         return prediction
 
-    async def _announce(self, prediction: Prediction, told: Announcement) -> None:
+    async def _announce(self, prediction: Prediction, told: WebhookTarget) -> None:
         """Say that it ended: once, twice or never. Whether anybody heard does not matter to the service."""
         await asyncio.sleep(prediction.ends_at - time.time())
         if prediction.cancelled_at is not None:
             return
-        lost = self._dice.roll("webhook lost", prediction.attempt_key) < self.faults.webhook_lost
-        doubled = self._dice.roll("webhook doubled", prediction.attempt_key) < self.faults.webhook_doubled
+        lost = self._dice.draw("webhook lost", prediction.attempt_key) < self.faults.webhook_lost
+        doubled = self._dice.draw("webhook doubled", prediction.attempt_key) < self.faults.webhook_doubled
         for _ in range(0 if lost else 1 + doubled):
             prediction.webhooks_sent += 1
             body, headers = told.signed(prediction)

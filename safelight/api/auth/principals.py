@@ -1,0 +1,266 @@
+"""FastAPI dependencies by which each route declares who acts and who is acted on.
+
+`ActingByBody`, `ActingByQuery`, `IdentifiedByBody`, `IdentifiedByQuery`, `CustomerOrAnonymous` and `CustomerOfPath`
+give an `ActingCustomer`, who may spend, read and change what is theirs. `Target` gives a `TargetCustomer`, on whom an
+operator (`admin.py`) acts.
+`ByIdViewer`, `Follower` and `CustomerOrOperator` are for what has an id. `no_identity` says that nobody is looked at.
+"""
+
+from dataclasses import dataclass
+from typing import Annotated, Any
+
+from fastapi import Depends, Header, Path, Query, Request
+
+from safelight.api.auth import identity, stream_urls, visitors
+from safelight.api.auth.identity import HEADER, Stated
+from safelight.api.auth.operators import optional_operator
+from safelight.api.auth.stream_urls import StreamToken
+from safelight.api.http.services import FromApp, Services
+from safelight.api.schemas.requests import IdentityBody
+from safelight.db.connection.database import TRANSIENT_ERRORS, Connection
+from safelight.db.money.customers import Account
+from safelight.db.operations.audit import Operator
+from safelight.domain.errors.base import InvalidInput, NotFound
+from safelight.domain.identities import ActingCustomer, TargetCustomer
+from safelight.security.jwt import User
+
+PassIdHeader = Annotated[
+    str | None, Header(alias=HEADER, description="The customer's stable id, where the body states none.")
+]
+PassIdQuery = Annotated[
+    str | None, Query(alias="passId", max_length=200, description="The customer's stable id; or state it as a header.")
+]
+CustomerIdQuery = Annotated[
+    str | None, Query(alias="customerId", max_length=200, description="A pass id, or a shop's customer key.")
+]
+
+
+# --- who acts -------------------------------------------------------------------------------------------------------
+
+
+async def acting_customer(
+    request: Request, services: FromApp, body: IdentityBody, header: PassIdHeader = None
+) -> ActingCustomer | None:
+    """The customer whom the token names, else body or header; None if they name nobody.
+
+    Raises:
+        InvalidToken: there is a token, and it does not hold.
+        AuthError: an id is stated where only a token counts, or the id of a row that belongs to a user.
+        InvalidInput: an id is longer than any we store, or holds control characters.
+    """
+    return await identity.acting(request, services, Stated(body.pass_id, body.customer_id, header), is_write=True)
+
+
+async def acting_customer_by_query(
+    request: Request,
+    services: FromApp,
+    pass_id: PassIdQuery = None,
+    customer_id: CustomerIdQuery = None,
+    header: PassIdHeader = None,
+) -> ActingCustomer | None:
+    """As `acting_customer`, for routes that read: no user's row is made, or taken over, by them."""
+    return await identity.acting(request, services, Stated(pass_id, customer_id, header), is_write=False)
+
+
+ActingByBody = Annotated[ActingCustomer | None, Depends(acting_customer)]
+ActingByQuery = Annotated[ActingCustomer | None, Depends(acting_customer_by_query)]
+
+
+async def require_identity(customer: ActingByBody) -> ActingCustomer | None:
+    """As `acting_customer`. Raises AuthError, if they name nobody where only a token counts."""
+    identity.current_caller().require_identity(customer)
+    return customer
+
+
+async def require_identity_by_query(customer: ActingByQuery) -> ActingCustomer | None:
+    """As `acting_customer_by_query`. Raises AuthError, if they name nobody where only a token counts."""
+    identity.current_caller().require_identity(customer)
+    return customer
+
+
+async def customer_or_anonymous(
+    request: Request, services: FromApp, customer: Annotated[ActingCustomer | None, Depends(require_identity)]
+) -> ActingCustomer:
+    """As `require_identity`; nobody becomes a new anonymous visitor. The answer's header says which."""
+    if customer is None:
+        customer = identity.stated_customer(request, services, visitors.issue(services.signer), has_user=False)
+        request.state.pass_id = customer.pass_id
+    return customer
+
+
+async def customer_of_path(
+    request: Request, services: FromApp, pass_id: Annotated[str, Path(max_length=200)]
+) -> ActingCustomer:
+    """The acting customer, who is the one that the path names.
+
+    Raises:
+        NotFound: the one that the path names is somebody else.
+    """
+    named = await identity.target(services, Stated(pass_id))
+    if named is None:
+        raise InvalidInput("passId: an id is needed.", code="MISSING_PASS_ID")
+    customer = await identity.acting(request, services, Stated(pass_id), is_write=False)
+    if customer is None or customer.pass_id != named.pass_id:
+        raise NotFound(f"There is no history of {named.pass_id!r} for you.")
+    return customer
+
+
+@dataclass(frozen=True, slots=True)
+class Unreachable:
+    """The customer whom a request states, while the database cannot say who acts. Nothing of theirs may be shown."""
+
+    stated: str | None
+
+
+async def customer_if_reachable(
+    request: Request,
+    services: FromApp,
+    pass_id: PassIdQuery = None,
+    customer_id: CustomerIdQuery = None,
+    header: PassIdHeader = None,
+) -> ActingCustomer | Unreachable | None:
+    """As `acting_customer_by_query`, for a route that answers also while the database is away."""
+    try:
+        return await acting_customer_by_query(request, services, pass_id, customer_id, header)
+    except TRANSIENT_ERRORS:
+        return Unreachable(customer_id or pass_id or header)
+
+
+IdentifiedByQuery = Annotated[ActingCustomer | None, Depends(require_identity_by_query)]
+IdentifiedByBody = Annotated[ActingCustomer | None, Depends(require_identity)]
+CustomerOrAnonymous = Annotated[ActingCustomer, Depends(customer_or_anonymous)]
+CustomerOfPath = Annotated[ActingCustomer, Depends(customer_of_path)]
+CustomerIfReachable = Annotated[ActingCustomer | Unreachable | None, Depends(customer_if_reachable)]
+
+
+@dataclass(frozen=True, slots=True)
+class SignIn:
+    """The first calls of a client, which find or make a user's row. Their routes answer in their own way if a token
+    does not hold, so that nothing is looked at before they ask."""
+
+    request: Request
+    services: Services
+    header: str | None
+
+    def user(self) -> User | None:
+        """Raises InvalidToken or AuthUnavailable."""
+        return identity.current_caller().signed_in()
+
+    def visitor(self) -> str:
+        """The pass id that the header states, as it is; else a new one. No row is looked at."""
+        return identity.pass_id_of_header(self.header) or visitors.issue(self.services.signer)
+
+    async def account(self, conn: Connection, user: User, *, may_adopt: bool) -> Account:
+        """The user's row; a first visit with `may_adopt` takes over the one that the header states."""
+        claim = identity.pass_id_of_header(self.header) if may_adopt else None
+        return await identity.account(self.request, self.services, conn, user, claim)
+
+
+async def sign_in(request: Request, services: FromApp, header: PassIdHeader = None) -> SignIn:
+    return SignIn(request, services, header)
+
+
+SigningIn = Annotated[SignIn, Depends(sign_in)]
+
+
+# --- who asks for something by its id -------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Viewer:
+    """An operator, a customer who says who they are, or somebody who knows no more than the id."""
+
+    operator: Operator | None = None
+    customer: ActingCustomer | None = None
+
+    def sees_all_of(self, owner: str | None, what: str) -> bool:
+        """Return true if they see what only the owner and operators see. Who knows the id alone sees the rest.
+
+        Raises:
+            NotFound: they say who they are, and it is somebody else's.
+            AuthError: they do not say who they are, where only a token counts.
+        """
+        if self.operator:
+            return True
+        identity.current_caller().require_identity(self.customer)
+        if self.customer is not None and self.customer.pass_id != owner:
+            raise NotFound(f"There is no {what}.")
+        return self.customer is not None
+
+
+async def by_id_viewer(request: Request, services: FromApp, header: PassIdHeader = None) -> Viewer:
+    operator = await optional_operator(request, services)
+    if operator:
+        return Viewer(operator)
+    return Viewer(customer=await identity.acting(request, services, Stated(header=header), is_write=False))
+
+
+async def follower(
+    request: Request,
+    services: FromApp,
+    generation_id: Annotated[str, Path(max_length=200)],
+    token: StreamToken = None,
+    header: PassIdHeader = None,
+) -> Viewer | None:
+    """As `by_id_viewer`; None if the URL itself says that it may be followed: then nobody is looked at."""
+    if stream_urls.holds(services.signer, generation_id, token):
+        return None
+    return await by_id_viewer(request, services, header)
+
+
+async def customer_or_operator(
+    request: Request, services: FromApp, body: IdentityBody, header: PassIdHeader = None
+) -> ActingCustomer | Operator:
+    """An operator acts on whatever the path names, and never for the customer whom the request states; a server of ours
+    that has the admin token acts for them.
+
+    Raises:
+        NotFound: nobody says who they are.
+    """
+    operator = await optional_operator(request, services)
+    if operator and operator.user_id:
+        return operator
+    found = await acting_customer(request, services, body, header) or operator
+    if found is not None:
+        return found
+    raise NotFound("There is nothing of that id that is yours; say who you are with passId.")
+
+
+ByIdViewer = Annotated[Viewer, Depends(by_id_viewer)]
+Follower = Annotated[Viewer | None, Depends(follower)]
+CustomerOrOperator = Annotated[ActingCustomer | Operator, Depends(customer_or_operator)]
+
+
+# --- who is acted on ------------------------------------------------------------------------------------------------
+
+
+async def target_customer(services: FromApp, body: IdentityBody, header: PassIdHeader = None) -> TargetCustomer:
+    """The customer whom an operator's request names, whoever the operator is. Declare the operator first.
+
+    Raises:
+        InvalidInput: nobody is named; an id is longer than any we store, or holds control characters.
+    """
+    target = await identity.target(services, Stated(body.pass_id, body.customer_id, header))
+    if target is None:
+        raise InvalidInput("customerId: name the customer.", code="MISSING_CUSTOMER_ID")
+    return target
+
+
+Target = Annotated[TargetCustomer, Depends(target_customer)]
+
+
+# --- nobody ---------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class NoIdentity:
+    """A dependency that does nothing but say that the route looks at nobody's identity, and why."""
+
+    why: str
+
+    async def __call__(self) -> None:
+        return None
+
+
+def no_identity(why: str) -> Any:
+    return Depends(NoIdentity(why))

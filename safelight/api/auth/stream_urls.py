@@ -1,0 +1,32 @@
+"""Addresses of streams. Browsers cannot send a token with one, so where an id is not enough the address carries a
+signature of its own: for one generation, for an hour, looked at when a client connects."""
+
+from typing import Annotated
+
+from fastapi import Query
+
+from safelight.api.http.services import Services
+from safelight.domain.identities import ActingCustomer
+from safelight.security.signing import Signer
+
+PURPOSE = "stream"
+SECONDS = 3600
+TOKEN_CHARS_MAX = 200
+
+StreamToken = Annotated[
+    str | None,
+    Query(alias="token", max_length=TOKEN_CHARS_MAX, description="As it stands in the `sse_url` of an order."),
+]
+
+
+def stream_url(services: Services, generation_id: str, customer: ActingCustomer) -> str:
+    """Return the address at which the customer can follow the generation."""
+    path = f"/mma/stream/{generation_id}"
+    if not (services.token_required or customer.has_user):
+        return path
+    return f"{path}?token={services.signer.token(PURPOSE, generation_id, seconds=SECONDS)}"
+
+
+def holds(signer: Signer, generation_id: str, token: str | None) -> bool:
+    """Return true if the token was signed for this generation's stream and has not expired."""
+    return token is not None and signer.holds(PURPOSE, generation_id, token)

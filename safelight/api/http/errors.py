@@ -1,0 +1,293 @@
+"""One table from errors to answers, and to the ops plane.
+
+Every error body is `{ok:false, error, message, requestId}`, but for what `manners.py` says of the legacy routes; 402
+adds the union of section 4.5. A row is written to the ops plane for every answer of 5xx, for refused access, and for
+requests that change something and were wrong.
+"""
+
+import math
+import traceback
+from dataclasses import dataclass
+from typing import Any
+
+import psycopg
+from fastapi import Request
+from fastapi.exceptions import RequestValidationError
+from fastapi.responses import JSONResponse
+from starlette.exceptions import HTTPException
+
+from safelight import telemetry
+from safelight.api.http import error_formats
+from safelight.api.http.ops_row_limits import Allowances
+from safelight.api.http.request_ids import request_id
+from safelight.api.http.services import Services
+from safelight.db.connection.database import TRANSIENT_ERRORS
+from safelight.db.operations import ops_rows
+from safelight.db.operations.ops_rows import OpsError
+from safelight.domain.errors.base import (
+    GenerationFailed,
+    InsufficientCredits,
+    InvalidToken,
+    RemoteFileRefused,
+    ResultPending,
+    SafelightError,
+)
+from safelight.domain.errors.categories import Category, category_of_status
+from safelight.domain.errors.retries import RetryLater, TooManyRequests
+from safelight.redaction import DEFAULT_REDACTOR, excerpt
+
+RETRY_AFTER_SECONDS = 2
+_LATER = {"Retry-After": str(RETRY_AFTER_SECONDS)}
+VALIDATION_PROBLEMS_SHOWN = 5
+USER_AGENT_CHARS_MAX = 300
+
+# What clients already know a failed route by (contract section 2.3).
+ROUTE_CODES = {
+    "/mma/still/create": "MMA_CREATE_FAILED",
+    "/mma/still/tweak": "MMA_TWEAK_FAILED",
+    "/mma/still/{generation_id}/tweak": "MMA_TWEAK_FAILED",
+    "/mma/video/animate": "MMA_ANIMATE_FAILED",
+    "/mma/video/create": "MMA_ANIMATE_FAILED",
+    "/mma/video/tweak": "MMA_VIDEO_TWEAK_FAILED",
+    "/mma/video/{generation_id}/tweak": "MMA_VIDEO_TWEAK_FAILED",
+    "/mma/generations/{generation_id}": "MMA_FETCH_FAILED",
+    "/mma/events": "MMA_EVENT_FAILED",
+    "/credits/balance": "CREDITS_ERROR",
+    "/api/credits/shopify-order": "WEBHOOK_FAILED",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    status: int
+    code: str
+    message: str
+    category: Category
+    more: dict[str, Any]
+    headers: dict[str, str]
+    database_unavailable: bool = False  # the database is
+    already_reported: bool = False  # the operators are, already
+
+
+def answer_to(request: Request, error: Exception) -> Answer:
+    """The table."""
+    match error:
+        case InsufficientCredits():
+            return _insufficient(request, error)
+        case RetryLater():
+            headers = {"Retry-After": str(max(1, math.ceil(error.retry_after_seconds)))}
+            return _answer(error.http_status, error.code, error.safe_message, error.category, headers=headers)
+        case ResultPending():
+            more = {"generationId": error.generation_id}
+            return _answer(
+                503, error.code, error.safe_message, error.category, more=more, headers=_LATER, already_reported=True
+            )
+        case SafelightError(http_status=status) if status >= 500 and _manners(request).failed:
+            already_reported = isinstance(error, GenerationFailed)
+            return _answer(
+                500, _failure(request), error.safe_message, error.category, already_reported=already_reported
+            )
+        case SafelightError():
+            already_reported = isinstance(error, GenerationFailed)
+            return _answer(
+                error.http_status, error.code, error.safe_message, error.category, already_reported=already_reported
+            )
+        case RequestValidationError():
+            return _answer(400, "VALIDATION_ERROR", _problems(error))
+        case HTTPException():
+            return _unroutable(request, error)
+        case _ if isinstance(error, TRANSIENT_ERRORS):
+            message = "We are very busy, or the database cannot be reached. Please try again in a moment."
+            return _answer(*_manners(request).away, message, headers=_LATER, database_unavailable=True)
+    message = "Something went wrong on our side."
+    return _answer(500, _failure(request), message)
+
+
+def _unroutable(request: Request, error: HTTPException) -> Answer:
+    match error.status_code:
+        case 404:
+            return _answer(404, "NOT_FOUND", f"There is nothing at {request.url.path}.")
+        case 405:
+            message = f"{request.method} is not possible at {request.url.path}."
+            return _answer(405, "METHOD_NOT_ALLOWED", message, headers=dict(error.headers or {}))
+        case status:
+            return _answer(status, "HTTP_ERROR", str(error.detail))
+
+
+async def handle(request: Request, error: Exception) -> JSONResponse:
+    answer = await tell(request, error)
+    body = {
+        "ok": False,
+        "error": answer.code,
+        "message": DEFAULT_REDACTOR.text(answer.message),
+        "requestId": request_id(request),
+        **answer.more,
+    }
+    if "Retry-After" in answer.headers:
+        body[error_formats.RETRY] = int(answer.headers["Retry-After"])
+    said = error_formats.body(_manners(request), body, answer.status, database_unavailable=answer.database_unavailable)
+    return JSONResponse(said, answer.status, answer.headers)
+
+
+async def tell(request: Request, error: Exception) -> Answer:
+    """Logs it, and tells operators where it matters to them. Returns what the client is to learn."""
+    answer = answer_to(request, error)
+    if answer.status >= 500:
+        _log(request, answer, error)
+    if _should_report(request, answer, error, _services(request).allowances):
+        await _tell_operators(request, answer, error)
+    return answer
+
+
+def _log(request: Request, answer: Answer, error: Exception) -> None:
+    text = f"{request.method} {request.url.path}: {error!r}"
+    if answer.database_unavailable or answer.already_reported or isinstance(error, RetryLater):
+        telemetry.warning(telemetry.Tag.API, text)
+    else:
+        telemetry.error(answer.category.emoji, telemetry.Tag.API, text, error)
+
+
+def _answer(
+    status: int,
+    code: str,
+    message: str,
+    category: Category | None = None,
+    *,
+    more: dict[str, Any] | None = None,
+    headers: dict[str, str] | None = None,
+    database_unavailable: bool = False,
+    already_reported: bool = False,
+) -> Answer:
+    named = category or category_of_status(status)
+    return Answer(
+        status,
+        code,
+        message,
+        named,
+        more or {},
+        headers or {},
+        database_unavailable=database_unavailable,
+        already_reported=already_reported,
+    )
+
+
+def _insufficient(request: Request, error: InsufficientCredits) -> Answer:
+    """Where clients show the message as it is, it is a sentence; the others look for the code in it."""
+    more = {
+        "requiredCredits": error.required,
+        "currentCredits": error.balance,
+        "passId": getattr(request.state, "pass_id", None),
+    }
+    if _named_route(request) in error_formats.WAIT_FOR_RESULT:
+        needed = "1 credit" if error.required == 1 else f"{error.required} credits"
+        return _answer(402, error.code, f"This needs {needed}, and you have {error.balance}.", more=more)
+    details = {"required": error.required, "needed": error.required, "balance": error.balance}
+    return _answer(402, error.code, error.safe_message, more=more | {"details": details})
+
+
+def _problems(error: RequestValidationError) -> str:
+    """`inputs.brief: String should have at most 8000 characters`: the field, and what is allowed."""
+    found = (
+        f"{'.'.join(str(part) for part in problem['loc'] if part != 'body') or 'body'}: {problem['msg']}"
+        for problem in error.errors()[: 2 * VALIDATION_PROBLEMS_SHOWN]  # an id is checked for its route, too
+    )
+    return "; ".join(list(dict.fromkeys(found))[:VALIDATION_PROBLEMS_SHOWN])
+
+
+def _route(request: Request) -> str:
+    return getattr(request.scope.get("route"), "path", request.url.path)
+
+
+def _named_route(request: Request) -> str:
+    return f"{request.method} {_route(request)}"
+
+
+def _manners(request: Request) -> error_formats.ErrorFormat:
+    return error_formats.of(_named_route(request))
+
+
+def _failure(request: Request) -> str:
+    return _manners(request).failed or ROUTE_CODES.get(_route(request), "INTERNAL_ERROR")
+
+
+def _should_report(request: Request, answer: Answer, error: Exception, allowances: Allowances) -> bool:
+    if answer.already_reported or (answer.status == 401 and getattr(request.state, "wrong_admin_token", False)):
+        return False
+    alike = f"{answer.status} {answer.code} {_route(request)}"
+    if isinstance(error, TooManyRequests):
+        return error.is_news and allowances.refusals.take(alike)
+    if answer.database_unavailable or isinstance(error, RetryLater):
+        return allowances.unavailable.take(alike)
+    if answer.status >= 500:
+        return allowances.failures.take(alike)
+    if answer.status in (401, 403):
+        return allowances.refusals.take(alike)
+    wrong = request.method == "POST" and answer.status in (400, 413, 415, 422)
+    return (wrong or answer.status == 408) and allowances.invalid.take(alike)
+
+
+def _services(request: Request) -> Services:
+    services: Services = request.app.state.services
+    return services
+
+
+async def _tell_operators(request: Request, answer: Answer, error: Exception) -> None:
+    row = OpsError(
+        category=answer.category,
+        code=answer.code,
+        message=_message(answer, error),
+        level="error" if answer.status >= 500 else "warn",
+        http_status=answer.status,
+        pass_id=getattr(request.state, "pass_id", None),
+        generation_id=request.path_params.get("generation_id"),
+        stack="".join(traceback.format_exception(error)) if answer.status >= 500 else None,
+        **_asked(request),
+    )
+    services = _services(request)
+    if answer.database_unavailable:
+        services.spool.keep(row)
+        return
+    await write_ops_row(services, row)
+
+
+def _message(answer: Answer, error: Exception) -> str:
+    """What operators are told: all of it, also where users learn less."""
+    if answer.status >= 500:
+        return f"{type(error).__name__}: {error}"
+    if isinstance(error, InvalidToken):
+        return f"{error} Reason: {error.details.get('reason', 'not known')}."
+    return str(error) if isinstance(error, RemoteFileRefused) else answer.message
+
+
+async def report_wrong_admin_token(request: Request) -> None:
+    """Tell operators, who learn the address and not what was tried."""
+    row = OpsError(
+        category=Category.AUTH_ERROR,
+        code="WRONG_ADMIN_TOKEN",
+        message="A wrong admin token came from this address. More of it are counted, and told once a minute.",
+        level="warn",
+        http_status=401,
+        **_asked(request),
+    )
+    services = _services(request)
+    if services.allowances.wrong_admin_tokens.take():
+        await write_ops_row(services, row)
+
+
+def _asked(request: Request) -> dict[str, Any]:
+    return {
+        "request_id": request_id(request),
+        "route": _route(request),
+        "method": request.method,
+        "ip": request.client.host if request.client else None,
+        "user_agent": excerpt(request.headers.get("user-agent", ""), USER_AGENT_CHARS_MAX),
+    }
+
+
+async def write_ops_row(services: Services, row: OpsError) -> None:
+    """Write the row, or keep it for later: whatever is answered goes out all the same."""
+    try:
+        async with services.db.connection() as conn:
+            await ops_rows.insert(conn, row)
+    except psycopg.Error:
+        services.spool.keep(row)

@@ -1,0 +1,178 @@
+"""Writes that a client may repeat: with the header `Idempotency-Key` one is done once, and has one answer.
+
+The key belongs to whoever acts (a customer, an operator) at one route, for a day. The same request gets the same
+answer, another one a 422. Orders of generations have keys of their own, which do not expire (`pipelines/accept.py`).
+"""
+
+import asyncio
+import hashlib
+import json
+import time
+import uuid
+from collections.abc import Awaitable, Callable
+from typing import Annotated, Any
+
+from fastapi import Depends, Header, Request
+from fastapi.encoders import jsonable_encoder
+
+from safelight.api.http.bodies.json import JSON_BYTES_MAX, StrictRequest
+from safelight.api.http.services import FromApp, Services
+from safelight.api.schemas.aliases import clean_text
+from safelight.db.connection.database import Connection
+from safelight.db.generations import idempotency
+from safelight.db.operations.audit import Operator
+from safelight.domain.errors.base import IdempotencyConflict
+from safelight.domain.errors.retries import RequestInProgress
+from safelight.domain.identities import ActingCustomer
+from safelight.domain.ids import new_id
+from safelight.pipelines.accept import ANSWER_SECONDS_MAX
+
+Json = dict[str, Any]
+
+KEY_CHARS_MAX = 200
+BUSY_SECONDS = 60.0
+WAIT_SECONDS_MAX = 15.0  # for whoever does the same just now
+LOOK_SECONDS = 0.1
+
+WriteKey = Annotated[
+    str | None,
+    Header(
+        alias="Idempotency-Key",
+        max_length=KEY_CHARS_MAX,
+        description=f"The same key with the same request is done once and has the same answer, for"
+        f" {idempotency.KEPT_HOURS} hours; with another request it is a 422. It belongs to the customer who is stated,"
+        " or to the operator; a request that states nobody has none.",
+    ),
+]
+
+
+def actor(by: ActingCustomer | Operator | None) -> str | None:
+    """Who acts, as a key knows them. Of nobody a key cannot be told from another nobody's."""
+    if isinstance(by, Operator):
+        return f"operator:{by.name}"
+    return f"customer:{by.pass_id}" if by else None
+
+
+class Once:
+    """Does a request's write once for its key; without a key, each time."""
+
+    def __init__(self, request: Request, services: Services, key: str | None) -> None:
+        self._request = request
+        self._services = services
+        self._key = key
+
+    def id_for(self, actor: str | None) -> str:
+        """An id for what the write makes: the same one for all its tries."""
+        key_hash = self._key_hash(actor)
+        return str(uuid.UUID(key_hash[:32], version=5)) if key_hash else new_id()
+
+    async def in_transaction(
+        self, actor: str | None, work: Callable[[Connection], Awaitable[Json]], *, insist: bool = False
+    ) -> Json:
+        """What `work` answers, which writes in the transaction that keeps its key. `insist` where doing it twice is
+        doing it once also without a key: then it is tried again through trouble with the database.
+
+        Raises:
+            IdempotencyConflict: the key was used for another request.
+        """
+        key_hash = self._key_hash(actor)
+        request_hash = await self._request_hash() if key_hash else ""
+
+        async def attempt(conn: Connection) -> Json:
+            async with conn.transaction():
+                if key_hash is None:
+                    return await work(conn)
+                earlier = await idempotency.claim(conn, key_hash, request_hash)
+                if earlier:
+                    return self._repeated(earlier, request_hash)
+                answer: Json = jsonable_encoder(await work(conn))
+                await idempotency.keep(conn, key_hash, answer)
+                return answer
+
+        if insist or key_hash:
+            return await self._services.db.retry_transient(attempt, seconds=ANSWER_SECONDS_MAX)
+        async with self._services.db.connection() as conn:
+            return await attempt(conn)
+
+    async def outside(
+        self,
+        actor: str | None,
+        work: Callable[[], Awaitable[Json]],
+        *,
+        is_final: Callable[[Json], bool] = lambda answer: True,
+    ) -> Json:
+        """As `in_transaction`, for work that takes long or happens elsewhere, and that may be done again where its
+        process dies. An answer that is not final is not kept.
+
+        Raises:
+            IdempotencyConflict: the key was used for another request.
+            RequestInProgress: it is being done, and takes long.
+        """
+        key_hash = self._key_hash(actor)
+        if key_hash is None:
+            return await work()
+        request_hash = await self._request_hash()
+        earlier = await self._claimed(key_hash, request_hash)
+        if earlier:
+            return self._repeated(earlier, request_hash)
+        answer: Json | None = None
+        try:
+            answer = jsonable_encoder(await work())
+            return answer
+        finally:
+            async with self._services.db.connection() as conn:
+                if answer is not None and is_final(answer):
+                    await idempotency.keep(conn, key_hash, answer)
+                else:
+                    await idempotency.release(conn, key_hash)
+
+    async def _claimed(self, key_hash: str, request_hash: str) -> idempotency.Earlier | None:
+        """None where the key is ours now; else what was answered before, which is waited for."""
+        give_up = time.monotonic() + WAIT_SECONDS_MAX
+        while True:
+            async with self._services.db.transaction() as conn:
+                earlier = await idempotency.claim(conn, key_hash, request_hash, busy_seconds=BUSY_SECONDS)
+            if earlier is None or earlier.answer is not None or earlier.request_hash != request_hash:
+                return earlier
+            if time.monotonic() > give_up:
+                raise RequestInProgress("The same request is being done.", retry_after_seconds=BUSY_SECONDS)
+            await asyncio.sleep(LOOK_SECONDS)
+
+    def _repeated(self, earlier: idempotency.Earlier, request_hash: str) -> Json:
+        if earlier.request_hash != request_hash:
+            raise IdempotencyConflict("The idempotency key was used for another request.")
+        answer: Json = earlier.answer
+        self._request.state.pass_id = answer.get("passId") or getattr(self._request.state, "pass_id", None)
+        return answer
+
+    def _key_hash(self, actor: str | None) -> str | None:
+        key = (self._key or "").strip()
+        if not key or actor is None:
+            return None
+        return hashlib.sha256("\n".join((actor, self._request.scope["route"].path, key)).encode()).hexdigest()
+
+    async def _request_hash(self) -> str:
+        """Of the method, the path and what the body says; a large one, an upload's, counts byte by byte."""
+        content = await self._request.body()
+        if content and len(content) <= JSON_BYTES_MAX and isinstance(self._request, StrictRequest):
+            stated = _as_of_a_form(await self._request.json())
+            content = await asyncio.to_thread(lambda: json.dumps(stated, sort_keys=True).encode())
+        head = f"{self._request.method} {self._request.url.path}\n".encode()
+        return await asyncio.to_thread(lambda: hashlib.sha256(head + content).hexdigest())
+
+
+def _as_of_a_form(value: Any) -> Any:
+    """A form, where numbers and flags are texts, says the same as its JSON."""
+    match value:
+        case dict():
+            return {name: _as_of_a_form(item) for name, item in value.items()}
+        case list():
+            return [_as_of_a_form(item) for item in value]
+    return clean_text(str(value)) if isinstance(value, str) else clean_text(value)
+
+
+def _once(request: Request, services: FromApp, key: WriteKey = None) -> Once:
+    return Once(request, services, key)
+
+
+OnceForKey = Annotated[Once, Depends(_once)]

@@ -1,0 +1,98 @@
+"""Middleware for all routes: CORS, HEAD, and the compression of long lists."""
+
+import asyncio
+from collections.abc import Sequence
+
+from starlette.datastructures import Headers
+from starlette.middleware.cors import CORSMiddleware
+from starlette.middleware.gzip import GZipMiddleware
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from safelight.api.auth.identity import HEADER
+
+PREFLIGHT_SECONDS = 600
+METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS")
+EXPOSED_HEADERS = (HEADER, "X-Request-Id", "Retry-After")
+HISTORY = "/history"
+GZIP_LEVEL = 3  # a history of 8 MB would hold up the event loop for longer than the network saves
+GZIP_BYTES_MIN = 1024
+
+
+class Cors(CORSMiddleware):
+    """An allowed origin may send any header: browsers' libraries add headers of their own. A preflight request is
+    answered with 204, without `Access-Control-Allow-Origin` if the origin is not allowed."""
+
+    def __init__(self, app: ASGIApp, *, origins: Sequence[str]) -> None:
+        super().__init__(
+            app,
+            allow_origins=list(origins),
+            allow_methods=METHODS,
+            allow_headers=["*"],
+            expose_headers=EXPOSED_HEADERS,
+            max_age=PREFLIGHT_SECONDS,
+        )
+
+    def preflight_response(self, request_headers: Headers) -> Response:
+        answer = super().preflight_response(request_headers)
+        kept = {name: value for name, value in answer.headers.items() if not name.startswith("content-")}
+        if "access-control-allow-origin" not in kept:
+            kept.pop("access-control-allow-headers", None)
+        return Response(status_code=204, headers=kept)
+
+
+class CompressHistory(GZipMiddleware):
+    """Compresses the histories, the only answers that are long and are text."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        super().__init__(app, minimum_size=GZIP_BYTES_MIN, compresslevel=GZIP_LEVEL)
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] == "http" and scope["path"].startswith(HISTORY):
+            await super().__call__(scope, receive, send)
+        else:
+            await self.app(scope, receive, send)
+
+
+class HeadAsGet:
+    """Answers HEAD as GET is answered, without the body (RFC 9110, section 9.3.2). A stream ends after its headers."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http" or scope["method"] != "HEAD":
+            await self._app(scope, receive, send)
+            return
+        scope.setdefault("state", {})["is_head"] = True
+        head = _Head(send)
+        await self._app({**scope, "method": "GET"}, head.receive, head.send)
+
+
+class _Head:
+    """Sends the headers alone; once they are sent, the client counts as gone, so that nothing more is made for it."""
+
+    def __init__(self, send: Send) -> None:
+        self._send = send
+        self._is_asked = False
+        self._answered = asyncio.Event()
+
+    async def receive(self) -> Message:
+        if not self._is_asked:
+            self._is_asked = True
+            return {"type": "http.request", "body": b"", "more_body": False}
+        await self._answered.wait()
+        return {"type": "http.disconnect"}
+
+    async def send(self, message: Message) -> None:
+        if message["type"] == "http.response.start":
+            await self._send(message)
+        elif not self._answered.is_set():
+            self._answered.set()
+            await self._send({"type": "http.response.body", "body": b"", "more_body": False})
+
+
+def is_head(request: Request) -> bool:
+    """Return true if the client sent HEAD; the routes see GET."""
+    return bool(getattr(request.state, "is_head", False))

@@ -1,0 +1,158 @@
+"""How often the same customer, and the same address, may ask for what costs work or needs no identity.
+
+Counted by each process for itself, one number a key, no row and no query: what is there against floods must cost less
+than the flood. With N processes the bound is N times as wide; credits, not this, are what keeps spending exact.
+
+Use `limited_route(Kind.ERROR_REPORTS)` as a router's `route_class` (it refuses before the body is read), `per_address(kind)`
+as a dependency where there is no body, and `check_pass(request, kind, pass_id)` once it is known who asks.
+"""
+
+import ipaddress
+import time
+from collections import OrderedDict
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Any
+
+from fastapi import Depends, Request
+
+from safelight.api.http.bodies.json import Handler, StrictRoute
+from safelight.domain.errors.retries import TooManyRequests
+
+KEYS_MAX = 50_000
+KEY_CHARS_MAX = 200
+ORDERS_FACTOR = 10  # of an address: an office or a school is many customers behind one address
+IPV6_NETWORK_BITS = 64  # what one line of one customer gets
+TOLD_SECONDS = 60.0
+ROUNDING_SECONDS = 1e-6
+
+Clock = Callable[[], float]
+
+
+class RateLimitGroup(StrEnum):
+    WRITES = "orders"  # what makes, stores or copies something
+    PUBLIC = "visits"  # what strangers may ask and what costs little
+    ERROR_REPORTS = "reports"  # errors of clients
+    ADMIN_TOKENS = "wrong admin tokens"
+
+
+@dataclass(slots=True)
+class _Allowance:
+    """All of it is there again at `whole_at`; operators were told of a refusal, and are told again, at `tell_at`."""
+
+    whole_at: float
+    tell_at: float = float("-inf")
+
+
+class RateLimiter:
+    """A minute's worth at once, then evenly (a leaky bucket). 0 a minute is no limit."""
+
+    def __init__(self, per_minute: Mapping[RateLimitGroup, int], clock: Clock = time.monotonic) -> None:
+        self._per_minute = per_minute
+        self._clock = clock
+        self._allowances: OrderedDict[tuple[RateLimitGroup, str], _Allowance] = OrderedDict()
+
+    def acquire(self, kind: RateLimitGroup, key: str, *, factor: int = 1) -> None:
+        """Raises TooManyRequests, and then nothing is taken."""
+        if per_minute := self._per_minute.get(kind, 0) * factor:
+            now = self._clock()
+            allowance = self._allowance(kind, key, now)
+            allowance.whole_at = self._whole_at(kind, allowance, now, 60.0 / per_minute)
+
+    def check(self, kind: RateLimitGroup, key: str) -> None:
+        """Raises TooManyRequests where `take` would; takes nothing."""
+        if per_minute := self._per_minute.get(kind, 0):
+            now = self._clock()
+            self._whole_at(kind, self._allowance(kind, key, now), now, 60.0 / per_minute)
+
+    def is_news(self, kind: RateLimitGroup, key: str) -> bool:
+        """True where operators were not told of this key within the last minute; they count as told then."""
+        now = self._clock()
+        return self._is_news(self._allowance(kind, key, now), now)
+
+    def _whole_at(self, kind: RateLimitGroup, allowance: _Allowance, now: float, seconds_each: float) -> float:
+        """When all of the allowance will be there again after one more."""
+        whole_at = max(allowance.whole_at, now) + seconds_each
+        if (wait_seconds := whole_at - now - 60.0) > ROUNDING_SECONDS:
+            raise self._refusal(kind, allowance, now, wait_seconds)
+        return whole_at
+
+    def _allowance(self, kind: RateLimitGroup, key: str, now: float) -> _Allowance:
+        """The one that was longest unused is forgotten when there are too many."""
+        found = self._allowances.setdefault((kind, key[:KEY_CHARS_MAX]), _Allowance(now))
+        self._allowances.move_to_end((kind, key[:KEY_CHARS_MAX]))
+        if len(self._allowances) > KEYS_MAX:
+            self._allowances.popitem(last=False)
+        return found
+
+    def _refusal(self, kind: RateLimitGroup, allowance: _Allowance, now: float, wait_seconds: float) -> TooManyRequests:
+        is_news = self._is_news(allowance, now)
+        return TooManyRequests(f"Too many requests ({kind}).", retry_after_seconds=wait_seconds, is_news=is_news)
+
+    @staticmethod
+    def _is_news(allowance: _Allowance, now: float) -> bool:
+        """A flood is told once a minute, not once a request."""
+        is_news = now >= allowance.tell_at
+        if is_news:
+            allowance.tell_at = now + TOLD_SECONDS
+        return is_news
+
+
+def check_address(request: Request, kind: RateLimitGroup) -> None:
+    """Raises TooManyRequests."""
+    factor = ORDERS_FACTOR if kind is RateLimitGroup.WRITES else 1
+    rates(request).acquire(kind, f"address {address_of(request)}", factor=factor)
+
+
+def check_pass(request: Request, kind: RateLimitGroup, pass_id: str) -> None:
+    """Raises TooManyRequests."""
+    rates(request).acquire(kind, f"pass {pass_id}")
+
+
+def per_address(kind: RateLimitGroup) -> Any:
+    """A dependency, for routes without a body."""
+
+    async def check(request: Request) -> None:
+        check_address(request, kind)
+
+    return Depends(check)
+
+
+def limited_route(kind: RateLimitGroup, base: type[StrictRoute] = StrictRoute) -> type[StrictRoute]:
+    """The class of routes that refuse by address before anything of the body is read."""
+
+    class LimitedRoute(base):  # type: ignore[valid-type, misc]
+        def get_route_handler(self) -> Handler:
+            handle: Handler = super().get_route_handler()
+
+            async def limited(request: Request) -> Any:
+                if request.method == "POST":
+                    check_address(request, kind)
+                return await handle(request)
+
+            return limited
+
+    return LimitedRoute
+
+
+def rates(request: Request) -> RateLimiter:
+    found: RateLimiter = request.app.state.services.rates
+    return found
+
+
+def address_of(request: Request) -> str:
+    """The client's address, as `network_of` counts it."""
+    return network_of(request.client.host if request.client else "")
+
+
+def network_of(host: str) -> str:
+    """An address as it is counted: of IPv6 its network, since one line has more addresses than we could count."""
+    try:
+        address = ipaddress.ip_address(host.partition("%")[0])
+    except ValueError:
+        return "unknown"
+    if address.version == 6:
+        mapped = address.ipv4_mapped
+        return str(mapped or ipaddress.ip_network((address, IPV6_NETWORK_BITS), strict=False).network_address)
+    return str(address)

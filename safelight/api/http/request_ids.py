@@ -1,0 +1,52 @@
+"""The id of a request: the one that its client or a proxy states in `X-Request-Id`, else one of ours. It is in the
+answer, in every log line and in every row of the request."""
+
+import re
+import time
+import uuid
+from typing import Any
+
+from fastapi import Depends, Request
+from starlette.datastructures import Headers
+from starlette.types import Scope
+
+from safelight.redaction import DEFAULT_REDACTOR
+
+HEADER = "X-Request-Id"
+CHARS_MAX = 128
+_UNSAFE = re.compile(r"[^A-Za-z0-9._:@/+=-]+")
+_OURS = "req_"
+
+
+def of_scope(scope: Scope) -> dict[str, Any]:
+    """Return `request_id`, and `unique_request_id`, which is always ours: no two requests share it."""
+    unique = f"{_OURS}{time.time_ns() // 1_000_000}_{uuid.uuid4()}"
+    return {"request_id": _stated(Headers(scope=scope)) or unique, "unique_request_id": unique}
+
+
+def _stated(headers: Headers) -> str:
+    """The stated id without characters that no id needs, and without secrets; empty if nothing is left of it."""
+    safe = _UNSAFE.sub("", headers.get(HEADER, ""))[:CHARS_MAX]
+    return DEFAULT_REDACTOR.safe_id(safe) if safe else ""
+
+
+def request_id(request: Request) -> str:
+    return str(getattr(request.state, "request_id", ""))
+
+
+def unique_request_id(request: Request) -> str:
+    """Return the id for what must be written once: a client may state the same `request_id` again, which is in it."""
+    stated, unique = request_id(request), str(request.state.unique_request_id)
+    return unique if stated == unique else f"{stated}:{unique}"
+
+
+def prefixed(prefix: str) -> Any:
+    """A dependency: the ids that we give to requests of this route begin with `prefix` (contract section 1.1)."""
+
+    async def begin_with_it(request: Request) -> None:
+        state, ours = request.state, prefix + request.state.unique_request_id.removeprefix(_OURS)
+        if state.request_id == state.unique_request_id:
+            state.request_id = ours
+        state.unique_request_id = ours
+
+    return Depends(begin_with_it)

@@ -1,0 +1,115 @@
+"""Whether and how far a customer's credits are bought anew by themselves (contract section 1.4, #12 and #13)."""
+
+import math
+from typing import Annotated, Any
+
+from fastapi import APIRouter
+
+from safelight import telemetry
+from safelight.api.auth.principals import ActingByBody, CustomerIfReachable, Unreachable
+from safelight.api.http import idempotency
+from safelight.api.http.error_responses import error_responses
+from safelight.api.http.idempotency import OnceForKey
+from safelight.api.http.rate_limits import RateLimitGroup, limited_route, per_address
+from safelight.api.http.services import FromApp
+from safelight.api.schemas import examples, legacy_responses
+from safelight.api.schemas.aliases import Alias, Flag
+from safelight.api.schemas.requests import IdentityBody
+from safelight.db.connection.database import TRANSIENT_ERRORS, Connection
+from safelight.db.money import customers
+from safelight.domain.errors.base import InvalidInput
+from safelight.domain.identities import ActingCustomer
+
+Json = dict[str, Any]
+
+PACKS_MAX = 1_000_000
+SOURCE = "mega_customers.meta"
+
+router = APIRouter(route_class=limited_route(RateLimitGroup.PUBLIC), tags=["account"])
+
+_SETTINGS = {"customerId": "pass:user:42", "enabled": True, "monthlyLimitPacks": 3, "passId": "pass:user:42"}
+
+
+@router.get(
+    "/billing/settings",
+    summary="Automatic top-ups of a customer",
+    dependencies=[per_address(RateLimitGroup.PUBLIC)],
+    responses={
+        200: examples.of(
+            legacy_responses.AutoTopUpsKept | legacy_responses.AutoTopUpsUnknown, _SETTINGS | {"source": SOURCE}
+        ),
+        **error_responses(400, 401, 429, 503),
+    },
+)
+async def settings(services: FromApp, customer: CustomerIfReachable) -> Json:
+    """While the database is away, they are shown as off, with another source."""
+    if isinstance(customer, Unreachable):
+        return _unknown(customer.stated)
+    found = _required(customer).pass_id
+    try:
+        async with services.db.connection() as conn:
+            saved = await customers.auto_top_up(conn, found)
+    except TRANSIENT_ERRORS as error:
+        telemetry.warning(telemetry.Tag.API, f"Automatic top-ups cannot be read: {error}")
+        return _unknown(found)
+    return {
+        "customerId": found,
+        "enabled": saved.get("enabled") is True,
+        "monthlyLimitPacks": _packs(saved.get("monthlyLimitPacks")),
+        "source": SOURCE,
+        "passId": found,
+    }
+
+
+def _unknown(stated: str | None) -> Json:
+    if stated is None:
+        raise _nobody()
+    return {"customerId": stated, "enabled": False, "monthlyLimitPacks": 0, "source": "no-db"}
+
+
+class BillingBody(IdentityBody):
+    """What may be bought without asking."""
+
+    enabled: Annotated[Flag | Any, Alias("", "Whether credits are bought by themselves.", example=True)] = False
+    monthly_limit_packs: Annotated[
+        Any, Alias("monthlyLimitPacks", "At most so many packs a month; what is no number is 0.", example=3)
+    ] = 0
+
+
+@router.post(
+    "/billing/settings",
+    summary="Set the automatic top-ups of a customer",
+    responses={
+        200: examples.of(legacy_responses.AutoTopUps, _SETTINGS),
+        **error_responses(400, 401, 413, 422, 429, 503),
+    },
+)
+async def save_settings(services: FromApp, once: OnceForKey, body: BillingBody, customer: ActingByBody) -> Json:
+    acting = _required(customer)
+    chosen = {"enabled": bool(body.enabled), "monthlyLimitPacks": _packs(body.monthly_limit_packs)}
+
+    async def work(conn: Connection) -> Json:
+        await customers.ensure(conn, acting.pass_id, welcome=acting.welcome)
+        await customers.save_auto_top_up(conn, acting.pass_id, chosen)
+        return {"customerId": acting.pass_id, **chosen, "passId": acting.pass_id}
+
+    return await once.in_transaction(idempotency.actor(acting), work, insist=True)
+
+
+def _required(customer: ActingCustomer | None) -> ActingCustomer:
+    if customer is None:
+        raise _nobody()
+    return customer
+
+
+def _nobody() -> InvalidInput:
+    return InvalidInput("customerId: say whose settings these are.")
+
+
+def _packs(stated: Any) -> int:
+    """A whole number from 0 on; what is no number is 0."""
+    try:
+        packs = float(stated) if isinstance(stated, str | int | float) else 0.0
+    except ValueError:
+        return 0
+    return min(max(math.floor(packs), 0), PACKS_MAX) if math.isfinite(packs) else 0

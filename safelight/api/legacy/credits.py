@@ -1,0 +1,294 @@
+"""Credits that are added: by an operator, and by a shop that says what was bought (contract 1.4, #11 and #21)."""
+
+import base64
+import hashlib
+import hmac
+from typing import Annotated, Any
+
+from fastapi import APIRouter, Header, Request
+
+from safelight import telemetry
+from safelight.api.auth.operators import ByOperator
+from safelight.api.auth.principals import Target, no_identity
+from safelight.api.http import idempotency
+from safelight.api.http.bodies import json
+from safelight.api.http.bodies.json import StrictRequest, StrictRoute, whole_number
+from safelight.api.http.error_responses import BY_OPERATORS, error_responses
+from safelight.api.http.idempotency import OnceForKey
+from safelight.api.http.request_ids import prefixed, request_id, unique_request_id
+from safelight.api.http.services import FromApp, Services
+from safelight.api.schemas import examples, responses
+from safelight.api.schemas.aliases import Alias, Short
+from safelight.api.schemas.requests import IdentityBody
+from safelight.db.connection.database import Connection
+from safelight.db.money import customers, ledger, shop_refunds
+from safelight.db.money.shop_refunds import SHOP_ORDER, TakenBack
+from safelight.db.operations import ops_rows
+from safelight.db.operations.ops_rows import OpsError
+from safelight.domain import pass_ids, shop_orders
+from safelight.domain.errors.base import InvalidInput, WebhookRefused
+from safelight.domain.errors.categories import Category
+from safelight.domain.shared_secrets import same_secret
+from safelight.domain.shop_orders import ShopOrder, ShopRefund
+from safelight.ops.credits import Adjustment, adjust_credits, good_until
+
+Json = dict[str, Any]
+
+AMOUNT_MAX = 1_000_000
+
+router = APIRouter(tags=["account"])
+operators = APIRouter(route_class=StrictRoute)
+
+
+class AddBody(IdentityBody):
+    """Credits for a customer, or off them."""
+
+    amount: Annotated[Any, Alias("", "A whole number that is not 0; negative takes.", example=20)] = None
+    reason: Annotated[Short, Alias("", "Why; it is in the ledger.")] = "manual-topup"
+    source: Annotated[Short, Alias("", "Where it comes from; it is in the ledger.")] = "api"
+
+
+@operators.post(
+    "/credits/add",
+    summary="Add credits to a customer, or take them",
+    tags=["operations"],
+    dependencies=[prefixed("credits_")],
+    responses={
+        200: examples.of(
+            responses.CreditsAdded,
+            {
+                "ok": True,
+                "requestId": "credits_…",
+                "customerId": "pass:user:42",
+                "newBalance": 33,
+                "source": "mega",
+                "passId": "pass:user:42",
+            },
+        ),
+        **BY_OPERATORS,
+        **error_responses(413, 422),
+    },
+)
+async def add(
+    request: Request, services: FromApp, operator: ByOperator, once: OnceForKey, body: AddBody, target: Target
+) -> Json:
+    """At most what is there is taken: no balance goes below 0."""
+    request.state.pass_id = target.pass_id
+    amount = credits_of(body.amount, "amount", takes_text=True, code="INVALID_AMOUNT")
+    adjustment = Adjustment(amount, body.reason, body.source, ("manual", unique_request_id(request)), "credits.add")
+
+    async def work(conn: Connection) -> Json:
+        moved = await adjust_credits(conn, operator, target, adjustment, expire_days=services.credits_expire_days)
+        return {
+            "ok": True,
+            "requestId": request_id(request),
+            "customerId": target.pass_id,
+            "newBalance": moved.after,
+            "source": "mega",
+            "passId": target.pass_id,
+        }
+
+    return await once.in_transaction(idempotency.actor(operator), work)
+
+
+def credits_of(stated: Any, field: str, *, takes_text: bool, code: str | None = None) -> int:
+    """A whole number of credits that is not 0, with `takes_text` also as a text; of a form, it always is one. Raises
+    InvalidInput, which names the field."""
+    stated, kinds = whole_number(stated), str | int | float if takes_text else int | float
+    try:
+        amount = float(stated) if isinstance(stated, kinds) and not isinstance(stated, bool) else 0.0
+    except ValueError:
+        amount = 0.0
+    if not amount.is_integer() or not 0 < abs(amount) <= AMOUNT_MAX:
+        raise InvalidInput(f"{field}: a whole number from -{AMOUNT_MAX} to {AMOUNT_MAX} that is not 0.", code=code)
+    return int(amount)
+
+
+# --- the shop -------------------------------------------------------------------------------------------------------
+
+
+_ORDER: Json = {
+    "schema": {
+        "type": "object",
+        "description": "The order, or the refund (with `order_id` and `refund_line_items`), as Shopify sends it; other"
+        " keys are passed over. The very bytes count.",
+        "required": ["id"],
+        "properties": {
+            "id": {"type": ["integer", "string"]},
+            "email": {"type": ["string", "null"]},
+            "financial_status": {"type": ["string", "null"]},
+            "test": {"type": ["boolean", "null"]},
+            "cancelled_at": {"type": ["string", "null"], "format": "date-time"},
+            "refunds": {"type": "array", "items": {"type": "object"}},
+            "created_at": {"type": ["string", "null"], "format": "date-time"},
+            "processed_at": {"type": ["string", "null"], "format": "date-time"},
+            "customer": {"type": ["object", "null"], "properties": {"id": {"type": ["integer", "string"]}}},
+            "line_items": {"type": "array", "items": {"type": "object"}},
+            "note_attributes": {"type": "array", "items": {"type": "object"}},
+        },
+    },
+    "example": {
+        "id": 5678901234567,
+        "email": "ada@example.com",
+        "financial_status": "paid",
+        "created_at": "2025-12-19T08:00:00Z",
+        "customer": {"id": 8812345},
+        "line_items": [{"sku": "MINA-50", "variant_id": 4711, "quantity": 1}],
+        "note_attributes": [{"name": "mina_pass_id", "value": "pass:user:42"}],
+    },
+}
+
+
+@router.post(
+    "/api/credits/shopify-order",
+    summary="A shop says what was bought, or given back",
+    tags=["webhooks"],
+    dependencies=[prefixed("shopify_"), no_identity("The shop's signature is checked.")],
+    responses={
+        200: examples.of(
+            responses.ShopOrder,
+            {
+                "ok": True,
+                "requestId": "shopify_…",
+                "orderId": "5678901234567",
+                "customerId": "pass:shopify:8812345",
+                "passId": "pass:shopify:8812345",
+                "credited": 50,
+                "balance": 50,
+                "expiresAt": "2026-01-18T08:00:00Z",
+            },
+        ),
+        **error_responses(413, 503),
+        400: {"description": "The order has no id, or names nobody; or it is no JSON."},
+        401: {"description": "The shop did not sign this."},
+    },
+    openapi_extra={"requestBody": {"required": True, "content": {"application/json": _ORDER}}},
+)
+async def shop_order(
+    request: Request,
+    services: FromApp,
+    signature: Annotated[
+        str, Header(alias="X-Shopify-Hmac-Sha256", max_length=200, description="HMAC-SHA256 of the body, as base64.")
+    ] = "",
+    topic: Annotated[
+        str, Header(alias="X-Shopify-Topic", max_length=100, description="`orders/paid`, `refunds/create`, …")
+    ] = "",
+) -> Json:
+    """An order that is paid, no test and not cancelled is credited once, however often and wherever its webhook is
+    delivered. What it is refunded for is taken back once, never below a balance of 0."""
+    content = await StrictRequest(request.scope, request.receive).body()
+    _must_be_signed(services.shop.secret, content, signature)
+    payload, products = await services.bodies.work(json.parse, content), services.shop.products
+    if shop_orders.is_refund(payload, topic):
+        refund = shop_orders.read_refund(payload, products)
+        return _seen(request, refund.order_id) | await _refunded(request, services, refund.order_id, (refund,))
+    order = shop_orders.read(payload, products, topic)
+    answer = _seen(request, order.id)
+    if order.refusal:
+        if order.refunds:
+            return answer | await _refunded(request, services, order.id, order.refunds)
+        return answer | {"credited": 0, "reason": order.refusal}
+    if not order.credits:
+        return answer | {"credited": 0, "reason": "NO_MATCHING_PRODUCT"}
+    async with services.db.transaction() as conn:
+        if await ledger.is_in_ledger(conn, (SHOP_ORDER, order.id)):
+            await _take_back(request, conn, order.id, order.refunds)
+            return answer | {"alreadyProcessed": True}
+        return answer | await _credited(request, conn, services, order)
+
+
+def _seen(request: Request, order_id: str) -> Json:
+    return {"ok": True, "requestId": request_id(request), "orderId": order_id}
+
+
+def _must_be_signed(secret: str, content: bytes, signature: str) -> None:
+    """Raises WebhookRefused, also where no secret is set."""
+    expected = base64.b64encode(hmac.new(secret.encode(), content, hashlib.sha256).digest())
+    if not secret or not same_secret(signature.strip().encode(), expected):
+        raise WebhookRefused("The webhook's signature does not fit.", code="INVALID_HMAC")
+
+
+async def _credited(request: Request, conn: Connection, services: Services, order: ShopOrder) -> Json:
+    pass_id = await _buyer(conn, order)
+    request.state.pass_id = pass_id
+    await customers.ensure(conn, pass_id)
+    if order.email and order.pass_id is None:
+        await customers.note_email_of_buyer(conn, pass_id, order.email, shopify_customer_id=order.customer_id)
+    expires_at = await good_until(conn, services.credits_expire_days, order.at)
+    await ledger.grant(
+        conn,
+        pass_id=pass_id,
+        credits=order.credits,
+        reason="shopify-order",
+        source="shopify",
+        ref=(SHOP_ORDER, order.id),
+        expires_at=expires_at,
+    )
+    telemetry.info("💳", telemetry.Tag.CREDIT, f"Order {order.id} credited {order.credits}", pass_id=pass_id)
+    await _take_back(request, conn, order.id, order.refunds)
+    row = await customers.get(conn, pass_id) or {}
+    return {
+        "customerId": pass_id,
+        "passId": pass_id,
+        "credited": order.credits,
+        "balance": row.get("mg_credits", 0),
+        "expiresAt": row.get("mg_expires_at"),
+    }
+
+
+async def _refunded(request: Request, services: Services, order_id: str, refunds: tuple[ShopRefund, ...]) -> Json:
+    """A refund whose order we do not know yet is kept until we do: webhooks come in any order."""
+    async with services.db.transaction() as conn:
+        await ledger.is_in_ledger(conn, (SHOP_ORDER, order_id))  # nobody else settles this order meanwhile
+        back = await _take_back(request, conn, order_id, refunds)
+    taken, due = (back.taken, back.due) if back else (0, 0)
+    return {"credited": 0, "takenBack": taken, "missing": due - taken, "reason": "REFUNDED"}
+
+
+async def _take_back(
+    request: Request, conn: Connection, order_id: str, refunds: tuple[ShopRefund, ...]
+) -> TakenBack | None:
+    """Take back what was refunded; what is no longer there, operators read of."""
+    new = [refund for refund in refunds if await shop_refunds.record(conn, refund)]
+    back = await shop_refunds.apply(conn, order_id)
+    unclear = [refund.id for refund in new if refund.credits == 0]
+    if (back and back.taken < back.due) or unclear:
+        missing = back.due - back.taken if back else 0
+        told = f"{missing} credits of it are spent" if missing else f"no credits are named by {', '.join(unclear)}"
+        row = OpsError(
+            category=Category.VALIDATION_ERROR,
+            code="SHOP_REFUND_NOT_COVERED",
+            message=f"The shop refunded order {order_id}, and {told}.",
+            level="warn",
+            request_id=request_id(request),
+            route="/api/credits/shopify-order",
+            method="POST",
+            http_status=200,
+            pass_id=back.pass_id if back else None,
+            extra={"order_id": order_id, "missing_credits": missing},
+        )
+        await ops_rows.insert(conn, row)
+    return back
+
+
+async def _buyer(conn: Connection, order: ShopOrder) -> str:
+    """The pass id that the order names, whom it is a gift to; else the shop's customer; else the user who has signed in
+    with the e-mail; else a new row, named after the customer or the e-mail.
+
+    Raises:
+        InvalidInput: the order names nobody; the shop delivers it again, and operators read of it.
+    """
+    if order.pass_id:
+        return order.pass_id
+    known = order.customer_id and await customers.pass_id_of_shopify_customer(conn, order.customer_id)
+    known = known or (order.email and await customers.of_verified_email(conn, order.email))
+    if known:
+        return known
+    if order.customer_id:
+        return pass_ids.of_shopify_customer(order.customer_id)
+    if order.email:
+        return pass_ids.of_email(order.email)
+    raise InvalidInput("customer, email: the order names nobody to credit.", code="MISSING_CUSTOMER")
+
+
+router.include_router(operators)

@@ -1,0 +1,73 @@
+"""`/editorial/generate`: a still by a brief, answered when the picture exists (contract section 1.4 #6)."""
+
+from typing import Annotated, Any
+
+from fastapi import APIRouter, Request
+from pydantic import Field
+
+from safelight.api.auth.principals import CustomerOrAnonymous
+from safelight.api.http.error_responses import STILL_MAKING_MEANS, error_responses
+from safelight.api.http.rate_limits import RateLimitGroup, limited_route
+from safelight.api.http.services import FromApp
+from safelight.api.legacy import orders
+from safelight.api.legacy.orders import Json, LegacyBody
+from safelight.api.routes.mma import IdempotencyKey
+from safelight.api.schemas import legacy_examples
+from safelight.api.schemas.aliases import Alias, Long
+from safelight.db.connection.database import Row
+from safelight.domain.errors.base import InvalidInput
+from safelight.domain.orders import Flow, aspect_ratio_of_platform
+
+RATIO_OF_OTHER_PLATFORMS = "2:3"
+MESSAGE = "Your picture is ready."
+
+router = APIRouter(route_class=limited_route(RateLimitGroup.WRITES), tags=["legacy"])
+
+
+class EditorialBody(LegacyBody):
+    """A brief, a product photo, or both."""
+
+    brief: Annotated[Long, Alias("", "What the picture should be.", example="A calm morning on a stone table")] = ""
+    images_max: Annotated[int, Alias("maxImages", "How many pictures are wanted; one is made.")] = Field(
+        default=1, ge=0, le=100
+    )
+
+
+@router.post(
+    "/editorial/generate",
+    summary="Make a still, and wait for it",
+    responses={
+        200: legacy_examples.EDITORIAL,
+        **error_responses(401, 402, 413, 422, 429),
+        400: {"description": "MISSING_INPUT, or a field is wrong."},
+        500: {"description": "EDITORIAL_GENERATION_ERROR, refunded; NO_DB."},
+        503: {"description": STILL_MAKING_MEANS},
+    },
+)
+async def editorial_generate(
+    request: Request,
+    services: FromApp,
+    body: EditorialBody,
+    customer: CustomerOrAnonymous,
+    key: IdempotencyKey = None,
+) -> Json:
+    """Runs the same pipeline as `/mma/still/create`. Asked again with the same idempotency key, also at another
+    process, it gives the same picture, once charged."""
+    if not (body.brief or body.product_image_url):
+        raise InvalidInput("brief or productImageUrl: one of the two is needed.", code="MISSING_INPUT")
+    platform = body.platform.lower()
+    ratio = body.known_ratio or aspect_ratio_of_platform(platform) or RATIO_OF_OTHER_PLATFORMS
+    create = body.create_body(
+        assets={}, inputs={"userBrief": body.brief, "aspect_ratio": ratio, "maxImages": body.images_max}
+    )
+    row = await orders.make(request, services, Flow.STILL_CREATE, body, create, customer=customer, key=key)
+    url = orders.must_be_done(row)["mg_output_url"]
+    gpt = await orders.style_profile(services, body, row)
+    return orders.made(request, row, MESSAGE, {"imageUrl": url, "imageUrls": [url]}, gpt | _texts(row))
+
+
+def _texts(row: Row) -> dict[str, Any]:
+    """What was seen in each picture, and the last friendly line."""
+    scans, said = row["mg_mma_vars"]["scans"], row["mg_mma_vars"]["userMessages"]
+    captions = [scans["product_crt"], scans["logo_crt"], *scans["inspiration_crt"], scans["output_still_crt"]]
+    return {"imageTexts": [text for text in captions if text], "userMessage": said["final_line"] or ""}

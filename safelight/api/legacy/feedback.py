@@ -1,0 +1,141 @@
+"""`/feedback/like`: likes, and what people say about a result (contract section 1.4 #9)."""
+
+from typing import Annotated, Any, Literal
+
+from fastapi import APIRouter, Request
+
+from safelight.api.auth.principals import IdentifiedByBody
+from safelight.api.http import idempotency
+from safelight.api.http.error_responses import error_responses
+from safelight.api.http.idempotency import OnceForKey
+from safelight.api.http.rate_limits import RateLimitGroup, check_pass, limited_route
+from safelight.api.http.request_ids import request_id
+from safelight.api.http.services import FromApp, Services
+from safelight.api.schemas import legacy_examples
+from safelight.api.schemas.aliases import Alias, Flag, Long, Short, WebUrl
+from safelight.api.schemas.requests import IdentityBody
+from safelight.db.connection.database import Connection
+from safelight.db.generations import feedback, generations
+from safelight.db.money import customers
+from safelight.domain.errors.base import InvalidInput, NotFound
+from safelight.domain.identities import ActingCustomer
+from safelight.pipelines.accept import ANSWER_SECONDS_MAX
+
+Json = dict[str, Any]
+
+ANONYMOUS = "anonymous"
+MESSAGE = "Thank you, noted."
+
+router = APIRouter(route_class=limited_route(RateLimitGroup.WRITES), tags=["legacy"])
+
+
+class FeedbackLikeBody(IdentityBody):
+    """An empty comment is a like, any other is feedback."""
+
+    result_type: Annotated[Literal["image", "motion"], Alias("resultType", "What it is about.")] = "image"
+    platform: Annotated[Short, Alias("", "Where it is shown.", example="tiktok")] = "tiktok"
+    prompt: Annotated[Long, Alias("", "The result's prompt; may be left out where `generationId` is known.")] = ""
+    comment: Annotated[Long, Alias("", "What is said about it.")] = ""
+    image_url: Annotated[WebUrl | None, Alias("imageUrl", "The still.")] = None
+    video_url: Annotated[WebUrl | None, Alias("videoUrl", "The video.")] = None
+    session_id: Annotated[Short | None, Alias("sessionId", "The session.")] = None
+    generation_id: Annotated[Short | None, Alias("generationId", "The generation it is about.")] = None
+    liked: Annotated[Flag, Alias("", "false takes a like back.")] = True
+
+
+@router.post(
+    "/feedback/like",
+    summary="Like a result, or say something about it",
+    responses={
+        200: legacy_examples.LIKED,
+        **error_responses(401, 404, 413, 422, 429, 503),
+        400: {"description": "MISSING_PROMPT, or a field is wrong."},
+        500: {"description": "FEEDBACK_ERROR; NO_DB."},
+    },
+)
+async def like(
+    request: Request, services: FromApp, once: OnceForKey, body: FeedbackLikeBody, customer: IdentifiedByBody
+) -> Json:
+    """Pictures and videos that are not ours yet are copied first: what is liked must still be there tomorrow."""
+    pass_id = customer.pass_id if customer else None
+    if pass_id:
+        check_pass(request, RateLimitGroup.WRITES, pass_id)
+    async with services.db.connection() as conn:
+        prompt = await _prompt(conn, body, pass_id)
+    actor = idempotency.actor(customer)
+    feedback_id = once.id_for(actor)  # one for all tries
+    return await once.outside(actor, lambda: _liked(request, services, body, customer, prompt, feedback_id))
+
+
+async def _liked(
+    request: Request,
+    services: Services,
+    body: FeedbackLikeBody,
+    customer: ActingCustomer | None,
+    prompt: str,
+    feedback_id: str,
+) -> Json:
+    pass_id = customer.pass_id if customer else None
+    row = {
+        "feedback_id": feedback_id,
+        "pass_id": pass_id,
+        "session_id": body.session_id,
+        "generation_id": body.generation_id,
+        "platform": body.platform.lower(),
+        "result_type": body.result_type,
+        "prompt": prompt,
+        "comment": body.comment,
+        "image_url": await _permanent(services, body.image_url, "likes-images", pass_id),
+        "video_url": await _permanent(services, body.video_url, "likes-videos", pass_id),
+        "meta": {"event_type": "feedback.like", "liked": body.liked, "request_id": request_id(request)},
+    }
+    likes = await services.db.retry_transient(lambda conn: _store(conn, customer, row), seconds=ANSWER_SECONDS_MAX)
+    return {
+        "ok": True,
+        "message": MESSAGE,
+        "requestId": request_id(request),
+        "payload": {
+            "customerId": pass_id or ANONYMOUS,
+            "resultType": body.result_type,
+            "platform": row["platform"],
+            "sessionId": body.session_id,
+            "generationId": body.generation_id,
+        },
+        "totals": {"likesForCustomer": likes},
+        "passId": pass_id,
+        "feedbackId": feedback_id,
+    }
+
+
+async def _prompt(conn: Connection, body: FeedbackLikeBody, pass_id: str | None) -> str:
+    """What was said, else what the customer's own generation was made with.
+
+    Raises:
+        NotFound: the generation is not theirs.
+        InvalidInput: nothing says what it is about.
+    """
+    row = await generations.get(conn, body.generation_id) if body.generation_id else None
+    if body.generation_id and (row is None or row["mg_pass_id"] != pass_id):
+        raise NotFound(f"You have no generation {body.generation_id!r}.")
+    if not body.prompt and row is None:
+        raise InvalidInput("prompt: what the result was made with is needed.", code="MISSING_PROMPT")
+    return body.prompt or str((row and row["mg_prompt"]) or "")
+
+
+async def _permanent(services: Services, url: str | None, folder: str, pass_id: str | None) -> str | None:
+    """The URL as it is where it is one of ours; else that of our own copy."""
+    if url is None or services.assets.key_of(url):
+        return url
+    stored = await services.assets.put_fetched(
+        services.fetcher, services.spool_of_files, url, kind=folder, customer=pass_id
+    )
+    return stored.url
+
+
+async def _store(conn: Connection, customer: ActingCustomer | None, row: Json) -> int | None:
+    """Returns how much feedback the customer has given; None of a visitor without an id, who has no row."""
+    async with conn.transaction():
+        if customer:
+            await customers.ensure(conn, customer.pass_id, welcome=customer.welcome)
+        await feedback.insert(conn, row)
+        return await feedback.count(conn, customer.pass_id) if customer else None

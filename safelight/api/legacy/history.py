@@ -1,0 +1,93 @@
+"""`/history`: what a customer made, said and paid, for clients that name them by query or header (contract 1.4 #14)."""
+
+from datetime import datetime
+from typing import Annotated, Any
+
+from fastapi import APIRouter, Path, Query, Request
+
+from safelight.api.auth.principals import ActingByQuery, IdentifiedByQuery, no_identity
+from safelight.api.http.bodies.json import StrictRoute
+from safelight.api.http.error_responses import error_responses
+from safelight.api.http.rate_limits import RateLimitGroup, per_address
+from safelight.api.http.request_ids import request_id
+from safelight.api.http.services import FromApp
+from safelight.api.legacy import customers
+from safelight.api.schemas import examples
+from safelight.db.generations import generations
+from safelight.domain.errors.base import InvalidInput, NotFound
+from safelight.pipelines import deletion
+
+Json = dict[str, Any]
+
+_LIMITED = [per_address(RateLimitGroup.PUBLIC)]
+_DELETE_LIMITED = [per_address(RateLimitGroup.WRITES)]
+RecordId = Annotated[str, Path(max_length=300, description="The id of a generation, or the `mg_id` of any item.")]
+
+router = APIRouter(route_class=StrictRoute, tags=["legacy"])
+
+_ANSWERS = {
+    200: examples.HISTORY,
+    **error_responses(400, 401, 429),
+    500: {"description": "HISTORY_FAILED"},
+    503: {"description": "NO_SUPABASE"},
+}
+
+
+@router.get(
+    "/history", summary="What the stated customer made, said and paid", responses=_ANSWERS, dependencies=_LIMITED
+)
+@router.get("/history/trimmed", summary="The same as `/history`", responses=_ANSWERS, dependencies=_LIMITED)
+async def own_history(
+    request: Request,
+    services: FromApp,
+    customer: ActingByQuery,
+    limit: Annotated[int, Query(ge=1, le=generations.HISTORY_ROWS_MAX)] = generations.HISTORY_ROWS_MAX,
+    cursor: Annotated[datetime | None, Query(description="`page.nextCursor` of the page before.")] = None,
+) -> Json:
+    """Without generations that failed, were cancelled or were suggestions alone. A visitor whom nobody names has no
+    history."""
+    if customer is None:
+        return _empty(request, limit, cursor)
+    return await customers.history_of(request, services, customer, limit, cursor, results_only=True)
+
+
+@router.delete("/history", include_in_schema=False, dependencies=[*_DELETE_LIMITED, no_identity("It names nothing.")])
+async def delete_nothing() -> Json:
+    raise InvalidInput("id: the id of a generation, or its mg_id, is needed.", code="MISSING_ID")
+
+
+@router.delete(
+    "/history/{record_id}",
+    summary="Delete a result",
+    responses={
+        200: examples.DELETED,
+        **error_responses(400, 401, 404, 429, 503),
+        409: {"description": "It is not final, or something unfinished is made from it."},
+        500: {"description": "DELETE_FAILED"},
+    },
+    dependencies=_DELETE_LIMITED,
+)
+async def delete_record(request: Request, services: FromApp, customer: IdentifiedByQuery, record_id: RecordId) -> Json:
+    """The row is marked and its file is deleted; credits, steps and lines stay on record. Only its owner may. What was
+    deleted before counts 0."""
+    if not (stated := record_id.strip()):
+        return await delete_nothing()
+    if customer is None:
+        raise NotFound(f"There is nothing {stated!r} in your history.")
+    count = await deletion.delete(services.db, services.assets, stated, customer.pass_id)
+    return {"ok": True, "requestId": request_id(request), "deleted": True, "deletedCount": count}
+
+
+def _empty(request: Request, limit: int, cursor: datetime | None) -> Json:
+    return {
+        "ok": True,
+        "requestId": request_id(request),
+        "passId": None,
+        "customerId": customers.ANONYMOUS,
+        "passIdsChecked": [],
+        "credits": {"balance": 0, "expiresAt": None, "history": []},
+        "page": {"limit": limit, "cursor": cursor, "nextCursor": None, "hasMore": False, "returned": 0},
+        "sessions": [],
+        "generations": [],
+        "feedbacks": [],
+    }

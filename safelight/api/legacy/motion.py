@@ -1,0 +1,131 @@
+"""`/motion/suggest` and `/motion/generate`: a movement and a video for a still (contract section 1.4 #7 and #8)."""
+
+from typing import Annotated
+
+from fastapi import APIRouter, Request
+from pydantic import Field
+
+from safelight.api.auth.principals import CustomerOrAnonymous
+from safelight.api.http.error_responses import STILL_MAKING_MEANS, error_responses
+from safelight.api.http.rate_limits import RateLimitGroup, limited_route
+from safelight.api.http.request_ids import request_id
+from safelight.api.http.services import FromApp
+from safelight.api.legacy import orders
+from safelight.api.legacy.orders import STYLE_CHARS_MAX, Json, LegacyBody
+from safelight.api.routes.mma import IdempotencyKey
+from safelight.api.schemas import legacy_examples
+from safelight.api.schemas.aliases import Alias, Long, Short, Url
+from safelight.api.schemas.examples import SAMPLE_URL
+from safelight.domain.errors.base import InvalidInput
+from safelight.domain.orders import Flow
+from safelight.domain.statuses import Status
+
+MOTION_STYLES_MAX = 20
+MESSAGE = "Your video is ready."
+STOCK_SUGGESTION = "A slow, steady push in while the light moves gently across the scene."
+
+router = APIRouter(route_class=limited_route(RateLimitGroup.WRITES), tags=["legacy"])
+
+
+class MotionBody(LegacyBody):
+    """A frame to begin with, and how it should move."""
+
+    motion_description: Annotated[Long, Alias("motionDescription|text|motionBrief", "How it should move.")] = ""
+    motion_styles: Annotated[
+        list[Short],
+        Alias("motionStyles|motionStyleKeys|movementStyle", "Movements to join.", joined=True, example=["fix_camera"]),
+    ] = Field(default=[], max_length=MOTION_STYLES_MAX)
+
+    @property
+    def movement_style(self) -> str:
+        return ", ".join(filter(None, self.motion_styles))[:STYLE_CHARS_MAX]
+
+    @property
+    def inputs(self) -> Json:
+        words = {"motion_user_brief": self.motion_description, "movement_style": self.movement_style}
+        return words | {"aspect_ratio": self.known_ratio}
+
+
+class MotionSuggestBody(MotionBody):
+    reference_image_url: Annotated[
+        Url | None, Alias("referenceImageUrl", "The still to set in motion.", example=SAMPLE_URL)
+    ] = None
+
+
+class MotionGenerateBody(MotionBody):
+    last_image_url: Annotated[
+        Url | None, Alias("lastImageUrl", "The frame the video begins with.", example=SAMPLE_URL)
+    ] = None
+    duration_seconds: Annotated[
+        float | None, Alias("durationSeconds", "Clamped to 1…10.", example=5), Field(allow_inf_nan=False)
+    ] = None
+
+
+@router.post(
+    "/motion/suggest",
+    summary="Suggest a movement for a still, free",
+    responses={
+        200: legacy_examples.SUGGESTION,
+        **error_responses(401, 413, 422, 429),
+        400: {"description": "MISSING_REFERENCE_IMAGE, or a field is wrong."},
+        500: {"description": "MOTION_SUGGESTION_ERROR; NO_DB."},
+        503: {"description": STILL_MAKING_MEANS},
+    },
+)
+async def motion_suggest(
+    request: Request,
+    services: FromApp,
+    body: MotionSuggestBody,
+    customer: CustomerOrAnonymous,
+    key: IdempotencyKey = None,
+) -> Json:
+    """Where no suggestion could be made, the answer is the person's own draft, and `gpt` says so."""
+    if not body.reference_image_url:
+        raise InvalidInput("referenceImageUrl: the still to set in motion is needed.", code="MISSING_REFERENCE_IMAGE")
+    create = body.create_body(
+        assets={"start_image_url": body.reference_image_url}, inputs=body.inputs | {"suggest_only": True}
+    )
+    row = await orders.make(request, services, Flow.VIDEO_ANIMATE, body, create, customer=customer, key=key)
+    error = None
+    if row["mg_mma_status"] != Status.SUGGESTED:
+        error = {"status": (row["mg_meta"].get("error") or {}).get("httpStatus"), "message": orders.failure_of(row)}
+    return {
+        "ok": True,
+        "requestId": request_id(request),
+        "suggestion": (body.motion_description or STOCK_SUGGESTION) if error else row["mg_prompt"],
+        "passId": row["mg_pass_id"],
+        "gpt": {"usedFallback": error is not None, "error": error},
+    }
+
+
+@router.post(
+    "/motion/generate",
+    summary="Make a video of a still, and wait for it",
+    responses={
+        200: legacy_examples.MOTION,
+        **error_responses(401, 402, 413, 422, 429),
+        400: {"description": "MISSING_LAST_IMAGE, MISSING_MOTION_DESCRIPTION, or a field is wrong."},
+        500: {"description": "MOTION_GENERATION_ERROR, refunded; NO_DB."},
+        503: {"description": STILL_MAKING_MEANS},
+    },
+)
+async def motion_generate(
+    request: Request,
+    services: FromApp,
+    body: MotionGenerateBody,
+    customer: CustomerOrAnonymous,
+    key: IdempotencyKey = None,
+) -> Json:
+    """Runs the same pipeline as `/mma/video/animate`; an idempotency key works as at `/editorial/generate`."""
+    if not body.last_image_url:
+        raise InvalidInput("lastImageUrl: the frame to begin with is needed.", code="MISSING_LAST_IMAGE")
+    if not body.motion_description:
+        raise InvalidInput("motionDescription: how it should move is needed.", code="MISSING_MOTION_DESCRIPTION")
+    create = body.create_body(
+        assets={"start_image_url": body.last_image_url}, inputs=body.inputs | {"duration": body.duration_seconds}
+    )
+    row = await orders.make(request, services, Flow.VIDEO_ANIMATE, body, create, customer=customer, key=key)
+    url = orders.must_be_done(row)["mg_output_url"]
+    gpt = await orders.style_profile(services, body, row)
+    said = {"userMessage": row["mg_mma_vars"]["userMessages"]["final_line"] or ""}
+    return orders.made(request, row, MESSAGE, {"videoUrl": url}, gpt | said)

@@ -1,0 +1,167 @@
+"""What the legacy routes that make something have in common (contract sections 1.4 and 1.5): one body, folded into an
+order of the same pipelines, and an answer that waits for the result."""
+
+from datetime import UTC, datetime
+from typing import Annotated, Any
+
+from fastapi import Request
+from pydantic import BeforeValidator, Field
+
+from safelight.api.http.rate_limits import RateLimitGroup, check_pass
+from safelight.api.http.request_ids import request_id
+from safelight.api.http.services import Services
+from safelight.api.routes.waiting import wait_until_final
+from safelight.api.schemas.aliases import Alias, Flag, Short, Url
+from safelight.api.schemas.order_builder import OrderBuilder, OrderRequest
+from safelight.api.schemas.requests import INSPIRATIONS_MAX, CreateBody, IdentityBody
+from safelight.db.connection.database import Row
+from safelight.db.generations import feedback
+from safelight.domain.errors.base import GenerationFailed, GenerationRejected
+from safelight.domain.identities import ActingCustomer
+from safelight.domain.orders import Flow
+from safelight.domain.statuses import Status
+from safelight.domain.style_presets import STYLE_PRESETS, StylePreset
+
+Json = dict[str, Any]
+
+RATIOS = ("9:16", "3:4", "2:3", "1:1", "3:2", "16:9")
+STYLE_CHARS_MAX = 200
+LIKES_FOR_TASTE = 1  # the taste is read anew for each still, from the first like on
+ANYTHING_ELSE = "This could not be made."
+
+
+def _http_only(value: Any) -> Any:
+    """Clients send other references among these; only addresses on the web count."""
+    if not isinstance(value, list):
+        return value
+    return [url for url in value if isinstance(url, str) and url.strip().lower().startswith(("http://", "https://"))]
+
+
+WebUrls = Annotated[list[Url], BeforeValidator(_http_only)]
+
+
+class LegacyBody(IdentityBody):
+    """The part of a legacy body that all of them share."""
+
+    session_id: Annotated[Short | None, Alias("sessionId", "A uuid, with or without `sess_` before it.")] = None
+    platform: Annotated[Short, Alias("", "Where it will be shown.", example="tiktok")] = "tiktok"
+    tone: Annotated[Short, Alias("", "A style in a few words.", example="still-life")] = ""
+    style_preset_key: Annotated[
+        Short, Alias("stylePresetKey", f"One of {', '.join(STYLE_PRESETS)}; anything else is no preset.")
+    ] = ""
+    vision: Annotated[Flag, Alias("minaVisionEnabled", "Learn from what this customer liked.")] = False
+    aspect_ratio: Annotated[
+        Short | None, Alias("aspectRatio|motionAspectRatio", f"One of {', '.join(RATIOS)}; else by platform.")
+    ] = None
+    product_image_url: Annotated[Url | None, Alias("productImageUrl", "The product's photo.")] = None
+    logo_image_url: Annotated[Url | None, Alias("logoImageUrl", "A logo.")] = None
+    style_image_urls: Annotated[WebUrls, Alias("styleImageUrls", "Pictures whose mood to take up.")] = Field(
+        default=[], max_length=INSPIRATIONS_MAX
+    )
+    idempotency_key: Annotated[Short | None, Alias("idempotencyKey", "As the header `Idempotency-Key`.")] = None
+
+    @property
+    def preset(self) -> StylePreset | None:
+        return STYLE_PRESETS.get(self.style_preset_key)
+
+    @property
+    def known_ratio(self) -> str | None:
+        return self.aspect_ratio if self.aspect_ratio in RATIOS else None
+
+    def create_body(self, *, assets: Json, inputs: Json) -> CreateBody:
+        """The same order in the words of the MMA routes."""
+        keywords = self.preset.keywords if self.preset else ()
+        style = ", ".join(filter(None, (self.tone, *keywords)))[:STYLE_CHARS_MAX]
+        return CreateBody.model_validate(
+            {
+                "session_id": self.session_id,
+                "platform": self.platform.lower(),
+                "assets": {
+                    "product_image_url": self.product_image_url,
+                    "logo_image_url": self.logo_image_url,
+                    "inspiration_image_urls": self.style_image_urls,
+                    **assets,
+                },
+                "inputs": {"style": style, **inputs},
+                "history": {"vision_intelligence": self.vision},
+            }
+        )
+
+
+async def make(
+    request: Request,
+    services: Services,
+    flow: Flow,
+    body: LegacyBody,
+    create: CreateBody,
+    *,
+    customer: ActingCustomer,
+    key: str | None,
+) -> Row:
+    """Accept the order and wait for it. Returns the final generation, whatever became of it. Raises as acceptance
+    does, and as `ended`."""
+    check_pass(request, RateLimitGroup.WRITES, customer.pass_id)
+    async with services.db.connection() as conn:
+        order = await OrderBuilder(conn, services.assets).order(OrderRequest(flow, create, customer.pass_id, None))
+    accepted = await services.acceptance.accept(
+        order,
+        customer,
+        idempotency_key=key or body.idempotency_key,
+        request={"request_id": request_id(request), "route": request.scope["route"].path, "method": request.method},
+    )
+    return await wait_until_final(request, services, accepted.generation_id)
+
+
+def failure_of(row: Row) -> str:
+    """What a person may read about a generation without a result."""
+    return str((row["mg_meta"].get("error") or {}).get("message") or ANYTHING_ELSE)
+
+
+def must_be_done(row: Row) -> Row:
+    """Raises GenerationRejected, or GenerationFailed."""
+    if row["mg_mma_status"] != Status.DONE:
+        error, said = row["mg_meta"].get("error") or {}, failure_of(row)
+        how = GenerationRejected if 400 <= error.get("httpStatus", 500) < 500 else GenerationFailed
+        raise how(f"{row['mg_generation_id']}: {said}", code=error.get("code"), safe_message=said)
+    return row
+
+
+def made(request: Request, row: Row, message: str, result: Json, gpt: Json) -> Json:
+    """The answer of a route that waited for its result."""
+    return {
+        "ok": True,
+        "message": message,
+        "requestId": request_id(request),
+        "prompt": row["mg_prompt"],
+        **result,
+        "generationId": row["mg_generation_id"],
+        "sessionId": row["mg_session_id"],
+        "passId": row["mg_pass_id"],
+        "credits": {"balance": row["balance"], "cost": row["mg_meta"]["cost"]},
+        "gpt": {"usedFallback": False, "error": None, **gpt},
+    }
+
+
+async def style_profile(services: Services, body: LegacyBody, row: Row) -> Json:
+    """Whose style a result has: the preset's, and with vision also the customer's learned one."""
+    preset, csv = body.preset, row["mg_mma_vars"]["history"]["style_history_csv"]
+    learned = [word.strip() for word in csv.split(",")] if body.vision and csv else []
+    keywords = [*(preset.keywords if preset else ()), *learned]
+    texts = [preset.description if preset else "", f"What you liked before: {', '.join(learned)}." if learned else ""]
+    profile = {"keywords": keywords, "description": " ".join(filter(None, texts))} if keywords else None
+    return {"styleProfile": profile, "styleProfileMeta": await _profile_meta(services, body, row, bool(learned))}
+
+
+async def _profile_meta(services: Services, body: LegacyBody, row: Row, learned: bool) -> Json:
+    preset_key = body.style_preset_key if body.preset else None
+    if not body.vision:
+        return {"source": "preset_only" if preset_key else "none", "likesCount": 0, "presetKey": preset_key}
+    async with services.db.connection() as conn:
+        likes = await feedback.count(conn, row["mg_pass_id"])
+    merged = {(True, True): "preset+user", (False, True): "user_only", (True, False): "preset_only"}
+    more = {"presetKey": preset_key, "mergeSource": merged.get((bool(preset_key), learned), "none")}
+    if not learned:
+        waits = {"reason": "not_enough_likes", "minLikesForFirstProfile": LIKES_FOR_TASTE}
+        return {"source": "none", "likesCount": likes, **waits, **more}
+    read_now = {"likesCountAtProfile": likes, "updatedAt": datetime.now(UTC), "refreshStep": LIKES_FOR_TASTE}
+    return {"source": "recomputed", "likesCount": likes, **read_now, **more}

@@ -1,0 +1,267 @@
+"""Failed, cancelled and stuck generations, for operators and for their owners (seed 004)."""
+
+import base64
+from collections import defaultdict
+from datetime import datetime
+from typing import Annotated, Any
+
+from fastapi import APIRouter, Depends, Query
+
+from safelight.api.auth.operators import ADMIN_ONLY, ByOperator
+from safelight.api.auth.principals import ActingByQuery
+from safelight.api.http import idempotency
+from safelight.api.http.error_responses import BY_OPERATORS, error_responses
+from safelight.api.http.idempotency import OnceForKey
+from safelight.api.http.rate_limits import RateLimitGroup as Rate
+from safelight.api.http.rate_limits import per_address
+from safelight.api.http.services import FromApp, Services
+from safelight.api.schemas import examples
+from safelight.db.connection.database import Row
+from safelight.db.operations import audit, failures
+from safelight.db.operations.audit import Operator
+from safelight.db.operations.failures import Cursor, Found, Kind, Question
+from safelight.domain.errors.base import AuthError, InvalidInput
+from safelight.pipelines.engine.reaper import Reaped
+
+Json = dict[str, Any]
+
+CURSOR_CHARS_MAX = 400
+ID_CHARS_MAX = 200
+ID_PATTERN = r"^[^\x00]+$"  # what a database can hold
+CURSOR_RULE = "cursor: it must be the `nextCursor` of the page before."
+UNKNOWN_USER = "Unknown"
+NO_EMAIL = "N/A"
+
+STUCK_MESSAGES = {
+    "past-deadline": "It is past the time by which it should have moved on.",
+    "worker-lost": "The worker that had it stopped answering; another will take it over.",
+    "no-job": "Nobody is at work on it; it will be taken up again.",
+}
+
+router = APIRouter(tags=["failures"])
+
+Hours = Annotated[
+    int,
+    Query(
+        alias="hoursAgo",
+        ge=1,
+        le=failures.HOURS_MAX,
+        description="How far back failed and cancelled ones were made. What is stuck shows however old it is.",
+    ),
+]
+Limit = Annotated[int, Query(ge=1, le=failures.LIMIT_MAX, description="How many on one page.")]
+SessionId = Annotated[
+    str | None,
+    Query(alias="sessionId", max_length=ID_CHARS_MAX, pattern=ID_PATTERN, description="Only of this session."),
+]
+UserId = Annotated[
+    str | None,
+    Query(
+        alias="userId",
+        max_length=ID_CHARS_MAX,
+        pattern=ID_PATTERN,
+        description="Only this user's: a user or a pass id.",
+    ),
+]
+
+
+def _cursor(
+    cursor: Annotated[
+        str | None, Query(max_length=CURSOR_CHARS_MAX, description="`nextCursor` of the page before.")
+    ] = None,
+) -> Cursor | None:
+    if cursor is None:
+        return None
+    try:
+        plain = base64.urlsafe_b64decode(cursor + "=" * (-len(cursor) % 4)).decode()
+        created_at, _, generation_id = plain.partition(" ")
+        found = Cursor(datetime.fromisoformat(created_at), generation_id)
+    except ValueError as error:
+        raise InvalidInput(CURSOR_RULE) from error
+    if not generation_id or not generation_id.isprintable():
+        raise InvalidInput(CURSOR_RULE)
+    return found
+
+
+Before = Annotated[Cursor | None, Depends(_cursor)]
+
+
+@router.get(
+    "/api/admin/failed-generations",
+    summary="Failed, cancelled and stuck generations of everybody",
+    dependencies=[ADMIN_ONLY],
+    responses={200: examples.FAILED_OF_ALL, **BY_OPERATORS},
+)
+async def failed_of_all(
+    services: FromApp,
+    before: Before,
+    status: Annotated[Kind, Query(description="Which: all of them, or one kind.")] = Kind.ALL,
+    user_id: UserId = None,
+    session_id: SessionId = None,
+    hours: Hours = failures.HOURS_DEFAULT,
+    limit: Limit = failures.LIMIT_DEFAULT,
+) -> Json:
+    question = Question(status, hours, limit, user_id=user_id, session_id=session_id, before=before)
+    async with services.db.connection() as conn:
+        found = await failures.read(conn, question, services.reaper.patience)
+        stacks = await failures.stacks(conn, [generation["id"] for generation in found.generations])
+    return report(found, stacks)
+
+
+@router.get(
+    "/api/generations/failed",
+    summary="A customer's own failed, cancelled and stuck generations",
+    dependencies=[per_address(Rate.PUBLIC)],
+    responses={200: examples.FAILED_OF_ONE, **error_responses(400, 401, 429, 503)},
+)
+async def failed_of_one(
+    services: FromApp,
+    before: Before,
+    customer: ActingByQuery,
+    session_id: SessionId = None,
+    hours: Hours = failures.HOURS_DEFAULT,
+    limit: Limit = failures.LIMIT_DEFAULT,
+) -> Json:
+    if customer is None:
+        raise AuthError("Say whose generations: state a pass id, as `passId` or `X-Mina-Pass-Id`.")
+    question = Question(Kind.ALL, hours, limit, pass_id=customer.pass_id, session_id=session_id, before=before)
+    async with services.db.connection() as conn:
+        found = await failures.read(conn, question, services.reaper.patience)
+    return _own_report(found)
+
+
+@router.post(
+    "/api/admin/cleanup-stuck-generations",
+    summary="Have what is stuck taken up again, now",
+    responses={200: examples.CLEANED_UP, **BY_OPERATORS, **error_responses(422)},
+)
+async def cleanup(services: FromApp, operator: ByOperator, once: OnceForKey) -> Json:
+    """Runs the pass that every worker runs every few seconds: generations whose worker is gone or that have no job get
+    a new job and go on from their last finished step; what no worker began in time fails, refunded. What somebody is at
+    work on is left alone."""
+    return await once.outside(idempotency.actor(operator), lambda: _cleaned_up(services, operator))
+
+
+async def _cleaned_up(services: Services, operator: Operator) -> Json:
+    patience = services.reaper.patience
+    async with services.db.connection() as conn:
+        before = await failures.unfinished(conn, patience)
+    reaped = await services.reaper.reap()
+    resumed = [*reaped.taken_back, *reaped.adopted, *reaped.expired_in_queue]
+    async with services.db.connection() as conn:
+        owners = await failures.owners(conn, resumed)
+        stuck = {row["liveness"]: row["count"] for row in before}
+        after = {"generation_ids": resumed}
+        await audit.record(
+            conn, operator, "generations.cleanup", target=None, before={"unfinished": stuck}, after=after
+        )
+    skipped: dict[str, int] = defaultdict(int)
+    for row in before:
+        if row["liveness"] not in ("worker-lost", "no-job"):
+            skipped[row["liveness"]] += row["count"]
+    return {
+        "ok": True,
+        "message": _message(reaped),
+        "cleaned": len(resumed),
+        "scanned": sum(row["count"] for row in before),
+        "skippedReasons": skipped,
+        "generationIds": resumed,
+        "takenBack": reaped.taken_back,
+        "adopted": reaped.adopted,
+        "neverStarted": reaped.expired_in_queue,
+        "byUser": [
+            {"userId": owner["user_id"], "userEmail": owner["email"] or "unknown", "count": owner["count"]}
+            for owner in owners
+        ],
+        "heuristic": {
+            "minAgeMinutes": round(patience.grace_seconds / 60, 2),
+            "heartbeatStaleMinutes": round(patience.dead_after_seconds / 60, 2),
+            "webhookGraceMinutes": 0,
+        },
+    }
+
+
+def _message(reaped: Reaped) -> str:
+    queued, ended = len(reaped.taken_back) + len(reaped.adopted), len(reaped.expired_in_queue)
+    said = [f"{queued} stuck generation(s) were queued again{reaped.warning}."]
+    if ended:
+        said.append(f"{ended} that no worker began in time ended, refunded.")
+    return " ".join(said)
+
+
+def report(found: Found, stacks: dict[str, str]) -> Json:
+    """What operators read, over HTTP and from `safelight failures --json`. Each generation is told in full once."""
+    items = [_admin_item(generation, stacks.get(generation["id"])) for generation in found.generations]
+    shown = defaultdict(list)
+    for item in items:
+        shown[item["passId"]].append({name: item[name] for name in ("id", "status", "errorMessage", "createdAt")})
+    return {
+        "ok": True,
+        "total": found.total,
+        "summary": {"failed": found.failed, "stuck": found.stuck, "cancelled": found.cancelled},
+        "byUser": [_user(row) | {"generations": shown[row["pass_id"]]} for row in found.by_user],
+        "generations": items,
+        "nextCursor": _encoded(found.next),
+    }
+
+
+def _own_report(found: Found) -> Json:
+    items = {
+        kind: [_item(generation) for generation in found.generations if generation["kind"] == kind]
+        for kind in (Kind.FAILED, Kind.STUCK, Kind.CANCELLED)
+    }
+    return {
+        "ok": True,
+        "failed": {"count": found.failed, "generations": items[Kind.FAILED]},
+        "stuck": {"count": found.stuck, "generations": items[Kind.STUCK]},
+        "cancelled": {"count": found.cancelled, "generations": items[Kind.CANCELLED]},
+        "total": found.total,
+        "nextCursor": _encoded(found.next),
+    }
+
+
+def _item(row: Row) -> Json:
+    project = {"id": row["project_id"], "name": row["project_name"]} if row["project_id"] else None
+    return {
+        "id": row["id"],
+        "sessionId": row["session_id"],
+        "modelId": row["model_id"],
+        "prompt": row["prompt"],
+        "status": row["status"],
+        "parameters": row["parameters"],
+        "createdAt": row["created_at"],
+        "session": {"id": row["session_id"], "name": row["session_name"], "project": project},
+        "errorMessage": STUCK_MESSAGES[row["liveness"]] if row["liveness"] else row["parameters"]["error"],
+        "isStuck": row["kind"] == Kind.STUCK,
+        "stuckReason": row["liveness"],
+        "ageMinutes": row["age_minutes"],
+    }
+
+
+def _admin_item(row: Row, stack: str | None) -> Json:
+    context = row["parameters"].get("errorContext")
+    return _item(row) | {
+        "userId": row["user_id"],
+        "passId": row["pass_id"],
+        "user": {"id": row["user_id"], "displayName": row["display_name"], "username": row["username"]},
+        "errorContext": context and context | {"stack": stack},
+    }
+
+
+def _user(row: Row) -> Json:
+    return {
+        "userId": row["user_id"],
+        "userDisplayName": row["display_name"] or row["username"] or UNKNOWN_USER,
+        "userEmail": row["email"] or NO_EMAIL,
+        "count": row["count"],
+        "failed": row["failed"],
+        "stuck": row["stuck"],
+        "cancelled": row["cancelled"],
+    }
+
+
+def _encoded(cursor: Cursor | None) -> str | None:
+    if cursor is None:
+        return None
+    plain = f"{cursor.created_at.isoformat()} {cursor.generation_id}"
+    return base64.urlsafe_b64encode(plain.encode()).decode().rstrip("=")

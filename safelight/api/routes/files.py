@@ -1,0 +1,354 @@
+"""Files in and out: uploads in their forms, and the stored files themselves."""
+
+import base64
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+from typing import Annotated, Any
+
+from fastapi import APIRouter, Query, Request, Response
+from fastapi.responses import RedirectResponse
+from pydantic import Field
+
+from safelight import telemetry
+from safelight.api.auth.principals import IdentifiedByBody, no_identity
+from safelight.api.http import idempotency
+from safelight.api.http.bodies.json import StrictUploadRoute
+from safelight.api.http.error_responses import Responses, error_responses
+from safelight.api.http.file_responses import StoredFileResponse
+from safelight.api.http.idempotency import Once, OnceForKey
+from safelight.api.http.middleware import is_head
+from safelight.api.http.rate_limits import RateLimitGroup, check_pass, limited_route, per_address
+from safelight.api.http.request_ids import request_id
+from safelight.api.http.services import FromApp, Services
+from safelight.api.routes.remote_files import COPY
+from safelight.api.schemas import examples, responses
+from safelight.api.schemas.aliases import Alias, Short
+from safelight.api.schemas.requests import IdentityBody
+from safelight.db.money import customers
+from safelight.domain.errors.base import AlreadyStored, AuthError, InvalidInput, NotFound, PayloadTooLarge
+from safelight.domain.identities import ActingCustomer
+from safelight.media import publishing
+from safelight.storage import keys, thumbnails
+from safelight.storage.assets import (
+    PRIVATE_ROUTE,
+    ROUTE,
+    SIGNED_SECONDS,
+    SIGNED_SECONDS_MAX,
+    SIGNED_SECONDS_MIN,
+    UPLOAD_BYTES_MAX,
+    UPLOAD_URL_SECONDS,
+)
+from safelight.storage.buckets import IMMUTABLE
+
+Json = dict[str, Any]
+
+Expires = Annotated[int, Query(ge=0)]
+Signature = Annotated[str, Query(max_length=200)]
+BASE64_CHARS_AT_ONCE = 1024 * 1024  # a multiple of four
+DATA_URL_CHARS_MAX = UPLOAD_BYTES_MAX * 4 // 3 + 200
+
+uploads = APIRouter(route_class=limited_route(RateLimitGroup.WRITES, StrictUploadRoute), tags=["files"])
+router = APIRouter(route_class=limited_route(RateLimitGroup.WRITES), tags=["files"])
+
+
+_KEY = "product/o.5f0c2b9e8d7a41c6b3e2d1f0a9b8c7d6/1766131200000-0d0f5a3e-5b1c-4b36-9a0a-2f1f6f6c2a11-cup.jpg"
+_URL = f"{examples.SERVER}{ROUTE}/{_KEY}"
+_TEXT: Json = {"text/plain": {"schema": {"type": "string"}}}
+_REFUSAL: Json = {"application/json": {"schema": {"$ref": "#/components/schemas/Refusal"}}}
+_OF_RANGES: Responses = {
+    400: {
+        "description": "The parameters or the bytes of `Range` cannot be read.",
+        "content": _TEXT | _REFUSAL,
+    },
+    416: {"description": "The file has no such part.", "content": _TEXT},
+}
+_PUBLIC = no_identity("A public file is for everybody who has its address.")
+_SIGNED = no_identity("The URL was signed for what it does, and lets whoever has it pass.")
+_FILES: Json = {media_type: {} for media_type in keys.EXTENSIONS}
+
+
+class UploadBody(IdentityBody):
+    """With `dataUrl` the bytes are stored now; without it the answer holds a URL to PUT them to. The same route takes
+    `multipart/form-data`: the file as the one part with a file name, and these fields beside it."""
+
+    data_url: Annotated[
+        str | None,
+        Alias("dataUrl", "The file as a base64 data URL.", example="data:image/png;base64,iVBORw0…"),
+    ] = None
+    kind: Annotated[Short, Alias("folder", "What it is: product, logo, inspiration, …", example="product")] = "uploads"
+    filename: Annotated[Short, Alias("fileName|file_name", "The file's name.", example="cup.jpg")] = ""
+    content_type: Annotated[
+        Short | None, Alias("contentType", "The media type that will be PUT.", example="image/jpeg")
+    ] = None
+    private: Annotated[bool, Alias("isPrivate", "Only its owner may read it, by URLs that pass.")] = False
+
+
+@uploads.post(
+    "/api/r2/upload-signed",
+    summary="Upload a file, or get a URL to upload it to",
+    responses={
+        200: examples.of(
+            responses.Upload,
+            {
+                "ok": True,
+                "key": _KEY,
+                "url": _URL,
+                "publicUrl": _URL,
+                "contentType": "image/jpeg",
+                "bytes": 79975,
+            },
+        ),
+        **error_responses(400, 401, 413, 422, 429, 503),
+    },
+)
+async def upload(
+    request: Request, services: FromApp, once: OnceForKey, body: UploadBody, owner: IdentifiedByBody
+) -> Json:
+    customer, data_url = _customer(request, owner), body.data_url
+    if data_url is None:
+        return await _upload_ticket(services, once, body, owner)
+    telemetry.info("📤", telemetry.Tag.STORAGE_FILE, f"Starting file upload for user {customer or keys.NOBODY}")
+    stored = await once.outside(idempotency.actor(owner), lambda: _store(services, body, owner, data_url))
+    if body.private:
+        url = await services.assets.signed_url(stored["key"], SIGNED_SECONDS)
+        return stored | {"url": url, "publicUrl": None, "expiresIn": SIGNED_SECONDS}
+    return stored | {"url": services.assets.url_of(stored["key"]), "publicUrl": services.assets.url_of(stored["key"])}
+
+
+async def _store(services: Services, body: UploadBody, owner: ActingCustomer | None, data_url: str) -> Json:
+    """The answer but for its URLs: a signed one is made fresh each time, and never kept."""
+    content, named = await services.bodies.work(_decode, data_url), {"kind": body.kind, "name": body.filename}
+    if body.private:
+        stored = await services.assets.put_private(content, customer=_require_customer(owner).pass_id, **named)
+    else:
+        stored = await services.assets.put_upload(content, customer=_pass_id(owner), **named)
+    return {"ok": True, "key": stored.key, "contentType": stored.media_type, "bytes": stored.bytes}
+
+
+async def _upload_ticket(services: Services, once: Once, body: UploadBody, owner: ActingCustomer | None) -> Json:
+    if body.content_type is None:
+        raise InvalidInput(
+            f"dataUrl, a file, or contentType as one of {keys.TAKEN}: one is needed.", code="MISSING_DATAURL"
+        )
+    media_type = publishing.UPLOADED_AS.get(body.content_type, body.content_type)
+    if media_type not in keys.EXTENSIONS:
+        raise InvalidInput(
+            f"contentType: {body.content_type} is none of the types we take: {keys.TAKEN}.", code="UNSUPPORTED_TYPE"
+        )
+    if body.private:
+        raise InvalidInput("private: such a file has to come with the request, as dataUrl.", code="MISSING_DATAURL")
+
+    async def work() -> Json:
+        return {"key": services.assets.upload_key(body.kind, _pass_id(owner), body.filename, media_type)}
+
+    key = str((await once.outside(idempotency.actor(owner), work))["key"])
+    public_url = services.assets.url_of(key)
+    return {
+        "ok": True,
+        "key": key,
+        "uploadUrl": services.assets.signed_upload_url(key),
+        "publicUrl": public_url,
+        "url": public_url,
+        "expiresIn": UPLOAD_URL_SECONDS,
+    }
+
+
+_TICKET = {
+    "ok": True,
+    "key": _KEY,
+    "uploadUrl": f"{_URL}?expires=1766131800&signature=0d0f5a3e",
+    "publicUrl": _URL,
+    "url": _URL,
+    "expiresIn": UPLOAD_URL_SECONDS,
+}
+
+
+@router.post(
+    "/api/r2/presign",
+    summary="Get a URL to upload a file to",
+    responses={200: examples.of(responses.Ticket, _TICKET), **error_responses(400, 401, 413, 422, 429, 503)},
+)
+async def presign(
+    request: Request, services: FromApp, once: OnceForKey, body: UploadBody, owner: IdentifiedByBody
+) -> Json:
+    _customer(request, owner)
+    return await _upload_ticket(services, once, body, owner)
+
+
+@router.get(
+    ROUTE + "/{key:path}",
+    summary="A public file",
+    response_class=Response,
+    responses={
+        200: {"description": "The file.", "content": _FILES},
+        206: {"description": "A part of it.", "content": _FILES},
+        304: {"description": "The client has it: `If-None-Match` names it."},
+        307: {"description": "Where it is, where the storage is S3."},
+        **_OF_RANGES,
+        **error_responses(404),
+    },
+    dependencies=[_PUBLIC],
+)
+async def read_asset(request: Request, services: FromApp, key: str) -> Response:
+    if not keys.is_valid_key(key):
+        raise NotFound(f"There is no file {key!r}.")
+    path = services.assets.path_of(key)
+    if path:
+        return StoredFileResponse(path, key, cache_control=IMMUTABLE)
+    store_url = await services.assets.passing_url(key, "HEAD" if is_head(request) else "GET")
+    if store_url is None:
+        raise NotFound(f"There is no file {key!r}.")
+    return RedirectResponse(store_url, headers={"Cache-Control": f"public, max-age={SIGNED_SECONDS // 2}"})
+
+
+@router.get(
+    PRIVATE_ROUTE + "/{key:path}",
+    summary="A private file, by a URL that was signed for it",
+    response_class=Response,
+    responses={
+        200: {"description": "The file.", "content": _FILES},
+        206: {"description": "A part of it.", "content": _FILES},
+        304: {"description": "The client has it: `If-None-Match` names it."},
+        **_OF_RANGES,
+        **error_responses(404),
+        403: {"description": "The URL is not valid, or no longer."},
+    },
+    dependencies=[_SIGNED],
+)
+async def read_private(services: FromApp, key: str, expires: Expires, signature: Signature) -> Response:
+    if not keys.is_valid_key(key) or not services.assets.is_valid_signature("GET", key, expires, signature):
+        raise UrlRefused("This URL is not valid, or no longer.", code="URL_INVALID")
+    path = services.assets.private.path_of(key)
+    if path is None:
+        raise NotFound(f"There is no file {key!r}.")
+    return StoredFileResponse(path, key, cache_control="private, no-store")
+
+
+class SignedUrlBody(IdentityBody):
+    """Which private file is to be read, and for how long."""
+
+    key: Annotated[Short, Alias("path|filePath", "The file's key.")] = ""
+    expires_in: Annotated[
+        int, Alias("expiresIn", "Seconds.", example=3600), Field(ge=SIGNED_SECONDS_MIN, le=SIGNED_SECONDS_MAX)
+    ] = SIGNED_SECONDS
+
+
+@router.post(
+    "/api/assets/signed-url",
+    summary="A fresh URL of a private file of one's own",
+    responses={
+        200: examples.of(
+            responses.SignedUrl,
+            {
+                "ok": True,
+                "key": _KEY,
+                "url": f"{_URL}?expires=1766134800&signature=0d0f5a3e",
+                "expiresIn": 3600,
+                "expiresAt": "2025-12-19T09:00:00Z",
+                "requestId": "req_…",
+            },
+        ),
+        **error_responses(400, 401, 404, 413, 429, 503),
+    },
+)
+async def sign_url(request: Request, services: FromApp, body: SignedUrlBody, owner: IdentifiedByBody) -> Json:
+    _customer(request, owner)
+    async with services.db.connection() as conn:
+        pass_ids = await customers.pass_ids_of(conn, _require_customer(owner).pass_id)
+    await services.assets.owned(body.key, pass_ids)
+    return {
+        "ok": True,
+        "key": body.key,
+        "url": await services.assets.signed_url(body.key, body.expires_in),
+        "expiresIn": body.expires_in,
+        "expiresAt": datetime.now(UTC) + timedelta(seconds=body.expires_in),
+        "requestId": request_id(request),
+    }
+
+
+@router.get(
+    "/thumbnails/{size}/{key:path}",
+    summary="A small picture of a public file",
+    dependencies=[per_address(RateLimitGroup.PUBLIC), _PUBLIC],
+    response_class=Response,
+    status_code=307,
+    responses={307: {"description": "Where it is, for good."}, **error_responses(400, 404, 429)},
+)
+async def read_thumbnail(services: FromApp, size: int, key: str) -> Response:
+    small = await thumbnails.thumbnail(services.assets, key, size)
+    return RedirectResponse(services.assets.url_of(small), headers={"Cache-Control": IMMUTABLE})
+
+
+@router.put(
+    ROUTE + "/{key:path}",
+    summary="Upload to a URL that was given out for it",
+    dependencies=[per_address(RateLimitGroup.WRITES), _SIGNED],
+    responses={
+        200: examples.of(responses.Written, COPY | {"bytes": 79975}),
+        **error_responses(400, 404, 413, 429, 503),
+        403: {"description": "The URL is not valid, or no longer, or has been used: it takes one file."},
+    },
+    openapi_extra={"requestBody": {"required": True, "content": _FILES}},
+)
+async def write_asset(
+    request: Request,
+    services: FromApp,
+    key: str,
+    expires: Expires,
+    signature: Signature,
+) -> Json:
+    if not keys.is_valid_key(key) or not services.assets.is_valid_signature("PUT", key, expires, signature):
+        raise UrlRefused("This upload URL is not valid, or no longer.", code="UPLOAD_URL_INVALID")
+    promised = keys.media_type_of_key(key)
+    ours = await services.assets.checked(await services.bodies.read(request, UPLOAD_BYTES_MAX), promised)
+    if ours.media_type != promised:
+        raise InvalidInput(f"The URL is for {promised}, the file is {ours.media_type}.")
+    try:
+        stored = await services.assets.put_promised(key, ours.content, promised)
+    except AlreadyStored as error:
+        raise UrlRefused("This upload URL has been used: it takes one file.", code="UPLOAD_URL_USED") from error
+    return {"ok": True, "key": stored.key, "url": stored.url, "publicUrl": stored.url, "bytes": stored.bytes}
+
+
+class UrlRefused(InvalidInput):
+    http_status = 403
+
+
+def _customer(request: Request, owner: ActingCustomer | None) -> str | None:
+    """Return the owner's pass id; None is nobody. Raises TooManyRequests."""
+    if owner:
+        check_pass(request, RateLimitGroup.WRITES, owner.pass_id)
+    return _pass_id(owner)
+
+
+def _pass_id(owner: ActingCustomer | None) -> str | None:
+    return owner.pass_id if owner else None
+
+
+def _require_customer(owner: ActingCustomer | None) -> ActingCustomer:
+    """Raises AuthError where nobody says who asks."""
+    if owner is None:
+        raise AuthError("passId: a private file has an owner; say who that is.")
+    return owner
+
+
+def _decode(data_url: str) -> bytes:
+    """Raises InvalidInput where it is no base64 data URL, or larger than a file may be."""
+    if len(data_url) > DATA_URL_CHARS_MAX:
+        raise PayloadTooLarge(f"A file may have at most {UPLOAD_BYTES_MAX} bytes.")
+    head, comma, encoded = data_url.partition(",")
+    if not (head.startswith("data:") and head.endswith(";base64") and comma):
+        raise InvalidInput("dataUrl: it must begin with data:<type>;base64, and hold the file.", code="MISSING_DATAURL")
+    try:
+        return b"".join(_decoded_parts(encoded))
+    except ValueError as error:  # binascii.Error, or letters beyond ASCII
+        raise InvalidInput(f"dataUrl: it is not base64 ({error}).", code="MISSING_DATAURL") from error
+
+
+def _decoded_parts(encoded: str) -> Iterator[bytes]:
+    """Part by part, so that other threads have their turn."""
+    for at in range(0, len(encoded), BASE64_CHARS_AT_ONCE):
+        part = encoded[at : at + BASE64_CHARS_AT_ONCE]
+        if part.endswith("=") and at + BASE64_CHARS_AT_ONCE < len(encoded):
+            raise ValueError("Excess data after padding")
+        yield base64.b64decode(part, validate=True)

@@ -1,0 +1,87 @@
+"""The front page: links to what one looks for first, and the sample photo that the examples name."""
+
+import asyncio
+from html import escape
+from pathlib import Path
+from typing import Annotated, Any
+
+from fastapi import APIRouter, Header, Response
+from fastapi.responses import HTMLResponse, JSONResponse
+
+from safelight import __version__, telemetry
+from safelight.api.auth.principals import no_identity
+from safelight.api.schemas import examples, responses
+from safelight.domain.errors.base import AlreadyStored, SafelightError
+from safelight.storage.assets import AssetStore
+
+SAMPLE = Path(__file__).parents[2] / "samples" / "coffee.jpg"
+SAMPLE_SECONDS = 5.0
+LINKS = {
+    "docs": ("/docs", "Every route, with examples to try"),
+    "openapi": ("/openapi.json", "The OpenAPI document, from which clients are generated"),
+    "health": ("/health", "Whether the service and its database answer"),
+    "sample": (f"/{examples.SAMPLE_PATH}", "The photo that the examples use"),
+}
+PAGE = """<!doctype html>
+<html lang="en">
+<meta charset="utf-8">
+<meta name="viewport" content="width=device-width, initial-scale=1">
+<title>safelight</title>
+<style>body {{ font: 1rem/1.5 system-ui, sans-serif; max-width: 40rem; margin: 3rem auto; padding: 0 1rem }}</style>
+<h1>safelight</h1>
+<p>The backend for products that make stills and videos with generative models. Version {version}.</p>
+<ul>
+{links}</ul>
+</html>
+"""
+
+router = APIRouter(tags=["operations"])
+
+
+@router.get(
+    "/",
+    summary="The front page",
+    response_class=Response,
+    responses={
+        200: {
+            "description": "Links, as JSON; as a page where `Accept` names HTML.",
+            "model": responses.FrontPage,
+            "content": {
+                "application/json": {
+                    "example": {
+                        "ok": True,
+                        "service": "safelight",
+                        "version": __version__,
+                        "links": {name: path for name, (path, _) in LINKS.items()},
+                    }
+                },
+                "text/html": {"schema": {"type": "string"}},
+            },
+        }
+    },
+    dependencies=[no_identity("It holds nothing but links.")],
+)
+async def front_page(accept: Annotated[str, Header(max_length=2000)] = "") -> Response:
+    headers = {"Vary": "Accept"}
+    if "text/html" in accept.lower():
+        return HTMLResponse(_page(), headers=headers)
+    links = {name: path for name, (path, _) in LINKS.items()}
+    answer: dict[str, Any] = {"ok": True, "service": "safelight", "version": __version__, "links": links}
+    return JSONResponse(answer, headers=headers)
+
+
+def _page() -> str:
+    links = "".join(f'<li><a href="{path}">{path}</a>: {escape(about)}</li>\n' for path, about in LINKS.values())
+    return PAGE.format(version=escape(__version__), links=links)
+
+
+async def store_sample(assets: AssetStore) -> None:
+    """Store the sample photo, so that the examples can be tried. Does nothing where it is stored already."""
+    content = await asyncio.to_thread(SAMPLE.read_bytes)
+    try:
+        async with asyncio.timeout(SAMPLE_SECONDS):
+            await assets.put_promised(examples.SAMPLE_KEY, content, "image/jpeg")
+    except AlreadyStored:
+        return
+    except (SafelightError, TimeoutError) as error:  # the storage is away: the API serves what it can
+        telemetry.warning(telemetry.Tag.API, f"The sample photo of the examples could not be stored: {error}")

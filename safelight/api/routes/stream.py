@@ -1,0 +1,155 @@
+"""The live log of a generation as server-sent events (contract section 2.5).
+
+Every line's `id` is its `seq` in the job log, so a client that comes back, to any process, with the last id it saw
+gets every later line once. Control frames carry no id.
+"""
+
+import asyncio
+import time
+from collections.abc import AsyncIterable, AsyncIterator
+from contextlib import suppress
+from typing import Annotated, Any
+
+from fastapi import APIRouter, Depends, Header, Path, Query, Request, Response
+from fastapi.sse import EventSourceResponse, ServerSentEvent
+
+from safelight.api.auth.identity import SIGN_IN
+from safelight.api.auth.principals import Follower
+from safelight.api.http.error_responses import error_responses
+from safelight.api.http.rate_limits import address_of
+from safelight.api.http.services import FromApp
+from safelight.api.schemas import examples
+from safelight.db.generations import generations, job_log
+from safelight.db.generations.job_log import LINES_AT_ONCE
+from safelight.db.money import customers
+from safelight.domain.errors.base import AuthError, NotFound
+from safelight.domain.statuses import Status
+
+POLL_SECONDS = 2.0  # what a lost wake-up costs at most
+STREAM_SECONDS_MAX = 3600.0  # then it ends, and its client goes on where it was
+SEQ_MAX = 2**31 - 1
+WITHOUT_RESULT = (Status.ERROR, Status.CANCELLED)
+
+router = APIRouter(tags=["generations"])
+GenerationId = Annotated[str, Path(max_length=200)]
+LastEventId = Annotated[str | None, Header(description="As `after`; browsers send it by themselves.")]
+
+
+async def _in_bounds(request: Request, services: FromApp) -> AsyncIterator[None]:
+    """Raises TooManyRequests or Overloaded where too many streams are followed already."""
+    with services.streams.hold(address_of(request)):
+        yield
+
+
+class NothingMore(Exception):
+    """A client that reconnects has seen the whole log of a generation that is final."""
+
+
+async def stay_away(request: Request, error: Exception) -> Response:
+    """204 ends the reconnecting of a browser's EventSource; after any other end it asks again every three seconds."""
+    return Response(status_code=204)
+
+
+async def _may_follow(
+    services: FromApp, generation_id: GenerationId, follower: Follower, last_event_id: LastEventId = None
+) -> None:
+    """Browsers cannot say who they are with a stream. The id of an anonymous visitor's generation is enough; a user's,
+    and where a token is required anybody's, needs the URL that was signed for it, or its owner's token.
+
+    Raises:
+        NotFound: there is no such generation, or it is somebody else's.
+        AuthError: nobody says who they are, and the URL is not signed, or no longer.
+        NothingMore: the client has all of it, by the id that it reconnects with.
+    """
+    async with services.db.connection() as conn:
+        row = await generations.get(conn, generation_id)
+        now = await job_log.tail(conn, generation_id, SEQ_MAX)
+        if row is None or row["mg_deleted_at"] is not None or now is None:
+            raise NotFound(f"There is no generation {generation_id!r}.")
+        owner = row["mg_pass_id"]
+        if follower is not None and not follower.sees_all_of(owner, f"generation {generation_id!r}"):
+            customer = await customers.get(conn, owner) if owner else None
+            if customer and customer["mg_user_id"]:
+                raise AuthError(SIGN_IN)
+    seen = _seq(last_event_id)
+    if seen is not None and seen >= now["last_seq"] and Status(now["status"]).is_terminal:
+        raise NothingMore
+
+
+def _seq(last_event_id: str | None) -> int | None:
+    """None for what is no id of a line."""
+    return min(int(last_event_id[:20]), SEQ_MAX) if last_event_id and last_event_id.isdecimal() else None
+
+
+def _cursor(
+    after: Annotated[int | None, Query(ge=0, le=SEQ_MAX, description="The id of the last line seen.")] = None,
+    last_event_id: LastEventId = None,
+) -> int:
+    """The header wins: a browser that reconnects sends the newest id there and the old address again."""
+    seen = _seq(last_event_id)
+    return (after or 0) if seen is None else seen
+
+
+@router.get(
+    "/mma/stream/{generation_id}",
+    summary="Follow a generation live",
+    response_class=EventSourceResponse,
+    dependencies=[Depends(_in_bounds), Depends(_may_follow)],
+    responses={
+        200: examples.STREAM,
+        204: {
+            "description": "It is final, and `Last-Event-ID` names its last line: there is nothing more to wait for."
+        },
+        **error_responses(400, 401, 404, 429, 503),
+    },
+)
+async def stream(
+    request: Request, services: FromApp, generation_id: GenerationId, after: Annotated[int, Depends(_cursor)]
+) -> AsyncIterable[ServerSentEvent]:
+    """Ends before its time when this process ends, or after STREAM_SECONDS_MAX: the client goes on with a new one.
+
+    If there is no result, the status comes before the last line, which says why: clients type lines letter by letter,
+    and begin their own notice with the status, which would cut the line off.
+    """
+    shown: Status | None = None
+    end_at = time.monotonic() + STREAM_SECONDS_MAX
+    async with services.listener.subscribe(generation_id) as news:
+        while time.monotonic() < end_at and not request.app.state.leaving.is_set():
+            news.clear()
+            async with services.db.connection() as conn:
+                now = await job_log.tail(conn, generation_id, after)
+            if now is None:
+                return
+            if after > now["last_seq"]:
+                yield ServerSentEvent(event="reset", data={"last_seq": now["last_seq"]})
+                after = 0
+                continue
+            status = Status(now["status"])
+            for line in now["lines"]:
+                if status in WITHOUT_RESULT and line["seq"] == now["last_seq"]:
+                    shown = status
+                    yield _status(status)
+                after = line["seq"]
+                yield ServerSentEvent(id=str(after), event="scan_line", data=_scan_line(line))
+            if len(now["lines"]) == LINES_AT_ONCE:
+                continue
+            if status is not shown:
+                shown = status
+                yield _status(status)
+            if status.is_terminal:
+                yield ServerSentEvent(event="done", data=_done(status, now["error"]))
+                return
+            with suppress(TimeoutError):
+                await asyncio.wait_for(news.wait(), POLL_SECONDS)
+
+
+def _status(status: Status) -> ServerSentEvent:
+    return ServerSentEvent(event="status", data={"status": status})
+
+
+def _scan_line(line: dict[str, Any]) -> dict[str, Any]:
+    return {"index": line["seq"] - 1, "text": line["message"], "level": line["level"], "step": line["step"]}
+
+
+def _done(status: Status, error: dict[str, Any] | None) -> dict[str, Any]:
+    return {"status": status, "error": error} if error else {"status": status}

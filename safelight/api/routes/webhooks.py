@@ -1,0 +1,53 @@
+"""Providers tell that something ended. It is a hint and carries no data: the job looks for itself, only earlier."""
+
+from typing import Annotated, Any
+
+from fastapi import APIRouter, Path, Request
+
+from safelight.api.auth.principals import no_identity
+from safelight.api.http.bodies.json import StrictRequest
+from safelight.api.http.error_responses import Responses, error_responses
+from safelight.api.http.services import FromApp, Services
+from safelight.api.schemas import examples, responses
+from safelight.db.generations import jobs
+from safelight.domain.errors.base import NotFound
+
+router = APIRouter(tags=["webhooks"])
+
+_REFUSALS: Responses = {
+    **error_responses(400, 404, 413, 503),
+    401: {"description": "Not signed by the provider, or too long ago."},
+    409: {"description": "The very same webhook was taken before."},
+    502: {"description": "The provider's keys, by which we know its signature, cannot be had."},
+}
+_BODY = {"schema": {"type": "object", "description": "Whatever the provider says: it is not looked at."}}
+
+
+@router.post(
+    "/webhooks/{adapter}/{attempt}",
+    summary="A provider says that there is news of a generation",
+    dependencies=[no_identity("The provider's signature is checked, and nothing of the body is believed.")],
+    responses={200: examples.of(responses.Ok, {"ok": True}), **_REFUSALS},
+    openapi_extra={"requestBody": {"content": {"application/json": _BODY}}},
+)
+async def wake(
+    request: Request,
+    services: FromApp,
+    adapter: Annotated[str, Path(max_length=100, description="Who says it.")],
+    attempt: Annotated[str, Path(max_length=300, description="An attempt key, or the id of a generation.")],
+) -> dict[str, Any]:
+    """Signature, age and replay are checked before anything is looked at; nothing that it says is believed. Only
+    adapters that are configured have webhooks; `simulated`, which signs none, is for tests alone."""
+    await _check(request, services, adapter)
+    generation_id = attempt.partition(":")[0]
+    async with services.db.connection() as conn:
+        if not await jobs.wake(conn, generation_id):
+            raise NotFound(f"There is no generation {generation_id!r}.")
+    return {"ok": True}
+
+
+async def _check(request: Request, services: Services, adapter: str) -> None:
+    if adapter not in services.webhook_checks:
+        raise NotFound(f"No webhooks are taken from {adapter!r}.")
+    body = await StrictRequest(request.scope, request.receive).body()
+    await services.webhook_checks[adapter](request.headers, body)

@@ -1,0 +1,33 @@
+"""Versioned configuration: contexts, provider defaults and the registry, one immutable row a version."""
+
+from collections.abc import Collection, Mapping
+
+from psycopg.types.json import Jsonb
+
+from safelight.db.connection.database import Connection, Row, load_queries
+
+_queries = load_queries(__file__)
+
+
+async def active(conn: Connection, key: str) -> Row | None:
+    row: Row | None = await _queries.active(conn, key=key)
+    return row
+
+
+async def set_rules(conn: Connection, placeholders: Mapping[str, Collection[str]], settings: Collection[Row]) -> None:
+    """Have the database hold new versions to what this program knows: the placeholders of each context, and the
+    settings of each engine (`engine`, `name`, `type`, `least`, `most`, `words`, `pattern`, `single_output`)."""
+    contexts = [{"key": key, "names": sorted(names)} for key, names in placeholders.items()]
+    await _queries.set_context_placeholders(conn, contexts=Jsonb(contexts))
+    await _queries.set_setting_rules(conn, rules=Jsonb(list(settings)))
+
+
+async def insert_version(conn: Connection, key: str, version: int, value: Row) -> bool:
+    """Add a version of a key. False: this version exists already and stays as it is."""
+    inserted = await _queries.insert_version(
+        conn,
+        id=f"app_config:{key}.v{version}",
+        key=key,
+        value=Jsonb({"version": version, "enabled": True} | value),
+    )
+    return bool(inserted)

@@ -1,0 +1,182 @@
+"""What a worker writes while it runs a generation, each set of rows in one statement that holds the fence."""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any
+from uuid import UUID
+
+from psycopg.types.json import Jsonb
+
+from safelight.db.connection.clock import DatabaseClock
+from safelight.db.connection.database import Connection, Row, load_queries
+from safelight.domain.errors.base import LeaseLost
+from safelight.domain.ids import generation_key, step_key
+from safelight.domain.job_log import LogLine
+from safelight.domain.statuses import Status
+
+_queries = load_queries(__file__)
+
+
+@dataclass(frozen=True, slots=True)
+class Lease:
+    """The right to write to one generation, until another worker takes it over."""
+
+    generation_id: str
+    number: int
+    user_id: UUID | None
+
+
+@dataclass(frozen=True, slots=True)
+class Written:
+    """How long the job log is after a write, whether somebody asked for the generation to be stopped, and until when
+    what it waits for must have happened; `written_at` is the database's time."""
+
+    log_seq: int
+    cancelling: bool
+    deadline_at: datetime | None
+    written_at: datetime
+
+
+@dataclass(slots=True)
+class StepRow:
+    """One `mma_step` row; `adapter` and `vendor` are who serves it. `payload` has the keys of seed 000 section 3.2, and
+    `attempts` and `operation`; its times are told by `clock`."""
+
+    number: int
+    type: str
+    payload: Row
+    clock: DatabaseClock
+    provider: str | None = None
+    adapter: str | None = None
+    vendor: str | None = None
+    model: str | None = None
+    latency_ms: int | None = None
+    input_chars: int | None = None
+    output_chars: int | None = None
+    input_tokens: int | None = None
+    output_tokens: int | None = None
+
+    @property
+    def status(self) -> str:
+        if self.payload["error"] is not None:
+            return "failed"
+        return "succeeded" if self.payload["timing"]["ended_at"] else "processing"
+
+
+@dataclass(frozen=True, slots=True)
+class Ending:
+    """How a generation ends."""
+
+    status: Status
+    lines: Sequence[LogLine]
+    prompt: str | None = None
+    output_url: str | None = None
+    output_key: str | None = None
+    provider: str | None = None
+    model: str | None = None
+    error: str | None = None
+    meta: Row = field(default_factory=dict)
+
+
+async def take_lease(
+    conn: Connection, generation_id: str, pipeline_versions: Iterable[int], *, if_lease_no: int | None = None
+) -> Row | None:
+    """Take the generation over from whoever had it, or only where its lease has this number. None: it is final, or
+    unknown, or has another, or follows a story of a version that is not among these."""
+    row: Row | None = await _queries.take_lease(
+        conn,
+        generation_key=generation_key(generation_id),
+        pipeline_versions=list(pipeline_versions),
+        if_lease_no=if_lease_no,
+    )
+    return row
+
+
+async def steps_of(conn: Connection, generation_id: str) -> list[Row]:
+    return [row async for row in _queries.steps_of(conn, generation_id=generation_id)]
+
+
+async def write_step(
+    conn: Connection,
+    lease: Lease,
+    step: StepRow,
+    *,
+    log_seq: int,
+    status: Status,
+    variables: Row | None,
+    lines: Sequence[LogLine] = (),
+    deadline_seconds: float | None = None,
+) -> Written:
+    """Begin, continue or end a step. `log_seq` is how long the job log is; `variables` None leaves the generation's map
+    as it is, `deadline_seconds` None its deadline. Doing it twice is doing it once.
+
+    Raises:
+        LeaseLost: nothing was written.
+    """
+    row = await _queries.write_step(
+        conn,
+        **_fence(lease, log_seq),
+        status=status,
+        variables=None if variables is None else Jsonb(variables),
+        lines=_json(lines),
+        deadline_seconds=deadline_seconds,
+        step_key=step_key(lease.generation_id, step.number),
+        step_no=step.number,
+        step_type=step.type,
+        payload=Jsonb(step.payload),
+        provider=step.provider,
+        model=step.model,
+        latency_ms=step.latency_ms,
+        input_chars=step.input_chars,
+        output_chars=step.output_chars,
+        input_tokens=step.input_tokens,
+        output_tokens=step.output_tokens,
+        step_status=step.status,
+    )
+    return await _written(conn, lease, row, log_seq, lines)
+
+
+async def finish(conn: Connection, lease: Lease, ending: Ending, *, log_seq: int, variables: Row) -> Written:
+    """Give the generation its final status. Doing it twice is doing it once.
+
+    Raises:
+        LeaseLost: nothing was written.
+    """
+    row = await _queries.finish(
+        conn,
+        **_fence(lease, log_seq),
+        status=ending.status,
+        record_status=ending.status.record_status,
+        error=ending.error,
+        meta=Jsonb(ending.meta),
+        variables=Jsonb(variables),
+        prompt=ending.prompt,
+        output_url=ending.output_url,
+        output_key=ending.output_key,
+        provider=ending.provider,
+        model=ending.model,
+        lines=_json(ending.lines),
+    )
+    return await _written(conn, lease, row, log_seq, ending.lines)
+
+
+def _fence(lease: Lease, log_seq: int) -> dict[str, Any]:
+    return {
+        "generation_key": generation_key(lease.generation_id),
+        "lease_no": lease.number,
+        "log_seq": log_seq,
+        "user_id": lease.user_id,
+    }
+
+
+def _json(lines: Sequence[LogLine]) -> Jsonb:
+    return Jsonb([line.to_json() for line in lines])
+
+
+async def _written(conn: Connection, lease: Lease, row: Row | None, log_seq: int, lines: Sequence[LogLine]) -> Written:
+    if row is None and lines:
+        row = await _queries.written_before(conn, **_fence(lease, log_seq + len(lines)))
+    if row is None:
+        raise LeaseLost(f"generation {lease.generation_id}: lease {lease.number} is no longer ours, or it is final")
+    return Written(**row)

@@ -1,0 +1,142 @@
+"""Looks for problems in a whole database, in one read-only transaction, and writes what a failure left unwritten."""
+
+import re
+from collections.abc import AsyncIterator, Sequence
+from typing import Any
+
+from psycopg.errors import UndefinedColumn, UndefinedTable
+from psycopg.types.json import Jsonb
+
+from safelight.db.connection.database import Connection, Row, load_queries
+from safelight.db.schema import migrate, view_leaks
+from safelight.db.schema.problems import OPS_FIELDS, PROBLEMS, Violation
+from safelight.domain.errors.base import ConfigError
+from safelight.domain.ids import generation_key, step_key
+
+_queries = load_queries(__file__)
+
+STATEMENT_SECONDS_MAX = 900
+WORK_MEGABYTES = 256  # for each sort or hash of a statement
+OVERDUE_SECONDS = 300.0  # after a deadline, for whoever watches deadlines
+_INDEX = re.compile(r"^\s*(create unique|create|drop) index if (?:not )?exists (?:public\.)?(\w+)", re.M)
+_TRIGGER = re.compile(r"^\s*(create|drop) (?:or replace |constraint )*trigger (?:if exists )?(\w+)", re.M)
+_ALWAYS = re.compile(r"^\s*enable always trigger (\w+)", re.M)
+
+
+async def find(
+    conn: Connection, *, examples: int, accepted_seconds: float, dead_after_seconds: float
+) -> list[Violation]:
+    """Every problem there is, with its first `examples` rows. A generation has its job `accepted_seconds` after it was
+    made; a worker without a heartbeat for `dead_after_seconds` is dead.
+
+    Raises:
+        ConfigError: the database lacks tables or columns that migrations bring.
+    """
+    parameters: dict[str, Any] = {
+        "examples": examples,
+        "fields": list(OPS_FIELDS),
+        "accepted_seconds": accepted_seconds,
+        "overdue_seconds": OVERDUE_SECONDS,
+        "dead_after_seconds": dead_after_seconds,
+    }
+    try:
+        async with conn.transaction():
+            await _begin(conn)
+            rows = [row for read in _READINGS async for row in read(conn, **parameters)]
+    except (UndefinedColumn, UndefinedTable) as error:
+        raise ConfigError(f"the database is not up to date, run `safelight migrate`: {error}") from error
+    return _violations(rows)
+
+
+_READINGS = (
+    _queries.of_customers,
+    _queries.of_generations,
+    _queries.of_step_numbers,
+    _queries.of_steps,
+    _queries.of_starts,
+    _queries.of_failures,
+    _queries.of_unfinished,
+    _queries.of_ops_rows,
+    _queries.of_history,
+    view_leaks.violations,
+)
+
+
+async def _begin(conn: Connection) -> None:
+    await _queries.begin_pass(conn)
+    await _queries.bound_pass(
+        conn,
+        statement_timeout=f"{STATEMENT_SECONDS_MAX}s",
+        work_mem=f"{WORK_MEGABYTES}MB",
+    )
+
+
+def _violations(rows: Sequence[Row]) -> list[Violation]:
+    found = []
+    for problem in PROBLEMS:
+        mine = [row for row in rows if row["problem"] == problem.name]
+        if mine:
+            found.append(Violation(problem, mine[0]["violations"], tuple(row["id"] for row in mine)))
+    return found
+
+
+async def schema_warnings(conn: Connection) -> list[str]:
+    """What breaks no invariant yet and may let one break: each as a sentence."""
+    text = "\n".join(migration.text for migration in migrate.available())
+    rows = _queries.schema_warnings(
+        conn,
+        indexes=_not_dropped(_INDEX.findall(text)),
+        triggers=_not_dropped(_TRIGGER.findall(text)),
+        always=sorted(set(_ALWAYS.findall(text))),
+    )
+    return [row["warning"] async for row in rows] + await _unapplied(conn)
+
+
+def _not_dropped(named: list[tuple[str, str]]) -> list[str]:
+    """Names that the last of their statements, (verb, name), did not drop."""
+    return [name for name, verb in {name: verb for verb, name in named}.items() if verb != "drop"]
+
+
+async def _unapplied(conn: Connection) -> list[str]:
+    applied = set()
+    if await _queries.migrations_are_recorded(conn):
+        applied = {row["version"] async for row in _queries.applied_migrations(conn)}
+    missing = [migration for migration in migrate.available() if migration.version not in applied]
+    return [f"the migration {one.version}_{one.name} is not applied; run: safelight migrate" for one in missing]
+
+
+async def results_at_risk(conn: Connection) -> list[Row]:
+    """generation_id and lost_at of results that only their provider has, the most urgent first."""
+    return [row async for row in _queries.results_at_risk(conn)]
+
+
+async def refunded_results(conn: Connection, most: int, *, withdrawn: bool) -> list[Row]:
+    """generation_id, mode and the named keys of the newest generations that ended without a result and may have left
+    files; with `withdrawn`, also of those whose files were deleted before."""
+    return [row async for row in _queries.refunded_results(conn, most=most, withdrawn=withdrawn)]
+
+
+def newest_files(conn: Connection, most: int) -> AsyncIterator[Row]:
+    """generation_id, key and sha256 of the newest generations that are done."""
+    rows: AsyncIterator[Row] = _queries.newest_files(conn, most=most)
+    return rows
+
+
+async def failure(conn: Connection, generation_id: str) -> Row | None:
+    """What is on record of a failed generation, locked: who mends it at the same time waits. None: it did not fail."""
+    await _queries.lock_generation(conn, generation_key=generation_key(generation_id))
+    row: Row | None = await _queries.failure(conn, generation_key=generation_key(generation_id))
+    return row
+
+
+async def insert_failed_step(
+    conn: Connection, generation_id: str, *, number: int, step_type: str, payload: dict[str, Any]
+) -> None:
+    await _queries.insert_failed_step(
+        conn,
+        generation_key=generation_key(generation_id),
+        step_key=step_key(generation_id, number),
+        step_no=number,
+        step_type=step_type,
+        payload=Jsonb(payload),
+    )

@@ -1,0 +1,210 @@
+"""The credits ledger: append-only; a balance is the sum of a customer's entries.
+
+References follow contract section 4.3: a generation's charge and refund are unique by (`mg_ref_type`, `mg_ref_id`).
+"""
+
+from dataclasses import dataclass
+from datetime import datetime
+
+from psycopg.types.json import Jsonb
+
+from safelight.db.connection.database import Connection, Row, load_queries
+from safelight.domain.errors.base import InsufficientCredits, InvalidInput, NotFound
+from safelight.domain.ids import new_id
+
+_queries = load_queries(__file__)
+
+BALANCE_MAX = 1_000_000_000
+
+
+def _reference(generation_id: str) -> str:
+    return f"mma:{generation_id}"
+
+
+async def charge(
+    conn: Connection, *, pass_id: str, generation_id: str, credits: int, reason: str, request_id: str | None = None
+) -> int:
+    """Take the credits of an accepted generation. Returns the balance after it.
+
+    Raises:
+        InsufficientCredits: nothing was taken.
+    """
+    left: Row | None = await _queries.take_credits(conn, pass_id=pass_id, credits=credits)
+    if left is None:
+        raise InsufficientCredits(required=credits, balance=await balance_of(conn, pass_id))
+    balance, expires_at = int(left["mg_credits"]), left["mg_expires_at"]
+    await _insert(
+        conn,
+        pass_id=pass_id,
+        generation_id=generation_id,
+        delta=-credits,
+        reason=reason,
+        source="mma",
+        ref=("mma_charge", _reference(generation_id)),
+        balance=balance,
+        meta=({"expires_at": expires_at.isoformat()} if expires_at else {})
+        | ({"request_id": request_id} if request_id else {}),
+    )
+    return balance
+
+
+async def refund(conn: Connection, *, generation_id: str) -> int:
+    """Give back what the generation was charged, once: credits that were good until a certain time are so again. Where
+    that time is past, they expire at once, which is an entry of its own. Returns the credits given back now: 0 where
+    there was no charge, or where it was given back before."""
+    charged: Row | None = await _queries.charge_of_generation(conn, ref_id=_reference(generation_id))
+    if charged is None:
+        return 0
+    await expire(conn, charged["mg_pass_id"])  # what lapsed before must not take the refund with it
+    inserted = await _insert(
+        conn,
+        pass_id=charged["mg_pass_id"],
+        generation_id=generation_id,
+        delta=charged["credits"],
+        reason="mma_refund",
+        source="mma",
+        ref=("mma_refund", _reference(generation_id)),
+    )
+    if not inserted:
+        return 0
+    if charged["has_expired"]:
+        await _insert_lapsed(conn, generation_id, charged)
+    else:
+        await _queries.give_credits(
+            conn, pass_id=charged["mg_pass_id"], credits=charged["credits"], expires_at=charged["expires_at"]
+        )
+    return int(charged["credits"])
+
+
+async def _insert_lapsed(conn: Connection, generation_id: str, charged: Row) -> None:
+    """The credits come back and are gone at the same moment: two entries, and the balance stays as it is."""
+    await _insert(
+        conn,
+        pass_id=charged["mg_pass_id"],
+        generation_id=generation_id,
+        delta=-charged["credits"],
+        reason="expired",
+        source="system",
+        ref=("expiration", _reference(generation_id)),
+        meta={"expires_at": charged["expires_at"].isoformat()},
+    )
+
+
+async def grant(
+    conn: Connection,
+    *,
+    pass_id: str,
+    credits: int,
+    reason: str,
+    source: str,
+    ref: tuple[str, str],
+    expires_at: datetime | None = None,
+) -> int:
+    """Add credits to an existing customer. Returns the balance after it.
+
+    Raises:
+        NotFound: there is no such customer.
+        InvalidInput: the balance would be beyond what anybody may have.
+    """
+    moved = await adjust(
+        conn, pass_id=pass_id, delta=credits, reason=reason, source=source, ref=ref, expires_at=expires_at
+    )
+    return moved.after
+
+
+@dataclass(frozen=True, slots=True)
+class Adjusted:
+    before: int
+    after: int
+
+
+async def adjust(
+    conn: Connection,
+    *,
+    pass_id: str,
+    delta: int,
+    reason: str,
+    source: str,
+    ref: tuple[str, str],
+    expires_at: datetime | None = None,
+) -> Adjusted:
+    """Move an existing customer's balance, in one transaction; at most all that is there is taken. With `expires_at`
+    the whole balance is good until then at least.
+
+    Raises:
+        NotFound: there is no such customer.
+        InvalidInput: the balance would be beyond what anybody may have.
+    """
+    async with conn.transaction():
+        await expire(conn, pass_id)
+        before: int | None = await _queries.lock_balance(conn, pass_id=pass_id)
+        if before is None:
+            raise NotFound(f"No customer has the pass id {pass_id!r}.")
+        after = max(before + delta, 0)
+        if after > BALANCE_MAX:
+            raise InvalidInput(f"amount: a balance is at most {BALANCE_MAX}; this one is {before}.")
+        is_new = after != before and await _insert(
+            conn,
+            pass_id=pass_id,
+            generation_id=None,
+            delta=after - before,
+            reason=reason,
+            source=source,
+            ref=ref,
+            balance=after,
+        )
+        if is_new:
+            await _queries.set_balance(conn, pass_id=pass_id, credits=after, expires_at=expires_at)
+    return Adjusted(before, after if is_new else before)
+
+
+async def expire(conn: Connection, pass_id: str) -> int:
+    """Take what was good until a time that is past. Returns how many credits that were."""
+    return int(await _queries.expire(conn, pass_id=pass_id, id=f"credit_transaction:{new_id()}") or 0)
+
+
+async def is_in_ledger(conn: Connection, ref: tuple[str, str]) -> bool:
+    """Whether the reference moved credits before. Until the transaction ends, nobody else asks about it."""
+    await _queries.lock_reference(conn, name=":".join(ref))
+    return bool(await _queries.has_reference(conn, ref_type=ref[0], ref_id=ref[1]))
+
+
+async def balance_of(conn: Connection, pass_id: str) -> int:
+    return int(await _queries.balance_of(conn, pass_id=pass_id) or 0)
+
+
+async def entry_count(conn: Connection, pass_id: str) -> int:
+    return int(await _queries.entry_count(conn, pass_id=pass_id) or 0)
+
+
+async def entries(conn: Connection, pass_id: str, *, most: int) -> list[Row]:
+    """The customer's newest entries, newest first, each with the balance after it."""
+    return [row async for row in _queries.entries(conn, pass_id=pass_id, most=most)]
+
+
+async def _insert(
+    conn: Connection,
+    *,
+    pass_id: str,
+    generation_id: str | None,
+    delta: int,
+    reason: str,
+    source: str,
+    ref: tuple[str, str],
+    balance: int | None = None,
+    meta: Row | None = None,
+) -> bool:
+    moved = {} if balance is None else {"credits_before": balance - delta, "credits_after": balance}
+    inserted = await _queries.insert_entry(
+        conn,
+        id=f"credit_transaction:{new_id()}",
+        pass_id=pass_id,
+        generation_id=generation_id,
+        delta=delta,
+        reason=reason,
+        source=source,
+        ref_type=ref[0],
+        ref_id=ref[1],
+        meta=Jsonb(moved | (meta or {})),
+    )
+    return bool(inserted)

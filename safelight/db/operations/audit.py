@@ -1,0 +1,56 @@
+"""What operators did: one `admin_audit` row in `mega_admin` an action, with who, to whom, and what it was before."""
+
+from dataclasses import dataclass
+
+from psycopg.types.json import Jsonb
+
+from safelight.db.connection.database import Connection, Row, load_queries
+from safelight.domain.ids import new_id
+
+_queries = load_queries(__file__)
+
+
+@dataclass(frozen=True, slots=True)
+class Operator:
+    """Who acts, and where from. `name` says how they were known: `admin token`, `command line`, or an e-mail."""
+
+    name: str
+    route: str
+    method: str
+    request_id: str
+    pass_id: str | None = None
+    user_id: str | None = None
+    email: str | None = None
+    ip: str | None = None
+    user_agent: str | None = None
+
+
+def at_command_line(command: str) -> Operator:
+    return Operator("command line", route=command, method="CLI", request_id=f"cli_{new_id()}")
+
+
+async def record(
+    conn: Connection, operator: Operator, action: str, *, target: str | None, before: Row, after: Row
+) -> None:
+    """Write what was done, in the transaction that does it."""
+    await _queries.insert_action(
+        conn,
+        id=f"admin_audit:{new_id()}",
+        pass_id=operator.pass_id,
+        user_id=operator.user_id,
+        email=operator.email,
+        ip=operator.ip,
+        user_agent=operator.user_agent,
+        action=action,
+        route=operator.route,
+        method=operator.method,
+        detail=Jsonb(
+            {
+                "actor": operator.name,
+                "target": target,
+                "before": before,
+                "after": after,
+                "request_id": operator.request_id,
+            }
+        ),
+    )

@@ -1,0 +1,26 @@
+"""The lines a waiting person reads: the job log."""
+
+from dataclasses import dataclass
+from typing import Any, Literal
+
+Level = Literal["info", "success", "warning", "error"]
+
+LINE_CHARS_MAX = 500
+
+
+@dataclass(frozen=True, slots=True)
+class LogLine:
+    """One line of the job log (seed 002). `step` is a step type, or one of seed 002's stages."""
+
+    level: Level
+    step: str
+    message: str
+    details: dict[str, Any] | None = None
+
+    def to_json(self) -> dict[str, Any]:
+        return {
+            "level": self.level,
+            "step": self.step,
+            "message": self.message[:LINE_CHARS_MAX],
+            "details": self.details,
+        }

@@ -1,0 +1,54 @@
+"""Pass ids: the stable identity of a customer (contract section 3). Opaque text; only documented forms are made."""
+
+import re
+import uuid
+
+PASS_ID_CHARS_MAX = 200
+ANONYMOUS = "pass:anon:"
+SHOPIFY = "pass:shopify:"
+NAMED_AFTER_SOMEBODY = (SHOPIFY, "pass:user:", "pass:email:", "pass:emailhash:")
+_BARE_UUID = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}", re.IGNORECASE)
+
+
+def anonymous(visitor: uuid.UUID) -> str:
+    return f"{ANONYMOUS}{visitor}"
+
+
+def anonymous_uuid(pass_id: str) -> uuid.UUID | None:
+    """The uuid of an anonymous pass id, in the form that `anonymous` gives it; None if it is another kind of id."""
+    text = pass_id.removeprefix(ANONYMOUS)
+    if text == pass_id or text != text.lower() or not _BARE_UUID.fullmatch(text):
+        return None
+    return uuid.UUID(text)
+
+
+def looks_like_pass_id(value: str) -> bool:
+    return value.startswith(("pass:", "pass_"))
+
+
+def normalize(value: str) -> str | None:
+    """A stated id cleaned: `anonymous` is none at all, and a bare uuid is the short form of an anonymous pass."""
+    value = value.strip()
+    if not value or value.lower() in ("anonymous", "null", "undefined", "pass_anonymous"):
+        return None
+    if _BARE_UUID.fullmatch(value):
+        return f"{ANONYMOUS}{value.lower()}"
+    return value
+
+
+def for_user(user_id: str) -> str:
+    return f"pass:user:{user_id}"
+
+
+def of_email(email: str) -> str:
+    return f"pass:email:{email}"
+
+
+def can_claim(pass_id: str, user_id: str) -> bool:
+    """Whether a signed-in user who states the id may have its row. What is named after a shop's customer, an e-mail or
+    another user can be guessed, and is theirs by what it is named after."""
+    return pass_id == for_user(user_id) or not pass_id.startswith(NAMED_AFTER_SOMEBODY)
+
+
+def of_shopify_customer(shopify_customer_id: str) -> str:
+    return f"{SHOPIFY}{shopify_customer_id}"

@@ -1,0 +1,63 @@
+"""JSON that others wrote, as a database can hold it: parsed once where it enters, and clean from then on."""
+
+import json
+import math
+import re
+from typing import Any
+
+from safelight.domain.untrusted.text import storable
+
+DEPTH_MAX = 100
+NUMBER_CHARS_MAX = 40  # a longer whole number is one to nobody
+
+_OPENS = re.compile(r"[\[{]")
+
+
+def parse_json(content: bytes | str) -> Any:
+    """The value. NUL and halves of surrogate pairs in its texts are replaced, and what is no number to JSON or to a
+    database is None: NaN, infinities, 1e400.
+
+    Raises:
+        ValueError: it is no JSON, or is nested deeper than DEPTH_MAX.
+    """
+    text = text_of(content)
+    try:
+        value = json.loads(text, parse_constant=_nothing, parse_float=_finite, parse_int=_whole)
+    except RecursionError as error:
+        raise ValueError("it is nested too deeply") from error
+    if len(_OPENS.findall(text)) > DEPTH_MAX and _is_deep(value):
+        raise ValueError(f"it is nested deeper than {DEPTH_MAX}")
+    return storable(value)
+
+
+def text_of(content: bytes | str) -> str:
+    """The text, whatever it says its letters are: UTF-8, with what is none replaced, and what cannot be stored."""
+    decoded = content.decode("utf-8", "replace") if isinstance(content, bytes) else content
+    return str(storable(decoded.removeprefix("\ufeff")))
+
+
+def _nothing(_: str) -> None:
+    return None
+
+
+def _finite(digits: str) -> float | None:
+    number = float(digits)
+    return number if math.isfinite(number) else None
+
+
+def _whole(digits: str) -> int | None:
+    return int(digits) if len(digits) <= NUMBER_CHARS_MAX else None
+
+
+def _is_deep(value: Any) -> bool:
+    """Level by level: nothing calls itself."""
+    level = [value]
+    for _ in range(DEPTH_MAX + 1):
+        level = [item for one in level if isinstance(one, dict | list) for item in _items(one)]
+        if not level:
+            return False
+    return True
+
+
+def _items(value: dict[str, Any] | list[Any]) -> list[Any]:
+    return list(value.values()) if isinstance(value, dict) else value

@@ -1,0 +1,158 @@
+"""Files are decoded whole before they count: a header says nothing of what a broken download left out.
+
+A picture is decoded to its last row, an animation frame by frame up to ANIMATION_PIXELS_MAX. Every packet of a film is
+read to its end, and its frames are decoded up to FILM_PIXELS_CHECKED_MAX pixels, which is 35 seconds in 1920x1080.
+"""
+
+import io
+import zlib
+from typing import Any, BinaryIO
+
+import av
+from av.container import InputContainer
+from av.video.stream import VideoStream
+from PIL import ImageFile
+
+from safelight.domain.errors.base import AssetUnreadable
+from safelight.media import decode, film_structure, films, formats
+from safelight.media.formats import HEAD_BYTES, MediaFacts, sniff
+
+ANIMATION_PIXELS_MAX = 200_000_000
+ANIMATED_PIXELS_MAX = decode.WHOLE_PIXELS_MAX  # of one frame: others are not decoded beyond the first
+FRAMES_MAX = 10_000
+FILM_PIXELS_CHECKED_MAX = 2_200_000_000
+PACKETS_MAX = 2 * films.VIDEO_SAMPLES_MAX
+_ANIMATED_BYTES_PER_PIXEL = 18.0
+_NO_SIZE = (0, 0)
+_SMALLEST = (1, 1)  # a JPEG's decoder reads all of it in any case, and need not keep all
+
+
+def bytes_to_inspect(head: bytes) -> int:
+    """What `inspect_picture`, or `inspect_film`, may take; by the beginning of the file."""
+    size = formats.size_of_picture(head)
+    needed = decode.bytes_to_decode(head)
+    if size and sniff(head) in ("image/gif", "image/png"):
+        canvas = min(size[0] * size[1], ANIMATED_PIXELS_MAX)
+        return min(max(needed, int(canvas * _ANIMATED_BYTES_PER_PIXEL)), decode.DECODE_BYTES_MAX)
+    return needed
+
+
+def inspect_picture(content: bytes) -> MediaFacts:
+    """Decode it to the end.
+
+    Raises:
+        AssetUnreadable: it is no picture, is larger than we decode, or is not whole.
+    """
+    image = decode.open_picture(content)
+    _must_have_its_end(content)
+    try:
+        shown = decode.shown_size(content, image)
+        image.draft(None, _SMALLEST)
+        image.load()
+        if isinstance(image, ImageFile.ImageFile):
+            _decode_frames(image)
+    except decode.DECODE_ERRORS as error:
+        raise AssetUnreadable(f"the picture is not whole: {error!r}") from error
+    return MediaFacts(sniff(content) or "", *shown)
+
+
+def _decode_frames(image: ImageFile.ImageFile) -> None:
+    """Of a picture that moves, all frames after the first."""
+    frames = min(getattr(image, "n_frames", 1), FRAMES_MAX) if image.format in ("GIF", "PNG", "WEBP") else 1
+    pixels = image.width * image.height
+    if pixels > ANIMATED_PIXELS_MAX:
+        return
+    for number in range(1, min(frames, ANIMATION_PIXELS_MAX // pixels)):
+        image.seek(number)
+        image.load()
+
+
+def _must_have_its_end(content: bytes) -> None:
+    """What the decoders do not mind: Pillow stops reading once it has all pixels of the first picture."""
+    match sniff(content):
+        case "image/png":
+            _must_be_whole_png(content)
+        case "image/gif":
+            if content[formats.end_of_gif(content) - 1 : formats.end_of_gif(content)] != b";":
+                raise AssetUnreadable("the picture is cut: it has no trailer")
+        case "image/webp":
+            if 8 + int.from_bytes(content[4:8], "little") > len(content):
+                raise AssetUnreadable("the picture is cut: it is shorter than it says")
+
+
+def _must_be_whole_png(content: bytes) -> None:
+    name = b""
+    for chunk in formats.png_chunks(content):
+        name, stated = chunk.name, chunk.whole[-4:]
+        is_needed = not name[:1].islower() or name == b"fdAT"
+        if is_needed and zlib.crc32(chunk.whole[4:-4]).to_bytes(4, "big") != stated:
+            raise AssetUnreadable(f"the picture is damaged in its part {name!r}")
+    if name != b"IEND":
+        raise AssetUnreadable("the picture is cut: it has no end")
+
+
+def inspect_film(video: bytes | BinaryIO) -> MediaFacts:
+    """Read it to the end, and decode its frames as far as FILM_PIXELS_CHECKED_MAX.
+
+    Raises:
+        AssetUnreadable: it is no film, is larger than we decode, or is not whole.
+    """
+    file = io.BytesIO(video) if isinstance(video, bytes) else video
+    file.seek(0)
+    media_type = sniff(file.read(HEAD_BYTES)) or ""
+    if media_type.startswith("video/"):
+        film_structure.must_be_whole(file, media_type)
+    # An edit list leaves samples out, which would look as if they were missing.
+    with films.our_errors(), films.opened(file, ignore_editlist="1") as container:
+        stream = films.video_stream(container)
+        read = _read_to_the_end(container, stream)
+        seconds = films.duration_seconds(container, stream) or read.end_seconds
+        return MediaFacts(media_type, *read.size, seconds=round(seconds, 3))
+
+
+def _read_to_the_end(container: InputContainer, stream: VideoStream) -> "_Decoded":
+    check = _Decoded(stream)
+    for packets, packet in enumerate(container.demux(), 1):
+        if packet.is_corrupt or packets > PACKETS_MAX:
+            raise AssetUnreadable(f"the film is cut, or has more than {PACKETS_MAX} packets")
+        if packet.stream is stream:
+            check.take(packet)
+    if check.size == _NO_SIZE:
+        raise AssetUnreadable("the video holds no frame")
+    if "mp4" in container.format.name and check.samples < stream.frames:
+        raise AssetUnreadable(f"the film is cut: {check.samples} of {stream.frames} frames are there")
+    return check
+
+
+class _Decoded:
+    """Decodes the packets of one stream, the last of which is empty, until it has decoded enough. `size` is what its
+    first frame is shown with."""
+
+    def __init__(self, stream: VideoStream) -> None:
+        self.size = _NO_SIZE
+        self.samples = 0
+        self.end_seconds = 0.0
+        self._shape = films.pixel_shape(stream)
+        self._pixels_left = FILM_PIXELS_CHECKED_MAX
+
+    def take(self, packet: "av.Packet[Any]") -> None:
+        self.samples += bool(packet.size)
+        if packet.pts is not None and packet.time_base is not None:
+            end = float((packet.pts + (packet.duration or 0)) * packet.time_base)
+            self.end_seconds = max(self.end_seconds, end)
+        if self._pixels_left <= 0:
+            return
+        for frame in packet.decode():
+            if not isinstance(frame, av.VideoFrame):
+                continue
+            if frame.is_corrupt:
+                raise AssetUnreadable(f"the film is damaged at {frame.time or 0.0:.2f} s")
+            if self.size == _NO_SIZE:
+                self.size = films.shown_size(frame, self._shape)
+            self._pixels_left -= frame.width * frame.height
+
+
+def facts_of(content: bytes) -> MediaFacts:
+    """As `inspect_picture` or `inspect_film`, whichever it is."""
+    is_film = (sniff(content[:HEAD_BYTES]) or "").startswith("video/")
+    return inspect_film(content) if is_film else inspect_picture(content)

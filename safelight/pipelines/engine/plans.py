@@ -1,0 +1,63 @@
+"""What a story hands to the runner: what a step is about to do, and what it ends with."""
+
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any
+
+from safelight.db.connection.database import Connection
+from safelight.providers.base import CancelResult, Operation, Pending, Succeeded
+
+Json = dict[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What a step ends with. `variables` maps dotted paths of the variable map to their new values; `warnings` say
+    what was asked for and not used."""
+
+    output: Json
+    variables: Json = field(default_factory=dict)
+    line: str | None = None
+    warnings: tuple[str, ...] = ()
+    input_chars: int | None = None
+    output_chars: int | None = None
+    input_tokens: int | None = None
+    output_tokens: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """A step about to begin. `effect` False: nothing outside our database happens, so one write records it all."""
+
+    input: Json
+    act: Callable[[], Awaitable[Outcome]]
+    provider: str | None = None
+    model: str | None = None
+    begin_line: str | None = None
+    effect: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class OperationPlan:
+    """An operation about to begin, or to be looked at again. `provider` is the engine's name, `adapter` and `vendor`
+    are who serves it. `start` and `find` take the key of one attempt, `find` also the time before which it was not
+    sent; `seconds_max` is the model's deadline, from its start; it is looked at every `check_every_seconds`, or less
+    often where the provider says so. `admit` returns where a start may be made now, and raises where it may not; `usd`
+    is what an accepted one costs."""
+
+    input: Json
+    provider: str
+    model: str
+    seconds_max: float
+    start: Callable[[str], Awaitable[Operation]]
+    check: Callable[[Operation], Awaitable[Pending | Succeeded]]
+    cancel: Callable[[Operation], Awaitable[CancelResult]]
+    find: Callable[[str, datetime], Awaitable[Operation | None]]
+    complete: Callable[[Succeeded], Awaitable[Outcome]]
+    begin_line: str | None = None
+    check_every_seconds: float = 0.0
+    admit: Callable[[Connection], Awaitable[None]] | None = None
+    usd: str = "0"
+    adapter: str | None = None
+    vendor: str | None = None

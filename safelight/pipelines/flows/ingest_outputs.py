@@ -1,0 +1,134 @@
+"""Our own copy of what a provider made: it streams to our storage, is looked at, and only then is it ours."""
+
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, replace
+
+from safelight import telemetry
+from safelight.domain.errors.base import (
+    AssetUnreadable,
+    ProviderContractBroken,
+    ProviderError,
+    ProviderUnavailable,
+    RemoteFileGone,
+    RemoteFileRefused,
+    RemoteFileUnavailable,
+    StorageError,
+)
+from safelight.domain.errors.results import ResultDamaged
+from safelight.media.formats import HEAD_BYTES, sniff
+from safelight.pipelines.context import PipelineContext
+from safelight.providers.base import OutputFile
+from safelight.storage.assets import StoredFile
+from safelight.storage.keys import EXTENSIONS
+
+IMAGE_BYTES_MAX = 50 * 1024 * 1024
+VIDEO_BYTES_MAX = 4 * 1024 * 1024 * 1024
+
+
+@dataclass(frozen=True, slots=True)
+class Ingested:
+    """`missing` has a sentence for each file that could not be had, with its number, from 1. Customers read it."""
+
+    kept: list[StoredFile]
+    missing: list[str]
+
+
+async def own_copies(
+    studio: PipelineContext, files: Sequence[OutputFile], *, mode: str, generation_id: str, vendor: str
+) -> Ingested:
+    """Copy all, or as many as can be had, but one at least. Copying again replaces what was copied before.
+
+    Raises:
+        StorageError: not now; the provider may still have them later.
+        ProviderError: none can be had.
+    """
+    copies, errors = Ingested([], []), []
+    folder = studio.assets.names.result_folder(mode, generation_id)
+    for number, file in enumerate(files, 1):
+        try:
+            copies.kept.append(await own_copy(studio, file, mode=mode, stem=f"{folder}/{number}", vendor=vendor))
+        except ProviderError as error:
+            copies.missing.append(f"File {number} of {len(files)} could not be kept ({error.code}).")
+            telemetry.warning(telemetry.Tag.STORAGE_FILE, f"{folder}/{number}: {error}", generation_id=generation_id)
+            errors.append(error)
+    if not copies.kept:
+        raise errors[0]
+    return copies
+
+
+async def own_copy(studio: PipelineContext, file: OutputFile, *, mode: str, stem: str, vendor: str) -> StoredFile:
+    """Copy the file, under a key that begins with `stem`: whole, of the right kind and readable, or not at all.
+
+    Raises:
+        StorageError: not now; the provider may still have it later.
+        ProviderUnavailable: it is no longer there; a look at the operation may bring a new URL.
+        ResultDamaged: what `vendor` gave is not whole.
+        ProviderContractBroken: what the provider gave is no such file.
+    """
+    try:
+        async with _arriving(studio, file, mode) as chunks:
+            return await _stored(studio, chunks, stem, mode)
+    except RemoteFileUnavailable as error:
+        raise StorageError(f"the result cannot be fetched now: {error}") from error
+    except RemoteFileGone as error:
+        raise ProviderUnavailable(f"the result is no longer there: {error}", code="RESULT_GONE") from error
+    except AssetUnreadable as error:
+        raise ResultDamaged(vendor, f"the {mode} cannot be used: {error}") from error
+    except RemoteFileRefused as error:
+        raise ProviderContractBroken(f"no {mode} that can be used: {error}") from error
+
+
+@asynccontextmanager
+async def _arriving(studio: PipelineContext, file: OutputFile, mode: str) -> AsyncIterator[AsyncIterator[bytes]]:
+    if file.content is not None:
+        yield _at_once(file.content)
+        return
+    bytes_max = VIDEO_BYTES_MAX if mode == "video" else IMAGE_BYTES_MAX
+    async with studio.fetcher.stream(file.url or "", bytes_max=bytes_max) as chunks:
+        yield chunks
+
+
+async def _at_once(content: bytes) -> AsyncIterator[bytes]:
+    yield content
+
+
+async def _stored(studio: PipelineContext, chunks: AsyncIterator[bytes], stem: str, mode: str) -> StoredFile:
+    head = await _head(chunks)
+    if not head:
+        raise AssetUnreadable("the file is empty")
+    media_type = sniff(head) or ""
+    if not media_type.startswith("video/" if mode == "video" else "image/"):
+        raise ProviderContractBroken(f"the provider sent {media_type or 'unknown bytes'} for a {mode}")
+    if mode == "video":
+        return await _stored_video(studio, _again(head, chunks), f"{stem}.{EXTENSIONS[media_type]}", media_type)
+    with await studio.spool.receive(_again(head, chunks)) as file:
+        return await studio.assets.put_picture(stem, file)
+
+
+async def _stored_video(studio: PipelineContext, chunks: AsyncIterator[bytes], key: str, media_type: str) -> StoredFile:
+    """Decoded where it is stored, and deleted again if it is not whole."""
+    stored = await studio.assets.put_stream(key, chunks, media_type)
+    try:
+        facts = await studio.assets.inspect_film(key)
+    except AssetUnreadable:
+        await studio.assets.public.delete([key])
+        raise
+    return replace(stored, width=facts.width, height=facts.height, seconds=facts.seconds)
+
+
+async def _head(chunks: AsyncIterator[bytes]) -> bytes:
+    """The first bytes, as many as the type needs."""
+    head = b""
+    while len(head) < HEAD_BYTES:
+        chunk = await anext(chunks, b"")
+        if not chunk:
+            break
+        head += chunk
+    return head
+
+
+async def _again(head: bytes, chunks: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
+    yield head
+    async for chunk in chunks:
+        yield chunk

@@ -1,0 +1,104 @@
+"""Steps that ask a vision-language model: scans, readers, feedback. Each records the context version it used."""
+
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass, replace
+from typing import Any
+
+import jsonschema
+
+from safelight.domain.errors.base import SchemaMismatch
+from safelight.domain.preferences import hard_blocks
+from safelight.pipelines.context import PipelineContext
+from safelight.pipelines.engine.plans import Outcome, Plan
+from safelight.pipelines.engine.run import Run
+from safelight.pipelines.registry import Context
+from safelight.providers.base import Answer, ReferenceImage, TextRequest
+from safelight.redaction import excerpt
+
+Json = dict[str, Any]
+
+TEXT_ENGINE = "gpt"
+USER_MESSAGE_CHARS_MAX = 140
+
+
+@dataclass(frozen=True, slots=True)
+class TextStep:
+    """`values` fill the context's template; `read` turns the checked answer into the step's outcome."""
+
+    step_type: str
+    context_key: str
+    values: Mapping[str, str]
+    given: Json
+    read: Callable[[Json], Outcome]
+    begin_line: str
+    images: tuple[ReferenceImage, ...] = ()
+    input_key: str | None = None  # the input key under which the text that was really sent is stored
+
+
+def ask(studio: PipelineContext, run: Run, question: TextStep) -> Callable[[], Awaitable[Plan]]:
+    """The plan of a step that asks the model."""
+
+    async def plan() -> Plan:
+        context = await studio.configuration.context(question.context_key)
+        engine = await studio.serving(TEXT_ENGINE)
+        run.note_engine(engine.adapter, engine.model)
+        async with studio.db.connection() as conn:
+            await studio.gate.admit(conn, run.record, engine)
+        model = studio.adapters.text(engine)
+        user = context.render(question.values)
+        request = TextRequest(
+            step_type=question.step_type,
+            model=engine.model,
+            context_key=question.context_key,
+            system=context.system,
+            user=user,
+            schema=context.output_schema,
+        )
+
+        async def act() -> Outcome:
+            images = await studio.presign(run.order.pass_id, question.images)
+            answer = await studio.gate.track_start(engine, model.complete(replace(request, images=images)))
+            checked = _checked(answer, context)
+            run.variables["meta"]["ctx_versions"][question.context_key] = context.version.version
+            return _measured(question.read(checked), request, answer)
+
+        sent = {question.input_key: user} if question.input_key else {}
+        return Plan(
+            input=question.given | sent | context.version.as_input("ctx"),
+            act=act,
+            provider=engine.adapter,
+            model=engine.model,
+            begin_line=question.begin_line,
+        )
+
+    return plan
+
+
+def avoid_text(run: Run) -> str:
+    """What must never be in a picture of this customer, as the prompts say it."""
+    return ", ".join(hard_blocks(run.preferences))
+
+
+def user_message(answer: Json, otherwise: str) -> str:
+    return excerpt(str(answer.get("userMessage") or otherwise), USER_MESSAGE_CHARS_MAX)
+
+
+def _checked(answer: Answer, context: Context) -> Json:
+    try:
+        jsonschema.validate(answer.data, context.output_schema)
+    except jsonschema.ValidationError as error:
+        place = "/".join(str(part) for part in error.absolute_path) or "the answer"
+        raise SchemaMismatch(f"{context.version.key}: {place}: {excerpt(error.message, 300)}") from error
+    return answer.data
+
+
+def _measured(outcome: Outcome, request: TextRequest, answer: Answer) -> Outcome:
+    return Outcome(
+        output=outcome.output,
+        variables=outcome.variables,
+        line=outcome.line,
+        input_chars=len(request.system) + len(request.user),
+        output_chars=len(answer.text),
+        input_tokens=answer.input_tokens,
+        output_tokens=answer.output_tokens,
+    )

@@ -1,0 +1,188 @@
+"""Whether a webhook comes from whom it says: signed, fresh, and not the very same again.
+
+A check raises where it does not. Replays are known to the process that took the webhook; another process takes one
+once more, which costs a look at the provider and changes nothing.
+"""
+
+import asyncio
+import base64
+import binascii
+import hashlib
+import hmac
+import time
+from collections import OrderedDict
+from collections.abc import Awaitable, Callable, Iterable, Mapping
+from typing import Literal
+
+import httpx
+from pydantic import BaseModel, ValidationError
+
+from safelight.domain.errors.base import ConfigError, ProviderUnavailable, WebhookRefused, WebhookReplayed
+from safelight.domain.shared_secrets import same_secret
+
+WebhookCheck = Callable[[Mapping[str, str], bytes], Awaitable[None]]  # headers and body
+Clock = Callable[[], float]  # Unix seconds
+
+AGE_SECONDS_MAX = 300
+REMEMBERED_MAX = 10_000
+SIGNATURES_MAX = 10
+KEYS_SECONDS_MAX = 24 * 3600.0
+KEYS_SECONDS_MIN = 60.0  # a flood of false signatures must not become a flood of look-ups
+KEYS_PAUSE_SECONDS = 5.0  # after keys could not be had
+KEYS_MAX = 20
+FETCH_SECONDS = 10.0
+
+
+async def unsigned(headers: Mapping[str, str], body: bytes) -> None:
+    """For the simulated provider, which signs nothing: said twice, late or by a stranger, it costs one look."""
+
+
+class StandardWebhooks:
+    """The Standard Webhooks scheme, with which Replicate signs: HMAC-SHA256 over `id.timestamp.body`."""
+
+    def __init__(self, secret: str, clock: Clock = time.time) -> None:
+        try:
+            self._key = base64.b64decode(secret.removeprefix("whsec_"), validate=True)
+        except binascii.Error as error:
+            raise ConfigError("SAFELIGHT_REPLICATE_WEBHOOK_SECRET must be whsec_ and base64") from error
+        if not self._key:
+            raise ConfigError("SAFELIGHT_REPLICATE_WEBHOOK_SECRET has no key after whsec_")
+        self._clock = clock
+        self._seen = ReplayGuard(clock)
+
+    async def check(self, headers: Mapping[str, str], body: bytes) -> None:
+        """Raises WebhookRefused, or WebhookReplayed."""
+        message_id, timestamp = _header(headers, "webhook-id"), _header(headers, "webhook-timestamp")
+        stated = _header(headers, "webhook-signature").split()[:SIGNATURES_MAX]
+        check_age(timestamp, self._clock())
+        signed = hmac.new(self._key, f"{message_id}.{timestamp}.".encode() + body, hashlib.sha256).digest()
+        expected = f"v1,{base64.b64encode(signed).decode()}".encode()
+        if not any(same_secret(one, expected) for one in stated):
+            raise WebhookRefused("The webhook's signature does not fit.")
+        self._seen.remember(f"{message_id}.{timestamp}")
+
+
+class _Key(BaseModel):
+    kty: Literal["OKP"]
+    crv: Literal["Ed25519"]
+    x: str
+
+
+class _KeySet(BaseModel):
+    keys: list[dict[str, object]]
+
+
+class FalSignatures:
+    """fal's scheme: Ed25519 over request id, user id, timestamp and the body's SHA-256, a line each; the public keys
+    are at `keys_url`, and kept for at most a day."""
+
+    def __init__(self, keys_url: str, clock: Clock = time.time) -> None:
+        self._keys_url = keys_url
+        self._clock = clock
+        self._keys: list[bytes] = []
+        self._fetched_at = float("-inf")
+        self._tried_at = float("-inf")
+        self._fetching = asyncio.Lock()
+        self._seen = ReplayGuard(clock)
+
+    async def check(self, headers: Mapping[str, str], body: bytes) -> None:
+        """Raises WebhookRefused, WebhookReplayed, or ProviderUnavailable where the keys cannot be had."""
+        request_id, user_id, timestamp, stated = (
+            _header(headers, f"x-fal-webhook-{name}") for name in ("request-id", "user-id", "timestamp", "signature")
+        )
+        check_age(timestamp, self._clock())
+        message = "\n".join([request_id, user_id, timestamp, hashlib.sha256(body).hexdigest()]).encode()
+        signature = _from_hex(stated)
+        if not await self._fits(message, signature):
+            raise WebhookRefused("The webhook's signature does not fit.")
+        self._seen.remember(f"{request_id}.{timestamp}")
+
+    async def _fits(self, message: bytes, signature: bytes) -> bool:
+        """Where no key fits, there may be newer ones."""
+        for seconds_max in (KEYS_SECONDS_MAX, KEYS_SECONDS_MIN):
+            if is_signed(message, signature, await self._known_keys(seconds_max)):
+                return True
+        return False
+
+    async def _known_keys(self, seconds_max: float) -> list[bytes]:
+        async with self._fetching:
+            if self._clock() - self._fetched_at > seconds_max:
+                if self._clock() - self._tried_at < KEYS_PAUSE_SECONDS:
+                    raise ProviderUnavailable("fal's webhook keys could not be had a moment ago")
+                self._tried_at = self._clock()
+                self._keys = await self._fetch()
+                self._fetched_at, self._tried_at = self._clock(), float("-inf")
+        return self._keys
+
+    async def _fetch(self) -> list[bytes]:
+        try:
+            async with httpx.AsyncClient(timeout=FETCH_SECONDS, trust_env=False) as client:
+                answer = (await client.get(self._keys_url)).raise_for_status()
+            found = _KeySet.model_validate_json(answer.content).keys[:KEYS_MAX]
+        except (httpx.HTTPError, ValidationError) as error:
+            raise ProviderUnavailable(f"fal's webhook keys cannot be had: {error!r}") from error
+        return [key for one in found if (key := _public_key(one))]
+
+
+class ReplayGuard:
+    """What was taken lately. The oldest is forgotten when there are too many."""
+
+    def __init__(self, clock: Clock) -> None:
+        self._clock = clock
+        self._times: OrderedDict[str, float] = OrderedDict()
+
+    def remember(self, what: str) -> None:
+        """Raises WebhookReplayed where it was remembered within the time a webhook is good for."""
+        now = self._clock()
+        while self._times and next(iter(self._times.values())) < now - 2 * AGE_SECONDS_MAX:
+            self._times.popitem(last=False)
+        if what in self._times:
+            raise WebhookReplayed("This webhook was taken before.")
+        self._times[what] = now
+        if len(self._times) > REMEMBERED_MAX:
+            self._times.popitem(last=False)
+
+
+def is_signed(message: bytes, signature: bytes, keys: Iterable[bytes]) -> bool:
+    """By one of the keys, with Ed25519."""
+    from cryptography.exceptions import InvalidSignature  # noqa: PLC0415 - a large library, for who gets such webhooks
+    from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey  # noqa: PLC0415
+
+    for key in keys:
+        try:
+            Ed25519PublicKey.from_public_bytes(key).verify(signature, message)
+        except InvalidSignature:
+            continue
+        return True
+    return False
+
+
+def check_age(timestamp: str, now: float) -> None:
+    """Raises WebhookRefused for a time (Unix seconds) that is not within AGE_SECONDS_MAX of now."""
+    if not (timestamp.isascii() and timestamp.isdigit() and len(timestamp) <= 12):
+        raise WebhookRefused("The webhook's timestamp must be Unix seconds.")
+    if abs(now - int(timestamp)) > AGE_SECONDS_MAX:
+        raise WebhookRefused(f"The webhook's timestamp is more than {AGE_SECONDS_MAX} seconds off.")
+
+
+def _header(headers: Mapping[str, str], name: str) -> str:
+    value = headers.get(name, "")
+    if not value:
+        raise WebhookRefused(f"The webhook has no header {name}.")
+    return value
+
+
+def _from_hex(text: str) -> bytes:
+    try:
+        return bytes.fromhex(text)
+    except ValueError as error:
+        raise WebhookRefused("The webhook's signature must be hexadecimal.") from error
+
+
+def _public_key(one: dict[str, object]) -> bytes | None:
+    """None for a key of another kind."""
+    try:
+        key = base64.urlsafe_b64decode(_Key.model_validate(one).x + "==")
+    except (ValidationError, binascii.Error):
+        return None
+    return key if len(key) == 32 else None

@@ -1,0 +1,17 @@
+"""Benchmarks: ratios against a floor measured in the same run, because machines are shared and noisy."""
+
+from safelight.testing.bench.doctor import DoctorResult, doctor
+from safelight.testing.bench.engine import EngineResult, engine
+from safelight.testing.bench.store import StoreResult, store
+from safelight.testing.bench.waiting import WaitingResult, waiting
+
+__all__ = [
+    "DoctorResult",
+    "EngineResult",
+    "StoreResult",
+    "WaitingResult",
+    "doctor",
+    "engine",
+    "store",
+    "waiting",
+]

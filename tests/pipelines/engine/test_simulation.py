@@ -1,0 +1,137 @@
+"""Thousands of small worlds in which everything that can break does, each repeatable by its seed (tests/simulation)."""
+
+import json
+from collections.abc import Iterable
+
+import pytest
+
+from safelight.domain.errors.base import Cancelled
+from safelight.pipelines.engine.retry import RetryPolicy
+from safelight.pipelines.engine.run import Run
+from safelight.pipelines.failures import fail
+from tests.simulation.fault_schedule import STATEMENTS
+from tests.simulation.scenario import Sabotage, Told, in_simulation, simulate
+from tests.simulation.seam import simulated
+
+SEEDS_AT_ONCE = 150
+SEEDS = 1050
+# Seeds that broke something once; the fix is in, and they stay. In these a start was made again while the first was
+# still on its way, and both were accepted.
+ONCE_BROKEN = (182, 202, 214, 568, 714, 1071, 1337, 1338, 2164, 2452, 2620, 2625, 2768, 2995)
+CANCELLED_SEEDS = (0, 1, 2, 5)
+ARRIVES_LATER_THAN_ANY_SHOULD = (1338, 2164, 2620)
+LAST_LOOK_FAILS = (578, 878, 1085, 1090)
+
+
+def told(seeds: Iterable[int], sabotage: Sabotage | None = None) -> list[Told]:
+    with simulated():
+        return [in_simulation(seed, sabotage or Sabotage()) for seed in seeds]
+
+
+def cancelled_anywhere() -> list[Told]:
+    """The same few worlds again and again; each time the customer cancels at another statement."""
+    with simulated():
+        return [
+            in_simulation(seed, cancel_at_statement=number)
+            for seed in CANCELLED_SEEDS
+            for number in range(1, STATEMENTS + 1)
+        ]
+
+
+def broken(worlds: list[Told]) -> str:
+    """What broke, and how to see it again."""
+    return "\n".join(
+        f"seed {one.seed}: {one.broken} (see it: python -m tests.simulation --seed {one.seed})"
+        for one in worlds
+        if one.broken
+    )
+
+
+@pytest.mark.parametrize("first", range(0, SEEDS, SEEDS_AT_ONCE))
+def test_whatever_breaks_every_generation_ends_as_it_should(first: int):
+    found = broken(told(range(first, first + SEEDS_AT_ONCE)))
+    assert not found, found
+
+
+def test_a_customer_may_cancel_at_any_statement():
+    worlds = cancelled_anywhere()
+    assert not broken(worlds), broken(worlds)
+    assert {world.status for world in worlds} >= {"done", "cancelled"}
+
+
+@pytest.mark.parametrize("seed", ONCE_BROKEN)
+def test_what_broke_once_holds(seed: int):
+    world = simulate(seed)
+    assert not world.broken, "\n".join(world.trace)
+
+
+def test_a_seed_is_always_the_same_world():
+    for seed in range(25):
+        first, second = simulate(seed), simulate(seed)
+        assert first == second
+    assert len({json.dumps(simulate(seed).trace) for seed in range(25)}) == 25
+
+
+def test_the_worlds_are_not_too_kind():
+    """The faults that matter do happen among so few worlds, and so do the ends a generation can have."""
+    worlds = told(range(150, 450))
+    text = "\n".join(line for world in worlds for line in world.trace)
+    for event in (
+        "KILLED", "PAUSED", "STOPPING", "DOWN for", "LOST commit", "LOST the answer to commit", "LOST the answer to finish",
+        "LOST the answer to write_step", "LOST the answer to take_lease", "POSSIBLE_DOUBLE_START", "WORKER_LOST",
+        "NEVER_STARTED", "_DEADLINE", "too late to stop", "_TIMEOUT", "written_before is answered\n", "find",
+        "request_cancelling", "STORED", "DELETED", "note_withdrawn", "storage: list",
+    ):  # fmt: skip
+        assert event in text, f"{event} never happens: the weather is too fair"
+    assert {world.status for world in worlds} == {"done", "error", "cancelled"}
+
+
+def test_a_fence_that_does_not_hold_is_noticed():
+    found = broken(told(range(100), Sabotage(ignores_fence=True)))
+    assert "wrote while" in found
+
+
+def test_a_provider_that_denies_what_it_accepted_is_noticed():
+    found = broken(told(range(100), Sabotage(denies_all=True)))
+    assert "starts accepted" in found and "nothing says so" in found
+
+
+def test_a_runner_that_believes_at_once_that_nothing_arrived_is_noticed(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(RetryPolicy, "arrival_seconds", 0.0)
+    assert "2 starts accepted, and the service could be asked" in broken(told(ONCE_BROKEN))
+
+
+def test_a_runner_that_does_not_look_back_is_noticed(monkeypatch: pytest.MonkeyPatch):
+    async def forget(run: Run, step: object, planned: object) -> None: ...
+
+    monkeypatch.setattr(Run, "_recheck_abandoned_starts", forget)
+    assert broken(told(ARRIVES_LATER_THAN_ANY_SHOULD)).count("nothing says so") == len(ARRIVES_LATER_THAN_ANY_SHOULD)
+
+
+def test_a_runner_that_forgets_what_it_finished_is_noticed(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr("safelight.pipelines.engine.step_payload.has_ended", lambda step: False)
+    assert "had ended and was executed again" in broken(told(range(10)))
+
+
+def test_a_cancel_that_wins_over_a_stored_result_is_noticed(monkeypatch: pytest.MonkeyPatch):
+    def stop_if_asked(run: Run) -> None:
+        if run.record.cancelling:
+            raise Cancelled("stopped on request")
+
+    monkeypatch.setattr(Run, "_raise_if_cancelled", stop_if_asked)
+    monkeypatch.setattr("safelight.pipelines.worker.conclude", lambda studio, run, cause: fail(run, cause))
+    found = broken(cancelled_anywhere())
+    assert "cancelled, and its result had been stored" in found and "was told too_late=True" in found
+
+
+def test_a_failure_after_the_result_that_refunds_is_noticed(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr("safelight.pipelines.worker.conclude", lambda studio, run, cause: fail(run, cause))
+    assert "error, and its result had been stored" in broken(told(LAST_LOOK_FAILS))
+
+
+def test_a_refund_that_is_forgotten_is_noticed(monkeypatch: pytest.MonkeyPatch):
+    async def forget(conn: object, *, generation_id: str) -> int:
+        return 0
+
+    monkeypatch.setattr("safelight.db.money.ledger.refund", forget)
+    assert "1 credits kept for what was worth 0" in broken(told(range(30)))

@@ -1,0 +1,113 @@
+"""Who serves each engine is said by the commands, by /health and by each generation; where customers are served from a
+shared database, the offline stand-in is refused unless it is allowed."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from safelight.app import App
+from safelight.config import Settings
+from safelight.domain.errors.base import ConfigError
+from safelight.pipelines.serving import ServedEngine, is_reachable, unreachable_warnings
+from safelight.setting_checks import check_stand_in
+from tests.conftest import Backend, StartBackend
+from tests.db.test_database_urls import safelight
+
+STILLS = ServedEngine("seedream", "still", "replicate", "bytedance/seedream-4")
+STAND_IN = ServedEngine("seedream", "still", "local", "darkroom-still-1", ("REPLICATE_API_TOKEN",))
+
+
+async def lines(backend: Backend, **keys: str) -> list[str]:
+    app = App(Settings(database_url=backend.dsn, home=backend.app.home, **keys))
+    async with app.database() as db:
+        return [engine.line for engine in await app.serving(db).engines()]
+
+
+async def test_each_engine_says_who_serves_it_and_why(backend: Backend):
+    assert await lines(backend) == [
+        "Texts: local stand-in (no OPENAI_API_KEY)",
+        "Stills: local stand-in (no REPLICATE_API_TOKEN or FAL_KEY)",
+        "Videos: local stand-in (no REPLICATE_API_TOKEN or FAL_KEY)",
+    ]
+    assert await lines(backend, replicate_token="r8_test", openai_api_key="sk-test") == [
+        "Texts: openai, gpt-5.4-mini (paid)",
+        "Stills: replicate, bytedance/seedream-4 (paid)",
+        "Videos: replicate, kwaivgi/kling-v2.1 (paid)",
+    ]
+    assert (await lines(backend, fal_key="f"))[1] == "Stills: fal, fal-ai/bytedance/seedream/v4/edit (paid)"
+
+
+async def test_health_and_the_generation_name_the_stand_in(start: StartBackend):
+    backend = await start(fal_key="f", worker=False)
+    engines = {engine["engine"]: engine for engine in (await backend.get("/health"))["engines"]}
+    assert (engines["gpt"]["adapter"], engines["gpt"]["stand_in"], engines["gpt"]["paid"]) == ("local", True, False)
+    assert (engines["kling"]["adapter"], engines["kling"]["stand_in"], engines["kling"]["paid"]) == ("fal", False, True)
+
+
+async def test_a_result_of_the_stand_in_is_marked(backend: Backend):
+    await backend.grant(1)
+    accepted = await backend.create()
+    made = await backend.finished(accepted)
+    assert (made["status"], made["stand_in"]) == ("done", True)
+
+
+@pytest.mark.parametrize(
+    ("settings", "is_refused"),
+    [
+        ({"database_url": "postgresql://h/x", "stand_in": None}, True),
+        ({"database_url": "postgresql://h/x", "stand_in": "refuse"}, True),
+        ({"database_url": "postgresql://h/x", "stand_in": "allow"}, False),
+        ({"stand_in": None}, False),
+        ({"stand_in": "refuse"}, True),
+    ],
+)
+def test_the_stand_in_is_refused_where_customers_are_served(settings: dict[str, Any], is_refused: bool):
+    check_stand_in(Settings(**settings), [STILLS])
+    if is_refused:
+        with pytest.raises(ConfigError, match=r"REPLICATE_API_TOKEN.*SAFELIGHT_STAND_IN=allow"):
+            check_stand_in(Settings(**settings), [STILLS, STAND_IN])
+    else:
+        check_stand_in(Settings(**settings), [STILLS, STAND_IN])
+
+
+@pytest.mark.parametrize("command", ["api", "worker", "up"])
+def test_a_command_that_would_serve_with_it_ends_with_a_line(dsn: str, tmp_path: Path, command: str):
+    settings = {
+        "SAFELIGHT_DATABASE_URL": dsn,
+        "SAFELIGHT_STAND_IN": "refuse",
+        "SAFELIGHT_PORT": "0",
+        "SAFELIGHT_LOG_LEVEL": "ERROR",
+    }
+    done = safelight(tmp_path, command, **settings)
+    assert (done.returncode, done.stdout, done.stderr.count("\n")) == (2, "", 1), done.stderr
+    assert "Stills: local stand-in (no REPLICATE_API_TOKEN or FAL_KEY)" in done.stderr
+
+
+def test_the_command_lists_engines(dsn: str, tmp_path: Path):
+    done = safelight(tmp_path, "providers", "--json", SAFELIGHT_DATABASE_URL=dsn)
+    said = json.loads(done.stdout)
+    assert [engine["engine"] for engine in said["engines"]] == ["gpt", "seedream", "kling"]
+    assert said["providers"] == []
+
+
+@pytest.mark.parametrize(
+    ("url", "expected"),
+    [
+        ("https://media.example.com", True),
+        ("https://93.184.216.34:8443/x", True),
+        ("http://127.0.0.1:8787", False),
+        ("http://localhost:8787", False),
+        ("https://10.0.0.7", False),
+        ("https://[::1]:443", False),
+        ("https://api.internal", False),
+        ("https://box", False),
+    ],
+)
+def test_urls_that_vendors_cannot_reach_are_known(url: str, expected: bool):
+    assert is_reachable(url) is expected
+    assert unreachable_warnings([STAND_IN], url, url) == []
+    warnings = unreachable_warnings([STILLS], url, url)
+    assert len(warnings) == (0 if expected else 2)
+    assert all("replicate" in warning and url in warning for warning in warnings)

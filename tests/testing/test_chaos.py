@@ -1,0 +1,100 @@
+"""A short rehearsal, as a user would run it."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import psutil
+import pytest
+
+COMMAND = [str(Path(sys.executable).with_name("safelight")), "chaos"]
+QUICK = {"SAFELIGHT_WORKER_HEARTBEAT_SECONDS": "1", "SAFELIGHT_WORKER_POLL_SECONDS": "0.2"}
+
+
+@pytest.fixture(scope="module")
+def folder() -> Iterator[Path]:
+    """A short path that the database's own user may enter."""
+    with tempfile.TemporaryDirectory(prefix="sl") as name:
+        yield Path(name)
+
+
+@pytest.fixture(scope="module", params=["simulated", "replicate", "fal"])
+def card(folder: Path, request: pytest.FixtureRequest) -> dict[str, Any]:
+    """The scorecard of a rehearsal in each wire format."""
+    options = "--generations 40 --workers 2 --kill-every 3 --restart-db-every 8 --seed 7 --minutes-max 4 --json"
+    options += f" --provider {request.param}"
+    run = subprocess.run(
+        [*COMMAND, *options.split()],
+        env=os.environ | QUICK | {"TMPDIR": str(folder)},
+        capture_output=True,
+        text=True,
+        timeout=280,
+        check=False,
+    )
+    assert run.stdout, run.stderr
+    assert run.stderr.startswith("seed 7")
+    assert list(folder.glob("safelight-chaos-*")) == []
+    return dict(json.loads(run.stdout)) | {"exit": run.returncode}
+
+
+def test_every_order_is_accepted_once_and_ends(card: dict[str, Any]):
+    assert (card["ordered"], card["accepted"]) == (40, 40)
+    assert sum(card["statuses"].values()) == 40
+    assert card["statuses"].keys() <= {"done", "error", "suggested", "cancelled"}
+    assert (card["lost"], card["accepted_twice"], card["stuck"]) == ([], [], [])
+
+
+def test_the_ledger_is_right_and_every_result_can_be_read(card: dict[str, Any]):
+    assert (card["ledger_errors"], card["unreadable_outputs"]) == ([], [])
+
+
+def test_nobody_gets_both_a_result_and_its_refund(card: dict[str, Any]):
+    assert (card["results_beside_refunds"], card["cancelled_in_vain"]) == ([], [])
+    assert card["statuses"].get("cancelled", 0) >= 1
+
+
+def test_no_start_is_paid_twice_in_silence(card: dict[str, Any]):
+    assert card["silent_double_payments"] == []
+    assert (card["clean"], card["exit"]) == (True, 0)
+
+
+def test_workers_were_killed_the_database_restarted_and_all_was_taken_over(card: dict[str, Any]):
+    assert card["injected"]["kills"] >= 1
+    assert card["injected"]["database_restarts"] >= 1
+    assert card["takeovers"]["never"] == 0
+    assert (card["takeovers"]["p99_seconds"] or 0) <= 30
+
+
+def test_ctrl_c_leaves_nothing_running(folder: Path):
+    environment = os.environ | QUICK | {"TMPDIR": str(folder)}
+    run = subprocess.Popen([*COMMAND, "--generations", "500"], env=environment, stderr=subprocess.PIPE, text=True)
+    while not list(folder.glob("safelight-chaos-*/assets/mma/still/*/*.jpg")):  # the first results are there
+        assert run.poll() is None
+    started = psutil.Process(run.pid).children(recursive=True)
+    assert len(started) >= 5
+    run.send_signal(signal.SIGINT)
+    _, said = run.communicate(timeout=60)
+    assert (run.returncode, said) == (1, "safelight: stopped; nothing is left running\n")
+    assert psutil.wait_procs(started, timeout=10)[1] == []
+    assert list(folder.glob("safelight-chaos-*")) == []
+
+
+@pytest.mark.parametrize(
+    ("options", "named"),
+    [
+        ("--generations 0", "--generations"),
+        ("--workers 0", "--workers"),
+        ("--kill-every -1", "--kill-every"),
+        ("--cancel-share 2", "--cancel-share"),
+    ],
+)
+def test_wrong_options_are_named(options: str, named: str):
+    run = subprocess.run([*COMMAND, *options.split()], capture_output=True, text=True, check=False)
+    assert run.returncode == 2
+    assert named in run.stderr
