@@ -55,6 +55,7 @@ from safelight.domain.errors.base import SafelightError
 from safelight.ops.queue_watch import why_not_ready
 
 HEALTH_SECONDS = 2.0
+EXPOSED_HEADERS = (HEADER, "X-Request-Id", "Retry-After")
 DESCRIPTION = (
     "The backend for generative-media products in which no generation is lost, stuck, paid twice or unexplained."
 )
@@ -96,7 +97,7 @@ def create_api(
     app.add_middleware(HeadAsGet)
     app.add_middleware(RequestContextMiddleware)
     app.add_middleware(CompressHistory)
-    app.add_middleware(Cors, origins=cors_origins)
+    app.add_middleware(Cors, origins=cors_origins, exposed_headers=EXPOSED_HEADERS)
     app.add_middleware(AccessLog)
     return app
 

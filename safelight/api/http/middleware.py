@@ -10,11 +10,8 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from safelight.api.auth.identity import HEADER
-
 PREFLIGHT_SECONDS = 600
 METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS")
-EXPOSED_HEADERS = (HEADER, "X-Request-Id", "Retry-After")
 HISTORY = "/history"
 GZIP_LEVEL = 3  # a history of 8 MB would hold up the event loop for longer than the network saves
 GZIP_BYTES_MIN = 1024
@@ -24,13 +21,13 @@ class Cors(CORSMiddleware):
     """An allowed origin may send any header: browsers' libraries add headers of their own. A preflight request is
     answered with 204, without `Access-Control-Allow-Origin` if the origin is not allowed."""
 
-    def __init__(self, app: ASGIApp, *, origins: Sequence[str]) -> None:
+    def __init__(self, app: ASGIApp, *, origins: Sequence[str], exposed_headers: Sequence[str]) -> None:
         super().__init__(
             app,
             allow_origins=list(origins),
             allow_methods=METHODS,
             allow_headers=["*"],
-            expose_headers=EXPOSED_HEADERS,
+            expose_headers=exposed_headers,
             max_age=PREFLIGHT_SECONDS,
         )
 

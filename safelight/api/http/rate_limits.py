@@ -3,8 +3,9 @@
 Counted by each process for itself, one number a key, no row and no query: what is there against floods must cost less
 than the flood. With N processes the bound is N times as wide; credits, not this, are what keeps spending exact.
 
-Use `limited_route(Kind.ERROR_REPORTS)` as a router's `route_class` (it refuses before the body is read), `per_address(kind)`
-as a dependency where there is no body, and `check_pass(request, kind, pass_id)` once it is known who asks.
+Use `limited_route(RateLimitGroup.ERROR_REPORTS)` as a router's `route_class` (it refuses before the body is read),
+`per_address(kind)` as a dependency where there is no body, and `check_pass(request, kind, pass_id)` once it is known
+who asks.
 """
 
 import ipaddress

@@ -19,7 +19,7 @@ async def wait_until_final(request: Request, services: Services, generation_id: 
     """The generation's row once it is final. Trouble with the database is waited out.
 
     Raises:
-        ResultPending: it takes longer than a request is held, this process is about to end, or nobody is there any more.
+        ResultPending: it takes longer than a request is held, this process is about to end, or the client is gone.
     """
     give_up = time.monotonic() + services.wait_seconds
     async with services.listener.subscribe(generation_id) as news:

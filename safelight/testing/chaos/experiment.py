@@ -249,7 +249,7 @@ class Experiment:
     def _all_injected(self) -> InjectedFaults:
         return replace(self._blows, processes_ended_by_themselves=self._fleet.ended_by_themselves)
 
-    # --- injected -------------------------------------------------------------------------------------------------------
+    # --- injected faults ---------------------------------------------------------------------------------------------
 
     def _begin(
         self,
