@@ -235,7 +235,7 @@ def stated_customer(request: Request, services: Services, pass_id: str, *, has_u
 
 
 def _welcome(services: Services, address: str) -> Welcome | None:
-    credits = services.free_credits
+    credits = services.signup_credits
     return Welcome(credits, address, services.welcomes_per_day) if credits else None
 
 
