@@ -1,4 +1,4 @@
-"""Access tokens of Supabase: who signed in (contract section 3.5).
+"""Access tokens of Supabase: who signed in (docs/contract/identity.md).
 
 Each key is good for one algorithm. What a token says of its own algorithm, keys or their address is never followed; of
 its header `kid` is read, and `alg` where both kinds of key are set, to choose among the keys that we have.

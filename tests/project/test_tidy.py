@@ -103,6 +103,18 @@ def test_the_page_of_settings_is_the_one_that_is_generated():
     assert {name for group in GROUPS for name in group.model_fields} == set(Settings.model_fields)
 
 
+def test_no_file_refers_to_a_document_that_is_not_here():
+    """Migrations are never edited; docs/contract/README.md says what their seed numbers mean."""
+    outside = re.compile(r"\bseeds? 00\d|\bcontracts? (?:section|appendix|[0-9B]\.)", re.IGNORECASE)
+    for path in tracked_files():
+        if path.suffix not in (".py", ".sql", ".md", ".toml") or "migrations" in path.parts or not path.exists():
+            continue
+        if path in (ROOT / "docs" / "contract" / "README.md", Path(__file__)):
+            continue
+        found = outside.search(path.read_text())
+        assert not found, f"{path}: {found and found[0]}: say it in docs/contract, and link to that"
+
+
 @pytest.mark.parametrize("document", [*sorted((ROOT / "docs").rglob("*.md")), ROOT / "README.md"], ids=lambda p: p.name)
 def test_links_of_documents_lead_somewhere(document: Path):
     for target in re.findall(r"\]\((?!https?:|#)([^)#]+)", document.read_text()):

@@ -1,4 +1,4 @@
-"""Whether and how far a customer's credits are bought anew by themselves (contract section 1.4, #12 and #13)."""
+"""`/billing/settings`: automatic top-up of a customer's credits (docs/contract/legacy.md)."""
 
 import math
 from typing import Annotated, Any

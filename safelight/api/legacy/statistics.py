@@ -1,4 +1,4 @@
-"""`/public/stats/total-users`: how many customers there are, for the page before signing in (contract 1.4 #4)."""
+"""`/public/stats/total-users`: the number of customers, without signing in (docs/contract/legacy.md)."""
 
 from typing import Any
 

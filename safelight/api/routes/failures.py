@@ -1,4 +1,4 @@
-"""Failed, cancelled and stuck generations, for operators and for their owners (seed 004)."""
+"""Failed, cancelled and stuck generations, for operators and for their owners (docs/contract/failures-in-sql.md)."""
 
 import base64
 from collections import defaultdict

@@ -24,7 +24,7 @@ INVARIANTS = {
     13: "No view shows customers rows of others: it reads as whoever asks.",
 }
 
-# Seed 000 sections 3.1 and 9; null where unknown, but always there.
+# Always present, null if unknown (docs/contract/errors.md).
 OPS_FIELDS = (
     "request_id", "pass_id", "route", "http_status", "error_code", "message", "generation_id", "step_type", "provider",
     "model", "emoji", "level", "category", "http", "provider_http_status", "ctx", "settings", "retry", "stack",

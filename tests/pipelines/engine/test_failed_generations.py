@@ -1,4 +1,4 @@
-"""Failed, cancelled and stuck generations over HTTP and on the command line (seed 004)."""
+"""Failed, cancelled and stuck generations over HTTP and on the command line (docs/contract/failures-in-sql.md)."""
 
 import json
 import os
