@@ -336,7 +336,7 @@ class App:
         """Wait for the work to end; what then still waits for a database that is away is let go."""
         ended, _ = await asyncio.wait({working}, timeout=self.settings.worker_shutdown_seconds + LEAVE_SECONDS)
         if not ended:
-            telemetry.warning(telemetry.Tag.GENERATION_PROCESSING, "The worker ends without the database")
+            telemetry.warning(telemetry.Tag.GENERATION_PROCESSING, "The worker stops while the database is unavailable")
             await db.close()
         await working
 

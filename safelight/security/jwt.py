@@ -120,7 +120,7 @@ class PublicKeys:
             self._keys = _keys_of(await self._fetch())
             self._fetched_at = self._clock()
         except (httpx.HTTPError, ValueError) as error:
-            telemetry.warning(telemetry.Tag.API, f"The keys of tokens cannot be had: {error!r}")
+            telemetry.warning(telemetry.Tag.API, f"The public keys of access tokens could not be fetched: {error!r}")
 
     async def _fetch(self) -> bytes:
         content = bytearray()
