@@ -60,7 +60,7 @@ def _loaded(point: importlib.metadata.EntryPoint, read: ReadImage) -> Adapter:
 def _local(settings: Settings, read: ReadImage, pool: MediaPool) -> Adapter:
     from safelight.providers.local.adapter import local_adapter  # noqa: PLC0415 - large libraries, for who needs them
 
-    return local_adapter(read, local_fault(settings), settings.local_wait_seconds, pool)
+    return local_adapter(read, local_fault(settings), settings.local_latency_seconds, pool)
 
 
 def _openai(settings: Settings, read: ReadImage, pool: MediaPool) -> Adapter:
@@ -77,7 +77,7 @@ def _replicate(settings: Settings) -> Adapter:
         raise ConfigError("the adapter 'replicate' needs SAFELIGHT_REPLICATE_TOKEN")
     is_told = bool(settings.replicate_webhook_secret.get_secret_value())
     webhook_url = _webhook_url(settings, "replicate") if is_told else None
-    check_after_seconds = settings.provider_check_seconds
+    check_after_seconds = settings.provider_poll_interval_seconds
     return replicate_adapter(settings.replicate_url, token, webhook_url, check_after_seconds=check_after_seconds)
 
 
@@ -87,7 +87,7 @@ def _fal(settings: Settings) -> Adapter:
     key = settings.fal_key.get_secret_value()
     if not key:
         raise ConfigError("the adapter 'fal' needs SAFELIGHT_FAL_KEY")
-    check_after_seconds = settings.provider_check_seconds
+    check_after_seconds = settings.provider_poll_interval_seconds
     return fal_adapter(settings.fal_url, key, _webhook_url(settings, "fal"), check_after_seconds=check_after_seconds)
 
 

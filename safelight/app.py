@@ -185,7 +185,7 @@ class App:
                     fetcher=self.fetcher(),
                     spool_of_files=self.file_spool(),
                     prices=self.prices,
-                    free_credits=self.settings.free_credits,
+                    signup_credits=self.settings.signup_credits,
                     welcomes_per_day=self.settings.welcomes_per_day,
                     reaper=self.reaper(db, Notifier(db)),
                     admin_token=self.admin_token(),
@@ -201,7 +201,7 @@ class App:
                     credits_expire_days=self.settings.credits_expire_days,
                     runtime=runtime,
                     customer_count=CustomerCount(db),
-                    wait_seconds=self.settings.legacy_wait_seconds,
+                    wait_seconds=self.settings.sync_result_timeout_seconds,
                     bodies=bodies,
                     streams=request_limits.streams(self.settings),
                     serving=self.serving(db),
@@ -219,7 +219,7 @@ class App:
             db,
             queue,
             self.prices,
-            settings.start_within_seconds,
+            settings.queue_timeout_seconds,
             Inputs(self.assets(), self.sealer(), settings.input_fetches_per_customer),
             policy,
             FreeSuggestions(settings.free_suggestions_per_day, settings.free_suggestions_per_address),
@@ -336,7 +336,7 @@ class App:
         """Wait for the work to end; what then still waits for a database that is away is let go."""
         ended, _ = await asyncio.wait({working}, timeout=self.settings.worker_shutdown_seconds + LEAVE_SECONDS)
         if not ended:
-            telemetry.warning(telemetry.Tag.GENERATION_PROCESSING, "The worker ends without the database")
+            telemetry.warning(telemetry.Tag.GENERATION_PROCESSING, "The worker stops while the database is unavailable")
             await db.close()
         await working
 
@@ -352,8 +352,8 @@ class App:
     def _worker(self, db: Database, notifier: Notifier) -> Worker:
         policy = RetryPolicy(
             self.settings.retry_base_seconds,
-            start_seconds=self.settings.provider_start_seconds,
-            result_seconds=self.settings.result_url_seconds,
+            start_seconds=self.settings.provider_start_timeout_seconds,
+            result_seconds=self.settings.provider_result_ttl_seconds,
         )
         return Worker(self.studio(db), notifier, policy)
 

@@ -36,7 +36,7 @@ def report_task_crashes(app: App) -> None:
     def unhandled(loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
         error = context.get("exception")
         if isinstance(error, OSError) and error.errno in OUT_OF_FILES:
-            telemetry.warning(telemetry.Tag.API, f"No file descriptor is left: {error}")
+            telemetry.warning(telemetry.Tag.API, f"Out of file descriptors: {error}")
             return  # to write a row would take one, and there are many of these at once
         if isinstance(error, Exception) and allowance.take(type(error).__name__):
             _write_crash(app, Category.UNHANDLED_REJECTION, "process.unhandledRejection", error)

@@ -12,9 +12,9 @@ MEGABYTE = 1024 * 1024
 def rates(settings: Settings) -> RateLimiter:
     return RateLimiter(
         {
-            RateLimitGroup.WRITES: settings.orders_per_minute,
-            RateLimitGroup.PUBLIC: settings.visits_per_minute,
-            RateLimitGroup.ERROR_REPORTS: settings.reports_per_minute,
+            RateLimitGroup.WRITES: settings.rate_limit_writes_per_minute,
+            RateLimitGroup.PUBLIC: settings.rate_limit_public_per_minute,
+            RateLimitGroup.ERROR_REPORTS: settings.rate_limit_error_reports_per_minute,
             RateLimitGroup.ADMIN_TOKENS: settings.admin_guesses_per_minute,
         }
     )

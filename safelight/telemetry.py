@@ -1,4 +1,4 @@
-"""Log lines with seed 003's tags and emoji: `🚀 [GENERATION-PROCESSING] Starting …`, to the console and to a file.
+"""Log lines with tags and emoji, `🚀 [GENERATION-PROCESSING] Starting …`, to the console and to a file.
 
 The lines of all libraries go the same way, and each names the generation, the customer and the request that it is
 about, as far as they are known where it is written. None is written with a secret in it, and a message is always one

@@ -262,9 +262,9 @@ def show_lines(lines: list[Json]) -> None:
 def show_findings(findings: Report, mended: Repaired | None) -> None:
     if mended:
         console.print(
-            f"Mended: {mended.failures} failures are on record with their refunds ({mended.credits} credits),"
-            f" {mended.generations} generations are queued again or ended{mended.queue_warning},"
-            f" {mended.results} refunded results were deleted, {mended.views} views read as whoever asks now.",
+            f"Repaired: {mended.failures} failures recorded and refunded ({mended.credits} credits),"
+            f" {mended.generations} generations queued again or ended{mended.queue_warning},"
+            f" {mended.results} refunded results deleted, {mended.views} views set to security_invoker.",
             soft_wrap=True,
         )
     for number, sentence in INVARIANTS.items():

@@ -271,6 +271,7 @@ StartBackend = Callable[..., Any]
 
 @asynccontextmanager
 async def running(dsn: str, home: Path, *, worker: bool = True, **settings: Any) -> AsyncIterator[Backend]:
+    assert settings.keys() <= Settings.model_fields.keys(), "a setting of that name would be ignored"
     app = App(
         Settings(
             home=home,
@@ -279,9 +280,9 @@ async def running(dsn: str, home: Path, *, worker: bool = True, **settings: Any)
                 "port": 0,
                 "worker_poll_seconds": 0.1,
                 "retry_base_seconds": 0.02,
-                "orders_per_minute": 0,  # tests hurry; tests of the limits set some
-                "visits_per_minute": 0,
-                "reports_per_minute": 0,
+                "rate_limit_writes_per_minute": 0,  # tests hurry; tests of the limits set some
+                "rate_limit_public_per_minute": 0,
+                "rate_limit_error_reports_per_minute": 0,
                 "admin_guesses_per_minute": 1_000_000,
                 "streams_per_address": 5_000,
                 "free_suggestions_per_day": 0,

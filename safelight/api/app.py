@@ -199,9 +199,9 @@ _HEALTH_ROUTE: dict[str, Any] = {
 
 
 async def health(services: FromApp) -> dict[str, Any]:
-    """`supabase` says whether the database answers; the name is the contract's. Without it, `engines` is empty. `live`
-    is true as long as the process answers. `ready` is false, for the reason in `not_ready`, if the database does not
-    answer, or if generations wait for a worker and none is alive. The status is 200 in any case."""
+    """`supabase` says whether the database answers; existing clients know it by that name. Without it, `engines` is
+    empty. `live` is true as long as the process answers. `ready` is false, for the reason in `not_ready`, if the
+    database does not answer, or if generations wait for a worker and none is alive. The status is 200 in any case."""
     database_answers = await _database_answers(services)
     not_ready = why_not_ready(services.queues, database_answers=database_answers)
     return {

@@ -21,8 +21,9 @@ from safelight.cli import (
     rehearsals,
     servers,
 )
-from safelight.config import PREFIX, Settings
+from safelight.config import Settings
 from safelight.domain.errors.base import ConfigError, SafelightError
+from safelight.settings.fields import PREFIX
 
 WRONG_CONFIGURATION = 2  # as for wrong options
 

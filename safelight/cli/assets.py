@@ -1,4 +1,4 @@
-"""The upkeep of stored files."""
+"""Commands that maintain stored files: delete temporary and orphaned ones, verify results."""
 
 import asyncio
 from collections.abc import Awaitable, Callable
@@ -15,55 +15,57 @@ from safelight.ops import maintenance
 from safelight.ops.maintenance import SweepResult
 
 Result = TypeVar("Result")
-Delete = Annotated[bool, typer.Option("--delete", help="Delete them; without it they are only shown.")]
+Delete = Annotated[bool, typer.Option("--delete", help="Delete the files. Without it they are only listed.")]
 
 commands = typer.Typer()
-asset_commands = group("Stored files: what has had its time, what nobody names, and whether results are whole.")
+asset_commands = group("Maintenance of stored files: delete temporary and orphaned ones, verify results.")
 commands.add_typer(asset_commands, name="assets")
 
 
 @asset_commands.command("expire")
 def expire(
     hours: Annotated[
-        float, typer.Option(min=0, max=maintenance.TEMP_HOURS_MAX, help="Older than this.")
+        float, typer.Option(min=0, max=maintenance.TEMP_HOURS_MAX, help="Age in hours.")
     ] = maintenance.TEMP_HOURS,
     delete: Delete = False,
     as_json: AsJson = False,
 ) -> None:
-    """Files for the moment (temp/…) that have had their time."""
+    """Delete temporary files (temp/…) older than --hours."""
     found = _tidied(
         "expire", hours, lambda app, db: maintenance.delete_expired(db, app.assets(), hours=hours, delete=delete)
     )
-    _show(found, "had their time", as_json=as_json)
+    _show(found, "expired", as_json=as_json)
 
 
 @asset_commands.command("sweep")
 def sweep(
-    hours: Annotated[float, typer.Option(min=1, max=8760, help="Older than this.")] = maintenance.ORPHAN_HOURS,
+    hours: Annotated[float, typer.Option(min=1, max=8760, help="Age in hours.")] = maintenance.ORPHAN_HOURS,
     delete: Delete = False,
     as_json: AsJson = False,
 ) -> None:
-    """Results that no row names, and small pictures whose original is gone."""
+    """Delete orphaned results older than --hours, and thumbnails without an original."""
     found = _tidied(
         "sweep", hours, lambda app, db: maintenance.delete_orphans(db, app.assets(), hours=hours, delete=delete)
     )
-    _show(found, "belong to nothing", as_json=as_json)
+    _show(found, "orphaned", as_json=as_json)
 
 
 @asset_commands.command("verify")
 def verify(
-    files_max: Annotated[int, typer.Option("--files", min=1, max=1_000_000, help="How many of the newest.")] = 1000,
+    files_max: Annotated[
+        int, typer.Option("--files", min=1, max=1_000_000, help="Number of results, newest first.")
+    ] = 1000,
     as_json: AsJson = False,
 ) -> None:
-    """Read the newest results and compare their hashes; ends with 1 where one is missing or changed."""
+    """Read the newest results and compare their hashes. Exits with 1 if one is missing or changed."""
     report = _with_database(lambda app, db: maintenance.integrity(db, app.assets(), files_max=files_max))
     if as_json:
         terminal.print_json(report.as_json())
     else:
         terminal.console.print(
-            f"{report.overall_status}: {report.valid} of {report.files_validated} results are whole"
+            f"{report.overall_status}: {report.valid} of {report.files_validated} results are intact"
             f" ({report.total_size_bytes / 1e6:.1f} MB read), {report.missing_files} are missing,"
-            f" {report.invalid} are changed or cannot be read"
+            f" {report.invalid} are changed or unreadable"
         )
         for issue in report.integrity_issues:
             terminal.console.print(f"  {issue['issue']}  {issue['file_path']}", soft_wrap=True)
@@ -72,7 +74,7 @@ def verify(
 
 
 def _tidied(command: str, hours: float, work: Callable[[App, Database], Awaitable[SweepResult]]) -> SweepResult:
-    """What was deleted is an operator's deed, on record as the others are."""
+    """Run the work, and record in the audit what it deleted."""
 
     async def on_record(app: App, db: Database) -> SweepResult:
         found = await work(app, db)
@@ -104,5 +106,5 @@ def _show(found: SweepResult, what: str, *, as_json: bool) -> None:
         return
     for key in found.keys:
         terminal.console.print(f"  {key}", soft_wrap=True)
-    done = "deleted" if found.deleted else "nothing was deleted; --delete does it" if found.files else "nothing to do"
+    done = "deleted" if found.deleted else "not deleted; use --delete" if found.files else "nothing to do"
     terminal.console.print(f"{found.files} files ({found.bytes / 1e6:.1f} MB) {what}: {done}")

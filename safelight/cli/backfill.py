@@ -18,17 +18,15 @@ commands = typer.Typer()
 @commands.command()
 def backfill(
     source: Annotated[
-        str | None, typer.Option("--from", help="The old database, as a URL; without it, our own.", show_default=False)
+        str | None, typer.Option("--from", help="URL of the old database. Default: our own.", show_default=False)
     ] = None,
     schema: Annotated[str, typer.Option(help="The schema that holds the old tables.")] = old.SCHEMA,
-    batch: Annotated[
-        int, typer.Option(min=1, max=old.BATCH_ROWS_MAX, help="Rows of one transaction.")
-    ] = old.BATCH_ROWS,
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Write each batch, and take it back.")] = False,
-    check: Annotated[bool, typer.Option("--check", help="Compare both sides; ends with 1 where they differ.")] = False,
+    batch: Annotated[int, typer.Option(min=1, max=old.BATCH_ROWS_MAX, help="Rows per transaction.")] = old.BATCH_ROWS,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Write each batch and roll it back.")] = False,
+    check: Annotated[bool, typer.Option("--check", help="Compare both sides. Exits with 1 if they differ.")] = False,
     as_json: AsJson = False,
 ) -> None:
-    """Take the rows of an older backend's tables over, or compare them; running it again changes nothing."""
+    """Copy the rows of an older backend's tables, or compare them. Running it again changes nothing."""
     if source is None and schema == "public":
         raise InvalidInput(
             "--schema: 'public' holds our own tables; move the old ones to another schema, or say --from."

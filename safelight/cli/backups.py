@@ -1,4 +1,4 @@
-"""Dumps of the database, and their way back."""
+"""The commands `db dump` and `db restore`."""
 
 from pathlib import Path
 from typing import Annotated
@@ -16,7 +16,7 @@ DumpFile = Annotated[Path, typer.Argument(dir_okay=False, help="The file of the 
 
 
 def db_dump(file: DumpFile) -> None:
-    """Write the database to a file, which holds secrets. Stored media files are not in it."""
+    """Dump the database to a file, which then contains secrets. Stored media files are not included."""
     app = open_app()
     dsn = app.start_database()
     major = backups.server_major(dsn)
@@ -28,7 +28,7 @@ def db_dump(file: DumpFile) -> None:
 
 
 def db_restore(file: DumpFile) -> None:
-    """Fill an empty database, such as that of a new home, from a dump: all of it or nothing."""
+    """Restore a dump into an empty database, e.g. of a new home. All of it or nothing."""
     if not file.is_file():
         raise typer.BadParameter(f"{file} does not exist", param_hint="FILE")
     app = open_app()

@@ -16,7 +16,7 @@ PROBLEMS_SHOWN_MAX = 10
 
 
 def show_plan(plan: chaos.Plan, kept_home: Path | None, *, as_json: bool) -> None:
-    """The seed first: it is what a failure is told by."""
+    """Print the seed first: a failure is reported with it."""
     facts = f"seed {plan.seed}" + (f", home {kept_home}" if kept_home else "")
     (error_console if as_json else console).print(facts, soft_wrap=True)
 
@@ -56,10 +56,10 @@ def show_scorecard(card: chaos.Scorecard, *, as_json: bool) -> None:
     table.add_row(
         "time to take over",
         f"p50 {takeovers.p50_seconds} s, p99 {takeovers.p99_seconds} s"
-        f" (to reach: {chaos.TAKEOVER_SECONDS_TO_REACH:.0f}), {takeovers.measured} measured, {takeovers.never} never",
+        f" (target {chaos.TAKEOVER_SECONDS_TO_REACH:.0f}), {takeovers.measured} measured, {takeovers.never} never",
     )
     table.add_row(
-        "injected",
+        "faults injected",
         f"{injected.kills} workers killed, {injected.pauses} paused, {injected.database_restarts} database restarts,"
         f" {injected.processes_ended_by_themselves} processes ended by themselves",
     )

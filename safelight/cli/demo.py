@@ -1,4 +1,4 @@
-"""The demo: the whole story on a real picture."""
+"""The command `demo`: all flows on a real picture."""
 
 import asyncio
 import os
@@ -36,8 +36,8 @@ def demo(
     logo: Annotated[Path | None, typer.Option(exists=True, dir_okay=False, help="A logo.")] = None,
     as_json: AsJson = False,
 ) -> None:
-    """The whole story on a real picture: a still, 3 tweaks, a video, a tweak of it, a like, a download. It keeps to
-    itself: its home and its database are under HOME/demo."""
+    """Run all flows on a real picture: a still, 3 tweaks, a video, a tweak of it, a like, a download. The demo has a
+    home and a database of its own, under HOME/demo."""
     _check_picture("--product", product)
     if logo:
         _check_picture("--logo", logo)

@@ -1,4 +1,4 @@
-"""The doctor: do the invariants hold?"""
+"""The command `doctor`: checks the invariants."""
 
 import asyncio
 from typing import Annotated
@@ -18,16 +18,16 @@ def doctor(
     fix: Annotated[
         bool,
         typer.Option(
-            "--fix", help="Mend what is safe: refunds, failure records, lost jobs, results of refunded generations."
+            "--fix", help="Repair what is safe: refunds, failure records, lost jobs, results of refunded generations."
         ),
     ] = False,
     assets: Annotated[
-        bool, typer.Option("--assets", help="Decode the newest files too and compare their hashes.")
+        bool, typer.Option("--assets", help="Also decode the newest files and compare their hashes.")
     ] = False,
-    assets_max: Annotated[int, typer.Option(min=1, max=1_000_000, help="How many files --assets reads.")] = 1000,
+    assets_max: Annotated[int, typer.Option(min=1, max=1_000_000, help="Number of files that --assets reads.")] = 1000,
     as_json: AsJson = False,
 ) -> None:
-    """Check the invariants on the live database; ends with 1 where one does not hold."""
+    """Check the invariants on the live database. Exits with 1 if one does not hold."""
     app = open_app()
     app.start_database()
 

@@ -16,27 +16,27 @@ from safelight.pipelines.engine.reaper import patience_with
 
 commands = typer.Typer()
 
-OfUser = Annotated[str | None, typer.Option("--user", help="Only this user's: a user or a pass id.")]
-Most = Annotated[int, typer.Option("--limit", min=1, max=failures.LIMIT_MAX, help="How many to show.")]
+OfUser = Annotated[str | None, typer.Option("--user", help="Only of this user: a user id or a pass id.")]
+Most = Annotated[int, typer.Option("--limit", min=1, max=failures.LIMIT_MAX, help="Number of generations.")]
 
 
 @commands.command("failures")
 def list_failures(
-    status: Annotated[Kind, typer.Option(help="Which: all of them, or one kind.")] = Kind.ALL,
+    status: Annotated[Kind, typer.Option(help="Kind of generations.")] = Kind.ALL,
     user: OfUser = None,
-    hours: Annotated[int, typer.Option(min=1, max=failures.HOURS_MAX, help="How far back they were made.")] = (
+    hours: Annotated[int, typer.Option(min=1, max=failures.HOURS_MAX, help="Age in hours, at most.")] = (
         failures.HOURS_DEFAULT
     ),
     limit: Most = failures.LIMIT_DEFAULT,
     as_json: AsJson = False,
 ) -> None:
-    """Failed, cancelled and stuck generations, newest first; what is stuck shows however old it is."""
+    """List failed, cancelled and stuck generations, newest first. Stuck ones are listed whatever their age."""
     _show_failures(Question(status, hours, limit, user_id=user), as_json=as_json)
 
 
 @commands.command("stuck")
 def list_stuck(user: OfUser = None, limit: Most = failures.LIMIT_DEFAULT, as_json: AsJson = False) -> None:
-    """Generations without a live worker or a queued job, or past their deadline."""
+    """List generations without a live worker or a queued job, or past their deadline."""
     _show_failures(Question(Kind.STUCK, limit=limit, user_id=user), as_json=as_json)
 
 
@@ -59,7 +59,7 @@ def _show_failures(question: Question, *, as_json: bool) -> None:
 
 @commands.command("status")
 def show_status(as_json: AsJson = False) -> None:
-    """Workers and queues; ends with 1 if generations wait for a worker and none is alive."""
+    """Show workers and queues. Exits with 1 if generations wait for a worker and none is alive."""
     patience = patience_with(Settings().worker_heartbeat_seconds)
     status = read_database(lambda conn: read_status(conn, patience.dead_after_seconds))
     operator_views.show_status(status, as_json=as_json)

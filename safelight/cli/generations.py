@@ -1,4 +1,4 @@
-"""The database, and generations."""
+"""Commands for the database and for generations."""
 
 import asyncio
 from dataclasses import asdict
@@ -45,7 +45,7 @@ def db_url() -> None:
 
 @db_commands.command("status")
 def db_status(as_json: AsJson = False) -> None:
-    """Say how the embedded database is; ends with 1 where it does not run."""
+    """Show the state of the embedded database. Exits with 1 if it does not run."""
     status = embedded.status(_embedded_home())
     terminal.show_database(status, as_json=as_json)
     raise typer.Exit(0 if status.url else 1)
@@ -53,28 +53,28 @@ def db_status(as_json: AsJson = False) -> None:
 
 @db_commands.command("stop")
 def db_stop() -> None:
-    """Stop the embedded database, which a process that was killed may have left behind."""
+    """Stop the embedded database, e.g. one that a killed process left running."""
     home = _embedded_home()
     if not embedded.halt_if_unused(home):
-        raise InvalidInput("the embedded database is in use: end `safelight up` and other commands of this home first")
+        raise InvalidInput("the embedded database is in use: stop `safelight up` and other commands of this home first")
     terminal.console.print("the embedded database is stopped")
 
 
 def _embedded_home() -> Path:
     app = open_app()
     if app.settings.database_url:
-        raise InvalidInput("SAFELIGHT_DATABASE_URL is set: that database is not ours to look after")
+        raise InvalidInput("SAFELIGHT_DATABASE_URL is set: safelight does not manage that database")
     return app.home
 
 
 @generations_commands.command("list")
 def list_generations(
-    pass_id: Annotated[str | None, typer.Option(help="Only this customer's.")] = None,
+    pass_id: Annotated[str | None, typer.Option(help="Only of this customer.")] = None,
     status: Annotated[Status | None, typer.Option(help="Only those in this status, e.g. error.")] = None,
     limit: Annotated[int, typer.Option(min=1, max=GENERATIONS_SHOWN_MAX)] = 50,
     as_json: AsJson = False,
 ) -> None:
-    """The newest generations."""
+    """List the newest generations."""
     rows = read_database(lambda conn: generations.newest(conn, pass_id=pass_id, status=status, most=limit))
     if as_json:
         terminal.print_json(rows)
@@ -84,7 +84,7 @@ def list_generations(
 
 @generations_commands.command("show")
 def show(generation_id: str, as_json: AsJson = False) -> None:
-    """One generation: what it is, and each step with its time and outcome."""
+    """Show one generation, and each step with its time and outcome."""
 
     async def read(conn: Any) -> Any:
         row = await generations.get(conn, generation_id)
@@ -102,7 +102,7 @@ def show(generation_id: str, as_json: AsJson = False) -> None:
 
 @generations_commands.command("logs")
 def logs(generation_id: str, as_json: AsJson = False) -> None:
-    """The lines a waiting person saw."""
+    """Show the job log of a generation: the lines its customer saw."""
 
     async def read(conn: Any) -> Any:
         return await generations.get(conn, generation_id), await job_log.lines_after(conn, generation_id, 0)
@@ -118,7 +118,7 @@ def logs(generation_id: str, as_json: AsJson = False) -> None:
 
 @generations_commands.command("cancel")
 def cancel(generation_id: str, as_json: AsJson = False) -> None:
-    """Stop a generation: reaches the provider, refunds what was not delivered, is final."""
+    """Cancel a generation: stop the provider and refund what was not delivered. Final."""
     app = open_app()
     app.start_database()
 
@@ -137,7 +137,7 @@ def retry(
     free: Annotated[bool, typer.Option("--free", help="Do not charge the customer for it.")] = False,
     as_json: AsJson = False,
 ) -> None:
-    """Order a generation that failed or was cancelled again: a new one for the same order, charged unless --free."""
+    """Retry a failed or cancelled generation: a new one for the same order, charged unless --free."""
     app = open_app()
     app.start_database()
     accepted = asyncio.run(_retry(app, generation_id, is_free=free))

@@ -1,4 +1,4 @@
-"""The credits ledger."""
+"""Commands for the credits ledger."""
 
 import asyncio
 from typing import Annotated, Any
@@ -27,13 +27,13 @@ commands.add_typer(credits_commands, name="credits")
 
 @credits_commands.command("grant")
 def grant(
-    pass_id: Annotated[str, typer.Argument(help="The customer's pass id; made where it is new.")],
-    amount: Annotated[int, typer.Argument(min=1, max=1_000_000, metavar="N", help="How many credits.")],
+    pass_id: Annotated[str, typer.Argument(help="Pass id of the customer, who is created if new.")],
+    amount: Annotated[int, typer.Argument(min=1, max=1_000_000, metavar="N", help="Number of credits.")],
     reason: Annotated[
-        str, typer.Option(help=f"Why, for the ledger and the audit: 1 to {REASON_CHARS_MAX} characters.")
+        str, typer.Option(help=f"Reason, for the ledger and the audit: 1 to {REASON_CHARS_MAX} characters.")
     ] = DEFAULT_REASON,
 ) -> None:
-    """Give credits to a customer, as a row of the ledger."""
+    """Grant credits to a customer, as a ledger row."""
     stated, why = _pass_id(pass_id), _reason(reason)
     app = open_app()
     app.start_database()
@@ -54,10 +54,10 @@ def grant(
 @credits_commands.command("ledger")
 def show_ledger(
     pass_id: Annotated[str, typer.Argument(help="The customer's pass id.")],
-    limit: Annotated[int, typer.Option(min=1, max=ENTRIES_MAX, help="How many entries to show.")] = 50,
+    limit: Annotated[int, typer.Option(min=1, max=ENTRIES_MAX, help="Number of entries.")] = 50,
     as_json: AsJson = False,
 ) -> None:
-    """The newest entries of a customer's ledger, each with the balance after it."""
+    """Show the newest ledger entries of a customer, each with the balance after it."""
     stated = _pass_id(pass_id)
 
     async def read(conn: Any) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""Who serves each engine, and how the providers are."""
+"""The command `providers`: the adapter of each engine, and the state of the providers."""
 
 import asyncio
 
@@ -15,7 +15,7 @@ commands = typer.Typer()
 
 @commands.command("providers")
 def show(as_json: AsJson = False) -> None:
-    """Which adapter and model serve each engine, and circuit, load and today's cost of each provider with limits."""
+    """Show adapter and model of each engine, and circuit, load and cost today of each provider with limits."""
     app = open_app()
     app.start_database()
 
@@ -30,7 +30,7 @@ def show(as_json: AsJson = False) -> None:
         return
     terminal.show_engines(served)
     if not rows:
-        terminal.console.print("no adapter with limits was asked for anything yet")
+        terminal.console.print("no adapter with limits was used yet")
     for row in rows:
         failures = f", {row['failures']} failures in a row: {row['last_failure']}" if row["failures"] else ""
         terminal.console.print(

@@ -1,4 +1,4 @@
-"""Benchmarks, as ratios against a floor in the same run, and chaos. Each loads its libraries when it is called: workers
+"""Benchmarks, as ratios to a baseline in the same run, and chaos. Each loads its libraries when it is called: workers
 are started by the same command and need none of them."""
 # ruff: noqa: PLC0415
 
@@ -23,16 +23,16 @@ STORE_MB_TO_REACH = 64
 Result = TypeVar("Result")
 
 commands = typer.Typer()
-bench_commands = group("Speed, as ratios against a floor in the same run.")
+bench_commands = group("Benchmarks, as ratios to a baseline that is measured in the same run.")
 commands.add_typer(bench_commands, name="bench")
 
 
 @bench_commands.command("engine")
 def bench_engine(
-    pipelines: Annotated[int, typer.Option(min=10, max=100_000, help="Pipelines a round.")] = 200,
+    pipelines: Annotated[int, typer.Option(min=10, max=100_000, help="Pipelines per round.")] = 200,
     as_json: AsJson = False,
 ) -> None:
-    """7-step no-op pipelines per second, beside plain psycopg writing the same rows in the same run."""
+    """Measure pipelines of 7 steps per second. Baseline: plain psycopg that writes the same rows."""
     from safelight.testing import bench
 
     app = open_app(console_lines=False)
@@ -41,9 +41,9 @@ def bench_engine(
     if as_json:
         terminal.print_json(result.as_json())
         return
-    terminal.console.print(f"plain psycopg, same rows  {result.floor_per_second:8.1f} pipelines/s")
+    terminal.console.print(f"baseline (plain psycopg)  {result.floor_per_second:8.1f} pipelines/s")
     terminal.console.print(f"the engine                {result.engine_per_second:8.1f} pipelines/s")
-    terminal.console.print(f"ratio                     {result.ratio:8.3f}   (to reach: {ENGINE_RATIO_TO_REACH})")
+    terminal.console.print(f"ratio                     {result.ratio:8.3f}   (target {ENGINE_RATIO_TO_REACH})")
 
 
 @bench_commands.command("doctor")
@@ -51,7 +51,7 @@ def bench_doctor(
     generations: Annotated[int, typer.Option(min=100, max=10_000_000, help="Generations, ten steps each.")] = 200_000,
     as_json: AsJson = False,
 ) -> None:
-    """One pass of the doctor over a scratch database of this many generations."""
+    """Measure one run of the doctor on a scratch database with --generations."""
     from safelight.testing import bench
 
     app = open_app(console_lines=False)
@@ -64,15 +64,15 @@ def bench_doctor(
         f"{result.generations} generations, {result.rows} rows, {result.database_bytes / 1e9:.1f} GB"
         f" (filled in {result.fill_seconds:.0f} s)"
     )
-    terminal.console.print(f"one pass: {result.seconds:.1f} s, {result.rows_per_second} rows/s")
+    terminal.console.print(f"one run: {result.seconds:.1f} s, {result.rows_per_second} rows/s")
 
 
 @bench_commands.command("waiting")
 def bench_waiting(
-    generations: Annotated[int, typer.Option(min=10, max=100_000, help="Stills that wait at once.")] = 10_000,
+    generations: Annotated[int, typer.Option(min=10, max=100_000, help="Stills that wait at the same time.")] = 10_000,
     as_json: AsJson = False,
 ) -> None:
-    """One worker process while this many generations wait for a slow provider: its memory, and whether all end."""
+    """Measure the memory of one worker while --generations wait for a slow provider, and check that all end."""
     from safelight.testing import bench
 
     app = open_app(console_lines=False)
@@ -82,21 +82,21 @@ def bench_waiting(
         terminal.print_json(result.as_json())
         return
     terminal.console.print(
-        f"{result.generations} waited at once after {result.seconds_until_all_wait:.0f} s;"
-        f" {result.done} done {result.seconds_until_all_end:.0f} s after the provider let go"
+        f"{result.generations} waiting after {result.seconds_until_all_wait:.0f} s;"
+        f" {result.done} done {result.seconds_until_all_end:.0f} s after the provider answered"
     )
     terminal.console.print(
-        f"the worker's memory: {result.warm_mb:.0f} MB when warm, {result.peak_mb:.0f} MB at its highest"
-        f"   (to reach: below {WAITING_MB_TO_REACH})"
+        f"memory of the worker: {result.warm_mb:.0f} MB warm, {result.peak_mb:.0f} MB peak"
+        f"   (target below {WAITING_MB_TO_REACH})"
     )
 
 
 @bench_commands.command("store")
 def bench_store(
-    megabytes: Annotated[int, typer.Option(min=10, max=4000, help="The film's size.")] = 2000,
+    megabytes: Annotated[int, typer.Option(min=10, max=4000, help="Size of the video, in MB.")] = 2000,
     as_json: AsJson = False,
 ) -> None:
-    """Copy a long film from its provider to our storage, in a folder and in S3: what that needs of memory."""
+    """Measure the memory that copying a large video takes, from its provider to a directory and to S3."""
     from safelight.testing import bench
 
     telemetry.configure("WARNING", None, console=False)
@@ -109,7 +109,7 @@ def bench_store(
         terminal.console.print(f"{copy.storage:6}  {result.megabytes} MB in {copy.seconds:.0f} s, {arrived}")
         terminal.console.print(
             f"        memory grew by {copy.growth_mb:.0f} MB from {copy.before_mb:.0f} MB"
-            f"   (to reach: below {STORE_MB_TO_REACH})"
+            f"   (target below {STORE_MB_TO_REACH})"
         )
 
 
@@ -118,26 +118,28 @@ def bench_store(
 
 @commands.command("chaos")
 def rehearse_chaos(
-    generations: Annotated[int, typer.Option(min=1, max=100_000, help="How many are ordered.")] = 200,
+    generations: Annotated[int, typer.Option(min=1, max=100_000, help="Number of generations to order.")] = 200,
     workers: Annotated[int, typer.Option(min=1, max=32, help="Worker processes.")] = 4,
-    kill_every: Annotated[float, typer.Option(min=0, help="Mean seconds between two killed workers; 0: never.")] = 5,
+    kill_every: Annotated[
+        float, typer.Option(min=0, help="Mean seconds between two killed workers; 0 disables it.")
+    ] = 5,
     restart_db_every: Annotated[
-        float, typer.Option(min=0, help="Mean seconds between two restarts of the database; 0: never.")
+        float, typer.Option(min=0, help="Mean seconds between two restarts of the database; 0 disables it.")
     ] = 20,
     seed: Annotated[
-        int | None, typer.Option(help="Draws blows and faults; printed first. Ids and timings still differ.")
+        int | None, typer.Option(help="Seed of the injected faults; printed first. Ids and timings still differ.")
     ] = None,
     provider: Annotated[
-        Literal["simulated", "replicate", "fal"], typer.Option(help="Whose wire format the service speaks.")
+        Literal["simulated", "replicate", "fal"], typer.Option(help="Wire format of the simulated provider.")
     ] = "simulated",
     cancel_share: Annotated[
-        float, typer.Option(min=0, max=1, help="Share of the orders that their customers cancel, at any moment.")
+        float, typer.Option(min=0, max=1, help="Share of the orders that are cancelled, at a random moment.")
     ] = 0.2,
-    minutes_max: Annotated[float, typer.Option(min=0.1, max=1440, help="When to give up.")] = 15,
-    keep: Annotated[bool, typer.Option("--keep", help="Keep the home of the run, to look into it.")] = False,
+    minutes_max: Annotated[float, typer.Option(min=0.1, max=1440, help="Time limit of the run, in minutes.")] = 15,
+    keep: Annotated[bool, typer.Option("--keep", help="Keep the home directory of the run.")] = False,
     as_json: AsJson = False,
 ) -> None:
-    """Run generations against a simulated service that fails, kill workers, restart the database, and count."""
+    """Run generations against a failing simulated provider, kill workers, restart the database, and check the end."""
     from safelight.cli import chaos_card
     from safelight.testing import chaos
 

@@ -1,4 +1,4 @@
-"""The commands that serve: everything, the API, a worker; and the migration they begin with."""
+"""Commands that run servers (everything, the API, a worker), and the migration they begin with."""
 
 import asyncio
 
@@ -15,7 +15,7 @@ commands = typer.Typer()
 
 @commands.command()
 def up(port: Port = None, host: Host = None) -> None:
-    """Everything on one machine: database, API and worker. Ctrl-C ends it."""
+    """Run everything on one machine: database, API and worker. Ctrl-C stops it."""
     app, listening = prepared(port, host)
     _warn_of_open_access(app)
 
@@ -33,7 +33,7 @@ def up(port: Port = None, host: Host = None) -> None:
 
 @commands.command()
 def api(port: Port = None, host: Host = None) -> None:
-    """The API alone; workers run elsewhere, on the same database."""
+    """Run the API alone. Workers run elsewhere, on the same database."""
     app, listening = prepared(port, host, must_answer=False)
     _warn_of_open_access(app)
 
@@ -51,7 +51,7 @@ def api(port: Port = None, host: Host = None) -> None:
 
 @commands.command()
 def worker() -> None:
-    """A worker alone; any number may share one database."""
+    """Run a worker alone. Any number may share one database."""
     app = open_app()
     app.check_secrets()
     app.check_storage()
@@ -63,7 +63,7 @@ def worker() -> None:
         served = await _who_serves(app)
         async with serve.database_kept(app, stop), serve.working(app):
             terminal.show_engines(served)
-            terminal.console.print("worker: taking generations; Ctrl-C ends it")
+            terminal.console.print("worker: taking generations; Ctrl-C stops it")
             await stop.wait()
 
     run_until_stopped(app, run())
@@ -71,7 +71,7 @@ def worker() -> None:
 
 @commands.command()
 def migrate() -> None:
-    """Bring the database up to date; running it again changes nothing."""
+    """Apply the migrations. Running it again changes nothing."""
     app = open_app()
     app.start_database()
     applied = asyncio.run(app.migrate())

@@ -8,7 +8,7 @@ import typer
 
 from safelight import serve, telemetry
 from safelight.app import App
-from safelight.config import Settings, unknown_settings
+from safelight.config import Settings, deprecated_settings, unknown_settings
 from safelight.crashes import report_crashes
 from safelight.domain.errors.base import ConfigError
 
@@ -38,8 +38,10 @@ def open_app(port: int | None = None, host: str | None = None, *, console_lines:
     except OSError as error:
         raise ConfigError(f"SAFELIGHT_LOG_FILE: {settings.log_file} cannot be written: {error.strerror}") from error
     for name, nearest in unknown_settings().items():
-        known = f"did you mean {nearest}?" if nearest else "docs/settings.md lists those there are"
+        known = f"did you mean {nearest}?" if nearest else "docs/settings.md lists all settings"
         telemetry.warning(telemetry.Tag.API, f"The setting {name} is unknown and has no effect; {known}")
+    for line in deprecated_settings():
+        telemetry.warning(telemetry.Tag.API, line)
     report_crashes(app)
     return app
 

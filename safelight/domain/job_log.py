@@ -10,7 +10,7 @@ LINE_CHARS_MAX = 500
 
 @dataclass(frozen=True, slots=True)
 class LogLine:
-    """One line of the job log (seed 002). `step` is a step type, or one of seed 002's stages."""
+    """One line of the job log. `step` is a step type or a stage (docs/contract/job-log.md)."""
 
     level: Level
     step: str

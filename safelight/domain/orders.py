@@ -117,7 +117,7 @@ class Order(Frozen):
 
     @property
     def like_window(self) -> int:
-        """Contract section 5.2: 5 likes with their pictures where vision is on, 20 without."""
+        """The number of likes to learn from: 5 with their pictures if vision is on, else 20 (docs/contract/rows.md)."""
         return LIKE_WINDOW_WITH_VISION if self.vision_intelligence else LIKE_WINDOW_WITHOUT_VISION
 
     @property
@@ -169,14 +169,14 @@ class Prices:
     video_credits: int
 
     def of(self, order: Order) -> int:
-        """A suggestion alone is free (contract section 4.1)."""
+        """A suggestion alone is free (docs/contract/credits.md)."""
         if order.suggest_only:
             return 0
         return self.still_credits if order.flow.mode == "still" else self.video_credits
 
 
 def aspect_ratio_of_platform(platform: str) -> str | None:
-    """The shape a platform's posts have (contract section 1.4 #6); None where the platform says nothing."""
+    """The shape a platform's posts have (docs/contract/legacy.md); None where the platform says nothing."""
     if platform == "tiktok" or "reel" in platform:
         return "9:16"
     if "youtube" in platform:

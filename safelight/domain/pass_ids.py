@@ -1,4 +1,4 @@
-"""Pass ids: the stable identity of a customer (contract section 3). Opaque text; only documented forms are made."""
+"""Pass ids, the stable identity of a customer: opaque text in documented forms (docs/contract/identity.md)."""
 
 import re
 import uuid

@@ -1,4 +1,4 @@
-"""What a customer likes and never wants to see: the snapshot in `mg_mma_preferences` (contract section 2.6)."""
+"""Preferences of a customer: the snapshot in `mg_mma_preferences` (docs/contract/mma.md)."""
 
 from collections.abc import Mapping
 from typing import Any

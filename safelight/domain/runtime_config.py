@@ -1,4 +1,4 @@
-"""What operators may set while everything runs: a tree of values over the defaults (contract section 1.4 #26 to #29).
+"""What operators may set while everything runs: a tree of values over the defaults (docs/contract/legacy.md).
 
 An override is a tree with some of the leaves; what lies outside a leaf's range counts as the nearest end of it.
 """

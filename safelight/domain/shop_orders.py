@@ -106,7 +106,7 @@ def read(order: Any, products: Products, topic: str = "") -> ShopOrder:
 
 def _refusal(order: dict[str, Any], topic: str) -> str | None:
     """Shopify states the financial status of every order. Where a sender leaves it out, the topic says that the order
-    was paid; without a topic the webhook is the one that the contract knows, which is sent for paid orders."""
+    was paid; without a topic it is the webhook for paid orders."""
     if order.get("test") not in (None, False):
         return "TEST_ORDER"
     if order.get("cancelled_at") is not None:

@@ -23,7 +23,7 @@ class Status(StrEnum):
 
     @property
     def record_status(self) -> str:
-        """`mg_status`: the coarse word older readers know (contract section 5.3)."""
+        """`mg_status`: the coarse word older readers know (docs/contract/rows.md)."""
         return _RECORD_STATUS.get(self, "processing")
 
     @property

@@ -1,4 +1,4 @@
-"""The canonical variable map `mg_mma_vars` (contract section 5.4)."""
+"""The canonical variable map `mg_mma_vars` (docs/contract/rows.md)."""
 
 from typing import Any
 

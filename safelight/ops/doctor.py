@@ -162,7 +162,7 @@ class Doctor:
             async with self._db.connection() as conn:
                 return await view_leaks.close(conn)
         except InsufficientPrivilege as error:
-            telemetry.warning(telemetry.Tag.DB_UPDATE, f"The owner of a view must mend it: {error}")
+            telemetry.warning(telemetry.Tag.DB_UPDATE, f"A view could not be repaired; its owner must do it: {error}")
             return 0
 
     async def _examine_files(self, rows: Sequence[Row], examples: int) -> list[Violation]:

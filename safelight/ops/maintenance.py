@@ -96,7 +96,7 @@ async def _older(bucket: Bucket, prefix: str, until: datetime) -> AsyncIterator[
 
 @dataclass(frozen=True, slots=True)
 class Integrity:
-    """The report of contract B.4; a file's id is that of its generation."""
+    """The report of the integrity check; a file's id is that of its generation."""
 
     files_validated: int
     valid: int

@@ -41,7 +41,7 @@ class QueueWatch:
             try:
                 await self._read()
             except TRANSIENT_ERRORS as error:
-                telemetry.warning(telemetry.Tag.DB_STATUS, f"The status of the queues is not known: {error}")
+                telemetry.warning(telemetry.Tag.DB_STATUS, f"The status of the queues could not be read: {error}")
             await asyncio.sleep(READ_EVERY_SECONDS)
 
     async def _read(self) -> None:

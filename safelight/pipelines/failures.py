@@ -1,4 +1,4 @@
-"""What is written when a generation fails or is cancelled (seed 000 section 4): both planes, the refund and the last
+"""The writes when a generation fails or is cancelled (docs/contract/errors.md): both planes, the refund and the last
 line, in one transaction, with the variables kept as far as they had come."""
 
 from typing import Any
@@ -66,7 +66,7 @@ async def _write(conn: Connection, run: Run, step: StepRow, ending: Ending, ops:
 
 
 def _public_error(step: StepRow, error: SafelightError, cause: Exception, message: str) -> Json:
-    """Seed 004's error context, as far as anybody who knows the generation may read it: no user, no stack."""
+    """The error context (docs/contract/failures-in-sql.md) without user and stack, as customers may read it."""
     return {
         "code": public_code(step.type, error),
         "message": message,

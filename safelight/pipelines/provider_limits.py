@@ -57,7 +57,7 @@ class ProviderLimits:
         telemetry.info(
             "⏰",
             telemetry.Tag.GENERATION_PROCESSING,
-            f"{engine.adapter}: no start now ({refusal.reason}), {refusal.wait_seconds:.1f} s to wait",
+            f"{engine.adapter}: start delayed by {refusal.wait_seconds:.1f} s ({refusal.reason})",
             generation_id=record.generation_id,
         )
         if record.deadline_passed():

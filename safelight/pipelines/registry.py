@@ -45,7 +45,7 @@ _VERSION_1 = Path(__file__).with_name("prompts")
 
 @dataclass(frozen=True, slots=True)
 class Version:
-    """Which row was used, and the hash of its content: what every step stores (seed 000 section 3.2)."""
+    """The row that was used and the hash of its content, as every step stores them (docs/contract/rows.md)."""
 
     key: str
     version: int

@@ -85,7 +85,7 @@ async def _withdraw_or_warn(studio: PipelineContext, run: Run) -> None:
     except StorageError as error:
         telemetry.warning(
             telemetry.Tag.STORAGE_FILE,
-            f"What the run has stored could not be deleted; safelight doctor --fix does it: {error}",
+            f"The result files of the failed run could not be deleted; safelight doctor --fix deletes them: {error}",
             generation_id=run.generation_id,
         )
 
@@ -101,7 +101,7 @@ async def _deliver_anyway(run: Run, result: StepRow, cause: Exception) -> None:
     await run.record.warn(row)
     telemetry.warning(
         telemetry.Tag.GENERATION_PROCESSING,
-        f"The result is stored and is delivered, though this went wrong after it: {error}",
+        f"The result is stored and delivered, in spite of an error after it: {error}",
         generation_id=run.generation_id,
     )
     await finish_done(run)

@@ -43,7 +43,10 @@ class RuntimeConfig:
             try:
                 await self.reload()
             except psycopg.Error as error:
-                telemetry.warning(telemetry.Tag.DB_UPDATE, f"Prices stay as they were: {error}")
+                telemetry.warning(
+                    telemetry.Tag.DB_UPDATE,
+                    f"The runtime configuration could not be read; prices are unchanged: {error}",
+                )
             await asyncio.sleep(FOLLOW_SECONDS)
 
     async def reload(self) -> None:

@@ -37,7 +37,10 @@ class VendorPictures:
             try:
                 known = await self._made(url, customer, pass_ids)
             except StorageError as error:
-                telemetry.warning(telemetry.Tag.STORAGE, f"A picture goes to its vendor as it is: {error}")
+                telemetry.warning(
+                    telemetry.Tag.STORAGE,
+                    f"An image could not be converted and is sent to the provider unchanged: {error}",
+                )
                 return url
             self._known[customer, url] = known
             if len(self._known) > REMEMBERED_MAX:

@@ -73,4 +73,4 @@ class ListeningSocket(socket.socket):
     def _notify(self) -> None:
         if self._clock() >= self._notice_at:
             self._notice_at = self._clock() + NOTICE_SECONDS
-            telemetry.warning(telemetry.Tag.API, "No file descriptor is left: new connections are closed at once")
+            telemetry.warning(telemetry.Tag.API, "Out of file descriptors: new connections are closed at once")

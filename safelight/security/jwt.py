@@ -1,4 +1,4 @@
-"""Access tokens of Supabase: who signed in (contract section 3.5).
+"""Access tokens of Supabase: who signed in (docs/contract/identity.md).
 
 Each key is good for one algorithm. What a token says of its own algorithm, keys or their address is never followed; of
 its header `kid` is read, and `alg` where both kinds of key are set, to choose among the keys that we have.
@@ -120,7 +120,7 @@ class PublicKeys:
             self._keys = _keys_of(await self._fetch())
             self._fetched_at = self._clock()
         except (httpx.HTTPError, ValueError) as error:
-            telemetry.warning(telemetry.Tag.API, f"The keys of tokens cannot be had: {error!r}")
+            telemetry.warning(telemetry.Tag.API, f"The public keys of access tokens could not be fetched: {error!r}")
 
     async def _fetch(self) -> bytes:
         content = bytearray()

@@ -190,7 +190,9 @@ class Bucket:
         try:
             await self._call(key, writer.__exit__, StorageError, StorageError("not whole"), None)
         except StorageError as error:
-            telemetry.warning(telemetry.Tag.STORAGE, f"Parts of an upload may be left behind: {error}")
+            telemetry.warning(
+                telemetry.Tag.STORAGE, f"An interrupted upload could not be aborted; parts of it may remain: {error}"
+            )
 
     def _open(self, key: str) -> BinaryIO:
         return io.BufferedReader(_StoredFile(obstore.open_reader(self._store, key, buffer_size=BLOCK_BYTES)))

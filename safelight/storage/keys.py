@@ -1,4 +1,4 @@
-"""Object keys (contracts: `<kind>/<customer>/<epoch-ms>-<uuid>-<safe name>.<ext>`) and the media types we store.
+"""Object keys (`<kind>/<customer>/<epoch-ms>-<uuid>-<safe name>.<ext>`) and the media types we store.
 
 A key names neither a customer nor a way to guess it: keyed hashes stand in it (`KeyNames`).
 """

@@ -1,5 +1,5 @@
--- An older backend's tables in the schema `legacy`: the shop's list of customers and seed 004's tables. (The MEGA tables
--- stand beside them, from base.sql and patch.sql.)
+-- An older backend's tables in the schema `legacy`: the shop's list of customers and the tables of
+-- docs/contract/failures-in-sql.md. (The MEGA tables stand beside them, from base.sql and patch.sql.)
 create table legacy.customers (
   shopify_customer_id text primary key,
   email text,

@@ -1,4 +1,4 @@
--- {n} customers of the MEGA tables and four of seed 004's users for every ten of them, with all that the contract says
+-- {n} customers of the MEGA tables and four of the older schema's users for every ten of them, with all that the contract says
 -- an older backend got wrong: bare ids, a debit under its generation's id, balances that no ledger explains, debts,
 -- refunds without a charge, unknown types, identities stated twice.
 insert into legacy.mega_customers (

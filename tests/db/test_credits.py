@@ -137,7 +137,7 @@ async def test_the_balance_names_prices_and_the_length_of_the_ledger(idle: Backe
 
 
 async def test_welcome_credits_are_a_ledger_row(start: StartBackend):
-    backend = await start(worker=False, free_credits=3)
+    backend = await start(worker=False, signup_credits=3)
     backend.pass_id = (await backend.get("/me"))["passId"]
     for _ in range(2):
         answer = await backend.get("/credits/balance", params={"passId": backend.pass_id})

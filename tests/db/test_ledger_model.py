@@ -28,7 +28,7 @@ KEYS = ("k1", "k2")
 FINAL = ("done", "error", "cancelled")
 CUSTOMERS = (0, 1)
 ANSWER_SECONDS_MAX = 60.0
-MONEY = (1, 2, 3)  # the invariants of DESIGN about credits, refunds and failures
+MONEY = (1, 2, 3)  # the invariants of docs/doctor.md about credits, refunds and failures
 ENTRIES = """
 select mg_pass_id, coalesce(mg_generation_id, '') as generation_id, mg_delta
 from mega_generations where mg_record_type = 'credit_transaction' and mg_pass_id = any (%s)

@@ -229,7 +229,7 @@ async def test_text_in_a_path_is_text(open_to_all: Backend, path: str):
 
 async def test_cheap_refusals_leave_room_for_what_is_broken(start: StartBackend, monkeypatch: pytest.MonkeyPatch):
     """Bad bodies, missing tokens and tokens that do not hold, as many as fit; then something really breaks."""
-    backend = await start(worker=False, visits_per_minute=100)
+    backend = await start(worker=False, rate_limit_public_per_minute=100)
     for _ in range(70):
         await backend.client.post("/mma/events", content=b"{")
         await backend.client.post("/sessions/start", content=b"{")

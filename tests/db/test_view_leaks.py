@@ -112,4 +112,4 @@ async def test_the_command_ends_with_1_and_mends_it(shop: Backend):
     assert (said.returncode, "public.report" in said.stdout) == (1, True)
     mended = safelight(shop, "doctor", "--fix")
     assert mended.returncode == 0
-    assert "1 views read as whoever asks now" in mended.stdout
+    assert "1 views set to security_invoker" in mended.stdout

@@ -20,7 +20,7 @@ MODELS: dict[str, dict[str, str]] = {
 
 def settings_for(adapter: str, wire: Wire) -> Json:
     """What lets a backend reach the fake."""
-    shared = {"fetch_allow_hosts": wire.address, "provider_check_seconds": 0.05}
+    shared = {"fetch_allow_hosts": wire.address, "provider_poll_interval_seconds": 0.05}
     if adapter == "fal":
         return shared | {
             "fal_url": wire.url,

@@ -391,7 +391,7 @@ async def test_a_generation_marked_as_failed_by_hand_gets_its_record_and_its_ref
     assert lab.found() == without_record | {"refunded_result_named": ids, "refunded_result_readable": ids}
     said = lab.doctor("--fix")
     assert said.returncode == 0
-    assert "Mended: 1 failures" in said.stdout
+    assert "Repaired: 1 failures" in said.stdout
     [step] = lab.sql(
         "select mg_step_no, mg_payload from mega_generations where mg_generation_id = '{done}' and mg_step_type = 'pipeline'"
     )

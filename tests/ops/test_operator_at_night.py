@@ -84,7 +84,7 @@ async def test_a_worker_that_is_killed_is_told_and_what_it_had_goes_on(
         found = await run("doctor")
         assert (found.exit_code, NO_WORKER in found.stdout) == (1, True)
         mended = await run("doctor", "--fix")
-        assert "1 generations are queued again or ended; no worker is alive" in mended.stdout
+        assert "1 generations queued again or ended; no worker is alive" in mended.stdout
         assert (mended.exit_code, NO_WORKER in mended.stdout) == (0, True)
 
         await start(**settings, worker_heartbeat_seconds=0.3)

@@ -1,4 +1,4 @@
-"""`safelight demo` in an empty home, and what SQL says about it afterwards: the blocks of seed 000 sections 5 and 6,
+"""`safelight demo` in an empty home, and what SQL says about it afterwards: the blocks of tests/seeds/000.sql,
 as written."""
 
 import json
@@ -178,7 +178,7 @@ def test_every_block_is_known():
 
 
 def test_the_sections_blocks_run_as_written(report: dict, conn: Any):
-    """5.1 inserts an ops error and 5.2 marks a generation as failed; section 6 then finds what they wrote."""
+    """Block 5.1 inserts an ops error and 5.2 marks a generation as failed; the blocks of 6 then find what they wrote."""
     running = "01990000-0000-7000-8000-000000000000"
     detail = json.dumps(
         {

@@ -6,9 +6,10 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from pydantic import ValidationError
 
 from safelight import cli
-from safelight.config import Settings
+from safelight.config import Settings, deprecated_settings, unknown_settings
 from safelight.setting_values import nearest
 from tests.db.test_database_urls import safelight
 
@@ -98,6 +99,60 @@ def test_an_unknown_setting_is_warned_of_with_the_nearest_known_one(tmp_path: Pa
     done = safelight(tmp_path, "db", "status", SAFELIGHT_LOGLEVEL="DEBUG", SAFELIGHT_ZZZ="1")
     assert "SAFELIGHT_LOGLEVEL is unknown and has no effect; did you mean SAFELIGHT_LOG_LEVEL?" in done.stderr
     assert "SAFELIGHT_ZZZ is unknown and has no effect; docs/settings.md" in done.stderr
+
+
+RENAMED = {
+    "FREE_CREDITS": ("SIGNUP_CREDITS", 7),
+    "START_WITHIN_SECONDS": ("QUEUE_TIMEOUT_SECONDS", 60.0),
+    "LEGACY_WAIT_SECONDS": ("SYNC_RESULT_TIMEOUT_SECONDS", 2.5),
+    "PROVIDER_START_SECONDS": ("PROVIDER_START_TIMEOUT_SECONDS", 9.0),
+    "PROVIDER_CHECK_SECONDS": ("PROVIDER_POLL_INTERVAL_SECONDS", 1.0),
+    "RESULT_URL_SECONDS": ("PROVIDER_RESULT_TTL_SECONDS", 30.0),
+    "LOCAL_WAIT_SECONDS": ("LOCAL_LATENCY_SECONDS", 4.0),
+    "ORDERS_PER_MINUTE": ("RATE_LIMIT_WRITES_PER_MINUTE", 0),
+    "VISITS_PER_MINUTE": ("RATE_LIMIT_PUBLIC_PER_MINUTE", 1),
+    "REPORTS_PER_MINUTE": ("RATE_LIMIT_ERROR_REPORTS_PER_MINUTE", 2),
+}
+
+
+@pytest.mark.parametrize("old", RENAMED)
+def test_an_old_name_of_a_setting_is_accepted_and_reported(monkeypatch: pytest.MonkeyPatch, old: str):
+    new, value = RENAMED[old]
+    monkeypatch.setenv(f"SAFELIGHT_{old}", str(value))
+    assert getattr(Settings(), new.lower()) == value
+    assert deprecated_settings() == [
+        f"The setting SAFELIGHT_{old} is deprecated and is now called SAFELIGHT_{new}: rename it; the old name still"
+        " works"
+    ]
+    assert unknown_settings() == {}
+
+
+@pytest.mark.parametrize("old", RENAMED)
+def test_of_an_old_and_a_new_name_the_new_one_wins_and_the_line_says_so(monkeypatch: pytest.MonkeyPatch, old: str):
+    new, value = RENAMED[old]
+    monkeypatch.setenv(f"SAFELIGHT_{old}", "not read")
+    monkeypatch.setenv(f"safelight_{new.lower()}", str(value))
+    assert getattr(Settings(), new.lower()) == value
+    assert f"both are set, and SAFELIGHT_{new} is used" in deprecated_settings()[0]
+
+
+def test_a_wrong_value_under_an_old_name_is_refused(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setenv("SAFELIGHT_FREE_CREDITS", "many")
+    with pytest.raises(ValidationError, match="SAFELIGHT_SIGNUP_CREDITS"):
+        Settings()
+
+
+def test_a_process_of_our_own_is_started_with_the_new_names(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setenv("SAFELIGHT_FREE_CREDITS", "7")
+    environment = Settings().as_environment()
+    assert environment["SAFELIGHT_SIGNUP_CREDITS"] == "7"
+    assert "SAFELIGHT_FREE_CREDITS" not in environment
+
+
+def test_an_old_name_is_logged_at_the_start(tmp_path: Path):
+    done = safelight(tmp_path, "db", "status", SAFELIGHT_FREE_CREDITS="1", SAFELIGHT_SIGNUP_CREDITS="2")
+    assert done.stderr.count("SAFELIGHT_FREE_CREDITS is deprecated and is now called SAFELIGHT_SIGNUP_CREDITS") == 1
+    assert "is unknown" not in done.stderr
 
 
 @pytest.mark.parametrize("arguments", [["--version"], ["-h"], ["generations", "list", "-h"]])

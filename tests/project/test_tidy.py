@@ -8,6 +8,10 @@ from statistics import median
 
 import pytest
 
+from safelight.config import Settings
+from safelight.settings import GROUPS
+from tests import settings_page
+
 ROOT = Path(__file__).parents[2]
 SOURCES = sorted((ROOT / "safelight").rglob("*.py"))
 FILE_LINES_MAX = 420
@@ -88,12 +92,26 @@ def test_no_file_names_one_machine():
 
 
 def test_every_setting_is_explained():
-    from safelight.config import Settings  # noqa: PLC0415
-
     for name, field in Settings.model_fields.items():
-        assert field.description, f"{name}: say in config.py what it does"
-        documented = (ROOT / "docs" / "settings.md").read_text()
-        assert f"SAFELIGHT_{name.upper()}" in documented, f"add SAFELIGHT_{name.upper()} to docs/settings.md"
+        assert field.description, f"{name}: say what it does"
+        assert field.description.endswith("."), f"{name}: write full sentences"
+
+
+def test_the_page_of_settings_is_the_one_that_is_generated():
+    assert settings_page.FILE.read_text() == settings_page.page(), "run python -m tests.settings_page"
+    assert {name for group in GROUPS for name in group.model_fields} == set(Settings.model_fields)
+
+
+def test_no_file_refers_to_a_document_that_is_not_here():
+    """Migrations are never edited; docs/contract/README.md says what their seed numbers mean."""
+    outside = re.compile(r"\bseeds? 00\d|\bcontracts? (?:section|appendix|[0-9B]\.)", re.IGNORECASE)
+    for path in tracked_files():
+        if path.suffix not in (".py", ".sql", ".md", ".toml") or "migrations" in path.parts or not path.exists():
+            continue
+        if path in (ROOT / "docs" / "contract" / "README.md", Path(__file__)):
+            continue
+        found = outside.search(path.read_text())
+        assert not found, f"{path}: {found and found[0]}: say it in docs/contract, and link to that"
 
 
 @pytest.mark.parametrize("document", [*sorted((ROOT / "docs").rglob("*.md")), ROOT / "README.md"], ids=lambda p: p.name)

@@ -22,7 +22,7 @@ from tests.providers.test_openai import EYES, FAILURES
 TIMES = int(os.environ.get("FAULT_TIMES", "12"))
 AT_ONCE = 20
 NOBODY = "http://127.0.0.1:9"  # where webhooks go that nobody needs
-QUICK = {"worker_concurrency": 50, "retry_base_seconds": 0.02, "provider_start_seconds": 2.0}
+QUICK = {"worker_concurrency": 50, "retry_base_seconds": 0.02, "provider_start_timeout_seconds": 2.0}
 
 
 @dataclass(frozen=True)

@@ -1,4 +1,4 @@
-"""What must hold when a world has come to rest (DESIGN section 12)."""
+"""The invariants that hold when a world has come to rest (docs/doctor.md)."""
 
 import json
 from collections import Counter

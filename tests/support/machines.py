@@ -246,8 +246,8 @@ class Site:
             "SAFELIGHT_PORT": str(place.port),
             "SAFELIGHT_WORKER_HEARTBEAT_SECONDS": str(HEARTBEAT_SECONDS),
             "SAFELIGHT_WORKER_POLL_SECONDS": "0.1",
-            "SAFELIGHT_ORDERS_PER_MINUTE": "0",
-            "SAFELIGHT_VISITS_PER_MINUTE": "0",
+            "SAFELIGHT_RATE_LIMIT_WRITES_PER_MINUTE": "0",
+            "SAFELIGHT_RATE_LIMIT_PUBLIC_PER_MINUTE": "0",
         }
         command = [*place.command_prefix, sys.executable, "-m", "safelight", name.partition("-")[0]]
         with log.open("wb") as output:

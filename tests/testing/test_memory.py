@@ -95,8 +95,8 @@ async def server(dsn: str, tmp_path: Path) -> AsyncIterator[Server]:
     with socket.create_server(("127.0.0.1", 0)) as free:
         port = free.getsockname()[1]
     settings = {
-        "DATABASE_URL": dsn, "HOME": str(tmp_path), "PORT": str(port), "ORDERS_PER_MINUTE": "0",
-        "VISITS_PER_MINUTE": "0", "FREE_CREDITS": "100", "RETRY_BASE_SECONDS": "0.1",
+        "DATABASE_URL": dsn, "HOME": str(tmp_path), "PORT": str(port), "RATE_LIMIT_WRITES_PER_MINUTE": "0",
+        "RATE_LIMIT_PUBLIC_PER_MINUTE": "0", "SIGNUP_CREDITS": "100", "RETRY_BASE_SECONDS": "0.1",
     }  # fmt: skip
     environment = os.environ | {f"SAFELIGHT_{name}": value for name, value in settings.items()}
     command = [str(Path(sys.executable).with_name("safelight")), "up"]
@@ -218,7 +218,7 @@ async def test_work_that_nobody_waits_for_holds_its_room_until_it_ends():
 
 
 async def test_a_page_of_history_ends_before_it_takes_too_many_bytes(start: StartBackend):
-    backend: Backend = await start(worker=False, visits_per_minute=0)
+    backend: Backend = await start(worker=False, rate_limit_public_per_minute=0)
     backend.sql("insert into mega_customers (mg_pass_id) values (%s)", backend.pass_id)
     backend.sql(
         "insert into mega_generations (mg_id, mg_record_type, mg_pass_id, mg_session_id, mg_title, mg_meta, mg_created_at)"

@@ -1,4 +1,4 @@
-"""Who acts, and who is acted on (contract section 3.2): the user who signed in, else the stated pass id, a shop's
+"""Who acts, and who is acted on (docs/contract/identity.md): the user who signed in, else the stated pass id, a shop's
 customer key, the header, or a new visitor.
 
 Routes declare what they need by the dependencies of `principals.py`, and call nothing here. A token is checked before a
@@ -135,7 +135,7 @@ def may_be_admin_token(stated: str) -> bool:
 
 
 def _key_of(scope: Scope) -> str:
-    """`?key=`, where the contract lets it be the admin token: addresses are kept by browsers and proxies."""
+    """`?key=`, where it may be the admin token: addresses are kept by browsers and proxies."""
     return Request(scope).query_params.get("key", "") if scope["path"].startswith(KEYED_ROUTES) else ""
 
 
@@ -235,7 +235,7 @@ def stated_customer(request: Request, services: Services, pass_id: str, *, has_u
 
 
 def _welcome(services: Services, address: str) -> Welcome | None:
-    credits = services.free_credits
+    credits = services.signup_credits
     return Welcome(credits, address, services.welcomes_per_day) if credits else None
 
 

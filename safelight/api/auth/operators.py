@@ -48,7 +48,7 @@ async def require_admin_by_key_too(
     secret: AdminSecret = None,
     key: AdminKey = None,
 ) -> Operator:
-    """As `require_admin`, for the routes whose contract knows `?key=`."""
+    """As `require_admin`, for the routes that accept the admin token as `?key=`."""
     return await _operator_by(request, services, identity.without_bearer(authorization or ""), secret, key)
 
 

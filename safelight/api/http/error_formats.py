@@ -1,4 +1,4 @@
-"""How the legacy routes say that something went wrong (contract section 1): each has a code of its own, most say in
+"""The error answers of the legacy routes (docs/contract/legacy.md): each has a code of its own, most say in
 theirs that the database is away, and the oldest answer with a sentence alone."""
 
 from dataclasses import dataclass
@@ -6,7 +6,7 @@ from typing import Any
 
 Json = dict[str, Any]
 
-NO_SUPABASE = "NO_SUPABASE"  # the names are the contract's
+NO_SUPABASE = "NO_SUPABASE"  # existing clients know these names
 NO_DB = "NO_DB"
 RETRY = "retry_after_seconds"  # says what the header `Retry-After` says
 UNAUTHORIZED = {"error": "Unauthorized"}
@@ -58,7 +58,7 @@ OF_ROUTES = {
     "POST /admin/config/runtime/unset": ErrorFormat("CONFIG_UNSET_FAILED", is_operators=True),
     "POST /admin/config/runtime/reload": ErrorFormat(is_operators=True),
 }
-# The only answers to a customer without enough credits that hold nothing but section 1.3.
+# The only answers to a customer without enough credits with the legacy keys alone (docs/contract/http.md).
 WAIT_FOR_RESULT = ("POST /editorial/generate", "POST /motion/generate")
 HELD = (*WAIT_FOR_RESULT, "POST /motion/suggest")  # until a generation is final, or for as long as a request is held
 

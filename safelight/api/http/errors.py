@@ -1,8 +1,8 @@
 """One table from errors to answers, and to the ops plane.
 
 Every error body is `{ok:false, error, message, requestId}`, but for what `manners.py` says of the legacy routes; 402
-adds the union of section 4.5. A row is written to the ops plane for every answer of 5xx, for refused access, and for
-requests that change something and were wrong.
+adds the keys of docs/contract/http.md. A row is written to the ops plane for every answer of 5xx, for refused access,
+and for requests that change something and were wrong.
 """
 
 import math
@@ -41,7 +41,7 @@ _LATER = {"Retry-After": str(RETRY_AFTER_SECONDS)}
 VALIDATION_PROBLEMS_SHOWN = 5
 USER_AGENT_CHARS_MAX = 300
 
-# What clients already know a failed route by (contract section 2.3).
+# The codes by which existing clients know a failed route (docs/contract/mma.md).
 ROUTE_CODES = {
     "/mma/still/create": "MMA_CREATE_FAILED",
     "/mma/still/tweak": "MMA_TWEAK_FAILED",

@@ -41,7 +41,7 @@ def unique_request_id(request: Request) -> str:
 
 
 def prefixed(prefix: str) -> Any:
-    """A dependency: the ids that we give to requests of this route begin with `prefix` (contract section 1.1)."""
+    """A dependency: the ids that we give to requests of this route begin with `prefix` (docs/contract/http.md)."""
 
     async def begin_with_it(request: Request) -> None:
         state, ours = request.state, prefix + request.state.unique_request_id.removeprefix(_OURS)

@@ -40,7 +40,7 @@ class Services:
     fetcher: GuardedFetcher
     spool_of_files: Spool
     prices: Prices
-    free_credits: int
+    signup_credits: int
     welcomes_per_day: int
     reaper: Reaper
     admin_token: str

@@ -1,4 +1,4 @@
-"""The operators' legacy routes: totals, customers, parity, credits (contract section 1.4 #22 to #25)."""
+"""The operators' legacy routes: totals, customers, parity, credits (docs/contract/legacy.md)."""
 
 from typing import Annotated, Any
 

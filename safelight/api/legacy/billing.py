@@ -1,4 +1,4 @@
-"""Whether and how far a customer's credits are bought anew by themselves (contract section 1.4, #12 and #13)."""
+"""`/billing/settings`: automatic top-up of a customer's credits (docs/contract/legacy.md)."""
 
 import math
 from typing import Annotated, Any
@@ -50,7 +50,7 @@ async def settings(services: FromApp, customer: CustomerIfReachable) -> Json:
         async with services.db.connection() as conn:
             saved = await customers.auto_top_up(conn, found)
     except TRANSIENT_ERRORS as error:
-        telemetry.warning(telemetry.Tag.API, f"Automatic top-ups cannot be read: {error}")
+        telemetry.warning(telemetry.Tag.API, f"Automatic top-up settings could not be read: {error}")
         return _unknown(found)
     return {
         "customerId": found,

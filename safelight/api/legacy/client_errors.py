@@ -1,4 +1,4 @@
-"""`/api/log-error`: crashes that browsers report (contract sections 1.4 #20 and 5.8).
+"""`/api/log-error`: crashes that browsers report (docs/contract/errors.md).
 
 Anybody may send these, and broken pages send many: the body is small, what is too long is cut, and no more than so
 many rows a minute are written.
@@ -78,7 +78,7 @@ Id = Annotated[Word, AfterValidator(_one_of_ours)]
 
 
 class ClientErrorBody(AliasedModel):
-    """A crash as a browser reports it (seed 000 section 8). Every field is optional, and none is proven."""
+    """A crash as a browser reports it (docs/contract/errors.md). Every field is optional, and none is proven."""
 
     message: Annotated[str, _cut(MESSAGE_CHARS_MAX), Alias("", "What went wrong.")] = ""
     stack: Annotated[str, _cut(STACK_CHARS_MAX), Alias("", "Where in the code.")] = ""
@@ -103,7 +103,7 @@ class ClientErrorBody(AliasedModel):
     @property
     def is_about_credits(self) -> bool:
         """Return true if the client only passes on that there were not enough credits: our own 402. Where it is an
-        error of the client's, the code of it stands in the message (contract section 4.5)."""
+        error of the client's, the code of it stands in the message (docs/contract/http.md)."""
         said = (self.status, self.code, *(str(self.extra.get(name, "")) for name in _SAID_BY_EXTRA))
         return bool({"402", InsufficientCredits.code} & set(said)) or _SAYS_402.search(self.message) is not None
 

@@ -1,4 +1,4 @@
-"""Credits that are added: by an operator, and by a shop that says what was bought (contract 1.4, #11 and #21)."""
+"""Credits added by an operator or bought in a shop (docs/contract/legacy.md)."""
 
 import base64
 import hashlib

@@ -1,4 +1,4 @@
-"""Sessions, credits and history of a customer (contract section 1.4)."""
+"""Sessions, credits and history of a customer (docs/contract/legacy.md)."""
 
 from datetime import UTC, datetime
 from typing import Annotated, Any

@@ -1,4 +1,4 @@
-"""`/editorial/generate`: a still by a brief, answered when the picture exists (contract section 1.4 #6)."""
+"""`/editorial/generate`: a still by a brief, answered when the picture exists (docs/contract/legacy.md)."""
 
 from typing import Annotated, Any
 

@@ -1,4 +1,4 @@
-"""`/feedback/like`: likes, and what people say about a result (contract section 1.4 #9)."""
+"""`/feedback/like`: likes, and what people say about a result (docs/contract/legacy.md)."""
 
 from typing import Annotated, Any, Literal
 

@@ -1,4 +1,4 @@
-"""`/history`: what a customer made, said and paid, for clients that name them by query or header (contract 1.4 #14)."""
+"""`/history`: generations, feedback and ledger of the customer in query or header (docs/contract/legacy.md)."""
 
 from datetime import datetime
 from typing import Annotated, Any

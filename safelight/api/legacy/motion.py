@@ -1,4 +1,4 @@
-"""`/motion/suggest` and `/motion/generate`: a movement and a video for a still (contract section 1.4 #7 and #8)."""
+"""`/motion/suggest` and `/motion/generate`: a movement and a video for a still (docs/contract/legacy.md)."""
 
 from typing import Annotated
 

@@ -1,4 +1,4 @@
-"""What the legacy routes that make something have in common (contract sections 1.4 and 1.5): one body, folded into an
+"""The common part of the legacy routes that make something (docs/contract/legacy.md): one body, folded into an
 order of the same pipelines, and an answer that waits for the result."""
 
 from datetime import UTC, datetime

@@ -1,4 +1,4 @@
-"""The first calls of a client: who am I, and which pass id is mine (contract section 1.4, #2 and #3)."""
+"""The first calls of a client: who am I, and which pass id is mine (docs/contract/legacy.md)."""
 
 from typing import Any
 

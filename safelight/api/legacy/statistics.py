@@ -1,4 +1,4 @@
-"""`/public/stats/total-users`: how many customers there are, for the page before signing in (contract 1.4 #4)."""
+"""`/public/stats/total-users`: the number of customers, without signing in (docs/contract/legacy.md)."""
 
 from typing import Any
 
@@ -30,5 +30,5 @@ async def total_users(services: FromApp) -> dict[str, Any]:
     try:
         return {"ok": True, "totalUsers": await services.customer_count.get(), "source": "mega_customers"}
     except TRANSIENT_ERRORS as error:
-        telemetry.warning(telemetry.Tag.API, f"Customers cannot be counted: {error}")
+        telemetry.warning(telemetry.Tag.API, f"Customers could not be counted: {error}")
         return {"ok": True, "totalUsers": 0, "source": "no-supabase"}

@@ -1,4 +1,4 @@
-"""`/public/download`: a file of ours to save, for browsers that cannot read it where it is (contract, addendum)."""
+"""`/public/download`: serves a file of ours as an attachment (docs/contract/legacy.md)."""
 
 from typing import Annotated, Any
 

@@ -1,4 +1,4 @@
-"""Failed, cancelled and stuck generations, for operators and for their owners (seed 004)."""
+"""Failed, cancelled and stuck generations, for operators and for their owners (docs/contract/failures-in-sql.md)."""
 
 import base64
 from collections import defaultdict
@@ -33,9 +33,9 @@ UNKNOWN_USER = "Unknown"
 NO_EMAIL = "N/A"
 
 STUCK_MESSAGES = {
-    "past-deadline": "It is past the time by which it should have moved on.",
-    "worker-lost": "The worker that had it stopped answering; another will take it over.",
-    "no-job": "Nobody is at work on it; it will be taken up again.",
+    "past-deadline": "It is past its deadline.",
+    "worker-lost": "Its worker stopped answering; another one takes it over.",
+    "no-job": "It has no live worker and no job; it will be queued again.",
 }
 
 router = APIRouter(tags=["failures"])

@@ -1,4 +1,4 @@
-"""The MMA routes: create, tweak, animate, fetch, events (contract section 2)."""
+"""The MMA routes: create, tweak, animate, fetch, events (docs/contract/mma.md)."""
 
 import json
 from datetime import UTC, datetime

@@ -1,4 +1,4 @@
-"""`/admin/config/runtime`: what operators set while everything runs (contract section 1.4 #26 to #29).
+"""`/admin/config/runtime`: what operators set while everything runs (docs/contract/legacy.md).
 
 Each change is an `admin_audit` row; every process goes by it within a few seconds, this one at once.
 """

@@ -1,4 +1,4 @@
-"""The live log of a generation as server-sent events (contract section 2.5).
+"""The live log of a generation as server-sent events (docs/contract/mma.md).
 
 Every line's `id` is its `seq` in the job log, so a client that comes back, to any process, with the last id it saw
 gets every later line once. Control frames carry no id.

@@ -43,5 +43,9 @@ async def _if_ended(services: Services, generation_id: str) -> Row | None:
             is_final = now is not None and Status(now["status"]).is_terminal
             return await generations.get(conn, generation_id) if is_final else None
     except TRANSIENT_ERRORS as error:
-        telemetry.warning(telemetry.Tag.API, f"Waiting on for {generation_id}: {error}", generation_id=generation_id)
+        telemetry.warning(
+            telemetry.Tag.API,
+            f"The database is unavailable; still waiting for {generation_id}: {error}",
+            generation_id=generation_id,
+        )
         return None

@@ -43,7 +43,7 @@ class Alias:
 
 
 def clean_text(value: Any) -> Any:
-    """Text is trimmed and blank text is absent; numbers and flags become text (contract section 1.1)."""
+    """Text is trimmed and blank text is absent; numbers and flags become text (docs/contract/http.md)."""
     if isinstance(value, bool):
         return "true" if value else "false"
     if isinstance(value, int | float):

@@ -1,4 +1,4 @@
-"""The bodies of the MMA routes: every spelling of contract section 2.2, folded into an order's fields."""
+"""The bodies of the MMA routes: every accepted spelling (docs/contract/mma.md), as an order's fields."""
 
 import json
 from itertools import islice
@@ -162,14 +162,14 @@ class ModeBody(AliasedModel):
 
 
 class IdentityBody(AliasedModel):
-    """Who is asking, where no signed-in user says so: contract section 3.2."""
+    """The stated customer, if no user signed in (docs/contract/identity.md)."""
 
     pass_id: Annotated[Short | None, Alias("passId", "The customer's stable id.", example="pass:user:42")] = None
     customer_id: Annotated[Short | None, Alias("customerId", "A pass id, or a shop's customer key.")] = None
 
 
 class CreateBody(IdentityBody):
-    """The common envelope of create and tweak (contract section 2.2)."""
+    """The common envelope of create and tweak (docs/contract/mma.md)."""
 
     model_config = ConfigDict(extra="ignore", frozen=True)
 

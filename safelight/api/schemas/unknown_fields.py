@@ -14,7 +14,7 @@ NAMED_MAX = 20
 COUNTED_MAX = 1000
 NAME_CHARS_MAX = 100
 LIKENESS_MIN = 0.7
-# What existing clients send, and what no pipeline acts on (contract section 2.2).
+# Fields that existing clients send and no pipeline uses (docs/contract/mma.md).
 PASSED_OVER = frozenset(
     {
         "audio", "email", "generate_audio", "generateAudio", "intent", "lane", "resolution", "sound", "still_lane",

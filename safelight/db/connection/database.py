@@ -193,6 +193,6 @@ class Database:
             except TRANSIENT_ERRORS as error:
                 if time.monotonic() + pause > give_up:
                     raise
-                telemetry.warning(telemetry.Tag.DB_UPDATE, f"Trying again in {pause:.2f} s: {error}")
+                telemetry.warning(telemetry.Tag.DB_UPDATE, f"A write failed and is retried in {pause:.2f} s: {error}")
             await asyncio.sleep(pause)
             pause = min(2 * pause, PAUSE_SECONDS_MAX)

@@ -45,7 +45,9 @@ class Notifier:
                 async with self._db.connection() as conn:
                     await conn.execute("select pg_notify(%s, id) from unnest(%s::text[]) as id", [CHANNEL, ids])
             except psycopg.Error as error:
-                telemetry.warning(telemetry.Tag.DB_UPDATE, f"Wake-up not sent, listeners poll instead: {error}")
+                telemetry.warning(
+                    telemetry.Tag.DB_UPDATE, f"A notification could not be sent; listeners poll instead: {error}"
+                )
 
 
 class Listener:
@@ -83,7 +85,9 @@ class Listener:
             try:
                 await self._listen()
             except psycopg.Error as error:
-                telemetry.warning(telemetry.Tag.API, f"Listening connection lost, connecting again: {error}")
+                telemetry.warning(
+                    telemetry.Tag.API, f"The connection for notifications was lost; reconnecting: {error}"
+                )
                 await asyncio.sleep(RECONNECT_SECONDS)
 
     async def _listen(self) -> None:

@@ -105,7 +105,7 @@ on conflict (mg_id) do nothing;
 
 -- name: liked
 -- Newest first, the latest word on each item: liked or downloaded things, without those un-liked or disliked since.
--- A feedback row without a comment is a like (contract section 5.2); an item is its generation, else its URL.
+-- A feedback row without a comment is a like (docs/contract/rows.md); an item is its generation, else its URL.
 with word as (
   select
     coalesce(nullif(mg_generation_id, ''), (

@@ -40,8 +40,8 @@ class Written:
 
 @dataclass(slots=True)
 class StepRow:
-    """One `mma_step` row; `adapter` and `vendor` are who serves it. `payload` has the keys of seed 000 section 3.2, and
-    `attempts` and `operation`; its times are told by `clock`."""
+    """One `mma_step` row; `adapter` and `vendor` are who serves it. `payload` has the keys of docs/contract/rows.md,
+    and `attempts` and `operation`; its times are told by `clock`."""
 
     number: int
     type: str

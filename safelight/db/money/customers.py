@@ -73,7 +73,7 @@ async def of_user(
     conn: Connection, user_id: str, email: str | None, *, stated: str | None, welcome: Welcome | None
 ) -> Account:
     """The user's row: the one that is theirs, else one of their e-mail, else the stated one where it is nobody's, else
-    a new one (contract section 3.2).
+    a new one (docs/contract/identity.md).
 
     Raises:
         Forbidden: the name that the new row would have is another user's.

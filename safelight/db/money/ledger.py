@@ -1,6 +1,6 @@
 """The credits ledger: append-only; a balance is the sum of a customer's entries.
 
-References follow contract section 4.3: a generation's charge and refund are unique by (`mg_ref_type`, `mg_ref_id`).
+A generation's charge and refund are unique by (`mg_ref_type`, `mg_ref_id`), see docs/contract/credits.md.
 """
 
 from dataclasses import dataclass

@@ -113,9 +113,9 @@ class OpsOutbox:
             try:
                 written = await self.catch_up(db)
                 if written:
-                    telemetry.info("🔄", telemetry.Tag.DB_UPDATE, f"{written} ops rows written that had waited")
+                    telemetry.info("🔄", telemetry.Tag.DB_UPDATE, f"{written} ops rows written from the spool")
             except (psycopg.Error, OSError) as error:
-                telemetry.warning(telemetry.Tag.DB_UPDATE, f"Ops rows wait for the database: {error}")
+                telemetry.warning(telemetry.Tag.DB_UPDATE, f"Ops rows wait in the spool for the database: {error}")
             await asyncio.sleep(LOOK_SECONDS)
 
     def refused_count(self) -> int:
@@ -153,7 +153,7 @@ class OpsOutbox:
             self._forget_oldest()
         except OSError as error:
             self._immovable.add(file.name)
-            telemetry.error("🔥", telemetry.Tag.DB_UPDATE, f"Ops row {file.name} stays where it is: {error}")
+            telemetry.error("🔥", telemetry.Tag.DB_UPDATE, f"Ops row {file.name} could not be moved: {error}")
 
     def _forget_oldest(self) -> None:
         """Keep what is set aside within its bounds."""

@@ -1,4 +1,4 @@
-"""The ops plane: one `error` or `warn` row in `mega_admin` for each thing that is broken (seed 000 section 3.1)."""
+"""The ops plane: one `error` or `warn` row in `mega_admin` for each thing that is broken (docs/contract/errors.md)."""
 
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -25,7 +25,7 @@ _ABSENT_BEFORE: dict[str, Any] = {"user_id": None, "email": None, "source": "saf
 
 @dataclass(frozen=True, slots=True)
 class OpsError:
-    """What one ops row says. The fields of seed 000 section 9 are always present in `mg_detail`, null where unknown."""
+    """The content of one ops row. All keys of docs/contract/errors.md are in `mg_detail`, null if unknown."""
 
     category: Category
     code: str

@@ -11,20 +11,20 @@ from dataclasses import dataclass
 INVARIANTS = {
     1: "The balance is the sum of the ledger, and never negative.",
     2: "Every final generation: charge − refunds = the price of what was delivered.",
-    3: "A failed step, an ops row and a failed generation come together or not at all.",
-    4: "The numbers of steps and of job-log lines have no holes.",
+    3: "A failed step, an ops row and a failed generation exist together or not at all.",
+    4: "The numbers of steps and of job-log lines have no gaps.",
     5: "No finished step is executed twice.",
     6: "A provider accepts at most one request for an attempt key; what may have been paid twice is on record.",
-    7: "What is done has a file, readable and with its hash.",
-    8: "Every unfinished generation has somebody who will come back for it, in time.",
-    9: "Every ops row has the fields that spare its reader guesses.",
-    10: "Every step that asked a model names its context, every step that made something its settings, by content too.",
-    11: "What was refunded, ended without a result or was deleted has no result that its customer could read.",
-    12: "Ledger rows, finished steps, log lines, events and configuration versions are as they were written.",
-    13: "No view shows customers rows of others: it reads as whoever asks.",
+    7: "Every finished generation has a readable file with the recorded hash.",
+    8: "Every unfinished generation has a queued job or a live worker, and is not long past its deadline.",
+    9: "Every ops row has all documented fields.",
+    10: "Every model call names its context version, every generate step its settings version, each with its hash.",
+    11: "A refunded, failed or deleted generation has no result that its customer can read.",
+    12: "Ledger rows, finished steps, log lines, events and configuration versions are unchanged.",
+    13: "No view shows rows of other customers: every view has `security_invoker`.",
 }
 
-# Seed 000 sections 3.1 and 9; null where unknown, but always there.
+# Always present, null if unknown (docs/contract/errors.md).
 OPS_FIELDS = (
     "request_id", "pass_id", "route", "http_status", "error_code", "message", "generation_id", "step_type", "provider",
     "model", "emoji", "level", "category", "http", "provider_http_status", "ctx", "settings", "retry", "stack",

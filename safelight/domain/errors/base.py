@@ -1,6 +1,6 @@
 """The error tree. Code decides on these types, never on message text.
 
-Each type carries what every plane needs: the category of seed 000 section 2 (which decides the emoji), a stable
+Each type carries what every plane needs: the category (which decides the emoji), a stable
 `error_code`, and a `safe_message` that may be shown to a user: no host, key, stack or vendor text.
 """
 
@@ -100,7 +100,7 @@ class WebhookReplayed(WebhookRefused):
 
 
 class IdempotencyConflict(InvalidInput):
-    """The same key with another body (DESIGN: 422)."""
+    """The same key with another body (422)."""
 
     http_status = 422
     code = "IDEMPOTENCY_KEY_REUSED"
@@ -266,7 +266,7 @@ class ContentRefused(ProviderError):
     """The service will not make this content. Refunded, never retried."""
 
     code = "CONTENT_REFUSED"
-    # Clients show a notice of their own for `flagged as sensitive` (contract section 7).
+    # Clients show a notice of their own for `flagged as sensitive` (docs/contract/http.md).
     safe_message = (
         "This was flagged as sensitive by the picture service, so it was not made. Please ask for it differently."
     )
@@ -409,7 +409,7 @@ class Cancelled(SafelightError):
     safe_message = "Stopped, as you asked."
 
 
-# Seed 004's queries, and the alerts built on them, look for this name.
+# Queries and alerts of operators look for this name (docs/contract/failures-in-sql.md).
 _TYPE_NAMES: dict[type[Exception], str] = {ProviderRateLimited: "RateLimitError"}
 
 

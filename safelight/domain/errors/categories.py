@@ -1,10 +1,10 @@
-"""What kind of trouble it is: the legend of seed 000 section 2."""
+"""The categories of errors (docs/contract/errors.md)."""
 
 from enum import StrEnum
 
 
 class Category(StrEnum):
-    """Seed 000 section 2. The ASCII name is the key; the emoji is for display."""
+    """The ASCII name is the key; the emoji is for display."""
 
     API_ERROR = "API_ERROR"
     FRONTEND_CRASH = "FRONTEND_CRASH"

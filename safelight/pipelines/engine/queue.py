@@ -85,7 +85,10 @@ class _PersistentWorker(Worker):
                 if isinstance(cause, TRANSIENT_ERRORS) and not self._stop_event.is_set():
                     await asyncio.sleep(DATABASE_RETRY_SECONDS)
                     continue
-                telemetry.warning(telemetry.Tag.GENERATION_PROCESSING, f"A job is left to others: {cause}")
+                telemetry.warning(
+                    telemetry.Tag.GENERATION_PROCESSING,
+                    f"The status of a job could not be written; another worker will continue it: {cause}",
+                )
             return
 
     async def _put_back(self, job: Job, seconds: float) -> None:
@@ -168,7 +171,7 @@ class Queue:
             except ConnectorException as error:
                 telemetry.warning(
                     telemetry.Tag.GENERATION_PROCESSING,
-                    f"The worker waits for the database: {error.__cause__ or error}",
+                    f"The worker cannot reach the database and tries again: {error.__cause__ or error}",
                 )
             old_registration = old_registration or worker.worker_id
             if not self._stopping:

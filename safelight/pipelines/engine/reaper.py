@@ -59,7 +59,9 @@ class Reaper:
             try:
                 await self.reap()
             except TRANSIENT_ERRORS as error:
-                telemetry.warning(telemetry.Tag.DB_UPDATE, f"The reaper waits for the database: {error}")
+                telemetry.warning(
+                    telemetry.Tag.DB_UPDATE, f"The reaper cannot reach the database and tries again: {error}"
+                )
 
     async def reap(self) -> Reaped:
         async with self._db.connection() as conn:
@@ -84,16 +86,16 @@ class Reaper:
         for generation_id in taken_back:
             _say(_taken_back(generation_id, is_worker_alive=alive > 0), generation_id)
         for generation_id in adopted:
-            _say(f"Generation {generation_id} had no job and gets one{reaped.warning}", generation_id)
+            _say(f"Generation {generation_id} had no job and was queued again{reaped.warning}", generation_id)
         for generation_id in expired_in_queue:
-            _say(f"Generation {generation_id} was begun by nobody before its deadline", generation_id)
+            _say(f"Generation {generation_id} was not started before its deadline and fails", generation_id)
             await self._give_up(generation_id)
         return reaped
 
 
 def _taken_back(generation_id: str, *, is_worker_alive: bool) -> str:
     if is_worker_alive:
-        return f"Taking generation {generation_id} over: its worker stopped answering, or hangs"
+        return f"Taking generation {generation_id} over: its worker stopped answering or hangs"
     return f"Generation {generation_id} lost its worker and is queued again; {NO_WORKER}"
 
 

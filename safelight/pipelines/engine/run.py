@@ -153,7 +153,7 @@ class Run(Attempts):
         self._raise_if_cancelled()
         left = self.policy.arrival_seconds - step_payload.seconds_since_start(step)
         if left > 0:
-            self._say("⏳", f"{planned.provider} does not know of the start yet; it may be on its way for {left:.0f} s")
+            self._say("⏳", f"{planned.provider} does not know the start; it may still arrive within {left:.0f} s")
             raise Snooze(min(left, LOOK_AGAIN_SECONDS))
         step_payload.settle_start(step, step_payload.NOT_ACCEPTED)
         if step_payload.tries(step) >= self.policy.attempts_max:
@@ -248,7 +248,7 @@ class Run(Attempts):
             try:
                 operation = await bounded(planned.find(key, step_payload.noted_at(start)), CALL_SECONDS_MAX)
             except ProviderError as error:
-                self._say("⚠️", f"{key} was given up, and cannot be looked up once more: {error}")
+                self._say("⚠️", f"The abandoned start {key} could not be looked up again: {error}")
                 continue
             if operation:
                 start["outcome"] = step_payload.ACCEPTED

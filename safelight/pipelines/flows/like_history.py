@@ -1,4 +1,4 @@
-"""The step that learns from what the customer liked before (contract section 5.2)."""
+"""The step that learns from what the customer liked before (docs/contract/rows.md)."""
 
 from typing import Any
 
@@ -80,7 +80,7 @@ def _outcome(csv: str, line: str | None, warning: str | None = None) -> Outcome:
 
 
 def _sentences(run: Run, liked: list[Row]) -> list[str]:
-    """With vision the window shows prompts and pictures, without it pictures only (contract section 5.2)."""
+    """With vision the window shows prompts and pictures, without it pictures only (docs/contract/rows.md)."""
     if not run.order.vision_intelligence:
         return []
     return [f"- {like['prompt']}" for like in liked if like["prompt"]]

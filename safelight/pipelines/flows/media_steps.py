@@ -129,7 +129,7 @@ async def _engine(studio: PipelineContext, engine_id: str, given: Json) -> Engin
 
 async def _input(studio: PipelineContext, run: Run, wanted: MediaRequest) -> Json:
     """What the step records before anything starts; a resumed step goes on with just this. Settings are merged as
-    contract section 5.6 says: provider defaults, then the customer's preferences, then the request."""
+    docs/contract/rows.md says: provider defaults, then the customer's preferences, then the request."""
     engine = await studio.serving(wanted.engine_id)
     version, defaults = await studio.configuration.provider_defaults(wanted.engine_id)
     preferred = engine_settings(run.preferences, wanted.engine_id)

@@ -141,7 +141,7 @@ async def _read_feedback(studio: PipelineContext, run: Run, previous_prompt: str
 
 
 def _reference_images(run: Run) -> tuple[ReferenceImage, ...]:
-    """Product, logo, inspirations, style hero: the order the image model is used to (contract appendix B)."""
+    """Product, logo, inspirations, style hero: the order the image model is used to (docs/contract/rows.md)."""
     assets = run.order.assets
     named = [
         ("product", assets.product),

@@ -162,7 +162,7 @@ async def _film(studio: PipelineContext, run: Run, step_type: StepType, prompt: 
 
 
 def _inherited(run: Run) -> Json:
-    """A tweak goes on with its parent's settings; an end frame needs the pro mode (contract appendix B)."""
+    """A tweak goes on with its parent's settings; an end frame needs the pro mode (docs/contract/rows.md)."""
     order = run.order
     inherited = order.parent.engine_settings if order.parent and order.flow.is_tweak else {}
     return inherited | ({"mode": "pro"} if order.end_url else {})

@@ -1,4 +1,4 @@
-"""Benchmarks: ratios against a floor measured in the same run, because machines are shared and noisy."""
+"""Benchmarks: ratios to a baseline measured in the same run, because machines are shared and noisy."""
 
 from safelight.testing.bench.doctor import DoctorResult, doctor
 from safelight.testing.bench.engine import EngineResult, engine

@@ -47,7 +47,7 @@ AUDIT_ROW = {"audit": "x" * AUDIT_BYTES}
 
 @dataclass(frozen=True, slots=True)
 class EngineResult:
-    """Pipelines per second (medians over the rounds), and what the engine keeps of the floor's speed."""
+    """Pipelines per second (medians over the rounds), and what the engine keeps of the baseline's speed."""
 
     pipelines: int
     rounds: int
@@ -143,7 +143,7 @@ def _no_studio(db: Database) -> PipelineContext:
     return PipelineContext(db, nothing, nothing, nothing, nothing, nothing, nothing, nothing, nothing)
 
 
-# --- the floor -------------------------------------------------------------------------------------------------------
+# --- the baseline ---------------------------------------------------------------------------------------------------
 
 
 async def _write_by_hand(db: Database, ids: list[str]) -> None:

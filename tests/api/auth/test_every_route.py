@@ -31,7 +31,7 @@ SIMULATED = {"simulated_url": "http://127.0.0.1:9"}  # its webhooks are a route,
 SETTINGS = {
     "admin_token": ADMIN_TOKEN,
     "admin_emails": OPERATOR_EMAIL,
-    "legacy_wait_seconds": 0.05,
+    "sync_result_timeout_seconds": 0.05,
     **SIGNED_BY_SECRET,
     **SIMULATED,
 }

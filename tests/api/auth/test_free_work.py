@@ -29,7 +29,7 @@ async def issued(backend: Backend) -> str:
 
 
 async def welcomed(start: StartBackend, **more: Any) -> Backend:
-    return await start(worker=False, free_credits=5, **PROXY, **SIGNED_BY_SECRET, **more)
+    return await start(worker=False, signup_credits=5, **PROXY, **SIGNED_BY_SECRET, **more)
 
 
 # --- welcome credits ------------------------------------------------------------------------------------------------
@@ -188,7 +188,7 @@ async def test_the_same_request_again_is_no_second_suggestion(start: StartBacken
 
 
 async def test_the_legacy_suggestion_is_limited_too(start: StartBackend, picture: str):
-    backend = await start(**limited(legacy_wait_seconds=0.05))
+    backend = await start(**limited(sync_result_timeout_seconds=0.05))
     body = {"referenceImageUrl": picture, "passId": "pass:anon:a"}
     answers = [await backend.client.post("/motion/suggest", json=body) for _ in range(3)]
     assert [one.json()["error"] for one in answers] == ["STILL_MAKING", "STILL_MAKING", "FREE_SUGGESTIONS_USED_UP"]

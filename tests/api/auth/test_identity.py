@@ -485,7 +485,7 @@ async def test_a_visitor_keeps_their_id_and_leaves_no_row(idle: Backend):
 
 
 async def test_a_first_visit_makes_the_users_row_once_with_their_welcome(start: StartBackend):
-    backend = await start(worker=False, free_credits=3, **SIGNED_BY_SECRET)
+    backend = await start(worker=False, signup_credits=3, **SIGNED_BY_SECRET)
     user_id = new_id()
     seen = await asyncio.gather(*(me(backend, user_id, "Ann@Example.com") for _ in range(10)))
     assert {one["passId"] for one in seen} == {f"pass:user:{user_id}"}

@@ -116,7 +116,7 @@ async def test_credits_go_to_whom_a_signed_in_operator_names(idle: Backend, path
 
 
 async def test_a_new_customer_whom_an_operator_names_gets_what_is_given_and_no_welcome(start: StartBackend):
-    backend = await start(worker=False, **SETTINGS, free_credits=7)
+    backend = await start(worker=False, **SETTINGS, signup_credits=7)
     for (path, field), name in zip(CREDIT_ROUTES, ("pass:anon:a", "pass:anon:b"), strict=True):
         await backend.post(path, {"passId": name, field: 2}, headers=ADMIN)
         assert backend.balance(name) == 2

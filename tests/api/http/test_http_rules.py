@@ -187,7 +187,11 @@ async def test_scripts_may_read_when_to_come_back_and_the_requests_id(idle: Back
     ],
 )
 async def test_when_to_come_back_is_in_the_body_too(start: StartBackend, method: str, path: str):
-    narrow = {"orders_per_minute": 1, "visits_per_minute": 1, "reports_per_minute": 1}
+    narrow = {
+        "rate_limit_writes_per_minute": 1,
+        "rate_limit_public_per_minute": 1,
+        "rate_limit_error_reports_per_minute": 1,
+    }
     backend = await start(worker=False, **narrow)
     answer = await backend.client.request(method, path)
     for _ in range(20):

@@ -16,7 +16,7 @@ from tests.support.simulated_provider import simulating
 BRIEF = {"inputs": {"brief": "a cup"}}
 STARTS = frozenset({"start"})
 ACCEPTED = "select count(*) from mega_generations where mg_step_type = 'seedream_generate' and mg_payload ? 'operation'"
-QUICK = {"worker_poll_seconds": 0.05, "provider_start_seconds": 2.0, "admin_token": TOKEN}
+QUICK = {"worker_poll_seconds": 0.05, "provider_start_timeout_seconds": 2.0, "admin_token": TOKEN}
 
 
 def limit(dsn: str, limits: Json, **of_engines: Any) -> None:

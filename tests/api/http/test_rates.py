@@ -33,14 +33,19 @@ FREE = (
 
 @pytest.fixture(scope="module")
 async def strict(module_dsn: str, tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Backend]:
-    few = {"orders_per_minute": 1, "visits_per_minute": 3, "reports_per_minute": 3, **PROXY}
+    few = {
+        "rate_limit_writes_per_minute": 1,
+        "rate_limit_public_per_minute": 3,
+        "rate_limit_error_reports_per_minute": 3,
+        **PROXY,
+    }
     async with running(module_dsn, tmp_path_factory.mktemp("home"), worker=False, **few) as backend:
         yield backend
 
 
 @pytest.fixture
 async def narrow(start: StartBackend) -> Backend:
-    backend = await start(worker=False, orders_per_minute=2, visits_per_minute=3, **PROXY)
+    backend = await start(worker=False, rate_limit_writes_per_minute=2, rate_limit_public_per_minute=3, **PROXY)
     await backend.grant(100)
     return backend
 
@@ -83,7 +88,7 @@ async def test_who_makes_up_customers_is_known_by_the_address(narrow: Backend):
 
 
 async def test_an_ipv6_line_is_one_address(start: StartBackend):
-    backend = await start(worker=False, visits_per_minute=2, **PROXY)
+    backend = await start(worker=False, rate_limit_public_per_minute=2, **PROXY)
     seen = [
         (await backend.client.post("/sessions/start", json={}, headers=from_address(address))).status_code
         for address in ("2001:db8:0:1::1", "2001:db8:0:1::2", "2001:db8:0:1:9:8:7:6", "2001:db8:0:2::1")
@@ -92,7 +97,7 @@ async def test_an_ipv6_line_is_one_address(start: StartBackend):
 
 
 async def test_an_address_that_no_proxy_of_ours_states_is_not_believed(start: StartBackend):
-    backend = await start(worker=False, visits_per_minute=1, trusted_proxies="203.0.113.1")
+    backend = await start(worker=False, rate_limit_public_per_minute=1, trusted_proxies="203.0.113.1")
     seen = [
         (await backend.client.post("/sessions/start", json={}, headers=from_address(f"192.0.2.{n}"))).status_code
         for n in range(2)
@@ -146,7 +151,7 @@ async def test_polling_a_generation_is_not_limited(narrow: Backend):
 
 
 async def test_no_limit_is_none(start: StartBackend):
-    backend = await start(worker=False, visits_per_minute=0)
+    backend = await start(worker=False, rate_limit_public_per_minute=0)
     assert {(await backend.client.post("/sessions/start", json={})).status_code for _ in range(30)} == {200}
 
 
@@ -224,7 +229,7 @@ def test_operators_are_told_of_a_flood_once_a_minute():
 
 async def test_a_copy_of_what_is_ours_does_not_count(start: StartBackend):
     """Clients ask for one of each item of a history, at once."""
-    backend = await start(worker=False, orders_per_minute=1)
+    backend = await start(worker=False, rate_limit_writes_per_minute=1)
     url = await backend.upload()
     for path in ("/api/r2/store-remote-signed", "/store-remote-generation"):
         answers = [await backend.client.post(path, json={"passId": backend.pass_id, "url": url}) for _ in range(30)]

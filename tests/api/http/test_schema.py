@@ -21,7 +21,7 @@ ADMIN_TOKEN = "the-token-of-operators-0123456789abcdef"
 
 
 async def test_no_request_is_answered_in_a_way_that_the_document_does_not_say(start: StartBackend, tmp_path: Path):
-    backend = await start(admin_token=ADMIN_TOKEN, free_credits=5, welcomes_per_day=0)
+    backend = await start(admin_token=ADMIN_TOKEN, signup_credits=5, welcomes_per_day=0)
     options = {
         "--checks": CHECKS,
         "--phases": "examples,fuzzing",

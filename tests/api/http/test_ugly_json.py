@@ -20,7 +20,7 @@ FORM = "application/x-www-form-urlencoded"
 MEGABYTE = 1024 * 1024
 SHOP_ORDER = "/api/credits/shopify-order"  # read as it was signed, so not among BODY_ROUTES
 SHOP_SECRET = "the shop's secret"
-SETTINGS = {"admin_token": ADMIN_TOKEN, "shopify_webhook_secret": SHOP_SECRET, "legacy_wait_seconds": 0.1}
+SETTINGS = {"admin_token": ADMIN_TOKEN, "shopify_webhook_secret": SHOP_SECRET, "sync_result_timeout_seconds": 0.1}
 
 UGLY_JSON: dict[str, bytes] = {
     "NUL in a text": b'{"passId": "\\u0000"}',

@@ -246,7 +246,7 @@ async def test_a_later_end_is_not_shortened_by_a_top_up(idle: Backend):
 
 
 async def test_credits_may_last_for_ever(start: StartBackend):
-    backend = await start(**SETTINGS, credits_expire_days=0, free_credits=2)
+    backend = await start(**SETTINGS, credits_expire_days=0, signup_credits=2)
     backend.pass_id = (await backend.get("/me"))["passId"]
     assert (await balance(backend))["balance"] == 2
     await backend.post("/credits/add", {"amount": 2}, headers=ADMIN)
@@ -532,7 +532,7 @@ async def test_settings_of_nobody_are_refused_in_one_sentence(idle: Backend):
 
 @pytest.mark.parametrize("welcome", [0, 3])
 async def test_a_new_customer_is_welcomed_once_whichever_route_comes_first(start: StartBackend, welcome: int):
-    backend = await start(**SETTINGS, free_credits=welcome)
+    backend = await start(**SETTINGS, signup_credits=welcome)
     backend.pass_id = (await backend.get("/me"))["passId"]
     calls = [
         backend.client.post("/sessions/start", json={"passId": backend.pass_id}),

@@ -258,7 +258,7 @@ async def test_a_storage_that_fails_is_told_by_the_routes_code(
 
 @pytest.mark.parametrize(("route", "failure"), SLOW)
 async def test_what_takes_too_long_goes_on_without_whoever_asked(start: StartBackend, route: Route, failure: Failure):
-    backend = await start(worker=False, legacy_wait_seconds=0.2)
+    backend = await start(worker=False, sync_result_timeout_seconds=0.2)
     await backend.grant(5)
     answer = await Asking(backend, await backend.upload(), "")(route)
     must_be(answer, failure.status, failure.shape)
@@ -361,7 +361,7 @@ async def test_editorial_fields_reach_the_pipeline(ask: Asking):
     ],
 )
 async def test_the_shape_of_a_still_follows_its_platform(start: StartBackend, stated: Json, ratio: str):
-    backend = await start(worker=False, legacy_wait_seconds=0.01)
+    backend = await start(worker=False, sync_result_timeout_seconds=0.01)
     await backend.grant(1)
     await backend.post("/editorial/generate", {"brief": "a cup", **stated}, status=503)
     assert (

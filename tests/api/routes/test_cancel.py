@@ -27,7 +27,7 @@ STORED = (
 
 async def waiting(start: StartBackend, **settings: Any) -> tuple[Backend, Json]:
     """A still that the provider is at work on."""
-    backend = await start(**{"local_wait_seconds": 60, **settings})
+    backend = await start(**{"local_latency_seconds": 60, **settings})
     await backend.grant(1)
     accepted = await backend.create()
     await wait_for(backend, STORED, accepted["generation_id"])
@@ -174,7 +174,7 @@ def limit_models(backend: Backend, seconds: float) -> None:
 
 
 async def test_a_provider_that_goes_on_for_ever_is_stopped_at_its_deadline(start: StartBackend):
-    backend = await start(local_wait_seconds=600)
+    backend = await start(local_latency_seconds=600)
     limit_models(backend, 0.5)
     await backend.grant(1)
     made = await backend.finished(await backend.create())
@@ -188,7 +188,7 @@ async def test_a_provider_that_goes_on_for_ever_is_stopped_at_its_deadline(start
 
 
 async def test_what_no_worker_began_in_time_is_refunded_as_never_started(start: StartBackend):
-    busy = await start(worker=False, start_within_seconds=0.2)
+    busy = await start(worker=False, queue_timeout_seconds=0.2)
     await busy.grant(1)
     accepted = await busy.create()
     await asyncio.sleep(0.3)
@@ -202,7 +202,7 @@ async def test_what_no_worker_began_in_time_is_refunded_as_never_started(start: 
 
 
 async def test_a_reaper_ends_by_itself_what_nobody_began(start: StartBackend):
-    idle = await start(worker=False, start_within_seconds=0.2)
+    idle = await start(worker=False, queue_timeout_seconds=0.2)
     await idle.grant(1)
     accepted = await idle.create()
     await asyncio.sleep(0.3)
@@ -215,7 +215,7 @@ async def test_a_reaper_ends_by_itself_what_nobody_began(start: StartBackend):
 
 async def test_the_reaper_ends_what_a_full_worker_cannot_begin(start: StartBackend):
     """The only place is taken; what waits past its deadline ends all the same."""
-    backend = await start(worker_concurrency=1, worker_heartbeat_seconds=0.3, start_within_seconds=0.2)
+    backend = await start(worker_concurrency=1, worker_heartbeat_seconds=0.3, queue_timeout_seconds=0.2)
     await backend.grant(8)
     accepted = [await backend.create(settings={"seedream": {"size": "4K"}}) for _ in range(8)]
     made = await asyncio.gather(*(backend.finished(one) for one in accepted))

@@ -26,7 +26,7 @@ async def by_cancel(dsn: str, start: StartBackend) -> tuple[Backend, str]:
 
 
 async def by_deadline(dsn: str, start: StartBackend) -> tuple[Backend, str]:
-    backend = await start(local_wait_seconds=600, admin_token=TOKEN)
+    backend = await start(local_latency_seconds=600, admin_token=TOKEN)
     limit_models(backend, 0.5)
     await backend.grant(1)
     accepted = await backend.create()
@@ -35,7 +35,7 @@ async def by_deadline(dsn: str, start: StartBackend) -> tuple[Backend, str]:
 
 
 async def by_reaper(dsn: str, start: StartBackend) -> tuple[Backend, str]:
-    busy = await start(worker=False, start_within_seconds=0.2)
+    busy = await start(worker=False, queue_timeout_seconds=0.2)
     await busy.grant(1)
     accepted = await busy.create()
     await asyncio.sleep(0.3)

@@ -1,4 +1,4 @@
-"""What a failure leaves behind (seed 000 section 4): both planes, the refund, the variables as far as they had come."""
+"""A failure is on record in both planes (docs/contract/errors.md): both planes, the refund, the variables as far as they had come."""
 
 import pytest
 

@@ -89,7 +89,7 @@ async def test_a_failure_is_shown_and_its_credit_comes_back(page: Page, start: S
 
 
 async def test_a_cancelled_order_ends_without_a_result_and_is_refunded(page: Page, start: StartBackend):
-    backend = await start(local_wait_seconds=30.0)
+    backend = await start(local_latency_seconds=30.0)
     await backend.grant(1)
     await opened(page, backend, **{"pass": backend.pass_id})
     await ordered(page)

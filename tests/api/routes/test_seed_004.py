@@ -1,4 +1,4 @@
-"""Every SQL block of seed 004 as written, on generations that really failed, were cancelled, got stuck or were done; on
+"""Every SQL block of tests/seeds/004.sql as written, on generations that really failed, were cancelled, got stuck or were done; on
 the embedded PostgreSQL and on PostgreSQL 15."""
 
 import re
@@ -43,7 +43,7 @@ class Shop:
     rate_limited: str = ""  # Ada's
     schema: str = ""  # Ada's
     unreadable: str = ""  # Bob's
-    by_hand: str = ""  # Bob's, marked with seed 000's statement
+    by_hand: str = ""  # Bob's, marked with the UPDATE of tests/seeds/000.sql
     done: str = ""  # Bob's
     stuck: str = ""  # Bob's
     cancelled: str = ""  # Bob's

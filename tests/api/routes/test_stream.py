@@ -108,7 +108,7 @@ async def read_lines(address: str, url: str, headers: dict, seen: list[int], unt
 
 
 async def test_killing_the_api_in_the_middle_loses_and_doubles_nothing(start: StartBackend, tmp_path: Path):
-    backend = await start(local_wait_seconds=2.0)
+    backend = await start(local_latency_seconds=2.0)
     await backend.grant(1)
     processes = [await asyncio.to_thread(api_process, backend.dsn, tmp_path) for _ in range(2)]
     try:

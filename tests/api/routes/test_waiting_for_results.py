@@ -32,7 +32,7 @@ BEGUN = (
 @pytest.fixture
 async def worker(dsn: str, tmp_path: Path) -> AsyncIterator[Backend]:
     """A worker that takes its time over a still, with an API of its own that nobody stops."""
-    async with running(dsn, tmp_path, local_wait_seconds=SLOWLY) as backend:
+    async with running(dsn, tmp_path, local_latency_seconds=SLOWLY) as backend:
         await backend.grant(5)
         yield backend
 
@@ -124,7 +124,7 @@ async def test_somebody_who_leaves_is_not_waited_for(worker: Backend, caplog: py
 
 async def test_a_hundred_may_wait_at_one_small_process(dsn: str, tmp_path: Path):
     """Waiting holds no database connection."""
-    async with running(dsn, tmp_path, api_pool_size=2, local_wait_seconds=0.5, worker_concurrency=4) as backend:
+    async with running(dsn, tmp_path, api_pool_size=2, local_latency_seconds=0.5, worker_concurrency=4) as backend:
         await backend.grant(3)
         key = new_id()
         answers = await asyncio.gather(*(ask(backend.app.settings.base_url, backend, key) for _ in range(100)))

@@ -1,4 +1,4 @@
-"""Failed, cancelled and stuck generations over HTTP and on the command line (seed 004)."""
+"""Failed, cancelled and stuck generations over HTTP and on the command line (docs/contract/failures-in-sql.md)."""
 
 import json
 import os
@@ -31,7 +31,7 @@ OF_FAULTS = {
 async def failed_by(start: StartBackend, fault: str) -> tuple[Backend, str]:
     local_fault = fault if ":" in fault else None
     backend = await start(
-        admin_token=TOKEN, local_fault=local_fault, provider_start_seconds=2.0, result_url_seconds=0.5
+        admin_token=TOKEN, local_fault=local_fault, provider_start_timeout_seconds=2.0, provider_result_ttl_seconds=0.5
     )
     await backend.grant(1)
     product = await backend.upload()

@@ -36,7 +36,7 @@ async def test_a_worker_may_die_at_any_statement(
     dsn: str, start: StartBackend, order: Callable[[Backend, str], Awaitable[Json]], moment: str
 ):
     async with simulating(dsn) as (simulation, settings):
-        settings |= {"provider_start_seconds": "2"}  # that a start is not on its way is believed soon
+        settings |= {"provider_start_timeout_seconds": "2"}  # that a start is not on its way is believed soon
         backend = await start(worker=False, **settings)
         await backend.grant(5 * STATEMENTS_MAX)
         picture = await backend.upload()

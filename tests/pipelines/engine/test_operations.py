@@ -48,7 +48,7 @@ async def test_the_log_file_can_be_searched_by_tag(log_file: Path, start: StartB
 
 
 async def test_a_cancel_is_no_error_in_the_log(log_file: Path, start: StartBackend):
-    backend = await start(local_wait_seconds=60)
+    backend = await start(local_latency_seconds=60)
     await backend.grant(1)
     accepted = await backend.create()
     await backend.post(f"/mma/generations/{accepted['generation_id']}/cancel", {})

@@ -29,7 +29,7 @@ async def wait_for(backend: Backend, query: str, *values: object, seconds: float
 
 async def test_waiting_for_a_provider_holds_no_worker(start: StartBackend):
     """One worker that does one thing at a time has six waits under way at once."""
-    backend = await start(local_wait_seconds=12.0, worker_concurrency=1)
+    backend = await start(local_latency_seconds=12.0, worker_concurrency=1)
     await backend.grant(6)
     photo = await backend.upload()
     accepted = [await backend.create(product=photo) for _ in range(6)]
@@ -50,7 +50,7 @@ async def test_waiting_for_a_provider_holds_no_worker(start: StartBackend):
 
 
 async def test_each_wake_up_takes_a_new_lease(start: StartBackend):
-    backend = await start(local_wait_seconds=0.5)
+    backend = await start(local_latency_seconds=0.5)
     await backend.grant(1)
     made = await backend.finished(await backend.create())
     lease = backend.value(
@@ -77,7 +77,7 @@ async def test_a_run_that_was_cut_off_goes_on_where_it_stopped(start: StartBacke
     await backend.grant(1)
     accepted = await backend.create()
     generation_id = accepted["generation_id"]
-    killed = worker_process(backend, SAFELIGHT_LOCAL_WAIT_SECONDS="30")
+    killed = worker_process(backend, SAFELIGHT_LOCAL_LATENCY_SECONDS="30")
     started = (
         "select count(*) from mega_generations where mg_step_type = 'seedream_generate' and mg_payload ? 'operation'"
     )

@@ -37,16 +37,16 @@ async def taken_over(dsn: str, start: StartBackend, place: str, takeovers: int, 
     begins, after, _ = (PLACES | POST_SCAN)[place]
     holding = Holding(begins, after)
     async with simulating(dsn, holding=holding) as (_, settings):
-        backend = await start(**settings, worker=False, provider_start_seconds=1.0)
+        backend = await start(**settings, worker=False, provider_start_timeout_seconds=1.0)
         await backend.grant(1)
         accepted = await backend.create()
         environment = {f"SAFELIGHT_{name.upper()}": value for name, value in settings.items()}
-        await killed(backend, holding, environment | {"SAFELIGHT_PROVIDER_START_SECONDS": "1"})
+        await killed(backend, holding, environment | {"SAFELIGHT_PROVIDER_START_TIMEOUT_SECONDS": "1"})
         backend.sql(
             f"update mega_generations set mg_takeovers = %s {OF_GENERATION}", takeovers, accepted["generation_id"]
         )
         holding.released.set()
-        await start(**settings, worker_heartbeat_seconds=0.3, provider_start_seconds=1.0)
+        await start(**settings, worker_heartbeat_seconds=0.3, provider_start_timeout_seconds=1.0)
         return backend, await backend.finished(accepted)
 
 

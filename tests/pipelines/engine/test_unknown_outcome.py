@@ -14,7 +14,7 @@ from tests.support.simulated_provider import simulating
 Json = dict[str, Any]
 
 STARTS = frozenset({"start"})
-SOON_BELIEVED = {"provider_start_seconds": 2.0}  # that the provider knows of no start
+SOON_BELIEVED = {"provider_start_timeout_seconds": 2.0}  # that the provider knows of no start
 ASKED = "select count(*) from mega_generations where mg_payload #>> '{starts,0,outcome}' = 'asked'"
 LOST = "select count(*) from mega_generations where mg_payload #>> '{starts,0,outcome}' = 'unknown'"
 SLOW = Latency(answer_seconds=0, image_seconds=300, video_seconds=300)
@@ -60,7 +60,7 @@ async def test_a_start_that_never_arrived_is_made_again(dsn: str, start: StartBa
 async def test_a_start_that_arrives_late_is_waited_for(dsn: str, start: StartBackend):
     """The provider knows nothing of it when it is asked first, and then it does: it is not made again."""
     async with simulating(dsn, closed_before=1.0, faulty=STARTS) as (simulation, settings):
-        backend = await start(**settings, provider_start_seconds=20.0)
+        backend = await start(**settings, provider_start_timeout_seconds=20.0)
         await backend.grant(1)
         accepted = await backend.create()
         await wait_for(backend, LOST)

@@ -55,7 +55,7 @@ async def test_an_order_takes_its_time_whatever_the_clock_says(start: StartBacke
     backend = await start(worker=False)
     await backend.grant(1)
     accepted = await backend.create()
-    with worker(backend, minutes, tmp_path / "log", SAFELIGHT_LOCAL_WAIT_SECONDS=str(WAIT_SECONDS)):
+    with worker(backend, minutes, tmp_path / "log", SAFELIGHT_LOCAL_LATENCY_SECONDS=str(WAIT_SECONDS)):
         made = await backend.finished(accepted)
     assert made["status"] == "done"
     began, ended = (
@@ -77,7 +77,7 @@ async def test_workers_whose_clocks_are_apart_take_nothing_from_each_other(start
     logs = {minutes: tmp_path / f"{minutes}.log" for minutes in (BEHIND, AHEAD)}
     with ExitStack() as stack:
         for minutes, log in logs.items():
-            more = {"SAFELIGHT_LOCAL_WAIT_SECONDS": str(WAIT_SECONDS), "SAFELIGHT_WORKER_CONCURRENCY": "1"}
+            more = {"SAFELIGHT_LOCAL_LATENCY_SECONDS": str(WAIT_SECONDS), "SAFELIGHT_WORKER_CONCURRENCY": "1"}
             stack.enter_context(worker(backend, minutes, log, **more))
         made = await asyncio.gather(*[backend.finished(await backend.create(product=photo)) for _ in range(4)])
     assert {one["status"] for one in made} == {"done"}

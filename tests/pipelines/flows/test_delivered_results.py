@@ -245,7 +245,7 @@ async def test_nobody_can_find_a_result_before_it_is_delivered(start: StartBacke
 
 async def test_what_was_stored_before_a_cancel_is_deleted(start: StartBackend):
     """The worker stored the result and died before the step ended; the provider can still be told to stop."""
-    backend = await start(local_wait_seconds=60)
+    backend = await start(local_latency_seconds=60)
     await backend.grant(1)
     accepted = await backend.create()
     begun = (

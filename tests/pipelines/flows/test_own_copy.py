@@ -47,7 +47,7 @@ async def studio(
     servers: tuple[SimulatedS3, Simulation, dict[str, str]], dsn: str, tmp_path: Path
 ) -> AsyncIterator[Started]:
     storage, provider, settings = servers
-    async with running(dsn, tmp_path, result_url_seconds=LIFE_SECONDS, **settings) as backend:
+    async with running(dsn, tmp_path, provider_result_ttl_seconds=LIFE_SECONDS, **settings) as backend:
         yield backend, storage, provider
 
 
@@ -96,7 +96,7 @@ async def test_a_storage_that_never_comes_back_ends_as_a_failure_with_a_refund(
     servers: tuple[SimulatedS3, Simulation, dict[str, str]], start: StartBackend
 ):
     storage, _, settings = servers
-    backend = await start(result_url_seconds=2.0, **settings)
+    backend = await start(provider_result_ttl_seconds=2.0, **settings)
     [accepted] = await ordered_into_an_outage(backend, storage, 1)
     failed = await backend.finished(accepted)
     assert (failed["status"], failed["error"]["code"]) == ("error", "STORAGE")
@@ -122,7 +122,7 @@ async def test_a_video_waits_for_its_storage_too(studio: Started):
 async def test_a_picture_that_cannot_be_read_now_is_waited_for(dsn: str, start: StartBackend):
     """The offline adapter looks at the pictures themselves."""
     async with s3_server() as (storage, settings):
-        backend = await start(result_url_seconds=60.0, **settings)
+        backend = await start(provider_result_ttl_seconds=60.0, **settings)
         await backend.grant(1)
         product = await backend.upload()
         storage.is_down = True

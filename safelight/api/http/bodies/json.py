@@ -1,5 +1,5 @@
 """Reads a request's JSON strictly and with bounds, before anything else looks at it; a form is the object it stands
-for (contract section 1.1). Bodies of other types are refused."""
+for (docs/contract/http.md). Bodies of other types are refused."""
 
 import json
 import re
