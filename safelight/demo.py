@@ -3,6 +3,7 @@ like, a download. Its end is six media files and a ledger of exactly −14 credi
 
 import asyncio
 import base64
+import json
 import time
 from collections.abc import Awaitable, Callable, Iterator
 from dataclasses import asdict, dataclass, field
@@ -10,8 +11,7 @@ from itertools import count
 from pathlib import Path
 from typing import Any
 
-import httpx
-from httpx_sse import aconnect_sse
+import httpx2
 
 from safelight.domain.errors.base import SafelightError
 
@@ -70,7 +70,7 @@ class Report:
 class Story:
     """`folder` gets the downloads; `tell` is called with each event."""
 
-    client: httpx.AsyncClient
+    client: httpx2.AsyncClient
     pass_id: str
     folder: Path
     tell: Tell
@@ -130,10 +130,10 @@ class Story:
         )
 
     async def _follow(self, chapter: str, url: str, started: float) -> None:
-        async with aconnect_sse(self.client, "GET", url) as source:
-            async for event in source.aiter_sse():
+        async with self.client.sse(url) as events:
+            async for event in events:
                 if event.event == "scan_line":
-                    line = event.json()
+                    line: Json = json.loads(event.data)
                     self.tell(
                         Event("line", chapter, line["text"], time.monotonic() - started, line["level"], line["step"])
                     )
@@ -143,7 +143,7 @@ class Story:
         answer.raise_for_status()
         number = next(self.file_numbers)
         name = chapter.lower().replace(" ", "-")
-        path = self.folder / f"{number}-{name}{Path(httpx.URL(url).path).suffix}"
+        path = self.folder / f"{number}-{name}{Path(httpx2.URL(url).path).suffix}"
         await asyncio.to_thread(path.write_bytes, answer.content)
         return path
 
@@ -165,7 +165,7 @@ class Story:
     async def _get(self, path: str) -> Json:
         return await self._answer(self.client.get(path, headers={"X-Mina-Pass-Id": self.pass_id}))
 
-    async def _answer(self, sent: Awaitable[httpx.Response]) -> Json:
+    async def _answer(self, sent: Awaitable[httpx2.Response]) -> Json:
         answer = await sent
         body: Json = answer.json()
         if answer.is_error:

@@ -4,7 +4,7 @@ import asyncio
 from collections.abc import Callable, Collection, Mapping
 from typing import Any, TypeVar
 
-import httpx
+import httpx2
 from pydantic import TypeAdapter
 
 from safelight.domain.errors.base import (
@@ -20,7 +20,7 @@ from safelight.redaction import excerpt
 
 Shape = TypeVar("Shape")
 WebhookUrl = Callable[[str], str]  # where the end of the work under an attempt key is to be told
-Explain = Callable[[Call, httpx.Response], VendorError]
+Explain = Callable[[Call, httpx2.Response], VendorError]
 
 CONNECT_SECONDS = 5.0
 READ_SECONDS = 30.0
@@ -31,7 +31,7 @@ ANSWER_BYTES_MAX = 4 * 1024 * 1024
 RESULT_BYTES_MAX = 24 * 1024 * 1024  # of an answer that may hold its files, as text
 _MAY_HOLD_FILES: frozenset[Call] = frozenset({"check", "result"})
 
-_NEVER_SENT = (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout)
+_NEVER_SENT = (httpx2.ConnectError, httpx2.ConnectTimeout, httpx2.PoolTimeout)
 
 
 class VendorClient:
@@ -42,11 +42,11 @@ class VendorClient:
     ) -> None:
         self.vendor = vendor
         self._explain = explain
-        self._client = httpx.AsyncClient(
+        self._client = httpx2.AsyncClient(
             base_url=url,
             headers=headers,
-            timeout=httpx.Timeout(read_seconds, connect=CONNECT_SECONDS),
-            limits=httpx.Limits(max_connections=CONNECTIONS_MAX),
+            timeout=httpx2.Timeout(read_seconds, connect=CONNECT_SECONDS),
+            limits=httpx2.Limits(max_connections=CONNECTIONS_MAX),
             trust_env=False,
         )
 
@@ -72,7 +72,7 @@ class VendorClient:
             said = f"{method} {path}: {excerpt(text_of(response.content[:EXCERPT_BYTES]), 200)!r}"
             raise self._ambiguous(call, ProviderContractBroken, said, response.status_code) from error
 
-    async def _exchange(self, call: Call, method: str, path: str, more: dict[str, Any]) -> httpx.Response:
+    async def _exchange(self, call: Call, method: str, path: str, more: dict[str, Any]) -> httpx2.Response:
         bytes_max = RESULT_BYTES_MAX if call in _MAY_HOLD_FILES else ANSWER_BYTES_MAX
         try:
             async with asyncio.timeout(TOTAL_SECONDS), self._client.stream(method, path, **more) as response:
@@ -82,12 +82,12 @@ class VendorClient:
                     if len(content) > bytes_max:
                         said = f"an answer of more than {bytes_max} bytes"
                         raise self._ambiguous(call, ProviderContractBroken, said, response.status_code)
-                return httpx.Response(response.status_code, headers=_plain(response.headers), content=bytes(content))
+                return httpx2.Response(response.status_code, headers=_plain(response.headers), content=bytes(content))
         except _NEVER_SENT as error:
             raise ProviderUnavailable(f"{self.vendor}: {error!r}") from error
-        except (httpx.TimeoutException, TimeoutError) as error:
+        except (httpx2.TimeoutException, TimeoutError) as error:
             raise self._ambiguous(call, ProviderTimeout, repr(error)) from error
-        except (httpx.RequestError, httpx.DecodingError) as error:
+        except (httpx2.RequestError, httpx2.DecodingError) as error:
             raise self._ambiguous(call, ProviderUnavailable, repr(error)) from error
 
     def _ambiguous(self, call: Call, kind: type[ProviderError], said: str, status: int | None = None) -> ProviderError:
@@ -95,9 +95,9 @@ class VendorClient:
         return kind(f"{self.vendor} {call}: {said}", provider_http_status=status)
 
 
-def _plain(headers: httpx.Headers) -> httpx.Headers:
+def _plain(headers: httpx2.Headers) -> httpx2.Headers:
     """Without what told how the body travelled, since it is unpacked now, and in which letters it is: JSON is UTF-8."""
-    plain = httpx.Headers(headers)
+    plain = httpx2.Headers(headers)
     for name in ("content-encoding", "content-length", "content-type", "transfer-encoding"):
         plain.pop(name, None)
     return plain

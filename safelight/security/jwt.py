@@ -11,7 +11,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Protocol
 
-import httpx
+import httpx2
 import jwt
 from jwt import PyJWK
 
@@ -119,14 +119,14 @@ class PublicKeys:
         try:
             self._keys = _keys_of(await self._fetch())
             self._fetched_at = self._clock()
-        except (httpx.HTTPError, ValueError) as error:
+        except (httpx2.HTTPError, ValueError) as error:
             telemetry.warning(telemetry.Tag.API, f"The keys of tokens cannot be had: {error!r}")
 
     async def _fetch(self) -> bytes:
         content = bytearray()
         async with (
             asyncio.timeout(FETCH_SECONDS),
-            httpx.AsyncClient(timeout=FETCH_SECONDS, trust_env=False) as client,
+            httpx2.AsyncClient(timeout=FETCH_SECONDS, trust_env=False) as client,
             client.stream("GET", self._url) as answer,
         ):
             answer.raise_for_status()

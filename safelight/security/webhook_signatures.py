@@ -14,7 +14,7 @@ from collections import OrderedDict
 from collections.abc import Awaitable, Callable, Iterable, Mapping
 from typing import Literal
 
-import httpx
+import httpx2
 from pydantic import BaseModel, ValidationError
 
 from safelight.domain.errors.base import ConfigError, ProviderUnavailable, WebhookRefused, WebhookReplayed
@@ -116,10 +116,10 @@ class FalSignatures:
 
     async def _fetch(self) -> list[bytes]:
         try:
-            async with httpx.AsyncClient(timeout=FETCH_SECONDS, trust_env=False) as client:
+            async with httpx2.AsyncClient(timeout=FETCH_SECONDS, trust_env=False) as client:
                 answer = (await client.get(self._keys_url)).raise_for_status()
             found = _KeySet.model_validate_json(answer.content).keys[:KEYS_MAX]
-        except (httpx.HTTPError, ValidationError) as error:
+        except (httpx2.HTTPError, ValidationError) as error:
             raise ProviderUnavailable(f"fal's webhook keys cannot be had: {error!r}") from error
         return [key for one in found if (key := _public_key(one))]
 

@@ -9,11 +9,14 @@ import socket
 from collections.abc import AsyncIterator, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
+from functools import cached_property
+from ssl import SSLContext
 from threading import BoundedSemaphore
 from typing import Any
 from urllib.parse import urljoin, urlsplit
 
-import httpcore
+import httpcore2
+import httpx2
 
 from safelight.domain.errors.base import (
     RemoteAddressRefused,
@@ -47,6 +50,11 @@ class GuardedFetcher:
     def __init__(self, allow_hosts: Iterable[str] = ()) -> None:
         self._backend = _PublicAddressesOnly(frozenset(host for host in allow_hosts if host))
 
+    @cached_property
+    def _tls(self) -> SSLContext:
+        """The certificate authorities of the machine, read once. The environment cannot replace them."""
+        return httpx2.create_ssl_context(trust_env=False)
+
     async def fetch(self, url: str, *, bytes_max: int = FILE_BYTES_MAX) -> bytes:
         """The file's bytes, whole: for what is small. Raises as `stream`."""
         content = bytearray()
@@ -67,7 +75,7 @@ class GuardedFetcher:
         try:
             async with (
                 asyncio.timeout(seconds_max) as bound,
-                httpcore.AsyncConnectionPool(network_backend=self._backend) as pool,
+                httpcore2.AsyncConnectionPool(self._tls, network_backend=self._backend) as pool,
                 self._answer(pool, url) as response,
             ):
                 yield _bounded(response, bytes_max)
@@ -75,11 +83,11 @@ class GuardedFetcher:
             if not bound.expired():
                 raise
             raise RemoteFileUnavailable(f"The file did not arrive within {seconds_max:.0f} s.") from error
-        except (httpcore.NetworkError, httpcore.ProtocolError, httpcore.TimeoutException) as error:
+        except (httpcore2.NetworkError, httpcore2.ProtocolError, httpcore2.TimeoutException) as error:
             raise RemoteFileUnavailable(f"The file could not be read: {type(error).__name__}.") from error
 
     @asynccontextmanager
-    async def _answer(self, pool: httpcore.AsyncConnectionPool, url: str) -> AsyncIterator[httpcore.Response]:
+    async def _answer(self, pool: httpcore2.AsyncConnectionPool, url: str) -> AsyncIterator[httpcore2.Response]:
         for _ in range(REDIRECTS_MAX + 1):
             url = plain_url(url, chars_max=FETCHED_URL_CHARS_MAX)
             async with pool.stream("GET", url, headers=_headers(url), extensions=_timeouts()) as response:
@@ -92,20 +100,20 @@ class GuardedFetcher:
         raise RemoteFileRefused(f"The URL redirects more than {REDIRECTS_MAX} times.")
 
 
-class _PublicAddressesOnly(httpcore.AsyncNetworkBackend):
+class _PublicAddressesOnly(httpcore2.AsyncNetworkBackend):
     def __init__(self, allow_hosts: frozenset[str]) -> None:
         self._allow_hosts = allow_hosts
-        self._inner = httpcore.AnyIOBackend()
+        self._inner = httpcore2.AnyIOBackend()
         self._resolver = _Resolver()
 
     async def connect_tcp(
         self,
         host: str,
         port: int,
-        timeout: float | None = None,  # noqa: ASYNC109 - the signature of httpcore
+        timeout: float | None = None,  # noqa: ASYNC109 - the signature of httpcore2
         local_address: str | None = None,
         socket_options: Any = None,
-    ) -> httpcore.AsyncNetworkStream:
+    ) -> httpcore2.AsyncNetworkStream:
         if f"{host}:{port}" in self._allow_hosts:
             return await self._inner.connect_tcp(host, port, timeout, local_address, socket_options)
         address = _public_address(host, port, await self._resolver.addresses(host, port))
@@ -150,7 +158,7 @@ def _public_address(host: str, port: int, addresses: list[str]) -> str:
     return addresses[0]
 
 
-def _refuse_problem(response: httpcore.Response) -> None:
+def _refuse_problem(response: httpcore2.Response) -> None:
     status = response.status
     if status == 200:
         return
@@ -158,7 +166,7 @@ def _refuse_problem(response: httpcore.Response) -> None:
     raise problem(f"The server answered {status} instead of 200.")
 
 
-async def _bounded(response: httpcore.Response, bytes_max: int) -> AsyncIterator[bytes]:
+async def _bounded(response: httpcore2.Response, bytes_max: int) -> AsyncIterator[bytes]:
     too_large = RemoteFileTooLarge(f"The file is larger than {bytes_max} bytes.")
     stated = _header(response, b"content-length") or ""
     if stated.isdecimal() and int(stated) > bytes_max:
@@ -171,7 +179,7 @@ async def _bounded(response: httpcore.Response, bytes_max: int) -> AsyncIterator
         yield chunk
 
 
-async def _counted(response: httpcore.Response, bytes_max: int, too_large: RemoteFileTooLarge) -> AsyncIterator[bytes]:
+async def _counted(response: httpcore2.Response, bytes_max: int, too_large: RemoteFileTooLarge) -> AsyncIterator[bytes]:
     """The bytes as they travel."""
     seen = 0
     async for chunk in response.aiter_stream():
@@ -209,5 +217,5 @@ def _timeouts() -> dict[str, Any]:
     }
 
 
-def _header(response: httpcore.Response, name: bytes) -> str | None:
+def _header(response: httpcore2.Response, name: bytes) -> str | None:
     return next((value.decode("latin-1") for key, value in response.headers if key.lower() == name), None)

@@ -7,7 +7,7 @@ from dataclasses import fields
 from datetime import UTC, datetime
 from typing import Any
 
-import httpx
+import httpx2
 import jsonschema
 import pytest
 
@@ -70,7 +70,7 @@ class Service:
         self.video = SimulatedVideoProvider(self.connection)
 
     async def record(self) -> dict[str, Any]:
-        async with httpx.AsyncClient(base_url=self.url, trust_env=False) as client:
+        async with httpx2.AsyncClient(base_url=self.url, trust_env=False) as client:
             return dict((await client.get("/record")).json())
 
 
@@ -112,7 +112,7 @@ async def result(provider: Any, operation: Operation) -> Succeeded:
 
 
 async def fetched(answer: Succeeded) -> bytes:
-    async with httpx.AsyncClient(trust_env=False) as client:
+    async with httpx2.AsyncClient(trust_env=False) as client:
         return (await client.get(answer.outputs[0].url)).content
 
 

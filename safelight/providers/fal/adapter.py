@@ -4,7 +4,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal
 
-import httpx
+import httpx2
 from pydantic import BaseModel, StringConstraints
 
 from safelight.domain.errors.base import LookupUnsupported, ProviderContractBroken
@@ -120,7 +120,7 @@ def _path(operation: Operation) -> str:
     return f"/{operation.handle['app']}/requests/{operation.handle['request_id']}"
 
 
-def parse_error(call: Call, response: httpx.Response) -> VendorError:
+def parse_error(call: Call, response: httpx2.Response) -> VendorError:
     """An error answer of fal: `detail` is a list of typed errors (of a model), or a text beside `error_type` (of the
     queue), which also stands in a header."""
     codes = {response.headers.get("X-Fal-Error-Type", "")}

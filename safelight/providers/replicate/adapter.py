@@ -5,7 +5,7 @@ from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal
 
-import httpx
+import httpx2
 from pydantic import BaseModel, StringConstraints
 
 from safelight.domain.errors.base import LookupUnsupported, ProviderContractBroken
@@ -94,7 +94,7 @@ class _Predictions:
                 raise LookupUnsupported("replicate: it does not show which webhook its predictions have")
             if page.next is None:
                 return None
-            query = dict(httpx.URL(page.next).params)
+            query = dict(httpx2.URL(page.next).params)
         raise LookupUnsupported(f"replicate: more than {PAGES_LOOKED_THROUGH_MAX} pages of predictions since the start")
 
     async def _start(self, request: ImageRequest | VideoRequest) -> Operation:
@@ -136,7 +136,7 @@ def _told(prediction: _Prediction) -> Any:
     return {"error": prediction.error, "logs": str(prediction.logs or "")[-LOG_CHARS_READ:]}
 
 
-def parse_error(call: Call, response: httpx.Response) -> VendorError:
+def parse_error(call: Call, response: httpx2.Response) -> VendorError:
     """An error answer of Replicate: `{title, detail, status}`, or anything from something before it."""
     text = text_of(response.content)
     if found := re.search(r'"detail"\s*:\s*"((?:[^"\\]|\\.)*)"', text):

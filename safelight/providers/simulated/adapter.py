@@ -4,7 +4,7 @@ import json
 from datetime import datetime
 from typing import Any, TypeVar
 
-import httpx
+import httpx2
 from pydantic import BaseModel, ValidationError
 
 from safelight.domain.errors.base import (
@@ -43,7 +43,7 @@ CONNECTIONS_MAX = 100
 CHECK_AFTER_SECONDS = 1.0
 MEDIA_TYPES: dict[Kind, str] = {"image": "image/jpeg", "video": "video/mp4"}
 
-_NEVER_SENT = (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout)
+_NEVER_SENT = (httpx2.ConnectError, httpx2.ConnectTimeout, httpx2.PoolTimeout)
 
 
 class _Prediction(BaseModel):
@@ -64,10 +64,10 @@ class SimulatedService:
     """One keep-alive client for a process. What the service does wrong becomes our error tree here."""
 
     def __init__(self, url: str, *, read_seconds: float = READ_SECONDS) -> None:
-        self._client = httpx.AsyncClient(
+        self._client = httpx2.AsyncClient(
             base_url=url,
-            timeout=httpx.Timeout(read_seconds, connect=CONNECT_SECONDS),
-            limits=httpx.Limits(max_connections=CONNECTIONS_MAX),
+            timeout=httpx2.Timeout(read_seconds, connect=CONNECT_SECONDS),
+            limits=httpx2.Limits(max_connections=CONNECTIONS_MAX),
             trust_env=False,
         )
 
@@ -80,9 +80,9 @@ class SimulatedService:
             response = await self._client.request(method, path, **more)
         except _NEVER_SENT as error:
             raise ProviderUnavailable(f"simulated: {error!r}") from error
-        except httpx.TimeoutException as error:
+        except httpx2.TimeoutException as error:
             raise ProviderTimeout(f"simulated: {error!r}") from error
-        except httpx.RequestError as error:
+        except httpx2.RequestError as error:
             raise _Interrupted(f"simulated: {error!r}") from error
         _refuse_problem(response)
         try:
@@ -199,7 +199,7 @@ def _named(images: tuple[ReferenceImage, ...]) -> list[Json]:
     return [{"role": image.role, "url": image.url} for image in images]
 
 
-def _refuse_problem(response: httpx.Response) -> None:
+def _refuse_problem(response: httpx2.Response) -> None:
     status, message = response.status_code, f"simulated: {response.status_code} {excerpt(response.text, 200)!r}"
     match status:
         case 200 | 201:
@@ -218,7 +218,7 @@ def _refuse_problem(response: httpx.Response) -> None:
             raise ProviderContractBroken(message, provider_http_status=status)
 
 
-def _retry_after(response: httpx.Response) -> float | None:
+def _retry_after(response: httpx2.Response) -> float | None:
     stated = response.headers.get("Retry-After", "")
     return float(stated) if stated.isdigit() else None
 

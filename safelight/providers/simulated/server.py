@@ -7,7 +7,7 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import Any, Protocol
 
-import httpx
+import httpx2
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from starlette.applications import Starlette
 from starlette.requests import Request
@@ -108,7 +108,7 @@ class Simulation:
 
     @asynccontextmanager
     async def _lifespan(self, _: Starlette) -> AsyncIterator[None]:
-        async with httpx.AsyncClient(timeout=WEBHOOK_SECONDS, trust_env=False) as self._client:
+        async with httpx2.AsyncClient(timeout=WEBHOOK_SECONDS, trust_env=False) as self._client:
             yield
             for task in list(self._webhooks):
                 task.cancel()
@@ -228,7 +228,7 @@ class Simulation:
             body, headers = told.signed(prediction)
             try:
                 await self._client.post(told.url, content=body, headers=headers)
-            except httpx.TransportError:
+            except httpx2.TransportError:
                 continue
 
 
