@@ -9,6 +9,9 @@ from pydantic import BaseModel, ConfigDict, Field
 
 Mode = Literal["still", "video"]
 
+# The engine of the registry that a flow asks, under the name that settings and fields of the contract have.
+ENGINE_BY_MODE: Mapping[Mode, str] = {"still": "seedream", "video": "kling"}
+
 ASPECT_RATIOS = (
     "match_input_image", "9:16", "3:4", "2:3", "4:5", "1:1", "5:4", "4:3", "3:2", "16:9", "21:9",
 )  # fmt: skip
@@ -35,7 +38,7 @@ class Flow(StrEnum):
 
     @property
     def engine(self) -> str:
-        return "seedream" if self.mode == "still" else "kling"
+        return ENGINE_BY_MODE[self.mode]
 
 
 class Frozen(BaseModel):

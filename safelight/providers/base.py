@@ -12,6 +12,8 @@ from datetime import datetime
 from enum import StrEnum
 from typing import Any, Protocol
 
+from safelight.domain.orders import Mode
+
 Json = dict[str, Any]
 ReadImage = Callable[[str], Awaitable[bytes]]  # the bytes behind an input URL
 
@@ -27,9 +29,11 @@ class ReferenceImage:
 
 
 @dataclass(frozen=True, slots=True)
-class ImageRequest:
-    """One still. `settings` is the resolved set: provider defaults, then preferences, then the request's own; `stated`
-    are those that the customer has set, None all of them: what is not done with another one is no warning."""
+class GenerationRequest:
+    """One still or one video to generate; a video begins with the `start_frame` image and ends with the `end_frame`
+    image, if there is one. `settings` is the resolved set: provider defaults, then preferences, then the request's own.
+    `stated` names those that the customer has set (None: all of them); only they lead to a warning if the service
+    cannot follow them."""
 
     step_type: str
     model: str
@@ -41,25 +45,7 @@ class ImageRequest:
     stated: frozenset[str] | None = None
 
     def is_told_of(self, name: str) -> bool:
-        """Whether the customer is to know what became of this setting."""
-        return self.stated is None or name in self.stated
-
-
-@dataclass(frozen=True, slots=True)
-class VideoRequest:
-    """One video that begins with the `start_frame` image, and ends with the `end_frame` image if there is one."""
-
-    step_type: str
-    model: str
-    prompt: str
-    images: tuple[ReferenceImage, ...]
-    settings: Mapping[str, Any]
-    seed: int
-    attempt_key: str
-    stated: frozenset[str] | None = None
-
-    def is_told_of(self, name: str) -> bool:
-        """Whether the customer is to know what became of this setting."""
+        """True if the customer is told what became of this setting."""
         return self.stated is None or name in self.stated
 
 
@@ -126,25 +112,14 @@ class Answer:
     output_tokens: int | None = None
 
 
-class ImageProvider(Protocol):
-    """`find` looks a start up whose answer was lost, by its attempt key; it was sent after `noted_at`, which is the
-    database's time. None means that the service never got it. It raises LookupUnsupported if the service cannot say."""
+class MediaProvider(Protocol):
+    """Generates stills or videos; the registry's `modes` say which of the two an engine makes. `find` looks up, by its
+    attempt key, a start whose answer was lost; it was sent after `noted_at`, which is the database's time. It returns
+    None if the service never received the start, and raises LookupUnsupported if the service cannot say."""
 
     name: str
 
-    async def start(self, request: ImageRequest) -> Operation: ...
-    async def check(self, operation: Operation) -> Pending | Succeeded: ...
-    async def cancel(self, operation: Operation) -> CancelResult: ...
-    async def find(self, attempt_key: str, noted_at: datetime) -> Operation | None: ...
-
-
-class VideoProvider(Protocol):
-    """`find` looks a start up whose answer was lost, by its attempt key; it was sent after `noted_at`, which is the
-    database's time. None means that the service never got it. It raises LookupUnsupported if the service cannot say."""
-
-    name: str
-
-    async def start(self, request: VideoRequest) -> Operation: ...
+    async def start(self, request: GenerationRequest) -> Operation: ...
     async def check(self, operation: Operation) -> Pending | Succeeded: ...
     async def cancel(self, operation: Operation) -> CancelResult: ...
     async def find(self, attempt_key: str, noted_at: datetime) -> Operation | None: ...
@@ -158,8 +133,11 @@ class TextModel(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Adapter:
-    """What one service offers."""
+    """The offer of one service; None where it offers nothing."""
 
     text: TextModel | None = None
-    image: ImageProvider | None = None
-    video: VideoProvider | None = None
+    image: MediaProvider | None = None
+    video: MediaProvider | None = None
+
+    def media(self, mode: Mode) -> MediaProvider | None:
+        return self.image if mode == "still" else self.video

@@ -17,11 +17,10 @@ from typing import Any, Literal
 from pydantic import BaseModel, ConfigDict
 
 from safelight.domain.errors.base import ConfigError, ProviderRejected
-from safelight.providers.base import ImageRequest, ReferenceImage, VideoRequest
+from safelight.providers.base import GenerationRequest, ReferenceImage
 from safelight.redaction import excerpt
 
 Json = dict[str, Any]
-Request = ImageRequest | VideoRequest
 
 
 class Parameter(BaseModel):
@@ -116,7 +115,7 @@ class BuiltInput:
     warnings: tuple[str, ...]
 
 
-def fit(model: Model, request: Request) -> BuiltInput:
+def fit(model: Model, request: GenerationRequest) -> BuiltInput:
     """The model's input, and what of the request is not in it or is changed.
 
     Raises:

@@ -25,13 +25,12 @@ from safelight.domain.errors.base import (
 from safelight.media import decode
 from safelight.providers.base import (
     CancelResult,
-    ImageRequest,
+    GenerationRequest,
     Operation,
     Pending,
     ReferenceImage,
     Succeeded,
     TextRequest,
-    VideoRequest,
 )
 from safelight.providers.simulated.adapter import (
     SimulatedImageProvider,
@@ -92,13 +91,13 @@ async def simulate() -> AsyncIterator[StartService]:
         yield start
 
 
-def still(key: str = KEY) -> ImageRequest:
+def still(key: str = KEY) -> GenerationRequest:
     images = (ReferenceImage("product", "https://example.com/cup.jpg"),)
-    return ImageRequest("seedream_generate", "m", "a cup", images, {"size": "1K"}, 7, key)
+    return GenerationRequest("seedream_generate", "m", "a cup", images, {"size": "1K"}, 7, key)
 
 
-def film(key: str = KEY) -> VideoRequest:
-    return VideoRequest("kling_generate", "m", "slowly closer", (), {}, 7, key)
+def film(key: str = KEY) -> GenerationRequest:
+    return GenerationRequest("kling_generate", "m", "slowly closer", (), {}, 7, key)
 
 
 def question(step_type: str = "gpt_reader") -> TextRequest:

@@ -22,6 +22,7 @@ from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
 
 from safelight.api.http.rate_limits import network_of
 from safelight.process.open_files import room_for_connections
+from safelight.process.tasks import run_periodically
 
 REQUEST_TARGET_BYTES_MAX = 8 * 1024
 HEADER_BYTES_MAX = 32 * 1024  # of one request, its target included
@@ -364,14 +365,18 @@ class ConnectionTable:
             longest.drop()
 
     async def sweep_periodically(self) -> None:
+        """Sweep all connections every SWEEP_SECONDS, until cancelled."""
         loop = asyncio.get_running_loop()
-        before = loop.time()
-        while True:
-            await asyncio.sleep(SWEEP_SECONDS)
+        swept_at = loop.time()
+
+        async def sweep() -> None:
+            nonlocal swept_at
             now = loop.time()
             for connection in list(self._members):
-                connection.sweep(now, now - before)
-            before = now
+                connection.sweep(now, now - swept_at)
+            swept_at = now
+
+        await run_periodically(sweep, every_seconds=SWEEP_SECONDS, wait_first=True)
 
 
 class _Networks:

@@ -9,7 +9,7 @@ from pydantic import BaseModel, StringConstraints
 
 from safelight.domain.errors.base import LookupUnsupported, ProviderContractBroken
 from safelight.domain.untrusted.json import parse_json, text_of
-from safelight.providers.base import Adapter, CancelResult, ImageRequest, Operation, Pending, Succeeded, VideoRequest
+from safelight.providers.base import Adapter, CancelResult, GenerationRequest, Operation, Pending, Succeeded
 from safelight.providers.errors import Call, VendorError, map_error, retry_after
 from safelight.providers.http_client import READ_SECONDS, VendorClient, WebhookUrl
 from safelight.providers.outputs import succeeded
@@ -78,7 +78,7 @@ class _Queue:
         """fal knows nothing of our keys, and its queue has no list of requests that a key could be looked for in."""
         raise LookupUnsupported("fal: a start cannot be looked up")
 
-    async def _start(self, request: ImageRequest | VideoRequest) -> Operation:
+    async def start(self, request: GenerationRequest) -> Operation:
         fitted = fit(MODELS.named(request.model), request)
         query = {"fal_webhook": self._webhook_url(request.attempt_key)} if self._webhook_url else None
         path = f"/{request.model}"
@@ -100,15 +100,9 @@ class _Queue:
 class FalImageProvider(_Queue):
     kind = "image"
 
-    async def start(self, request: ImageRequest) -> Operation:
-        return await self._start(request)
-
 
 class FalVideoProvider(_Queue):
     kind = "video"
-
-    async def start(self, request: VideoRequest) -> Operation:
-        return await self._start(request)
 
 
 def _app(model: str) -> str:

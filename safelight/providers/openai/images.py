@@ -6,7 +6,7 @@ from typing import Any
 from safelight.domain.errors.base import LookupUnsupported, ProviderContractBroken, ProviderError, ProviderRejected
 from safelight.providers.base import (
     CancelResult,
-    ImageRequest,
+    GenerationRequest,
     Operation,
     OutputFile,
     Pending,
@@ -48,7 +48,7 @@ class OpenAIImageProvider:
         self._service = service
         self._pictures = pictures
 
-    async def start(self, request: ImageRequest) -> Operation:
+    async def start(self, request: GenerationRequest) -> Operation:
         _refuse_unusable(request)
         caller, _, image_model = request.model.rpartition("/")
         tool, warnings = _tool(image_model, request)
@@ -96,17 +96,17 @@ class OpenAIImageProvider:
         raise LookupUnsupported("openai: responses cannot be looked up by their metadata")
 
 
-def _refuse_unusable(request: ImageRequest) -> None:
+def _refuse_unusable(request: GenerationRequest) -> None:
     if not request.prompt.strip() or len(request.prompt) > PROMPT_CHARS_MAX:
         raise ProviderRejected(f"openai: a prompt has 1 to {PROMPT_CHARS_MAX} characters", code="EMPTY_PROMPT")
 
 
-def _prompt(request: ImageRequest) -> str:
+def _prompt(request: GenerationRequest) -> str:
     unwanted = request.settings.get("negative_prompt")
     return f"{request.prompt}\nNothing of this may be in the picture: {unwanted}" if unwanted else request.prompt
 
 
-def _tool(image_model: str, request: ImageRequest) -> tuple[Json, list[str]]:
+def _tool(image_model: str, request: GenerationRequest) -> tuple[Json, list[str]]:
     """The tool with what it knows of the settings, and what has to be said about those that the customer has set."""
     size, said = size_for(image_model, request.settings)
     warnings = said if any(map(request.is_told_of, ("size", "aspect_ratio"))) else []

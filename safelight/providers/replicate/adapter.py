@@ -10,7 +10,7 @@ from pydantic import BaseModel, StringConstraints
 
 from safelight.domain.errors.base import LookupUnsupported, ProviderContractBroken
 from safelight.domain.untrusted.json import text_of
-from safelight.providers.base import Adapter, CancelResult, ImageRequest, Operation, Pending, Succeeded, VideoRequest
+from safelight.providers.base import Adapter, CancelResult, GenerationRequest, Operation, Pending, Succeeded
 from safelight.providers.errors import Call, VendorError, map_error, retry_after
 from safelight.providers.http_client import READ_SECONDS, VendorClient, WebhookUrl
 from safelight.providers.outputs import succeeded
@@ -97,7 +97,7 @@ class _Predictions:
             query = dict(httpx2.URL(page.next).params)
         raise LookupUnsupported(f"replicate: more than {PAGES_LOOKED_THROUGH_MAX} pages of predictions since the start")
 
-    async def _start(self, request: ImageRequest | VideoRequest) -> Operation:
+    async def start(self, request: GenerationRequest) -> Operation:
         name, _, version = request.model.partition(":")
         fitted = fit(MODELS.named(name), request)
         body: Json = {"input": fitted.input}
@@ -118,15 +118,9 @@ class _Predictions:
 class ReplicateImageProvider(_Predictions):
     kind = "image"
 
-    async def start(self, request: ImageRequest) -> Operation:
-        return await self._start(request)
-
 
 class ReplicateVideoProvider(_Predictions):
     kind = "video"
-
-    async def start(self, request: VideoRequest) -> Operation:
-        return await self._start(request)
 
 
 def _told(prediction: _Prediction) -> Any:

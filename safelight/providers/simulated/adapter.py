@@ -22,14 +22,13 @@ from safelight.providers.base import (
     Adapter,
     Answer,
     CancelResult,
-    ImageRequest,
+    GenerationRequest,
     Operation,
     OutputFile,
     Pending,
     ReferenceImage,
     Succeeded,
     TextRequest,
-    VideoRequest,
 )
 from safelight.providers.simulated.predictions import Kind
 from safelight.redaction import excerpt
@@ -162,7 +161,7 @@ class _Predictions:
         found = await self._service.call(_Found, "GET", "/predictions", params={"attempt_key": attempt_key})
         return _operation(found.results[0]) if found.results else None
 
-    async def _start(self, request: ImageRequest | VideoRequest) -> Operation:
+    async def start(self, request: GenerationRequest) -> Operation:
         body = {
             "kind": self.kind,
             "attempt_key": request.attempt_key,
@@ -180,15 +179,9 @@ class _Predictions:
 class SimulatedImageProvider(_Predictions):
     kind = "image"
 
-    async def start(self, request: ImageRequest) -> Operation:
-        return await self._start(request)
-
 
 class SimulatedVideoProvider(_Predictions):
     kind = "video"
-
-    async def start(self, request: VideoRequest) -> Operation:
-        return await self._start(request)
 
 
 def _operation(prediction: _Prediction) -> Operation:
