@@ -51,7 +51,7 @@ class ShopOrder:
     credits: int
     refusal: str | None
     refunds: tuple[ShopRefund, ...]
-    at: datetime
+    at: datetime | None
     pass_id: str | None
     customer_id: str | None
     email: str | None
@@ -97,7 +97,7 @@ def read(order: Any, products: Products, topic: str = "") -> ShopOrder:
         credits=min(sum(_credits(line, products) for line in lines), CREDITS_MAX),
         refusal=_refusal(order, topic),
         refunds=_refunds(order, order_id, lines, products),
-        at=_time(order.get("processed_at")) or _time(order.get("created_at")) or datetime.now(UTC),
+        at=_time(order.get("processed_at")) or _time(order.get("created_at")),
         pass_id=_stated_pass_id(order),
         customer_id=_id(customer.get("id")),
         email=_email(order.get("email")) or _email(customer.get("email")),
