@@ -1,4 +1,4 @@
-"""What a customer asked for, cleaned: the one form in which pipelines know a request."""
+"""Orders: requests of customers in the one validated form that pipelines work with."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -68,7 +68,7 @@ class Assets(Frozen):
 
 
 class Parent(Frozen):
-    """What a tweak, or a video made from a still, takes over from the generation before it."""
+    """The values that a tweak, or a video made from a still, takes over from its parent generation."""
 
     generation_id: str
     mode: Mode
@@ -120,12 +120,12 @@ class Order(Frozen):
 
     @property
     def like_window(self) -> int:
-        """Contract section 5.2: 5 likes with their pictures where vision is on, 20 without."""
+        """The number of likes that are read (contract section 5.2): 5 with their pictures if vision is on, else 20."""
         return LIKE_WINDOW_WITH_VISION if self.vision_intelligence else LIKE_WINDOW_WITHOUT_VISION
 
     @property
     def start_url(self) -> str | None:
-        """The frame a video begins with: a still that came before it, or that of the video before it."""
+        """The first frame of a video: the stated one, the parent still, or the first frame of the parent video."""
         if self.assets.start or self.parent is None:
             return self.assets.start
         return self.parent.output_url if self.parent.mode == "still" else self.parent.start_url
@@ -166,20 +166,20 @@ class Order(Frozen):
 
 @dataclass(slots=True)
 class Prices:
-    """What is charged now: operators may change it while a process runs."""
+    """Current prices; operators may change them while a process runs."""
 
     still_credits: int
     video_credits: int
 
     def of(self, order: Order) -> int:
-        """A suggestion alone is free (contract section 4.1)."""
+        """The price of an order. A suggestion alone is free (contract section 4.1)."""
         if order.suggest_only:
             return 0
         return self.still_credits if order.flow.mode == "still" else self.video_credits
 
 
 def aspect_ratio_of_platform(platform: str) -> str | None:
-    """The shape a platform's posts have (contract section 1.4 #6); None where the platform says nothing."""
+    """The aspect ratio of a platform's posts (contract section 1.4 #6); None if the platform has none."""
     if platform == "tiktok" or "reel" in platform:
         return "9:16"
     if "youtube" in platform:

@@ -1,6 +1,6 @@
-"""What operators may set while everything runs: a tree of values over the defaults (contract section 1.4 #26 to #29).
+"""Runtime overrides by operators: a tree of values over the defaults (contract section 1.4 #26 to #29).
 
-An override is a tree with some of the leaves; what lies outside a leaf's range counts as the nearest end of it.
+An override holds some of the leaves; a number outside the range of its leaf counts as the nearest end of the range.
 """
 
 from collections.abc import Iterator, Mapping
@@ -68,7 +68,7 @@ LEAVES: dict[str, Leaf] = {
 
 
 def checked(override: Tree) -> Tree:
-    """The override as it is kept. Raises InvalidInput (INVALID_OVERRIDE) with the path that is wrong."""
+    """The override as it is stored. Raises InvalidInput (INVALID_OVERRIDE), which names the invalid path."""
     kept: Tree = {}
     for path, value in _leaves(override):
         leaf = LEAVES.get(path)
@@ -81,7 +81,7 @@ def checked(override: Tree) -> Tree:
 
 
 def known(override: Tree) -> Tree:
-    """What of a kept override can be acted on, whoever wrote it."""
+    """The valid part of a stored override, which anybody may have written."""
     kept: Tree = {}
     for path, value in _leaves(override):
         leaf = LEAVES.get(path)
@@ -91,7 +91,7 @@ def known(override: Tree) -> Tree:
 
 
 def effective(defaults: Tree, override: Tree) -> Tree:
-    """The defaults, and over them what of the override can be acted on."""
+    """The defaults, with the valid part of the override over them."""
     merged: Tree = {}
     for tree in (defaults, known(override)):
         for path, value in _leaves(tree):
@@ -100,7 +100,7 @@ def effective(defaults: Tree, override: Tree) -> Tree:
 
 
 def without(override: Tree, path: str) -> Tree:
-    """The override without a leaf or a branch; the same where it has none."""
+    """The override without a leaf or branch; unchanged if it has no such one."""
     kept: Tree = {}
     for each, value in _leaves(override):
         if each != path and not each.startswith(f"{path}."):
@@ -109,7 +109,7 @@ def without(override: Tree, path: str) -> Tree:
 
 
 def at(tree: Mapping[str, Any], path: str) -> Any:
-    """The leaf or branch at a dotted path; None where there is none."""
+    """The leaf or branch at a dotted path; None if there is none."""
     found: Any = tree
     for part in path.split("."):
         found = found.get(part) if isinstance(found, Mapping) else None

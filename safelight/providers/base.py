@@ -1,9 +1,9 @@
-"""What the pipelines ask of an outside service, and what comes back.
+"""The interface between the pipelines and an outside service.
 
-An adapter translates: it does not wait, loop, charge or store. `start` hands work to the service and returns
-the handle of what is now in progress; `check` asks about that handle. A `start` that was sent and got no answer raises
-OutcomeUnknown, never a plain time-out: the service may be at work, and paid. Results are files we then copy to our
-own storage. Errors are raised as `safelight.domain.errors.base.ProviderError` and its children.
+An adapter translates: it does not wait, loop, charge or store. `start` sends work to the service and returns the handle
+of the operation; `check` asks for its state. A `start` that was sent and got no answer raises OutcomeUnknown, never a
+plain time-out: the service may have accepted it, and charge for it. Results are files, which are then copied to our own
+storage. Errors are `safelight.domain.errors.base.ProviderError` and its subclasses.
 """
 
 from collections.abc import Awaitable, Callable, Mapping
@@ -20,7 +20,7 @@ ReadImage = Callable[[str], Awaitable[bytes]]  # the bytes behind an input URL
 
 @dataclass(frozen=True, slots=True)
 class ReferenceImage:
-    """A picture a request refers to: `url` as the outside service would be given it; `role` says what it shows
+    """An input picture of a request: `url` as it is given to the service; `role` is its part in the request
     (`product`, `logo`, `inspiration`, `style_hero`, `parent_output`, `start_frame`, `end_frame`, `video_frame`)."""
 
     role: str
@@ -65,7 +65,7 @@ class TextRequest:
 @dataclass(frozen=True, slots=True)
 class Operation:
     """The provider's handle of work in progress: small JSON, stored before anyone waits for it. `under_way_seconds` is
-    how long ago it was started, by the database's clock; whoever asks about it says so."""
+    the time since its start by the database's clock; the caller of `check` sets it."""
 
     handle: Json
     check_after_seconds: float = 0.0
@@ -95,7 +95,7 @@ class Succeeded:
 
 
 class CancelResult(StrEnum):
-    """What became of asking the service to stop."""
+    """The outcome of a request to cancel."""
 
     STOPPED = "stopped"
     TOO_LATE = "too_late"  # the result is there, or will be
@@ -104,7 +104,7 @@ class CancelResult(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """`data` is the parsed JSON object; `text` what the model really sent."""
+    """`data` is the parsed JSON object; `text` is the literal answer of the model."""
 
     data: Json
     text: str
@@ -133,7 +133,7 @@ class TextModel(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Adapter:
-    """The offer of one service; None where it offers nothing."""
+    """The interfaces that one service offers; None for those that it does not."""
 
     text: TextModel | None = None
     image: MediaProvider | None = None

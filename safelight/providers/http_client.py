@@ -1,4 +1,4 @@
-"""One keep-alive client for a vendor's HTTP API. Whatever goes wrong on the way becomes our error tree here."""
+"""A keep-alive client for a vendor's HTTP API, which maps transport errors to our error tree."""
 
 import asyncio
 from collections.abc import Callable, Collection, Mapping
@@ -35,7 +35,7 @@ _NEVER_SENT = (httpx2.ConnectError, httpx2.ConnectTimeout, httpx2.PoolTimeout)
 
 
 class VendorClient:
-    """`explain` reads what an error answer of this vendor says."""
+    """`explain` reads an error answer of this vendor."""
 
     def __init__(
         self, vendor: str, url: str, headers: Mapping[str, str], explain: Explain, *, read_seconds: float = READ_SECONDS
@@ -56,12 +56,12 @@ class VendorClient:
     async def call(
         self, call: Call, shape: type[Shape], method: str, path: str, *, taken: Collection[int] = (), **more: Any
     ) -> Shape:
-        """The answer, which must have this shape; what else it says does not matter. A start that was sent and has no
-        answer we understand may have been accepted. `taken` are statuses beyond 2xx that bring such an answer too.
+        """Send a request; the answer must have this shape, and other fields of it are ignored. `taken` are statuses
+        other than 2xx whose answers are accepted too.
 
         Raises:
-            OutcomeUnknown: such a start.
-            ProviderError: any of them, for what the vendor says.
+            OutcomeUnknown: a start was sent, and its answer is missing or not understood: it may have been accepted.
+            ProviderError: any other type, by the vendor's answer.
         """
         response = await self._exchange(call, method, path, more)
         if not (response.is_success or response.status_code in taken):
@@ -96,7 +96,8 @@ class VendorClient:
 
 
 def _plain(headers: httpx2.Headers) -> httpx2.Headers:
-    """Without what told how the body travelled, since it is unpacked now, and in which letters it is: JSON is UTF-8."""
+    """The headers without those of the transfer, since the body is decoded, and without its encoding, since JSON is
+    UTF-8."""
     plain = httpx2.Headers(headers)
     for name in ("content-encoding", "content-length", "content-type", "transfer-encoding"):
         plain.pop(name, None)

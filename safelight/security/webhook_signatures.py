@@ -1,7 +1,7 @@
-"""Whether a webhook comes from whom it says: signed, fresh, and not the very same again.
+"""Checks of webhooks: their signature, their age, and that they were not received before.
 
-A check raises where it does not. Replays are known to the process that took the webhook; another process takes one
-once more, which costs a look at the provider and changes nothing.
+A check raises if one of these fails. Replays are detected only by the process that received the webhook; in another
+process a replay costs one status poll at the provider and changes nothing.
 """
 
 import base64
@@ -30,7 +30,7 @@ KEYS_PAUSE_SECONDS = 5.0  # after keys could not be had
 
 
 async def unsigned(headers: Mapping[str, str], body: bytes) -> None:
-    """For the simulated provider, which signs nothing: said twice, late or by a stranger, it costs one look."""
+    """The check for the simulated provider, which signs nothing. A forged webhook costs one status poll."""
 
 
 class StandardWebhooks:
@@ -75,7 +75,7 @@ class FalSignatures:
         self._seen = ReplayGuard(clock)
 
     async def check(self, headers: Mapping[str, str], body: bytes) -> None:
-        """Raises WebhookRefused, WebhookReplayed, or ProviderUnavailable where the keys cannot be had."""
+        """Raises WebhookRefused, WebhookReplayed, or ProviderUnavailable if the keys cannot be fetched."""
         request_id, user_id, timestamp, stated = (
             _header(headers, f"x-fal-webhook-{name}") for name in ("request-id", "user-id", "timestamp", "signature")
         )
@@ -98,14 +98,14 @@ class FalSignatures:
 
 
 class ReplayGuard:
-    """What was taken lately. The oldest is forgotten when there are too many."""
+    """Detects replays: remembers recent webhooks, up to REMEMBERED_MAX of them."""
 
     def __init__(self, clock: Clock) -> None:
         self._clock = clock
         self._times: OrderedDict[str, float] = OrderedDict()
 
     def remember(self, what: str) -> None:
-        """Raises WebhookReplayed where it was remembered within the time a webhook is good for."""
+        """Raises WebhookReplayed if it was remembered within the time that a webhook is valid."""
         now = self._clock()
         while self._times and next(iter(self._times.values())) < now - 2 * AGE_SECONDS_MAX:
             self._times.popitem(last=False)
@@ -117,7 +117,7 @@ class ReplayGuard:
 
 
 def is_signed(message: bytes, signature: bytes, keys: Iterable[bytes]) -> bool:
-    """By one of the keys, with Ed25519."""
+    """True if one of the keys made the signature, with Ed25519."""
     from cryptography.exceptions import InvalidSignature  # noqa: PLC0415 - a large library, for who gets such webhooks
     from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey  # noqa: PLC0415
 

@@ -1,7 +1,7 @@
-"""Reads a file from a URL that came from outside: http and https only, public addresses only.
+"""Fetches files from foreign URLs: http and https only, public addresses only.
 
-The address is resolved once, checked, and that very address is connected to, so a name cannot point elsewhere between
-the check and the connection; each redirect goes through the same.
+The host is resolved once, the address is checked, and exactly that address is connected to, so that the name cannot
+point elsewhere between check and connection (DNS rebinding). Each redirect is checked in the same way.
 """
 
 import asyncio
@@ -45,7 +45,8 @@ _PASSING = (408, 425, 429)
 
 
 class GuardedFetcher:
-    """`allow_hosts` are host:port pairs that may be read although they are private (tests, a storage of one's own)."""
+    """`allow_hosts` are host:port pairs that may be fetched from although they are private (tests, a private
+    storage)."""
 
     def __init__(self, allow_hosts: Iterable[str] = ()) -> None:
         self._backend = _PublicAddressesOnly(frozenset(host for host in allow_hosts if host))
@@ -56,7 +57,7 @@ class GuardedFetcher:
         return httpx2.create_ssl_context(trust_env=False)
 
     async def fetch(self, url: str, *, bytes_max: int = FILE_BYTES_MAX) -> bytes:
-        """The file's bytes, whole: for what is small. Raises as `stream`."""
+        """All bytes of a small file. Raises as `stream`."""
         content = bytearray()
         async with self.stream(url, bytes_max=bytes_max, seconds_max=TOTAL_SECONDS) as chunks:
             async for chunk in chunks:
@@ -67,7 +68,7 @@ class GuardedFetcher:
     async def stream(
         self, url: str, *, bytes_max: int, seconds_max: float = STREAM_SECONDS_MAX
     ) -> AsyncIterator[AsyncIterator[bytes]]:
-        """The file's bytes as they arrive. What is done with them counts for the time too.
+        """The file's bytes as they arrive. `seconds_max` includes the time that the caller spends on them.
 
         Raises:
             RemoteFileRefused: the URL may not be read, or could not be; the type and the message name the reason.
@@ -124,14 +125,14 @@ class _PublicAddressesOnly(httpcore2.AsyncNetworkBackend):
 
 
 class _Resolver:
-    """Looks names up in threads of its own: a name server that does not answer holds up nothing but names."""
+    """Resolves names in threads of its own, so that a name server that does not answer blocks no other work."""
 
     def __init__(self) -> None:
         self._threads = ThreadPoolExecutor(RESOLVER_THREADS, thread_name_prefix="resolver")
         self._room = BoundedSemaphore(RESOLVING_MAX)
 
     async def addresses(self, host: str, port: int) -> list[str]:
-        """Raises RemoteFileRefused where it has none, or the answer takes too long."""
+        """Raises RemoteFileRefused if the host has none, or the answer takes too long."""
         if not self._room.acquire(blocking=False):
             raise RemoteFileUnavailable("Too many names are looked up just now.")
         looking = self._threads.submit(socket.getaddrinfo, host, port, type=socket.SOCK_STREAM)
@@ -149,7 +150,7 @@ class _Resolver:
 
 
 def _public_address(host: str, port: int, addresses: list[str]) -> str:
-    """One address of the host, all of which are public."""
+    """One address of the host. Raises RemoteFileRefused unless all of its addresses are public."""
     if port not in PORTS:
         allowed = ", ".join(map(str, sorted(PORTS)))
         raise RemotePortRefused(f"The port {port} is not one that files are read from: {allowed}.")
@@ -180,7 +181,7 @@ async def _bounded(response: httpcore2.Response, bytes_max: int) -> AsyncIterato
 
 
 async def _counted(response: httpcore2.Response, bytes_max: int, too_large: RemoteFileTooLarge) -> AsyncIterator[bytes]:
-    """The bytes as they travel."""
+    """The bytes as they are transferred, before they are unpacked."""
     seen = 0
     async for chunk in response.aiter_stream():
         seen += len(chunk)
@@ -190,7 +191,7 @@ async def _counted(response: httpcore2.Response, bytes_max: int, too_large: Remo
 
 
 def _browser_text(location: str) -> str:
-    """A redirect's address may be written in UTF-8, though a header's letters are Latin-1."""
+    """The address of a redirect, which may be UTF-8 although headers are Latin-1."""
     try:
         return location.encode("latin-1").decode("utf-8")
     except UnicodeDecodeError:

@@ -1,6 +1,6 @@
-"""The connections of one API process: how many there may be, how slow they may be, how large their headers.
+"""The connections of one API process: limits of their number, their speed and the size of their headers.
 
-All of it is enforced below the routes, before the application knows of a request. A connection is idle while none of
+All limits are enforced below the routes, before the application sees a request. A connection is idle while none of
 its requests waits for an answer: silent, still sending headers, or kept alive. When there are too many connections, the
 one that has been idle the longest makes room for a new one; when none is idle, the new one is refused with 503.
 """
@@ -42,7 +42,8 @@ _BODY_HEADERS = (b"content-length", b"transfer-encoding")
 
 @dataclass(frozen=True, slots=True)
 class Bounds:
-    """`trusted_proxies` may have any number of connections: they are many clients."""
+    """Limits of connections. `trusted_proxies` may have any number of connections, since they stand for many
+    clients."""
 
     connections_max: int
     per_address_max: int
@@ -84,11 +85,11 @@ TOO_MANY_CONNECTIONS = Refusal(
 
 
 class _Refused(Exception):
-    """Ends the parsing of a request; the parser wraps it, so the refusal itself is kept on the connection."""
+    """Ends the parsing of a request. The parser wraps it, so the refusal itself is kept on the connection."""
 
 
 class Connection(HttpToolsProtocol):
-    """One client's connection. `deadline` is for what it sends, `write_deadline` for what it is to read."""
+    """One client's connection. `deadline` limits the time for sending, `write_deadline` that for reading the answer."""
 
     def __init__(self, *given: Any, table: "ConnectionTable", **named: Any) -> None:
         super().__init__(*given, **named)
@@ -158,7 +159,7 @@ class Connection(HttpToolsProtocol):
             self._stop(TARGET_TOO_LONG)
 
     def on_header(self, name: bytes, value: bytes) -> None:
-        """Counts trailers too, which are read by nobody."""
+        """Counts the bytes of headers, and of trailers too, which nobody reads."""
         self._headers += 1
         self._header_bytes += len(name) + len(value)
         if self._headers > HEADERS_MAX or self._header_bytes > HEADER_BYTES_MAX:
@@ -221,7 +222,7 @@ class Connection(HttpToolsProtocol):
     # --- bounds ------------------------------------------------------------------------------------------------------
 
     def sweep(self, now: float, elapsed: float) -> None:
-        """Close the connection when one of its deadlines has passed. `elapsed` is the time since the last look."""
+        """Close the connection if one of its deadlines has passed. `elapsed` is the time since the last sweep."""
         if self.flow.read_paused:  # the client waits for us, not we for the client
             self.deadline += elapsed
             self._body_since += elapsed
@@ -233,7 +234,7 @@ class Connection(HttpToolsProtocol):
             self._time_out()
 
     def refuse(self, refusal: Refusal) -> None:
-        """Answer in place of the application, and close. An earlier request that is whole still gets its answer."""
+        """Answer in place of the application, and close. An earlier complete request still gets its answer."""
         if self._is_refused:
             return
         self._is_refused = True
@@ -262,7 +263,7 @@ class Connection(HttpToolsProtocol):
         self.transport.abort()
 
     def _reset(self) -> None:
-        """Close, and let the kernel forget what was not read: it would keep that for minutes."""
+        """Close, and let the kernel discard unread data, which it would keep for minutes."""
         connection = self.transport.get_extra_info("socket")
         connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, RESET_WHEN_CLOSED)
         self.transport.abort()
@@ -297,14 +298,14 @@ class Connection(HttpToolsProtocol):
             self.refuse(TOO_MANY_CONNECTIONS)
 
     def _disconnect_running(self) -> None:
-        """The application learns that nobody waits for its answer, and may write no more of it."""
+        """Tell the application that the client is gone, and discard the rest of its answer."""
         if self.running is not None and not self.running.response_complete:
             self.running.disconnected = True
             self.running.message_event.set()
 
 
 class ConnectionTable:
-    """All connections of this process, by address, and those that are idle, the longest first."""
+    """All connections of this process by address, and the idle ones, longest idle first."""
 
     def __init__(self, bounds: Bounds) -> None:
         self.bounds = bounds
@@ -321,11 +322,11 @@ class ConnectionTable:
 
     @property
     def protocol(self) -> Any:
-        """Makes the protocol of each new connection; uvicorn calls it."""
+        """Create the protocol of a new connection; uvicorn calls this."""
         return partial(Connection, table=self)
 
     def admit(self, connection: Connection) -> bool:
-        """False where there is no room for it."""
+        """Returns False if there is no room for the connection."""
         address = connection.address
         is_limited = not self._proxies.have(connection.client[0] if connection.client else "")
         if is_limited and self._counts.get(address, 0) >= self.bounds.per_address_max:

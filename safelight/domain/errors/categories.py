@@ -1,4 +1,4 @@
-"""What kind of trouble it is: the legend of seed 000 section 2."""
+"""Categories of errors, as in the legend of seed 000 section 2."""
 
 from enum import StrEnum
 

@@ -1,4 +1,4 @@
-"""Text that others wrote, on its way out: what acts on a terminal, ends a line or cannot be stored is written out."""
+"""Escapes foreign text for output: control characters, line ends, and characters that cannot be stored."""
 
 import json
 import math
@@ -19,18 +19,19 @@ _MAY_BE_UNSTORABLE = re.compile(r"\\u0000|\\ud[89a-f]|NaN|Infinity")  # in JSON;
 
 
 def printable(text: str) -> str:
-    r"""The text on one line, with every character that would act written out: a newline as `\n`, ESC as `\x1b`."""
+    r"""The text on one line, with every control character escaped: a newline as `\n`, ESC as `\x1b`."""
     return _ACTIVE.sub(lambda found: found[0].encode("unicode_escape").decode("ascii"), text)
 
 
 def printable_lines(text: str, indent: str = "") -> str:
-    """As `printable`, for text that has lines, such as a traceback. An indented line cannot pass for another."""
+    """As `printable`, for text of several lines, such as a traceback. Lines are indented, so that none can be taken for
+    a log line."""
     return "\n".join(indent + printable(line) for line in text.rstrip("\n").split("\n"))
 
 
 def json_text(value: Any, **options: Any) -> str:
-    r"""The value as JSON in which such characters are `\u` escapes, and numbers that JSON does not know are null.
-    `options` are those of `json.dumps`."""
+    r"""The value as JSON with control characters as `\u` escapes; NaN and infinities become null. `options` are those
+    of `json.dumps`."""
     try:
         text = json.dumps(value, ensure_ascii=False, allow_nan=False, **options)
     except ValueError:  # a number that JSON does not know
@@ -40,8 +41,8 @@ def json_text(value: Any, **options: Any) -> str:
 
 
 def storable(value: Any) -> Any:
-    """The value as a database takes it, at any depth: NUL and halves of surrogate pairs in texts are replaced, and so
-    are numbers that JSON does not know, by None."""
+    """The value as a database accepts it, at any depth: NUL and lone surrogates in texts are replaced; NaN and
+    infinities become None."""
     match value:
         case str():
             return _UNSTORABLE.sub(REPLACEMENT, value)
@@ -55,6 +56,6 @@ def storable(value: Any) -> Any:
 
 
 def storable_json(value: Any) -> str:
-    """JSON that a database takes: see `storable`."""
+    """JSON that a database accepts: see `storable`."""
     text = json.dumps(value)
     return json.dumps(storable(value)) if _MAY_BE_UNSTORABLE.search(text) else text

@@ -34,7 +34,7 @@ class _Status(BaseModel):
 
 
 class _Queue:
-    """What stills and videos share; the handle is the request's id and the app it was sent to."""
+    """Common part of stills and videos. The handle is the request's id and the app it was sent to."""
 
     name = NAME
     kind: ClassVar[Literal["image", "video"]]
@@ -59,7 +59,7 @@ class _Queue:
                 raise ProviderContractBroken(f"fal status {status!r}")
 
     async def cancel(self, operation: Operation) -> CancelResult:
-        """What waits in the queue is taken out of it. What is being made is only told, and may go on and cost."""
+        """A queued request is removed from the queue. A running one is only asked to stop; it may go on and cost."""
         before = await self._status("cancel", operation)
         if before.status == "COMPLETED":
             return CancelResult.TOO_LATE
@@ -75,7 +75,7 @@ class _Queue:
                 raise ProviderContractBroken(f"fal status {status!r} after cancelling")
 
     async def find(self, attempt_key: str, noted_at: datetime) -> Operation | None:
-        """fal knows nothing of our keys, and its queue has no list of requests that a key could be looked for in."""
+        """fal does not store our keys, and its queue has no list of requests to search."""
         raise LookupUnsupported("fal: a start cannot be looked up")
 
     async def start(self, request: GenerationRequest) -> Operation:
@@ -106,7 +106,7 @@ class FalVideoProvider(_Queue):
 
 
 def _app(model: str) -> str:
-    """A request is asked about under its app: owner and name, without the path below them."""
+    """The app of a model, under which its requests are found: owner and name, without the rest of the path."""
     return "/".join(model.split("/")[:2])
 
 

@@ -1,4 +1,4 @@
-"""What OpenAI says when it does not do what it was asked, for the table of all providers' errors."""
+"""Errors of OpenAI, brought into the form that the common error table reads."""
 
 import httpx2
 import openai
@@ -13,7 +13,7 @@ _NEVER_SENT = (httpx2.ConnectError, httpx2.ConnectTimeout, httpx2.PoolTimeout)
 
 
 def error_of_call(call: Call, error: openai.APIError) -> ProviderError:
-    """What a call that raised this comes to."""
+    """The error of ours for an exception of the SDK."""
     if isinstance(error, openai.APIStatusError):
         return _error_of_status(call, error)
     message = f"{NAME} {call}: {error.message} {error.__cause__!r}"
@@ -25,7 +25,7 @@ def error_of_call(call: Call, error: openai.APIError) -> ProviderError:
 
 
 def error_of_failure(code: str | None, message: str) -> ProviderError:
-    """What a response with the status `failed` comes to."""
+    """The error of ours for a response with the status `failed`."""
     return map_error(VendorError(NAME, "result", 0, message, frozenset({code} if code else ())))
 
 

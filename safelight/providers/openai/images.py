@@ -1,4 +1,4 @@
-"""Base images: a response in the background whose one tool makes the picture. The handle is the response's id."""
+"""Stills: a background response whose only tool generates the picture. The handle is the response's id."""
 
 from datetime import datetime
 from typing import Any
@@ -40,7 +40,8 @@ _SO_ANYWAY = {"sequential_image_generation": "disabled", "max_images": 1}
 
 
 class OpenAIImageProvider:
-    """The registry's model is the image model, or `CALLER/IMAGE-MODEL` where another model is to call the tool."""
+    """The model of the registry is the image model, or `CALLER/IMAGE-MODEL` if another model than CALLER_MODEL calls
+    the tool."""
 
     name = "openai"
 
@@ -85,14 +86,14 @@ class OpenAIImageProvider:
                 raise ProviderContractBroken(f"openai: status {status!r} after cancelling")
 
     async def _cancelled(self, response_id: str) -> Reply:
-        """A response that has ended may refuse to be cancelled: then it says itself how it ended."""
+        """Cancel the response. One that has ended may refuse; then it is retrieved, and its status is the answer."""
         try:
             return await self._service.cancel(response_id)
         except ProviderRejected:
             return await self._service.retrieve(response_id)
 
     async def find(self, attempt_key: str, noted_at: datetime) -> Operation | None:
-        """A response keeps the key in its metadata, but nothing lists responses."""
+        """The metadata of a response hold the key, but the API has no list of responses."""
         raise LookupUnsupported("openai: responses cannot be looked up by their metadata")
 
 
@@ -107,7 +108,7 @@ def _prompt(request: GenerationRequest) -> str:
 
 
 def _tool(image_model: str, request: GenerationRequest) -> tuple[Json, list[str]]:
-    """The tool with what it knows of the settings, and what has to be said about those that the customer has set."""
+    """The tool with the settings that it knows, and warnings about the others that the customer has set."""
     size, said = size_for(image_model, request.settings)
     warnings = said if any(map(request.is_told_of, ("size", "aspect_ratio"))) else []
     chosen: Json = {}
@@ -128,7 +129,7 @@ def _not_used(images: tuple[ReferenceImage, ...]) -> list[str]:
 
 
 def _final(error: ProviderError) -> ProviderError:
-    """A response that has ended stays as it is: looking at it again cannot help, whatever would for a new one."""
+    """The error of a response that has ended. Checking it again cannot help, even if a new start might."""
     return ProviderError(str(error), details=error.details) if error.retryable else error
 
 

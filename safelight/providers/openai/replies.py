@@ -1,4 +1,4 @@
-"""The part of a response that we read; what else is in it does not matter."""
+"""Models of the parts of a response that are read; others are ignored."""
 
 from typing import Annotated, Any, Literal
 
@@ -39,7 +39,7 @@ class Message(BaseModel):
 
 
 class ImageCall(BaseModel):
-    """One use of the image tool. Its own status may lag behind the response's: a `result` is what counts."""
+    """One call of the image tool. Its own status may lag behind that of the response: only `result` counts."""
 
     type: Literal["image_generation_call"]
     result: str | None = None
@@ -51,7 +51,7 @@ class ImageCall(BaseModel):
 
 
 class Other(BaseModel):
-    """Reasoning, and whatever else a model does on its way."""
+    """Reasoning and other items, which are ignored."""
 
     type: str
 
@@ -61,7 +61,7 @@ class Incomplete(BaseModel):
 
 
 class Usage(BaseModel):
-    """None for a number that is none: nothing is made to fail for it."""
+    """Token counts; None for an invalid one, which is no reason to fail."""
 
     input_tokens: Tokens = None
     output_tokens: Tokens = None
@@ -93,7 +93,7 @@ class Reply(BaseModel):
 
 
 def error_of_end(reply: Reply) -> ProviderError | None:
-    """What a response that has ended comes to; None where it was completed and not refused."""
+    """The error of a response that has ended; None if it was completed and not refused."""
     match reply.status:
         case "completed":
             return _error_of_refusal(reply)
@@ -115,7 +115,7 @@ def _error_of_refusal(reply: Reply) -> ContentRefused | None:
 
 
 def refusal_in_words(reply: Reply) -> ContentRefused | None:
-    """What a model says instead of an answer, where that is a refusal."""
+    """The text of a refusal, if the model wrote one instead of an answer."""
     error = error_of_failure(None, reply.text)
     return error if isinstance(error, ContentRefused) else None
 

@@ -1,4 +1,4 @@
-"""OpenAI's Responses API: one client for a process, our own time-outs, no tries but ours."""
+"""OpenAI's Responses API: one client for a process, with our own time-outs and without the SDK's retries."""
 
 from collections.abc import Awaitable
 from typing import Any
@@ -36,11 +36,11 @@ class OpenAIService:
         self._responses = client.responses.with_raw_response
 
     async def answer(self, **body: Any) -> Reply:
-        """A response that is made while we wait."""
+        """Create a response and wait for it."""
         return await _read("answer", self._responses.create(**body, timeout=_within(ANSWER_SECONDS)))
 
     async def start(self, **body: Any) -> Reply:
-        """A response that is made in the background. A request that got no answer we understand may be under way."""
+        """Create a response in the background. A request without an understandable answer may have been accepted."""
         sending = self._responses.create(**body, background=True, store=True, timeout=_within(CALL_SECONDS))
         return await _read("start", sending)
 
@@ -52,7 +52,7 @@ class OpenAIService:
 
 
 async def _in_utf_8(response: httpx2.Response) -> None:
-    """The SDK reads the text of errors in the letters that a header names, which may be none."""
+    """Read bodies as UTF-8: the SDK would use the encoding of a header, which may not exist."""
     response.encoding = "utf-8"
 
 
@@ -61,7 +61,7 @@ def _within(seconds: float) -> httpx2.Timeout:
 
 
 async def _read(call: Call, sending: Awaitable[Any]) -> Reply:
-    """The SDK takes any shape for the right one; we read the bytes ourselves."""
+    """Parse the bytes of the answer. The SDK itself accepts any shape."""
     try:
         response: httpx2.Response = (await sending).http_response
     except openai.APIError as error:

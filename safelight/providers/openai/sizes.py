@@ -1,4 +1,4 @@
-"""Our sizes and aspect ratios as the image models take them; what is not made just so is said."""
+"""Converts our sizes and aspect ratios to those of the image models, with warnings about differences."""
 
 import math
 import re
@@ -21,7 +21,7 @@ Size = tuple[float, float]
 
 
 def size_for(model: str, settings: Mapping[str, Any]) -> tuple[str, list[str]]:
-    """The tool's `size`, and what has to be said about it."""
+    """The tool's `size`, and warnings about it."""
     if settings.get("aspect_ratio") == MATCH_INPUT:
         return "auto", []
     wanted, warnings = _wanted(settings)
@@ -54,7 +54,7 @@ def _nearest(wanted: Size) -> tuple[int, int]:
 
 
 def _fitting(wanted: Size) -> tuple[int, int]:
-    """The same shape within the limits, as near to the wanted size as they allow."""
+    """The size of the same shape within the limits that is nearest to the wanted one."""
     ratio = min(max(wanted[0] / wanted[1], 1 / RATIO_MAX), RATIO_MAX)
     long = min(max(wanted), EDGE_MAX)
     short = long / max(ratio, 1 / ratio)

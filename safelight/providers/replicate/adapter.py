@@ -42,7 +42,7 @@ class _Page(BaseModel):
 
 
 class _Predictions:
-    """What stills and videos share; the handle is the prediction's id."""
+    """Common part of stills and videos. The handle is the prediction's id."""
 
     name = NAME
     kind: ClassVar[Literal["image", "video"]]
@@ -66,20 +66,19 @@ class _Predictions:
                 raise ProviderContractBroken(f"replicate status {status!r}")
 
     async def cancel(self, operation: Operation) -> CancelResult:
-        """What Replicate answers to being asked has no promised shape, so it is looked at afterwards. One that is still
-        at work then is being stopped."""
+        """The answer to a cancellation has no documented shape, so the prediction is read afterwards. If it still runs
+        then, it is being stopped."""
         await self._client.call("cancel", object, "POST", f"/predictions/{operation.handle['id']}/cancel")
         prediction = await self._get("cancel", operation)
         return CancelResult.TOO_LATE if prediction.status in ("succeeded", "failed") else CancelResult.STOPPED
 
     async def find(self, attempt_key: str, noted_at: datetime) -> Operation | None:
-        """A prediction may show the webhook it was given, and ours names the attempt: one that shows it is the one
-        looked for. That there is none counts only where every prediction since the start was noted shows a webhook of
-        somebody's; its inputs would not do, since two generations may have the same.
+        """Find the prediction by its webhook, which names the attempt. Its absence is certain only if every prediction
+        since the start shows a webhook. Inputs cannot be compared instead, since two generations may have the same.
 
         Raises:
-            LookupUnsupported: no webhook is configured, or Replicate does not show it, or there are too many to look
-                at.
+            LookupUnsupported: no webhook is configured, Replicate does not show webhooks, or there are too many
+                predictions.
         """
         if self._webhook_url is None:
             raise LookupUnsupported("replicate: a start can be looked up only by its webhook, and none is configured")
@@ -124,14 +123,14 @@ class ReplicateVideoProvider(_Predictions):
 
 
 def _told(prediction: _Prediction) -> Any:
-    """The output; of one that is empty, what else tells why."""
+    """The output; if it is empty, the error and the log, which may tell the reason."""
     if prediction.output:
         return prediction.output
     return {"error": prediction.error, "logs": str(prediction.logs or "")[-LOG_CHARS_READ:]}
 
 
 def parse_error(call: Call, response: httpx2.Response) -> VendorError:
-    """An error answer of Replicate: `{title, detail, status}`, or anything from something before it."""
+    """An error answer of Replicate: `{title, detail, status}`, or any answer of a proxy in front of it."""
     text = text_of(response.content)
     if found := re.search(r'"detail"\s*:\s*"((?:[^"\\]|\\.)*)"', text):
         text = found[1]

@@ -60,7 +60,7 @@ class _Answered(BaseModel):
 
 
 class SimulatedService:
-    """One keep-alive client for a process. What the service does wrong becomes our error tree here."""
+    """One keep-alive client for a process. Errors of the service are mapped to our error tree here."""
 
     def __init__(self, url: str, *, read_seconds: float = READ_SECONDS) -> None:
         self._client = httpx2.AsyncClient(
@@ -74,7 +74,7 @@ class SimulatedService:
         await self._client.aclose()
 
     async def call(self, shape: type[Shape], method: str, path: str, **more: Any) -> Shape:
-        """The answer, which must have this shape; what else it says does not matter."""
+        """Send a request; the answer must have this shape, and other fields of it are ignored."""
         try:
             response = await self._client.request(method, path, **more)
         except _NEVER_SENT as error:
@@ -92,7 +92,7 @@ class SimulatedService:
             ) from error
 
     async def start(self, body: Json) -> _Prediction:
-        """A start that was sent and has no answer we understand may have been accepted."""
+        """Raises OutcomeUnknown if the request was sent and its answer is missing or not understood."""
         try:
             return await self.call(_Prediction, "POST", "/predictions", json=body)
         except (ProviderTimeout, _Interrupted, ProviderContractBroken) as error:
@@ -125,7 +125,7 @@ class SimulatedTextModel:
 
 
 class _Predictions:
-    """What stills and videos share; the handle is the prediction's id."""
+    """Common part of stills and videos. The handle is the prediction's id."""
 
     name = "simulated"
     kind: Kind
