@@ -43,7 +43,7 @@ class Event:
 
 
 @dataclass(frozen=True, slots=True)
-class Made:
+class DemoResult:
     """One finished generation of the story."""
 
     chapter: str
@@ -57,7 +57,7 @@ class Made:
 @dataclass(slots=True)
 class Report:
     pass_id: str
-    made: list[Made] = field(default_factory=list)
+    made: list[DemoResult] = field(default_factory=list)
     credits_charged: int = 0
     balance: int = 0
     seconds: float = 0.0
@@ -108,7 +108,7 @@ class Story:
         body = {"feedback": {"motion_feedback": VIDEO_TWEAK}}
         report.made.append(await self._generation("Video tweak", f"/mma/video/{video.generation_id}/tweak", body))
 
-    async def _generation(self, chapter: str, path: str, body: Json) -> Made:
+    async def _generation(self, chapter: str, path: str, body: Json) -> DemoResult:
         started = time.monotonic()
         self.tell(Event("begins", chapter, _headline(body), 0.0))
         accepted = await self._post(path, body)
@@ -120,7 +120,7 @@ class Story:
         file = await self._download(chapter, next(filter(None, generation["outputs"].values())))
         seconds = time.monotonic() - started
         self.tell(Event("ends", chapter, str(file), seconds))
-        return Made(
+        return DemoResult(
             chapter,
             accepted["generation_id"],
             round(seconds, 2),
@@ -153,7 +153,7 @@ class Story:
         body = {"dataUrl": data_url, "kind": kind, "filename": path.name}
         return str((await self._post("/api/r2/upload-signed", body))["publicUrl"])
 
-    async def _event(self, event_type: str, made: Made) -> None:
+    async def _event(self, event_type: str, made: DemoResult) -> None:
         payload = {"result_type": "motion", "tags": ["calm morning"]}
         await self._post(
             "/mma/events", {"event_type": event_type, "generation_id": made.generation_id, "payload": payload}

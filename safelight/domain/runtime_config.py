@@ -15,7 +15,7 @@ TEXT_CHARS_MAX = 8000
 
 
 @dataclass(frozen=True, slots=True)
-class Leaf:
+class OverrideLeaf:
     type: type
     description: str
     range: tuple[float, float] | None = None
@@ -42,23 +42,23 @@ _KEPT = "Kept for older consoles and not acted on: prompts are versioned rows (a
 _SEEDREAM = "A setting of the engine seedream, over its versioned defaults."
 _KLING = "A setting of the engine kling, over its versioned defaults."
 _GPT = {
-    "temperature": Leaf(float, _KEPT, (0, 2)),
-    "max_tokens": Leaf(int, _KEPT, (50, 2000)),
-    "system_text": Leaf(str, _KEPT),
-    "user_extra": Leaf(str, _KEPT),
+    "temperature": OverrideLeaf(float, _KEPT, (0, 2)),
+    "max_tokens": OverrideLeaf(int, _KEPT, (50, 2000)),
+    "system_text": OverrideLeaf(str, _KEPT),
+    "user_extra": OverrideLeaf(str, _KEPT),
 }
 
-LEAVES: dict[str, Leaf] = {
-    "models.seedream": Leaf(str, "The model of the engine seedream, over the registry's."),
-    "models.kling": Leaf(str, "The model of the engine kling, over the registry's."),
-    "models.gpt": Leaf(str, "The model of the engine gpt, over the registry's."),
-    "credits.imageCost": Leaf(int, "Credits charged for a still or a tweak of it.", (0, 100)),
-    "credits.motionCost": Leaf(int, "Credits charged for a video or a tweak of it.", (0, 100)),
-    "replicate.seedream.size": Leaf(str, _SEEDREAM),
-    "replicate.seedream.enhance_prompt": Leaf(bool, _SEEDREAM),
-    "replicate.seedream.sequential_image_generation": Leaf(str, _SEEDREAM),
-    "replicate.kling.mode": Leaf(str, _KLING),
-    "replicate.kling.negative_prompt": Leaf(str, _KLING),
+LEAVES: dict[str, OverrideLeaf] = {
+    "models.seedream": OverrideLeaf(str, "The model of the engine seedream, over the registry's."),
+    "models.kling": OverrideLeaf(str, "The model of the engine kling, over the registry's."),
+    "models.gpt": OverrideLeaf(str, "The model of the engine gpt, over the registry's."),
+    "credits.imageCost": OverrideLeaf(int, "Credits charged for a still or a tweak of it.", (0, 100)),
+    "credits.motionCost": OverrideLeaf(int, "Credits charged for a video or a tweak of it.", (0, 100)),
+    "replicate.seedream.size": OverrideLeaf(str, _SEEDREAM),
+    "replicate.seedream.enhance_prompt": OverrideLeaf(bool, _SEEDREAM),
+    "replicate.seedream.sequential_image_generation": OverrideLeaf(str, _SEEDREAM),
+    "replicate.kling.mode": OverrideLeaf(str, _KLING),
+    "replicate.kling.negative_prompt": OverrideLeaf(str, _KLING),
     **{
         f"gpt.{task}.{name}": leaf
         for task in ("editorial", "motion_prompt", "motion_suggest")

@@ -10,7 +10,7 @@ from PIL import Image, ImageCms
 ToSrgb = Callable[[Image.Image], Image.Image]
 
 
-class Picture(Protocol):
+class LazyPicture(Protocol):
     """A picture that is decoded when its pixels are first read, as Pillow's are."""
 
     @property
@@ -41,7 +41,7 @@ _MODE_OF_SPACE = {"RGB": "RGB", "GRAY": "L", "CMYK": "CMYK"}
 _PROFILE_ERRORS = (ImageCms.PyCMSError, OSError, ValueError, TypeError)
 
 
-def to_srgb(image: Picture) -> ToSrgb:
+def to_srgb(image: LazyPicture) -> ToSrgb:
     """Return a function that converts the picture, or parts of it, to RGBA in sRGB. A profile that cannot be used is
     ignored, as browsers do."""
     scale = _scale(image) if image.mode in _WIDE_MODES else 1.0
@@ -58,7 +58,7 @@ def to_srgb(image: Picture) -> ToSrgb:
     return convert
 
 
-def is_plain(image: Picture) -> bool:
+def is_plain(image: LazyPicture) -> bool:
     """True if software without colour management shows the picture's colours correctly."""
     if image.mode not in _PLAIN_MODES:
         return False
@@ -66,7 +66,7 @@ def is_plain(image: Picture) -> bool:
     return profile is None or _is_srgb(profile, image.mode)
 
 
-def _profile(image: Picture) -> ImageCms.ImageCmsProfile | None:
+def _profile(image: LazyPicture) -> ImageCms.ImageCmsProfile | None:
     """The embedded profile; None if there is none, or it does not fit the picture's mode."""
     if image.mode == "LAB":
         return ImageCms.ImageCmsProfile(ImageCms.createProfile("LAB"))
@@ -135,7 +135,7 @@ def _sample() -> Image.Image:
     return Image.fromarray(np.ascontiguousarray(cube.reshape(8, 64, 3)))
 
 
-def _scale(image: Picture) -> float:
+def _scale(image: LazyPicture) -> float:
     """The factor that brings the values of a picture of more than 8 bits into 0 to 255."""
     if image.mode.startswith("I;16"):
         return 255 / 65535

@@ -17,7 +17,7 @@ from PIL import Image, PngImagePlugin
 
 from safelight.domain.errors.base import AssetUnreadable
 from safelight.media import colours, films, formats
-from safelight.media.colours import Picture
+from safelight.media.colours import LazyPicture
 from safelight.media.formats import size_of_picture, sniff
 from safelight.media.heic import HeicPicture
 
@@ -98,12 +98,12 @@ def probe_image(content: bytes) -> ImageFacts:
     return ImageFacts(image.format or "", *shown_size(content, image))
 
 
-def shown_size(content: bytes, image: Picture) -> tuple[int, int]:
+def shown_size(content: bytes, image: LazyPicture) -> tuple[int, int]:
     width, height = image.size
     return (height, width) if orientation_of(content, image) in _LYING else (width, height)
 
 
-def orientation_of(content: bytes, image: Picture) -> int:
+def orientation_of(content: bytes, image: LazyPicture) -> int:
     """The EXIF orientation, or that of the AVIF file itself; a HEIC is turned by its decoder."""
     if isinstance(image, Image.Image) and image.format == "AVIF":
         stated = image.getexif().get(_ORIENTATION, 1)
@@ -157,7 +157,7 @@ def rendered_if_needed(content: bytes) -> bytes | None:
     return None if _is_plain(content, open_picture(content)) else rendered(content)
 
 
-def _is_plain(content: bytes, image: Picture) -> bool:
+def _is_plain(content: bytes, image: LazyPicture) -> bool:
     if sniff(content) not in _SHOWN_EVERYWHERE or orientation_of(content, image) != 1:
         return False
     is_deep = image.format == "PNG" and content[24] == _DEEP_PNG
@@ -195,7 +195,7 @@ def thumbnail(content: bytes, size: int, quality: int) -> bytes:
     return encode_webp(np.asarray(upright(content, open_picture(content), size)), quality)
 
 
-def open_picture(content: bytes) -> Picture:
+def open_picture(content: bytes) -> LazyPicture:
     """All bounds are checked before a decoder gets the bytes: some decoders allocate the whole picture when they open
     it.
 
@@ -216,7 +216,7 @@ def open_picture(content: bytes) -> Picture:
     return image
 
 
-def _opened(content: bytes, media_type: str) -> Picture:
+def _opened(content: bytes, media_type: str) -> LazyPicture:
     if media_type == "image/heic":
         return HeicPicture(content)
     return Image.open(io.BytesIO(content), formats=_FORMATS)
@@ -247,7 +247,7 @@ def _scale(width: int, height: int, side_max: int) -> int:
     return next(scale for scale in (8, 4, 2, 1) if scale == 1 or max(width, height) >= scale * side_max)
 
 
-def upright(content: bytes, image: Picture, side_max: int | None) -> Image.Image:
+def upright(content: bytes, image: LazyPicture, side_max: int | None) -> Image.Image:
     """The decoded picture as RGBA in sRGB, upright, no side longer than `side_max`.
 
     Raises:
@@ -267,7 +267,7 @@ def upright(content: bytes, image: Picture, side_max: int | None) -> Image.Image
     return small if turn is None else small.transpose(turn)
 
 
-def _in_bands(image: Picture, factor: int) -> Image.Image:
+def _in_bands(image: LazyPicture, factor: int) -> Image.Image:
     """Convert to RGBA in sRGB, each side `factor` times smaller; band by band, so that no second picture of full size
     is in memory."""
     factor = max(factor, 1)

@@ -103,7 +103,7 @@ class CancelResult(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
-class Answer:
+class TextAnswer:
     """`data` is the parsed JSON object; `text` is the literal answer of the model."""
 
     data: Json
@@ -128,7 +128,7 @@ class MediaProvider(Protocol):
 class TextModel(Protocol):
     name: str
 
-    async def complete(self, request: TextRequest) -> Answer: ...
+    async def complete(self, request: TextRequest) -> TextAnswer: ...
 
 
 @dataclass(frozen=True, slots=True)

@@ -44,7 +44,7 @@ class VendorError:
         return hashlib.sha256(shape.encode()).hexdigest()[:FINGERPRINT_CHARS]
 
 
-class Row(BaseModel):
+class ErrorRow(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     provider: str | None = None
@@ -87,7 +87,7 @@ class Table(BaseModel):
 
     version: int
     flags: re.Pattern[str]
-    rows: tuple[Row, ...]
+    rows: tuple[ErrorRow, ...]
 
     def is_flag(self, name: str) -> bool:
         """True if the field is a flag of a successful answer that says that results are withheld."""
@@ -136,7 +136,7 @@ def retry_after(headers: Mapping[str, str]) -> float | None:
     return thousandths / 1000 if thousandths else _number(headers.get("Retry-After"))
 
 
-def _stated_seconds(row: Row, said: VendorError) -> float | None:
+def _stated_seconds(row: ErrorRow, said: VendorError) -> float | None:
     """The pause that the text of a rate limit states, e.g. "try again in 1m2.5s"."""
     found = re.search(row.pattern, said.text) if row.pattern else None
     parts = found.groupdict() if found else {}

@@ -55,7 +55,7 @@ class Bounds:
 
 
 @dataclass(frozen=True, slots=True)
-class Refusal:
+class ConnectionRefusal:
     status: int
     code: str
     message: str
@@ -70,16 +70,20 @@ class Refusal:
         return STATUS_LINE[self.status] + head + later + b"\r\n" + body
 
 
-BAD_REQUEST = Refusal(400, "BAD_REQUEST", "This is not an HTTP/1.1 request.")
-BODY_IN_PIECES = Refusal(400, "BAD_REQUEST", f"The chunks of a body must have {CHUNK_BYTES_MIN} bytes on average.")
-UPGRADE_WITH_BODY = Refusal(400, "BAD_REQUEST", "No other protocol is spoken here: send bodies without `Upgrade`.")
-PIPELINED = Refusal(400, "BAD_REQUEST", f"At most {PIPELINED_MAX} requests may wait for their answers.")
-TOO_SLOW = Refusal(408, "REQUEST_TIMEOUT", "The request did not arrive in time.")
-TARGET_TOO_LONG = Refusal(414, "URI_TOO_LONG", f"A URL may have at most {REQUEST_TARGET_BYTES_MAX} bytes.")
-HEADERS_TOO_LARGE = Refusal(
+BAD_REQUEST = ConnectionRefusal(400, "BAD_REQUEST", "This is not an HTTP/1.1 request.")
+BODY_IN_PIECES = ConnectionRefusal(
+    400, "BAD_REQUEST", f"The chunks of a body must have {CHUNK_BYTES_MIN} bytes on average."
+)
+UPGRADE_WITH_BODY = ConnectionRefusal(
+    400, "BAD_REQUEST", "No other protocol is spoken here: send bodies without `Upgrade`."
+)
+PIPELINED = ConnectionRefusal(400, "BAD_REQUEST", f"At most {PIPELINED_MAX} requests may wait for their answers.")
+TOO_SLOW = ConnectionRefusal(408, "REQUEST_TIMEOUT", "The request did not arrive in time.")
+TARGET_TOO_LONG = ConnectionRefusal(414, "URI_TOO_LONG", f"A URL may have at most {REQUEST_TARGET_BYTES_MAX} bytes.")
+HEADERS_TOO_LARGE = ConnectionRefusal(
     431, "HEADERS_TOO_LARGE", f"Headers may have at most {HEADER_BYTES_MAX} bytes in {HEADERS_MAX} lines."
 )
-TOO_MANY_CONNECTIONS = Refusal(
+TOO_MANY_CONNECTIONS = ConnectionRefusal(
     503, "TOO_MANY_CONNECTIONS", "There are too many connections. Please try again in a moment."
 )
 
@@ -97,7 +101,7 @@ class Connection(HttpToolsProtocol):
         self.address = ""
         self.deadline = self.write_deadline = math.inf
         self.running: RequestResponseCycle | None = None
-        self._refusal: Refusal | None = None
+        self._refusal: ConnectionRefusal | None = None
         self._is_refused = False
         self._has_headers = self._has_message = True  # of the request that arrives now
         self._headers = self._header_bytes = self._chunks = self._body_bytes = 0
@@ -233,7 +237,7 @@ class Connection(HttpToolsProtocol):
         elif now > self.deadline or self._is_too_slow(now):
             self._time_out()
 
-    def refuse(self, refusal: Refusal) -> None:
+    def refuse(self, refusal: ConnectionRefusal) -> None:
         """Answer in place of the application, and close. An earlier complete request still gets its answer."""
         if self._is_refused:
             return
@@ -248,7 +252,7 @@ class Connection(HttpToolsProtocol):
         else:
             self._answer(refusal)
 
-    def _answer(self, refusal: Refusal) -> None:
+    def _answer(self, refusal: ConnectionRefusal) -> None:
         self._disconnect_running()
         self.transport.write(refusal.content())
         with suppress(OSError):  # the client was faster
@@ -268,7 +272,7 @@ class Connection(HttpToolsProtocol):
         connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, RESET_WHEN_CLOSED)
         self.transport.abort()
 
-    def _stop(self, refusal: Refusal) -> None:
+    def _stop(self, refusal: ConnectionRefusal) -> None:
         self._refusal = refusal
         raise _Refused(refusal.code)
 

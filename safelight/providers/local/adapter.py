@@ -10,7 +10,6 @@ from safelight.media.decode import DECODE_BYTES_MAX
 from safelight.media.decoding_pool import MediaPool
 from safelight.providers.base import (
     Adapter,
-    Answer,
     CancelResult,
     GenerationRequest,
     Operation,
@@ -19,6 +18,7 @@ from safelight.providers.base import (
     ReadImage,
     ReferenceImage,
     Succeeded,
+    TextAnswer,
     TextRequest,
 )
 from safelight.providers.local import film, still, words
@@ -54,16 +54,16 @@ class LocalTextModel:
         self._fault = fault
         self._desk = desk or Desk()
 
-    async def complete(self, request: TextRequest) -> Answer:
+    async def complete(self, request: TextRequest) -> TextAnswer:
         strike(self._fault, request.step_type)
         if self._fault and self._fault.corrupts_answer(request.step_type):
-            return Answer({"unexpected": "shape"}, '{"unexpected": "shape"}')
+            return TextAnswer({"unexpected": "shape"}, '{"unexpected": "shape"}')
         async with self._desk.place:
             pictures = tuple([Picture(image.role, image.url, await self._content(image)) for image in request.images])
             data = await self._desk.pool.run(
                 LOOK_BYTES, lambda: words.answer(request.context_key, request.user, pictures)
             )
-        return Answer(data, json.dumps(data, ensure_ascii=False))
+        return TextAnswer(data, json.dumps(data, ensure_ascii=False))
 
     async def _content(self, image: ReferenceImage) -> bytes:
         return image.content if image.content is not None else await self._read(image.url)

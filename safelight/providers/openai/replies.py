@@ -21,12 +21,12 @@ Id = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9_.-]{1,200}$")]
 Tokens = Annotated[int | None, BeforeValidator(_tokens)]
 
 
-class Problem(BaseModel):
+class ReplyError(BaseModel):
     code: str | None = None
     message: str | None = ""
 
 
-class Part(BaseModel):
+class ContentPart(BaseModel):
     type: str
     text: str | None = ""
     refusal: str | None = ""
@@ -34,7 +34,7 @@ class Part(BaseModel):
 
 class Message(BaseModel):
     type: Literal["message"]
-    content: list[Part]
+    content: list[ContentPart]
     finish_reason: str | None = None
 
 
@@ -43,7 +43,7 @@ class ImageCall(BaseModel):
 
     type: Literal["image_generation_call"]
     result: str | None = None
-    error: Problem | None = None
+    error: ReplyError | None = None
     output_format: str | None = None
     quality: str | None = None
     size: str | None = None
@@ -71,12 +71,12 @@ class Reply(BaseModel):
     id: Id
     status: str
     output: list[Message | ImageCall | Other] = []
-    error: Problem | None = None
+    error: ReplyError | None = None
     incomplete_details: Incomplete | None = None
     usage: Usage | None = None
 
     @property
-    def parts(self) -> list[Part]:
+    def parts(self) -> list[ContentPart]:
         return [part for item in self.output if isinstance(item, Message) for part in item.content]
 
     @property
@@ -98,7 +98,7 @@ def error_of_end(reply: Reply) -> ProviderError | None:
         case "completed":
             return _error_of_refusal(reply)
         case "failed":
-            problem = reply.error or Problem()
+            problem = reply.error or ReplyError()
             return error_of_failure(problem.code, problem.message or "")
         case "incomplete":
             return _error_of_incomplete(reply)

@@ -20,7 +20,6 @@ from safelight.domain.errors.base import (
 )
 from safelight.providers.base import (
     Adapter,
-    Answer,
     CancelResult,
     GenerationRequest,
     Operation,
@@ -28,6 +27,7 @@ from safelight.providers.base import (
     Pending,
     ReferenceImage,
     Succeeded,
+    TextAnswer,
     TextRequest,
 )
 from safelight.providers.simulated.predictions import Kind
@@ -45,14 +45,14 @@ MEDIA_TYPES: dict[Kind, str] = {"image": "image/jpeg", "video": "video/mp4"}
 _NEVER_SENT = (httpx2.ConnectError, httpx2.ConnectTimeout, httpx2.PoolTimeout)
 
 
-class _Prediction(BaseModel):
+class _SimulatedPrediction(BaseModel):
     id: str
     status: str
     output: list[str] = []
 
 
-class _Found(BaseModel):
-    results: list[_Prediction]
+class _PredictionList(BaseModel):
+    results: list[_SimulatedPrediction]
 
 
 class _Answered(BaseModel):
@@ -91,10 +91,10 @@ class SimulatedService:
                 f"simulated {method} {path}: {excerpt(response.text, 200)!r}", provider_http_status=response.status_code
             ) from error
 
-    async def start(self, body: Json) -> _Prediction:
+    async def start(self, body: Json) -> _SimulatedPrediction:
         """Raises OutcomeUnknown if the request was sent and its answer is missing or not understood."""
         try:
-            return await self.call(_Prediction, "POST", "/predictions", json=body)
+            return await self.call(_SimulatedPrediction, "POST", "/predictions", json=body)
         except (ProviderTimeout, _Interrupted, ProviderContractBroken) as error:
             raise OutcomeUnknown(str(error), provider_http_status=error.provider_http_status) from error
 
@@ -109,7 +109,7 @@ class SimulatedTextModel:
     def __init__(self, service: SimulatedService) -> None:
         self._service = service
 
-    async def complete(self, request: TextRequest) -> Answer:
+    async def complete(self, request: TextRequest) -> TextAnswer:
         body = {
             "step_type": request.step_type,
             "answer_schema": dict(request.schema),
@@ -121,10 +121,10 @@ class SimulatedTextModel:
             },
         }
         answered = await self._service.call(_Answered, "POST", "/answers", json=body)
-        return Answer(answered.data, json.dumps(answered.data, ensure_ascii=False))
+        return TextAnswer(answered.data, json.dumps(answered.data, ensure_ascii=False))
 
 
-class _Predictions:
+class _SimulatedPredictions:
     """Common part of stills and videos. The handle is the prediction's id."""
 
     name = "simulated"
@@ -134,7 +134,7 @@ class _Predictions:
         self._service = service
 
     async def check(self, operation: Operation) -> Pending | Succeeded:
-        prediction = await self._service.call(_Prediction, "GET", f"/predictions/{operation.handle['id']}")
+        prediction = await self._service.call(_SimulatedPrediction, "GET", f"/predictions/{operation.handle['id']}")
         match prediction.status:
             case "starting" | "processing":
                 return Pending(CHECK_AFTER_SECONDS)
@@ -148,7 +148,7 @@ class _Predictions:
 
     async def cancel(self, operation: Operation) -> CancelResult:
         path = f"/predictions/{operation.handle['id']}/cancel"
-        prediction = await self._service.call(_Prediction, "POST", path)
+        prediction = await self._service.call(_SimulatedPrediction, "POST", path)
         match prediction.status:
             case "canceled":
                 return CancelResult.STOPPED
@@ -158,7 +158,7 @@ class _Predictions:
                 raise ProviderContractBroken(f"simulated status {status!r} after cancelling")
 
     async def find(self, attempt_key: str, noted_at: datetime) -> Operation | None:
-        found = await self._service.call(_Found, "GET", "/predictions", params={"attempt_key": attempt_key})
+        found = await self._service.call(_PredictionList, "GET", "/predictions", params={"attempt_key": attempt_key})
         return _operation(found.results[0]) if found.results else None
 
     async def start(self, request: GenerationRequest) -> Operation:
@@ -176,15 +176,15 @@ class _Predictions:
         return _operation(await self._service.start(body))
 
 
-class SimulatedImageProvider(_Predictions):
+class SimulatedImageProvider(_SimulatedPredictions):
     kind = "image"
 
 
-class SimulatedVideoProvider(_Predictions):
+class SimulatedVideoProvider(_SimulatedPredictions):
     kind = "video"
 
 
-def _operation(prediction: _Prediction) -> Operation:
+def _operation(prediction: _SimulatedPrediction) -> Operation:
     return Operation({"id": prediction.id}, CHECK_AFTER_SECONDS)
 
 

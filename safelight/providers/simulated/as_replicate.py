@@ -24,7 +24,7 @@ PATH = "/replicate/v1"
 PAGE = 100
 
 
-class StartBody(BaseModel):
+class ReplicateStartBody(BaseModel):
     input: Json
     webhook: str
 
@@ -45,7 +45,7 @@ class AsReplicate:
         ]
 
     async def start(self, request: Request) -> Response:
-        body = StartBody.model_validate_json(await request.body())
+        body = ReplicateStartBody.model_validate_json(await request.body())
         attempt_key = body.webhook.rpartition("/")[2]
 
         def accept() -> Json:
