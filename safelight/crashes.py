@@ -38,7 +38,7 @@ def report_task_crashes(app: App) -> None:
         error = context.get("exception")
         if isinstance(error, OSError) and error.errno in OUT_OF_FILES:
             telemetry.warning(telemetry.Tag.API, f"No file descriptor is left: {error}")
-            return  # to write a row would take one, and there are many of these at once
+            return  # writing a row would need one, and many of these come at once
         if isinstance(error, Exception) and allowance.take(type(error).__name__):
             _write_crash(app, Category.UNHANDLED_REJECTION, "process.unhandledRejection", error)
         loop.default_exception_handler(context)

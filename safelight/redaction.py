@@ -16,17 +16,17 @@ from typing import Any
 
 import re2
 
-SECRET_CHARS_MIN = 8  # shorter ones would be found in words
+SECRET_CHARS_MIN = 8  # shorter ones would match inside of words
 DATA_URL_CHARS_MAX = 512
 BASIC_CHARS_MAX = 4096
 WORD_CHARS_MAX = 16
 KEY_CHARS_READ = 100
 EXCERPT_READ_TIMES = 4
 KEYS_REMEMBERED = 4096
-TEXTS_REMEMBERED = 4096  # the same ones are written again and again, as a generation goes on
+TEXTS_REMEMBERED = 4096  # the same values are written repeatedly while a generation runs
 REMEMBERED_CHARS_MAX = 2048
 
-# How the names of secrets end, in lower case with nothing between their words, and what is shown for them.
+# Endings of the names of secrets, in lower case without separators, and the kinds shown in their place.
 _ENDINGS = {
     "authorization": "authorization",
     "cookie": "cookie",
@@ -72,9 +72,9 @@ _FORMS = {
 _OUR_OWN = "secret of ours"
 _LABELS = sorted({*_ENDINGS.values(), *_LAST_WORDS.values(), *_FORMS.values(), _OUR_OWN})
 _MARKED = re.compile(rf"\[redacted: (?:{'|'.join(_LABELS)})\]")
-_MARK = _MARKED.pattern.replace(" ", r"\ ")  # as a part of what is written in verbose form
+_MARK = _MARKED.pattern.replace(" ", r"\ ")  # for use in a verbose expression
 
-# Nothing below goes back over what it has read, and what may begin anywhere in a long word is read once: linear time.
+# The expressions below do not backtrack, and patterns that may begin anywhere in a long word read it once: linear time.
 _FORM = re.compile(
     r"""
       data:[\w/+.-]{0,100}+(?:;[\w-]{1,40}+=[\w-]{0,40}+){0,4}+;base64,(?P<data>[A-Za-z0-9+/_=%-]{DATA_URL_CHARS,}+)
@@ -119,9 +119,9 @@ _NAMED = re.compile(
     """.replace("MARK", _MARK).replace("SCHEMES", _SCHEMES),
     re.VERBOSE | re.IGNORECASE,
 )
-_CLOSING = ")]},;.\\"  # what a sentence, or what the value stands in, may end with
+_CLOSING = ")]},;.\\"  # characters that may follow a value in a sentence or around it
 
-# Where there is none of these there is no secret. RE2 looks for all of them at once, in one reading.
+# A text without any of these has no secret. RE2 searches for all of them in one pass.
 _FORM_SIGNS = r"""
       eyJ | [sr]k[-_] | r8_ | whsec_ | A(?:KIA|SIA|ROA|IDA) | gh[pousr]_ | github_pat_ | AIza | glpat- | xox | hf_
     | npm_ | shp | sbp_ | sb_secret_ | SG\. | ya29\. | -----BEGIN | base64, | :[0-9a-fA-F]{32} | ://[^\s/@]*@
@@ -245,7 +245,7 @@ class Redactor:
         return placeholder(label) if is_number and label in _NUMBERS_TOO else value
 
 
-DEFAULT_REDACTOR = Redactor()  # for what does not know our own secrets
+DEFAULT_REDACTOR = Redactor()  # for callers that do not know our own secrets
 
 
 def excerpt(text: str, chars: int) -> str:
@@ -278,7 +278,7 @@ def _is_header(name: str) -> bool:
 
 
 def _may_have_secret(text: str) -> bool:
-    encoded = text.encode("utf-8", "replace")  # halves of surrogate pairs have no encoding
+    encoded = text.encode("utf-8", "replace")  # lone surrogates have no encoding
     if _SIGN_OF_FORM.search(encoded):
         return True
     return bool(_BESIDE_A_NAME.search(text) and _SIGN_OF_NAME.search(encoded))

@@ -23,9 +23,9 @@ from safelight.process.open_files import ListeningSocket
 
 CONNECTIONS_WAITING_MAX = 2048
 NOT_RESOLVED = (socket.EAI_NONAME, socket.EAI_AGAIN, socket.EAI_FAIL, socket.EAI_NODATA)
-ACCEPTED_AT_ONCE = 64  # connections that are taken before those that are too many are closed
+ACCEPTED_AT_ONCE = 64  # connections beyond the limit that are accepted before they are closed
 GRACEFUL_SECONDS = 5
-KEEP_ALIVE_SECONDS = 75  # where no setting says so
+KEEP_ALIVE_SECONDS = 75  # if no setting states it
 
 
 class _Server(uvicorn.Server):
@@ -172,7 +172,7 @@ async def answering(
     try:
         if not server.started:
             raise SafelightError("the HTTP server could not start; the lines above say why")
-        listening.listen(CONNECTIONS_WAITING_MAX)  # of what waits in the kernel more may be there
+        listening.listen(CONNECTIONS_WAITING_MAX)  # more connections may wait in the kernel
         yield
     finally:
         server.should_exit = True

@@ -66,7 +66,7 @@ def _known_ids() -> dict[str, Any]:
     return {name: ids.get(name) if ids else None for name in IDS}
 
 
-NOTHING = logging.CRITICAL + 1  # as a level: no record is made where nobody would get it
+NOTHING = logging.CRITICAL + 1  # as a level: no record is made if no handler would get it
 
 
 class Tag(StrEnum):

@@ -9,7 +9,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 Mode = Literal["still", "video"]
 
-# The engine of the registry that a flow asks, under the name that settings and fields of the contract have.
+# The engine that makes the result of a mode, by the name that the registry, settings and fields of the contract use.
 ENGINE_BY_MODE: Mapping[Mode, str] = {"still": "seedream", "video": "kling"}
 
 ASPECT_RATIOS = (
@@ -116,7 +116,7 @@ class Order(Frozen):
     attempts_max: int | None = None
     settings: dict[str, dict[str, Any]] = Field(default_factory=dict)
     informational: dict[str, Any] = Field(default_factory=dict)
-    warnings: tuple[str, ...] = ()  # what of the request is not done as it was stated
+    warnings: tuple[str, ...] = ()  # about parts of the request that are not done as stated
 
     @property
     def like_window(self) -> int:

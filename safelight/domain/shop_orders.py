@@ -18,7 +18,7 @@ PASS_ID_ATTRIBUTE = "mina_pass_id"  # noqa: S105 - a name
 PAID = "paid"
 PAID_TOPIC = "orders/paid"
 REFUND_TOPIC = "refunds/create"
-GIVEN_BACK = ("refunded", "voided")  # the whole order, as its financial status says
+GIVEN_BACK = ("refunded", "voided")  # a refund of the whole order, by its financial status
 REFUNDS_MAX = 100
 _PACK = re.compile(r"MINA-(\d{1,6})", re.IGNORECASE)
 

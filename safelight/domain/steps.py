@@ -32,7 +32,7 @@ class StepType(StrEnum):
         return Status.GENERATING if self in GENERATE_STEPS else _STATUSES.get(self, Status.PROMPTING)
 
 
-# The engine whose result a step stores, under the name that public error codes have.
+# The engine whose result a step stores, by the name that public error codes use.
 GENERATE_STEPS: Mapping[str, str] = {
     StepType.SEEDREAM_GENERATE: "seedream",
     StepType.SEEDREAM_GENERATE_FEEDBACK: "seedream",

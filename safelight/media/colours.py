@@ -32,7 +32,7 @@ class LazyPicture(Protocol):
 
 
 PROFILE_BYTES_MAX = 4 * 1024 * 1024
-SRGB_DIFFERENCE_MAX = 2  # of 255: a profile that moves no colour further is sRGB
+SRGB_DIFFERENCE_MAX = 2  # of 255: a profile that shifts no colour by more counts as sRGB
 
 _PLAIN_MODES = frozenset({"1", "L", "LA", "P", "PA", "RGB", "RGBA"})
 _WIDE_MODES = frozenset({"I", "F", "I;16", "I;16L", "I;16B", "I;16N"})
@@ -108,7 +108,7 @@ def _applied(transform: ImageCms.ImageCmsTransform, part: Image.Image, mode: str
         mode = "LAB"
     coloured = part if part.mode == mode else part.convert(mode)
     out = ImageCms.applyTransform(coloured, transform)
-    assert out is not None  # only a transformation in place returns nothing
+    assert out is not None  # only a transformation in place returns None
     shown = out.convert("RGBA")
     if alpha:
         shown.putalpha(alpha)

@@ -24,8 +24,8 @@ from safelight.media.heic import HeicPicture
 Pixels = NDArray[np.uint8]
 
 PIXELS_MAX = 50 * 1024 * 1024
-DECODE_BYTES_MAX = 320 * 1024 * 1024  # what decoding one picture or film may take
-WHOLE_PIXELS_MAX = 2560 * 2560  # what has more is made smaller while it is decoded
+DECODE_BYTES_MAX = 320 * 1024 * 1024  # memory that decoding one picture or video may take
+WHOLE_PIXELS_MAX = 2560 * 2560  # larger pictures are reduced while they are decoded
 SIDE_MAX = 2048
 SCANS_MAX = 100
 VIDEO_FRAMES_MAX = 100_000
@@ -35,7 +35,7 @@ REDUCED_QUALITY = 90
 REDUCED_BYTES_MAX = 8 * 1024 * 1024
 BAND_ROWS = 32
 
-# Measured, with what the decoder needs beside the picture: an animated format holds several canvases.
+# Measured, including the decoder's own memory: animated formats hold several canvases.
 _BYTES_PER_PIXEL = {
     "image/png": 4.2,
     "image/gif": 4.2,
@@ -70,7 +70,7 @@ _TURNS = {
 _LYING = (5, 6, 7, 8)
 _ORIENTATION = 0x0112
 _SHOWN_EVERYWHERE = frozenset({"image/png", "image/jpeg", "image/webp", "image/gif"})
-_DEEP_PNG = 16  # bits a colour
+_DEEP_PNG = 16  # bits a channel
 
 
 @dataclass(frozen=True, slots=True)

@@ -35,7 +35,7 @@ def _walk_boxes(file: BinaryIO) -> None:
         if len(head) < 8:
             return
         size, name = int.from_bytes(head[:4], "big"), head[4:8]
-        if size == 0 or not name.isascii():  # up to the end; or not a box any more
+        if size == 0 or not name.isascii():  # size 0: up to the end of the file; else not a box
             return
         size = int.from_bytes(head[8:16], "big") if size == 1 else size
         if size < 8:

@@ -25,7 +25,7 @@ FILM_PIXELS_MAX = 4096 * 2304
 VIDEO_SAMPLES_MAX = 2_000_000
 MOVIE_BYTES_MAX = 64 * 1024 * 1024
 VIDEO_BUFFER_BYTES = 256 * 1024
-PIXEL_SHAPE_MAX = 8  # how many times as wide as high a pixel may be, or as high as wide
+PIXEL_SHAPE_MAX = 8  # largest ratio of a pixel's sides
 
 _DEMUXERS = {"video/mp4": "mov", "video/quicktime": "mov", "video/webm": "matroska", "video/x-msvideo": "avi"}
 _MOVIE_BOXES = (b"moov", b"moof")

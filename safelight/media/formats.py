@@ -11,7 +11,7 @@ from typing import BinaryIO, Final, Literal
 
 from safelight.domain.errors.base import AssetUnreadable
 
-HEAD_BYTES = 4096  # what `sniff` needs of a file
+HEAD_BYTES = 4096  # the part of a file that `sniff` needs
 LEADING_BOXES_MAX = 4
 GIF_CODE_BYTES = 1
 EXIF_HEAD: Final = b"Exif\x00\x00"
@@ -19,7 +19,7 @@ PARTS_MAX = 50_000
 
 _PNG: Final = b"\x89PNG\r\n\x1a\n"
 _FILL_BYTES = re.compile(rb"\xff+")
-_JPEG_MARKER = re.compile(rb"\xff[^\x00\xd0-\xd7\xff]")  # neither data nor a restart
+_JPEG_MARKER = re.compile(rb"\xff[^\x00\xd0-\xd7\xff]")  # a marker that is neither data nor a restart
 _AVIF_BRANDS = frozenset({b"avif", b"avis"})
 _HEIC_BRANDS = frozenset({b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"mif1", b"msf1"})
 _AUDIO_BRANDS = frozenset({b"M4A ", b"M4B ", b"M4P ", b"F4A ", b"F4B "})

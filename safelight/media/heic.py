@@ -8,10 +8,10 @@ import pillow_heif
 from numpy.typing import NDArray
 from PIL import Image
 
-# Measured, with what the decoder holds beside the picture, by how the file samples its colours.
+# Measured, including the decoder's own memory, by chroma subsampling.
 BYTES_PER_PIXEL: Mapping[int | None, float] = {400: 4.0, 420: 5.2}
 BYTES_PER_PIXEL_MAX = 9.6
-DEEP_BYTES_PER_PIXEL = 16.5  # where a colour has more than 8 bits
+DEEP_BYTES_PER_PIXEL = 16.5  # with more than 8 bits a channel
 
 
 class HeicPicture:

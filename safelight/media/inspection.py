@@ -18,13 +18,13 @@ from safelight.media import decode, film_structure, films, formats
 from safelight.media.formats import HEAD_BYTES, MediaFacts, sniff
 
 ANIMATION_PIXELS_MAX = 200_000_000
-ANIMATED_PIXELS_MAX = decode.WHOLE_PIXELS_MAX  # of one frame: others are not decoded beyond the first
+ANIMATED_PIXELS_MAX = decode.WHOLE_PIXELS_MAX  # of one frame: of larger animations only the first frame is decoded
 FRAMES_MAX = 10_000
 FILM_PIXELS_CHECKED_MAX = 2_200_000_000
 PACKETS_MAX = 2 * films.VIDEO_SAMPLES_MAX
 _ANIMATED_BYTES_PER_PIXEL = 18.0
 _NO_SIZE = (0, 0)
-_SMALLEST = (1, 1)  # a JPEG's decoder reads all of it in any case, and need not keep all
+_SMALLEST = (1, 1)  # the decoder of a JPEG reads all of it in any case, and need not keep all
 
 
 def bytes_to_inspect(head: bytes) -> int:
@@ -103,7 +103,7 @@ def inspect_film(video: bytes | BinaryIO) -> MediaFacts:
     media_type = sniff(file.read(HEAD_BYTES)) or ""
     if media_type.startswith("video/"):
         film_structure.must_be_whole(file, media_type)
-    # An edit list leaves samples out, which would look as if they were missing.
+    # An edit list skips samples, which would then look missing.
     with films.our_errors(), films.opened(file, ignore_editlist="1") as container:
         stream = films.video_stream(container)
         read = _read_to_the_end(container, stream)

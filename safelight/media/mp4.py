@@ -43,7 +43,7 @@ def _configure(stream: VideoStream, width: int, height: int, quality: int) -> No
         "preset": "veryfast",
         "profile": "high",
         "threads": "1",
-        # With its macroblock tree x264 did not always give the same film twice on a busy machine.
+        # With its macroblock tree, x264 is not always deterministic on a busy machine.
         "x264-params": "mbtree=0:rc-lookahead=0:cpu-independent=1",
     }
     context.color_range, context.colorspace = 1, 6  # limited range, BT.601: what OpenCV converts to

@@ -16,7 +16,7 @@ CONVERTED_SIDE_MAX = 4096
 CONVERTED_QUALITY = 92
 REMADE_QUALITY = 95
 
-# What becomes of an upload that browsers or vendors do not take.
+# The types that uploads are converted to, if browsers or vendors do not support their own.
 UPLOADED_AS: Mapping[str, str] = {
     "image/avif": "image/webp",
     "image/heic": "image/jpeg",
@@ -24,7 +24,7 @@ UPLOADED_AS: Mapping[str, str] = {
     "image/tiff": "image/png",
     "image/bmp": "image/png",
 }
-# What becomes of such a result of a vendor.
+# The same for results of vendors.
 DELIVERED_AS: Mapping[str, str] = {**UPLOADED_AS, "image/heic": "image/webp", "image/heif": "image/webp"}
 
 _PILLOW_FORMATS = {"image/jpeg": "JPEG", "image/png": "PNG", "image/webp": "WEBP"}

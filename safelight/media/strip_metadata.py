@@ -28,7 +28,7 @@ _WEBP_EXIF_FLAG, _WEBP_XMP_FLAG = 0x08, 0x04
 _GIF_LOOPS = (b"NETSCAPE2.0", b"ANIMEXTS1.0", b"ICCRGBG1012")
 _PNG_SIGNATURE_BYTES = 8
 _RIFF_HEAD_BYTES = 12
-# No pixels spell these: they stand where a program looks for them, or where somebody hid them.
+# Pixel data does not contain these by chance: they are metadata, in its usual place or hidden.
 _TELLTALES = re.compile(
     rb"Exif\x00\x00(?:II|MM)|http://ns\.adobe\.com/|GPSL(?:at|ong)itude|Photoshop 3\.0|<x:xmpmeta|<\?xpacket|/IPTC4Xmp"
 )

@@ -3,8 +3,8 @@
 import ctypes
 
 _M_MMAP_THRESHOLD, _M_ARENA_MAX = -3, -8
-ARENAS_MAX = 2  # else each thread that decodes keeps one of its own
-MAPPED_FROM_BYTES = 1024 * 1024  # what is larger goes back to the system as soon as it is freed
+ARENAS_MAX = 2  # otherwise each decoding thread keeps an arena of its own
+MAPPED_FROM_BYTES = 1024 * 1024  # larger blocks are returned to the system when freed
 
 
 def keep_little() -> None:

@@ -11,8 +11,8 @@ from typing import Any
 
 from safelight import telemetry
 
-FILES_MAX = 65_536  # that a process takes for itself where it may have more
-FILES_RESERVED = 256  # for everything but clients' connections
+FILES_MAX = 65_536  # a higher limit is not used
+FILES_RESERVED = 256  # for everything except clients' connections
 NOTICE_SECONDS = 60.0
 OUT_OF_FILES = (errno.EMFILE, errno.ENFILE)
 

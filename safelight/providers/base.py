@@ -25,7 +25,7 @@ class ReferenceImage:
 
     role: str
     url: str
-    content: bytes | None = None  # set where the picture has no URL, e.g. a frame taken out of a video
+    content: bytes | None = None  # set if the picture has no URL, e.g. a frame of a video
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,8 +98,8 @@ class CancelResult(StrEnum):
     """The outcome of a request to cancel."""
 
     STOPPED = "stopped"
-    TOO_LATE = "too_late"  # the result is there, or will be
-    UNSUPPORTED = "unsupported"  # the service has no way to be stopped: it goes on and may cost
+    TOO_LATE = "too_late"  # the result exists, or will
+    UNSUPPORTED = "unsupported"  # the service cannot cancel: the work goes on and may cost
 
 
 @dataclass(frozen=True, slots=True)

@@ -22,7 +22,7 @@ Call = Literal["answer", "start", "check", "result", "cancel", "find"]
 TABLE = Path(__file__).with_suffix(".toml")
 TEXT_CHARS_MAX = 300
 TEXT_CHARS_READ = 20_000  # by the table's patterns
-WITHHELD = "withheld_by_content_filter"  # our own code: a result that a flag of the answer says is none
+WITHHELD = "withheld_by_content_filter"  # our own code for a result that a flag of the answer withholds
 FINGERPRINT_CHARS = 12
 
 

@@ -19,7 +19,7 @@ from safelight.providers.errors import Call, VendorError, map_error
 from safelight.redaction import excerpt
 
 Shape = TypeVar("Shape")
-WebhookUrl = Callable[[str], str]  # where the end of the work under an attempt key is to be told
+WebhookUrl = Callable[[str], str]  # the webhook address for an attempt key
 Explain = Callable[[Call, httpx2.Response], VendorError]
 
 CONNECT_SECONDS = 5.0
@@ -28,7 +28,7 @@ TOTAL_SECONDS = 60.0
 CONNECTIONS_MAX = 100
 EXCERPT_BYTES = 4000
 ANSWER_BYTES_MAX = 4 * 1024 * 1024
-RESULT_BYTES_MAX = 24 * 1024 * 1024  # of an answer that may hold its files, as text
+RESULT_BYTES_MAX = 24 * 1024 * 1024  # of an answer that may contain its files
 _MAY_HOLD_FILES: frozenset[Call] = frozenset({"check", "result"})
 
 _NEVER_SENT = (httpx2.ConnectError, httpx2.ConnectTimeout, httpx2.PoolTimeout)
@@ -68,7 +68,7 @@ class VendorClient:
             raise map_error(self._explain(call, response))
         try:
             return TypeAdapter(shape).validate_python(parse_json(response.content))
-        except ValueError as error:  # no JSON, or another shape
+        except ValueError as error:  # not JSON, or another shape
             said = f"{method} {path}: {excerpt(text_of(response.content[:EXCERPT_BYTES]), 200)!r}"
             raise self._ambiguous(call, ProviderContractBroken, said, response.status_code) from error
 

@@ -21,7 +21,7 @@ FILES_MAX = 20
 TEXTS_READ_MAX = 50
 TEXT_CHARS_READ = 500
 
-# Under these a file is looked for, those of the kind that was ordered first.
+# Names under which a file is expected, those of the ordered kind first.
 _OF_KIND = {
     "image": ("images", "image", "image_url", "image_urls", "imageurl", "generated_images"),
     "video": ("videos", "video", "video_url", "video_urls", "videourl", "generated_videos"),
@@ -32,7 +32,7 @@ _OF_ANY = (
     "artifact", "artifacts", "asset", "assets", "data", "content", "b64_json", "base64", "image_base64",
 )  # fmt: skip
 _AS_BASE64 = frozenset({"b64_json", "base64", "image_base64", "bytesbase64encoded"})
-# What a vendor was given, or says about its work, is no result.
+# Inputs and descriptions in the answer are not results.
 _NOT_A_RESULT = frozenset({
     "input", "inputs", "request", "arguments", "params", "parameters", "prompt", "logs", "metrics", "timings",
     "webhook", "thumbnail", "thumbnails", "preview", "mask", "error", "detail",

@@ -77,7 +77,7 @@ class Model(BaseModel):
     kind: Literal["image", "video"]
     parameters: dict[str, Parameter]
     images: dict[str, ImageSlot] = {}
-    seconds: float | None = None  # of each video, where it cannot be set
+    seconds: float | None = None  # of each video, if it cannot be set
 
     def setting(self, name: str) -> Parameter | None:
         """The parameter of this name. The prompt is not a setting, since the pipeline writes it."""

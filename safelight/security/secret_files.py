@@ -43,7 +43,7 @@ def _create(path: Path) -> None:
             file.flush()
             os.fsync(file.fileno())
         give_to_owner_of_folder(fresh)
-        with suppress(FileExistsError):  # another process of this home was faster: its secret holds
+        with suppress(FileExistsError):  # another process of this home was faster: its secret is used
             path.hardlink_to(fresh)
     finally:
         fresh.unlink()

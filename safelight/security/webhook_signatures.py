@@ -25,8 +25,8 @@ AGE_SECONDS_MAX = 300
 REMEMBERED_MAX = 10_000
 SIGNATURES_MAX = 10
 KEYS_SECONDS_MAX = 24 * 3600.0
-KEYS_SECONDS_MIN = 60.0  # a flood of false signatures must not become a flood of look-ups
-KEYS_PAUSE_SECONDS = 5.0  # after keys could not be had
+KEYS_SECONDS_MIN = 60.0  # a flood of false signatures must not become a flood of requests
+KEYS_PAUSE_SECONDS = 5.0  # after the keys could not be fetched
 
 
 async def unsigned(headers: Mapping[str, str], body: bytes) -> None:

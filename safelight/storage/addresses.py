@@ -7,14 +7,14 @@ from urllib.parse import quote, urlsplit, urlunsplit
 from safelight.domain.errors.base import RemoteUrlInvalid
 
 URL_CHARS_MAX = 2048  # of a URL that a client states
-FETCHED_URL_CHARS_MAX = 16_384  # of one that is read: vendors and redirects name signed ones
+FETCHED_URL_CHARS_MAX = 16_384  # of a URL that is fetched: signed ones of vendors and redirects are longer
 UPLOAD_ADVICE = "Upload the file (POST /api/r2/upload-signed, as dataUrl) and state the URL of the answer."
 PORTS = frozenset({80, 443, 8080, 8443})
 PORT_OF = {"http": 80, "https": 443}
 
 _GLOBAL_UNICAST = ipaddress.ip_network("2000::/3")
 _NAT64 = ipaddress.ip_network("64:ff9b::/96")
-# Global by their registration, and yet no place on the internet.
+# Registered as global, but not reachable on the internet.
 _SPECIAL = tuple(
     ipaddress.ip_network(network)
     for network in (

@@ -30,8 +30,8 @@ PRIVATE_ROUTE = "/private-assets"
 UPLOAD_BYTES_MAX = 20 * 1024 * 1024
 UPLOAD_URL_SECONDS = 600
 FILE_BYTES_MAX = 50 * 1024 * 1024  # of a file that is read whole
-HEADER_BYTES = 256 * 1024  # of a file, in which its size in pixels is looked for
-FETCH_SECONDS = 60.0  # for a file of another server that somebody waits for
+HEADER_BYTES = 256 * 1024  # of a file, from which its size in pixels is read
+FETCH_SECONDS = 60.0  # for a foreign file that a request waits for
 COPIES = 4  # of a file's bytes, while it is checked and stored
 SIGNED_SECONDS_MIN, SIGNED_SECONDS, SIGNED_SECONDS_MAX = 60, 3600, 86_400
 LOOPBACK = ("127.0.0.1", "localhost", "::1")
@@ -195,7 +195,7 @@ class AssetStore:
         Raises:
             AlreadyStored: the URL was used.
         """
-        if await self.public.has(key):  # not every S3 service heeds the condition of a write
+        if await self.public.has(key):  # not every S3 service supports conditional writes
             raise AlreadyStored(f"The key {key!r} has a file already.")
         await self.public.create(key, content, media_type)
         return StoredFile(key, self.url_of(key), media_type, len(content), await asyncio.to_thread(_sha256, content))

@@ -30,11 +30,11 @@ from safelight.redaction import excerpt
 if TYPE_CHECKING:
     from obstore import Attributes, ObjectMeta
 
-BLOCK_BYTES = 1024 * 1024  # what is handed to the store at once
-PART_BYTES = 8 * 1024 * 1024  # of an upload in parts; S3 takes 10,000 of them
+BLOCK_BYTES = 1024 * 1024  # of one write to the store
+PART_BYTES = 8 * 1024 * 1024  # of a multipart upload; S3 allows 10,000 of them
 PARTS_AT_ONCE = 2
 LISTED_AT_ONCE = 1000
-PARTIAL_NAMES = "*#[0-9]*"  # as the store calls a file in a folder until all of it is there
+PARTIAL_NAMES = "*#[0-9]*"  # the store's name for an incomplete file in a folder
 THREADS = 16
 IMMUTABLE = "public, max-age=31536000, immutable"
 

@@ -38,7 +38,7 @@ CONNECT_SECONDS = 10.0
 READ_SECONDS = 30.0
 RESOLVE_SECONDS = 5.0
 RESOLVER_THREADS = 8
-RESOLVING_MAX = 64  # names that are looked up, or wait for it
+RESOLVING_MAX = 64  # names that are being resolved, or wait for it
 
 _REDIRECTS = (301, 302, 303, 307, 308)
 _PASSING = (408, 425, 429)
@@ -136,7 +136,7 @@ class _Resolver:
         if not self._room.acquire(blocking=False):
             raise RemoteFileUnavailable("Too many names are looked up just now.")
         looking = self._threads.submit(socket.getaddrinfo, host, port, type=socket.SOCK_STREAM)
-        looking.add_done_callback(lambda _: self._room.release())  # what was given up still holds its thread
+        looking.add_done_callback(lambda _: self._room.release())  # an abandoned look-up still holds its thread
         try:
             async with asyncio.timeout(RESOLVE_SECONDS):
                 found = await asyncio.wrap_future(looking)

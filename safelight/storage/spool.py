@@ -9,7 +9,7 @@ from typing import BinaryIO, cast
 from safelight.domain.errors.base import StorageError
 from safelight.private_files import make_private_folder
 
-MEMORY_BYTES = 64 * 1024  # what is smaller stays in memory
+MEMORY_BYTES = 64 * 1024  # smaller content stays in memory
 
 
 class Spool:

@@ -9,7 +9,7 @@ import brotli
 
 from safelight.domain.errors.base import RemoteFileRefused
 
-PIECE_BYTES = 256 * 1024  # unpacked at once
+PIECE_BYTES = 256 * 1024  # decompressed at once
 LAYERS_MAX = 3
 
 _GZIP_SIGN = b"\x1f"

@@ -15,7 +15,7 @@ ALLOWED = (
     f"it must begin with http:// or https://, name a host, hold no password and have at most {URL_CHARS_MAX} characters"
 )
 _URL_NAME = re.compile(r"(?:ur[li]s?|href|src|links?)$", re.IGNORECASE)
-# Browsers leave these out before they look at the scheme.
+# Browsers remove these before they read the scheme.
 _LEFT_OUT = re.compile(r"[\x00-\x1f\x7f-\x9f\u200b-\u200f\u2028-\u202e\u2060-\u206f\ufeff]")
 _SCHEME = re.compile(r"[a-z][a-z0-9+.-]*:", re.IGNORECASE)
 _RUNS = re.compile(r"(?:javascript|vbscript|livescript)\s*:", re.IGNORECASE)

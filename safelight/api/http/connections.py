@@ -25,15 +25,15 @@ from safelight.process.open_files import room_for_connections
 from safelight.process.tasks import run_periodically
 
 REQUEST_TARGET_BYTES_MAX = 8 * 1024
-HEADER_BYTES_MAX = 32 * 1024  # of one request, its target included
+HEADER_BYTES_MAX = 32 * 1024  # of the headers of one request, with its target
 HEADERS_MAX = 100  # of one request
 UNPARSED_BYTES_MAX = 32 * 1024 * 1024  # incomplete headers of all connections together
-PIPELINED_MAX = 16  # requests sent before the first of them was answered
-CHUNKS_FREE = 1000  # chunks that a body may have, whatever their size;
-CHUNK_BYTES_MIN = 64  # from then on they must be this large on average
+PIPELINED_MAX = 16  # pipelined requests of one connection
+CHUNKS_FREE = 1000  # chunks of a body that may have any size;
+CHUNK_BYTES_MIN = 64  # beyond that, their minimum average size
 BODY_BYTES_PER_SECOND_MIN = 2 * 1024
 BODY_SECONDS_MAX = 900.0
-LINGER_SECONDS = 5.0  # for a client to read why it was refused, and to end what it sends
+LINGER_SECONDS = 5.0  # for a client to read the refusal and to stop sending
 RESET_WHEN_CLOSED = struct.pack("ii", 1, 0)  # linger: on, for 0 s
 SWEEP_SECONDS = 0.5
 RETRY_AFTER_SECONDS = 2
@@ -103,10 +103,10 @@ class Connection(HttpToolsProtocol):
         self.running: RequestResponseCycle | None = None
         self._refusal: ConnectionRefusal | None = None
         self._is_refused = False
-        self._has_headers = self._has_message = True  # of the request that arrives now
+        self._has_headers = self._has_message = True  # of the request that is arriving
         self._headers = self._header_bytes = self._chunks = self._body_bytes = 0
         self._body_since = 0.0
-        self._unparsed = 0  # bytes that came to nothing yet
+        self._unparsed = 0  # bytes of an incomplete request
 
     # --- from the transport ------------------------------------------------------------------------------------------
 
@@ -134,7 +134,7 @@ class Connection(HttpToolsProtocol):
         try:
             self.parser.feed_data(data)
         except httptools.HttpParserUpgrade:
-            self.cycle.keep_alive = False  # no other protocol is spoken here: it is answered as what it is
+            self.cycle.keep_alive = False  # no upgrade is supported: the request is answered as plain HTTP
         except httptools.HttpParserError:
             self.refuse(self._refusal or BAD_REQUEST)
         else:
@@ -175,7 +175,7 @@ class Connection(HttpToolsProtocol):
         if len(self.pipeline) >= PIPELINED_MAX:
             self._stop(PIPELINED)
         if self.parser.should_upgrade() and any(name in _BODY_HEADERS for name, _ in self.headers):
-            self._stop(UPGRADE_WITH_BODY)  # the parser would take the body for the other protocol
+            self._stop(UPGRADE_WITH_BODY)  # the parser would read the body as the other protocol
         super().on_headers_complete()
         self._has_headers = True
         self._count_unparsed(0)
@@ -189,7 +189,7 @@ class Connection(HttpToolsProtocol):
         if self._chunks > CHUNKS_FREE and self._body_bytes < self._chunks * CHUNK_BYTES_MIN:
             self._stop(BODY_IN_PIECES)
         self._count_unparsed(0)
-        if not self.cycle.response_complete:  # else it is only drained, for a while
+        if not self.cycle.response_complete:  # otherwise it is only drained, for a limited time
             self.deadline = self.loop.time() + self.table.bounds.body_seconds
         super().on_body(body)
 
@@ -210,7 +210,7 @@ class Connection(HttpToolsProtocol):
     def on_response_complete(self) -> None:
         waits = bool(self.pipeline)
         super().on_response_complete()
-        self._unset_keepalive_if_required()  # the deadline stands for uvicorn's timer
+        self._unset_keepalive_if_required()  # the deadline replaces uvicorn's timer
         if waits or self._is_refused:
             return
         if self._has_message:
@@ -255,9 +255,9 @@ class Connection(HttpToolsProtocol):
     def _answer(self, refusal: ConnectionRefusal) -> None:
         self._disconnect_running()
         self.transport.write(refusal.content())
-        with suppress(OSError):  # the client was faster
+        with suppress(OSError):  # the client has closed it already
             self.transport.write_eof()
-        self.flow.resume_reading()  # what still comes is thrown away
+        self.flow.resume_reading()  # further data is discarded
         self.table.set_idle(self, True)
         self.deadline = self.loop.time() + LINGER_SECONDS
 

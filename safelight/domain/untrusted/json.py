@@ -8,7 +8,7 @@ from typing import Any
 from safelight.domain.untrusted.text import storable
 
 DEPTH_MAX = 100
-NUMBER_CHARS_MAX = 40  # a longer whole number is one to nobody
+NUMBER_CHARS_MAX = 40  # longer whole numbers become None
 
 _OPENS = re.compile(r"[\[{]")
 

@@ -15,7 +15,7 @@ _ACTIVE = re.compile(
     "\U000e0000-\U000e007f]"
 )
 _UNSTORABLE = re.compile("[\x00\ud800-\udfff]")
-_MAY_BE_UNSTORABLE = re.compile(r"\\u0000|\\ud[89a-f]|NaN|Infinity")  # in JSON; most of it has none and is not walked
+_MAY_BE_UNSTORABLE = re.compile(r"\\u0000|\\ud[89a-f]|NaN|Infinity")  # in JSON; most JSON has none and is not traversed
 
 
 def printable(text: str) -> str:
@@ -34,9 +34,9 @@ def json_text(value: Any, **options: Any) -> str:
     of `json.dumps`."""
     try:
         text = json.dumps(value, ensure_ascii=False, allow_nan=False, **options)
-    except ValueError:  # a number that JSON does not know
+    except ValueError:  # NaN or an infinity
         text = json.dumps(storable(value), ensure_ascii=False, **options)
-    # Outside of texts JSON has no such character but the newlines between lines.
+    # Outside of strings the only such characters in JSON are the newlines between lines.
     return _ACTIVE.sub(lambda found: found[0] if found[0] == "\n" else json.dumps(found[0])[1:-1], text)
 
 

@@ -7,7 +7,7 @@ from safelight.domain.errors.base import OutcomeUnknown, ProviderError, Provider
 from safelight.providers.errors import Call, VendorError, map_error, retry_after
 
 NAME = "openai"
-KEY_NOT_TAKEN = "SAFELIGHT_OPENAI_API_KEY is not accepted, or may not do this"  # its own words repeat part of the key
+KEY_NOT_TAKEN = "SAFELIGHT_OPENAI_API_KEY is not accepted, or may not do this"  # its message repeats a part of the key
 
 _NEVER_SENT = (httpx2.ConnectError, httpx2.ConnectTimeout, httpx2.PoolTimeout)
 

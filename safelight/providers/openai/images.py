@@ -34,7 +34,7 @@ _CHOICES = {
     "output_format": ("png", "jpeg", "webp"),
     "background": ("transparent", "opaque", "auto"),
 }
-# Used in another way, or saying what is so anyway.
+# Settings that are used in another way, or state the only behaviour.
 _ELSEWHERE = ("size", "aspect_ratio", "negative_prompt", "enhance_prompt")
 _SO_ANYWAY = {"sequential_image_generation": "disabled", "max_images": 1}
 

@@ -10,7 +10,7 @@ from safelight.providers.openai.errors import error_of_failure
 REASONS = {
     name: f"the answer ended with {name}" for name in ("content_filter", "content_filtered", "safety", "moderation")
 }
-TOKENS_MAX = 2**31 - 1  # what a column holds
+TOKENS_MAX = 2**31 - 1  # the maximum of the column
 
 
 def _tokens(stated: Any) -> int | None:

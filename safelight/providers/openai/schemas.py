@@ -11,9 +11,7 @@ _KEPT = frozenset({
     "type", "description", "enum", "const", "pattern", "format", "minimum", "maximum", "exclusiveMinimum",
     "exclusiveMaximum", "multipleOf", "minItems", "maxItems",
 })  # fmt: skip
-_LENGTHS = frozenset(
-    {"minLength", "maxLength"}
-)  # strict mode has no word for them; the answer is checked for them later
+_LENGTHS = frozenset({"minLength", "maxLength"})  # not supported by strict mode; the answer is checked for them later
 _OF_OBJECTS = frozenset({"properties", "required", "additionalProperties"})
 _SCALARS = ("string", "number", "integer", "boolean")
 

@@ -15,7 +15,7 @@ from safelight.redaction import excerpt
 
 CONNECT_SECONDS = 5.0
 CALL_SECONDS = 30.0
-ANSWER_SECONDS = 110.0  # nothing comes before the whole answer does
+ANSWER_SECONDS = 110.0  # nothing is sent before the whole answer
 CONNECTIONS_MAX = 100
 EXCERPT_BYTES = 4000
 
@@ -68,7 +68,7 @@ async def _read(call: Call, sending: Awaitable[Any]) -> Reply:
         raise error_of_call(call, error) from error
     try:
         return Reply.model_validate(parse_json(response.content))
-    except ValueError as error:  # no JSON, or another shape
+    except ValueError as error:  # not JSON, or another shape
         kind = OutcomeUnknown if call == "start" else ProviderContractBroken
         message = f"openai {call}: {excerpt(text_of(response.content[:EXCERPT_BYTES]), 200)!r}"
         raise kind(message, provider_http_status=response.status_code) from error

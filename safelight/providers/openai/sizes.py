@@ -14,7 +14,7 @@ EDGE_MAX = 3840
 RATIO_MAX = 3.0
 PIXELS_MIN, PIXELS_MAX = 655_360, 8_294_400
 OFF_BY_MAX = 0.02
-_THREE_SIZES = ((1024, 1024), (1536, 1024), (1024, 1536))  # all that the first models make
+_THREE_SIZES = ((1024, 1024), (1536, 1024), (1024, 1536))  # the only sizes of the first models
 _FIRST_MODELS = ("gpt-image-1", "chatgpt-image-latest")
 
 Size = tuple[float, float]

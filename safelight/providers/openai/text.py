@@ -9,7 +9,7 @@ from safelight.providers.openai.schemas import answer_format
 from safelight.providers.openai.service import OpenAIService
 from safelight.redaction import excerpt
 
-OUTPUT_TOKENS_MAX = 16_000  # most of them are for thinking: an answer has some hundred
+OUTPUT_TOKENS_MAX = 16_000  # most are for reasoning: an answer has some hundred
 
 
 class OpenAITextModel:

@@ -20,8 +20,8 @@ Json = dict[str, Any]
 
 NAME = "replicate"
 PAGES_LOOKED_THROUGH_MAX = 10  # of 100 predictions each
-CLOCKS_APART = timedelta(minutes=5)  # the database's and Replicate's
-LOG_CHARS_READ = 2000  # of a prediction that ended well, and without an output
+CLOCKS_APART = timedelta(minutes=5)  # the largest difference between the database's clock and Replicate's
+LOG_CHARS_READ = 2000  # of a prediction that succeeded without an output
 MODELS = Models(Path(__file__).with_name("models"))
 
 _Id = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9_-]{1,100}$")]
