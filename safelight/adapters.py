@@ -1,4 +1,4 @@
-"""Which adapters there are, made from the settings, and whose webhooks are believed."""
+"""The adapters, made from the settings, and the checks of their webhooks."""
 
 import importlib.metadata
 from collections.abc import Callable
@@ -18,7 +18,8 @@ ADAPTERS_GROUP = "safelight.adapters"
 
 
 def adapters_of(settings: Settings, read: ReadImage, pool: MediaPool) -> Adapters:
-    """`read` gets the pictures of those that look for themselves; what decodes them does so in `pool`."""
+    """Makers of all adapters by name. `read` reads input pictures for adapters that need their bytes; pictures are
+    decoded in `pool`."""
     makers = installed_adapters(read) | {
         "local": lambda: _local(settings, read, pool),
         "openai": lambda: _openai(settings, read, pool),
@@ -31,7 +32,7 @@ def adapters_of(settings: Settings, read: ReadImage, pool: MediaPool) -> Adapter
 
 
 def webhook_checks(settings: Settings) -> dict[str, WebhookCheck]:
-    """What a webhook of each provider must pass before it is listened to."""
+    """The check that a webhook of each provider must pass."""
     checks: dict[str, WebhookCheck] = {"fal": FalSignatures(settings.fal_webhook_keys_url).check}
     if secret := settings.replicate_webhook_secret.get_secret_value():
         checks["replicate"] = StandardWebhooks(secret).check
@@ -41,7 +42,8 @@ def webhook_checks(settings: Settings) -> dict[str, WebhookCheck]:
 
 
 def installed_adapters(read: ReadImage) -> dict[str, Callable[[], Adapter]]:
-    """What other packages bring: each entry point of the group is called with a way to read pictures."""
+    """Adapters of other packages: each entry point of the group is a function that takes `read` and returns an
+    Adapter."""
     points = importlib.metadata.entry_points(group=ADAPTERS_GROUP)
     return {point.name: partial(_loaded, point, read) for point in points}
 

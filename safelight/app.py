@@ -272,7 +272,7 @@ class App:
                 self._bucket(setting, "", is_public=False)
 
     def admin_token(self) -> str:
-        """What opens the operators' routes: the setting, else a token that is made once and kept in the home.
+        """The token for the operators' routes: the setting, else a token that is created once and kept in the home.
 
         Raises:
             ConfigError: it is empty or too short, or its file cannot be used.

@@ -79,7 +79,7 @@ class Settings(
 
     @property
     def secrets(self) -> list[str]:
-        """What must be written nowhere."""
+        """All values that must never be written."""
         stated = [value.get_secret_value() for _, value in self if isinstance(value, SecretStr)]
         return [*stated, _password(self.database_url)]
 

@@ -1,4 +1,4 @@
-"""Crashes of a process, which reach the ops plane too."""
+"""Records crashes of a process in the ops plane."""
 
 import asyncio
 import os
@@ -18,7 +18,7 @@ from safelight.process.open_files import OUT_OF_FILES
 
 
 def report_crashes(app: App) -> None:
-    """Process-level crashes reach the ops plane too: 💥 what nothing caught, 🧵 what a background task left behind."""
+    """Record exceptions that nothing caught (💥) as ops rows."""
 
     def uncaught(kind: type[BaseException], error: BaseException, trace: Any) -> None:
         if issubclass(kind, Exception):
@@ -30,14 +30,15 @@ def report_crashes(app: App) -> None:
 
 
 def report_task_crashes(app: App) -> None:
-    """As `report_crashes`, for the running event loop. What crashes over and over is told so many times a minute."""
+    """As `report_crashes`, for exceptions that background tasks of the running event loop leave behind (🧵). The number
+    of rows a minute is limited."""
     allowance = Allowance(of_one=20)
 
     def unhandled(loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
         error = context.get("exception")
         if isinstance(error, OSError) and error.errno in OUT_OF_FILES:
             telemetry.warning(telemetry.Tag.API, f"Out of file descriptors: {error}")
-            return  # to write a row would take one, and there are many of these at once
+            return  # writing a row would need one, and many of these come at once
         if isinstance(error, Exception) and allowance.take(type(error).__name__):
             _write_crash(app, Category.UNHANDLED_REJECTION, "process.unhandledRejection", error)
         loop.default_exception_handler(context)

@@ -3,6 +3,7 @@ like, a download. Its end is six media files and a ledger of exactly −14 credi
 
 import asyncio
 import base64
+import json
 import time
 from collections.abc import Awaitable, Callable, Iterator
 from dataclasses import asdict, dataclass, field
@@ -10,8 +11,7 @@ from itertools import count
 from pathlib import Path
 from typing import Any
 
-import httpx
-from httpx_sse import aconnect_sse
+import httpx2
 
 from safelight.domain.errors.base import SafelightError
 
@@ -43,7 +43,7 @@ class Event:
 
 
 @dataclass(frozen=True, slots=True)
-class Made:
+class DemoResult:
     """One finished generation of the story."""
 
     chapter: str
@@ -57,7 +57,7 @@ class Made:
 @dataclass(slots=True)
 class Report:
     pass_id: str
-    made: list[Made] = field(default_factory=list)
+    made: list[DemoResult] = field(default_factory=list)
     credits_charged: int = 0
     balance: int = 0
     seconds: float = 0.0
@@ -70,7 +70,7 @@ class Report:
 class Story:
     """`folder` gets the downloads; `tell` is called with each event."""
 
-    client: httpx.AsyncClient
+    client: httpx2.AsyncClient
     pass_id: str
     folder: Path
     tell: Tell
@@ -108,7 +108,7 @@ class Story:
         body = {"feedback": {"motion_feedback": VIDEO_TWEAK}}
         report.made.append(await self._generation("Video tweak", f"/mma/video/{video.generation_id}/tweak", body))
 
-    async def _generation(self, chapter: str, path: str, body: Json) -> Made:
+    async def _generation(self, chapter: str, path: str, body: Json) -> DemoResult:
         started = time.monotonic()
         self.tell(Event("begins", chapter, _headline(body), 0.0))
         accepted = await self._post(path, body)
@@ -120,7 +120,7 @@ class Story:
         file = await self._download(chapter, next(filter(None, generation["outputs"].values())))
         seconds = time.monotonic() - started
         self.tell(Event("ends", chapter, str(file), seconds))
-        return Made(
+        return DemoResult(
             chapter,
             accepted["generation_id"],
             round(seconds, 2),
@@ -130,10 +130,10 @@ class Story:
         )
 
     async def _follow(self, chapter: str, url: str, started: float) -> None:
-        async with aconnect_sse(self.client, "GET", url) as source:
-            async for event in source.aiter_sse():
+        async with self.client.sse(url) as events:
+            async for event in events:
                 if event.event == "scan_line":
-                    line = event.json()
+                    line: Json = json.loads(event.data)
                     self.tell(
                         Event("line", chapter, line["text"], time.monotonic() - started, line["level"], line["step"])
                     )
@@ -143,7 +143,7 @@ class Story:
         answer.raise_for_status()
         number = next(self.file_numbers)
         name = chapter.lower().replace(" ", "-")
-        path = self.folder / f"{number}-{name}{Path(httpx.URL(url).path).suffix}"
+        path = self.folder / f"{number}-{name}{Path(httpx2.URL(url).path).suffix}"
         await asyncio.to_thread(path.write_bytes, answer.content)
         return path
 
@@ -153,7 +153,7 @@ class Story:
         body = {"dataUrl": data_url, "kind": kind, "filename": path.name}
         return str((await self._post("/api/r2/upload-signed", body))["publicUrl"])
 
-    async def _event(self, event_type: str, made: Made) -> None:
+    async def _event(self, event_type: str, made: DemoResult) -> None:
         payload = {"result_type": "motion", "tags": ["calm morning"]}
         await self._post(
             "/mma/events", {"event_type": event_type, "generation_id": made.generation_id, "payload": payload}
@@ -165,7 +165,7 @@ class Story:
     async def _get(self, path: str) -> Json:
         return await self._answer(self.client.get(path, headers={"X-Mina-Pass-Id": self.pass_id}))
 
-    async def _answer(self, sent: Awaitable[httpx.Response]) -> Json:
+    async def _answer(self, sent: Awaitable[httpx2.Response]) -> Json:
         answer = await sent
         body: Json = answer.json()
         if answer.is_error:

@@ -1,4 +1,4 @@
-"""Files and folders that only their owner may read, whatever the umask is and however they were made before."""
+"""Files and folders that only their owner may read, independent of the umask and of their earlier mode."""
 
 import os
 import pwd
@@ -17,8 +17,8 @@ _OF_THE_SYSTEM = frozenset(
 
 
 def open_home(home: Path) -> None:
-    """Make the home, or close the one that is there to other accounts. A folder that holds more than a home stays as it
-    is; what is ours in it is closed all the same.
+    """Create the home folder, or make an existing one private. A folder that also holds other things keeps its mode;
+    our files in it are made private all the same.
 
     Raises:
         ConfigError: there is something else in its place, or it cannot be made.
@@ -36,7 +36,7 @@ def open_home(home: Path) -> None:
 
 
 def make_private_folder(path: Path) -> None:
-    """Make the folder, and the missing ones above it; one that is there already is closed to others if it is ours."""
+    """Create the folder and its missing parents; an existing folder is made private if it is ours."""
     missing = [folder for folder in (path, *path.parents) if not folder.exists()]
     for folder in reversed(missing):
         folder.mkdir(mode=FOLDER_MODE, exist_ok=True)
@@ -45,8 +45,7 @@ def make_private_folder(path: Path) -> None:
 
 
 def make_private(path: Path) -> None:
-    """Take the rights of others away from a file or folder of ours. What belongs to another account is left alone, and
-    so is a link."""
+    """Remove the rights of others from a file or folder of ours. Links, and files of other accounts, are left alone."""
     if not path.exists() or path.is_symlink():
         return
     found = path.stat()
@@ -55,7 +54,7 @@ def make_private(path: Path) -> None:
 
 
 def make_private_tree(path: Path) -> None:
-    """As `make_private`, with all that is below. Below a folder that is closed already there is nothing to do."""
+    """As `make_private`, for a whole tree. A folder that is private already is not entered."""
     if path.is_dir() and not path.is_symlink() and _is_open_to_others(path.stat()):
         for each in path.rglob("*"):
             make_private(each)
@@ -63,13 +62,13 @@ def make_private_tree(path: Path) -> None:
 
 
 def write_private(path: Path, text: str) -> None:
-    """Write the whole file; nobody else can read it at any moment."""
+    """Write the whole file; other accounts cannot read it at any moment."""
     with open(path, "w", opener=open_private, encoding="utf-8") as file:
         file.write(text)
 
 
 def open_private(path: str | Path, flags: int) -> int:
-    """An `opener` for `open`: what it makes is private, and what was there becomes so if it is ours."""
+    """An `opener` for `open`: a new file is private, and an existing one becomes private if it is ours."""
     descriptor = os.open(path, flags | os.O_CLOEXEC, FILE_MODE)
     found = os.fstat(descriptor)
     if _is_open_to_others(found):
@@ -80,7 +79,7 @@ def open_private(path: str | Path, flags: int) -> int:
 
 
 def give_to_owner_of_folder(path: Path) -> None:
-    """Root makes things in the name of the account whose folder they are in; others make them in their own."""
+    """If root creates the file, give it to the owner of its folder."""
     if os.geteuid() == 0:
         os.chown(path, path.absolute().parent.stat().st_uid, -1, follow_symlinks=False)
 
@@ -90,8 +89,9 @@ def _is_open_to_others(found: os.stat_result) -> bool:
 
 
 def _is_shared(home: Path) -> bool:
-    """It is a system's folder, a login folder or one above it, one that anybody may write to, or holds what belongs to
-    other accounts. The data of the server belongs to its own."""
+    """True for a folder of the system, a login folder or a parent of one, a folder that anybody may write to, or one
+    that holds files of other accounts. The data folder of the server, which has an account of its own, does not
+    count."""
     found = home.stat()
     if home in _OF_THE_SYSTEM or found.st_mode & stat.S_ISVTX or _is_above_login(home, found.st_uid):
         return True

@@ -1,8 +1,8 @@
-"""Takes secrets out of what is about to be written: rows, files, log lines, streams.
+"""Removes secrets from text and JSON before they are written: rows, files, log lines, streams.
 
-What is shown instead names what was there: `[redacted: bearer token]`. Doing it twice is doing it once; the time it
-takes grows with the length of the text, whatever the text is. A secret is told by the name it stands under, by its own
-form, by being what lets a URL pass, or by being one of our own.
+A placeholder names the kind of secret: `[redacted: bearer token]`. Redaction is idempotent, and its time is linear in
+the length of the text, whatever the text is. A secret is recognised by the name it stands under, by its own form, as
+the signature of a URL, or as one of our own secrets.
 """
 
 import base64
@@ -16,17 +16,17 @@ from typing import Any
 
 import re2
 
-SECRET_CHARS_MIN = 8  # shorter ones would be found in words
+SECRET_CHARS_MIN = 8  # shorter ones would match inside of words
 DATA_URL_CHARS_MAX = 512
 BASIC_CHARS_MAX = 4096
 WORD_CHARS_MAX = 16
 KEY_CHARS_READ = 100
 EXCERPT_READ_TIMES = 4
 KEYS_REMEMBERED = 4096
-TEXTS_REMEMBERED = 4096  # the same ones are written again and again, as a generation goes on
+TEXTS_REMEMBERED = 4096  # the same values are written repeatedly while a generation runs
 REMEMBERED_CHARS_MAX = 2048
 
-# How the names of secrets end, in lower case with nothing between their words, and what is shown for them.
+# Endings of the names of secrets, in lower case without separators, and the kinds shown in their place.
 _ENDINGS = {
     "authorization": "authorization",
     "cookie": "cookie",
@@ -72,9 +72,9 @@ _FORMS = {
 _OUR_OWN = "secret of ours"
 _LABELS = sorted({*_ENDINGS.values(), *_LAST_WORDS.values(), *_FORMS.values(), _OUR_OWN})
 _MARKED = re.compile(rf"\[redacted: (?:{'|'.join(_LABELS)})\]")
-_MARK = _MARKED.pattern.replace(" ", r"\ ")  # as a part of what is written in verbose form
+_MARK = _MARKED.pattern.replace(" ", r"\ ")  # for use in a verbose expression
 
-# Nothing below goes back over what it has read, and what may begin anywhere in a long word is read once: linear time.
+# The expressions below do not backtrack, and patterns that may begin anywhere in a long word read it once: linear time.
 _FORM = re.compile(
     r"""
       data:[\w/+.-]{0,100}+(?:;[\w-]{1,40}+=[\w-]{0,40}+){0,4}+;base64,(?P<data>[A-Za-z0-9+/_=%-]{DATA_URL_CHARS,}+)
@@ -119,9 +119,9 @@ _NAMED = re.compile(
     """.replace("MARK", _MARK).replace("SCHEMES", _SCHEMES),
     re.VERBOSE | re.IGNORECASE,
 )
-_CLOSING = ")]},;.\\"  # what a sentence, or what the value stands in, may end with
+_CLOSING = ")]},;.\\"  # characters that may follow a value in a sentence or around it
 
-# Where there is none of these there is no secret. RE2 looks for all of them at once, in one reading.
+# A text without any of these has no secret. RE2 searches for all of them in one pass.
 _FORM_SIGNS = r"""
       eyJ | [sr]k[-_] | r8_ | whsec_ | A(?:KIA|SIA|ROA|IDA) | gh[pousr]_ | github_pat_ | AIza | glpat- | xox | hf_
     | npm_ | shp | sbp_ | sb_secret_ | SG\. | ya29\. | -----BEGIN | base64, | :[0-9a-fA-F]{32} | ://[^\s/@]*@
@@ -149,7 +149,7 @@ _SIGN_IN_JSON = _signs(f"{_FORM_SIGNS} | (?i: {_NAME_SIGNS} | {_KEY_SIGNS} | sig
 
 
 class Redactor:
-    """Knows what secrets look like, and our own ones as they are."""
+    """Knows the forms of secrets, and our own secrets literally."""
 
     def __init__(self, secrets: Iterable[str] = ()) -> None:
         self._own: tuple[str, ...] = ()
@@ -159,14 +159,14 @@ class Redactor:
             self.learn(secret)
 
     def learn(self, secret: str) -> None:
-        """From now on this is a secret, wherever it stands."""
+        """Redact this text from now on, wherever it stands."""
         if len(secret) >= SECRET_CHARS_MIN:
             self._own = tuple(sorted({*self._own, secret}, key=len, reverse=True))
             self._own_in_json = tuple(json.dumps(one)[1:-1] for one in self._own)
             self._remembered.cache_clear()
 
     def text(self, text: str) -> str:
-        """The text without its secrets; the same where it has none."""
+        """The text without its secrets; the same object if it has none."""
         if len(text) < SECRET_CHARS_MIN:
             return text
         return self._remembered(text) if len(text) <= REMEMBERED_CHARS_MAX else self._cleaned(text)
@@ -178,7 +178,7 @@ class Redactor:
         return _NAMED.sub(_without_named, _FORM.sub(_without_form, text)) if _may_have_secret(text) else text
 
     def value(self, value: Any) -> Any:
-        """JSON of any depth without its secrets. What JSON does not know stays as it is."""
+        """JSON of any depth without its secrets. Values of other types stay as they are."""
         if isinstance(value, str):
             return self.text(value)
         if value is None or isinstance(value, int | float):
@@ -188,7 +188,8 @@ class Redactor:
         return self._object(value) if isinstance(value, Mapping) else value
 
     def dumps(self, value: Any, dumps: Callable[[Any], str] = json.dumps) -> str:
-        """The value as JSON without its secrets. Most values have none: only one that may have is walked through."""
+        """The value as JSON without its secrets. Most values have none; only a value that may have one is walked
+        through."""
         text = dumps(value)
         return dumps(self.value(value)) if self._json_may_have_secret(text) else text
 
@@ -200,7 +201,7 @@ class Redactor:
         return self.text(text) != text
 
     def safe_id(self, text: str) -> str:
-        """An id that a client chose: where it holds a secret, another stands for it, and two stay two."""
+        """An id that a client chose. If it holds a secret, a hash replaces it, so that different ids stay different."""
         if not self.has_secret(text):
             return text
         return f"redacted-{hashlib.sha256(text.encode()).hexdigest()[:40]}"
@@ -220,20 +221,20 @@ class Redactor:
         return self._stated_apart(cleaned) if "value" in cleaned else cleaned
 
     def _stated_apart(self, cleaned: dict[Any, Any]) -> dict[Any, Any]:
-        """`{"name": "Authorization", "value": …}` says the same as `{"Authorization": …}`."""
+        """`{"name": "Authorization", "value": …}` is treated as `{"Authorization": …}`."""
         name = cleaned.get("name", cleaned.get("key"))
         label = secret_kind(name) if isinstance(name, str) else None
         return cleaned | {"value": self._hidden(cleaned["value"], label)} if label else cleaned
 
     def _list(self, given: list[Any] | tuple[Any, ...]) -> list[Any]:
-        """Two texts may be a header: its name and its value."""
+        """A list of two texts may be a header: its name and its value."""
         if len(given) == 2 and isinstance(given[0], str) and _is_header(given[0]):
             label = secret_kind(given[0])
             return [self.text(given[0]), self._hidden(given[1], label) if label else self.value(given[1])]
         return [self.value(item) for item in given]
 
     def _hidden(self, value: Any, label: str) -> Any:
-        """What stands under a secret's name: every text in it is hidden; flags and most numbers are not."""
+        """The value under a secret's name, with every text in it hidden; flags and most numbers stay."""
         if isinstance(value, str):
             return value if value.lower() in _NO_VALUES or _MARKED.fullmatch(value) else placeholder(label)
         if isinstance(value, Mapping):
@@ -244,11 +245,11 @@ class Redactor:
         return placeholder(label) if is_number and label in _NUMBERS_TOO else value
 
 
-DEFAULT_REDACTOR = Redactor()  # for what does not know our own secrets
+DEFAULT_REDACTOR = Redactor()  # for callers that do not know our own secrets
 
 
 def excerpt(text: str, chars: int) -> str:
-    """The beginning of a text. Its secrets are taken out first: one that is cut no longer looks like one."""
+    """The beginning of a text. Secrets are removed first: a truncated secret would not be recognised."""
     return DEFAULT_REDACTOR.text(text[: EXCERPT_READ_TIMES * chars])[:chars]
 
 
@@ -258,8 +259,8 @@ def placeholder(label: str) -> str:
 
 @lru_cache(KEYS_REMEMBERED)
 def secret_kind(name: str) -> str | None:
-    """What stands under a name, in whatever spelling; None where that is no secret. What was hidden in it ends no
-    name of a secret."""
+    """The kind of secret that stands under this name, in any spelling; None if it is no secret. A placeholder inside
+    the name does not count as part of it."""
     name = _MARKED.sub("hidden", name[-KEY_CHARS_READ:])
     plain = re.sub(r"[^a-z0-9]", "", name.lower())
     ending = next((ending for ending in _ENDINGS if plain.removesuffix("s").endswith(ending)), None)
@@ -272,12 +273,12 @@ def _last_word(name: str) -> str:
 
 
 def _is_header(name: str) -> bool:
-    """`["token", "secret"]` are tags."""
+    """True if the two texts are a header and its value; `["token", "secret"]` are tags."""
     return name.lower() in _HEADERS or "-" in name or "_" in name
 
 
 def _may_have_secret(text: str) -> bool:
-    encoded = text.encode("utf-8", "replace")  # halves of surrogate pairs have no encoding
+    encoded = text.encode("utf-8", "replace")  # lone surrogates have no encoding
     if _SIGN_OF_FORM.search(encoded):
         return True
     return bool(_BESIDE_A_NAME.search(text) and _SIGN_OF_NAME.search(encoded))
@@ -300,19 +301,19 @@ def _with(found: re.Match[str], group: str, shown: str) -> str:
 
 
 def _shortened(encoded: str) -> str:
-    """A file as text is no secret, and no use in a row: which file it was is told."""
+    """A data URL is no secret, but too long for a row: it is replaced by its hash and length."""
     content = _from_base64(encoded)
     digest = hashlib.sha256(encoded.encode() if content is None else content).hexdigest()
     return f"[shortened: sha256 {digest}, {len(encoded)} characters]"
 
 
 def _is_random(text: str) -> bool:
-    """Not words: `bearer carrying`, `sk-everyone-may-read`."""
+    """True if the text looks random. Words do not: `bearer carrying`, `sk-everyone-may-read`."""
     return any(char.isdigit() for char in text) or max(map(len, re.split(r"[-_.]", text))) >= WORD_CHARS_MAX
 
 
 def _is_basic(text: str) -> bool:
-    """A name and a password; `Basic lighting` is neither."""
+    """True for base64 of `name:password`; `Basic lighting` is not."""
     plain = _from_base64(text) if len(text) <= BASIC_CHARS_MAX else b":"
     return plain is not None and b":" in plain and plain.decode("utf-8", "replace").isprintable()
 
@@ -351,7 +352,7 @@ def _shown(text: str, label: str) -> str:
 
 
 def _is_value(found: re.Match[str], label: str) -> bool:
-    """Whether what follows the name is its value, or how the sentence goes on: `Secret: the light`."""
+    """True if the text after the name is its value; False if a sentence goes on: `Secret: the light`."""
     value = found["plain"].rstrip(_CLOSING)
     if value.lower() in _NO_VALUES or (found["plural"] and value.isdigit()):
         return False

@@ -1,4 +1,4 @@
-"""Bounds of what clients send and hold open, as the settings say."""
+"""Limits of request bodies and connections, made from the settings."""
 
 from safelight.api.http.bodies.in_flight import InFlightLimit
 from safelight.api.http.bodies.spooling import RequestBodies

@@ -23,14 +23,14 @@ from safelight.process.open_files import ListeningSocket
 
 CONNECTIONS_WAITING_MAX = 2048
 NOT_RESOLVED = (socket.EAI_NONAME, socket.EAI_AGAIN, socket.EAI_FAIL, socket.EAI_NODATA)
-ACCEPTED_AT_ONCE = 64  # connections that are taken before those that are too many are closed
+ACCEPTED_AT_ONCE = 64  # connections beyond the limit that are accepted before they are closed
 GRACEFUL_SECONDS = 5
-KEEP_ALIVE_SECONDS = 75  # where no setting says so
+KEEP_ALIVE_SECONDS = 75  # if no setting states it
 
 
 class _Server(uvicorn.Server):
-    """Leaves signals to us, since one process may run more than the API, and says when it is up, and when it is about
-    to end: what streams without an end must end by itself then."""
+    """Handles no signals, since one process may run more than the API. Sets events when it has started, and when it is
+    about to end, so that endless streams end by themselves."""
 
     def __init__(self, config: uvicorn.Config, leaving: asyncio.Event) -> None:
         super().__init__(config)
@@ -53,7 +53,8 @@ class _Server(uvicorn.Server):
 
 
 def listen(host: str, port: int) -> socket.socket:
-    """Raises InvalidInput where the port is taken, ConfigError where the host is none of ours."""
+    """Listen on the address. Raises InvalidInput if the port is taken, ConfigError if the host is not of this
+    machine."""
     try:
         made = socket.create_server((host, port), backlog=CONNECTIONS_WAITING_MAX)
     except OSError as error:
@@ -69,7 +70,7 @@ def listen(host: str, port: int) -> socket.socket:
 
 
 def stop_on_signals() -> asyncio.Event:
-    """An event that Ctrl-C and the usual request to end set."""
+    """An event that is set by SIGINT (Ctrl-C) and SIGTERM."""
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGINT, signal.SIGTERM):
@@ -79,7 +80,7 @@ def stop_on_signals() -> asyncio.Event:
 
 @asynccontextmanager
 async def database_kept(app: App, stop: asyncio.Event) -> AsyncIterator[None]:
-    """The embedded database is brought back whenever it dies inside this context. DatabaseDown where it cannot be."""
+    """Restart the embedded database whenever it dies inside this context. Raises DatabaseDown if that fails."""
     try:
         async with asyncio.TaskGroup() as group:
             keeping = group.create_task(app.keep_database(stop))
@@ -93,7 +94,7 @@ async def database_kept(app: App, stop: asyncio.Event) -> AsyncIterator[None]:
 
 @asynccontextmanager
 async def serving(app: App, listening: socket.socket) -> AsyncIterator[None]:
-    """The API answers inside this context."""
+    """Run the API inside this context."""
     report_task_crashes(app)
     keep_little()
     api, table = app.api(), ConnectionTable(bounds_of(app.settings))
@@ -107,7 +108,7 @@ async def serving(app: App, listening: socket.socket) -> AsyncIterator[None]:
 
 
 def open_access_warnings(settings: Settings) -> list[str]:
-    """What an operator must know of ids that count without a token."""
+    """Warnings for operators about customer ids that are accepted without a token."""
     if settings.auth == "required":
         return []
     found = []
@@ -151,8 +152,7 @@ async def answering(
     leaving: asyncio.Event | None = None,
     proxies: str = "",
 ) -> AsyncIterator[None]:
-    """The application answers HTTP inside this context; what `proxies` say of a client's address is believed,
-    and what nobody else says."""
+    """Serve the application over HTTP inside this context. Only `proxies` are believed about a client's address."""
     config = uvicorn.Config(
         application,
         http=protocol,
@@ -172,7 +172,7 @@ async def answering(
     try:
         if not server.started:
             raise SafelightError("the HTTP server could not start; the lines above say why")
-        listening.listen(CONNECTIONS_WAITING_MAX)  # of what waits in the kernel more may be there
+        listening.listen(CONNECTIONS_WAITING_MAX)  # more connections may wait in the kernel
         yield
     finally:
         server.should_exit = True
@@ -181,7 +181,7 @@ async def answering(
 
 @asynccontextmanager
 async def working(app: App) -> AsyncIterator[None]:
-    """A worker runs inside this context; leaving it lets the steps under way end, and a worker that dies ends it."""
+    """Run a worker inside this context. Leaving it waits for running steps; a worker that dies ends the context."""
     report_task_crashes(app)
     keep_little()
     stop = asyncio.Event()

@@ -1,4 +1,4 @@
-"""Settings that must fit together, and secrets that must be secrets: checked before anything starts."""
+"""Checks of several settings together, and of secrets, done before anything starts."""
 
 from pydantic import SecretStr
 
@@ -13,7 +13,7 @@ SECRET_SETTING = "SAFELIGHT_SECRET"  # noqa: S105 - its name
 
 
 def token_check(settings: Settings) -> TokenCheck | None:
-    """None where no kind of key is set: then nobody can sign in."""
+    """None if no key is set: then nobody can sign in."""
     secret = settings.jwt_secret.get_secret_value()
     if not secret and not settings.jwks_url:
         if settings.auth == "required":
@@ -32,7 +32,7 @@ def _keys(secret: str, jwks_url: str | None) -> Keys:
 
 
 def check_stand_in(settings: Settings, served: list[ServedEngine]) -> None:
-    """The stand-in makes no customer's picture unless somebody said so. Raises ConfigError."""
+    """Raises ConfigError if the offline stand-in would serve customers without being allowed to."""
     is_allowed = settings.stand_in == "allow" or (settings.stand_in is None and not settings.database_url)
     if is_allowed or not any(engine.is_stand_in for engine in served):
         return
@@ -45,7 +45,7 @@ def check_stand_in(settings: Settings, served: list[ServedEngine]) -> None:
 
 
 def check_secret_settings(settings: Settings) -> None:
-    """Raises ConfigError for a setting that is there and yet no secret."""
+    """Raises ConfigError for a secret that is blank or too weak."""
     for name, value in settings:
         if isinstance(value, SecretStr) and value.get_secret_value() and not value.get_secret_value().strip():
             raise ConfigError(f"SAFELIGHT_{name.upper()} holds only white space; set a secret, or leave it out")

@@ -1,5 +1,5 @@
-"""Checks of single settings. Each returns the value as the code uses it, or raises a ValueError that says what is
-allowed. No message repeats a value that may hold a password."""
+"""Checks of single settings. Each returns the value as the code uses it, or raises a ValueError whose message says what
+is allowed. No message repeats a value that may hold a password."""
 
 import difflib
 import ipaddress
@@ -29,7 +29,8 @@ _PRISMA = {"pgbouncer", "connection_limit", "pool_timeout", "socket_timeout", "s
 
 
 def database_url(stated: str) -> str:
-    """A `postgresql://` URL or `key=value` pairs that PostgreSQL's client library reads as they were meant."""
+    """A `postgresql://` URL or `key=value` pairs, checked so that PostgreSQL's client library reads them as
+    intended."""
     url = stated.strip()
     if not url:
         raise ValueError(f"it is empty; set {DATABASE_URL_EXAMPLE}, or unset it to use the embedded database")
@@ -137,14 +138,14 @@ def host(stated: str) -> str:
 
 
 def nearest(name: str, known: Iterable[str], prefix: str) -> str:
-    """The known name that is most like this one, empty where none is. They are compared without their prefix."""
+    """The most similar known name, compared without the prefix; empty if none is similar."""
     names = {one.removeprefix(prefix): one for one in known}
     found = difflib.get_close_matches(name.removeprefix(prefix), names, n=1)
     return names[found[0]] if found else ""
 
 
 def unquoted(stated: Any) -> Any:
-    """Quotation marks around a value belong to a shell; files of `docker --env-file` have none."""
+    """The value without the quotation marks of a shell, which `docker --env-file` does not remove."""
     if isinstance(stated, str) and len(stated) > 1 and stated[0] == stated[-1] and stated[0] in QUOTES:
         raise ValueError("it has quotation marks around it, which become part of the value; remove them")
     return stated
@@ -160,7 +161,7 @@ def public_url(stated: str) -> str:
 
 
 def networks(stated: str) -> str:
-    """In the form that the HTTP server reads."""
+    """Addresses and networks in the form that the HTTP server reads."""
     proxies = _listed(stated)
     if proxies == ["*"]:
         return "*"

@@ -1,8 +1,8 @@
 """Log lines with tags and emoji, `🚀 [GENERATION-PROCESSING] Starting …`, to the console and to a file.
 
-The lines of all libraries go the same way, and each names the generation, the customer and the request that it is
-about, as far as they are known where it is written. None is written with a secret in it, and a message is always one
-line: what a customer or a provider wrote cannot forge another.
+Log lines of libraries are formatted in the same way. Each line names the generation, the customer and the request that
+it is about, if they are known. Secrets are redacted, and a message is always one line, so that text of a customer or a
+provider cannot forge another one.
 """
 
 import logging
@@ -30,7 +30,7 @@ _logger = logging.getLogger("safelight")
 
 
 class LogIds:
-    """The ids that log lines name: of IDS those that are known by now."""
+    """The ids of IDS that are known so far; log lines name them."""
 
     def __init__(self, **known: Any) -> None:
         self._known = known
@@ -47,7 +47,7 @@ _ids: ContextVar[LogIds | None] = ContextVar("ids", default=None)
 
 @contextmanager
 def about(ids: LogIds) -> Iterator[None]:
-    """Lines that are written inside this context, and in tasks that begin inside it, name these ids."""
+    """Log lines inside this context, and in tasks that are started inside it, name these ids."""
     token = _ids.set(ids)
     try:
         yield
@@ -56,7 +56,7 @@ def about(ids: LogIds) -> Iterator[None]:
 
 
 def note(**known: Any) -> None:
-    """Lines of this context name these ids from now on."""
+    """Add ids to those that log lines of the current context name."""
     if ids := _ids.get():
         ids.note(**known)
 
@@ -66,11 +66,11 @@ def _known_ids() -> dict[str, Any]:
     return {name: ids.get(name) if ids else None for name in IDS}
 
 
-NOTHING = logging.CRITICAL + 1  # as a level: no record is made where nobody would get it
+NOTHING = logging.CRITICAL + 1  # as a level: no record is made if no handler would get it
 
 
 class Tag(StrEnum):
-    """The ASCII tag is the key to filter by; the emoji is for eyes."""
+    """The tag of a log line, to filter by; the emoji beside it is for people."""
 
     API = "API"
     CREDIT = "CREDIT"
@@ -105,14 +105,14 @@ def _write(
 
 
 class PrivateFiles(logging.handlers.RotatingFileHandler):
-    """Each of its files is readable for its owner only, also one that was there before."""
+    """A rotating log file that only its owner can read, even if it existed before."""
 
     def _open(self) -> TextIOWrapper:
         return open(self.baseFilename, self.mode, encoding=self.encoding, errors=self.errors, opener=open_private)  # type: ignore[return-value]
 
 
 class _Lines(logging.Formatter):
-    """A line for each record, with its ids at the end; the lines of a traceback are indented below it."""
+    """One line for each record, with its ids at the end; the lines of a traceback are indented below it."""
 
     def __init__(self, redactor: Redactor) -> None:
         super().__init__(datefmt="%H:%M:%S")
@@ -161,8 +161,8 @@ def configure(
     as_json: bool = False,
     redactor: Redactor = DEFAULT_REDACTOR,
 ) -> None:
-    """Send our lines to the console (standard error), with `as_json` as JSON lines, and if a file is set to it, as JSON
-    lines, rotating."""
+    """Send log lines to the console (standard error), as JSON if `as_json`; if a file is set, also to that file, as
+    JSON lines, rotating."""
     handlers: list[logging.Handler] = []
     if console:
         handlers.append(logging.StreamHandler(sys.stderr))

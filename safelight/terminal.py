@@ -1,7 +1,7 @@
-"""What the commands print.
+"""The output of the commands.
 
-All text leaves through `console`, `error_console`, `print_json` or `end_with`. What customers and providers wrote is
-printed as text: no markup, no control characters. Styled parts are `(text, style)` pairs of a `line`.
+All text is printed through `console`, `error_console`, `print_json` or `end_with`. Text of customers and providers is
+printed literally: without markup and control characters. Styled parts are `(text, style)` pairs of a `line`.
 """
 
 import shutil
@@ -37,7 +37,7 @@ Part = str | tuple[str, str]
 
 
 class PlainConsole(Console):
-    """Prints every text as it is: nothing in it is markup, an emoji code or a control character."""
+    """Prints text literally, without interpreting markup or emoji codes, and without control characters."""
 
     def __init__(self, *, stderr: bool = False) -> None:
         super().__init__(stderr=stderr, markup=False, emoji=False, highlight=False)
@@ -86,18 +86,18 @@ def _print_values(rows: Iterable[Sequence[str]]) -> None:
 
 
 def show_count(text: str) -> None:
-    """How much of what there is was shown: below a table, and beside values that a program reads."""
+    """Print the number of rows shown and of all: below a table, or on standard error beside tab-separated values."""
     (console if console.is_terminal else error_console).print(text, soft_wrap=True)
 
 
 def end_with(problem: str, exit_code: int = 1) -> NoReturn:
-    """End the process, with one line on standard error that says why."""
+    """End the process with a one-line message on standard error."""
     sys.stderr.write(f"safelight: {printable(DEFAULT_REDACTOR.text(problem))}\n")
     sys.exit(exit_code)
 
 
 def own_command() -> str:
-    """The command as the user called it, for hints: its name where the shell finds it by that, else its path."""
+    """The command as the user called it, for hints: its name if the shell finds it by name, else its path."""
     called = Path(sys.argv[0])
     if called.stem == "__main__":
         return f"{Path(sys.executable).name} -m safelight"
@@ -117,7 +117,7 @@ def show_recipes(rows: list[dict[str, str]]) -> None:
 
 
 def tell_nothing(event: story.Event) -> None:
-    """`--json` prints the report alone."""
+    """A `tell` for `--json`, which prints nothing but the report."""
 
 
 def show_cancelling(cancelling: Cancelling, *, as_json: bool) -> None:
@@ -294,7 +294,7 @@ def _verdict(findings: Report) -> str:
 
 @contextmanager
 def progress_bars() -> Iterator[Tell]:
-    """One bar a name, on standard error."""
+    """A progress bar for each name, on standard error."""
     name_column = TextColumn("{task.description:<18}", markup=False)
     columns = (name_column, BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
     with Progress(*columns, console=error_console) as progress:

@@ -12,11 +12,10 @@ from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
 from pathlib import Path
 from typing import Any
 
-import httpx
+import httpx2
 import psycopg
 import pytest
 from fastapi.dependencies import models as dependencies
-from httpx_sse import aconnect_sse
 from psycopg import sql
 from psycopg.rows import dict_row
 
@@ -151,7 +150,7 @@ def blank(request: pytest.FixtureRequest) -> Iterator[str]:
 class Backend:
     """A running API, with a worker unless a test says otherwise, and what tests do with it."""
 
-    def __init__(self, app: App, client: httpx.AsyncClient, work: AsyncExitStack) -> None:
+    def __init__(self, app: App, client: httpx2.AsyncClient, work: AsyncExitStack) -> None:
         self.app = app
         self._work = work
         self.dsn = app.dsn
@@ -228,11 +227,10 @@ class Backend:
     async def events(self, url: str, **more: Any) -> list[tuple[str, str | None, Json]]:
         """(event, id, data) of a whole stream."""
         found = []
-        async with aconnect_sse(self.client, "GET", url, **more) as source:
-            async for event in source.aiter_sse():
-                if event.data:  # the reader also reports the comments that keep an idle stream open
-                    openapi.hold_event(event.event, event.json())
-                    found.append((event.event, event.id or None, event.json()))
+        async with self.client.sse(url, **more) as stream:
+            async for event in stream:
+                openapi.hold_event(event.event, event.json())
+                found.append((event.event, event.id or None, event.json()))
         return found
 
     def steps(self, generation_id: str) -> list[Json]:
@@ -309,11 +307,13 @@ def forget_apps() -> None:
             cached.cache_clear()
 
 
-def client_of(base_url: str) -> httpx.AsyncClient:
+def client_of(base_url: str) -> httpx2.AsyncClient:
     """With as many connections as there are requests; hundreds at once are slow in one client."""
-    limits = httpx.Limits(max_connections=None)
+    limits = httpx2.Limits(max_connections=None)
     hooks = {"response": [openapi.holding(base_url)]}
-    return httpx.AsyncClient(base_url=base_url, timeout=WAIT_SECONDS, trust_env=False, limits=limits, event_hooks=hooks)
+    return httpx2.AsyncClient(
+        base_url=base_url, timeout=WAIT_SECONDS, trust_env=False, limits=limits, event_hooks=hooks
+    )
 
 
 @pytest.fixture

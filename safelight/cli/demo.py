@@ -8,7 +8,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import Annotated, Any
 
-import httpx
+import httpx2
 import typer
 
 from safelight import demo as story
@@ -98,7 +98,7 @@ async def _demo(app: App, listening: Any, product: Path, logo: Path | None, tell
     async with (
         serve.serving(app, listening),
         serve.working(app),
-        httpx.AsyncClient(base_url=base_url, timeout=story.REQUEST_SECONDS, trust_env=False) as client,
+        httpx2.AsyncClient(base_url=base_url, timeout=story.REQUEST_SECONDS, trust_env=False) as client,
     ):
         return await story.Story(client, pass_id, folder, tell).run(product, logo)
 

@@ -1,13 +1,13 @@
-"""Customers as a request has them. The one who acts and the one who is acted on are different types, so that neither
-can stand where the other is meant; an operator (`db/operations/audit.py`) is a third."""
+"""Customers of a request. The acting and the target customer are different types, so that the type checker finds a
+confusion of the two; an operator (`db/operations/audit.py`) is a third type."""
 
 from dataclasses import dataclass
 
 
 @dataclass(frozen=True, slots=True)
 class Welcome:
-    """The credits of a new customer. `address` is a keyed hash of the network address that they are counted against, of
-    which at most `per_day` customers are welcomed a day (0: any number)."""
+    """The credits of a new customer. `address` is a keyed hash of the network address; at most `per_day` customers of
+    one address get them in a day (0: any number)."""
 
     credits: int
     address: str
@@ -32,6 +32,6 @@ class ActingCustomer:
 
 @dataclass(frozen=True, slots=True)
 class TargetCustomer:
-    """The customer whom an operator acts on, as the operator names them. It gives no right to anything."""
+    """The customer that an operator acts on, as the operator names them. It grants no rights."""
 
     pass_id: str

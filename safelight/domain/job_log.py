@@ -1,4 +1,4 @@
-"""The lines a waiting person reads: the job log."""
+"""Lines of the job log, which the waiting customer reads."""
 
 from dataclasses import dataclass
 from typing import Any, Literal

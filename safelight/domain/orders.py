@@ -1,4 +1,4 @@
-"""What a customer asked for, cleaned: the one form in which pipelines know a request."""
+"""Orders: requests of customers in the one validated form that pipelines work with."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -8,6 +8,9 @@ from typing import Any, Literal
 from pydantic import BaseModel, ConfigDict, Field
 
 Mode = Literal["still", "video"]
+
+# The engine that makes the result of a mode, by the name that the registry, settings and fields of the contract use.
+ENGINE_BY_MODE: Mapping[Mode, str] = {"still": "seedream", "video": "kling"}
 
 ASPECT_RATIOS = (
     "match_input_image", "9:16", "3:4", "2:3", "4:5", "1:1", "5:4", "4:3", "3:2", "16:9", "21:9",
@@ -35,7 +38,7 @@ class Flow(StrEnum):
 
     @property
     def engine(self) -> str:
-        return "seedream" if self.mode == "still" else "kling"
+        return ENGINE_BY_MODE[self.mode]
 
 
 class Frozen(BaseModel):
@@ -65,7 +68,7 @@ class Assets(Frozen):
 
 
 class Parent(Frozen):
-    """What a tweak, or a video made from a still, takes over from the generation before it."""
+    """The values that a tweak, or a video made from a still, takes over from its parent generation."""
 
     generation_id: str
     mode: Mode
@@ -113,7 +116,7 @@ class Order(Frozen):
     attempts_max: int | None = None
     settings: dict[str, dict[str, Any]] = Field(default_factory=dict)
     informational: dict[str, Any] = Field(default_factory=dict)
-    warnings: tuple[str, ...] = ()  # what of the request is not done as it was stated
+    warnings: tuple[str, ...] = ()  # about parts of the request that are not done as stated
 
     @property
     def like_window(self) -> int:
@@ -122,7 +125,7 @@ class Order(Frozen):
 
     @property
     def start_url(self) -> str | None:
-        """The frame a video begins with: a still that came before it, or that of the video before it."""
+        """The first frame of a video: the stated one, the parent still, or the first frame of the parent video."""
         if self.assets.start or self.parent is None:
             return self.assets.start
         return self.parent.output_url if self.parent.mode == "still" else self.parent.start_url
@@ -163,20 +166,20 @@ class Order(Frozen):
 
 @dataclass(slots=True)
 class Prices:
-    """What is charged now: operators may change it while a process runs."""
+    """Current prices; operators may change them while a process runs."""
 
     still_credits: int
     video_credits: int
 
     def of(self, order: Order) -> int:
-        """A suggestion alone is free (docs/contract/credits.md)."""
+        """The price of an order. A suggestion alone is free (docs/contract/credits.md)."""
         if order.suggest_only:
             return 0
         return self.still_credits if order.flow.mode == "still" else self.video_credits
 
 
 def aspect_ratio_of_platform(platform: str) -> str | None:
-    """The shape a platform's posts have (docs/contract/legacy.md); None where the platform says nothing."""
+    """The aspect ratio of a platform's posts (docs/contract/legacy.md); None if the platform has none."""
     if platform == "tiktok" or "reel" in platform:
         return "9:16"
     if "youtube" in platform:

@@ -27,7 +27,7 @@ def looks_like_pass_id(value: str) -> bool:
 
 
 def normalize(value: str) -> str | None:
-    """A stated id cleaned: `anonymous` is none at all, and a bare uuid is the short form of an anonymous pass."""
+    """A stated id in its normal form: None for `anonymous`; a bare UUID becomes an anonymous pass id."""
     value = value.strip()
     if not value or value.lower() in ("anonymous", "null", "undefined", "pass_anonymous"):
         return None
@@ -45,8 +45,8 @@ def of_email(email: str) -> str:
 
 
 def can_claim(pass_id: str, user_id: str) -> bool:
-    """Whether a signed-in user who states the id may have its row. What is named after a shop's customer, an e-mail or
-    another user can be guessed, and is theirs by what it is named after."""
+    """True if a signed-in user who states the id may take over its row. Ids made of a shop's customer, an e-mail or
+    another user can be guessed, and belong to whom they name."""
     return pass_id == for_user(user_id) or not pass_id.startswith(NAMED_AFTER_SOMEBODY)
 
 

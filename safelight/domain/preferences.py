@@ -1,4 +1,4 @@
-"""Preferences of a customer: the snapshot in `mg_mma_preferences` (docs/contract/mma.md)."""
+"""Preferences of a customer, likes and hard blocks: the snapshot in `mg_mma_preferences` (docs/contract/mma.md)."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -17,14 +17,14 @@ def hard_blocks(preferences: Mapping[str, Any]) -> list[str]:
 
 
 def engine_settings(preferences: Mapping[str, Any], engine_id: str) -> Mapping[str, Any]:
-    """The settings of an engine that a customer's row prefers."""
+    """The settings that a customer prefers for an engine."""
     settings = preferences.get("settings")
     found = settings.get(engine_id) if isinstance(settings, Mapping) else None
     return found if isinstance(found, Mapping) else {}
 
 
 def after_event(preferences: Preferences, event_type: str, payload: Mapping[str, Any], *, now: str) -> Preferences:
-    """The snapshot after an event; the same object where the event changes nothing. Unknown keys are kept."""
+    """The snapshot after an event; the same object if the event changes nothing. Unknown keys are kept."""
     blocks = list(hard_blocks(preferences))
     weights = dict(preferences.get("tag_weights") or {})
     if event_type in ("preference_set", "dislike"):

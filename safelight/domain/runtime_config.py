@@ -1,6 +1,6 @@
-"""What operators may set while everything runs: a tree of values over the defaults (docs/contract/legacy.md).
+"""Runtime overrides by operators: a tree of values over the defaults (docs/contract/legacy.md).
 
-An override is a tree with some of the leaves; what lies outside a leaf's range counts as the nearest end of it.
+An override holds some of the leaves; a number outside the range of its leaf counts as the nearest end of the range.
 """
 
 from collections.abc import Iterator, Mapping
@@ -15,7 +15,7 @@ TEXT_CHARS_MAX = 8000
 
 
 @dataclass(frozen=True, slots=True)
-class Leaf:
+class OverrideLeaf:
     type: type
     description: str
     range: tuple[float, float] | None = None
@@ -42,23 +42,23 @@ _KEPT = "Kept for older consoles and not acted on: prompts are versioned rows (a
 _SEEDREAM = "A setting of the engine seedream, over its versioned defaults."
 _KLING = "A setting of the engine kling, over its versioned defaults."
 _GPT = {
-    "temperature": Leaf(float, _KEPT, (0, 2)),
-    "max_tokens": Leaf(int, _KEPT, (50, 2000)),
-    "system_text": Leaf(str, _KEPT),
-    "user_extra": Leaf(str, _KEPT),
+    "temperature": OverrideLeaf(float, _KEPT, (0, 2)),
+    "max_tokens": OverrideLeaf(int, _KEPT, (50, 2000)),
+    "system_text": OverrideLeaf(str, _KEPT),
+    "user_extra": OverrideLeaf(str, _KEPT),
 }
 
-LEAVES: dict[str, Leaf] = {
-    "models.seedream": Leaf(str, "The model of the engine seedream, over the registry's."),
-    "models.kling": Leaf(str, "The model of the engine kling, over the registry's."),
-    "models.gpt": Leaf(str, "The model of the engine gpt, over the registry's."),
-    "credits.imageCost": Leaf(int, "Credits charged for a still or a tweak of it.", (0, 100)),
-    "credits.motionCost": Leaf(int, "Credits charged for a video or a tweak of it.", (0, 100)),
-    "replicate.seedream.size": Leaf(str, _SEEDREAM),
-    "replicate.seedream.enhance_prompt": Leaf(bool, _SEEDREAM),
-    "replicate.seedream.sequential_image_generation": Leaf(str, _SEEDREAM),
-    "replicate.kling.mode": Leaf(str, _KLING),
-    "replicate.kling.negative_prompt": Leaf(str, _KLING),
+LEAVES: dict[str, OverrideLeaf] = {
+    "models.seedream": OverrideLeaf(str, "The model of the engine seedream, over the registry's."),
+    "models.kling": OverrideLeaf(str, "The model of the engine kling, over the registry's."),
+    "models.gpt": OverrideLeaf(str, "The model of the engine gpt, over the registry's."),
+    "credits.imageCost": OverrideLeaf(int, "Credits charged for a still or a tweak of it.", (0, 100)),
+    "credits.motionCost": OverrideLeaf(int, "Credits charged for a video or a tweak of it.", (0, 100)),
+    "replicate.seedream.size": OverrideLeaf(str, _SEEDREAM),
+    "replicate.seedream.enhance_prompt": OverrideLeaf(bool, _SEEDREAM),
+    "replicate.seedream.sequential_image_generation": OverrideLeaf(str, _SEEDREAM),
+    "replicate.kling.mode": OverrideLeaf(str, _KLING),
+    "replicate.kling.negative_prompt": OverrideLeaf(str, _KLING),
     **{
         f"gpt.{task}.{name}": leaf
         for task in ("editorial", "motion_prompt", "motion_suggest")
@@ -68,7 +68,7 @@ LEAVES: dict[str, Leaf] = {
 
 
 def checked(override: Tree) -> Tree:
-    """The override as it is kept. Raises InvalidInput (INVALID_OVERRIDE) with the path that is wrong."""
+    """The override as it is stored. Raises InvalidInput (INVALID_OVERRIDE), which names the invalid path."""
     kept: Tree = {}
     for path, value in _leaves(override):
         leaf = LEAVES.get(path)
@@ -81,7 +81,7 @@ def checked(override: Tree) -> Tree:
 
 
 def known(override: Tree) -> Tree:
-    """What of a kept override can be acted on, whoever wrote it."""
+    """The valid part of a stored override, which anybody may have written."""
     kept: Tree = {}
     for path, value in _leaves(override):
         leaf = LEAVES.get(path)
@@ -91,7 +91,7 @@ def known(override: Tree) -> Tree:
 
 
 def effective(defaults: Tree, override: Tree) -> Tree:
-    """The defaults, and over them what of the override can be acted on."""
+    """The defaults, with the valid part of the override over them."""
     merged: Tree = {}
     for tree in (defaults, known(override)):
         for path, value in _leaves(tree):
@@ -100,7 +100,7 @@ def effective(defaults: Tree, override: Tree) -> Tree:
 
 
 def without(override: Tree, path: str) -> Tree:
-    """The override without a leaf or a branch; the same where it has none."""
+    """The override without a leaf or branch; unchanged if it has no such one."""
     kept: Tree = {}
     for each, value in _leaves(override):
         if each != path and not each.startswith(f"{path}."):
@@ -109,7 +109,7 @@ def without(override: Tree, path: str) -> Tree:
 
 
 def at(tree: Mapping[str, Any], path: str) -> Any:
-    """The leaf or branch at a dotted path; None where there is none."""
+    """The leaf or branch at a dotted path; None if there is none."""
     found: Any = tree
     for part in path.split("."):
         found = found.get(part) if isinstance(found, Mapping) else None

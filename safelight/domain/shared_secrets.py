@@ -1,4 +1,4 @@
-"""Secrets that open something: long enough not to be guessed, and compared without telling how near a guess is."""
+"""Checks of shared secrets: their minimum strength, and comparison in constant time."""
 
 import hashlib
 import hmac
@@ -10,7 +10,7 @@ NEW_SECRET = "`openssl rand -hex 32` makes a new one"  # noqa: S105 - a command,
 
 
 def strong_secret(stated: str, source: str, remedy: str = NEW_SECRET) -> str:
-    """The secret without white space around it. `source` names the setting or file that it comes from.
+    """The secret without surrounding white space. `source` names the setting or file that it comes from.
 
     Raises:
         ConfigError: it is empty, short, or holds what a header cannot carry; the message says what to do.
@@ -25,11 +25,11 @@ def strong_secret(stated: str, source: str, remedy: str = NEW_SECRET) -> str:
 
 
 def same_secret(stated: str | bytes, expected: str | bytes) -> bool:
-    """False where either is empty. The time it takes says nothing of where, or how much, the two differ."""
+    """Compare in constant time. False if either is empty."""
     return hmac.compare_digest(_digest(stated), _digest(expected)) and bool(stated) and bool(expected)
 
 
 def _digest(secret: str | bytes) -> bytes:
-    """Of one length, however long the secret is."""
+    """A digest, so that secrets of any length are compared at equal length."""
     content = secret.encode(errors="surrogatepass") if isinstance(secret, str) else secret
     return hashlib.sha256(content).digest()

@@ -1,4 +1,4 @@
-"""Orders and refunds of a shop (Shopify's webhooks): what was bought, by whom, and how many credits that is."""
+"""Orders and refunds of a shop, as Shopify's webhooks state them: the products, the buyer and the credits."""
 
 import json
 import re
@@ -18,7 +18,7 @@ PASS_ID_ATTRIBUTE = "mina_pass_id"  # noqa: S105 - a name
 PAID = "paid"
 PAID_TOPIC = "orders/paid"
 REFUND_TOPIC = "refunds/create"
-GIVEN_BACK = ("refunded", "voided")  # the whole order, as its financial status says
+GIVEN_BACK = ("refunded", "voided")  # a refund of the whole order, by its financial status
 REFUNDS_MAX = 100
 _PACK = re.compile(r"MINA-(\d{1,6})", re.IGNORECASE)
 
@@ -27,7 +27,7 @@ Products = Mapping[str, int]
 
 @dataclass(frozen=True, slots=True)
 class Shop:
-    """`secret` signs what the shop says; `products` are those whose names do not tell their credits."""
+    """`secret` signs the webhooks; `products` are the credits of products whose SKU does not tell them."""
 
     secret: str
     products: Products
@@ -35,7 +35,7 @@ class Shop:
 
 @dataclass(frozen=True, slots=True)
 class ShopRefund:
-    """`credits` None is all that is left of the order."""
+    """With `credits` None the rest of the order is refunded."""
 
     id: str
     order_id: str
@@ -44,21 +44,22 @@ class ShopRefund:
 
 @dataclass(frozen=True, slots=True)
 class ShopOrder:
-    """`refusal` is why it is not credited: NOT_PAID, TEST_ORDER or CANCELLED. `pass_id` is whom the buyer names: a gift
-    at most. `customer_id` and `email` are whom the shop names."""
+    """`refusal` is the reason for not crediting it: NOT_PAID, TEST_ORDER or CANCELLED. `pass_id` is the recipient that
+    the buyer names, as for a gift; `customer_id` and `email` are the buyer. `at` is None if the order states no
+    date."""
 
     id: str
     credits: int
     refusal: str | None
     refunds: tuple[ShopRefund, ...]
-    at: datetime
+    at: datetime | None
     pass_id: str | None
     customer_id: str | None
     email: str | None
 
 
 def credit_products(text: str) -> Products:
-    """Raises ConfigError where it is no JSON object of whole numbers."""
+    """Raises ConfigError if the text is not a JSON object of whole numbers."""
     try:
         found = json.loads(text)
     except json.JSONDecodeError as error:
@@ -69,14 +70,14 @@ def credit_products(text: str) -> Products:
 
 
 def is_refund(payload: Any, topic: str) -> bool:
-    """Whether the webhook is of a refund, by its topic, else by its shape."""
+    """True if the webhook is about a refund, by its topic, else by its fields."""
     if topic:
         return topic == REFUND_TOPIC
     return isinstance(payload, dict) and "order_id" in payload and "refund_line_items" in payload
 
 
 def read_refund(payload: Any, products: Products) -> ShopRefund:
-    """Raises InvalidInput where it or its order has no id."""
+    """Raises InvalidInput if the refund or its order has no id."""
     refund = payload if isinstance(payload, dict) else {}
     found = _refund(refund, _id(refund.get("order_id")), [], products)
     if found is None:
@@ -85,7 +86,7 @@ def read_refund(payload: Any, products: Products) -> ShopRefund:
 
 
 def read(order: Any, products: Products, topic: str = "") -> ShopOrder:
-    """Raises InvalidInput where it has no id."""
+    """Raises InvalidInput if the order has no id."""
     order = order if isinstance(order, dict) else {}
     order_id = _id(order.get("id"))
     if order_id is None:
@@ -97,7 +98,7 @@ def read(order: Any, products: Products, topic: str = "") -> ShopOrder:
         credits=min(sum(_credits(line, products) for line in lines), CREDITS_MAX),
         refusal=_refusal(order, topic),
         refunds=_refunds(order, order_id, lines, products),
-        at=_time(order.get("processed_at")) or _time(order.get("created_at")) or datetime.now(UTC),
+        at=_time(order.get("processed_at")) or _time(order.get("created_at")),
         pass_id=_stated_pass_id(order),
         customer_id=_id(customer.get("id")),
         email=_email(order.get("email")) or _email(customer.get("email")),
@@ -105,8 +106,8 @@ def read(order: Any, products: Products, topic: str = "") -> ShopOrder:
 
 
 def _refusal(order: dict[str, Any], topic: str) -> str | None:
-    """Shopify states the financial status of every order. Where a sender leaves it out, the topic says that the order
-    was paid; without a topic it is the webhook for paid orders."""
+    """Shopify states the financial status of every order. If a sender leaves it out, the topic tells that the order was
+    paid; without a topic, it is the webhook for paid orders."""
     if order.get("test") not in (None, False):
         return "TEST_ORDER"
     if order.get("cancelled_at") is not None:
@@ -128,7 +129,7 @@ def _refunds(
 def _refund(
     refund: dict[str, Any], order_id: str | None, lines: list[dict[str, Any]], products: Products
 ) -> ShopRefund | None:
-    """The credits are those of the lines that it names, which it holds or the order does."""
+    """The credits are those of the refunded lines, which are in the refund itself or in the order."""
     refund_id = _id(refund.get("id"))
     if refund_id is None or order_id is None:
         return None
@@ -142,7 +143,7 @@ def _refund(
 
 
 def _credits(line: dict[str, Any], products: Products) -> int:
-    """Of one line: what its SKU or variant is worth, times how many were bought."""
+    """The credits of one line: those of its SKU or variant, times the quantity."""
     sku, variant, quantity = _id(line.get("sku")) or "", _id(line.get("variant_id")) or "", line.get("quantity", 1)
     if type(quantity) is not int or quantity < 1:
         return 0

@@ -23,12 +23,12 @@ class Status(StrEnum):
 
     @property
     def record_status(self) -> str:
-        """`mg_status`: the coarse word older readers know (docs/contract/rows.md)."""
+        """`mg_status`: the coarse status for older readers (docs/contract/rows.md)."""
         return _RECORD_STATUS.get(self, "processing")
 
     @property
     def friendly(self) -> str:
-        """`status_text`: our own words for a waiting person."""
+        """`status_text`: a sentence for the waiting customer."""
         return _FRIENDLY[self]
 
 

@@ -1,5 +1,6 @@
 """The steps of each pipeline by their documented names, and the status a generation has while one runs."""
 
+from collections.abc import Mapping
 from enum import StrEnum
 
 from safelight.domain.statuses import Status
@@ -27,9 +28,17 @@ class StepType(StrEnum):
 
     @property
     def status(self) -> Status:
-        """What the generation is doing while this step runs."""
-        return _PHASES.get(self.value.split("_", 1)[0], Status.PROMPTING)
+        """The status of the generation while this step runs."""
+        return Status.GENERATING if self in GENERATE_STEPS else _STATUSES.get(self, Status.PROMPTING)
 
+
+# The engine whose result a step stores, by the name that public error codes use.
+GENERATE_STEPS: Mapping[str, str] = {
+    StepType.SEEDREAM_GENERATE: "seedream",
+    StepType.SEEDREAM_GENERATE_FEEDBACK: "seedream",
+    StepType.KLING_GENERATE: "kling",
+    StepType.KLING_GENERATE_FEEDBACK: "kling",
+}
 
 # The step that captions a result, by the step that made it: no result depends on it.
 LAST_LOOK_OF = {
@@ -39,10 +48,11 @@ LAST_LOOK_OF = {
     StepType.KLING_GENERATE_FEEDBACK: StepType.POSTSCAN_OUTPUT_VIDEO_FEEDBACK,
 }
 
-_PHASES = {
-    "scan": Status.SCANNING,
-    "like": Status.SCANNING,
-    "seedream": Status.GENERATING,
-    "kling": Status.GENERATING,
-    "postscan": Status.POSTSCAN,
+_STATUSES = {
+    StepType.SCAN_PRODUCT: Status.SCANNING,
+    StepType.SCAN_LOGO: Status.SCANNING,
+    StepType.SCAN_INSPIRATION: Status.SCANNING,
+    StepType.SCAN_INPUT_STILL: Status.SCANNING,
+    StepType.LIKE_HISTORY: Status.SCANNING,
+    **dict.fromkeys(LAST_LOOK_OF.values(), Status.POSTSCAN),
 }

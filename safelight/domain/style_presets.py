@@ -1,4 +1,4 @@
-"""The style presets that older clients name: a few words each, which join what the person wrote."""
+"""The style presets that older clients name: a few words each, which are added to the brief."""
 
 from dataclasses import dataclass
 

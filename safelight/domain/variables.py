@@ -109,7 +109,7 @@ def _inputs(order: Order) -> Variables:
 
 
 def known_still_caption(order: Order) -> str | None:
-    """The caption of the frame a video begins with, where an earlier generation has made it already."""
+    """The caption of the first frame of a video, if an earlier generation made it already."""
     if order.flow.mode == "still" or order.parent is None or order.assets.start not in (None, order.parent.output_url):
         return None
     return order.parent.output_crt if order.parent.mode == "still" else order.parent.still_crt

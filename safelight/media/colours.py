@@ -10,8 +10,8 @@ from PIL import Image, ImageCms
 ToSrgb = Callable[[Image.Image], Image.Image]
 
 
-class Picture(Protocol):
-    """A picture that is decoded when it is asked for its pixels: Pillow's are, and others in their manner."""
+class LazyPicture(Protocol):
+    """A picture that is decoded when its pixels are first read, as Pillow's are."""
 
     @property
     def mode(self) -> str: ...
@@ -32,7 +32,7 @@ class Picture(Protocol):
 
 
 PROFILE_BYTES_MAX = 4 * 1024 * 1024
-SRGB_DIFFERENCE_MAX = 2  # of 255: a profile that moves no colour further is sRGB
+SRGB_DIFFERENCE_MAX = 2  # of 255: a profile that shifts no colour by more counts as sRGB
 
 _PLAIN_MODES = frozenset({"1", "L", "LA", "P", "PA", "RGB", "RGBA"})
 _WIDE_MODES = frozenset({"I", "F", "I;16", "I;16L", "I;16B", "I;16N"})
@@ -41,9 +41,9 @@ _MODE_OF_SPACE = {"RGB": "RGB", "GRAY": "L", "CMYK": "CMYK"}
 _PROFILE_ERRORS = (ImageCms.PyCMSError, OSError, ValueError, TypeError)
 
 
-def to_srgb(image: Picture) -> ToSrgb:
-    """A function that makes RGBA in sRGB of the picture, or of parts of it. A profile that cannot be used is ignored,
-    as browsers do."""
+def to_srgb(image: LazyPicture) -> ToSrgb:
+    """Return a function that converts the picture, or parts of it, to RGBA in sRGB. A profile that cannot be used is
+    ignored, as browsers do."""
     scale = _scale(image) if image.mode in _WIDE_MODES else 1.0
     profile = _profile(image)
     transform = _transform(profile, image.mode) if profile else None
@@ -58,16 +58,16 @@ def to_srgb(image: Picture) -> ToSrgb:
     return convert
 
 
-def is_plain(image: Picture) -> bool:
-    """Whether software that knows nothing of profiles shows the colours of this picture as they are."""
+def is_plain(image: LazyPicture) -> bool:
+    """True if software without colour management shows the picture's colours correctly."""
     if image.mode not in _PLAIN_MODES:
         return False
     profile = _profile(image)
     return profile is None or _is_srgb(profile, image.mode)
 
 
-def _profile(image: Picture) -> ImageCms.ImageCmsProfile | None:
-    """The embedded profile, where it fits the picture's mode."""
+def _profile(image: LazyPicture) -> ImageCms.ImageCmsProfile | None:
+    """The embedded profile; None if there is none, or it does not fit the picture's mode."""
     if image.mode == "LAB":
         return ImageCms.ImageCmsProfile(ImageCms.createProfile("LAB"))
     content = image.info.get("icc_profile")
@@ -93,7 +93,7 @@ def _space(profile: ImageCms.ImageCmsProfile) -> str:
 
 
 def _transform(profile: ImageCms.ImageCmsProfile, mode: str) -> ImageCms.ImageCmsTransform | None:
-    """Perceptual, as littlecms does it unless told otherwise."""
+    """With perceptual intent, which is the default of littlecms."""
     source = "LAB" if mode == "LAB" else _MODE_OF_SPACE[_space(profile)]
     srgb = ImageCms.createProfile("sRGB")
     try:
@@ -108,7 +108,7 @@ def _applied(transform: ImageCms.ImageCmsTransform, part: Image.Image, mode: str
         mode = "LAB"
     coloured = part if part.mode == mode else part.convert(mode)
     out = ImageCms.applyTransform(coloured, transform)
-    assert out is not None  # only a transformation in place returns nothing
+    assert out is not None  # only a transformation in place returns None
     shown = out.convert("RGBA")
     if alpha:
         shown.putalpha(alpha)
@@ -129,14 +129,14 @@ def _is_srgb(profile: ImageCms.ImageCmsProfile, mode: str) -> bool:
 
 
 def _sample() -> Image.Image:
-    """Colours from all of the cube."""
+    """A picture with colours from the whole RGB cube."""
     steps = np.linspace(0, 255, 8).astype(np.uint8)
     cube = np.stack(np.meshgrid(steps, steps, steps), axis=-1)
     return Image.fromarray(np.ascontiguousarray(cube.reshape(8, 64, 3)))
 
 
-def _scale(image: Picture) -> float:
-    """By what the values of a picture of more than 8 bits are multiplied."""
+def _scale(image: LazyPicture) -> float:
+    """The factor that brings the values of a picture of more than 8 bits into 0 to 255."""
     if image.mode.startswith("I;16"):
         return 255 / 65535
     extrema = image.getextrema()

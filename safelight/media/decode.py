@@ -17,15 +17,15 @@ from PIL import Image, PngImagePlugin
 
 from safelight.domain.errors.base import AssetUnreadable
 from safelight.media import colours, films, formats
-from safelight.media.colours import Picture
+from safelight.media.colours import LazyPicture
 from safelight.media.formats import size_of_picture, sniff
 from safelight.media.heic import HeicPicture
 
 Pixels = NDArray[np.uint8]
 
 PIXELS_MAX = 50 * 1024 * 1024
-DECODE_BYTES_MAX = 320 * 1024 * 1024  # what decoding one picture or film may take
-WHOLE_PIXELS_MAX = 2560 * 2560  # what has more is made smaller while it is decoded
+DECODE_BYTES_MAX = 320 * 1024 * 1024  # memory that decoding one picture or video may take
+WHOLE_PIXELS_MAX = 2560 * 2560  # larger pictures are reduced while they are decoded
 SIDE_MAX = 2048
 SCANS_MAX = 100
 VIDEO_FRAMES_MAX = 100_000
@@ -35,7 +35,7 @@ REDUCED_QUALITY = 90
 REDUCED_BYTES_MAX = 8 * 1024 * 1024
 BAND_ROWS = 32
 
-# Measured, with what the decoder needs beside the picture: an animated format holds several canvases.
+# Measured, including the decoder's own memory: animated formats hold several canvases.
 _BYTES_PER_PIXEL = {
     "image/png": 4.2,
     "image/gif": 4.2,
@@ -70,7 +70,7 @@ _TURNS = {
 _LYING = (5, 6, 7, 8)
 _ORIENTATION = 0x0112
 _SHOWN_EVERYWHERE = frozenset({"image/png", "image/jpeg", "image/webp", "image/gif"})
-_DEEP_PNG = 16  # bits a colour
+_DEEP_PNG = 16  # bits a channel
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,13 +98,13 @@ def probe_image(content: bytes) -> ImageFacts:
     return ImageFacts(image.format or "", *shown_size(content, image))
 
 
-def shown_size(content: bytes, image: Picture) -> tuple[int, int]:
+def shown_size(content: bytes, image: LazyPicture) -> tuple[int, int]:
     width, height = image.size
     return (height, width) if orientation_of(content, image) in _LYING else (width, height)
 
 
-def orientation_of(content: bytes, image: Picture) -> int:
-    """How the camera was held, by EXIF, or what an AVIF says itself; a HEIC is turned by its decoder."""
+def orientation_of(content: bytes, image: LazyPicture) -> int:
+    """The EXIF orientation, or that of the AVIF file itself; a HEIC is turned by its decoder."""
     if isinstance(image, Image.Image) and image.format == "AVIF":
         stated = image.getexif().get(_ORIENTATION, 1)
         return stated if stated in _TURNS else 1
@@ -112,8 +112,8 @@ def orientation_of(content: bytes, image: Picture) -> int:
 
 
 def bytes_to_decode(content: bytes) -> int:
-    """What decoding the picture or film may take; `content` may be the beginning of it. DECODE_BYTES_MAX where that
-    cannot be told."""
+    """Memory that decoding the picture or video may take; `content` may be its beginning. DECODE_BYTES_MAX if it cannot
+    be determined."""
     media_type = sniff(content) or ""
     if media_type.startswith("video/"):
         return DECODE_BYTES_MAX
@@ -122,8 +122,8 @@ def bytes_to_decode(content: bytes) -> int:
 
 
 def decode_image(content: bytes, side_max: int | None = None) -> Pixels:
-    """The picture as height x width x RGBA, upright, no side longer than `side_max`. One of more than WHOLE_PIXELS_MAX
-    pixels is made smaller in any case, to at most SIDE_MAX a side, while it is decoded."""
+    """The picture as height x width x RGBA, upright, no side longer than `side_max`. A picture of more than
+    WHOLE_PIXELS_MAX pixels is always reduced, to at most SIDE_MAX a side, while it is decoded."""
     image = open_picture(content)
     if image.width * image.height > WHOLE_PIXELS_MAX:
         side_max = min(side_max or SIDE_MAX, SIDE_MAX)
@@ -145,19 +145,19 @@ def reduced(content: bytes, *, bytes_max: int = REDUCED_BYTES_MAX) -> bytes:
 
 
 def rendered(content: bytes) -> bytes:
-    """As `reduced`, always made anew. Raises AssetUnreadable."""
+    """As `reduced`, but always encoded again. Raises AssetUnreadable."""
     small = decode_image(content, SIDE_MAX)
     is_opaque = bool(np.all(small[..., 3] == 255))
     return encode_jpeg(small, REDUCED_QUALITY) if is_opaque else encode_png(small)
 
 
 def rendered_if_needed(content: bytes) -> bytes | None:
-    """As `rendered`, of a picture that a reader which ignores orientation and profiles shows otherwise than browsers
-    do; None for any other. Raises AssetUnreadable."""
+    """As `rendered`, if a reader that ignores orientation and colour profiles would show the picture differently from a
+    browser; else None. Raises AssetUnreadable."""
     return None if _is_plain(content, open_picture(content)) else rendered(content)
 
 
-def _is_plain(content: bytes, image: Picture) -> bool:
+def _is_plain(content: bytes, image: LazyPicture) -> bool:
     if sniff(content) not in _SHOWN_EVERYWHERE or orientation_of(content, image) != 1:
         return False
     is_deep = image.format == "PNG" and content[24] == _DEEP_PNG
@@ -191,15 +191,16 @@ def encode_webp(pixels: Pixels, quality: int = 90) -> bytes:
 
 
 def thumbnail(content: bytes, size: int, quality: int) -> bytes:
-    """As WebP, no side longer than `size`, never larger than it was."""
+    """The picture as WebP, no side longer than `size`; it is never enlarged."""
     return encode_webp(np.asarray(upright(content, open_picture(content), size)), quality)
 
 
-def open_picture(content: bytes) -> Picture:
-    """Every bound is held before a decoder sees the bytes: some make room for all of a picture when they open it.
+def open_picture(content: bytes) -> LazyPicture:
+    """All bounds are checked before a decoder gets the bytes: some decoders allocate the whole picture when they open
+    it.
 
     Raises:
-        AssetUnreadable: it is no picture, or larger than we decode.
+        AssetUnreadable: it is not a picture, or is larger than we decode.
     """
     structure, media_type = formats.structure_of(content), sniff(content) or ""
     if structure.parts > formats.PARTS_MAX or structure.scans > SCANS_MAX:
@@ -215,7 +216,7 @@ def open_picture(content: bytes) -> Picture:
     return image
 
 
-def _opened(content: bytes, media_type: str) -> Picture:
+def _opened(content: bytes, media_type: str) -> LazyPicture:
     if media_type == "image/heic":
         return HeicPicture(content)
     return Image.open(io.BytesIO(content), formats=_FORMATS)
@@ -232,7 +233,7 @@ def _must_fit(content: bytes, media_type: str, width: int, height: int, bytes_pe
 
 
 def _cost(content: bytes, media_type: str, width: int, height: int) -> int:
-    """The bytes that decoding takes. A JPEG is made smaller by its decoder, unless it holds all coefficients."""
+    """Memory that decoding takes. The decoder of a JPEG reduces it while decoding, unless it holds all coefficients."""
     pixels = width * height
     if media_type == "image/jpeg":
         scale = _scale(width, height, SIDE_MAX) if pixels > WHOLE_PIXELS_MAX else 1
@@ -242,12 +243,12 @@ def _cost(content: bytes, media_type: str, width: int, height: int) -> int:
 
 
 def _scale(width: int, height: int, side_max: int) -> int:
-    """By how much a JPEG's decoder may make it smaller, so that it is still large enough."""
+    """The factor by which a JPEG decoder may reduce the picture so that it still has `side_max`."""
     return next(scale for scale in (8, 4, 2, 1) if scale == 1 or max(width, height) >= scale * side_max)
 
 
-def upright(content: bytes, image: Picture, side_max: int | None) -> Image.Image:
-    """Decoded, as RGBA in sRGB, upright, no side longer than `side_max`.
+def upright(content: bytes, image: LazyPicture, side_max: int | None) -> Image.Image:
+    """The decoded picture as RGBA in sRGB, upright, no side longer than `side_max`.
 
     Raises:
         AssetUnreadable: it is not whole.
@@ -266,9 +267,9 @@ def upright(content: bytes, image: Picture, side_max: int | None) -> Image.Image
     return small if turn is None else small.transpose(turn)
 
 
-def _in_bands(image: Picture, factor: int) -> Image.Image:
-    """As RGBA in sRGB, each side `factor` times smaller: band by band, so that no second picture of full size is
-    made."""
+def _in_bands(image: LazyPicture, factor: int) -> Image.Image:
+    """Convert to RGBA in sRGB, each side `factor` times smaller; band by band, so that no second picture of full size
+    is in memory."""
     factor = max(factor, 1)
     to_srgb = colours.to_srgb(image)
     small = Image.new("RGBA", (math.ceil(image.width / factor), math.ceil(image.height / factor)))
@@ -288,7 +289,7 @@ def _saved(pixels: Pixels, kind: str, **options: object) -> bytes:
 
 
 def probe_video(video: bytes | BinaryIO) -> VideoFacts:
-    """Of a file, only what the answer needs is read."""
+    """Reads no more of a file than the facts need."""
     with films.our_errors(), films.opened(video) as container:
         stream = films.video_stream(container)
         packets = islice(container.demux(stream), VIDEO_FRAMES_MAX)

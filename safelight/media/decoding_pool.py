@@ -13,7 +13,7 @@ THREADS = 2
 
 
 class MemoryBudget:
-    """Hands out memory up to `bytes_max`, in the order in which it is asked for. Who asks for more gets it all."""
+    """Grants memory up to `bytes_max`, in the order of the requests. A request for more than that gets all of it."""
 
     def __init__(self, bytes_max: int) -> None:
         self.bytes_max = bytes_max
@@ -21,7 +21,7 @@ class MemoryBudget:
         self._waiting: deque[tuple[int, asyncio.Future[None]]] = deque()
 
     async def take(self, wanted: int) -> int:
-        """Wait for room. Returns what was taken, to be given back."""
+        """Wait until the memory is free, and reserve it. Returns the number of bytes to give back."""
         wanted = min(wanted, self.bytes_max)
         if not self._waiting and wanted <= self._free:
             self._free -= wanted
@@ -60,19 +60,20 @@ class MemoryBudget:
 
 
 class MediaPool:
-    """Runs what reads whole files and what decodes them. Room is held until the work has ended, also where nobody waits
-    for it any more."""
+    """Runs the reading and decoding of whole files in threads. Memory stays reserved until the work has ended, even if
+    its caller was cancelled."""
 
     def __init__(self, bytes_max: int) -> None:
         self._budget = MemoryBudget(bytes_max)
         self._threads = ThreadPoolExecutor(THREADS, thread_name_prefix="media")
 
     def room(self, bytes_needed: int) -> AbstractAsyncContextManager[None]:
-        """Room for what is more than one piece of work. Inside it, `do` is called, never `run`."""
+        """Reserve memory for several pieces of work. Inside the context call `do`, never `run`."""
         return self._budget.room(bytes_needed)
 
     async def do(self, work: Callable[[], Result]) -> Result:
-        """What `work` returns, done in a thread, inside a room of the caller, who waits for its end when cancelled."""
+        """Run `work` in a thread and return its result, inside a `room` of the caller. If cancelled, the caller still
+        waits for the end of the thread."""
         future = asyncio.wrap_future(self._threads.submit(work))
         try:
             return await asyncio.shield(future)
@@ -81,7 +82,7 @@ class MediaPool:
             raise
 
     async def run(self, bytes_needed: int, work: Callable[[], Result]) -> Result:
-        """What `work` returns, done in a thread once there is room for the bytes that it needs."""
+        """Run `work` in a thread and return its result, once the memory that it needs is free."""
         taken = await self._budget.take(bytes_needed)
         loop = asyncio.get_running_loop()
 

@@ -1,4 +1,4 @@
-"""Whether all that a film's file announces is there: its outermost parts end where the file does, or before."""
+"""Checks that a video file is complete: none of its outermost parts ends beyond the end of the file."""
 
 import os
 from typing import BinaryIO
@@ -13,7 +13,7 @@ _RIFF_LISTS = frozenset({b"RIFF", b"LIST"})
 
 
 def must_be_whole(file: BinaryIO, media_type: str) -> None:
-    """Raises AssetUnreadable where a part ends beyond the end of the file, or the parts are more than ELEMENTS_MAX."""
+    """Raises AssetUnreadable if a part ends beyond the end of the file, or there are more than ELEMENTS_MAX parts."""
     if media_type in _BOX_FILES:
         _walk_boxes(file)
     elif media_type == "video/webm":
@@ -35,7 +35,7 @@ def _walk_boxes(file: BinaryIO) -> None:
         if len(head) < 8:
             return
         size, name = int.from_bytes(head[:4], "big"), head[4:8]
-        if size == 0 or not name.isascii():  # up to the end; or not a box any more
+        if size == 0 or not name.isascii():  # size 0: up to the end of the file; else not a box
             return
         size = int.from_bytes(head[8:16], "big") if size == 1 else size
         if size < 8:
@@ -46,7 +46,7 @@ def _walk_boxes(file: BinaryIO) -> None:
 
 
 def _walk_riff(file: BinaryIO) -> None:
-    """One RIFF after the other; one of no size was never finished, and is read as far as it goes."""
+    """Walks the RIFF chunks. A chunk of size 0 belongs to a recording that was not finished; it ends with the file."""
     end, at = file.seek(0, os.SEEK_END), 0
     for _ in range(ELEMENTS_MAX):
         file.seek(at)
@@ -60,8 +60,7 @@ def _walk_riff(file: BinaryIO) -> None:
 
 
 def _walk_elements(file: BinaryIO) -> None:
-    """Of a recording that was written as it was made neither the segment nor its clusters say how long they are: then
-    their own elements are walked."""
+    """In a live recording the segment and its clusters have no stated length; then the elements inside are walked."""
     end, at = file.seek(0, os.SEEK_END), 0
     for _ in range(ELEMENTS_MAX):
         file.seek(at)
@@ -83,5 +82,5 @@ def _walk_elements(file: BinaryIO) -> None:
 
 
 def _length_of(first: int) -> int:
-    """How many bytes a number has, by its first; 0 for what begins none."""
+    """Length in bytes of the variable-size number that starts with this byte; 0 if no number starts so."""
     return 9 - first.bit_length() if first else 0

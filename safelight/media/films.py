@@ -1,4 +1,4 @@
-"""Films: opened by the format that their bytes show, and their frames as players show them."""
+"""Video files: opened by the format that their bytes show; frames are read as players show them."""
 
 import io
 from collections.abc import Iterator
@@ -25,7 +25,7 @@ FILM_PIXELS_MAX = 4096 * 2304
 VIDEO_SAMPLES_MAX = 2_000_000
 MOVIE_BYTES_MAX = 64 * 1024 * 1024
 VIDEO_BUFFER_BYTES = 256 * 1024
-PIXEL_SHAPE_MAX = 8  # how many times as wide as high a pixel may be, or as high as wide
+PIXEL_SHAPE_MAX = 8  # largest ratio of a pixel's sides
 
 _DEMUXERS = {"video/mp4": "mov", "video/quicktime": "mov", "video/webm": "matroska", "video/x-msvideo": "avi"}
 _MOVIE_BOXES = (b"moov", b"moof")
@@ -41,7 +41,8 @@ def our_errors() -> Iterator[None]:
 
 
 def opened(video: bytes | BinaryIO, **options: str) -> InputContainer:
-    """By the format that the bytes show, never by one that FFmpeg guesses: playlists would lead it to other files.
+    """Open the file by the format that its bytes show, never by one that FFmpeg guesses: a playlist would make it open
+    other files.
 
     Raises:
         AssetUnreadable: it is no film, or claims more than we read.
@@ -61,7 +62,7 @@ def opened(video: bytes | BinaryIO, **options: str) -> InputContainer:
 
 
 def _must_have_few_samples(file: BinaryIO) -> None:
-    """FFmpeg makes room for every sample that a table claims, and a claim of millions takes few bytes."""
+    """FFmpeg allocates memory for every sample that a table claims, and a claim of millions takes few bytes."""
     samples = 0
     for name, content in formats.boxes_of_file(file, _MOVIE_BOXES, MOVIE_BYTES_MAX):
         samples += formats.sample_count(content)
@@ -70,7 +71,7 @@ def _must_have_few_samples(file: BinaryIO) -> None:
 
 
 def video_stream(container: InputContainer) -> VideoStream:
-    """The first one that moves: the cover of a piece of music is a stream of one picture.
+    """The first stream of moving pictures; the cover of a piece of music is a video stream of one picture.
 
     Raises:
         AssetUnreadable: there is none, or its frames are larger than we decode.
@@ -93,7 +94,7 @@ def duration_seconds(container: InputContainer, stream: VideoStream) -> float:
 
 
 def pixel_shape(stream: VideoStream) -> Fraction:
-    """Width of a pixel over its height; 1 where the file does not say so, or nothing that can be."""
+    """Width of a pixel divided by its height; 1 if the file does not state it, or states an impossible one."""
     stated = stream.sample_aspect_ratio
     if not stated or not Fraction(1, PIXEL_SHAPE_MAX) <= stated <= PIXEL_SHAPE_MAX:
         return Fraction(1)
@@ -118,8 +119,8 @@ def shown(frame: av.VideoFrame, shape: Fraction, side_max: int) -> Pixels:
 
 
 def _turn(frame: av.VideoFrame) -> tuple[bool, bool, bool]:
-    """Whether rows become columns, and then left becomes right, and top bottom. A turn by another angle than a right
-    one is none, as in browsers."""
+    """The display matrix as three flags: swap rows and columns, then mirror horizontally, then vertically. Rotations
+    by other than right angles are ignored, as browsers do."""
     found = frame.side_data.get("DISPLAYMATRIX")
     if not isinstance(found, SideData):
         return False, False, False

@@ -1,5 +1,5 @@
-"""How picture and video files are built: their type, their size, where they end and where they tell of a place. Nothing
-is decoded here, so nothing that a header only claims can cost memory."""
+"""The structure of picture and video files: type, size, parts, end, and where a position may be recorded. Nothing is
+decoded here, so a false claim in a header costs no memory."""
 
 import os
 import re
@@ -11,7 +11,7 @@ from typing import BinaryIO, Final, Literal
 
 from safelight.domain.errors.base import AssetUnreadable
 
-HEAD_BYTES = 4096  # what `sniff` needs of a file
+HEAD_BYTES = 4096  # the part of a file that `sniff` needs
 LEADING_BOXES_MAX = 4
 GIF_CODE_BYTES = 1
 EXIF_HEAD: Final = b"Exif\x00\x00"
@@ -19,7 +19,7 @@ PARTS_MAX = 50_000
 
 _PNG: Final = b"\x89PNG\r\n\x1a\n"
 _FILL_BYTES = re.compile(rb"\xff+")
-_JPEG_MARKER = re.compile(rb"\xff[^\x00\xd0-\xd7\xff]")  # neither data nor a restart
+_JPEG_MARKER = re.compile(rb"\xff[^\x00\xd0-\xd7\xff]")  # a marker that is neither data nor a restart
 _AVIF_BRANDS = frozenset({b"avif", b"avis"})
 _HEIC_BRANDS = frozenset({b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"mif1", b"msf1"})
 _AUDIO_BRANDS = frozenset({b"M4A ", b"M4B ", b"M4P ", b"F4A ", b"F4B "})
@@ -33,8 +33,8 @@ _SAMPLE_COUNTS = re.compile(rb"(?:(?:stsz|stz2).{8}|trun.{4})(.{4})", re.DOTALL)
 
 @dataclass(frozen=True, slots=True)
 class MediaFacts:
-    """A file that was decoded. Width and height are those it is shown with: turned as its camera was held, a film's
-    pixels made square. Only a film has `seconds`."""
+    """Facts of a decoded file. Width and height are as displayed: with the camera's orientation applied, and a video's
+    pixels made square. Only a video has `seconds`."""
 
     media_type: str
     width: int
@@ -56,8 +56,8 @@ class Part:
 
 
 def sniff(content: bytes) -> str | None:
-    """The media type the bytes themselves show, whatever anyone says; None for what we do not take. AVIF, HEIC, TIFF
-    and BMP are converted before they are stored."""
+    """The media type that the bytes show; None for types that are not accepted. AVIF, HEIC, TIFF and BMP are converted
+    before they are stored."""
     if content.startswith(_PNG):
         return "image/png"
     if content.startswith(b"\xff\xd8\xff"):
@@ -76,7 +76,7 @@ def sniff(content: bytes) -> str | None:
 
 
 def _sniff_boxes(content: bytes) -> str | None:
-    """An ISO media file is a row of boxes of any size; `ftyp` comes first, or after some that say nothing."""
+    """An ISO media file is a sequence of boxes; `ftyp` comes first, or after a few boxes that may be skipped."""
     at = 0
     for _ in range(LEADING_BOXES_MAX):
         size, name = _box_head(content, at)
@@ -91,7 +91,7 @@ def _sniff_boxes(content: bytes) -> str | None:
 
 
 def _type_of_brands(brands: bytes) -> str | None:
-    """By the content of an `ftyp` box: the brand, a version, and the brands that it is compatible with."""
+    """The type by the content of an `ftyp` box: the brand, a version, and the compatible brands."""
     brand = brands[:4]
     compatible = {brands[at : at + 4] for at in range(8, min(len(brands), HEAD_BYTES), 4)}
     if brand in _AUDIO_BRANDS or brand == b"jpeg":
@@ -104,7 +104,7 @@ def _type_of_brands(brands: bytes) -> str | None:
 
 
 def _box_head(content: bytes | bytearray, at: int) -> tuple[int, bytes]:
-    """How many bytes the box has and what it is called; the name is empty where there is none."""
+    """Length and name of the box at `at`; the name is empty if there is no box."""
     head = bytes(content[at : at + 16])
     if len(head) < 8:
         return 0, b""
@@ -115,7 +115,7 @@ def _box_head(content: bytes | bytearray, at: int) -> tuple[int, bytes]:
 
 
 def size_of_picture(content: bytes) -> tuple[int, int] | None:
-    """Width and height as the header states them; None where it does not."""
+    """Width and height as the header states them; None if it does not."""
     try:
         match sniff(content):
             case "image/png":
@@ -154,7 +154,7 @@ def _size_of_jpeg(content: bytes) -> tuple[int, int] | None:
 
 
 def orientation_of(content: bytes) -> int:
-    """How a camera held the picture (EXIF, 1 to 8); 1 where it does not say so."""
+    """The EXIF orientation, 1 to 8; 1 if there is none."""
     exif = _exif(content)
     order: Literal["little", "big"] = "little" if exif[:2] == b"II" else "big"
     at = int.from_bytes(exif[4:8], order)
@@ -167,7 +167,7 @@ def orientation_of(content: bytes) -> int:
 
 
 def _exif(content: bytes) -> bytes:
-    """A small TIFF file without pixels; empty where the picture has none."""
+    """The EXIF block, a small TIFF file without pixels; empty if the picture has none."""
     match sniff(content):
         case "image/jpeg":
             exif = (part.content for part in jpeg_segments(content) if part.name == b"\xe1")
@@ -184,8 +184,8 @@ def _exif(content: bytes) -> bytes:
 
 @dataclass(frozen=True, slots=True)
 class Structure:
-    """What a picture costs to read beside its pixels: its parts, and of a JPEG its scans and whether all of its
-    coefficients are held until the last of them."""
+    """The costs of reading a picture beside its pixels: the number of its parts, and of a JPEG the number of scans.
+    `is_held` is true if a decoder holds all coefficients until the last scan."""
 
     parts: int = 1
     scans: int = 1
@@ -193,7 +193,7 @@ class Structure:
 
 
 def structure_of(content: bytes) -> Structure:
-    """Counted up to PARTS_MAX; of a head, what it shows."""
+    """Counts parts up to PARTS_MAX. `content` may be the beginning of a file; then only its parts are counted."""
     match sniff(content):
         case "image/png":
             return Structure(parts=sum(1 for _ in islice(png_chunks(content), PARTS_MAX + 1)))
@@ -223,7 +223,7 @@ def _is_frame(segment: Part) -> bool:
 
 
 def sample_count(movie: bytes) -> int:
-    """How many samples the tables in a `moov` or `moof` box claim to have: an entry may take no bytes in the file."""
+    """Number of samples that the tables in a `moov` or `moof` box claim; an entry may take no bytes in the file."""
     return sum(int.from_bytes(found[1], "big") for found in _SAMPLE_COUNTS.finditer(movie))
 
 
@@ -231,7 +231,8 @@ def sample_count(movie: bytes) -> int:
 
 
 def jpeg_segments(content: bytes) -> Iterator[Part]:
-    """All from the start marker to the end marker; the data of a scan belongs to its segment. What is cut off ends."""
+    """All segments from the start marker to the end marker, or to the end of a truncated file; the data of a scan
+    belongs to its segment."""
     yield Part(content[:2], b"\xd8", b"")
     at = _after_fill_bytes(content, 2)
     while at + 4 <= len(content) and content[at] == 0xFF:
@@ -288,7 +289,8 @@ def boxes(content: bytes | bytearray, start: int = 0, end: int | None = None) ->
 
 
 def boxes_of_file(file: BinaryIO, names: Collection[bytes], bytes_max: int) -> Iterator[tuple[bytes, bytes]]:
-    """Name and content of each outermost box of these names, of a larger one just over `bytes_max` bytes."""
+    """Name and content of each outermost box of these names. The content of a larger box is cut just beyond
+    `bytes_max`, so that a caller can tell."""
     end = file.seek(0, os.SEEK_END)
     at = 0
     for _ in range(PARTS_MAX):
@@ -308,7 +310,7 @@ def boxes_of_file(file: BinaryIO, names: Collection[bytes], bytes_max: int) -> I
 
 
 def end_of_gif(content: bytes) -> int:
-    """Where its trailer ends; the length of the whole where it has none."""
+    """Offset of the end of the trailer; the length of the content if there is no trailer."""
     *_, last = gif_parts(content)
     return last.end if last.name == b";" else len(content)
 
@@ -321,7 +323,7 @@ class GifPart(Part):
 
 
 def gif_parts(content: bytes) -> Iterator[GifPart]:
-    """The head, then extensions and pictures up to the trailer. What is cut off, or is nothing of a GIF, ends it."""
+    """The head, then extensions and pictures up to the trailer, or to the first byte that is not part of a GIF."""
     at = 13 + _colours(content[10:11])
     yield GifPart(content[:at], b"", b"", at)
     while at < len(content):
@@ -341,7 +343,7 @@ def gif_parts(content: bytes) -> Iterator[GifPart]:
 
 
 def _colours(flags: bytes) -> int:
-    """How many bytes the colour table takes that these flags announce."""
+    """Length in bytes of the colour table that these flags announce."""
     return 3 * 2 ** (1 + (flags[0] & 7)) if flags and flags[0] & 0x80 else 0
 
 

@@ -1,4 +1,4 @@
-"""Photos of telephones (HEIC), decoded by libheif into an array: a Pillow image would take as much room again."""
+"""HEIC photos, decoded by libheif into an array: a Pillow image would take the same memory once more."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -8,10 +8,10 @@ import pillow_heif
 from numpy.typing import NDArray
 from PIL import Image
 
-# Measured, with what the decoder holds beside the picture, by how the file samples its colours.
+# Measured, including the decoder's own memory, by chroma subsampling.
 BYTES_PER_PIXEL: Mapping[int | None, float] = {400: 4.0, 420: 5.2}
 BYTES_PER_PIXEL_MAX = 9.6
-DEEP_BYTES_PER_PIXEL = 16.5  # where a colour has more than 8 bits
+DEEP_BYTES_PER_PIXEL = 16.5  # with more than 8 bits a channel
 
 
 class HeicPicture:
@@ -20,7 +20,7 @@ class HeicPicture:
     format = "HEIC"
 
     def __init__(self, content: bytes) -> None:
-        """Raises ValueError, OSError, SyntaxError or RuntimeError where it is none, or is cut."""
+        """Raises ValueError, OSError, SyntaxError or RuntimeError if the content is not HEIC, or is truncated."""
         self._file = pillow_heif.open_heif(content)
         self.size: tuple[int, int] = self._file.size
         self.width, self.height = self.size
@@ -31,13 +31,13 @@ class HeicPicture:
 
     @property
     def bytes_per_pixel(self) -> float:
-        """What decoding takes."""
+        """Memory that decoding takes for each pixel."""
         if self._file.info.get("bit_depth", 8) > 8:
             return DEEP_BYTES_PER_PIXEL
         return BYTES_PER_PIXEL.get(self._file.info.get("chroma"), BYTES_PER_PIXEL_MAX)
 
     def draft(self, mode: str | None, size: tuple[int, int] | None) -> None:
-        """Its decoder makes no smaller ones."""
+        """Does nothing: the decoder cannot decode at a smaller size."""
 
     def load(self) -> None:
         self._pixels()
@@ -47,7 +47,7 @@ class HeicPicture:
         return Image.fromarray(np.ascontiguousarray(self._pixels()[top:bottom, left:right]))
 
     def getextrema(self) -> tuple[float, float]:
-        """Of values of 8 bits."""
+        """The range of 8-bit values."""
         return 0, 255
 
     def _pixels(self) -> NDArray[np.uint8]:

@@ -1,4 +1,4 @@
-"""Files are decoded whole before they count: a header says nothing of what a broken download left out.
+"""Files are decoded whole before they are accepted: a header does not show that a broken download is incomplete.
 
 A picture is decoded to its last row, an animation frame by frame up to ANIMATION_PIXELS_MAX. Every packet of a film is
 read to its end, and its frames are decoded up to FILM_PIXELS_CHECKED_MAX pixels, which is 35 seconds in 1920x1080.
@@ -18,17 +18,17 @@ from safelight.media import decode, film_structure, films, formats
 from safelight.media.formats import HEAD_BYTES, MediaFacts, sniff
 
 ANIMATION_PIXELS_MAX = 200_000_000
-ANIMATED_PIXELS_MAX = decode.WHOLE_PIXELS_MAX  # of one frame: others are not decoded beyond the first
+ANIMATED_PIXELS_MAX = decode.WHOLE_PIXELS_MAX  # of one frame: of larger animations only the first frame is decoded
 FRAMES_MAX = 10_000
 FILM_PIXELS_CHECKED_MAX = 2_200_000_000
 PACKETS_MAX = 2 * films.VIDEO_SAMPLES_MAX
 _ANIMATED_BYTES_PER_PIXEL = 18.0
 _NO_SIZE = (0, 0)
-_SMALLEST = (1, 1)  # a JPEG's decoder reads all of it in any case, and need not keep all
+_SMALLEST = (1, 1)  # the decoder of a JPEG reads all of it in any case, and need not keep all
 
 
 def bytes_to_inspect(head: bytes) -> int:
-    """What `inspect_picture`, or `inspect_film`, may take; by the beginning of the file."""
+    """Memory that `inspect_picture` or `inspect_film` may take, by the beginning of the file."""
     size = formats.size_of_picture(head)
     needed = decode.bytes_to_decode(head)
     if size and sniff(head) in ("image/gif", "image/png"):
@@ -38,10 +38,10 @@ def bytes_to_inspect(head: bytes) -> int:
 
 
 def inspect_picture(content: bytes) -> MediaFacts:
-    """Decode it to the end.
+    """Decode the picture to its end.
 
     Raises:
-        AssetUnreadable: it is no picture, is larger than we decode, or is not whole.
+        AssetUnreadable: it is not a picture, is larger than we decode, or is truncated.
     """
     image = decode.open_picture(content)
     _must_have_its_end(content)
@@ -57,7 +57,7 @@ def inspect_picture(content: bytes) -> MediaFacts:
 
 
 def _decode_frames(image: ImageFile.ImageFile) -> None:
-    """Of a picture that moves, all frames after the first."""
+    """Decode all frames of an animation after the first."""
     frames = min(getattr(image, "n_frames", 1), FRAMES_MAX) if image.format in ("GIF", "PNG", "WEBP") else 1
     pixels = image.width * image.height
     if pixels > ANIMATED_PIXELS_MAX:
@@ -68,7 +68,8 @@ def _decode_frames(image: ImageFile.ImageFile) -> None:
 
 
 def _must_have_its_end(content: bytes) -> None:
-    """What the decoders do not mind: Pillow stops reading once it has all pixels of the first picture."""
+    """Raises AssetUnreadable for a truncation that Pillow does not report: it stops reading once it has all pixels of
+    the first picture."""
     match sniff(content):
         case "image/png":
             _must_be_whole_png(content)
@@ -92,17 +93,17 @@ def _must_be_whole_png(content: bytes) -> None:
 
 
 def inspect_film(video: bytes | BinaryIO) -> MediaFacts:
-    """Read it to the end, and decode its frames as far as FILM_PIXELS_CHECKED_MAX.
+    """Read the video to its end, and decode its frames up to FILM_PIXELS_CHECKED_MAX pixels.
 
     Raises:
-        AssetUnreadable: it is no film, is larger than we decode, or is not whole.
+        AssetUnreadable: it is not a video, is larger than we decode, or is truncated.
     """
     file = io.BytesIO(video) if isinstance(video, bytes) else video
     file.seek(0)
     media_type = sniff(file.read(HEAD_BYTES)) or ""
     if media_type.startswith("video/"):
         film_structure.must_be_whole(file, media_type)
-    # An edit list leaves samples out, which would look as if they were missing.
+    # An edit list skips samples, which would then look missing.
     with films.our_errors(), films.opened(file, ignore_editlist="1") as container:
         stream = films.video_stream(container)
         read = _read_to_the_end(container, stream)
@@ -125,8 +126,8 @@ def _read_to_the_end(container: InputContainer, stream: VideoStream) -> "_Decode
 
 
 class _Decoded:
-    """Decodes the packets of one stream, the last of which is empty, until it has decoded enough. `size` is what its
-    first frame is shown with."""
+    """Decodes the packets of one stream until enough is decoded; the last packet is empty. `size` is the displayed size
+    of the first frame."""
 
     def __init__(self, stream: VideoStream) -> None:
         self.size = _NO_SIZE
@@ -153,6 +154,6 @@ class _Decoded:
 
 
 def facts_of(content: bytes) -> MediaFacts:
-    """As `inspect_picture` or `inspect_film`, whichever it is."""
+    """`inspect_film` for a video, else `inspect_picture`."""
     is_film = (sniff(content[:HEAD_BYTES]) or "").startswith("video/")
     return inspect_film(content) if is_film else inspect_picture(content)

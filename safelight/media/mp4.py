@@ -1,4 +1,4 @@
-"""Videos as bytes, for the providers that make their own."""
+"""Encodes videos, for providers that render their own."""
 
 import tempfile
 from collections.abc import Iterable
@@ -17,7 +17,7 @@ FRAMES_BETWEEN_KEYFRAMES = 24
 
 
 def encode_mp4(frames: Iterable[Pixels], *, width: int, height: int, quality: int = 20) -> bytes:
-    """H.264 a browser begins to play before all of it has come. `frames` are RGB; `quality` is x264's CRF."""
+    """Encode as H.264 that a browser can play while it still loads. `frames` are RGB; `quality` is the CRF of x264."""
     if width % 2 or height % 2:
         raise ValueError(f"H.264 in 4:2:0 needs even sizes, not {width}x{height}")
     with tempfile.TemporaryDirectory() as folder:  # moving the index to the front needs a seekable file
@@ -43,7 +43,7 @@ def _configure(stream: VideoStream, width: int, height: int, quality: int) -> No
         "preset": "veryfast",
         "profile": "high",
         "threads": "1",
-        # With its macroblock tree x264 did not always give the same film twice on a busy machine.
+        # With its macroblock tree, x264 is not always deterministic on a busy machine.
         "x264-params": "mbtree=0:rc-lookahead=0:cpu-independent=1",
     }
     context.color_range, context.colorspace = 1, 6  # limited range, BT.601: what OpenCV converts to

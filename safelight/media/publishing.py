@@ -16,7 +16,7 @@ CONVERTED_SIDE_MAX = 4096
 CONVERTED_QUALITY = 92
 REMADE_QUALITY = 95
 
-# What becomes of an upload that browsers or vendors do not take.
+# The types that uploads are converted to, if browsers or vendors do not support their own.
 UPLOADED_AS: Mapping[str, str] = {
     "image/avif": "image/webp",
     "image/heic": "image/jpeg",
@@ -24,7 +24,7 @@ UPLOADED_AS: Mapping[str, str] = {
     "image/tiff": "image/png",
     "image/bmp": "image/png",
 }
-# What becomes of such a result of a vendor.
+# The same for results of vendors.
 DELIVERED_AS: Mapping[str, str] = {**UPLOADED_AS, "image/heic": "image/webp", "image/heif": "image/webp"}
 
 _PILLOW_FORMATS = {"image/jpeg": "JPEG", "image/png": "PNG", "image/webp": "WEBP"}
@@ -34,7 +34,7 @@ _NAMES |= {"image/png": "PNG", "image/webp": "WebP", "image/jpeg": "JPEG"}
 
 @dataclass(frozen=True, slots=True)
 class Published:
-    """`converted_from` is the media type that it came in, if it was another."""
+    """`converted_from` is the original media type, if the file was converted."""
 
     content: bytes
     facts: MediaFacts
@@ -46,26 +46,26 @@ class Published:
 
 
 def converted_into(media_type: str | None) -> Mapping[str, str]:
-    """What uploads are converted to, for a place that takes this type."""
+    """The media type that uploads are converted to, for a place that takes this type."""
     return dict.fromkeys(UPLOADED_AS, media_type) if media_type in _PILLOW_FORMATS else UPLOADED_AS
 
 
 def converted_text(before: str, after: str) -> str:
-    """A sentence for customers."""
+    """A sentence for customers about a conversion."""
     return f"The file came as {_NAMES[before]} and was converted to {_NAMES[after]}."
 
 
 def bytes_to_publish(head: bytes) -> int:
-    """What `published` may take beside the file; by its beginning."""
+    """Memory that `published` may take beside the file, by the beginning of the file."""
     is_converted = sniff(head[:HEAD_BYTES]) in UPLOADED_AS
     return decode.DECODE_BYTES_MAX if is_converted else inspection.bytes_to_inspect(head)
 
 
 def published(content: bytes, stored_as: Mapping[str, str] = UPLOADED_AS) -> Published:
-    """The file, decoded to its end to see that it is whole.
+    """The file as it is stored, after it was decoded to its end.
 
     Raises:
-        AssetUnreadable: it is no picture or film, is not whole, or is larger than we decode.
+        AssetUnreadable: it is not a picture or video, is truncated, or is larger than we decode.
     """
     media_type = sniff(content[:HEAD_BYTES]) or ""
     if media_type in stored_as:
@@ -80,7 +80,7 @@ def published(content: bytes, stored_as: Mapping[str, str] = UPLOADED_AS) -> Pub
 
 
 def converted(content: bytes, media_type: str) -> Published:
-    """As a picture of this type: upright, in sRGB, no side longer than CONVERTED_SIDE_MAX. Raises AssetUnreadable."""
+    """Convert to this type: upright, in sRGB, no side longer than CONVERTED_SIDE_MAX. Raises AssetUnreadable."""
     before = sniff(content[:HEAD_BYTES])
     image = decode.open_picture(content)
     longest = max(image.size)
@@ -96,7 +96,7 @@ def _is_opaque(image: Image.Image) -> bool:
 
 
 def _without_alpha(image: Image.Image) -> Image.Image:
-    """On white."""
+    """The picture on a white background."""
     if _is_opaque(image):
         return image.convert("RGB")
     white = Image.new("RGBA", image.size, "white")
@@ -105,7 +105,7 @@ def _without_alpha(image: Image.Image) -> Image.Image:
 
 
 def _remade(content: bytes, media_type: str) -> bytes:
-    """The same pixels in a new file, with nothing beside them but the profile and how the picture was held."""
+    """The same pixels encoded again, with nothing beside them but the colour profile and the orientation."""
     image = decode.open_picture(content)
     if not isinstance(image, Image.Image) or media_type not in _PILLOW_FORMATS or getattr(image, "is_animated", False):
         raise AssetUnreadable("its parts cannot be told apart")

@@ -1,7 +1,7 @@
-"""What a published file must not carry along: where and by whom it was taken, and whatever follows its end.
+"""Removes personal metadata from published files: position, author, device, and whatever follows the end of the file.
 
-Of a picture only the parts are kept that are on a list: its pixels, its colours, and how it was held. Nobody has to
-know every place where a camera or a program may write a name or a position.
+A picture keeps only the parts on a list: pixels, colour profile and orientation. So the code need not know every place
+where a camera or a program may write a name or a position.
 """
 
 import re
@@ -28,7 +28,7 @@ _WEBP_EXIF_FLAG, _WEBP_XMP_FLAG = 0x08, 0x04
 _GIF_LOOPS = (b"NETSCAPE2.0", b"ANIMEXTS1.0", b"ICCRGBG1012")
 _PNG_SIGNATURE_BYTES = 8
 _RIFF_HEAD_BYTES = 12
-# No pixels spell these: they stand where a program looks for them, or where somebody hid them.
+# Pixel data does not contain these by chance: they are metadata, in its usual place or hidden.
 _TELLTALES = re.compile(
     rb"Exif\x00\x00(?:II|MM)|http://ns\.adobe\.com/|GPSL(?:at|ong)itude|Photoshop 3\.0|<x:xmpmeta|<\?xpacket|/IPTC4Xmp"
 )
@@ -38,11 +38,11 @@ _NESTED_MAX = 6
 
 
 class PartsUnclear(AssetUnreadable):
-    """The parts of a picture cannot be told apart, so nothing can be left out: it has to be made anew."""
+    """The parts of a picture cannot be told apart, so none can be removed: it has to be encoded again."""
 
 
 def published(content: bytes, media_type: str) -> bytes:
-    """The file without them; the same bytes if it has none.
+    """The file without personal metadata; the same bytes if it has none.
 
     Raises:
         PartsUnclear: it is a picture whose parts cannot be followed to its end.
@@ -52,7 +52,7 @@ def published(content: bytes, media_type: str) -> bytes:
 
 
 def orientation_only(orientation: int) -> bytes:
-    """EXIF that tells how the picture was held, and nothing else."""
+    """An EXIF block with the orientation and nothing else."""
     entry = struct.pack(">HHIHH", 0x0112, 3, 1, orientation, 0)
     return struct.pack(">2sHIH", b"MM", 42, 8, 1) + entry + struct.pack(">I", 0)
 
@@ -134,7 +134,7 @@ def _clean_webp(content: bytes) -> bytes:
 
 
 def _webp_chunk(chunk: Part, *, has_exif: bool) -> bytes:
-    """The header says whether there are EXIF and XMP."""
+    """Clears the flags of the header that announce EXIF and XMP."""
     if chunk.name not in _PIXEL_WEBP_CHUNKS:
         return b""
     if chunk.name != b"VP8X" or not chunk.content:
@@ -155,7 +155,7 @@ def _clean_gif(content: bytes) -> bytes:
 
 
 def _gif_part(part: Part) -> bytes:
-    """Comments, plain texts and what applications add are left out, but for loops and profiles."""
+    """Removes comments, plain texts and application extensions, except loops and colour profiles."""
     match part.name:
         case b"\xfe" | b"\x01":
             return b""
@@ -165,7 +165,7 @@ def _gif_part(part: Part) -> bytes:
 
 
 def _clean_boxes(content: bytes) -> bytes:
-    """Boxes of metadata become empty space of the same size, so that nothing that points into the file goes astray."""
+    """Replaces boxes of metadata by free space of the same size, so that offsets into the file stay right."""
     clean = bytearray(content)
     _empty_boxes(clean, 0, len(clean), _NESTED_MAX)
     return content if clean == content else bytes(clean)

@@ -1,6 +1,5 @@
 """Watches the queues for one process, so that whoever asks is told at once what is known, and how old that is."""
 
-import asyncio
 import time
 from dataclasses import dataclass
 
@@ -9,6 +8,7 @@ from safelight.db.connection.database import TRANSIENT_ERRORS, Connection, Datab
 from safelight.db.generations import queue_status
 from safelight.db.generations.queue_status import QueueStatus
 from safelight.pipelines.engine.reaper import QUEUE_NAMES
+from safelight.process.tasks import run_periodically
 
 READ_EVERY_SECONDS = 5.0
 
@@ -36,13 +36,12 @@ class QueueWatch:
         self.known: KnownStatus | None = None
 
     async def run(self) -> None:
-        """Read the status every READ_EVERY_SECONDS, until cancelled. Trouble with the database leaves what is known."""
-        while True:
-            try:
-                await self._read()
-            except TRANSIENT_ERRORS as error:
-                telemetry.warning(telemetry.Tag.DB_STATUS, f"The status of the queues could not be read: {error}")
-            await asyncio.sleep(READ_EVERY_SECONDS)
+        """Read the status every READ_EVERY_SECONDS, until cancelled. Without the database the last status stays."""
+
+        def report(error: Exception) -> None:
+            telemetry.warning(telemetry.Tag.DB_STATUS, f"The status of the queues could not be read: {error}")
+
+        await run_periodically(self._read, every_seconds=READ_EVERY_SECONDS, transient=TRANSIENT_ERRORS, report=report)
 
     async def _read(self) -> None:
         async with self._db.connection() as conn:

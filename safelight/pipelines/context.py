@@ -7,13 +7,14 @@ from typing import TypeVar
 from safelight.db.connection.database import Database
 from safelight.db.money import customers
 from safelight.domain.errors.base import AssetUnreadable, ConfigError, InvalidInput
+from safelight.domain.orders import Mode
 from safelight.media import decode
 from safelight.pipelines.engine.sealing import Sealer
 from safelight.pipelines.provider_limits import ProviderLimits
 from safelight.pipelines.registry import Configuration, Engine
 from safelight.pipelines.settings import SettingsPolicy
 from safelight.pipelines.vendor_pictures import VendorPictures
-from safelight.providers.base import Adapter, ImageProvider, ReferenceImage, TextModel, VideoProvider
+from safelight.providers.base import Adapter, MediaProvider, ReferenceImage, TextModel
 from safelight.redaction import excerpt
 from safelight.storage.assets import UPLOAD_BYTES_MAX, AssetStore
 from safelight.storage.fetch import GuardedFetcher
@@ -29,13 +30,11 @@ class Adapters:
         self._made: dict[str, Adapter] = {}
 
     def text(self, engine: Engine) -> TextModel:
+        engine.must_make("text")
         return _offered(self._of(engine).text, engine, "words")
 
-    def image(self, engine: Engine) -> ImageProvider:
-        return _offered(self._of(engine).image, engine, "images")
-
-    def video(self, engine: Engine) -> VideoProvider:
-        return _offered(self._of(engine).video, engine, "videos")
+    def media(self, engine: Engine, mode: Mode) -> MediaProvider:
+        return _offered(self._of(engine).media(mode), engine, f"{mode}s")
 
     def _of(self, engine: Engine) -> Adapter:
         name = engine.adapter

@@ -28,6 +28,7 @@ START_USD_MAX = Decimal(100)  # what the registry may say that one start costs
 SECOND_USD_MAX = Decimal(10)  # and each second of its result
 
 ENGINES = ("seedream", "kling")
+MODES = frozenset({"text", "still", "video"})
 # What each template may have filled: a version with another placeholder is refused when it is saved.
 _OF_MOTION = ("still_crt", "motion_brief", "movement_style", "avoid")
 PLACEHOLDERS: Mapping[str, Collection[str]] = {
@@ -99,6 +100,12 @@ class Engine:
     usd: Decimal = Decimal(0)  # what one start costs
     usd_per_second: Decimal = Decimal(0)  # and each second of what is made
     fallback: Mapping[str, str] | None = None  # adapter and model, while its own adapter does not answer
+    modes: tuple[str, ...] = ()  # `text`, `still`, `video`; none stated: all
+
+    def must_make(self, mode: str) -> None:
+        """Raises ConfigError: the registry's `modes` say that it makes something else."""
+        if self.modes and mode not in self.modes:
+            raise ConfigError(f"{self.id}: the registry says that it makes {', '.join(self.modes)}, and not {mode}")
 
     def usd_of(self, seconds: float) -> Decimal:
         """The cost of one start whose result is so long."""
@@ -193,9 +200,17 @@ def _engine(version: Version, registry: Row, entry: Row) -> Engine:
             usd=_usd(entry, "usd", START_USD_MAX),
             usd_per_second=_usd(entry, "usd_per_second", SECOND_USD_MAX),
             fallback=entry.get("fallback"),
+            modes=_modes(entry),
         )
     except (KeyError, TypeError, ValueError, ArithmeticError) as error:
         raise ConfigError(f"{version.id}: the entry of {entry.get('id')!r} cannot be used: {error!r}") from error
+
+
+def _modes(entry: Row) -> tuple[str, ...]:
+    modes = entry.get("modes", [])
+    if not isinstance(modes, list) or not set(modes) <= MODES:
+        raise ValueError(f"modes must be a list of {', '.join(sorted(MODES))}")
+    return tuple(modes)
 
 
 def _usd(entry: Row, name: str, most: Decimal) -> Decimal:

@@ -1,6 +1,5 @@
 """What operators set while everything runs, as a process follows it: prices here, engines in `configuration.py`."""
 
-import asyncio
 from typing import Any
 
 import psycopg
@@ -15,6 +14,7 @@ from safelight.domain.orders import Prices
 from safelight.domain.runtime_config import Tree, at, checked, effective, known, put, without
 from safelight.pipelines.registry import REGISTRY_KEY
 from safelight.pipelines.settings import SettingsPolicy
+from safelight.process.tasks import run_periodically
 
 FOLLOW_SECONDS = 5.0  # how old what a process goes by may be
 _GPT_DEFAULTS = {
@@ -38,16 +38,14 @@ class RuntimeConfig:
         self._stated = Prices(prices.still_credits, prices.video_credits)
 
     async def refresh_periodically(self) -> None:
-        """Until cancelled. Trouble with the database leaves all as it is."""
-        while True:
-            try:
-                await self.reload()
-            except psycopg.Error as error:
-                telemetry.warning(
-                    telemetry.Tag.DB_UPDATE,
-                    f"The runtime configuration could not be read; prices are unchanged: {error}",
-                )
-            await asyncio.sleep(FOLLOW_SECONDS)
+        """Reload every FOLLOW_SECONDS, until cancelled. Without the database the prices stay as they are."""
+
+        def report(error: Exception) -> None:
+            telemetry.warning(
+                telemetry.Tag.DB_UPDATE, f"The runtime configuration could not be read; prices are unchanged: {error}"
+            )
+
+        await run_periodically(self.reload, every_seconds=FOLLOW_SECONDS, transient=(psycopg.Error,), report=report)
 
     async def reload(self) -> None:
         async with self._db.connection() as conn:

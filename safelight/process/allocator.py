@@ -1,14 +1,14 @@
-"""How the C library of this process keeps memory that was given back to it."""
+"""Settings of the C library's memory allocator in this process."""
 
 import ctypes
 
 _M_MMAP_THRESHOLD, _M_ARENA_MAX = -3, -8
-ARENAS_MAX = 2  # else each thread that decodes keeps one of its own
-MAPPED_FROM_BYTES = 1024 * 1024  # what is larger goes back to the system as soon as it is freed
+ARENAS_MAX = 2  # otherwise each decoding thread keeps an arena of its own
+MAPPED_FROM_BYTES = 1024 * 1024  # larger blocks are returned to the system when freed
 
 
 def keep_little() -> None:
-    """Large pieces go back to the system at once. Where the library is not glibc, nothing changes."""
+    """Return large blocks to the system as soon as they are freed. Does nothing if the library is not glibc."""
     mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
     if mallopt is not None:
         mallopt(_M_ARENA_MAX, ARENAS_MAX)

@@ -1,4 +1,4 @@
-"""The file descriptors of this process: as many as it may have, and connections that are taken without one."""
+"""The file descriptors of this process: their limit, and accepting connections when there is none left."""
 
 import errno
 import math
@@ -11,8 +11,8 @@ from typing import Any
 
 from safelight import telemetry
 
-FILES_MAX = 65_536  # that a process takes for itself where it may have more
-FILES_RESERVED = 256  # for everything but clients' connections
+FILES_MAX = 65_536  # a higher limit is not used
+FILES_RESERVED = 256  # for everything except clients' connections
 NOTICE_SECONDS = 60.0
 OUT_OF_FILES = (errno.EMFILE, errno.ENFILE)
 
@@ -20,7 +20,7 @@ Clock = Callable[[], float]
 
 
 def raise_file_limit() -> int:
-    """Let this process have as many files as it may, up to FILES_MAX. Returns how many that are."""
+    """Raise the limit of open files as far as allowed, up to FILES_MAX. Returns the new limit."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     wanted = FILES_MAX if hard == resource.RLIM_INFINITY else min(hard, FILES_MAX)
     if soft != resource.RLIM_INFINITY and soft < wanted:
@@ -35,8 +35,8 @@ def room_for_connections() -> int:
 
 
 class ListeningSocket(socket.socket):
-    """Takes connections also when the process has no file descriptor left: it closes them then, with a spare one.
-    Otherwise they would stay in the queue, and the event loop would be told of them without end."""
+    """A listening socket that accepts connections even if the process has no file descriptor left: with a spare one it
+    accepts and closes them. Otherwise they would stay in the queue, and the event loop would spin."""
 
     def __init__(self, fileno: int, clock: Clock = time.monotonic) -> None:
         super().__init__(fileno=fileno)

@@ -1,9 +1,9 @@
-"""What the pipelines ask of an outside service, and what comes back.
+"""The interface between the pipelines and an outside service.
 
-An adapter translates: it does not wait, loop, charge or store. `start` hands work to the service and returns
-the handle of what is now in progress; `check` asks about that handle. A `start` that was sent and got no answer raises
-OutcomeUnknown, never a plain time-out: the service may be at work, and paid. Results are files we then copy to our
-own storage. Errors are raised as `safelight.domain.errors.base.ProviderError` and its children.
+An adapter translates: it does not wait, loop, charge or store. `start` sends work to the service and returns the handle
+of the operation; `check` asks for its state. A `start` that was sent and got no answer raises OutcomeUnknown, never a
+plain time-out: the service may have accepted it, and charge for it. Results are files, which are then copied to our own
+storage. Errors are `safelight.domain.errors.base.ProviderError` and its subclasses.
 """
 
 from collections.abc import Awaitable, Callable, Mapping
@@ -12,24 +12,28 @@ from datetime import datetime
 from enum import StrEnum
 from typing import Any, Protocol
 
+from safelight.domain.orders import Mode
+
 Json = dict[str, Any]
 ReadImage = Callable[[str], Awaitable[bytes]]  # the bytes behind an input URL
 
 
 @dataclass(frozen=True, slots=True)
 class ReferenceImage:
-    """A picture a request refers to: `url` as the outside service would be given it; `role` says what it shows
+    """An input picture of a request: `url` as it is given to the service; `role` is its part in the request
     (`product`, `logo`, `inspiration`, `style_hero`, `parent_output`, `start_frame`, `end_frame`, `video_frame`)."""
 
     role: str
     url: str
-    content: bytes | None = None  # set where the picture has no URL, e.g. a frame taken out of a video
+    content: bytes | None = None  # set if the picture has no URL, e.g. a frame of a video
 
 
 @dataclass(frozen=True, slots=True)
-class ImageRequest:
-    """One still. `settings` is the resolved set: provider defaults, then preferences, then the request's own; `stated`
-    are those that the customer has set, None all of them: what is not done with another one is no warning."""
+class GenerationRequest:
+    """One still or one video to generate; a video begins with the `start_frame` image and ends with the `end_frame`
+    image, if there is one. `settings` is the resolved set: provider defaults, then preferences, then the request's own.
+    `stated` names those that the customer has set (None: all of them); only they lead to a warning if the service
+    cannot follow them."""
 
     step_type: str
     model: str
@@ -41,25 +45,7 @@ class ImageRequest:
     stated: frozenset[str] | None = None
 
     def is_told_of(self, name: str) -> bool:
-        """Whether the customer is to know what became of this setting."""
-        return self.stated is None or name in self.stated
-
-
-@dataclass(frozen=True, slots=True)
-class VideoRequest:
-    """One video that begins with the `start_frame` image, and ends with the `end_frame` image if there is one."""
-
-    step_type: str
-    model: str
-    prompt: str
-    images: tuple[ReferenceImage, ...]
-    settings: Mapping[str, Any]
-    seed: int
-    attempt_key: str
-    stated: frozenset[str] | None = None
-
-    def is_told_of(self, name: str) -> bool:
-        """Whether the customer is to know what became of this setting."""
+        """True if the customer is told what became of this setting."""
         return self.stated is None or name in self.stated
 
 
@@ -79,7 +65,7 @@ class TextRequest:
 @dataclass(frozen=True, slots=True)
 class Operation:
     """The provider's handle of work in progress: small JSON, stored before anyone waits for it. `under_way_seconds` is
-    how long ago it was started, by the database's clock; whoever asks about it says so."""
+    the time since its start by the database's clock; the caller of `check` sets it."""
 
     handle: Json
     check_after_seconds: float = 0.0
@@ -109,16 +95,16 @@ class Succeeded:
 
 
 class CancelResult(StrEnum):
-    """What became of asking the service to stop."""
+    """The outcome of a request to cancel."""
 
     STOPPED = "stopped"
-    TOO_LATE = "too_late"  # the result is there, or will be
-    UNSUPPORTED = "unsupported"  # the service has no way to be stopped: it goes on and may cost
+    TOO_LATE = "too_late"  # the result exists, or will
+    UNSUPPORTED = "unsupported"  # the service cannot cancel: the work goes on and may cost
 
 
 @dataclass(frozen=True, slots=True)
-class Answer:
-    """`data` is the parsed JSON object; `text` what the model really sent."""
+class TextAnswer:
+    """`data` is the parsed JSON object; `text` is the literal answer of the model."""
 
     data: Json
     text: str
@@ -126,25 +112,14 @@ class Answer:
     output_tokens: int | None = None
 
 
-class ImageProvider(Protocol):
-    """`find` looks a start up whose answer was lost, by its attempt key; it was sent after `noted_at`, which is the
-    database's time. None means that the service never got it. It raises LookupUnsupported if the service cannot say."""
+class MediaProvider(Protocol):
+    """Generates stills or videos; the registry's `modes` say which of the two an engine makes. `find` looks up, by its
+    attempt key, a start whose answer was lost; it was sent after `noted_at`, which is the database's time. It returns
+    None if the service never received the start, and raises LookupUnsupported if the service cannot say."""
 
     name: str
 
-    async def start(self, request: ImageRequest) -> Operation: ...
-    async def check(self, operation: Operation) -> Pending | Succeeded: ...
-    async def cancel(self, operation: Operation) -> CancelResult: ...
-    async def find(self, attempt_key: str, noted_at: datetime) -> Operation | None: ...
-
-
-class VideoProvider(Protocol):
-    """`find` looks a start up whose answer was lost, by its attempt key; it was sent after `noted_at`, which is the
-    database's time. None means that the service never got it. It raises LookupUnsupported if the service cannot say."""
-
-    name: str
-
-    async def start(self, request: VideoRequest) -> Operation: ...
+    async def start(self, request: GenerationRequest) -> Operation: ...
     async def check(self, operation: Operation) -> Pending | Succeeded: ...
     async def cancel(self, operation: Operation) -> CancelResult: ...
     async def find(self, attempt_key: str, noted_at: datetime) -> Operation | None: ...
@@ -153,13 +128,16 @@ class VideoProvider(Protocol):
 class TextModel(Protocol):
     name: str
 
-    async def complete(self, request: TextRequest) -> Answer: ...
+    async def complete(self, request: TextRequest) -> TextAnswer: ...
 
 
 @dataclass(frozen=True, slots=True)
 class Adapter:
-    """What one service offers."""
+    """The interfaces that one service offers; None for those that it does not."""
 
     text: TextModel | None = None
-    image: ImageProvider | None = None
-    video: VideoProvider | None = None
+    image: MediaProvider | None = None
+    video: MediaProvider | None = None
+
+    def media(self, mode: Mode) -> MediaProvider | None:
+        return self.image if mode == "still" else self.video

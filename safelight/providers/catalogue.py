@@ -1,5 +1,5 @@
-"""The parameter table of what serves an engine: the model's own where its vendor has models files, else the engine's
-own, in `engines/`."""
+"""Parameter tables of engines: that of the serving model if its vendor has models files, else that of the engine, in
+`engines/`."""
 
 from collections.abc import Collection
 from functools import cache
@@ -14,7 +14,7 @@ ENGINES = "engines"
 
 
 class ParameterTables:
-    """Files are read when a table is first asked for, and then kept."""
+    """Reads files when a table is first needed, and keeps them."""
 
     def __init__(self) -> None:
         self._models = cache(Models)
@@ -23,13 +23,13 @@ class ParameterTables:
         return self._models(_HERE / ENGINES).named(engine_id)
 
     def of_model(self, engine_id: str, adapter: str, model: str) -> Model:
-        """Raises ConfigError where the adapter has models files, and none describes the model."""
+        """Raises ConfigError if the adapter has models files, and none describes the model."""
         if adapter not in VENDORS:
             return self.of_engine(engine_id)
         return self._models(_HERE / adapter / "models").named(model.partition(":")[0])
 
     def rules(self, engine_ids: Collection[str]) -> list[dict[str, Any]]:
-        """The engines' tables as rows, one for each name that a setting may be stated under."""
+        """The engines' tables as rows, one for each name of a setting."""
         return [
             _rule(engine_id, stated, parameter)
             for engine_id in engine_ids

@@ -1,4 +1,4 @@
-"""From what a provider says to our error tree, by the table in `errors.toml`: one place for all adapters."""
+"""Maps errors of providers to our error tree by the table in `errors.toml`, for all adapters."""
 
 import hashlib
 import math
@@ -22,13 +22,13 @@ Call = Literal["answer", "start", "check", "result", "cancel", "find"]
 TABLE = Path(__file__).with_suffix(".toml")
 TEXT_CHARS_MAX = 300
 TEXT_CHARS_READ = 20_000  # by the table's patterns
-WITHHELD = "withheld_by_content_filter"  # our own code: a result that a flag of the answer says is none
+WITHHELD = "withheld_by_content_filter"  # our own code for a result that a flag of the answer withholds
 FINGERPRINT_CHARS = 12
 
 
 @dataclass(frozen=True, slots=True)
 class VendorError:
-    """What a provider said was wrong. `status` 0: a failed result, told in a good answer."""
+    """An error as a provider states it. `status` 0 is a failed result, stated in a successful answer."""
 
     provider: str
     call: Call
@@ -39,12 +39,12 @@ class VendorError:
 
     @property
     def fingerprint(self) -> str:
-        """The same for errors that differ only in ids, numbers, URLs and the like."""
+        """A hash that is equal for errors that differ only in ids, numbers, URLs and the like."""
         shape = "|".join([self.provider, self.call, str(self.status), *sorted(self.codes), _without_details(self.text)])
         return hashlib.sha256(shape.encode()).hexdigest()[:FINGERPRINT_CHARS]
 
 
-class Row(BaseModel):
+class ErrorRow(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     provider: str | None = None
@@ -62,7 +62,7 @@ class Row(BaseModel):
 
     @property
     def error_type(self) -> type[ProviderError]:
-        """Raises ConfigError where there is no such type, or the row contradicts it."""
+        """Raises ConfigError if there is no such type, or the row contradicts it."""
         found = getattr(tree, self.error, None)
         if not (isinstance(found, type) and issubclass(found, ProviderError)):
             raise ConfigError(f"{TABLE.name}: {self.error!r} is no ProviderError")
@@ -87,16 +87,16 @@ class Table(BaseModel):
 
     version: int
     flags: re.Pattern[str]
-    rows: tuple[Row, ...]
+    rows: tuple[ErrorRow, ...]
 
     def is_flag(self, name: str) -> bool:
-        """Whether a field of a good answer that is true says that its results are withheld."""
+        """True if the field is a flag of a successful answer that says that results are withheld."""
         return self.flags.fullmatch(re.sub(r"[^a-z0-9]", "", name.lower())) is not None
 
 
 @cache
 def table() -> Table:
-    """Raises ConfigError where a row contradicts the type it names."""
+    """The rows of `errors.toml`. Raises ConfigError if a row contradicts the type it names."""
     content = tomllib.loads(TABLE.read_text())
     content["flags"] = re.compile(content["flags"])
     for row in content["rows"]:
@@ -109,7 +109,7 @@ def table() -> Table:
 
 
 def map_error(said: VendorError) -> ProviderError:
-    """What the provider said, as one of our errors. `details` hold what operators group it by."""
+    """The provider's error as one of our types. `details` hold the values by which operators group errors."""
     row = next(row for row in table().rows if row.matches(said))
     message = f"{said.provider} {said.call}: {said.status or 'failed'} {excerpt(said.text, TEXT_CHARS_MAX)!r}"
     details: dict[str, object] = {
@@ -136,8 +136,8 @@ def retry_after(headers: Mapping[str, str]) -> float | None:
     return thousandths / 1000 if thousandths else _number(headers.get("Retry-After"))
 
 
-def _stated_seconds(row: Row, said: VendorError) -> float | None:
-    """A limit's text may say when it ends, e.g. "try again in 1m2.5s"."""
+def _stated_seconds(row: ErrorRow, said: VendorError) -> float | None:
+    """The pause that the text of a rate limit states, e.g. "try again in 1m2.5s"."""
     found = re.search(row.pattern, said.text) if row.pattern else None
     parts = found.groupdict() if found else {}
     return sum(seconds * (_number(parts.get(unit)) or 0.0) for unit, seconds in _UNITS.items()) or None

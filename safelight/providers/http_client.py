@@ -1,10 +1,10 @@
-"""One keep-alive client for a vendor's HTTP API. Whatever goes wrong on the way becomes our error tree here."""
+"""A keep-alive client for a vendor's HTTP API, which maps transport errors to our error tree."""
 
 import asyncio
 from collections.abc import Callable, Collection, Mapping
 from typing import Any, TypeVar
 
-import httpx
+import httpx2
 from pydantic import TypeAdapter
 
 from safelight.domain.errors.base import (
@@ -19,8 +19,8 @@ from safelight.providers.errors import Call, VendorError, map_error
 from safelight.redaction import excerpt
 
 Shape = TypeVar("Shape")
-WebhookUrl = Callable[[str], str]  # where the end of the work under an attempt key is to be told
-Explain = Callable[[Call, httpx.Response], VendorError]
+WebhookUrl = Callable[[str], str]  # the webhook address for an attempt key
+Explain = Callable[[Call, httpx2.Response], VendorError]
 
 CONNECT_SECONDS = 5.0
 READ_SECONDS = 30.0
@@ -28,25 +28,25 @@ TOTAL_SECONDS = 60.0
 CONNECTIONS_MAX = 100
 EXCERPT_BYTES = 4000
 ANSWER_BYTES_MAX = 4 * 1024 * 1024
-RESULT_BYTES_MAX = 24 * 1024 * 1024  # of an answer that may hold its files, as text
+RESULT_BYTES_MAX = 24 * 1024 * 1024  # of an answer that may contain its files
 _MAY_HOLD_FILES: frozenset[Call] = frozenset({"check", "result"})
 
-_NEVER_SENT = (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout)
+_NEVER_SENT = (httpx2.ConnectError, httpx2.ConnectTimeout, httpx2.PoolTimeout)
 
 
 class VendorClient:
-    """`explain` reads what an error answer of this vendor says."""
+    """`explain` reads an error answer of this vendor."""
 
     def __init__(
         self, vendor: str, url: str, headers: Mapping[str, str], explain: Explain, *, read_seconds: float = READ_SECONDS
     ) -> None:
         self.vendor = vendor
         self._explain = explain
-        self._client = httpx.AsyncClient(
+        self._client = httpx2.AsyncClient(
             base_url=url,
             headers=headers,
-            timeout=httpx.Timeout(read_seconds, connect=CONNECT_SECONDS),
-            limits=httpx.Limits(max_connections=CONNECTIONS_MAX),
+            timeout=httpx2.Timeout(read_seconds, connect=CONNECT_SECONDS),
+            limits=httpx2.Limits(max_connections=CONNECTIONS_MAX),
             trust_env=False,
         )
 
@@ -56,23 +56,23 @@ class VendorClient:
     async def call(
         self, call: Call, shape: type[Shape], method: str, path: str, *, taken: Collection[int] = (), **more: Any
     ) -> Shape:
-        """The answer, which must have this shape; what else it says does not matter. A start that was sent and has no
-        answer we understand may have been accepted. `taken` are statuses beyond 2xx that bring such an answer too.
+        """Send a request; the answer must have this shape, and other fields of it are ignored. `taken` are statuses
+        other than 2xx whose answers are accepted too.
 
         Raises:
-            OutcomeUnknown: such a start.
-            ProviderError: any of them, for what the vendor says.
+            OutcomeUnknown: a start was sent, and its answer is missing or not understood: it may have been accepted.
+            ProviderError: any other type, by the vendor's answer.
         """
         response = await self._exchange(call, method, path, more)
         if not (response.is_success or response.status_code in taken):
             raise map_error(self._explain(call, response))
         try:
             return TypeAdapter(shape).validate_python(parse_json(response.content))
-        except ValueError as error:  # no JSON, or another shape
+        except ValueError as error:  # not JSON, or another shape
             said = f"{method} {path}: {excerpt(text_of(response.content[:EXCERPT_BYTES]), 200)!r}"
             raise self._ambiguous(call, ProviderContractBroken, said, response.status_code) from error
 
-    async def _exchange(self, call: Call, method: str, path: str, more: dict[str, Any]) -> httpx.Response:
+    async def _exchange(self, call: Call, method: str, path: str, more: dict[str, Any]) -> httpx2.Response:
         bytes_max = RESULT_BYTES_MAX if call in _MAY_HOLD_FILES else ANSWER_BYTES_MAX
         try:
             async with asyncio.timeout(TOTAL_SECONDS), self._client.stream(method, path, **more) as response:
@@ -82,12 +82,12 @@ class VendorClient:
                     if len(content) > bytes_max:
                         said = f"an answer of more than {bytes_max} bytes"
                         raise self._ambiguous(call, ProviderContractBroken, said, response.status_code)
-                return httpx.Response(response.status_code, headers=_plain(response.headers), content=bytes(content))
+                return httpx2.Response(response.status_code, headers=_plain(response.headers), content=bytes(content))
         except _NEVER_SENT as error:
             raise ProviderUnavailable(f"{self.vendor}: {error!r}") from error
-        except (httpx.TimeoutException, TimeoutError) as error:
+        except (httpx2.TimeoutException, TimeoutError) as error:
             raise self._ambiguous(call, ProviderTimeout, repr(error)) from error
-        except (httpx.RequestError, httpx.DecodingError) as error:
+        except (httpx2.RequestError, httpx2.DecodingError) as error:
             raise self._ambiguous(call, ProviderUnavailable, repr(error)) from error
 
     def _ambiguous(self, call: Call, kind: type[ProviderError], said: str, status: int | None = None) -> ProviderError:
@@ -95,9 +95,10 @@ class VendorClient:
         return kind(f"{self.vendor} {call}: {said}", provider_http_status=status)
 
 
-def _plain(headers: httpx.Headers) -> httpx.Headers:
-    """Without what told how the body travelled, since it is unpacked now, and in which letters it is: JSON is UTF-8."""
-    plain = httpx.Headers(headers)
+def _plain(headers: httpx2.Headers) -> httpx2.Headers:
+    """The headers without those of the transfer, since the body is decoded, and without its encoding, since JSON is
+    UTF-8."""
+    plain = httpx2.Headers(headers)
     for name in ("content-encoding", "content-length", "content-type", "transfer-encoding"):
         plain.pop(name, None)
     return plain

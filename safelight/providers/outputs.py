@@ -1,5 +1,5 @@
-"""The files in a vendor's answer, whatever its shape: a URL or a data URI, a list, or objects with one under a usual
-name. A file that the vendor's own filter has withheld is none, whatever picture stands in for it."""
+"""Finds the files in a vendor's answer of any shape: a URL or a data URI, a list, or objects with one under a usual
+name. A file that the vendor's filter has withheld does not count, even if there is a placeholder picture."""
 
 import base64
 import binascii
@@ -21,7 +21,7 @@ FILES_MAX = 20
 TEXTS_READ_MAX = 50
 TEXT_CHARS_READ = 500
 
-# Under these a file is looked for, those of the kind that was ordered first.
+# Names under which a file is expected, those of the ordered kind first.
 _OF_KIND = {
     "image": ("images", "image", "image_url", "image_urls", "imageurl", "generated_images"),
     "video": ("videos", "video", "video_url", "video_urls", "videourl", "generated_videos"),
@@ -32,7 +32,7 @@ _OF_ANY = (
     "artifact", "artifacts", "asset", "assets", "data", "content", "b64_json", "base64", "image_base64",
 )  # fmt: skip
 _AS_BASE64 = frozenset({"b64_json", "base64", "image_base64", "bytesbase64encoded"})
-# What a vendor was given, or says about its work, is no result.
+# Inputs and descriptions in the answer are not results.
 _NOT_A_RESULT = frozenset({
     "input", "inputs", "request", "arguments", "params", "parameters", "prompt", "logs", "metrics", "timings",
     "webhook", "thumbnail", "thumbnails", "preview", "mask", "error", "detail",
@@ -53,7 +53,7 @@ def succeeded(output: Any, kind: Kind, vendor: str, response: Json, warnings: tu
 
     Raises:
         ContentRefused: its filter has withheld them all, or it says in words why there is none.
-        ProviderContractBroken: there is none.
+        ProviderContractBroken: there is no file.
     """
     found = _files(output, kind)[:FILES_MAX]
     given = tuple(one.file for one in found if not one.is_withheld)
@@ -93,7 +93,7 @@ def _files_under_names(given: Json, kind: Kind) -> list[_Found]:
 
 
 def _files_in_objects(value: Any, kind: Kind) -> list[_Found]:
-    """As `_files`; a text that stands under no name that we know is no file."""
+    """As `_files`, but a text counts as a file only under a known name."""
     items = value if isinstance(value, list) else [value]
     return [found for one in items if isinstance(one, dict | list) for found in _one_object(one, kind)]
 
@@ -116,13 +116,13 @@ def _file(text: str, kind: Kind, name: str) -> OutputFile | None:
 
 
 def content_of(text: str) -> bytes | None:
-    """The bytes of a data URI or of base64 alone; None for what is neither."""
+    """The bytes of a data URI or of plain base64; None for other text."""
     file = _file(text, "image", "base64")
     return file.content if file else None
 
 
 def _file_of_data_uri(text: str, kind: Kind) -> OutputFile | None:
-    """None for what is no data URI; its media type is only what the vendor says."""
+    """None if the text is not a data URI. Its media type is only the vendor's claim."""
     head = _DATA_URI.match(text)
     if head is None:
         return None
@@ -133,7 +133,7 @@ def _file_of_data_uri(text: str, kind: Kind) -> OutputFile | None:
 
 
 def _from_base64(encoded: bytes) -> bytes | None:
-    """Also in the letters of URLs, broken into lines, or without its padding. None for what is no base64."""
+    """Decode base64, also in its URL-safe form, with line breaks, or without padding. None for other text."""
     letters = _SPACE.sub(b"", encoded).rstrip(b"=").replace(b"-", b"+").replace(b"_", b"/")
     try:
         return base64.b64decode(letters + b"=" * (-len(letters) % 4), validate=True)
@@ -145,7 +145,7 @@ def _from_base64(encoded: bytes) -> bytes | None:
 
 
 def _without_withheld(found: list[_Found], given: Json) -> list[_Found]:
-    """The files of an object, with what its flags say of them: one flag for all, or one for each in their order."""
+    """The files of an object that its flags do not withhold: one flag for all, or one for each file in order."""
     for name, value in given.items():
         if not table().is_flag(str(name)):
             continue
@@ -161,7 +161,7 @@ def _is_set(flag: Any) -> bool:
 
 
 def _error_without_file(output: Any, vendor: str) -> ProviderError:
-    """A vendor may say in words, in an answer that is well in all else, why it made nothing."""
+    """The error that a successful answer without files states in words."""
     texts = [text for text, _ in zip(_texts(output), range(TEXTS_READ_MAX), strict=False)]
     said = map_error(VendorError(vendor, "result", 0, "; ".join(texts)))
     if isinstance(said, ContentRefused):

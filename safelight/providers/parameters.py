@@ -1,9 +1,9 @@
-"""The parameters that a model takes, as data: one TOML file a model. A request is fitted to it, and nothing that is
-left out or changed is left unsaid, if the customer has set it.
+"""The parameters of a model, as data: one TOML file for each model. A request is fitted to it, with a warning for each
+setting of the customer that is left out or changed.
 
-`fit` makes a vendor's input: unknown settings are left out with a warning, defaults filled, numbers brought into their
-bounds, long text cut; a value that is not among the allowed words, and a missing required one, are refused. `allowed`
-judges one setting before that, for whoever stated it: its type, its bounds, and what the price of one result covers.
+`fit` makes a vendor's input: unknown settings are left out with a warning, defaults are filled in, numbers are brought
+into their bounds, and long text is cut; an unknown word and a missing required value are refused. `allowed` checks one
+setting before that: its type, its bounds, and that the price of one result covers it.
 """
 
 import math
@@ -17,19 +17,18 @@ from typing import Any, Literal
 from pydantic import BaseModel, ConfigDict
 
 from safelight.domain.errors.base import ConfigError, ProviderRejected
-from safelight.providers.base import ImageRequest, ReferenceImage, VideoRequest
+from safelight.providers.base import GenerationRequest, ReferenceImage
 from safelight.redaction import excerpt
 
 Json = dict[str, Any]
-Request = ImageRequest | VideoRequest
 
 
 class Parameter(BaseModel):
-    """`also` are other names it may be stated under; `translate` turns our words into the vendor's, `nearest` does so
-    with a warning; a number `among` others becomes the nearest of them; `sent_as` is how it is written, e.g. {}s.
+    """`also` are alternative names; `translate` maps our words to the vendor's, `nearest` does so with a warning; a
+    number is replaced by the nearest one `among` these; `sent_as` is the format of the value, e.g. {}s.
 
-    `single_output` is the one value with which one result is made: a generation is paid as one, so nobody may set
-    another. `customer_choices` are the values that the price covers: a customer may set no other, an operator may."""
+    `single_output` is the only allowed value, with which one result is made: a generation pays for one. A customer may
+    set only `customer_choices`, which the price covers; an operator may set others."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
@@ -53,14 +52,14 @@ class Parameter(BaseModel):
 
     @property
     def bounds(self) -> tuple[float | None, float | None]:
-        """The least and the greatest number that may be stated."""
+        """The smallest and the largest number that may be stated."""
         least = min(self.among, default=None) if self.least is None else self.least
         most = max(self.among, default=None) if self.most is None else self.most
         return least, most
 
 
 class ImageSlot(BaseModel):
-    """An input that takes pictures of these roles; `most` of them, as a list if `listed`."""
+    """An input for pictures of these roles: at most `most` of them, as a list if `listed`."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
@@ -78,17 +77,17 @@ class Model(BaseModel):
     kind: Literal["image", "video"]
     parameters: dict[str, Parameter]
     images: dict[str, ImageSlot] = {}
-    seconds: float | None = None  # of each video, where it cannot be set
+    seconds: float | None = None  # of each video, if it cannot be set
 
     def setting(self, name: str) -> Parameter | None:
-        """The parameter that is set under this name. The prompt is no setting: the pipeline writes it."""
+        """The parameter of this name. The prompt is not a setting, since the pipeline writes it."""
         if name == "prompt":
             return None
         found = self.parameters.get(name)
         return found or next((one for one in self.parameters.values() if name in one.also), None)
 
     def seconds_of(self, settings: Mapping[str, Any]) -> float:
-        """How long the result of these settings is; 0 of a picture."""
+        """Length in seconds of a result with these settings; 0 for a picture."""
         duration = self.parameters.get("duration")
         if duration is None:
             return self.seconds or 0.0
@@ -104,7 +103,7 @@ class Models:
         self._by_name = {model.name: model for model in found}
 
     def named(self, name: str) -> Model:
-        """Raises ConfigError where the registry names a model that has no file."""
+        """Raises ConfigError if the model has no file."""
         if name not in self._by_name:
             raise ConfigError(f"no model {name!r} is described; there are {', '.join(self._by_name)}")
         return self._by_name[name]
@@ -116,8 +115,8 @@ class BuiltInput:
     warnings: tuple[str, ...]
 
 
-def fit(model: Model, request: Request) -> BuiltInput:
-    """The model's input, and what of the request is not in it or is changed.
+def fit(model: Model, request: GenerationRequest) -> BuiltInput:
+    """The model's input, and warnings about parts of the request that are left out or changed.
 
     Raises:
         ProviderRejected: a value the model cannot take, or a required one is missing; the message names it.
@@ -210,7 +209,7 @@ def _as_number(name: str, stated: Any) -> float:
 
 
 def finite_number(stated: Any) -> float | None:
-    """The number that is stated, also as text; None where it is no number, or none that can be counted with."""
+    """The stated number, also from text; None if it is not a finite number."""
     if isinstance(stated, bool) or not isinstance(stated, int | float | str):
         return None
     try:
@@ -221,7 +220,7 @@ def finite_number(stated: Any) -> float | None:
 
 
 def _placed(model: Model, images: tuple[ReferenceImage, ...], warnings: list[str]) -> Json:
-    """Each picture in the first input that takes its role and has room, in the order of the request."""
+    """Put each picture into the first input that takes its role and has room, in the order of the request."""
     placed: dict[str, list[str]] = {name: [] for name in model.images}
     for image in images:
         room = [
@@ -250,7 +249,7 @@ class SettingRefused(ValueError):
 
 
 def allowed(name: str, parameter: Parameter, stated: Any, *, by_customer: bool) -> tuple[Any, list[str]]:
-    """The value as it is kept, still in our words, and what has to be said about it.
+    """The value as it is stored, in our words, and warnings about it.
 
     Raises:
         SettingRefused: it is of the wrong type, out of its bounds, or more than the price covers.
@@ -282,7 +281,7 @@ def _of_type(name: str, parameter: Parameter, stated: Any, warnings: list[str]) 
 
 
 def _known_word(parameter: Parameter, stated: Any) -> str:
-    """Stays as it is stated: what the vendor calls it is `fit`'s to say."""
+    """The word as it is stated, if it is allowed; `fit` translates it into the vendor's."""
     known = [*parameter.words, *parameter.translate, *parameter.nearest]
     if isinstance(stated, str) and (stated in known or re.fullmatch(parameter.pattern or "(?!)", stated)):
         return stated

@@ -4,33 +4,24 @@ Each key is good for one algorithm. What a token says of its own algorithm, keys
 its header `kid` is read, and `alg` where both kinds of key are set, to choose among the keys that we have.
 """
 
-import asyncio
-import json
 import time
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Protocol
 
-import httpx
 import jwt
 from jwt import PyJWK
 
-from safelight import telemetry
 from safelight.domain.errors.base import ConfigError, InvalidToken, MissingUserId
 from safelight.domain.errors.retries import AuthUnavailable
 from safelight.domain.ids import is_uuid
 from safelight.redaction import excerpt
-
-Clock = Callable[[], float]
+from safelight.security.jwks import Clock, JwksCache, JwksUnavailable
 
 SECRET_BYTES_MIN = 32  # what HS256 needs
 EMAIL_CHARS_MAX = 320
-KEYS_MAX = 20
-KEYS_BYTES_MAX = 64 * 1024
 KEYS_SECONDS_MAX = 600.0  # a key that its owner takes back is believed for so long
 KEYS_STALE_SECONDS_MAX = 24 * 3600.0  # and for so long where the address of the keys does not answer
 ASK_SECONDS_MIN = 30.0  # a flood of unknown key ids must not become a flood of look-ups
-FETCH_SECONDS = 5.0
 RSA_BITS_MIN, RSA_BITS_MAX = 2048, 8192
 PUBLISHABLE = "sb_publishable_"
 ANON = "anon"
@@ -90,14 +81,10 @@ class PublicKeys:
     """ES256 and RS256 with the keys at `url` (a JWKS), which are kept for a while."""
 
     def __init__(self, url: str, clock: Clock = time.monotonic) -> None:
-        self._url = url
-        self._clock = clock
-        self._keys: dict[str, Key] = {}
-        self._fetched_at = self._asked_at = float("-inf")
-        self._fetching = asyncio.Lock()
+        self._cache = JwksCache(url, _keys_of, pause_seconds=ASK_SECONDS_MIN, name="The keys of tokens", clock=clock)
 
     async def key_of(self, token: str) -> Key:
-        """A key that we do not know may be a new one."""
+        """A key that is not known may be a new one: the keys are fetched again."""
         key_id = _key_id(token)
         for age_max in (KEYS_SECONDS_MAX, 0.0):
             if found := (await self._known(age_max)).get(key_id):
@@ -105,36 +92,10 @@ class PublicKeys:
         raise _refusal(f"no key of the JWKS has the id {excerpt(key_id, KEY_ID_CHARS_SHOWN)!r}")
 
     async def _known(self, age_max: float) -> dict[str, Key]:
-        async with self._fetching:
-            now = self._clock()
-            if now - self._fetched_at > age_max and now - self._asked_at > ASK_SECONDS_MIN:
-                self._asked_at = now
-                await self._renew()
-            if now - self._fetched_at > KEYS_STALE_SECONDS_MAX:
-                raise AuthUnavailable("The keys of tokens cannot be had.", retry_after_seconds=ASK_SECONDS_MIN)
-            return self._keys
-
-    async def _renew(self) -> None:
-        """Where the keys cannot be had, those we have go on for a while."""
         try:
-            self._keys = _keys_of(await self._fetch())
-            self._fetched_at = self._clock()
-        except (httpx.HTTPError, ValueError) as error:
-            telemetry.warning(telemetry.Tag.API, f"The public keys of access tokens could not be fetched: {error!r}")
-
-    async def _fetch(self) -> bytes:
-        content = bytearray()
-        async with (
-            asyncio.timeout(FETCH_SECONDS),
-            httpx.AsyncClient(timeout=FETCH_SECONDS, trust_env=False) as client,
-            client.stream("GET", self._url) as answer,
-        ):
-            answer.raise_for_status()
-            async for chunk in answer.aiter_bytes():
-                content += chunk
-                if len(content) > KEYS_BYTES_MAX:
-                    raise ValueError(f"more than {KEYS_BYTES_MAX} bytes")
-        return bytes(content)
+            return await self._cache.keys(age_max=age_max, stale_max=KEYS_STALE_SECONDS_MAX)
+        except JwksUnavailable as error:
+            raise AuthUnavailable(f"{error}.", retry_after_seconds=ASK_SECONDS_MIN) from error
 
 
 @dataclass(frozen=True, slots=True)
@@ -225,13 +186,9 @@ def _key_id(token: str) -> str:
     return key_id
 
 
-def _keys_of(content: bytes) -> dict[str, Key]:
-    """Raises ValueError where it is no set of keys; a key of a kind that we do not take is passed over."""
-    found = json.loads(content)
-    if not isinstance(found, dict) or not isinstance(found.get("keys"), list):
-        raise ValueError("no JWKS")
-    stated = [one for one in found["keys"] if isinstance(one, dict) and isinstance(one.get("kid"), str)]
-    return {one["kid"]: key for one in stated[:KEYS_MAX] if (key := _public_key(one))}
+def _keys_of(entries: list[dict[str, Any]]) -> dict[str, Key]:
+    stated = [one for one in entries if isinstance(one.get("kid"), str)]
+    return {one["kid"]: key for one in stated if (key := _public_key(one))}
 
 
 def _public_key(stated: dict[str, Any]) -> Key | None:

@@ -1,4 +1,4 @@
-"""Secrets that are kept in files of the home: made once, readable by their owner only, whole or not at all."""
+"""Secrets that are kept in files of the home: created once, atomically, readable by their owner only."""
 
 import os
 import secrets
@@ -18,7 +18,7 @@ OF_OTHERS = 0o077
 
 
 def read_or_create(path: Path) -> str:
-    """The file's text, of a new random secret where there is no file. Raises ConfigError."""
+    """The text of the file; if there is no file, it is created with a new random secret. Raises ConfigError."""
     try:
         if not os.path.lexists(path):
             _create(path)
@@ -32,7 +32,7 @@ def remedy(path: Path) -> str:
 
 
 def _create(path: Path) -> None:
-    """Both the file and its folder are on the disk when this returns."""
+    """Create the file. It and its folder are on disk when this returns."""
     if not path.parent.exists():
         make_private_folder(path.parent)
     descriptor, name = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)  # 0600
@@ -43,7 +43,7 @@ def _create(path: Path) -> None:
             file.flush()
             os.fsync(file.fileno())
         give_to_owner_of_folder(fresh)
-        with suppress(FileExistsError):  # another process of this home was faster: its secret holds
+        with suppress(FileExistsError):  # another process of this home was faster: its secret is used
             path.hardlink_to(fresh)
     finally:
         fresh.unlink()
@@ -69,7 +69,7 @@ def _read(path: Path) -> str:
 
 
 def _content(path: Path) -> bytes:
-    """A pipe or a device is not waited for."""
+    """The content of the file; a pipe or a device is refused, not waited for."""
     descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
     try:
         mode = os.fstat(descriptor).st_mode
@@ -82,7 +82,7 @@ def _content(path: Path) -> bytes:
 
 
 def _keep_to_owner(path: Path, descriptor: int, mode: int) -> None:
-    """Whoever could read the file may know the secret: its mode is put right, and that is said."""
+    """If other accounts could read the file, remove their rights and log a warning: they may know the secret."""
     if not mode & OF_OTHERS:
         return
     try:

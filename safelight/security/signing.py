@@ -1,4 +1,5 @@
-"""Keyed hashes and short-lived tokens, made with the deployment's secret: nobody without it can make or foresee one."""
+"""Keyed hashes and short-lived tokens, made with the deployment's secret: nobody can forge or predict them without
+it."""
 
 import hashlib
 import hmac
@@ -9,7 +10,8 @@ HASH_CHARS = 32
 
 
 class Signer:
-    """One key for each purpose, derived from the deployment's secret: what is signed for one holds for no other.
+    """Derives a key for each purpose from the deployment's secret, so that a signature for one purpose is not valid for
+    another.
 
     `clock` gives seconds since 1970.
     """
@@ -23,12 +25,12 @@ class Signer:
         return self._mac(purpose, text)[:HASH_CHARS]
 
     def token(self, purpose: str, subject: str, *, seconds: int) -> str:
-        """A token that holds for this subject for so many seconds: `<expiry, epoch seconds>.<signature>`."""
+        """A token that is valid for this subject for `seconds`: `<expiry, epoch seconds>.<signature>`."""
         expires = str(int(self._clock()) + seconds)
         return f"{expires}.{self._expiring_mac(purpose, subject, expires)}"
 
     def holds(self, purpose: str, subject: str, token: str) -> bool:
-        """Whether the token was made by `token` for this purpose and subject, and has not expired."""
+        """True if the token was made by `token` for this purpose and subject, and has not expired."""
         expires, _, signature = token.partition(".")
         if not (expires.isascii() and expires.isdecimal() and len(expires) <= len(str(2**63))):
             return False

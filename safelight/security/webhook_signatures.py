@@ -1,10 +1,9 @@
-"""Whether a webhook comes from whom it says: signed, fresh, and not the very same again.
+"""Checks of webhooks: their signature, their age, and that they were not received before.
 
-A check raises where it does not. Replays are known to the process that took the webhook; another process takes one
-once more, which costs a look at the provider and changes nothing.
+A check raises if one of these fails. Replays are detected only by the process that received the webhook; in another
+process a replay costs one status poll at the provider and changes nothing.
 """
 
-import asyncio
 import base64
 import binascii
 import hashlib
@@ -14,27 +13,24 @@ from collections import OrderedDict
 from collections.abc import Awaitable, Callable, Iterable, Mapping
 from typing import Literal
 
-import httpx
 from pydantic import BaseModel, ValidationError
 
 from safelight.domain.errors.base import ConfigError, ProviderUnavailable, WebhookRefused, WebhookReplayed
 from safelight.domain.shared_secrets import same_secret
+from safelight.security.jwks import Clock, JwksCache, JwksUnavailable
 
 WebhookCheck = Callable[[Mapping[str, str], bytes], Awaitable[None]]  # headers and body
-Clock = Callable[[], float]  # Unix seconds
 
 AGE_SECONDS_MAX = 300
 REMEMBERED_MAX = 10_000
 SIGNATURES_MAX = 10
 KEYS_SECONDS_MAX = 24 * 3600.0
-KEYS_SECONDS_MIN = 60.0  # a flood of false signatures must not become a flood of look-ups
-KEYS_PAUSE_SECONDS = 5.0  # after keys could not be had
-KEYS_MAX = 20
-FETCH_SECONDS = 10.0
+KEYS_SECONDS_MIN = 60.0  # a flood of false signatures must not become a flood of requests
+KEYS_PAUSE_SECONDS = 5.0  # after the keys could not be fetched
 
 
 async def unsigned(headers: Mapping[str, str], body: bytes) -> None:
-    """For the simulated provider, which signs nothing: said twice, late or by a stranger, it costs one look."""
+    """The check for the simulated provider, which signs nothing. A forged webhook costs one status poll."""
 
 
 class StandardWebhooks:
@@ -68,25 +64,18 @@ class _Key(BaseModel):
     x: str
 
 
-class _KeySet(BaseModel):
-    keys: list[dict[str, object]]
-
-
 class FalSignatures:
     """fal's scheme: Ed25519 over request id, user id, timestamp and the body's SHA-256, a line each; the public keys
     are at `keys_url`, and kept for at most a day."""
 
-    def __init__(self, keys_url: str, clock: Clock = time.time) -> None:
-        self._keys_url = keys_url
+    def __init__(self, keys_url: str, clock: Clock = time.time, cache_clock: Clock = time.monotonic) -> None:
+        name = "fal's webhook keys"
+        self._cache = JwksCache(keys_url, _keys_of, pause_seconds=KEYS_PAUSE_SECONDS, name=name, clock=cache_clock)
         self._clock = clock
-        self._keys: list[bytes] = []
-        self._fetched_at = float("-inf")
-        self._tried_at = float("-inf")
-        self._fetching = asyncio.Lock()
         self._seen = ReplayGuard(clock)
 
     async def check(self, headers: Mapping[str, str], body: bytes) -> None:
-        """Raises WebhookRefused, WebhookReplayed, or ProviderUnavailable where the keys cannot be had."""
+        """Raises WebhookRefused, WebhookReplayed, or ProviderUnavailable if the keys cannot be fetched."""
         request_id, user_id, timestamp, stated = (
             _header(headers, f"x-fal-webhook-{name}") for name in ("request-id", "user-id", "timestamp", "signature")
         )
@@ -98,41 +87,25 @@ class FalSignatures:
         self._seen.remember(f"{request_id}.{timestamp}")
 
     async def _fits(self, message: bytes, signature: bytes) -> bool:
-        """Where no key fits, there may be newer ones."""
-        for seconds_max in (KEYS_SECONDS_MAX, KEYS_SECONDS_MIN):
-            if is_signed(message, signature, await self._known_keys(seconds_max)):
-                return True
-        return False
-
-    async def _known_keys(self, seconds_max: float) -> list[bytes]:
-        async with self._fetching:
-            if self._clock() - self._fetched_at > seconds_max:
-                if self._clock() - self._tried_at < KEYS_PAUSE_SECONDS:
-                    raise ProviderUnavailable("fal's webhook keys could not be had a moment ago")
-                self._tried_at = self._clock()
-                self._keys = await self._fetch()
-                self._fetched_at, self._tried_at = self._clock(), float("-inf")
-        return self._keys
-
-    async def _fetch(self) -> list[bytes]:
+        """If no known key fits, there may be newer ones."""
         try:
-            async with httpx.AsyncClient(timeout=FETCH_SECONDS, trust_env=False) as client:
-                answer = (await client.get(self._keys_url)).raise_for_status()
-            found = _KeySet.model_validate_json(answer.content).keys[:KEYS_MAX]
-        except (httpx.HTTPError, ValidationError) as error:
-            raise ProviderUnavailable(f"fal's webhook keys cannot be had: {error!r}") from error
-        return [key for one in found if (key := _public_key(one))]
+            for seconds_max in (KEYS_SECONDS_MAX, KEYS_SECONDS_MIN):
+                if is_signed(message, signature, await self._cache.keys(age_max=seconds_max, stale_max=seconds_max)):
+                    return True
+        except JwksUnavailable as error:
+            raise ProviderUnavailable(str(error)) from error
+        return False
 
 
 class ReplayGuard:
-    """What was taken lately. The oldest is forgotten when there are too many."""
+    """Detects replays: remembers recent webhooks, up to REMEMBERED_MAX of them."""
 
     def __init__(self, clock: Clock) -> None:
         self._clock = clock
         self._times: OrderedDict[str, float] = OrderedDict()
 
     def remember(self, what: str) -> None:
-        """Raises WebhookReplayed where it was remembered within the time a webhook is good for."""
+        """Raises WebhookReplayed if it was remembered within the time that a webhook is valid."""
         now = self._clock()
         while self._times and next(iter(self._times.values())) < now - 2 * AGE_SECONDS_MAX:
             self._times.popitem(last=False)
@@ -144,7 +117,7 @@ class ReplayGuard:
 
 
 def is_signed(message: bytes, signature: bytes, keys: Iterable[bytes]) -> bool:
-    """By one of the keys, with Ed25519."""
+    """True if one of the keys made the signature, with Ed25519."""
     from cryptography.exceptions import InvalidSignature  # noqa: PLC0415 - a large library, for who gets such webhooks
     from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey  # noqa: PLC0415
 
@@ -177,6 +150,10 @@ def _from_hex(text: str) -> bytes:
         return bytes.fromhex(text)
     except ValueError as error:
         raise WebhookRefused("The webhook's signature must be hexadecimal.") from error
+
+
+def _keys_of(entries: list[dict[str, object]]) -> list[bytes]:
+    return [key for one in entries if (key := _public_key(one))]
 
 
 def _public_key(one: dict[str, object]) -> bytes | None:

@@ -1,4 +1,4 @@
-"""Which URLs and addresses may be read for somebody else: plain http and https, on the public internet."""
+"""Rules for foreign URLs and addresses that may be fetched: plain http and https, on the public internet."""
 
 import ipaddress
 import re
@@ -7,14 +7,14 @@ from urllib.parse import quote, urlsplit, urlunsplit
 from safelight.domain.errors.base import RemoteUrlInvalid
 
 URL_CHARS_MAX = 2048  # of a URL that a client states
-FETCHED_URL_CHARS_MAX = 16_384  # of one that is read: vendors and redirects name signed ones
+FETCHED_URL_CHARS_MAX = 16_384  # of a URL that is fetched: signed ones of vendors and redirects are longer
 UPLOAD_ADVICE = "Upload the file (POST /api/r2/upload-signed, as dataUrl) and state the URL of the answer."
 PORTS = frozenset({80, 443, 8080, 8443})
 PORT_OF = {"http": 80, "https": 443}
 
 _GLOBAL_UNICAST = ipaddress.ip_network("2000::/3")
 _NAT64 = ipaddress.ip_network("64:ff9b::/96")
-# Global by their registration, and yet no place on the internet.
+# Registered as global, but not reachable on the internet.
 _SPECIAL = tuple(
     ipaddress.ip_network(network)
     for network in (
@@ -48,18 +48,18 @@ def is_public(address: str) -> bool:
 
 
 def _embedded(address: ipaddress.IPv6Address) -> ipaddress.IPv4Address | None:
-    """The IPv4 address that packets to this one end at."""
+    """The IPv4 address that is embedded in this IPv6 address, and to which its packets are sent."""
     if address in _NAT64 or _TUNNEL_TO_IPV4.match(address.exploded.replace(":", "")[16:]):
         return ipaddress.IPv4Address(int(address) & 0xFFFFFFFF)
     return address.ipv4_mapped or address.sixtofour
 
 
 def plain_url(url: str, *, chars_max: int = URL_CHARS_MAX) -> str:
-    """The URL as it is asked for, in ASCII. What browsers put right is put right: space around it, tabs and newlines in
-    it, and spaces and other characters in its path and query that must be percent-encoded.
+    """The URL in ASCII, corrected as browsers do: without surrounding white space, tabs and newlines, and with
+    percent-encoding in path and query where it is needed.
 
     Raises:
-        RemoteUrlInvalid: it is anything but a plain http or https URL.
+        RemoteUrlInvalid: it is not a plain http or https URL.
     """
     url = _LEFT_OUT.sub("", url.strip(_TRIMMED))
     if len(url) > chars_max or url[:5].lower() == "data:":
@@ -80,13 +80,13 @@ def plain_url(url: str, *, chars_max: int = URL_CHARS_MAX) -> str:
 
 
 def mended_url(url: str) -> str:
-    """The URL itself if browsers have nothing to put right in it, else as `plain_url`. Raises RemoteUrlInvalid."""
+    """The URL itself if browsers would not correct it, else as `plain_url`. Raises RemoteUrlInvalid."""
     plain = plain_url(url)
     return url if _IS_PLAIN.fullmatch(url) else plain
 
 
 def too_long(url: str, chars_max: int = URL_CHARS_MAX) -> str:
-    """What is said of a URL that has too many characters, or holds the file itself."""
+    """The message for a URL that has too many characters, or is a data URL."""
     if url[:5].lower() == "data:":
         return f"A URL must begin with http:// or https://, and this is a data URI. {UPLOAD_ADVICE}"
     return f"A URL may have at most {chars_max} characters, and this one has {len(url)}. {UPLOAD_ADVICE}"

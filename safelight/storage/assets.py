@@ -1,4 +1,4 @@
-"""Our own copies of files: public ones under a permanent URL, private ones under URLs that are made when asked for."""
+"""Our own copies of files: public ones under a permanent URL, private ones under signed URLs."""
 
 import asyncio
 import hashlib
@@ -30,8 +30,8 @@ PRIVATE_ROUTE = "/private-assets"
 UPLOAD_BYTES_MAX = 20 * 1024 * 1024
 UPLOAD_URL_SECONDS = 600
 FILE_BYTES_MAX = 50 * 1024 * 1024  # of a file that is read whole
-HEADER_BYTES = 256 * 1024  # of a file, in which its size in pixels is looked for
-FETCH_SECONDS = 60.0  # for a file of another server that somebody waits for
+HEADER_BYTES = 256 * 1024  # of a file, from which its size in pixels is read
+FETCH_SECONDS = 60.0  # for a foreign file that a request waits for
 COPIES = 4  # of a file's bytes, while it is checked and stored
 SIGNED_SECONDS_MIN, SIGNED_SECONDS, SIGNED_SECONDS_MAX = 60, 3600, 86_400
 LOOPBACK = ("127.0.0.1", "localhost", "::1")
@@ -41,8 +41,8 @@ Result = TypeVar("Result")
 
 @dataclass(frozen=True, slots=True)
 class StoredFile:
-    """Width, height and seconds are those it is shown with, where the file was decoded when it was stored;
-    `converted_from` is the media type that it came in, if it was another."""
+    """Width, height and seconds are as displayed, if the file was decoded when it was stored; `converted_from` is the
+    original media type, if the file was converted."""
 
     key: str
     url: str
@@ -56,9 +56,9 @@ class StoredFile:
 
 
 class AssetStore:
-    """`base_url` is the API's public address; `public_url` what permanent URLs begin with, where that is another;
-    `secret` signs the URLs of files that this machine keeps, and keys the names in object keys; `pool` bounds what
-    reading whole files takes."""
+    """`base_url` is the API's public address; `public_url` the beginning of permanent URLs, if that is another;
+    `secret` signs the URLs of files on this machine, and keys the hashes in object keys; `pool` bounds the memory for
+    reading whole files."""
 
     def __init__(
         self,
@@ -84,7 +84,7 @@ class AssetStore:
         return f"{self._public_url}/{quote(key)}"
 
     def key_of(self, url: str) -> str | None:
-        """The key behind one of our own URLs; None for a foreign URL, and for what is no plain http or https URL."""
+        """The key of one of our own URLs; None for a foreign URL, and for anything but a plain http or https URL."""
         for prefix in (self._public_url, f"{self._base_url}{ROUTE}"):
             if key := self._key_behind(url, prefix):
                 return key
@@ -93,8 +93,8 @@ class AssetStore:
     def _key_behind(self, url: str, prefix: str) -> str | None:
         """The key of a URL that begins with `prefix`.
 
-        Where our own address is a loopback one, any loopback address is ours: a development home may be served on
-        another port than before. Elsewhere none is.
+        If our own address is a loopback one, any loopback address counts as ours: a development home may be served on
+        another port than before.
         """
         try:
             plain_url(url)
@@ -105,7 +105,7 @@ class AssetStore:
         return _key_in(parts.path, own.path) if is_ours else None
 
     async def put(self, key: str, content: bytes, media_type: str) -> StoredFile:
-        """Store the bytes whole, or not at all; the same key again replaces them.
+        """Store the bytes atomically; an existing file is replaced.
 
         Raises:
             StorageError: nothing was stored.
@@ -116,11 +116,11 @@ class AssetStore:
         return StoredFile(key, self.url_of(key), media_type, len(content), await asyncio.to_thread(_sha256, content))
 
     async def put_picture(self, stem: str, file: BinaryIO) -> StoredFile:
-        """As `put`, of an open file that a vendor made, once it is decoded whole: as it is given out, under a key that
+        """Store a vendor's picture from an open file, once it is decoded whole: as it is published, under a key that
         begins with `stem`.
 
         Raises:
-            AssetUnreadable: it is no picture, or not whole.
+            AssetUnreadable: it is not a picture, or is truncated.
         """
         async with self._room(file):
             picture = await self.pool.do(lambda: publishing.published(file.read(), publishing.DELIVERED_AS))
@@ -128,21 +128,22 @@ class AssetStore:
             return _with_facts(await self.put(key, picture.content, picture.media_type), picture)
 
     async def inspect_film(self, key: str) -> MediaFacts:
-        """Decode a stored film. Raises as `read`, and AssetUnreadable where it is not whole."""
+        """Decode a stored video. Raises as `read`, and AssetUnreadable if it is truncated."""
         return await self.use_film(key, inspection.inspect_film)
 
     async def inspect(self, key: str) -> MediaFacts:
-        """Decode a stored file. Raises as `inspect_film`, and InvalidInput if a picture has over FILE_BYTES_MAX."""
+        """Decode a stored file. Raises as `inspect_film`, and InvalidInput if a picture is larger than
+        FILE_BYTES_MAX."""
         if keys.media_type_of_key(key).startswith("video/"):
             return await self.inspect_film(key)
         return await self.read_whole(self.public, key, inspection.inspect_picture)
 
     def _room(self, file: BinaryIO) -> AbstractAsyncContextManager[None]:
-        """Room for an open file that is to be published."""
+        """Memory that publishing an open file may take."""
         return self.pool.room(COPIES * size_of(file) + publishing.bytes_to_publish(head_of(file, HEADER_BYTES)))
 
     async def put_stream(self, key: str, chunks: AsyncIterable[bytes], media_type: str) -> StoredFile:
-        """As `put`, of bytes that arrive piece by piece. An error of `chunks` leaves nothing behind."""
+        """As `put`, from a stream. An error of `chunks` leaves nothing behind."""
         telemetry.info("☁️", telemetry.Tag.STORAGE, f"Storing {key} as it arrives ({media_type})")
         received = await self.public.put_stream(key, chunks, media_type)
         telemetry.info("✅", telemetry.Tag.STORAGE, f"Successfully stored {key} ({received.bytes} bytes)")
@@ -156,44 +157,45 @@ class AssetStore:
         return await self.public.read(key)
 
     async def use(self, key: str, work: Callable[[BinaryIO], Result]) -> Result:
-        """What `work` makes of the open file, in a thread: only what it needs is read. Raises as `read`."""
+        """Run `work` with the open file in a thread, and return its result: only what it needs is read. Raises as
+        `read`."""
         return await self.public.use(key, work)
 
     async def use_film(self, key: str, work: Callable[[BinaryIO], Result]) -> Result:
-        """As `use`, of what decodes frames of a film: in a thread of the pool, once there is room for them."""
+        """As `use`, for work that decodes frames of a video: in a thread of the pool, once the memory is free."""
         await self.public.entry(key)
         return await self.pool.run(decode.DECODE_BYTES_MAX, lambda: self.public.use_now(key, work))
 
     async def sha256_of(self, key: str) -> str:
-        """Read piece by piece. Raises as `read`."""
+        """The hash of a file, read in chunks. Raises as `read`."""
         return (await self.public.received(key)).sha256
 
     def path_of(self, key: str) -> Path | None:
-        """The file to serve; None where this machine has none."""
+        """The path of the file; None if it is not on this machine."""
         return self.public.path_of(key) if keys.is_valid_key(key) else None
 
     # --- what clients send -------------------------------------------------------------------------------------------
 
     async def put_upload(self, content: bytes, *, kind: str, customer: str | None, name: str) -> StoredFile:
-        """Store what a client sent, under a key of its own; what this customer has sent before keeps the key it has.
-        `customer` None is a visitor who does not say who they are.
+        """Store a client's file under a new key; content that this customer sent before keeps its key. `customer` is
+        None for an unknown visitor.
 
         Raises:
-            InvalidInput: empty, too large, or not a picture or video by its own bytes.
+            InvalidInput: it is empty, too large, or not a picture or video by its bytes.
         """
         return await self._put_public(await self.checked(content), kind=kind, customer=customer, name=name)
 
     def upload_key(self, kind: str, customer: str | None, name: str, media_type: str) -> str:
-        """A key of its own for a public file that a client sends."""
+        """A new key for a public file that a client sends."""
         return keys.upload_key(kind, self.names.owner(customer), name, keys.EXTENSIONS[media_type])
 
     async def put_promised(self, key: str, content: bytes, media_type: str) -> StoredFile:
-        """Store a file whose upload URL was given out.
+        """Store the file that is sent to a signed upload URL.
 
         Raises:
             AlreadyStored: the URL was used.
         """
-        if await self.public.has(key):  # not every S3 service heeds the condition of a write
+        if await self.public.has(key):  # not every S3 service supports conditional writes
             raise AlreadyStored(f"The key {key!r} has a file already.")
         await self.public.create(key, content, media_type)
         return StoredFile(key, self.url_of(key), media_type, len(content), await asyncio.to_thread(_sha256, content))
@@ -201,10 +203,10 @@ class AssetStore:
     async def put_fetched(
         self, fetcher: GuardedFetcher, spool: Spool, url: str, *, kind: str, customer: str | None
     ) -> StoredFile:
-        """As `put_upload`, of a file on another server, which is held on disk while it arrives.
+        """As `put_upload`, for a file on another server, which is held on disk while it arrives.
 
         Raises:
-            InvalidInput: also where it cannot be read.
+            InvalidInput: also if it cannot be fetched.
         """
         async with fetcher.stream(url, bytes_max=UPLOAD_BYTES_MAX, seconds_max=FETCH_SECONDS) as chunks:
             file = await spool.receive(chunks)
@@ -215,14 +217,14 @@ class AssetStore:
                 return await self._put_public(ours, kind=kind, customer=customer, name=name)
 
     async def put_private(self, content: bytes, *, kind: str, customer: str, name: str) -> StoredFile:
-        """As `put_upload`, for the customer's eyes only. The URL is good for an hour."""
+        """As `put_upload`, for a private file. The URL is valid for an hour."""
         return await self._put_private(await self.checked(content), kind=kind, customer=customer, name=name)
 
     async def put_private_picture(self, file: BinaryIO, *, kind: str, customer: str) -> StoredFile:
-        """As `put_private`, of an open file.
+        """As `put_private`, from an open file.
 
         Raises:
-            InvalidInput: also where it is no picture.
+            InvalidInput: also if it is not a picture.
         """
         async with self._room(file):
             ours = await self.pool.do(lambda: checked_picture(file.read()))
@@ -242,7 +244,8 @@ class AssetStore:
         return await self.pool.run(needed, lambda: checked(content, stored_as))
 
     async def read_whole(self, bucket: Bucket, key: str, work: Callable[[bytes], Result]) -> Result:
-        """What `work` makes of a file's bytes, in a thread, once there is room for them and for decoding them.
+        """Run `work` with the file's bytes in a thread, and return its result, once the memory for reading and decoding
+        is free.
 
         Raises:
             NotFound: no file has this key.
@@ -282,7 +285,7 @@ class AssetStore:
         return StoredFile(key, url, media_type, len(content), digest)
 
     async def _known(self, bucket: Bucket, note: str) -> str | None:
-        """The key under which this content is stored already."""
+        """The key under which this content is already stored; None if it is new."""
         try:
             key = (await self.private.read(note)).decode()
             return (await bucket.entry(key)).key
@@ -292,45 +295,43 @@ class AssetStore:
     # --- signed URLs -------------------------------------------------------------------------------------------------
 
     def signed_upload_url(self, key: str) -> str:
-        """A URL that takes one PUT of a public file's bytes within UPLOAD_URL_SECONDS. It is always ours: a URL of the
-        store itself would take as many as are sent, of any size and type."""
+        """A URL that accepts one PUT of a public file within UPLOAD_URL_SECONDS. It is always one of our API: a signed
+        URL of the store itself would accept any number, size and type of files."""
         return self._signed("PUT", f"{self._base_url}{ROUTE}", key, UPLOAD_URL_SECONDS)
 
     async def signed_url(self, key: str, seconds: int) -> str:
-        """A URL under which a private file can be read for a while."""
+        """A URL under which a private file can be read for a limited time."""
         store_url = await self.private.signed_url("GET", key, seconds)
         return store_url or self._signed("GET", f"{self._base_url}{PRIVATE_ROUTE}", key, seconds)
 
     async def passing_url(self, key: str, method: str = "GET") -> str | None:
-        """Where a public file that this machine does not keep can be read (GET) or looked at (HEAD). Raises
-        NotFound."""
+        """The signed URL for GET or HEAD of a public file that is not on this machine. Raises NotFound."""
         await self.public.entry(key)
         return await self.public.signed_url(method, key, SIGNED_SECONDS)
 
     def is_own(self, url: str) -> bool:
-        """Whether it is the plain address of a file of ours, public or private."""
+        """True for the plain address of a file of ours, public or private."""
         return self.key_of(url) is not None or ("?" not in url and self._private_key(url) is not None)
 
     def is_of(self, key: str, customer: str) -> bool:
-        """Whether this is the key of a private file of the customer."""
+        """True if this is the key of a private file of the customer."""
         return self.names.is_owner(customer, key)
 
     def private_address(self, key: str) -> str:
-        """What rows name a private file by: it says where, and lets nobody pass."""
+        """The address by which rows name a private file. It has no signature, so it gives no access."""
         return f"{self._base_url}{PRIVATE_ROUTE}/{quote(key)}"
 
     async def presign(self, url: str, customers: Collection[str]) -> str:
-        """The URL, or where it is the plain address of a private file of one of these customers one that passes for a
-        while."""
+        """The URL; for the plain address of a private file of one of these customers, a signed URL of limited time."""
         key = None if "?" in url else self._private_key(url)
         return await self.signed_url(key, SIGNED_SECONDS) if key and self._is_owned(key, customers) else url
 
     def is_private_address(self, url: str) -> bool:
-        """Whether the URL is the plain address of a private file, which lets nobody pass."""
+        """True if the URL is the plain address of a private file, which gives no access."""
         return "?" not in url and self._private_key(url) is not None
 
     def private_key_of(self, url: str) -> str | None:
-        """The key behind a URL of ours that lets one read a private file, while it does; None for any other."""
+        """The key of a signed URL of ours for a private file that is still valid; None for any other URL."""
         key = self._private_key(url)
         query = dict(parse_qsl(url.partition("?")[2]))
         expires, signature = query.get("expires", ""), query.get("signature", "")
@@ -338,18 +339,19 @@ class AssetStore:
         return key if is_valid else None
 
     def _private_key(self, url: str) -> str | None:
-        """As `key_of`, of a private file."""
+        """As `key_of`, for a private file."""
         return self._key_behind(url, f"{self._base_url}{PRIVATE_ROUTE}")
 
     def stored_at(self, url: str, customers: Collection[str]) -> tuple[Bucket, str] | None:
-        """Where a file of ours is that these customers may use, by its plain address; None for any other URL."""
+        """Bucket and key of a file of ours that these customers may use, by its plain address; None for any other
+        URL."""
         if key := self.key_of(url):
             return self.public, key
         private_key = None if "?" in url else self._private_key(url)
         return (self.private, private_key) if private_key and self._is_owned(private_key, customers) else None
 
     async def owned(self, key: str, customers: Collection[str]) -> None:
-        """`customers` are the pass ids of one person. Raises NotFound where they have no private file of this key."""
+        """`customers` are the pass ids of one person. Raises NotFound if they have no private file of this key."""
         if not keys.is_valid_key(key) or not self._is_owned(key, customers):
             raise NotFound(f"You have no file {key!r}.")
         await self.private.entry(key)
@@ -370,10 +372,10 @@ class AssetStore:
 
 
 def checked(content: bytes, stored_as: str | None = None) -> Published:
-    """What a client sent as we publish it. A picture that is converted becomes one of the type `stored_as`, if given.
+    """A client's file as it is published. A picture that has to be converted gets the type `stored_as`, if given.
 
     Raises:
-        InvalidInput: empty, too large, of no type we take, or not what it says it is, whole.
+        InvalidInput: it is empty, too large, of an unknown type, or damaged.
     """
     if not content:
         raise InvalidInput("The file is empty.", code="EMPTY_FILE")
@@ -392,7 +394,7 @@ def checked(content: bytes, stored_as: str | None = None) -> Published:
 
 
 def checked_picture(content: bytes) -> Published:
-    """As `checked`, of a picture only."""
+    """As `checked`, for pictures only."""
     media_type = sniff(content[:HEAD_BYTES]) or ""
     if media_type.startswith("video/"):
         raise InvalidInput(f"The file is {media_type}, no picture.", code="UNSUPPORTED_MEDIA_TYPE")

@@ -1,6 +1,6 @@
-"""A bucket of files: a folder of this machine, or one of an S3-compatible service, spoken to in the same words.
+"""Buckets of files: a folder of this machine, or a bucket of an S3-compatible service, behind one interface.
 
-The store's calls run in threads of ours: after its own asynchronous ones, a process that ends soon may abort.
+Calls of the store run in threads of ours: after its own asynchronous calls, a process that ends soon may abort.
 """
 
 from __future__ import annotations
@@ -30,11 +30,11 @@ from safelight.redaction import excerpt
 if TYPE_CHECKING:
     from obstore import Attributes, ObjectMeta
 
-BLOCK_BYTES = 1024 * 1024  # what is handed to the store at once
-PART_BYTES = 8 * 1024 * 1024  # of an upload in parts; S3 takes 10,000 of them
+BLOCK_BYTES = 1024 * 1024  # of one write to the store
+PART_BYTES = 8 * 1024 * 1024  # of a multipart upload; S3 allows 10,000 of them
 PARTS_AT_ONCE = 2
 LISTED_AT_ONCE = 1000
-PARTIAL_NAMES = "*#[0-9]*"  # as the store calls a file in a folder until all of it is there
+PARTIAL_NAMES = "*#[0-9]*"  # the store's name for an incomplete file in a folder
 THREADS = 16
 IMMUTABLE = "public, max-age=31536000, immutable"
 
@@ -57,7 +57,7 @@ class FileEntry:
 
 @dataclass(frozen=True, slots=True)
 class Received:
-    """What a stream came to."""
+    """Size and hash of a received stream."""
 
     bytes: int
     sha256: str
@@ -70,18 +70,18 @@ class S3Keys:
 
 
 class Bucket:
-    """Every call raises StorageError where the store fails, and NotFound where a file to be read is not there."""
+    """Every call raises StorageError if the store fails, and NotFound if a file to be read does not exist."""
 
     def __init__(self, store: LocalStore | S3Store) -> None:
         self._store = store
         self._threads = ThreadPoolExecutor(THREADS, thread_name_prefix="storage")
 
     async def put(self, key: str, content: bytes, media_type: str) -> None:
-        """Store the bytes whole, or not at all; the same key again replaces them."""
+        """Store the bytes atomically; an existing file is replaced."""
         await self._call(key, self._store.put, key, content, attributes=self._attributes(media_type))
 
     async def create(self, key: str, content: bytes, media_type: str) -> None:
-        """As `put`, of a key that has no file yet: of two at the same moment one succeeds.
+        """As `put`, for a new key: of two calls at the same moment one succeeds.
 
         Raises:
             AlreadyStored: the key has a file.
@@ -93,7 +93,7 @@ class Bucket:
             raise AlreadyStored(f"The key {key!r} has a file already.") from error
 
     async def put_stream(self, key: str, chunks: AsyncIterable[bytes], media_type: str) -> Received:
-        """Store the bytes as they arrive, whole or not at all: an error of `chunks` leaves nothing behind."""
+        """Store the bytes as they arrive, atomically: an error of `chunks` leaves nothing behind."""
         digest, size = hashlib.sha256(), 0
         async with self._writer(key, media_type) as writer:
             async for block in _blocks(chunks):
@@ -105,27 +105,27 @@ class Bucket:
         return await self._call(key, self.read_now, key)
 
     def read_now(self, key: str) -> bytes:
-        """As `read`, for who is in a thread already."""
+        """As `read`, for callers that run in a thread already."""
         with _our_errors(key):
             return bytes(self._store.get(key).bytes())
 
     async def chunks(self, key: str) -> AsyncIterator[bytes]:
-        """The file piece by piece."""
+        """The file in chunks."""
         pieces = await self._call(key, lambda: iter(self._store.get(key).stream(min_chunk_size=BLOCK_BYTES)))
         while (piece := await self._call(key, next, pieces, None)) is not None:
             yield bytes(piece)
 
     async def received(self, key: str) -> Received:
-        """Size and hash of what is stored, read piece by piece."""
+        """Size and hash of the stored file, read in chunks."""
         return await self._call(key, self._received, key)
 
     async def use(self, key: str, work: Callable[[BinaryIO], Result]) -> Result:
-        """What `work` makes of the file, which it gets open for reading and seeking, in a thread."""
+        """Run `work` in a thread with the file, open for reading and seeking, and return its result."""
 
         return await self._call(key, self.use_now, key, work)
 
     def use_now(self, key: str, work: Callable[[BinaryIO], Result]) -> Result:
-        """As `use`, for who is in a thread already."""
+        """As `use`, for callers that run in a thread already."""
         with _our_errors(key), closing(self._open(key)) as file:
             return work(file)
 
@@ -140,7 +140,7 @@ class Bucket:
         return True
 
     async def delete(self, keys: Sequence[str]) -> None:
-        """A file that is not there is deleted already."""
+        """Delete the file; does nothing if it does not exist."""
         for key in keys:
             try:
                 await self._call(key, self._store.delete, key)
@@ -148,27 +148,27 @@ class Bucket:
                 continue
 
     async def entries(self, prefix: str = "") -> AsyncIterator[list[FileEntry]]:
-        """All files below the prefix, some at a time."""
+        """All files below the prefix, in batches."""
         listing = self._store.list(prefix or None, chunk_size=LISTED_AT_ONCE)
         while listed := await self._call(prefix, lambda: next(iter(listing), None)):
             yield [_entry(each) for each in listed]
 
     async def partial_files(self) -> AsyncIterator[list[FileEntry]]:
-        """Parts of files whose copying was interrupted, some at a time. An S3 service shows them to nobody but its own
-        rules."""
+        """Parts of files whose upload was interrupted, in batches. An S3 service does not list them; its own lifecycle
+        rules remove them."""
         none: tuple[list[FileEntry], ...] = ()
         for entries in none:
             yield entries
 
     async def delete_partial(self, keys: Sequence[str]) -> None:
-        """Delete what `partial_files` found."""
+        """Delete a file that `partial_files` returned."""
 
     async def signed_url(self, method: str, key: str, seconds: int) -> str | None:
-        """A URL of the store itself that lets its bearer do one thing for a while; None where it has none."""
+        """A signed URL of the store itself for one method and a limited time; None if the store has none."""
         return None
 
     def path_of(self, key: str) -> Path | None:
-        """Where the file is on this machine; None where it is not."""
+        """The path of the file; None if it is not on this machine."""
         return None
 
     @asynccontextmanager
@@ -186,7 +186,7 @@ class Bucket:
                 await asyncio.shield(self._take_back(key, writer))
 
     async def _take_back(self, key: str, writer: Any) -> None:
-        """The parts that arrived. Where the store is down, a rule of its own has to remove them some day."""
+        """Remove the parts that arrived. If the store is down, a lifecycle rule of its own has to remove them."""
         try:
             await self._call(key, writer.__exit__, StorageError, StorageError("not whole"), None)
         except StorageError as error:
@@ -213,7 +213,7 @@ class Bucket:
 
 
 class _StoredFile(io.RawIOBase):
-    """A stored file as Python's own reading and FFmpeg's expect one."""
+    """A stored file as a raw Python file, for reading by Python and FFmpeg."""
 
     def __init__(self, reader: obstore.ReadableFile) -> None:
         self._reader = reader
@@ -238,7 +238,7 @@ class _StoredFile(io.RawIOBase):
 
 
 class LocalBucket(Bucket):
-    """`is_public`: who may read its files is as the umask says; else its owner alone may."""
+    """With `is_public` the umask decides who may read its files; else only their owner may."""
 
     def __init__(self, root: Path, *, is_public: bool = True) -> None:
         if not is_public and not root.exists():
@@ -260,7 +260,7 @@ class LocalBucket(Bucket):
         return received
 
     def _make_way(self, key: str) -> None:
-        """The folders of a private file are closed before it is there. The root is as its maker wants it."""
+        """Create the folders of a file; those of a private one are made private first. The root keeps its mode."""
         folder = (self.root / key).parent
         if not self._is_public and folder != self.root:
             make_private_folder(folder)
@@ -287,7 +287,7 @@ class LocalBucket(Bucket):
 
 
 class S3Bucket(Bucket):
-    """`is_public`: browsers and caches may keep its files for good."""
+    """With `is_public` browsers and caches may keep its files without end."""
 
     def __init__(self, store: S3Store, *, is_public: bool) -> None:
         super().__init__(store)
@@ -367,7 +367,7 @@ def _write(writer: Any, digest: Any, block: bytes) -> None:
 
 
 async def _blocks(chunks: AsyncIterable[bytes]) -> AsyncIterator[bytes]:
-    """The same bytes in pieces that are worth a thread's while."""
+    """The same bytes in larger chunks, so that a thread is used less often."""
     block = bytearray()
     async for chunk in chunks:
         block += chunk
@@ -391,7 +391,7 @@ def _our_errors(key: str) -> Iterator[None]:
 
 
 def _entry_of(root: Path, path: Path) -> FileEntry | None:
-    """None for a part that was finished, or taken back, a moment ago."""
+    """None for a part that was finished or removed a moment ago."""
     try:
         stated = path.stat()
     except FileNotFoundError:

@@ -1,7 +1,7 @@
-"""Reads a file from a URL that came from outside: http and https only, public addresses only.
+"""Fetches files from foreign URLs: http and https only, public addresses only.
 
-The address is resolved once, checked, and that very address is connected to, so a name cannot point elsewhere between
-the check and the connection; each redirect goes through the same.
+The host is resolved once, the address is checked, and exactly that address is connected to, so that the name cannot
+point elsewhere between check and connection (DNS rebinding). Each redirect is checked in the same way.
 """
 
 import asyncio
@@ -9,11 +9,14 @@ import socket
 from collections.abc import AsyncIterator, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
+from functools import cached_property
+from ssl import SSLContext
 from threading import BoundedSemaphore
 from typing import Any
 from urllib.parse import urljoin, urlsplit
 
-import httpcore
+import httpcore2
+import httpx2
 
 from safelight.domain.errors.base import (
     RemoteAddressRefused,
@@ -35,20 +38,26 @@ CONNECT_SECONDS = 10.0
 READ_SECONDS = 30.0
 RESOLVE_SECONDS = 5.0
 RESOLVER_THREADS = 8
-RESOLVING_MAX = 64  # names that are looked up, or wait for it
+RESOLVING_MAX = 64  # names that are being resolved, or wait for it
 
 _REDIRECTS = (301, 302, 303, 307, 308)
 _PASSING = (408, 425, 429)
 
 
 class GuardedFetcher:
-    """`allow_hosts` are host:port pairs that may be read although they are private (tests, a storage of one's own)."""
+    """`allow_hosts` are host:port pairs that may be fetched from although they are private (tests, a private
+    storage)."""
 
     def __init__(self, allow_hosts: Iterable[str] = ()) -> None:
         self._backend = _PublicAddressesOnly(frozenset(host for host in allow_hosts if host))
 
+    @cached_property
+    def _tls(self) -> SSLContext:
+        """The certificate authorities of the machine, read once. The environment cannot replace them."""
+        return httpx2.create_ssl_context(trust_env=False)
+
     async def fetch(self, url: str, *, bytes_max: int = FILE_BYTES_MAX) -> bytes:
-        """The file's bytes, whole: for what is small. Raises as `stream`."""
+        """All bytes of a small file. Raises as `stream`."""
         content = bytearray()
         async with self.stream(url, bytes_max=bytes_max, seconds_max=TOTAL_SECONDS) as chunks:
             async for chunk in chunks:
@@ -59,7 +68,7 @@ class GuardedFetcher:
     async def stream(
         self, url: str, *, bytes_max: int, seconds_max: float = STREAM_SECONDS_MAX
     ) -> AsyncIterator[AsyncIterator[bytes]]:
-        """The file's bytes as they arrive. What is done with them counts for the time too.
+        """The file's bytes as they arrive. `seconds_max` includes the time that the caller spends on them.
 
         Raises:
             RemoteFileRefused: the URL may not be read, or could not be; the type and the message name the reason.
@@ -67,7 +76,7 @@ class GuardedFetcher:
         try:
             async with (
                 asyncio.timeout(seconds_max) as bound,
-                httpcore.AsyncConnectionPool(network_backend=self._backend) as pool,
+                httpcore2.AsyncConnectionPool(self._tls, network_backend=self._backend) as pool,
                 self._answer(pool, url) as response,
             ):
                 yield _bounded(response, bytes_max)
@@ -75,11 +84,11 @@ class GuardedFetcher:
             if not bound.expired():
                 raise
             raise RemoteFileUnavailable(f"The file did not arrive within {seconds_max:.0f} s.") from error
-        except (httpcore.NetworkError, httpcore.ProtocolError, httpcore.TimeoutException) as error:
+        except (httpcore2.NetworkError, httpcore2.ProtocolError, httpcore2.TimeoutException) as error:
             raise RemoteFileUnavailable(f"The file could not be read: {type(error).__name__}.") from error
 
     @asynccontextmanager
-    async def _answer(self, pool: httpcore.AsyncConnectionPool, url: str) -> AsyncIterator[httpcore.Response]:
+    async def _answer(self, pool: httpcore2.AsyncConnectionPool, url: str) -> AsyncIterator[httpcore2.Response]:
         for _ in range(REDIRECTS_MAX + 1):
             url = plain_url(url, chars_max=FETCHED_URL_CHARS_MAX)
             async with pool.stream("GET", url, headers=_headers(url), extensions=_timeouts()) as response:
@@ -92,20 +101,20 @@ class GuardedFetcher:
         raise RemoteFileRefused(f"The URL redirects more than {REDIRECTS_MAX} times.")
 
 
-class _PublicAddressesOnly(httpcore.AsyncNetworkBackend):
+class _PublicAddressesOnly(httpcore2.AsyncNetworkBackend):
     def __init__(self, allow_hosts: frozenset[str]) -> None:
         self._allow_hosts = allow_hosts
-        self._inner = httpcore.AnyIOBackend()
+        self._inner = httpcore2.AnyIOBackend()
         self._resolver = _Resolver()
 
     async def connect_tcp(
         self,
         host: str,
         port: int,
-        timeout: float | None = None,  # noqa: ASYNC109 - the signature of httpcore
+        timeout: float | None = None,  # noqa: ASYNC109 - the signature of httpcore2
         local_address: str | None = None,
         socket_options: Any = None,
-    ) -> httpcore.AsyncNetworkStream:
+    ) -> httpcore2.AsyncNetworkStream:
         if f"{host}:{port}" in self._allow_hosts:
             return await self._inner.connect_tcp(host, port, timeout, local_address, socket_options)
         address = _public_address(host, port, await self._resolver.addresses(host, port))
@@ -116,18 +125,18 @@ class _PublicAddressesOnly(httpcore.AsyncNetworkBackend):
 
 
 class _Resolver:
-    """Looks names up in threads of its own: a name server that does not answer holds up nothing but names."""
+    """Resolves names in threads of its own, so that a name server that does not answer blocks no other work."""
 
     def __init__(self) -> None:
         self._threads = ThreadPoolExecutor(RESOLVER_THREADS, thread_name_prefix="resolver")
         self._room = BoundedSemaphore(RESOLVING_MAX)
 
     async def addresses(self, host: str, port: int) -> list[str]:
-        """Raises RemoteFileRefused where it has none, or the answer takes too long."""
+        """Raises RemoteFileRefused if the host has none, or the answer takes too long."""
         if not self._room.acquire(blocking=False):
             raise RemoteFileUnavailable("Too many names are looked up just now.")
         looking = self._threads.submit(socket.getaddrinfo, host, port, type=socket.SOCK_STREAM)
-        looking.add_done_callback(lambda _: self._room.release())  # what was given up still holds its thread
+        looking.add_done_callback(lambda _: self._room.release())  # an abandoned look-up still holds its thread
         try:
             async with asyncio.timeout(RESOLVE_SECONDS):
                 found = await asyncio.wrap_future(looking)
@@ -141,7 +150,7 @@ class _Resolver:
 
 
 def _public_address(host: str, port: int, addresses: list[str]) -> str:
-    """One address of the host, all of which are public."""
+    """One address of the host. Raises RemoteFileRefused unless all of its addresses are public."""
     if port not in PORTS:
         allowed = ", ".join(map(str, sorted(PORTS)))
         raise RemotePortRefused(f"The port {port} is not one that files are read from: {allowed}.")
@@ -150,7 +159,7 @@ def _public_address(host: str, port: int, addresses: list[str]) -> str:
     return addresses[0]
 
 
-def _refuse_problem(response: httpcore.Response) -> None:
+def _refuse_problem(response: httpcore2.Response) -> None:
     status = response.status
     if status == 200:
         return
@@ -158,7 +167,7 @@ def _refuse_problem(response: httpcore.Response) -> None:
     raise problem(f"The server answered {status} instead of 200.")
 
 
-async def _bounded(response: httpcore.Response, bytes_max: int) -> AsyncIterator[bytes]:
+async def _bounded(response: httpcore2.Response, bytes_max: int) -> AsyncIterator[bytes]:
     too_large = RemoteFileTooLarge(f"The file is larger than {bytes_max} bytes.")
     stated = _header(response, b"content-length") or ""
     if stated.isdecimal() and int(stated) > bytes_max:
@@ -171,8 +180,8 @@ async def _bounded(response: httpcore.Response, bytes_max: int) -> AsyncIterator
         yield chunk
 
 
-async def _counted(response: httpcore.Response, bytes_max: int, too_large: RemoteFileTooLarge) -> AsyncIterator[bytes]:
-    """The bytes as they travel."""
+async def _counted(response: httpcore2.Response, bytes_max: int, too_large: RemoteFileTooLarge) -> AsyncIterator[bytes]:
+    """The bytes as they are transferred, before they are unpacked."""
     seen = 0
     async for chunk in response.aiter_stream():
         seen += len(chunk)
@@ -182,7 +191,7 @@ async def _counted(response: httpcore.Response, bytes_max: int, too_large: Remot
 
 
 def _browser_text(location: str) -> str:
-    """A redirect's address may be written in UTF-8, though a header's letters are Latin-1."""
+    """The address of a redirect, which may be UTF-8 although headers are Latin-1."""
     try:
         return location.encode("latin-1").decode("utf-8")
     except UnicodeDecodeError:
@@ -209,5 +218,5 @@ def _timeouts() -> dict[str, Any]:
     }
 
 
-def _header(response: httpcore.Response, name: bytes) -> str | None:
+def _header(response: httpcore2.Response, name: bytes) -> str | None:
     return next((value.decode("latin-1") for key, value in response.headers if key.lower() == name), None)

@@ -48,21 +48,21 @@ class KeyNames:
         self._signer = signer
 
     def owner(self, customer: str | None) -> str:
-        """The folder of a customer's files. The full stop is in no folder that was ever made of a pass id itself."""
+        """The folder of a customer's files. Its full stop is in no folder that was made of a literal pass id."""
         return NOBODY if customer is None else f"o.{self._signer.keyed_hash('owner', customer)}"
 
     def is_owner(self, customer: str, key: str) -> bool:
-        """Whether this is the key of a private file of the customer."""
+        """True if this is the key of a private file of the customer."""
         folder = key.partition("/")[0]
         return folder in (self.owner(customer), _legacy_owner(customer))
 
     def same_content(self, bucket: str, customer: str | None, kind: str, digest: str) -> str:
-        """The key of the note that says where this content of this customer is stored already."""
+        """The key of the note that holds the key of this content of this customer."""
         whose = f"{bucket}/{self.owner(customer)}/{kind}"
         return f"{SAME_CONTENT}/{self._signer.keyed_hash(SAME_CONTENT, whose)}/{digest}"
 
     def result_folder(self, mode: str, generation_id: str) -> str:
-        """The folder of a generation's results, which knowing its id does not help to find."""
+        """The folder of a generation's results, which cannot be derived from its id alone."""
         return f"{RESULTS}/{mode}/{generation_id}-{self._signer.keyed_hash('result', generation_id)}"
 
 
@@ -81,7 +81,7 @@ def upload_key(kind: str, owner: str, name: str, extension: str) -> str:
 
 
 def private_key(kind: str, owner: str, name: str, extension: str) -> str:
-    """Begins with whose it is: that is how ownership is told."""
+    """A key that begins with the folder of its owner, which is how ownership is checked."""
     folder, _, rest = upload_key(kind, "x", name, extension).partition("/x/")
     return f"{owner}/{folder}/{rest}"
 
@@ -97,7 +97,7 @@ def _legacy_owner(customer: str) -> str | None:
 
 
 def is_valid_key(key: str) -> bool:
-    """A relative path of plain names: nothing that could leave the bucket."""
+    """True for a relative path of plain names, which cannot leave the bucket."""
     parts = key.split("/")
     return 0 < len(key) <= KEY_CHARS_MAX and all(
         part not in ("", ".", "..") and re.fullmatch(r"[A-Za-z0-9._:@-]+", part) for part in parts
@@ -105,7 +105,7 @@ def is_valid_key(key: str) -> bool:
 
 
 def _named(text: str, unsafe: str) -> str:
-    """The text as a part of a key; nothing where it holds a secret, or would look as if it did."""
+    """The text as a part of a key; empty if it holds a secret, or looks like one."""
     safe = _safe(text, unsafe)
     return "" if DEFAULT_REDACTOR.has_secret(text) or DEFAULT_REDACTOR.has_secret(safe) else safe
 

@@ -10,7 +10,7 @@ async def stored(assets: AssetStore, mode: str, generation_id: str, named: Colle
     """The keys of the files that are there: all in the generation's folder, and those of `named` that are its own.
 
     Raises:
-        StorageError: it cannot be told.
+        StorageError: the files cannot be listed.
     """
     folder = assets.names.result_folder(mode, generation_id)
     found = [entry.key async for entries in assets.public.entries(folder) for entry in entries]
@@ -19,6 +19,6 @@ async def stored(assets: AssetStore, mode: str, generation_id: str, named: Colle
 
 
 async def delete(assets: AssetStore, found: Collection[str]) -> None:
-    """Delete the files and their thumbnails. Raises StorageError where one may be left."""
+    """Delete the files and their thumbnails. Raises StorageError if one may be left."""
     small = [thumbnails.thumbnail_key(key, size) for key in found for size in thumbnails.SIZES]
     await assets.public.delete([*found, *small])

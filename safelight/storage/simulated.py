@@ -1,4 +1,4 @@
-"""A bucket service that speaks S3 over HTTP and believes nobody without a signature (AWS SigV4): for rehearsals."""
+"""A simulated S3 service over HTTP, which checks signatures (AWS SigV4), for drills and benchmarks."""
 
 import hashlib
 import hmac
@@ -47,8 +47,8 @@ class Refused(Exception):
 
 
 class SimulatedS3:
-    """Buckets come into being when something is put into them. While it `is_down`, it answers nothing but 503. One that
-    does not `keep` content remembers the beginning of a file, and gives zeros for the rest."""
+    """Buckets are created by the first write. While `is_down`, every answer is 503. Without `keep`, only the beginning
+    of a file is stored, and the rest is read as zeros."""
 
     def __init__(self, keys: S3Keys, *, keep: bool = True) -> None:
         self.is_down = False

@@ -1,4 +1,4 @@
-"""Holds files that arrive slowly on disk instead of in memory."""
+"""Temporary files on disk for content that arrives slowly, instead of memory."""
 
 import tempfile
 from collections.abc import AsyncIterable
@@ -9,11 +9,11 @@ from typing import BinaryIO, cast
 from safelight.domain.errors.base import StorageError
 from safelight.private_files import make_private_folder
 
-MEMORY_BYTES = 64 * 1024  # what is smaller stays in memory
+MEMORY_BYTES = 64 * 1024  # smaller content stays in memory
 
 
 class Spool:
-    """Files in a private folder that have no name there, so that nothing is left behind by a process that dies."""
+    """Unnamed files in a private folder, so that a process that dies leaves nothing behind."""
 
     def __init__(self, folder: Path) -> None:
         make_private_folder(folder)
@@ -24,7 +24,7 @@ class Spool:
         return cast(BinaryIO, tempfile.SpooledTemporaryFile(MEMORY_BYTES, dir=str(self._folder)))
 
     async def receive(self, chunks: AsyncIterable[bytes]) -> BinaryIO:
-        """The bytes as a file, open at its beginning. An error of `chunks` leaves nothing behind."""
+        """The bytes as a file, at its beginning. An error of `chunks` leaves nothing behind."""
         with ExitStack() as undo:
             file = undo.enter_context(self.open())
             async for chunk in chunks:
@@ -42,7 +42,7 @@ def _write(file: BinaryIO, chunk: bytes) -> None:
 
 
 def size_of(file: BinaryIO) -> int:
-    """How many bytes the file has; it stays open where it is."""
+    """Length of the file; its position does not change."""
     at = file.tell()
     size = file.seek(0, 2)
     file.seek(at)
@@ -50,7 +50,7 @@ def size_of(file: BinaryIO) -> int:
 
 
 def head_of(file: BinaryIO, bytes_max: int) -> bytes:
-    """The first bytes of the file, which stays open at its beginning."""
+    """The first bytes of the file, which is at its beginning afterwards."""
     file.seek(0)
     head = file.read(bytes_max)
     file.seek(0)

@@ -1,4 +1,4 @@
-"""Small pictures of stored files (256, 512 and 1024 pixels, WebP): made when first asked for, then kept."""
+"""Thumbnails of stored files (256, 512 and 1024 pixels, WebP): made on first request, then kept."""
 
 from safelight.domain.errors.base import InvalidInput, NotFound
 from safelight.media import decode
@@ -19,12 +19,12 @@ def original_of(key: str) -> str:
 
 
 async def thumbnail(assets: AssetStore, key: str, size: int) -> str:
-    """The key of the small picture of a public file.
+    """The key of the thumbnail of a public file.
 
     Raises:
-        NotFound: no picture or film has this key.
-        InvalidInput: no such size is made, or the picture is too large to read.
-        AssetUnreadable: the file is no picture.
+        NotFound: no picture or video has this key.
+        InvalidInput: the size is not allowed, or the picture is too large to read.
+        AssetUnreadable: the file is not a picture.
     """
     if size not in SIZES:
         raise InvalidInput(f"size: one of {', '.join(map(str, SIZES))} is allowed, not {size}.")

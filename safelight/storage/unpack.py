@@ -1,5 +1,5 @@
-"""Unpacks a file that its server has packed (`Content-Encoding`) though nobody asked for it, piece by piece: what a few
-bytes unpack to is never held at once."""
+"""Decompresses files that a server has compressed (`Content-Encoding`) although it was not asked to, in bounded pieces:
+a decompression bomb is never held in memory."""
 
 import zlib
 from collections.abc import AsyncIterable, AsyncIterator, Callable, Iterator
@@ -9,7 +9,7 @@ import brotli
 
 from safelight.domain.errors.base import RemoteFileRefused
 
-PIECE_BYTES = 256 * 1024  # unpacked at once
+PIECE_BYTES = 256 * 1024  # decompressed at once
 LAYERS_MAX = 3
 
 _GZIP_SIGN = b"\x1f"
@@ -19,18 +19,18 @@ _BROKEN = (zlib.error, brotli.error)
 
 class Unpacker(Protocol):
     def feed(self, chunk: bytes) -> Iterator[bytes]:
-        """What the bytes unpack to, in pieces of at most PIECE_BYTES or a little more."""
+        """The decompressed bytes, in pieces of about PIECE_BYTES at most."""
 
     @property
     def is_whole(self) -> bool:
-        """Whether the packed bytes have come to their end."""
+        """True if the end of the compressed data is reached."""
 
 
 async def unpacked(chunks: AsyncIterable[bytes], encoding: str) -> AsyncIterator[bytes]:
-    """The bytes as they were before they were packed.
+    """The decompressed bytes.
 
     Raises:
-        RemoteFileRefused: packed in a way that we do not know, or broken.
+        RemoteFileRefused: the encoding is unknown, or the data is damaged.
     """
     for name in reversed(_names(encoding)):
         chunks = _unpacked(chunks, name)
@@ -61,7 +61,7 @@ async def _unpacked(chunks: AsyncIterable[bytes], name: str) -> AsyncIterator[by
 
 
 class _AsItIs:
-    """For a server that says a file is packed which is not."""
+    """Passes bytes on, for a server that declares a compression and does not apply it."""
 
     is_whole = True
 
@@ -70,7 +70,7 @@ class _AsItIs:
 
 
 class _Zlib:
-    """gzip, whose members may follow each other, and deflate."""
+    """gzip with any number of members, and deflate."""
 
     def __init__(self, window_bits: int) -> None:
         self._window_bits = window_bits
@@ -112,7 +112,7 @@ def _gzip(beginning: bytes) -> Unpacker:
 
 
 def _deflate(beginning: bytes) -> Unpacker:
-    """With the head of zlib, as the standard says, or without it, as some servers do."""
+    """deflate with the header of zlib, as the standard says, or without it, as some servers send it."""
     has_head = beginning[0] & 0x0F == 8 and (len(beginning) < 2 or int.from_bytes(beginning[:2], "big") % 31 == 0)
     return _Zlib(_DEFLATE_ZLIB if has_head else _DEFLATE_RAW)
 

@@ -1,4 +1,4 @@
-"""URLs that clients state and we keep: http and https only, so that whoever shows or follows one runs nothing.
+"""Checks of URLs that clients state and we store: http and https only, so that showing or following one runs no code.
 
 A field that is a URL is refused by `web_url`. In an object whose keys the client chose, a text is checked where its key
 names a URL (`imageUrl`, `href`, `src`, …), and wherever it is a URL that runs or embeds something.
@@ -15,7 +15,7 @@ ALLOWED = (
     f"it must begin with http:// or https://, name a host, hold no password and have at most {URL_CHARS_MAX} characters"
 )
 _URL_NAME = re.compile(r"(?:ur[li]s?|href|src|links?)$", re.IGNORECASE)
-# Browsers leave these out before they look at the scheme.
+# Browsers remove these before they read the scheme.
 _LEFT_OUT = re.compile(r"[\x00-\x1f\x7f-\x9f\u200b-\u200f\u2028-\u202e\u2060-\u206f\ufeff]")
 _SCHEME = re.compile(r"[a-z][a-z0-9+.-]*:", re.IGNORECASE)
 _RUNS = re.compile(r"(?:javascript|vbscript|livescript)\s*:", re.IGNORECASE)
@@ -31,7 +31,7 @@ def is_web_url(text: str) -> bool:
 
 
 def is_web_reference(text: str) -> bool:
-    """Whether it is an http or https URL, or a relative one on a host that nobody can choose."""
+    """True for an http or https URL, or a relative one that cannot choose another host."""
     bare = _bare(text)
     if _SCHEME.match(bare):
         return is_web_url(text.strip())
@@ -39,7 +39,7 @@ def is_web_reference(text: str) -> bool:
 
 
 def web_url(text: str) -> str:
-    """The URL, with what browsers put right in it put right. Raises ValueError, for the models of request bodies."""
+    """The URL, corrected as browsers do. Raises ValueError, for the models of request bodies."""
     try:
         return mended_url(text)
     except RemoteUrlInvalid as error:
@@ -47,7 +47,7 @@ def web_url(text: str) -> str:
 
 
 def unsafe_urls(value: Any, path: str, name: str = "") -> Iterator[str]:
-    """The paths of the texts in a JSON value that must not be kept."""
+    """The paths of unsafe URLs in a JSON value."""
     match value:
         case str() if is_unsafe(name, value):
             yield path
@@ -60,7 +60,7 @@ def unsafe_urls(value: Any, path: str, name: str = "") -> Iterator[str]:
 
 
 def without_unsafe_urls(value: Any, name: str = "", *, anywhere: bool = True) -> Any:
-    """The JSON value with null for each of them; not `anywhere`, only for those whose key names a URL."""
+    """The JSON value with null for each unsafe URL; without `anywhere`, only for those whose key names a URL."""
     match value:
         case str():
             return None if (is_unsafe(name, value) if anywhere else _is_no_reference(name, value)) else value

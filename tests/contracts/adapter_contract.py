@@ -16,15 +16,7 @@ from safelight.domain.errors.base import (
     ProviderUnavailable,
 )
 from safelight.domain.ids import new_id
-from safelight.providers.base import (
-    CancelResult,
-    ImageRequest,
-    Operation,
-    Pending,
-    ReferenceImage,
-    Succeeded,
-    VideoRequest,
-)
+from safelight.providers.base import CancelResult, GenerationRequest, Operation, Pending, ReferenceImage, Succeeded
 
 Json = dict[str, Any]
 PICTURE = "https://example.com/cup.jpg"
@@ -46,11 +38,11 @@ class Bench:
     async def received(self) -> str:
         raise NotImplementedError
 
-    def request(self, key: str | None = None, **more: Any) -> ImageRequest | VideoRequest:
-        make, role = (ImageRequest, "product") if self.kind == "image" else (VideoRequest, "start_frame")
+    def request(self, key: str | None = None, **more: Any) -> GenerationRequest:
+        role = "product" if self.kind == "image" else "start_frame"
         step_type = "seedream_generate" if self.kind == "image" else "kling_generate"
         images = (ReferenceImage(role, PICTURE), *more.pop("images", ()))
-        return make(step_type, self.model, more.pop("prompt", "a cup"), images, more, 7, key or new_key())
+        return GenerationRequest(step_type, self.model, more.pop("prompt", "a cup"), images, more, 7, key or new_key())
 
 
 def new_key() -> str:

@@ -5,7 +5,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
 
-import httpx
+import httpx2
 import pytest
 
 from safelight import serve
@@ -204,7 +204,7 @@ class TestFalVideos(VendorContract):
 
 
 async def test_the_result_of_a_vendor_can_be_fetched() -> None:
-    async with on_replicate("image", "bytedance/seedream-4") as bench, httpx.AsyncClient(trust_env=False) as client:
+    async with on_replicate("image", "bytedance/seedream-4") as bench, httpx2.AsyncClient(trust_env=False) as client:
         operation = await bench.provider.start(bench.request())
         made = await bench.provider.check(operation)
         assert (await client.get(made.outputs[0].url)).content.startswith(b"\xff\xd8\xff")

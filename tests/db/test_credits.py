@@ -4,7 +4,7 @@ import asyncio
 from contextlib import AsyncExitStack
 from typing import Any
 
-import httpx
+import httpx2
 import pytest
 
 from safelight.db.money import ledger
@@ -20,7 +20,7 @@ async def idle(start: StartBackend) -> Backend:
     return await start(worker=False)
 
 
-async def post_patiently(client: httpx.AsyncClient, body: dict, **more: Any) -> httpx.Response:
+async def post_patiently(client: httpx2.AsyncClient, body: dict, **more: Any) -> httpx2.Response:
     """As a client should: an API that is too busy says when to come again."""
     while True:
         answer = await client.post("/mma/still/create", json=body, **more)

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import httpx
+import httpx2
 import pytest
 from hypothesis import HealthCheck, Phase, settings
 from hypothesis import strategies as some
@@ -72,12 +72,12 @@ class Shop:
         self._thread.join()
         self._loop.close()
 
-    async def order(self, pass_id: str, mode: str, brief: str, key: str | None) -> httpx.Response:
+    async def order(self, pass_id: str, mode: str, brief: str, key: str | None) -> httpx2.Response:
         body = {"passId": pass_id, "inputs": {"brief": brief}, "assets": {"start_image_url": self.photo}}
         headers = {"Idempotency-Key": key} if key else {}
         return await self.backend.client.post(PATHS[mode], json=body, headers=headers)
 
-    async def order_at_once(self, times: int, *order: Any) -> list[httpx.Response]:
+    async def order_at_once(self, times: int, *order: Any) -> list[httpx2.Response]:
         return await asyncio.gather(*(self.order(*order) for _ in range(times)))
 
     async def work_off(self, waiting: dict[str, str], stopped: list[str], faults: Faults) -> list[Json]:

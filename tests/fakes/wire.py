@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any, Literal
 
-import httpx
+import httpx2
 from starlette.applications import Starlette
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response, StreamingResponse
@@ -188,11 +188,11 @@ class Wire:
         if work.cancelled and not self.announcing.though_cancelled:
             return
         body, headers = self.webhook_of(work)
-        async with httpx.AsyncClient(timeout=10, trust_env=False) as client:
+        async with httpx2.AsyncClient(timeout=10, trust_env=False) as client:
             for _ in range(self.announcing.times):
                 try:
                     answer = await client.post(work.webhook or "", content=body, headers=headers)
-                except httpx.TransportError:
+                except httpx2.TransportError:
                     continue  # whether anybody heard does not matter to the vendor
                 self.webhook_answers.append(answer.status_code)
 

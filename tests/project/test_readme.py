@@ -10,7 +10,7 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
-import httpx
+import httpx2
 import pytest
 from PIL import Image
 
@@ -59,9 +59,9 @@ def server(folder: Path, port: int, environment: dict[str, str]) -> Iterator[str
     address, end = f"http://127.0.0.1:{port}", time.monotonic() + START_SECONDS
     while time.monotonic() < end and process.poll() is None:
         try:
-            httpx.get(f"{address}/health", trust_env=False)
+            httpx2.get(f"{address}/health", trust_env=False)
             break
-        except httpx.TransportError:
+        except httpx2.TransportError:
             time.sleep(0.2)
     yield address
     process.send_signal(signal.SIGINT)
@@ -93,7 +93,7 @@ def test_the_commands_show_what_they_promise(said: str):
 
 @pytest.mark.parametrize("accept", ["application/json", "text/html,application/xhtml+xml;q=0.9", "*/*", "image/png"])
 def test_the_front_page_links_to_what_is_there(server: str, accept: str):
-    with httpx.Client(base_url=server, trust_env=False) as client:
+    with httpx2.Client(base_url=server, trust_env=False) as client:
         page = client.get("/", headers={"Accept": accept})
         links = re.findall(r'href="([^"]+)"', page.text) or list(page.json()["links"].values())
         assert len(links) >= 3
@@ -101,7 +101,7 @@ def test_the_front_page_links_to_what_is_there(server: str, accept: str):
 
 
 def test_the_photo_of_the_examples_is_served_and_can_be_ordered_from(server: str, said: str):
-    with httpx.Client(base_url=server, trust_env=False) as client:
+    with httpx2.Client(base_url=server, trust_env=False) as client:
         document = client.get("/openapi.json").json()
         content = document["paths"]["/mma/still/create"]["post"]["requestBody"]["content"]["application/json"]
         [example] = content["examples"].values()
@@ -113,7 +113,7 @@ def test_the_photo_of_the_examples_is_served_and_can_be_ordered_from(server: str
 
 
 def test_every_url_in_the_bodies_of_the_document_is_of_this_server(server: str):
-    document = httpx.get(f"{server}/openapi.json", trust_env=False).text
+    document = httpx2.get(f"{server}/openapi.json", trust_env=False).text
     assert {url for url in re.findall(r"https?://[^/\"]*", document) if url != server} == set()
 
 

@@ -16,7 +16,7 @@ from safelight.domain.errors.base import (
     ProviderRateLimited,
     ProviderRejected,
 )
-from safelight.providers.base import CancelResult, ImageRequest, ReferenceImage
+from safelight.providers.base import CancelResult, GenerationRequest, ReferenceImage
 from safelight.providers.errors import VendorError, map_error, table
 from safelight.providers.fal import adapter as fal_module
 from safelight.providers.outputs import files_in
@@ -42,9 +42,9 @@ SEED_003 = {
 }
 
 
-def request(*roles: str, prompt: str = "a cup", **settings: Any) -> ImageRequest:
+def request(*roles: str, prompt: str = "a cup", **settings: Any) -> GenerationRequest:
     images = tuple(ReferenceImage(role, f"https://example.com/{role}-{at}.jpg") for at, role in enumerate(roles))
-    return ImageRequest("seedream_generate", "m", prompt, images, settings, 7, new_key())
+    return GenerationRequest("seedream_generate", "m", prompt, images, settings, 7, new_key())
 
 
 def fitted(name: str, *roles: str, prompt: str = "a cup", **settings: Any) -> tuple[dict[str, Any], list[str]]:

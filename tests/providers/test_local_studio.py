@@ -23,7 +23,7 @@ from safelight.domain.errors.base import (
     ProviderUnavailable,
 )
 from safelight.media import decode
-from safelight.providers.base import ImageRequest, Pending, ReferenceImage, Succeeded, VideoRequest
+from safelight.providers.base import GenerationRequest, Pending, ReferenceImage, Succeeded
 from safelight.providers.local.adapter import LocalImageProvider, LocalVideoProvider
 from safelight.providers.local.faults import Fault
 
@@ -59,8 +59,8 @@ class Shelf:
         return self.pictures[url]
 
 
-def still_request(prompt: str, *images: tuple[str, str], seed: int = 3, **settings: Any) -> ImageRequest:
-    return ImageRequest(
+def still_request(prompt: str, *images: tuple[str, str], seed: int = 3, **settings: Any) -> GenerationRequest:
+    return GenerationRequest(
         step_type="seedream_generate",
         model="darkroom-still-1",
         prompt=prompt,
@@ -71,8 +71,8 @@ def still_request(prompt: str, *images: tuple[str, str], seed: int = 3, **settin
     )
 
 
-def video_request(prompt: str, *images: tuple[str, str], **settings: Any) -> VideoRequest:
-    return VideoRequest(
+def video_request(prompt: str, *images: tuple[str, str], **settings: Any) -> GenerationRequest:
+    return GenerationRequest(
         step_type="kling_generate",
         model="darkroom-motion-1",
         prompt=prompt,

@@ -12,7 +12,7 @@ import skimage.data
 import safelight
 from safelight.domain.errors.base import AssetUnreadable, ConfigError, ProviderTimeout
 from safelight.media import decode
-from safelight.providers.base import Answer, ReferenceImage, TextRequest
+from safelight.providers.base import ReferenceImage, TextAnswer, TextRequest
 from safelight.providers.local import words
 from safelight.providers.local.adapter import LocalTextModel
 from safelight.providers.local.faults import Fault
@@ -265,7 +265,7 @@ async def test_a_motion_brief_is_kept_beside_the_style():
 
 async def test_a_spoiled_answer_does_not_fit_its_schema():
     question = request("mma.ctx.gpt_reader", {"input_gpt_reader": READER}, step_type="gpt_reader")
-    answer: Answer = await LocalTextModel(unread, Fault.parse("gpt_reader:bad_json")).complete(question)
+    answer: TextAnswer = await LocalTextModel(unread, Fault.parse("gpt_reader:bad_json")).complete(question)
     with pytest.raises(jsonschema.ValidationError):
         jsonschema.validate(answer.data, dict(question.schema))
 

@@ -7,7 +7,7 @@ from dataclasses import fields
 from datetime import UTC, datetime
 from typing import Any
 
-import httpx
+import httpx2
 import jsonschema
 import pytest
 
@@ -25,13 +25,12 @@ from safelight.domain.errors.base import (
 from safelight.media import decode
 from safelight.providers.base import (
     CancelResult,
-    ImageRequest,
+    GenerationRequest,
     Operation,
     Pending,
     ReferenceImage,
     Succeeded,
     TextRequest,
-    VideoRequest,
 )
 from safelight.providers.simulated.adapter import (
     SimulatedImageProvider,
@@ -70,7 +69,7 @@ class Service:
         self.video = SimulatedVideoProvider(self.connection)
 
     async def record(self) -> dict[str, Any]:
-        async with httpx.AsyncClient(base_url=self.url, trust_env=False) as client:
+        async with httpx2.AsyncClient(base_url=self.url, trust_env=False) as client:
             return dict((await client.get("/record")).json())
 
 
@@ -92,13 +91,13 @@ async def simulate() -> AsyncIterator[StartService]:
         yield start
 
 
-def still(key: str = KEY) -> ImageRequest:
+def still(key: str = KEY) -> GenerationRequest:
     images = (ReferenceImage("product", "https://example.com/cup.jpg"),)
-    return ImageRequest("seedream_generate", "m", "a cup", images, {"size": "1K"}, 7, key)
+    return GenerationRequest("seedream_generate", "m", "a cup", images, {"size": "1K"}, 7, key)
 
 
-def film(key: str = KEY) -> VideoRequest:
-    return VideoRequest("kling_generate", "m", "slowly closer", (), {}, 7, key)
+def film(key: str = KEY) -> GenerationRequest:
+    return GenerationRequest("kling_generate", "m", "slowly closer", (), {}, 7, key)
 
 
 def question(step_type: str = "gpt_reader") -> TextRequest:
@@ -112,7 +111,7 @@ async def result(provider: Any, operation: Operation) -> Succeeded:
 
 
 async def fetched(answer: Succeeded) -> bytes:
-    async with httpx.AsyncClient(trust_env=False) as client:
+    async with httpx2.AsyncClient(trust_env=False) as client:
         return (await client.get(answer.outputs[0].url)).content
 
 

@@ -12,7 +12,7 @@ from contextlib import AsyncExitStack
 from pathlib import Path
 from typing import Any
 
-import httpx
+import httpx2
 import pytest
 from psycopg import sql
 
@@ -265,7 +265,7 @@ async def _crashes(planted: Garden, backend: Backend, monkeypatch: pytest.Monkey
     for _ in range(10):
         library.error("sent %s to %r", planted.text(), {"headers": {"Authorization": planted.around("bearer")}})
         telemetry.warning(
-            telemetry.Tag.API, planted.text(), **planted.keyed(), url=httpx.URL(planted.around("azure_url"))
+            telemetry.Tag.API, planted.text(), **planted.keyed(), url=httpx2.URL(planted.around("azure_url"))
         )
     await asyncio.sleep(0)
 

@@ -129,7 +129,7 @@ async def test_a_name_is_asked_for_once_and_that_very_address_is_connected_to(
         connected.append(host)
         raise RemoteFileUnavailable("as far as this test goes")
 
-    monkeypatch.setattr("httpcore.AnyIOBackend.connect_tcp", connect)
+    monkeypatch.setattr("httpcore2.AnyIOBackend.connect_tcp", connect)
     names["rebound.example"] = [["93.184.215.14"], ["127.0.0.1"]]
     with pytest.raises(RemoteFileUnavailable):
         await GuardedFetcher().fetch("http://rebound.example/x.png")

@@ -6,7 +6,7 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 from urllib.parse import parse_qs, urlsplit
 
-import httpx
+import httpx2
 import pytest
 
 from safelight.app import App
@@ -47,7 +47,7 @@ async def put(backend: Backend, **more: object) -> dict:
     return await backend.post("/api/r2/upload-signed", body)
 
 
-async def fetched(backend: Backend, url: str, **more: object) -> httpx.Response:
+async def fetched(backend: Backend, url: str, **more: object) -> httpx2.Response:
     return await backend.client.get(url, follow_redirects=True, **more)
 
 
@@ -68,7 +68,7 @@ async def test_a_file_that_is_not_there_is_a_404(backend: Backend):
 async def test_a_browser_puts_its_file_straight_to_the_url_it_was_given(backend: Backend):
     ticket = await backend.post("/api/r2/upload-signed", {"contentType": "image/jpeg", "fileName": "cup.jpg"})
     assert ticket["expiresIn"] == 600
-    async with httpx.AsyncClient(trust_env=False) as browser:
+    async with httpx2.AsyncClient(trust_env=False) as browser:
         answer = await browser.put(
             ticket["uploadUrl"], content=COFFEE.read_bytes(), headers={"Content-Type": "image/jpeg"}
         )
@@ -78,7 +78,7 @@ async def test_a_browser_puts_its_file_straight_to_the_url_it_was_given(backend:
 
 async def test_an_upload_url_is_good_for_one_key_and_method(backend: Backend):
     ticket = await backend.post("/api/r2/upload-signed", {"contentType": "image/jpeg", "fileName": "cup.jpg"})
-    async with httpx.AsyncClient(trust_env=False) as browser:
+    async with httpx2.AsyncClient(trust_env=False) as browser:
         other_key = ticket["uploadUrl"].replace("cup.jpg", "pup.jpg")
         assert (await browser.put(other_key, content=COFFEE.read_bytes())).status_code == 403
         assert (await browser.delete(ticket["uploadUrl"])).status_code in (403, 405)

@@ -5,7 +5,7 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
-import httpx
+import httpx2
 import pytest
 from pydantic import ValidationError
 
@@ -205,10 +205,10 @@ async def test_a_refused_host_does_not_tell_whether_it_exists(start: StartBacken
     assert "'unknown.internal' has no address" in messages
 
 
-async def _post(base: str, path: str, body: dict[str, Any]) -> httpx.Response:
+async def _post(base: str, path: str, body: dict[str, Any]) -> httpx2.Response:
     """Through a connection that needs no name service."""
-    transport = httpx.AsyncHTTPTransport(retries=0)
-    async with httpx.AsyncClient(base_url=base, transport=transport, trust_env=False) as client:
+    transport = httpx2.AsyncHTTPTransport(retries=0)
+    async with httpx2.AsyncClient(base_url=base, transport=transport, trust_env=False) as client:
         return await client.post(path, json=body)
 
 
@@ -257,7 +257,7 @@ async def test_only_a_proxy_of_ours_says_for_whom_it_asks(
 
     listening = serve.listen("127.0.0.1", 0)
     port = listening.getsockname()[1]
-    async with serve.answering(whoami, listening, proxies=proxies), httpx.AsyncClient(trust_env=False) as client:
+    async with serve.answering(whoami, listening, proxies=proxies), httpx2.AsyncClient(trust_env=False) as client:
         headers = {"X-Forwarded-For": "203.0.113.9", "X-Forwarded-Proto": "https", "Forwarded": "for=203.0.113.9"}
         said = (await client.get(f"http://127.0.0.1:{port}/", headers=headers)).text
     assert said == ("203.0.113.9 https" if believed else "127.0.0.1 http")

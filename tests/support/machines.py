@@ -16,7 +16,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol
 
-import httpx
+import httpx2
 
 from safelight.app import App
 from safelight.config import Settings
@@ -303,7 +303,7 @@ async def site(way: str, home: Path) -> AsyncIterator[Site]:
 @asynccontextmanager
 async def _client_of(app: App, place: Place) -> AsyncIterator[Backend]:
     base_url = f"http://{place.host}:{place.port}"
-    async with httpx.AsyncClient(base_url=base_url, timeout=WAIT_SECONDS, trust_env=False) as client:
+    async with httpx2.AsyncClient(base_url=base_url, timeout=WAIT_SECONDS, trust_env=False) as client:
         yield Backend(app, client, AsyncExitStack())
 
 
@@ -312,7 +312,7 @@ async def _answers(api: Backend) -> None:
         while True:
             try:
                 await api.get("/health")
-            except httpx.TransportError:
+            except httpx2.TransportError:
                 await asyncio.sleep(0.1)
             else:
                 return

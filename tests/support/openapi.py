@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
-import httpx
+import httpx2
 from jsonschema import Draft202012Validator, FormatChecker
 
 from safelight.app import App
@@ -113,10 +113,10 @@ def route_of(method: str, path: str) -> Route | None:
     return None
 
 
-def holding(base_url: str) -> Callable[[httpx.Response], Awaitable[None]]:
+def holding(base_url: str) -> Callable[[httpx2.Response], Awaitable[None]]:
     """A hook of the tests' client: an answer of ours that the document does not say fails the test that asked."""
 
-    async def hold(answer: httpx.Response) -> None:
+    async def hold(answer: httpx2.Response) -> None:
         route = route_of(answer.request.method, answer.request.url.path)
         if route is None or not str(answer.request.url).startswith(base_url):
             return

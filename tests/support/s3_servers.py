@@ -11,7 +11,7 @@ from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
-import httpx
+import httpx2
 
 from safelight import serve
 from safelight.domain.ids import new_id
@@ -82,8 +82,8 @@ def _wait_until_it_answers(endpoint: str) -> None:
     give_up = time.monotonic() + READY_SECONDS_MAX
     while True:
         try:
-            assert httpx.get(endpoint, trust_env=False).status_code == 403, "it believes somebody without a signature"
-        except httpx.TransportError:
+            assert httpx2.get(endpoint, trust_env=False).status_code == 403, "it believes somebody without a signature"
+        except httpx2.TransportError:
             assert time.monotonic() < give_up, "the S3 server does not answer"
             time.sleep(0.1)
         else:

@@ -1,5 +1,6 @@
 """Tokens as Supabase issues them, and a tiny server that publishes the keys they are signed with."""
 
+import asyncio
 import json
 import time
 from collections.abc import AsyncIterator
@@ -12,7 +13,7 @@ from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from jwt.algorithms import ECAlgorithm, RSAAlgorithm
 from starlette.applications import Starlette
 from starlette.requests import Request
-from starlette.responses import Response
+from starlette.responses import Response, StreamingResponse
 from starlette.routing import Route
 
 from safelight import serve
@@ -59,17 +60,26 @@ def public_jwk(key: Any, kid: str, **more: Any) -> dict[str, Any]:
 
 @dataclass
 class KeysServer:
-    """`answer` may be any bytes; `asked` counts."""
+    """`answer` may be any bytes; one that `drips` never ends; `asked` counts."""
 
     keys: list[dict[str, Any]] = field(default_factory=list)
     answer: bytes | None = None
     status: int = 200
+    drips: bool = False
     asked: int = 0
     url: str = ""
 
     async def give(self, request: Request) -> Response:
         self.asked += 1
+        if self.drips:
+            return StreamingResponse(drops())
         return Response(self.answer or json.dumps({"keys": self.keys}), self.status)
+
+
+async def drops() -> AsyncIterator[bytes]:
+    for _ in range(1000):
+        yield b" "
+        await asyncio.sleep(0.01)
 
 
 @asynccontextmanager

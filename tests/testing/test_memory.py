@@ -13,7 +13,7 @@ import time
 from collections.abc import AsyncIterator
 from pathlib import Path
 
-import httpx
+import httpx2
 import pytest
 
 from safelight.media.decode import DECODE_BYTES_MAX
@@ -82,7 +82,7 @@ def test_no_file_takes_more_memory_than_there_is_for_one(large: Path):
 class Server:
     """`safelight up` in a process of its own, on the test's database."""
 
-    def __init__(self, process: subprocess.Popen, client: httpx.AsyncClient) -> None:
+    def __init__(self, process: subprocess.Popen, client: httpx2.AsyncClient) -> None:
         self.process, self.client = process, client
 
     def peak_megabytes(self) -> int:
@@ -111,18 +111,18 @@ async def server(dsn: str, tmp_path: Path) -> AsyncIterator[Server]:
         process.wait(30)
 
 
-async def answering(client: httpx.AsyncClient) -> None:
+async def answering(client: httpx2.AsyncClient) -> None:
     give_up = time.monotonic() + 60
     while time.monotonic() < give_up:
         try:
             if (await client.get("/health")).status_code == 200:
                 return
-        except httpx.TransportError:
+        except httpx2.TransportError:
             await asyncio.sleep(0.2)
     raise AssertionError("it does not answer")
 
 
-async def uploaded(client: httpx.AsyncClient, content: bytes, *, status: int = 200) -> Json:
+async def uploaded(client: httpx2.AsyncClient, content: bytes, *, status: int = 200) -> Json:
     body = {"passId": "pass:user:large", "dataUrl": f"data:;base64,{base64.b64encode(content).decode()}"}
     answer = await client.post("/api/r2/upload-signed", json=body)
     assert answer.status_code == status, answer.text
@@ -158,7 +158,7 @@ async def test_large_pictures_side_by_side_stay_within_the_bound(server: Server,
     assert server.peak_megabytes() < PROCESS_MEGABYTES_MAX
 
 
-async def ended(client: httpx.AsyncClient, generation_id: str) -> None:
+async def ended(client: httpx2.AsyncClient, generation_id: str) -> None:
     async with asyncio.timeout(120):
         while (await client.get(f"/mma/generations/{generation_id}")).json()["status"] != "done":
             await asyncio.sleep(0.3)

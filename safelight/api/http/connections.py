@@ -1,6 +1,6 @@
-"""The connections of one API process: how many there may be, how slow they may be, how large their headers.
+"""The connections of one API process: limits of their number, their speed and the size of their headers.
 
-All of it is enforced below the routes, before the application knows of a request. A connection is idle while none of
+All limits are enforced below the routes, before the application sees a request. A connection is idle while none of
 its requests waits for an answer: silent, still sending headers, or kept alive. When there are too many connections, the
 one that has been idle the longest makes room for a new one; when none is idle, the new one is refused with 503.
 """
@@ -22,17 +22,18 @@ from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
 
 from safelight.api.http.rate_limits import network_of
 from safelight.process.open_files import room_for_connections
+from safelight.process.tasks import run_periodically
 
 REQUEST_TARGET_BYTES_MAX = 8 * 1024
-HEADER_BYTES_MAX = 32 * 1024  # of one request, its target included
+HEADER_BYTES_MAX = 32 * 1024  # of the headers of one request, with its target
 HEADERS_MAX = 100  # of one request
 UNPARSED_BYTES_MAX = 32 * 1024 * 1024  # incomplete headers of all connections together
-PIPELINED_MAX = 16  # requests sent before the first of them was answered
-CHUNKS_FREE = 1000  # chunks that a body may have, whatever their size;
-CHUNK_BYTES_MIN = 64  # from then on they must be this large on average
+PIPELINED_MAX = 16  # pipelined requests of one connection
+CHUNKS_FREE = 1000  # chunks of a body that may have any size;
+CHUNK_BYTES_MIN = 64  # beyond that, their minimum average size
 BODY_BYTES_PER_SECOND_MIN = 2 * 1024
 BODY_SECONDS_MAX = 900.0
-LINGER_SECONDS = 5.0  # for a client to read why it was refused, and to end what it sends
+LINGER_SECONDS = 5.0  # for a client to read the refusal and to stop sending
 RESET_WHEN_CLOSED = struct.pack("ii", 1, 0)  # linger: on, for 0 s
 SWEEP_SECONDS = 0.5
 RETRY_AFTER_SECONDS = 2
@@ -41,7 +42,8 @@ _BODY_HEADERS = (b"content-length", b"transfer-encoding")
 
 @dataclass(frozen=True, slots=True)
 class Bounds:
-    """`trusted_proxies` may have any number of connections: they are many clients."""
+    """Limits of connections. `trusted_proxies` may have any number of connections, since they stand for many
+    clients."""
 
     connections_max: int
     per_address_max: int
@@ -53,7 +55,7 @@ class Bounds:
 
 
 @dataclass(frozen=True, slots=True)
-class Refusal:
+class ConnectionRefusal:
     status: int
     code: str
     message: str
@@ -68,26 +70,30 @@ class Refusal:
         return STATUS_LINE[self.status] + head + later + b"\r\n" + body
 
 
-BAD_REQUEST = Refusal(400, "BAD_REQUEST", "This is not an HTTP/1.1 request.")
-BODY_IN_PIECES = Refusal(400, "BAD_REQUEST", f"The chunks of a body must have {CHUNK_BYTES_MIN} bytes on average.")
-UPGRADE_WITH_BODY = Refusal(400, "BAD_REQUEST", "No other protocol is spoken here: send bodies without `Upgrade`.")
-PIPELINED = Refusal(400, "BAD_REQUEST", f"At most {PIPELINED_MAX} requests may wait for their answers.")
-TOO_SLOW = Refusal(408, "REQUEST_TIMEOUT", "The request did not arrive in time.")
-TARGET_TOO_LONG = Refusal(414, "URI_TOO_LONG", f"A URL may have at most {REQUEST_TARGET_BYTES_MAX} bytes.")
-HEADERS_TOO_LARGE = Refusal(
+BAD_REQUEST = ConnectionRefusal(400, "BAD_REQUEST", "This is not an HTTP/1.1 request.")
+BODY_IN_PIECES = ConnectionRefusal(
+    400, "BAD_REQUEST", f"The chunks of a body must have {CHUNK_BYTES_MIN} bytes on average."
+)
+UPGRADE_WITH_BODY = ConnectionRefusal(
+    400, "BAD_REQUEST", "No other protocol is spoken here: send bodies without `Upgrade`."
+)
+PIPELINED = ConnectionRefusal(400, "BAD_REQUEST", f"At most {PIPELINED_MAX} requests may wait for their answers.")
+TOO_SLOW = ConnectionRefusal(408, "REQUEST_TIMEOUT", "The request did not arrive in time.")
+TARGET_TOO_LONG = ConnectionRefusal(414, "URI_TOO_LONG", f"A URL may have at most {REQUEST_TARGET_BYTES_MAX} bytes.")
+HEADERS_TOO_LARGE = ConnectionRefusal(
     431, "HEADERS_TOO_LARGE", f"Headers may have at most {HEADER_BYTES_MAX} bytes in {HEADERS_MAX} lines."
 )
-TOO_MANY_CONNECTIONS = Refusal(
+TOO_MANY_CONNECTIONS = ConnectionRefusal(
     503, "TOO_MANY_CONNECTIONS", "There are too many connections. Please try again in a moment."
 )
 
 
 class _Refused(Exception):
-    """Ends the parsing of a request; the parser wraps it, so the refusal itself is kept on the connection."""
+    """Ends the parsing of a request. The parser wraps it, so the refusal itself is kept on the connection."""
 
 
 class Connection(HttpToolsProtocol):
-    """One client's connection. `deadline` is for what it sends, `write_deadline` for what it is to read."""
+    """One client's connection. `deadline` limits the time for sending, `write_deadline` that for reading the answer."""
 
     def __init__(self, *given: Any, table: "ConnectionTable", **named: Any) -> None:
         super().__init__(*given, **named)
@@ -95,12 +101,12 @@ class Connection(HttpToolsProtocol):
         self.address = ""
         self.deadline = self.write_deadline = math.inf
         self.running: RequestResponseCycle | None = None
-        self._refusal: Refusal | None = None
+        self._refusal: ConnectionRefusal | None = None
         self._is_refused = False
-        self._has_headers = self._has_message = True  # of the request that arrives now
+        self._has_headers = self._has_message = True  # of the request that is arriving
         self._headers = self._header_bytes = self._chunks = self._body_bytes = 0
         self._body_since = 0.0
-        self._unparsed = 0  # bytes that came to nothing yet
+        self._unparsed = 0  # bytes of an incomplete request
 
     # --- from the transport ------------------------------------------------------------------------------------------
 
@@ -128,7 +134,7 @@ class Connection(HttpToolsProtocol):
         try:
             self.parser.feed_data(data)
         except httptools.HttpParserUpgrade:
-            self.cycle.keep_alive = False  # no other protocol is spoken here: it is answered as what it is
+            self.cycle.keep_alive = False  # no upgrade is supported: the request is answered as plain HTTP
         except httptools.HttpParserError:
             self.refuse(self._refusal or BAD_REQUEST)
         else:
@@ -157,7 +163,7 @@ class Connection(HttpToolsProtocol):
             self._stop(TARGET_TOO_LONG)
 
     def on_header(self, name: bytes, value: bytes) -> None:
-        """Counts trailers too, which are read by nobody."""
+        """Counts the bytes of headers, and of trailers too, which nobody reads."""
         self._headers += 1
         self._header_bytes += len(name) + len(value)
         if self._headers > HEADERS_MAX or self._header_bytes > HEADER_BYTES_MAX:
@@ -169,7 +175,7 @@ class Connection(HttpToolsProtocol):
         if len(self.pipeline) >= PIPELINED_MAX:
             self._stop(PIPELINED)
         if self.parser.should_upgrade() and any(name in _BODY_HEADERS for name, _ in self.headers):
-            self._stop(UPGRADE_WITH_BODY)  # the parser would take the body for the other protocol
+            self._stop(UPGRADE_WITH_BODY)  # the parser would read the body as the other protocol
         super().on_headers_complete()
         self._has_headers = True
         self._count_unparsed(0)
@@ -183,7 +189,7 @@ class Connection(HttpToolsProtocol):
         if self._chunks > CHUNKS_FREE and self._body_bytes < self._chunks * CHUNK_BYTES_MIN:
             self._stop(BODY_IN_PIECES)
         self._count_unparsed(0)
-        if not self.cycle.response_complete:  # else it is only drained, for a while
+        if not self.cycle.response_complete:  # otherwise it is only drained, for a limited time
             self.deadline = self.loop.time() + self.table.bounds.body_seconds
         super().on_body(body)
 
@@ -204,7 +210,7 @@ class Connection(HttpToolsProtocol):
     def on_response_complete(self) -> None:
         waits = bool(self.pipeline)
         super().on_response_complete()
-        self._unset_keepalive_if_required()  # the deadline stands for uvicorn's timer
+        self._unset_keepalive_if_required()  # the deadline replaces uvicorn's timer
         if waits or self._is_refused:
             return
         if self._has_message:
@@ -220,7 +226,7 @@ class Connection(HttpToolsProtocol):
     # --- bounds ------------------------------------------------------------------------------------------------------
 
     def sweep(self, now: float, elapsed: float) -> None:
-        """Close the connection when one of its deadlines has passed. `elapsed` is the time since the last look."""
+        """Close the connection if one of its deadlines has passed. `elapsed` is the time since the last sweep."""
         if self.flow.read_paused:  # the client waits for us, not we for the client
             self.deadline += elapsed
             self._body_since += elapsed
@@ -231,8 +237,8 @@ class Connection(HttpToolsProtocol):
         elif now > self.deadline or self._is_too_slow(now):
             self._time_out()
 
-    def refuse(self, refusal: Refusal) -> None:
-        """Answer in place of the application, and close. An earlier request that is whole still gets its answer."""
+    def refuse(self, refusal: ConnectionRefusal) -> None:
+        """Answer in place of the application, and close. An earlier complete request still gets its answer."""
         if self._is_refused:
             return
         self._is_refused = True
@@ -246,12 +252,12 @@ class Connection(HttpToolsProtocol):
         else:
             self._answer(refusal)
 
-    def _answer(self, refusal: Refusal) -> None:
+    def _answer(self, refusal: ConnectionRefusal) -> None:
         self._disconnect_running()
         self.transport.write(refusal.content())
-        with suppress(OSError):  # the client was faster
+        with suppress(OSError):  # the client has closed it already
             self.transport.write_eof()
-        self.flow.resume_reading()  # what still comes is thrown away
+        self.flow.resume_reading()  # further data is discarded
         self.table.set_idle(self, True)
         self.deadline = self.loop.time() + LINGER_SECONDS
 
@@ -261,12 +267,12 @@ class Connection(HttpToolsProtocol):
         self.transport.abort()
 
     def _reset(self) -> None:
-        """Close, and let the kernel forget what was not read: it would keep that for minutes."""
+        """Close, and let the kernel discard unread data, which it would keep for minutes."""
         connection = self.transport.get_extra_info("socket")
         connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, RESET_WHEN_CLOSED)
         self.transport.abort()
 
-    def _stop(self, refusal: Refusal) -> None:
+    def _stop(self, refusal: ConnectionRefusal) -> None:
         self._refusal = refusal
         raise _Refused(refusal.code)
 
@@ -296,14 +302,14 @@ class Connection(HttpToolsProtocol):
             self.refuse(TOO_MANY_CONNECTIONS)
 
     def _disconnect_running(self) -> None:
-        """The application learns that nobody waits for its answer, and may write no more of it."""
+        """Tell the application that the client is gone, and discard the rest of its answer."""
         if self.running is not None and not self.running.response_complete:
             self.running.disconnected = True
             self.running.message_event.set()
 
 
 class ConnectionTable:
-    """All connections of this process, by address, and those that are idle, the longest first."""
+    """All connections of this process by address, and the idle ones, longest idle first."""
 
     def __init__(self, bounds: Bounds) -> None:
         self.bounds = bounds
@@ -320,11 +326,11 @@ class ConnectionTable:
 
     @property
     def protocol(self) -> Any:
-        """Makes the protocol of each new connection; uvicorn calls it."""
+        """Create the protocol of a new connection; uvicorn calls this."""
         return partial(Connection, table=self)
 
     def admit(self, connection: Connection) -> bool:
-        """False where there is no room for it."""
+        """Returns False if there is no room for the connection."""
         address = connection.address
         is_limited = not self._proxies.have(connection.client[0] if connection.client else "")
         if is_limited and self._counts.get(address, 0) >= self.bounds.per_address_max:
@@ -364,14 +370,18 @@ class ConnectionTable:
             longest.drop()
 
     async def sweep_periodically(self) -> None:
+        """Sweep all connections every SWEEP_SECONDS, until cancelled."""
         loop = asyncio.get_running_loop()
-        before = loop.time()
-        while True:
-            await asyncio.sleep(SWEEP_SECONDS)
+        swept_at = loop.time()
+
+        async def sweep() -> None:
+            nonlocal swept_at
             now = loop.time()
             for connection in list(self._members):
-                connection.sweep(now, now - before)
-            before = now
+                connection.sweep(now, now - swept_at)
+            swept_at = now
+
+        await run_periodically(sweep, every_seconds=SWEEP_SECONDS, wait_first=True)
 
 
 class _Networks:

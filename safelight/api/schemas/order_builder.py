@@ -9,7 +9,7 @@ from safelight.db.connection.database import Connection, Row
 from safelight.db.generations import generations
 from safelight.domain.errors.base import InvalidInput, NotFound, RemoteFileRefused
 from safelight.domain.ids import is_uuid, new_id
-from safelight.domain.orders import ASPECT_RATIOS, Assets, Flow, Order, Parent
+from safelight.domain.orders import ASPECT_RATIOS, ENGINE_BY_MODE, Assets, Flow, Order, Parent
 from safelight.storage.addresses import mended_url
 from safelight.storage.assets import AssetStore
 from safelight.storage.keys import RESULTS, generation_of_result, is_valid_key
@@ -155,7 +155,6 @@ def _has_result(row: Row) -> bool:
 def _parent_of(row: Row, *, takes_settings: bool) -> Parent:
     known, mode = row["mg_mma_vars"], row["mg_mma_mode"]
     scans, assets, inputs = known.get("scans", {}), known.get("assets", {}), known.get("inputs", {})
-    engine = "seedream" if mode == "still" else "kling"
     return Parent(
         generation_id=row["mg_generation_id"],
         mode=mode,
@@ -170,7 +169,7 @@ def _parent_of(row: Row, *, takes_settings: bool) -> Parent:
         platform=row["mg_platform"],
         title=row["mg_title"],
         movement_style=inputs.get("movement_style") or None,
-        engine_settings=known.get("settings", {}).get(engine, {}) if takes_settings else {},
+        engine_settings=known.get("settings", {}).get(ENGINE_BY_MODE[mode], {}) if takes_settings else {},
     )
 
 

@@ -14,6 +14,7 @@ import psycopg
 from safelight import telemetry
 from safelight.db.connection.database import Database
 from safelight.db.connection.sessions import connected
+from safelight.process.tasks import run_periodically
 
 CHANNEL = "safelight_lines"
 GATHER_SECONDS = 0.005
@@ -81,14 +82,11 @@ class Listener:
                 del self._subscribers[generation_id]
 
     async def _listen_for_ever(self) -> None:
-        while True:
-            try:
-                await self._listen()
-            except psycopg.Error as error:
-                telemetry.warning(
-                    telemetry.Tag.API, f"The connection for notifications was lost; reconnecting: {error}"
-                )
-                await asyncio.sleep(RECONNECT_SECONDS)
+
+        def report(error: Exception) -> None:
+            telemetry.warning(telemetry.Tag.API, f"The connection for notifications was lost; reconnecting: {error}")
+
+        await run_periodically(self._listen, every_seconds=RECONNECT_SECONDS, transient=(psycopg.Error,), report=report)
 
     async def _listen(self) -> None:
         async with connected(self._dsn) as conn:

@@ -22,6 +22,7 @@ from safelight.db.operations import ops_rows
 from safelight.db.operations.ops_rows import OpsError
 from safelight.domain.errors.categories import Category
 from safelight.private_files import make_private_folder, write_private
+from safelight.process.tasks import run_periodically
 from safelight.redaction import DEFAULT_REDACTOR, Redactor, excerpt
 
 LOOK_SECONDS = 5.0
@@ -108,15 +109,18 @@ class OpsOutbox:
         return written
 
     async def flush_periodically(self, db: Database) -> None:
-        """Until cancelled. Trouble with the database or the folder is waited out."""
-        while True:
-            try:
-                written = await self.catch_up(db)
-                if written:
-                    telemetry.info("🔄", telemetry.Tag.DB_UPDATE, f"{written} ops rows written from the spool")
-            except (psycopg.Error, OSError) as error:
-                telemetry.warning(telemetry.Tag.DB_UPDATE, f"Ops rows wait in the spool for the database: {error}")
-            await asyncio.sleep(LOOK_SECONDS)
+        """Catch up every LOOK_SECONDS, until cancelled. While the database or the folder cannot be used, rows wait."""
+
+        async def write_waiting() -> None:
+            if written := await self.catch_up(db):
+                telemetry.info("🔄", telemetry.Tag.DB_UPDATE, f"{written} ops rows written from the spool")
+
+        def report(error: Exception) -> None:
+            telemetry.warning(telemetry.Tag.DB_UPDATE, f"Ops rows wait in the spool for the database: {error}")
+
+        await run_periodically(
+            write_waiting, every_seconds=LOOK_SECONDS, transient=(psycopg.Error, OSError), report=report
+        )
 
     def refused_count(self) -> int:
         return len(_regular_files(self.refused_folder))

@@ -10,7 +10,7 @@ from safelight.domain.errors.categories import Category
 
 
 class SafelightError(Exception):
-    """Anything we can name. `str(error)` is for operators; `safe_message` is for users."""
+    """Base of all errors of ours. `str(error)` is for operators; `safe_message` is for users."""
 
     category: ClassVar[Category] = Category.API_ERROR
     http_status: ClassVar[int] = 500
@@ -36,7 +36,7 @@ class SafelightError(Exception):
 
 
 class InvalidInput(SafelightError):
-    """A request that can never work as it stands. The message names the field and what is allowed."""
+    """A request that cannot succeed as it is. The message names the field and what is allowed."""
 
     category = Category.VALIDATION_ERROR
     http_status = 400
@@ -57,7 +57,7 @@ class NotFound(InvalidInput):
 
 
 class AuthError(SafelightError):
-    """Nobody said who they are, or what they said does not hold."""
+    """The request has no credentials, or they are not valid."""
 
     category = Category.AUTH_ERROR
     http_status = 401
@@ -68,39 +68,39 @@ class AuthError(SafelightError):
 
 
 class InvalidToken(AuthError):
-    """An access token that its issuer did not sign for us, or not for now. `details["reason"]` is for operators."""
+    """An access token that is not signed for us, or not valid now. `details["reason"]` is for operators."""
 
     code = "INVALID_TOKEN"
 
 
 class MissingUserId(InvalidToken):
-    """A token that holds and is nobody's: a key of the project, no user's."""
+    """A valid token that names no user, such as a key of the project."""
 
     code = "MISSING_USER_ID"
 
 
 class Forbidden(AuthError):
-    """We know who it is, and they may not."""
+    """The caller is known and has no permission."""
 
     http_status = 403
     code = "FORBIDDEN"
 
 
 class WebhookRefused(AuthError):
-    """A webhook that its provider did not sign, or signed too long ago."""
+    """A webhook without a valid signature of its provider, or with one that is too old."""
 
     code = "WEBHOOK_REFUSED"
 
 
 class WebhookReplayed(WebhookRefused):
-    """The very same webhook again. A provider that tries again signs anew."""
+    """A webhook that was received before. A provider that retries signs again."""
 
     http_status = 409
     code = "WEBHOOK_REPLAYED"
 
 
 class IdempotencyConflict(InvalidInput):
-    """The same key with another body (422)."""
+    """An idempotency key that was used with another body (422)."""
 
     http_status = 422
     code = "IDEMPOTENCY_KEY_REUSED"
@@ -124,17 +124,17 @@ UNREACHABLE_HOST = "The file could not be read: its host has no public address."
 
 
 class RemoteFileRefused(InvalidInput):
-    """A URL we were asked to copy that we may not or could not read."""
+    """A URL that may not or could not be fetched."""
 
     code = "REMOTE_FILE_REFUSED"
 
 
 class RemoteUrlInvalid(RemoteFileRefused):
-    """No plain http or https URL."""
+    """Not a plain http or https URL."""
 
 
 class RemoteAddressRefused(RemoteFileRefused):
-    """The host, or one the URL redirects to, is not on the public internet. Users learn the same whether it exists."""
+    """The host, or one that the URL redirects to, is not public. Users do not learn whether it exists."""
 
     def __init__(self, message: str) -> None:
         super().__init__(message)
@@ -142,7 +142,7 @@ class RemoteAddressRefused(RemoteFileRefused):
 
 
 class RemotePortRefused(RemoteAddressRefused):
-    """A port that files are not read from, whatever the host is."""
+    """A port that files are not fetched from, on any host."""
 
     def __init__(self, message: str) -> None:
         super().__init__(message)
@@ -154,13 +154,13 @@ class RemoteFileTooLarge(RemoteFileRefused):
 
 
 class RemoteFileGone(RemoteFileRefused):
-    """The server says that the file is not there, or not for us; asking again cannot help."""
+    """The server answered that the file does not exist or is not accessible; a retry cannot help."""
 
     code = "REMOTE_FILE_GONE"
 
 
 class RemoteFileUnavailable(RemoteFileRefused):
-    """The file could not be read just now; later it may. Users do not learn what the network said."""
+    """The file could not be fetched now; a retry may help. The message for users holds nothing of the network error."""
 
     retryable = True
     code = "REMOTE_FILE_UNAVAILABLE"
@@ -171,7 +171,7 @@ class RemoteFileUnavailable(RemoteFileRefused):
 
 
 class RemoteHostUnknown(RemoteFileUnavailable):
-    """The name service gave no answer just now. To users it is a host that may not be read."""
+    """The host name could not be resolved now. For users it is a host that may not be fetched from."""
 
     code = RemoteFileRefused.code
 
@@ -184,7 +184,7 @@ class RemoteHostUnknown(RemoteFileUnavailable):
 
 
 class ProviderError(SafelightError):
-    """An outside service did not do what it was asked."""
+    """An outside service failed or refused."""
 
     category = Category.PROVIDER_ERROR
     http_status = 502
@@ -227,7 +227,7 @@ class ProviderTimeout(ProviderError):
 
 
 class OutcomeUnknown(ProviderError):
-    """A paid start was sent and its answer did not arrive: the service may have accepted it."""
+    """A paid start was sent and no answer arrived: the service may have accepted it."""
 
     category = Category.TIMEOUT
     http_status = 504
@@ -242,13 +242,13 @@ class LookupUnsupported(ProviderError):
 
 
 class ProviderRejected(ProviderError):
-    """The service says that our request is wrong; asking again cannot help."""
+    """The service says that our request is invalid; a retry cannot help."""
 
     code = "REJECTED"
 
 
 class ProviderAccessDenied(ProviderError):
-    """The service does not accept our key, or the key may not do this: somebody has to set it right."""
+    """The service does not accept our key, or the key lacks a permission: an operator must act."""
 
     category = Category.CONFIG_ERROR
     code = "PROVIDER_ACCESS_DENIED"
@@ -256,7 +256,7 @@ class ProviderAccessDenied(ProviderError):
 
 
 class ProviderQuotaExhausted(ProviderError):
-    """Our account with the service has nothing left to spend. No rate limit: waiting does not help, paying does."""
+    """Our account with the service has no credit left. This is not a rate limit: waiting does not help, paying does."""
 
     code = "QUOTA_EXHAUSTED"
     safe_message = "The picture service is not available to us right now. We have been told."
@@ -273,13 +273,13 @@ class ContentRefused(ProviderError):
 
 
 class ProviderContractBroken(ProviderError):
-    """An answer whose shape we do not know."""
+    """An answer of unknown shape."""
 
     code = "CONTRACT_BROKEN"
 
 
 class SpendCapReached(ProviderError):
-    """What may be spent at a provider in a day is spent."""
+    """The daily spending limit of a provider is reached."""
 
     http_status = 503
     code = "SPEND_CAP"
@@ -287,7 +287,7 @@ class SpendCapReached(ProviderError):
 
 
 class SchemaMismatch(SafelightError):
-    """A model's answer that is not JSON, or does not match the context's `output_schema`."""
+    """The answer of a model is not JSON, or does not match the context's `output_schema`."""
 
     category = Category.GPT_SCHEMA_ERROR
     http_status = 502
@@ -312,14 +312,14 @@ class StorageError(SafelightError):
 
 
 class AlreadyStored(SafelightError):
-    """A key that may be written once has a file already."""
+    """A key that may be written only once already has a file."""
 
     http_status = 409
     code = "ALREADY_STORED"
 
 
 class AssetUnreadable(SafelightError):
-    """An input picture that cannot be read or is no picture."""
+    """An input picture that cannot be read, or is not a picture."""
 
     category = Category.VALIDATION_ERROR
     http_status = 400
@@ -328,8 +328,8 @@ class AssetUnreadable(SafelightError):
 
 
 class AssetUnreachable(SafelightError):
-    """An input picture on somebody else's server that could not be fetched, or is no picture. Never tried again: the
-    customer names another, or uploads it. `field` named it; `reason` is for operators."""
+    """An input picture on another server that could not be fetched, or is not a picture. Never retried: the customer
+    names another, or uploads it. `field` named it; `reason` is for operators."""
 
     category = Category.VALIDATION_ERROR
     http_status = 400
@@ -344,19 +344,19 @@ class AssetUnreachable(SafelightError):
 
 
 class LeaseLost(SafelightError):
-    """Another worker has taken this generation over; nothing we write counts any more."""
+    """Another worker has taken over this generation; writes of this one no longer count."""
 
     code = "LEASE_LOST"
 
 
 class WorkerLost(SafelightError):
-    """Workers died in the middle of this step, again and again."""
+    """Several workers died in the middle of this step."""
 
     code = "WORKER_LOST"
 
 
 class DeadlineExceeded(SafelightError):
-    """A provider was still at work when the model's deadline had passed."""
+    """A provider was still at work when the deadline of the model passed."""
 
     category = Category.TIMEOUT
     http_status = 504
@@ -365,7 +365,7 @@ class DeadlineExceeded(SafelightError):
 
 
 class QueueTimeout(SafelightError):
-    """No worker had a free place for the generation before its deadline."""
+    """No worker was free to begin the generation before its deadline."""
 
     category = Category.TIMEOUT
     http_status = 504
@@ -375,20 +375,20 @@ class QueueTimeout(SafelightError):
 
 
 class GenerationFailed(SafelightError):
-    """A generation that somebody waits for failed or was stopped. Both planes say why already."""
+    """A generation that a request waits for failed or was cancelled. The cause is recorded already."""
 
     code = "ENDED_WITHOUT_RESULT"
 
 
 class GenerationRejected(GenerationFailed):
-    """It failed by what was asked for, such as a picture that cannot be read: the request can never work."""
+    """A generation that failed because of its input, such as an unreadable picture: the request cannot succeed."""
 
     category = Category.VALIDATION_ERROR
     http_status = 400
 
 
 class ResultPending(SafelightError):
-    """Somebody waits for a generation longer than we hold a request; it goes on without them."""
+    """A request waited for a generation as long as it may; the generation goes on."""
 
     category = Category.TIMEOUT
     http_status = 503
@@ -401,7 +401,7 @@ class ResultPending(SafelightError):
 
 
 class Cancelled(SafelightError):
-    """The customer, or an operator, asked for the generation to be stopped."""
+    """The customer or an operator cancelled the generation."""
 
     category = Category.VALIDATION_ERROR
     http_status = 200
@@ -414,5 +414,5 @@ _TYPE_NAMES: dict[type[Exception], str] = {ProviderRateLimited: "RateLimitError"
 
 
 def type_name(error: Exception) -> str:
-    """What a failed generation's `errorContext.type` calls the error."""
+    """The name of the error in `errorContext.type` of a failed generation."""
     return _TYPE_NAMES.get(type(error), type(error).__name__)

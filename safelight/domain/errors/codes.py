@@ -1,7 +1,9 @@
-"""What a failure is called: who failed, and how, e.g. SEEDREAM_TIMEOUT. The ops plane puts MMA_ before it."""
+"""Public error codes: the engine that failed and the kind of failure, e.g. SEEDREAM_TIMEOUT. The ops plane puts MMA_
+before it."""
 
 from safelight.domain.errors.base import Cancelled, ProviderError, SafelightError
 from safelight.domain.errors.categories import Category
+from safelight.domain.steps import GENERATE_STEPS
 
 
 def public_code(step_type: str | None, error: SafelightError) -> str:
@@ -12,6 +14,5 @@ def public_code(step_type: str | None, error: SafelightError) -> str:
 
 
 def engine_of(step_type: str | None) -> str | None:
-    """The engine name a step is of: the word before `_generate`."""
-    name, found, _ = (step_type or "").partition("_generate")
-    return name if found else None
+    """The engine whose result the step stores; None for every other step."""
+    return GENERATE_STEPS.get(step_type or "")

@@ -1,4 +1,4 @@
-"""Errors of requests that cannot be served as they stand, whatever they ask for."""
+"""Errors of requests that cannot be served as they are."""
 
 from safelight.domain.errors.base import InvalidInput, SafelightError
 
@@ -11,7 +11,7 @@ class UnsupportedMediaType(InvalidInput):
 
 
 class DownloadFailed(SafelightError):
-    """A file of ours that its store does not give us."""
+    """The storage does not deliver one of our files."""
 
     http_status = 502
     code = "DOWNLOAD_FAILED"
@@ -19,7 +19,7 @@ class DownloadFailed(SafelightError):
 
 
 class GenerationInProgress(InvalidInput):
-    """What is asked for waits until the generation, or one that is made from it, is final."""
+    """The request is refused until the generation, or one made from it, is final."""
 
     http_status = 409
     code = "GENERATION_IN_PROGRESS"

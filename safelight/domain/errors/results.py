@@ -1,11 +1,10 @@
-"""Errors of result files: what a vendor delivered cannot be used."""
+"""Errors of result files that a vendor delivered."""
 
 from safelight.domain.errors.base import ProviderError
 
 
 class ResultDamaged(ProviderError):
-    """A vendor's result that cannot be decoded to its end. It is fetched again; the customer can do nothing about
-    it."""
+    """A vendor's result cannot be decoded to its end. It is fetched again; the customer cannot mend it."""
 
     retryable = True
     code = "RESULT_DAMAGED"

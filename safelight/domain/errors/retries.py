@@ -1,11 +1,11 @@
-"""Errors of requests that may succeed later: the answer says when, in `Retry-After`."""
+"""Errors of requests that may succeed later; `Retry-After` of the answer says when."""
 
 from safelight.domain.errors.base import SafelightError
 from safelight.domain.errors.categories import Category
 
 
 class RetryLater(SafelightError):
-    """Nothing is wrong with the request but its time."""
+    """The request is valid and may be sent again later."""
 
     retryable = True
 
@@ -15,7 +15,7 @@ class RetryLater(SafelightError):
 
 
 class AuthUnavailable(RetryLater):
-    """The keys that tokens are checked with cannot be had just now."""
+    """The keys that verify access tokens cannot be fetched now."""
 
     http_status = 503
     code = "AUTH_UNAVAILABLE"
@@ -23,7 +23,7 @@ class AuthUnavailable(RetryLater):
 
 
 class Overloaded(RetryLater):
-    """This process holds as much as it may, of all clients together."""
+    """This process is at its limit of all clients together."""
 
     http_status = 503
     code = "OVERLOADED"
@@ -31,7 +31,7 @@ class Overloaded(RetryLater):
 
 
 class RequestInProgress(RetryLater):
-    """The same request, by its idempotency key, is being done at this moment."""
+    """A request with the same idempotency key is in progress."""
 
     http_status = 503
     code = "REQUEST_IN_PROGRESS"
@@ -39,7 +39,7 @@ class RequestInProgress(RetryLater):
 
 
 class TooManyRequests(RetryLater):
-    """More than one customer, or one address, may ask. `is_news` where operators were not told of it lately."""
+    """The rate limit of a customer or an address is reached. `is_news` if operators were not told of it lately."""
 
     category = Category.VALIDATION_ERROR
     http_status = 429
@@ -52,7 +52,7 @@ class TooManyRequests(RetryLater):
 
 
 class FreeSuggestionsUsedUp(TooManyRequests):
-    """A customer without credits, or a network address of such customers, had all of today's free suggestions."""
+    """A customer without credits, or their network address, has used all free suggestions of the day."""
 
     code = "FREE_SUGGESTIONS_USED_UP"
     safe_message = "Today's free suggestions are used up. Credits lift this limit; else come back tomorrow."
@@ -62,7 +62,7 @@ class FreeSuggestionsUsedUp(TooManyRequests):
 
 
 class TooManyInProgress(RetryLater):
-    """A customer has as many unfinished generations as one may have at once."""
+    """A customer is at the limit of unfinished generations."""
 
     category = Category.VALIDATION_ERROR
     http_status = 429

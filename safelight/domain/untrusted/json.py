@@ -1,4 +1,4 @@
-"""JSON that others wrote, as a database can hold it: parsed once where it enters, and clean from then on."""
+"""Foreign JSON, parsed into values that a database can hold."""
 
 import json
 import math
@@ -8,14 +8,14 @@ from typing import Any
 from safelight.domain.untrusted.text import storable
 
 DEPTH_MAX = 100
-NUMBER_CHARS_MAX = 40  # a longer whole number is one to nobody
+NUMBER_CHARS_MAX = 40  # longer whole numbers become None
 
 _OPENS = re.compile(r"[\[{]")
 
 
 def parse_json(content: bytes | str) -> Any:
-    """The value. NUL and halves of surrogate pairs in its texts are replaced, and what is no number to JSON or to a
-    database is None: NaN, infinities, 1e400.
+    """The parsed value. NUL and lone surrogates in texts are replaced; numbers that a database cannot hold become None:
+    NaN, infinities, 1e400.
 
     Raises:
         ValueError: it is no JSON, or is nested deeper than DEPTH_MAX.
@@ -31,7 +31,7 @@ def parse_json(content: bytes | str) -> Any:
 
 
 def text_of(content: bytes | str) -> str:
-    """The text, whatever it says its letters are: UTF-8, with what is none replaced, and what cannot be stored."""
+    """The bytes as UTF-8 text, whatever encoding was declared; invalid and unstorable characters are replaced."""
     decoded = content.decode("utf-8", "replace") if isinstance(content, bytes) else content
     return str(storable(decoded.removeprefix("\ufeff")))
 
@@ -50,7 +50,7 @@ def _whole(digits: str) -> int | None:
 
 
 def _is_deep(value: Any) -> bool:
-    """Level by level: nothing calls itself."""
+    """Iterates level by level, without recursion."""
     level = [value]
     for _ in range(DEPTH_MAX + 1):
         level = [item for one in level if isinstance(one, dict | list) for item in _items(one)]

@@ -1,4 +1,4 @@
-"""Text that others wrote, on its way out: what acts on a terminal, ends a line or cannot be stored is written out."""
+"""Escapes foreign text for output: control characters, line ends, and characters that cannot be stored."""
 
 import json
 import math
@@ -15,33 +15,34 @@ _ACTIVE = re.compile(
     "\U000e0000-\U000e007f]"
 )
 _UNSTORABLE = re.compile("[\x00\ud800-\udfff]")
-_MAY_BE_UNSTORABLE = re.compile(r"\\u0000|\\ud[89a-f]|NaN|Infinity")  # in JSON; most of it has none and is not walked
+_MAY_BE_UNSTORABLE = re.compile(r"\\u0000|\\ud[89a-f]|NaN|Infinity")  # in JSON; most JSON has none and is not traversed
 
 
 def printable(text: str) -> str:
-    r"""The text on one line, with every character that would act written out: a newline as `\n`, ESC as `\x1b`."""
+    r"""The text on one line, with every control character escaped: a newline as `\n`, ESC as `\x1b`."""
     return _ACTIVE.sub(lambda found: found[0].encode("unicode_escape").decode("ascii"), text)
 
 
 def printable_lines(text: str, indent: str = "") -> str:
-    """As `printable`, for text that has lines, such as a traceback. An indented line cannot pass for another."""
+    """As `printable`, for text of several lines, such as a traceback. Lines are indented, so that none can be taken for
+    a log line."""
     return "\n".join(indent + printable(line) for line in text.rstrip("\n").split("\n"))
 
 
 def json_text(value: Any, **options: Any) -> str:
-    r"""The value as JSON in which such characters are `\u` escapes, and numbers that JSON does not know are null.
-    `options` are those of `json.dumps`."""
+    r"""The value as JSON with control characters as `\u` escapes; NaN and infinities become null. `options` are those
+    of `json.dumps`."""
     try:
         text = json.dumps(value, ensure_ascii=False, allow_nan=False, **options)
-    except ValueError:  # a number that JSON does not know
+    except ValueError:  # NaN or an infinity
         text = json.dumps(storable(value), ensure_ascii=False, **options)
-    # Outside of texts JSON has no such character but the newlines between lines.
+    # Outside of strings the only such characters in JSON are the newlines between lines.
     return _ACTIVE.sub(lambda found: found[0] if found[0] == "\n" else json.dumps(found[0])[1:-1], text)
 
 
 def storable(value: Any) -> Any:
-    """The value as a database takes it, at any depth: NUL and halves of surrogate pairs in texts are replaced, and so
-    are numbers that JSON does not know, by None."""
+    """The value as a database accepts it, at any depth: NUL and lone surrogates in texts are replaced; NaN and
+    infinities become None."""
     match value:
         case str():
             return _UNSTORABLE.sub(REPLACEMENT, value)
@@ -55,6 +56,6 @@ def storable(value: Any) -> Any:
 
 
 def storable_json(value: Any) -> str:
-    """JSON that a database takes: see `storable`."""
+    """JSON that a database accepts: see `storable`."""
     text = json.dumps(value)
     return json.dumps(storable(value)) if _MAY_BE_UNSTORABLE.search(text) else text

@@ -1,7 +1,6 @@
 """Finds what nobody would come back for: jobs of dead workers, jobs that hang, generations without a job, generations
 that no worker began in time. Every worker runs one; it does not matter how many there are."""
 
-import asyncio
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 
@@ -10,6 +9,7 @@ from safelight.db.connection.database import TRANSIENT_ERRORS, Database
 from safelight.db.generations import jobs, queue_status
 from safelight.db.operations.failures import StuckThresholds
 from safelight.pipelines.engine.queue import IMPORTS, WORK
+from safelight.process.tasks import run_periodically
 
 HEARTBEATS_MISSED = 3
 HUNG_AFTER_SECONDS = 300.0  # past its deadline a run ends by itself, unless it hangs
@@ -53,15 +53,14 @@ class Reaper:
         self.patience = patience_with(heartbeat_seconds)
 
     async def run(self) -> None:
-        """Look again at every heartbeat, until cancelled. Trouble with the database is waited out."""
-        while True:
-            await asyncio.sleep(self._heartbeat_seconds)
-            try:
-                await self.reap()
-            except TRANSIENT_ERRORS as error:
-                telemetry.warning(
-                    telemetry.Tag.DB_UPDATE, f"The reaper cannot reach the database and tries again: {error}"
-                )
+        """Reap at every heartbeat, until cancelled. While the database is away, the next heartbeat tries again."""
+
+        def report(error: Exception) -> None:
+            telemetry.warning(telemetry.Tag.DB_UPDATE, f"The reaper cannot reach the database and tries again: {error}")
+
+        await run_periodically(
+            self.reap, every_seconds=self._heartbeat_seconds, transient=TRANSIENT_ERRORS, report=report, wait_first=True
+        )
 
     async def reap(self) -> Reaped:
         async with self._db.connection() as conn:

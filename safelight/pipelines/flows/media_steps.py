@@ -2,7 +2,6 @@
 our own storage before the step ends."""
 
 import zlib
-from collections.abc import Awaitable, Callable
 from dataclasses import asdict, dataclass
 from decimal import Decimal
 from typing import Any
@@ -22,15 +21,7 @@ from safelight.pipelines.flows.ingest_outputs import own_copies
 from safelight.pipelines.flows.measure import differences
 from safelight.pipelines.registry import Engine
 from safelight.pipelines.serving import STAND_IN
-from safelight.providers.base import (
-    ImageProvider,
-    ImageRequest,
-    Operation,
-    ReferenceImage,
-    Succeeded,
-    VideoProvider,
-    VideoRequest,
-)
+from safelight.providers.base import GenerationRequest, Operation, ReferenceImage, Succeeded
 from safelight.storage.assets import StoredFile
 
 Json = dict[str, Any]
@@ -82,19 +73,12 @@ async def _plan(
     engine = await _engine(studio, wanted.engine_id, given)
     usd = Decimal(given.get("usd", "0"))
     gate = studio.gate
-    provider: ImageProvider | VideoProvider
-    start: Callable[[Json], Awaitable[Operation]]
-    if wanted.engine_id == "kling":
-        provider = video = studio.adapters.video(engine)
-        start = lambda request: video.start(VideoRequest(**request))  # noqa: E731
-    else:
-        provider = image = studio.adapters.image(engine)
-        start = lambda request: image.start(ImageRequest(**request))  # noqa: E731
+    provider = studio.adapters.media(engine, run.order.flow.mode)
 
     async def started(key: str) -> Operation:
         """The pictures are read only now: a look at what is under way needs none of them."""
         images = await studio.presign(run.order.pass_id, wanted.images)
-        return await gate.track_start(engine, start(_request(step_type, images, given, key)), usd=usd)
+        return await gate.track_start(engine, provider.start(_request(step_type, images, given, key)), usd=usd)
 
     return OperationPlan(
         input=given,
@@ -131,6 +115,7 @@ async def _input(studio: PipelineContext, run: Run, wanted: MediaRequest) -> Jso
     """What the step records before anything starts; a resumed step goes on with just this. Settings are merged as
     docs/contract/rows.md says: provider defaults, then the customer's preferences, then the request."""
     engine = await studio.serving(wanted.engine_id)
+    engine.must_make(run.order.flow.mode)
     version, defaults = await studio.configuration.provider_defaults(wanted.engine_id)
     preferred = engine_settings(run.preferences, wanted.engine_id)
     fitted = studio.settings.fit(
@@ -164,17 +149,19 @@ def _with_hard_blocks(run: Run, settings: Json) -> Json:
     return settings
 
 
-def _request(step_type: StepType, images: tuple[ReferenceImage, ...], given: Json, attempt_key: str) -> dict[str, Any]:
-    return {
-        "step_type": step_type.value,
-        "model": given["model"],
-        "prompt": given["prompt"],
-        "images": images,
-        "settings": given["settings_resolved"],
-        "seed": given["seed"],
-        "attempt_key": attempt_key,
-        "stated": frozenset(given["settings_stated"]) if "settings_stated" in given else None,
-    }
+def _request(
+    step_type: StepType, images: tuple[ReferenceImage, ...], given: Json, attempt_key: str
+) -> GenerationRequest:
+    return GenerationRequest(
+        step_type=step_type.value,
+        model=given["model"],
+        prompt=given["prompt"],
+        images=images,
+        settings=given["settings_resolved"],
+        seed=given["seed"],
+        attempt_key=attempt_key,
+        stated=frozenset(given["settings_stated"]) if "settings_stated" in given else None,
+    )
 
 
 async def _store(studio: PipelineContext, run: Run, wanted: MediaRequest, answer: Succeeded, given: Json) -> Outcome:

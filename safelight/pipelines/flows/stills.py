@@ -27,7 +27,7 @@ async def still_create(studio: PipelineContext, run: Run) -> None:
     prompt = run.order.preset_prompt or await _read_brief(studio, run, taste)
     run.set("prompts.clean_prompt", prompt)
     wanted = MediaRequest(
-        engine_id="seedream",
+        engine_id=run.order.flow.engine,
         prompt=prompt,
         images=_reference_images(run),
         inherited=_inherited(run),
@@ -49,7 +49,7 @@ async def still_tweak(studio: PipelineContext, run: Run) -> None:
     )
     prompt = await _read_feedback(studio, run, parent.prompt or "", caption)
     wanted = MediaRequest(
-        engine_id="seedream",
+        engine_id=run.order.flow.engine,
         prompt=prompt,
         images=(ReferenceImage("parent_output", parent.output_url),),
         inherited=_inherited(run),
@@ -167,7 +167,7 @@ def _inherited(run: Run) -> Json:
 
 def _requested(run: Run) -> Json:
     ratio = run.order.aspect_ratio
-    return ({"aspect_ratio": ratio} if ratio else {}) | run.order.settings.get("seedream", {})
+    return ({"aspect_ratio": ratio} if ratio else {}) | run.order.settings.get(run.order.flow.engine, {})
 
 
 async def _postscan(studio: PipelineContext, run: Run, step_type: StepType, file: StoredFile) -> None:

@@ -12,7 +12,7 @@ from safelight.pipelines.context import PipelineContext
 from safelight.pipelines.engine.plans import Outcome, Plan
 from safelight.pipelines.engine.run import Run
 from safelight.pipelines.registry import Context
-from safelight.providers.base import Answer, ReferenceImage, TextRequest
+from safelight.providers.base import ReferenceImage, TextAnswer, TextRequest
 from safelight.redaction import excerpt
 
 Json = dict[str, Any]
@@ -83,7 +83,7 @@ def user_message(answer: Json, otherwise: str) -> str:
     return excerpt(str(answer.get("userMessage") or otherwise), USER_MESSAGE_CHARS_MAX)
 
 
-def _checked(answer: Answer, context: Context) -> Json:
+def _checked(answer: TextAnswer, context: Context) -> Json:
     try:
         jsonschema.validate(answer.data, context.output_schema)
     except jsonschema.ValidationError as error:
@@ -92,7 +92,7 @@ def _checked(answer: Answer, context: Context) -> Json:
     return answer.data
 
 
-def _measured(outcome: Outcome, request: TextRequest, answer: Answer) -> Outcome:
+def _measured(outcome: Outcome, request: TextRequest, answer: TextAnswer) -> Outcome:
     return Outcome(
         output=outcome.output,
         variables=outcome.variables,

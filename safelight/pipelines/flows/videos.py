@@ -150,7 +150,7 @@ async def _film(studio: PipelineContext, run: Run, step_type: StepType, prompt: 
     order = run.order
     frames = [("start_frame", order.start_url), ("end_frame", order.end_url)]
     wanted = MediaRequest(
-        engine_id="kling",
+        engine_id=order.flow.engine,
         prompt=prompt,
         images=tuple(ReferenceImage(role, url) for role, url in frames if url),
         inherited=_inherited(run),
@@ -176,7 +176,7 @@ def _requested(run: Run) -> Json:
         "negative_prompt": order.negative_prompt,
         "aspect_ratio": order.aspect_ratio,
     }
-    return {key: value for key, value in stated.items() if value} | order.settings.get("kling", {})
+    return {key: value for key, value in stated.items() if value} | order.settings.get(order.flow.engine, {})
 
 
 async def _postscan(studio: PipelineContext, run: Run, step_type: StepType, file: StoredFile) -> None:

@@ -4,12 +4,12 @@ from datetime import datetime
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal
 
-import httpx
+import httpx2
 from pydantic import BaseModel, StringConstraints
 
 from safelight.domain.errors.base import LookupUnsupported, ProviderContractBroken
 from safelight.domain.untrusted.json import parse_json, text_of
-from safelight.providers.base import Adapter, CancelResult, ImageRequest, Operation, Pending, Succeeded, VideoRequest
+from safelight.providers.base import Adapter, CancelResult, GenerationRequest, Operation, Pending, Succeeded
 from safelight.providers.errors import Call, VendorError, map_error, retry_after
 from safelight.providers.http_client import READ_SECONDS, VendorClient, WebhookUrl
 from safelight.providers.outputs import succeeded
@@ -34,7 +34,7 @@ class _Status(BaseModel):
 
 
 class _Queue:
-    """What stills and videos share; the handle is the request's id and the app it was sent to."""
+    """Common part of stills and videos. The handle is the request's id and the app it was sent to."""
 
     name = NAME
     kind: ClassVar[Literal["image", "video"]]
@@ -59,7 +59,7 @@ class _Queue:
                 raise ProviderContractBroken(f"fal status {status!r}")
 
     async def cancel(self, operation: Operation) -> CancelResult:
-        """What waits in the queue is taken out of it. What is being made is only told, and may go on and cost."""
+        """A queued request is removed from the queue. A running one is only asked to stop; it may go on and cost."""
         before = await self._status("cancel", operation)
         if before.status == "COMPLETED":
             return CancelResult.TOO_LATE
@@ -75,10 +75,10 @@ class _Queue:
                 raise ProviderContractBroken(f"fal status {status!r} after cancelling")
 
     async def find(self, attempt_key: str, noted_at: datetime) -> Operation | None:
-        """fal knows nothing of our keys, and its queue has no list of requests that a key could be looked for in."""
+        """fal does not store our keys, and its queue has no list of requests to search."""
         raise LookupUnsupported("fal: a start cannot be looked up")
 
-    async def _start(self, request: ImageRequest | VideoRequest) -> Operation:
+    async def start(self, request: GenerationRequest) -> Operation:
         fitted = fit(MODELS.named(request.model), request)
         query = {"fal_webhook": self._webhook_url(request.attempt_key)} if self._webhook_url else None
         path = f"/{request.model}"
@@ -100,19 +100,13 @@ class _Queue:
 class FalImageProvider(_Queue):
     kind = "image"
 
-    async def start(self, request: ImageRequest) -> Operation:
-        return await self._start(request)
-
 
 class FalVideoProvider(_Queue):
     kind = "video"
 
-    async def start(self, request: VideoRequest) -> Operation:
-        return await self._start(request)
-
 
 def _app(model: str) -> str:
-    """A request is asked about under its app: owner and name, without the path below them."""
+    """The app of a model, under which its requests are found: owner and name, without the rest of the path."""
     return "/".join(model.split("/")[:2])
 
 
@@ -120,7 +114,7 @@ def _path(operation: Operation) -> str:
     return f"/{operation.handle['app']}/requests/{operation.handle['request_id']}"
 
 
-def parse_error(call: Call, response: httpx.Response) -> VendorError:
+def parse_error(call: Call, response: httpx2.Response) -> VendorError:
     """An error answer of fal: `detail` is a list of typed errors (of a model), or a text beside `error_type` (of the
     queue), which also stands in a header."""
     codes = {response.headers.get("X-Fal-Error-Type", "")}

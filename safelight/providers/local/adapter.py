@@ -10,17 +10,16 @@ from safelight.media.decode import DECODE_BYTES_MAX
 from safelight.media.decoding_pool import MediaPool
 from safelight.providers.base import (
     Adapter,
-    Answer,
     CancelResult,
-    ImageRequest,
+    GenerationRequest,
     Operation,
     OutputFile,
     Pending,
     ReadImage,
     ReferenceImage,
     Succeeded,
+    TextAnswer,
     TextRequest,
-    VideoRequest,
 )
 from safelight.providers.local import film, still, words
 from safelight.providers.local.faults import Fault, strike
@@ -55,16 +54,16 @@ class LocalTextModel:
         self._fault = fault
         self._desk = desk or Desk()
 
-    async def complete(self, request: TextRequest) -> Answer:
+    async def complete(self, request: TextRequest) -> TextAnswer:
         strike(self._fault, request.step_type)
         if self._fault and self._fault.corrupts_answer(request.step_type):
-            return Answer({"unexpected": "shape"}, '{"unexpected": "shape"}')
+            return TextAnswer({"unexpected": "shape"}, '{"unexpected": "shape"}')
         async with self._desk.place:
             pictures = tuple([Picture(image.role, image.url, await self._content(image)) for image in request.images])
             data = await self._desk.pool.run(
                 LOOK_BYTES, lambda: words.answer(request.context_key, request.user, pictures)
             )
-        return Answer(data, json.dumps(data, ensure_ascii=False))
+        return TextAnswer(data, json.dumps(data, ensure_ascii=False))
 
     async def _content(self, image: ReferenceImage) -> bytes:
         return image.content if image.content is not None else await self._read(image.url)
@@ -88,7 +87,7 @@ class _LocalRenderer:
         self._wait_seconds = wait_seconds
         self._desk = desk or Desk()
 
-    async def start(self, request: ImageRequest | VideoRequest) -> Operation:
+    async def start(self, request: GenerationRequest) -> Operation:
         strike(self._fault, request.step_type)
         _refuse_unusable(request)
         handle = {
@@ -158,7 +157,7 @@ class LocalImageProvider(_LocalRenderer):
 class LocalVideoProvider(_LocalRenderer):
     settings_used = frozenset({"mode", "duration", "aspect_ratio", "negative_prompt", "seed"})
 
-    async def start(self, request: ImageRequest | VideoRequest) -> Operation:
+    async def start(self, request: GenerationRequest) -> Operation:
         if not any(image.role == "start_frame" for image in request.images):
             raise ProviderRejected("local: a video needs a start_frame", code="MISSING_START_IMAGE_FOR_VIDEO")
         return await super().start(request)
@@ -177,7 +176,7 @@ class LocalVideoProvider(_LocalRenderer):
         return await self._desk.pool.run(RENDER_BYTES, lambda: film.film(order))
 
 
-def _refuse_unusable(request: ImageRequest | VideoRequest) -> None:
+def _refuse_unusable(request: GenerationRequest) -> None:
     if not request.prompt.strip() or len(request.prompt) > PROMPT_CHARS_MAX:
         raise ProviderRejected(
             f"local: a prompt has 1 to {PROMPT_CHARS_MAX} characters", provider_http_status=400, code="EMPTY_PROMPT"

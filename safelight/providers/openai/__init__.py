@@ -1,1 +1,1 @@
-"""OpenAI by its official SDK: words and eyes (scans, readers, feedback), and base images."""
+"""OpenAI through its official SDK: text steps (scans, readers, feedback) and stills."""

@@ -10,7 +10,7 @@ from safelight.providers.openai.text import OpenAITextModel
 
 
 def openai_adapter(api_key: str, url: str, read_image: ReadImage, pool: MediaPool | None = None) -> Adapter:
-    """Raises ConfigError where there is no key."""
+    """Raises ConfigError if there is no key."""
     if not api_key:
         raise ConfigError("the adapter openai needs a key: set SAFELIGHT_OPENAI_API_KEY")
     service, pictures = OpenAIService(api_key, url), Pictures(read_image, pool)

@@ -1,4 +1,4 @@
-"""What OpenAI says when it does not do what it was asked, for the table of all providers' errors."""
+"""Errors of OpenAI, brought into the form that the common error table reads."""
 
 import httpx2
 import openai
@@ -7,13 +7,13 @@ from safelight.domain.errors.base import OutcomeUnknown, ProviderError, Provider
 from safelight.providers.errors import Call, VendorError, map_error, retry_after
 
 NAME = "openai"
-KEY_NOT_TAKEN = "SAFELIGHT_OPENAI_API_KEY is not accepted, or may not do this"  # its own words repeat part of the key
+KEY_NOT_TAKEN = "SAFELIGHT_OPENAI_API_KEY is not accepted, or may not do this"  # its message repeats a part of the key
 
 _NEVER_SENT = (httpx2.ConnectError, httpx2.ConnectTimeout, httpx2.PoolTimeout)
 
 
 def error_of_call(call: Call, error: openai.APIError) -> ProviderError:
-    """What a call that raised this comes to."""
+    """The error of ours for an exception of the SDK."""
     if isinstance(error, openai.APIStatusError):
         return _error_of_status(call, error)
     message = f"{NAME} {call}: {error.message} {error.__cause__!r}"
@@ -25,7 +25,7 @@ def error_of_call(call: Call, error: openai.APIError) -> ProviderError:
 
 
 def error_of_failure(code: str | None, message: str) -> ProviderError:
-    """What a response with the status `failed` comes to."""
+    """The error of ours for a response with the status `failed`."""
     return map_error(VendorError(NAME, "result", 0, message, frozenset({code} if code else ())))
 
 

@@ -1,4 +1,4 @@
-"""Base images: a response in the background whose one tool makes the picture. The handle is the response's id."""
+"""Stills: a background response whose only tool generates the picture. The handle is the response's id."""
 
 from datetime import datetime
 from typing import Any
@@ -6,7 +6,7 @@ from typing import Any
 from safelight.domain.errors.base import LookupUnsupported, ProviderContractBroken, ProviderError, ProviderRejected
 from safelight.providers.base import (
     CancelResult,
-    ImageRequest,
+    GenerationRequest,
     Operation,
     OutputFile,
     Pending,
@@ -34,13 +34,14 @@ _CHOICES = {
     "output_format": ("png", "jpeg", "webp"),
     "background": ("transparent", "opaque", "auto"),
 }
-# Used in another way, or saying what is so anyway.
+# Settings that are used in another way, or state the only behaviour.
 _ELSEWHERE = ("size", "aspect_ratio", "negative_prompt", "enhance_prompt")
 _SO_ANYWAY = {"sequential_image_generation": "disabled", "max_images": 1}
 
 
 class OpenAIImageProvider:
-    """The registry's model is the image model, or `CALLER/IMAGE-MODEL` where another model is to call the tool."""
+    """The model of the registry is the image model, or `CALLER/IMAGE-MODEL` if another model than CALLER_MODEL calls
+    the tool."""
 
     name = "openai"
 
@@ -48,7 +49,7 @@ class OpenAIImageProvider:
         self._service = service
         self._pictures = pictures
 
-    async def start(self, request: ImageRequest) -> Operation:
+    async def start(self, request: GenerationRequest) -> Operation:
         _refuse_unusable(request)
         caller, _, image_model = request.model.rpartition("/")
         tool, warnings = _tool(image_model, request)
@@ -85,29 +86,29 @@ class OpenAIImageProvider:
                 raise ProviderContractBroken(f"openai: status {status!r} after cancelling")
 
     async def _cancelled(self, response_id: str) -> Reply:
-        """A response that has ended may refuse to be cancelled: then it says itself how it ended."""
+        """Cancel the response. One that has ended may refuse; then it is retrieved, and its status is the answer."""
         try:
             return await self._service.cancel(response_id)
         except ProviderRejected:
             return await self._service.retrieve(response_id)
 
     async def find(self, attempt_key: str, noted_at: datetime) -> Operation | None:
-        """A response keeps the key in its metadata, but nothing lists responses."""
+        """The metadata of a response hold the key, but the API has no list of responses."""
         raise LookupUnsupported("openai: responses cannot be looked up by their metadata")
 
 
-def _refuse_unusable(request: ImageRequest) -> None:
+def _refuse_unusable(request: GenerationRequest) -> None:
     if not request.prompt.strip() or len(request.prompt) > PROMPT_CHARS_MAX:
         raise ProviderRejected(f"openai: a prompt has 1 to {PROMPT_CHARS_MAX} characters", code="EMPTY_PROMPT")
 
 
-def _prompt(request: ImageRequest) -> str:
+def _prompt(request: GenerationRequest) -> str:
     unwanted = request.settings.get("negative_prompt")
     return f"{request.prompt}\nNothing of this may be in the picture: {unwanted}" if unwanted else request.prompt
 
 
-def _tool(image_model: str, request: ImageRequest) -> tuple[Json, list[str]]:
-    """The tool with what it knows of the settings, and what has to be said about those that the customer has set."""
+def _tool(image_model: str, request: GenerationRequest) -> tuple[Json, list[str]]:
+    """The tool with the settings that it knows, and warnings about the others that the customer has set."""
     size, said = size_for(image_model, request.settings)
     warnings = said if any(map(request.is_told_of, ("size", "aspect_ratio"))) else []
     chosen: Json = {}
@@ -128,7 +129,7 @@ def _not_used(images: tuple[ReferenceImage, ...]) -> list[str]:
 
 
 def _final(error: ProviderError) -> ProviderError:
-    """A response that has ended stays as it is: looking at it again cannot help, whatever would for a new one."""
+    """The error of a response that has ended. Checking it again cannot help, even if a new start might."""
     return ProviderError(str(error), details=error.details) if error.retryable else error
 
 

@@ -1,4 +1,4 @@
-"""The pictures of a request as OpenAI can see them: by URL where the world can read it, else inside the request."""
+"""The input pictures of a request as OpenAI can read them: by URL if it is public, else inside the request."""
 
 import base64
 import ipaddress
@@ -24,7 +24,7 @@ class Pictures:
         self._pool = pool or MediaPool(decode.DECODE_BYTES_MAX)
 
     async def of(self, images: tuple[ReferenceImage, ...]) -> list[Json]:
-        """Each picture after a line that says what it shows, in the request's order."""
+        """Each picture after a line that names its role, in the request's order."""
         parts: list[Json] = []
         inline_bytes = 0
         for number, image in enumerate(images, 1):
@@ -44,7 +44,7 @@ class Pictures:
 
 
 def is_readable_from_outside(url: str) -> bool:
-    """False for loopback, private addresses and names that only mean something at home."""
+    """False for loopback, private addresses and names of local networks."""
     host = (urlsplit(url).hostname or "").rstrip(".")
     try:
         return ipaddress.ip_address(host).is_global
@@ -53,8 +53,8 @@ def is_readable_from_outside(url: str) -> bool:
 
 
 def _data_url(content: bytes) -> str:
-    """Raises AssetUnreadable for what is no picture. What OpenAI does not read, such as AVIF, becomes a PNG; what is
-    large becomes smaller."""
+    """The picture as a data URL; formats that OpenAI does not read, such as AVIF, become PNG, and large pictures are
+    reduced. Raises AssetUnreadable if it is not a picture."""
     content = decode.reduced(content, bytes_max=PICTURE_BYTES_MAX)
     media_type = _READABLE.get(decode.probe_image(content).format)
     if media_type is None:

@@ -1,4 +1,4 @@
-"""The part of a response that we read; what else is in it does not matter."""
+"""Models of the parts of a response that are read; others are ignored."""
 
 from typing import Annotated, Any, Literal
 
@@ -10,7 +10,7 @@ from safelight.providers.openai.errors import error_of_failure
 REASONS = {
     name: f"the answer ended with {name}" for name in ("content_filter", "content_filtered", "safety", "moderation")
 }
-TOKENS_MAX = 2**31 - 1  # what a column holds
+TOKENS_MAX = 2**31 - 1  # the maximum of the column
 
 
 def _tokens(stated: Any) -> int | None:
@@ -21,12 +21,12 @@ Id = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9_.-]{1,200}$")]
 Tokens = Annotated[int | None, BeforeValidator(_tokens)]
 
 
-class Problem(BaseModel):
+class ReplyError(BaseModel):
     code: str | None = None
     message: str | None = ""
 
 
-class Part(BaseModel):
+class ContentPart(BaseModel):
     type: str
     text: str | None = ""
     refusal: str | None = ""
@@ -34,16 +34,16 @@ class Part(BaseModel):
 
 class Message(BaseModel):
     type: Literal["message"]
-    content: list[Part]
+    content: list[ContentPart]
     finish_reason: str | None = None
 
 
 class ImageCall(BaseModel):
-    """One use of the image tool. Its own status may lag behind the response's: a `result` is what counts."""
+    """One call of the image tool. Its own status may lag behind that of the response: only `result` counts."""
 
     type: Literal["image_generation_call"]
     result: str | None = None
-    error: Problem | None = None
+    error: ReplyError | None = None
     output_format: str | None = None
     quality: str | None = None
     size: str | None = None
@@ -51,7 +51,7 @@ class ImageCall(BaseModel):
 
 
 class Other(BaseModel):
-    """Reasoning, and whatever else a model does on its way."""
+    """Reasoning and other items, which are ignored."""
 
     type: str
 
@@ -61,7 +61,7 @@ class Incomplete(BaseModel):
 
 
 class Usage(BaseModel):
-    """None for a number that is none: nothing is made to fail for it."""
+    """Token counts; None for an invalid one, which is no reason to fail."""
 
     input_tokens: Tokens = None
     output_tokens: Tokens = None
@@ -71,12 +71,12 @@ class Reply(BaseModel):
     id: Id
     status: str
     output: list[Message | ImageCall | Other] = []
-    error: Problem | None = None
+    error: ReplyError | None = None
     incomplete_details: Incomplete | None = None
     usage: Usage | None = None
 
     @property
-    def parts(self) -> list[Part]:
+    def parts(self) -> list[ContentPart]:
         return [part for item in self.output if isinstance(item, Message) for part in item.content]
 
     @property
@@ -93,12 +93,12 @@ class Reply(BaseModel):
 
 
 def error_of_end(reply: Reply) -> ProviderError | None:
-    """What a response that has ended comes to; None where it was completed and not refused."""
+    """The error of a response that has ended; None if it was completed and not refused."""
     match reply.status:
         case "completed":
             return _error_of_refusal(reply)
         case "failed":
-            problem = reply.error or Problem()
+            problem = reply.error or ReplyError()
             return error_of_failure(problem.code, problem.message or "")
         case "incomplete":
             return _error_of_incomplete(reply)
@@ -115,7 +115,7 @@ def _error_of_refusal(reply: Reply) -> ContentRefused | None:
 
 
 def refusal_in_words(reply: Reply) -> ContentRefused | None:
-    """What a model says instead of an answer, where that is a refusal."""
+    """The text of a refusal, if the model wrote one instead of an answer."""
     error = error_of_failure(None, reply.text)
     return error if isinstance(error, ContentRefused) else None
 

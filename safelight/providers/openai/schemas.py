@@ -1,4 +1,4 @@
-"""Our answers' schemas as strict mode takes them: it knows a part of JSON Schema only."""
+"""Converts answer schemas for strict mode, which supports only a part of JSON Schema."""
 
 import re
 from collections.abc import Mapping
@@ -11,15 +11,13 @@ _KEPT = frozenset({
     "type", "description", "enum", "const", "pattern", "format", "minimum", "maximum", "exclusiveMinimum",
     "exclusiveMaximum", "multipleOf", "minItems", "maxItems",
 })  # fmt: skip
-_LENGTHS = frozenset(
-    {"minLength", "maxLength"}
-)  # strict mode has no word for them; the answer is checked for them later
+_LENGTHS = frozenset({"minLength", "maxLength"})  # not supported by strict mode; the answer is checked for them later
 _OF_OBJECTS = frozenset({"properties", "required", "additionalProperties"})
 _SCALARS = ("string", "number", "integer", "boolean")
 
 
 def answer_format(context_key: str, schema: Mapping[str, Any]) -> Json:
-    """The `text.format` of a question: strict where the schema can be said that way."""
+    """The `text.format` of a question; strict if the schema can be converted."""
     strict = strict_form(schema)
     return {
         "type": "json_schema",
@@ -30,8 +28,8 @@ def answer_format(context_key: str, schema: Mapping[str, Any]) -> Json:
 
 
 def strict_form(schema: Mapping[str, Any]) -> Json | None:
-    """The schema with its objects closed and lengths in words; None where strict mode would not take it, as where a
-    property may be left out."""
+    """The schema with closed objects, and lengths stated in descriptions; None if strict mode does not accept it, for
+    instance because a property is optional."""
     kept = {name: value for name, value in schema.items() if name in _KEPT}
     rest = set(schema) - _KEPT
     if schema.get("type") == "object" and rest <= _OF_OBJECTS:
@@ -51,7 +49,7 @@ def _closed(schema: Mapping[str, Any], kept: Json) -> Json | None:
 
 
 def _described(schema: Mapping[str, Any]) -> Json:
-    """Lengths that cannot be forced are asked for."""
+    """The description with the lengths, which strict mode cannot enforce."""
     if "maxLength" not in schema:
         return {}
     said = f"{schema['description']} " if "description" in schema else ""

@@ -1,4 +1,4 @@
-"""OpenAI's Responses API: one client for a process, our own time-outs, no tries but ours."""
+"""OpenAI's Responses API: one client for a process, with our own time-outs and without the SDK's retries."""
 
 from collections.abc import Awaitable
 from typing import Any
@@ -15,7 +15,7 @@ from safelight.redaction import excerpt
 
 CONNECT_SECONDS = 5.0
 CALL_SECONDS = 30.0
-ANSWER_SECONDS = 110.0  # nothing comes before the whole answer does
+ANSWER_SECONDS = 110.0  # nothing is sent before the whole answer
 CONNECTIONS_MAX = 100
 EXCERPT_BYTES = 4000
 
@@ -36,11 +36,11 @@ class OpenAIService:
         self._responses = client.responses.with_raw_response
 
     async def answer(self, **body: Any) -> Reply:
-        """A response that is made while we wait."""
+        """Create a response and wait for it."""
         return await _read("answer", self._responses.create(**body, timeout=_within(ANSWER_SECONDS)))
 
     async def start(self, **body: Any) -> Reply:
-        """A response that is made in the background. A request that got no answer we understand may be under way."""
+        """Create a response in the background. A request without an understandable answer may have been accepted."""
         sending = self._responses.create(**body, background=True, store=True, timeout=_within(CALL_SECONDS))
         return await _read("start", sending)
 
@@ -52,7 +52,7 @@ class OpenAIService:
 
 
 async def _in_utf_8(response: httpx2.Response) -> None:
-    """The SDK reads the text of errors in the letters that a header names, which may be none."""
+    """Read bodies as UTF-8: the SDK would use the encoding of a header, which may not exist."""
     response.encoding = "utf-8"
 
 
@@ -61,14 +61,14 @@ def _within(seconds: float) -> httpx2.Timeout:
 
 
 async def _read(call: Call, sending: Awaitable[Any]) -> Reply:
-    """The SDK takes any shape for the right one; we read the bytes ourselves."""
+    """Parse the bytes of the answer. The SDK itself accepts any shape."""
     try:
         response: httpx2.Response = (await sending).http_response
     except openai.APIError as error:
         raise error_of_call(call, error) from error
     try:
         return Reply.model_validate(parse_json(response.content))
-    except ValueError as error:  # no JSON, or another shape
+    except ValueError as error:  # not JSON, or another shape
         kind = OutcomeUnknown if call == "start" else ProviderContractBroken
         message = f"openai {call}: {excerpt(text_of(response.content[:EXCERPT_BYTES]), 200)!r}"
         raise kind(message, provider_http_status=response.status_code) from error

@@ -1,4 +1,4 @@
-"""Our sizes and aspect ratios as the image models take them; what is not made just so is said."""
+"""Converts our sizes and aspect ratios to those of the image models, with warnings about differences."""
 
 import math
 import re
@@ -14,14 +14,14 @@ EDGE_MAX = 3840
 RATIO_MAX = 3.0
 PIXELS_MIN, PIXELS_MAX = 655_360, 8_294_400
 OFF_BY_MAX = 0.02
-_THREE_SIZES = ((1024, 1024), (1536, 1024), (1024, 1536))  # all that the first models make
+_THREE_SIZES = ((1024, 1024), (1536, 1024), (1024, 1536))  # the only sizes of the first models
 _FIRST_MODELS = ("gpt-image-1", "chatgpt-image-latest")
 
 Size = tuple[float, float]
 
 
 def size_for(model: str, settings: Mapping[str, Any]) -> tuple[str, list[str]]:
-    """The tool's `size`, and what has to be said about it."""
+    """The tool's `size`, and warnings about it."""
     if settings.get("aspect_ratio") == MATCH_INPUT:
         return "auto", []
     wanted, warnings = _wanted(settings)
@@ -54,7 +54,7 @@ def _nearest(wanted: Size) -> tuple[int, int]:
 
 
 def _fitting(wanted: Size) -> tuple[int, int]:
-    """The same shape within the limits, as near to the wanted size as they allow."""
+    """The size of the same shape within the limits that is nearest to the wanted one."""
     ratio = min(max(wanted[0] / wanted[1], 1 / RATIO_MAX), RATIO_MAX)
     long = min(max(wanted), EDGE_MAX)
     short = long / max(ratio, 1 / ratio)

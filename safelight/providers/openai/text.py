@@ -2,14 +2,14 @@
 
 from safelight.domain.errors.base import ProviderContractBroken, SchemaMismatch
 from safelight.domain.untrusted.json import parse_json
-from safelight.providers.base import Answer, TextRequest
+from safelight.providers.base import TextAnswer, TextRequest
 from safelight.providers.openai.pictures import Pictures
 from safelight.providers.openai.replies import Reply, error_of_end, refusal_in_words
 from safelight.providers.openai.schemas import answer_format
 from safelight.providers.openai.service import OpenAIService
 from safelight.redaction import excerpt
 
-OUTPUT_TOKENS_MAX = 16_000  # most of them are for thinking: an answer has some hundred
+OUTPUT_TOKENS_MAX = 16_000  # most are for reasoning: an answer has some hundred
 
 
 class OpenAITextModel:
@@ -19,7 +19,7 @@ class OpenAITextModel:
         self._service = service
         self._pictures = pictures
 
-    async def complete(self, request: TextRequest) -> Answer:
+    async def complete(self, request: TextRequest) -> TextAnswer:
         asked = [{"type": "input_text", "text": request.user}, *await self._pictures.of(request.images)]
         reply = await self._service.answer(
             model=request.model,
@@ -32,7 +32,7 @@ class OpenAITextModel:
         return _answer(reply)
 
 
-def _answer(reply: Reply) -> Answer:
+def _answer(reply: Reply) -> TextAnswer:
     failure = error_of_end(reply)
     if failure:
         raise failure
@@ -46,4 +46,4 @@ def _answer(reply: Reply) -> Answer:
     if not isinstance(data, dict):
         raise SchemaMismatch(f"openai: the answer is no JSON object: {excerpt(reply.text, 200)!r}")
     usage = reply.usage
-    return Answer(data, reply.text, usage.input_tokens if usage else None, usage.output_tokens if usage else None)
+    return TextAnswer(data, reply.text, usage.input_tokens if usage else None, usage.output_tokens if usage else None)

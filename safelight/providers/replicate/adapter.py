@@ -5,12 +5,12 @@ from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal
 
-import httpx
+import httpx2
 from pydantic import BaseModel, StringConstraints
 
 from safelight.domain.errors.base import LookupUnsupported, ProviderContractBroken
 from safelight.domain.untrusted.json import text_of
-from safelight.providers.base import Adapter, CancelResult, ImageRequest, Operation, Pending, Succeeded, VideoRequest
+from safelight.providers.base import Adapter, CancelResult, GenerationRequest, Operation, Pending, Succeeded
 from safelight.providers.errors import Call, VendorError, map_error, retry_after
 from safelight.providers.http_client import READ_SECONDS, VendorClient, WebhookUrl
 from safelight.providers.outputs import succeeded
@@ -20,8 +20,8 @@ Json = dict[str, Any]
 
 NAME = "replicate"
 PAGES_LOOKED_THROUGH_MAX = 10  # of 100 predictions each
-CLOCKS_APART = timedelta(minutes=5)  # the database's and Replicate's
-LOG_CHARS_READ = 2000  # of a prediction that ended well, and without an output
+CLOCKS_APART = timedelta(minutes=5)  # the largest difference between the database's clock and Replicate's
+LOG_CHARS_READ = 2000  # of a prediction that succeeded without an output
 MODELS = Models(Path(__file__).with_name("models"))
 
 _Id = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9_-]{1,100}$")]
@@ -42,7 +42,7 @@ class _Page(BaseModel):
 
 
 class _Predictions:
-    """What stills and videos share; the handle is the prediction's id."""
+    """Common part of stills and videos. The handle is the prediction's id."""
 
     name = NAME
     kind: ClassVar[Literal["image", "video"]]
@@ -66,20 +66,19 @@ class _Predictions:
                 raise ProviderContractBroken(f"replicate status {status!r}")
 
     async def cancel(self, operation: Operation) -> CancelResult:
-        """What Replicate answers to being asked has no promised shape, so it is looked at afterwards. One that is still
-        at work then is being stopped."""
+        """The answer to a cancellation has no documented shape, so the prediction is read afterwards. If it still runs
+        then, it is being stopped."""
         await self._client.call("cancel", object, "POST", f"/predictions/{operation.handle['id']}/cancel")
         prediction = await self._get("cancel", operation)
         return CancelResult.TOO_LATE if prediction.status in ("succeeded", "failed") else CancelResult.STOPPED
 
     async def find(self, attempt_key: str, noted_at: datetime) -> Operation | None:
-        """A prediction may show the webhook it was given, and ours names the attempt: one that shows it is the one
-        looked for. That there is none counts only where every prediction since the start was noted shows a webhook of
-        somebody's; its inputs would not do, since two generations may have the same.
+        """Find the prediction by its webhook, which names the attempt. Its absence is certain only if every prediction
+        since the start shows a webhook. Inputs cannot be compared instead, since two generations may have the same.
 
         Raises:
-            LookupUnsupported: no webhook is configured, or Replicate does not show it, or there are too many to look
-                at.
+            LookupUnsupported: no webhook is configured, Replicate does not show webhooks, or there are too many
+                predictions.
         """
         if self._webhook_url is None:
             raise LookupUnsupported("replicate: a start can be looked up only by its webhook, and none is configured")
@@ -94,10 +93,10 @@ class _Predictions:
                 raise LookupUnsupported("replicate: it does not show which webhook its predictions have")
             if page.next is None:
                 return None
-            query = dict(httpx.URL(page.next).params)
+            query = dict(httpx2.URL(page.next).params)
         raise LookupUnsupported(f"replicate: more than {PAGES_LOOKED_THROUGH_MAX} pages of predictions since the start")
 
-    async def _start(self, request: ImageRequest | VideoRequest) -> Operation:
+    async def start(self, request: GenerationRequest) -> Operation:
         name, _, version = request.model.partition(":")
         fitted = fit(MODELS.named(name), request)
         body: Json = {"input": fitted.input}
@@ -118,26 +117,20 @@ class _Predictions:
 class ReplicateImageProvider(_Predictions):
     kind = "image"
 
-    async def start(self, request: ImageRequest) -> Operation:
-        return await self._start(request)
-
 
 class ReplicateVideoProvider(_Predictions):
     kind = "video"
 
-    async def start(self, request: VideoRequest) -> Operation:
-        return await self._start(request)
-
 
 def _told(prediction: _Prediction) -> Any:
-    """The output; of one that is empty, what else tells why."""
+    """The output; if it is empty, the error and the log, which may tell the reason."""
     if prediction.output:
         return prediction.output
     return {"error": prediction.error, "logs": str(prediction.logs or "")[-LOG_CHARS_READ:]}
 
 
-def parse_error(call: Call, response: httpx.Response) -> VendorError:
-    """An error answer of Replicate: `{title, detail, status}`, or anything from something before it."""
+def parse_error(call: Call, response: httpx2.Response) -> VendorError:
+    """An error answer of Replicate: `{title, detail, status}`, or any answer of a proxy in front of it."""
     text = text_of(response.content)
     if found := re.search(r'"detail"\s*:\s*"((?:[^"\\]|\\.)*)"', text):
         text = found[1]

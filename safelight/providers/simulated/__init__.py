@@ -1,1 +1,1 @@
-"""A prediction service to rehearse with: real HTTP, real files, its own record of the truth, and faults on purpose."""
+"""A simulated prediction service: real HTTP, real files, its own record of all predictions, and injected faults."""

@@ -4,7 +4,7 @@ import json
 from datetime import datetime
 from typing import Any, TypeVar
 
-import httpx
+import httpx2
 from pydantic import BaseModel, ValidationError
 
 from safelight.domain.errors.base import (
@@ -20,16 +20,15 @@ from safelight.domain.errors.base import (
 )
 from safelight.providers.base import (
     Adapter,
-    Answer,
     CancelResult,
-    ImageRequest,
+    GenerationRequest,
     Operation,
     OutputFile,
     Pending,
     ReferenceImage,
     Succeeded,
+    TextAnswer,
     TextRequest,
-    VideoRequest,
 )
 from safelight.providers.simulated.predictions import Kind
 from safelight.redaction import excerpt
@@ -43,17 +42,17 @@ CONNECTIONS_MAX = 100
 CHECK_AFTER_SECONDS = 1.0
 MEDIA_TYPES: dict[Kind, str] = {"image": "image/jpeg", "video": "video/mp4"}
 
-_NEVER_SENT = (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout)
+_NEVER_SENT = (httpx2.ConnectError, httpx2.ConnectTimeout, httpx2.PoolTimeout)
 
 
-class _Prediction(BaseModel):
+class _SimulatedPrediction(BaseModel):
     id: str
     status: str
     output: list[str] = []
 
 
-class _Found(BaseModel):
-    results: list[_Prediction]
+class _PredictionList(BaseModel):
+    results: list[_SimulatedPrediction]
 
 
 class _Answered(BaseModel):
@@ -61,13 +60,13 @@ class _Answered(BaseModel):
 
 
 class SimulatedService:
-    """One keep-alive client for a process. What the service does wrong becomes our error tree here."""
+    """One keep-alive client for a process. Errors of the service are mapped to our error tree here."""
 
     def __init__(self, url: str, *, read_seconds: float = READ_SECONDS) -> None:
-        self._client = httpx.AsyncClient(
+        self._client = httpx2.AsyncClient(
             base_url=url,
-            timeout=httpx.Timeout(read_seconds, connect=CONNECT_SECONDS),
-            limits=httpx.Limits(max_connections=CONNECTIONS_MAX),
+            timeout=httpx2.Timeout(read_seconds, connect=CONNECT_SECONDS),
+            limits=httpx2.Limits(max_connections=CONNECTIONS_MAX),
             trust_env=False,
         )
 
@@ -75,14 +74,14 @@ class SimulatedService:
         await self._client.aclose()
 
     async def call(self, shape: type[Shape], method: str, path: str, **more: Any) -> Shape:
-        """The answer, which must have this shape; what else it says does not matter."""
+        """Send a request; the answer must have this shape, and other fields of it are ignored."""
         try:
             response = await self._client.request(method, path, **more)
         except _NEVER_SENT as error:
             raise ProviderUnavailable(f"simulated: {error!r}") from error
-        except httpx.TimeoutException as error:
+        except httpx2.TimeoutException as error:
             raise ProviderTimeout(f"simulated: {error!r}") from error
-        except httpx.RequestError as error:
+        except httpx2.RequestError as error:
             raise _Interrupted(f"simulated: {error!r}") from error
         _refuse_problem(response)
         try:
@@ -92,10 +91,10 @@ class SimulatedService:
                 f"simulated {method} {path}: {excerpt(response.text, 200)!r}", provider_http_status=response.status_code
             ) from error
 
-    async def start(self, body: Json) -> _Prediction:
-        """A start that was sent and has no answer we understand may have been accepted."""
+    async def start(self, body: Json) -> _SimulatedPrediction:
+        """Raises OutcomeUnknown if the request was sent and its answer is missing or not understood."""
         try:
-            return await self.call(_Prediction, "POST", "/predictions", json=body)
+            return await self.call(_SimulatedPrediction, "POST", "/predictions", json=body)
         except (ProviderTimeout, _Interrupted, ProviderContractBroken) as error:
             raise OutcomeUnknown(str(error), provider_http_status=error.provider_http_status) from error
 
@@ -110,7 +109,7 @@ class SimulatedTextModel:
     def __init__(self, service: SimulatedService) -> None:
         self._service = service
 
-    async def complete(self, request: TextRequest) -> Answer:
+    async def complete(self, request: TextRequest) -> TextAnswer:
         body = {
             "step_type": request.step_type,
             "answer_schema": dict(request.schema),
@@ -122,11 +121,11 @@ class SimulatedTextModel:
             },
         }
         answered = await self._service.call(_Answered, "POST", "/answers", json=body)
-        return Answer(answered.data, json.dumps(answered.data, ensure_ascii=False))
+        return TextAnswer(answered.data, json.dumps(answered.data, ensure_ascii=False))
 
 
-class _Predictions:
-    """What stills and videos share; the handle is the prediction's id."""
+class _SimulatedPredictions:
+    """Common part of stills and videos. The handle is the prediction's id."""
 
     name = "simulated"
     kind: Kind
@@ -135,7 +134,7 @@ class _Predictions:
         self._service = service
 
     async def check(self, operation: Operation) -> Pending | Succeeded:
-        prediction = await self._service.call(_Prediction, "GET", f"/predictions/{operation.handle['id']}")
+        prediction = await self._service.call(_SimulatedPrediction, "GET", f"/predictions/{operation.handle['id']}")
         match prediction.status:
             case "starting" | "processing":
                 return Pending(CHECK_AFTER_SECONDS)
@@ -149,7 +148,7 @@ class _Predictions:
 
     async def cancel(self, operation: Operation) -> CancelResult:
         path = f"/predictions/{operation.handle['id']}/cancel"
-        prediction = await self._service.call(_Prediction, "POST", path)
+        prediction = await self._service.call(_SimulatedPrediction, "POST", path)
         match prediction.status:
             case "canceled":
                 return CancelResult.STOPPED
@@ -159,10 +158,10 @@ class _Predictions:
                 raise ProviderContractBroken(f"simulated status {status!r} after cancelling")
 
     async def find(self, attempt_key: str, noted_at: datetime) -> Operation | None:
-        found = await self._service.call(_Found, "GET", "/predictions", params={"attempt_key": attempt_key})
+        found = await self._service.call(_PredictionList, "GET", "/predictions", params={"attempt_key": attempt_key})
         return _operation(found.results[0]) if found.results else None
 
-    async def _start(self, request: ImageRequest | VideoRequest) -> Operation:
+    async def start(self, request: GenerationRequest) -> Operation:
         body = {
             "kind": self.kind,
             "attempt_key": request.attempt_key,
@@ -177,21 +176,15 @@ class _Predictions:
         return _operation(await self._service.start(body))
 
 
-class SimulatedImageProvider(_Predictions):
+class SimulatedImageProvider(_SimulatedPredictions):
     kind = "image"
 
-    async def start(self, request: ImageRequest) -> Operation:
-        return await self._start(request)
 
-
-class SimulatedVideoProvider(_Predictions):
+class SimulatedVideoProvider(_SimulatedPredictions):
     kind = "video"
 
-    async def start(self, request: VideoRequest) -> Operation:
-        return await self._start(request)
 
-
-def _operation(prediction: _Prediction) -> Operation:
+def _operation(prediction: _SimulatedPrediction) -> Operation:
     return Operation({"id": prediction.id}, CHECK_AFTER_SECONDS)
 
 
@@ -199,7 +192,7 @@ def _named(images: tuple[ReferenceImage, ...]) -> list[Json]:
     return [{"role": image.role, "url": image.url} for image in images]
 
 
-def _refuse_problem(response: httpx.Response) -> None:
+def _refuse_problem(response: httpx2.Response) -> None:
     status, message = response.status_code, f"simulated: {response.status_code} {excerpt(response.text, 200)!r}"
     match status:
         case 200 | 201:
@@ -218,7 +211,7 @@ def _refuse_problem(response: httpx.Response) -> None:
             raise ProviderContractBroken(message, provider_http_status=status)
 
 
-def _retry_after(response: httpx.Response) -> float | None:
+def _retry_after(response: httpx2.Response) -> float | None:
     stated = response.headers.get("Retry-After", "")
     return float(stated) if stated.isdigit() else None
 

@@ -1,4 +1,4 @@
-"""The simulated service in the wire format of fal's queue (fal.ai/docs), to rehearse its adapter."""
+"""The simulated service in the wire format of fal's queue (fal.ai/docs), to exercise its adapter."""
 
 import base64
 import hashlib
@@ -65,7 +65,7 @@ class AsFal:
         return await self._simulation.answer(request, "check", prediction.attempt_key, made)
 
     async def cancel(self, request: Request) -> Response:
-        """What has left the queue is only told to stop, and goes on."""
+        """A request that has left the queue is only asked to stop, and goes on."""
         prediction = self._simulation.record.get(request.path_params["id"])
         if prediction is None or prediction.status not in STATUSES:
             return JSONResponse(

@@ -1,4 +1,5 @@
-"""The simulated service in Replicate's wire format (replicate.com/docs/reference/http), to rehearse its adapter."""
+"""The simulated service in Replicate's wire format (replicate.com/docs/reference/http), to exercise its
+adapter."""
 
 import base64
 import hashlib
@@ -23,14 +24,14 @@ PATH = "/replicate/v1"
 PAGE = 100
 
 
-class StartBody(BaseModel):
+class ReplicateStartBody(BaseModel):
     input: Json
     webhook: str
 
 
 class AsReplicate:
     def __init__(self, simulation: Simulation, secret: str) -> None:
-        """`secret` is what webhooks are signed with (whsec_ and base64)."""
+        """`secret` signs the webhooks (whsec_ and base64)."""
         self._simulation = simulation
         self._key = base64.b64decode(secret.removeprefix("whsec_"))
         self._webhooks: dict[str, str] = {}
@@ -44,7 +45,7 @@ class AsReplicate:
         ]
 
     async def start(self, request: Request) -> Response:
-        body = StartBody.model_validate_json(await request.body())
+        body = ReplicateStartBody.model_validate_json(await request.body())
         attempt_key = body.webhook.rpartition("/")[2]
 
         def accept() -> Json:
@@ -96,7 +97,7 @@ class AsReplicate:
         }
 
     def _signed(self, prediction: Prediction) -> tuple[bytes, dict[str, str]]:
-        """By the rules of Standard Webhooks: HMAC-SHA256 over `id.timestamp.body`."""
+        """Headers signed as Standard Webhooks define: HMAC-SHA256 over `id.timestamp.body`."""
         body = json.dumps({"id": prediction.id, "status": prediction.status}).encode()
         message_id, timestamp = f"msg_{secrets.token_hex(8)}", str(int(time.time()))
         digest = hmac.new(self._key, f"{message_id}.{timestamp}.".encode() + body, hashlib.sha256).digest()

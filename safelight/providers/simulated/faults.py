@@ -1,5 +1,5 @@
-"""What goes wrong, how often, and how long things take. Every draw is a function of the seed, of what it is about and
-of how often that was drawn before: the same seed and the same calls give the same faults."""
+"""Probabilities of faults, and latencies. Every draw is a function of the seed, of its subject and of the number of
+earlier draws for that subject: the same seed and the same calls give the same faults."""
 
 import math
 import random
@@ -14,7 +14,7 @@ NEAREST_TO_CERTAIN = 1e-9
 
 
 class CallFault(StrEnum):
-    """What may happen to one call. "Before" and "after" are about the service's acceptance of the work."""
+    """A fault of one call. "Before" and "after" refer to the moment when the service accepts the work."""
 
     RATE_LIMITED = "rate_limited"
     UNAVAILABLE = "unavailable"
@@ -28,7 +28,7 @@ class CallFault(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Faults:
-    """Probabilities, 0 to 1. A call has one fault at most, so those of calls are 1 together at most."""
+    """Probabilities, 0 to 1. A call has at most one fault, so the probabilities of call faults add up to at most 1."""
 
     rate_limited: float = 0.0
     unavailable: float = 0.0
@@ -57,7 +57,7 @@ class Faults:
 
     @classmethod
     def flaky(cls) -> Self:
-        """A bad day of a real service."""
+        """The faults of a real service on a bad day."""
         return cls(
             rate_limited=0.03,
             unavailable=0.03,
@@ -78,7 +78,7 @@ class Faults:
         return share
 
     def of_call(self, roll: float) -> CallFault | None:
-        """The fault that a roll between 0 and 1 falls on."""
+        """The fault for a number drawn between 0 and 1."""
         for fault in CallFault:
             if roll < self.share_of(fault):
                 return fault
@@ -88,7 +88,7 @@ class Faults:
 
 @dataclass(frozen=True, slots=True)
 class Latency:
-    """Medians, and how long a prediction takes that hangs."""
+    """Median latencies, and the duration of a prediction that hangs."""
 
     answer_seconds: float = 0.02
     image_seconds: float = 0.6
@@ -106,12 +106,12 @@ class SeededRandom:
         self._rolled: Counter[tuple[str, str]] = Counter()
 
     def draw(self, what: str, about: str) -> float:
-        """Between 0 and 1."""
+        """Draw a number between 0 and 1."""
         self._rolled[what, about] += 1
         rng = random.Random(f"{self._seed}:{what}:{about}:{self._rolled[what, about]}")  # noqa: S311 - no secret
         return rng.random()
 
     def seconds(self, what: str, about: str, median: float) -> float:
-        """A latency: mostly near the median, sometimes much longer."""
+        """Draw a latency: usually near the median, sometimes much longer."""
         roll = min(max(self.draw(what, about), NEAREST_TO_CERTAIN), 1 - NEAREST_TO_CERTAIN)
         return median * math.exp(LATENCY_SPREAD * NormalDist().inv_cdf(roll))

@@ -1,4 +1,4 @@
-"""The service's own record of the truth: every prediction it accepted, kept in memory."""
+"""The predictions that the service accepted, kept in memory; tests and drills compare with them."""
 
 import time
 from dataclasses import asdict, dataclass
@@ -42,7 +42,7 @@ class Prediction:
         return PredictionStatus.FAILED if self.will_fail else PredictionStatus.SUCCEEDED
 
     def cancel(self) -> None:
-        """What has ended stays as it ended."""
+        """Cancel the prediction, unless it has ended."""
         if time.time() < self.ends_at:
             self.cancelled_at = self.cancelled_at or time.time()
 
@@ -70,14 +70,14 @@ class Record:
         return self._by_attempt_key.get(attempt_key, [])
 
     def since(self, accepted_at: float) -> list[Prediction]:
-        """The newest first."""
+        """Predictions since a time, newest first."""
         return [one for one in reversed(self._by_id.values()) if one.accepted_at >= accepted_at]
 
     def count(self) -> int:
         return len(self._by_id)
 
     def end_all(self) -> None:
-        """Whatever is still under way ends now."""
+        """End all running predictions now."""
         now = time.time()
         for prediction in self._by_id.values():
             prediction.ends_at = min(prediction.ends_at, now)

@@ -1,4 +1,4 @@
-"""What the simulated service makes: small real files, no two of them the same, and answers that match a JSON Schema."""
+"""Results of the simulated service: small real files, each of them different, and answers that match a JSON Schema."""
 
 from collections.abc import Mapping
 from functools import cache
@@ -18,7 +18,7 @@ WORDS = "A coffee cup on pale stone, soft light from the left."
 
 
 def image(prediction_id: str) -> bytes:
-    """A JPEG. What follows its end marker shows nothing, and tells two predictions apart."""
+    """A JPEG with the prediction's id after its end marker, so that no two files are equal."""
     return _jpeg() + prediction_id.encode()
 
 
@@ -29,7 +29,7 @@ def film(prediction_id: str) -> bytes:
 
 
 def answer(schema: Mapping[str, Any]) -> Any:
-    """The smallest sensible value of the schema: all that it names, nothing else."""
+    """A minimal value that matches the schema, with all named properties and no others."""
     if "enum" in schema:
         return schema["enum"][0]
     match schema.get("type"):

@@ -1,4 +1,4 @@
-"""The simulated service over HTTP: predictions that take their time, a text model's answers, result files, webhooks."""
+"""The simulated service over HTTP: predictions with latency, answers of a text model, result files, webhooks."""
 
 import asyncio
 import time
@@ -7,7 +7,7 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import Any, Protocol
 
-import httpx
+import httpx2
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from starlette.applications import Starlette
 from starlette.requests import Request
@@ -28,7 +28,7 @@ HANG_UP = "simulated.hang_up"
 
 
 class HangUpProtocol(HttpToolsProtocol):
-    """HTTP whose routes can also close the connection without an answer."""
+    """HTTP protocol whose routes can close the connection without an answer."""
 
     def on_message_begin(self) -> None:
         super().on_message_begin()
@@ -53,14 +53,14 @@ class AskBody(_Strict):
 
 @dataclass(frozen=True, slots=True)
 class WebhookTarget:
-    """Where the end of a prediction is told, and what is sent: body and headers."""
+    """The address, body and headers of the webhook at the end of a prediction."""
 
     url: str
     signed: Callable[[Prediction], tuple[bytes, dict[str, str]]] = lambda _: (b"", {})
 
 
 class WireFormat(Protocol):
-    """A vendor's way to say what the simulation does."""
+    """The wire format of a vendor, as routes over the simulation."""
 
     def routes(self) -> list[Route]: ...
 
@@ -69,8 +69,8 @@ CALLS = frozenset({"start", "ask", "find", "check", "cancel"})
 
 
 class Simulation:
-    """One service. `webhook_url` says where the end of a prediction is announced, by its attempt key; only the calls in
-    `faulty` go wrong; one that does not `look_up` cannot say what became of an attempt key."""
+    """One service. `webhook_url` returns the address of the webhook for an attempt key; only the calls in `faulty` have
+    faults; without `look_up` the service cannot find a prediction by its attempt key."""
 
     def __init__(
         self,
@@ -108,14 +108,14 @@ class Simulation:
 
     @asynccontextmanager
     async def _lifespan(self, _: Starlette) -> AsyncIterator[None]:
-        async with httpx.AsyncClient(timeout=WEBHOOK_SECONDS, trust_env=False) as self._client:
+        async with httpx2.AsyncClient(timeout=WEBHOOK_SECONDS, trust_env=False) as self._client:
             yield
             for task in list(self._webhooks):
                 task.cancel()
             await asyncio.gather(*self._webhooks, return_exceptions=True)
 
     async def announced(self) -> None:
-        """Until every webhook that is under way now is sent."""
+        """Wait until all current webhooks are sent."""
         await asyncio.gather(*self._webhooks)
 
     # --- routes ------------------------------------------------------------------------------------------------------
@@ -163,7 +163,7 @@ class Simulation:
         return Response(results.film(prediction.id), media_type="video/mp4")
 
     async def show_record(self, _: Request) -> Response:
-        """The truth, without faults."""
+        """All predictions, without faults."""
         record = self.record.by_attempt_key()
         return JSONResponse({key: [one.as_json() for one in accepted] for key, accepted in record.items()})
 
@@ -172,7 +172,7 @@ class Simulation:
     async def answer(
         self, request: Request, what: str, about: str, make: Callable[[], Json], *, status: int = 200
     ) -> Response:
-        """What `make` gives, after a while, unless something goes wrong before it or after it."""
+        """The result of `make`, after a latency, unless a fault is drawn before or after it."""
         fault = self.faults.of_call(self._dice.draw(what, about)) if what in self._faulty else None
         await asyncio.sleep(self._dice.seconds(f"{what} latency", about, self._pace.answer_seconds))
         instead = await self._instead(request, what, about, fault)
@@ -217,7 +217,7 @@ class Simulation:
         return prediction
 
     async def _announce(self, prediction: Prediction, told: WebhookTarget) -> None:
-        """Say that it ended: once, twice or never. Whether anybody heard does not matter to the service."""
+        """Send the webhook once, twice or never; its answer is ignored."""
         await asyncio.sleep(prediction.ends_at - time.time())
         if prediction.cancelled_at is not None:
             return
@@ -228,7 +228,7 @@ class Simulation:
             body, headers = told.signed(prediction)
             try:
                 await self._client.post(told.url, content=body, headers=headers)
-            except httpx.TransportError:
+            except httpx2.TransportError:
                 continue
 
 
@@ -264,7 +264,7 @@ async def _hang_up(request: Request) -> Response:
 
 
 async def _stay_silent(request: Request) -> Response:
-    """Nothing is sent as long as the client waits."""
+    """Send nothing until the client gives up."""
     async with asyncio.timeout(SILENT_SECONDS_MAX):
         while (await request.receive())["type"] != "http.disconnect":
             pass

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
-import httpx
+import httpx2
 
 from safelight.domain.errors.base import SafelightError
 from safelight.testing.chaos.observer import LOOK_SECONDS, Watch
@@ -29,7 +29,7 @@ class Customer:
     """`accepted` holds the generations that were promised: an answer of 200 is a promise. A `cancel_share` of them is
     cancelled later; `cancelled` holds what each of these was told."""
 
-    client: httpx.AsyncClient
+    client: httpx2.AsyncClient
     watch: Watch
     rng: random.Random
     pass_id: str
@@ -89,19 +89,19 @@ class Customer:
         return order(self.rng.choice(done)) if done else None
 
 
-async def upload(client: httpx.AsyncClient, pass_id: str, picture: bytes) -> str:
+async def upload(client: httpx2.AsyncClient, pass_id: str, picture: bytes) -> str:
     data_url = f"data:image/jpeg;base64,{base64.b64encode(picture).decode()}"
     body = {"passId": pass_id, "dataUrl": data_url, "kind": "product", "filename": "product.jpg"}
     return str((await post(client, "/api/r2/upload-signed", body, key=None))["publicUrl"])
 
 
-async def post(client: httpx.AsyncClient, path: str, body: Json, *, key: str | None) -> Json:
+async def post(client: httpx2.AsyncClient, path: str, body: Json, *, key: str | None) -> Json:
     """The answer, however often it takes: the key makes asking again safe."""
     headers = {"Idempotency-Key": key} if key else {}
     while True:
         try:
             answer = await client.post(path, json=body, headers=headers)
-        except httpx.TransportError:
+        except httpx2.TransportError:
             await asyncio.sleep(ASK_AGAIN_SECONDS)
             continue
         if answer.status_code == 200:

@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
-import httpx
+import httpx2
 
 from safelight.app import App
 from safelight.db import embedded
@@ -92,7 +92,7 @@ async def run_experiment(home: Path, plan: Plan, tell: Callable[[Progress], None
             await tables.name_workers(conn, fleet.worker_names)
         watch = Watch(dsn)
         stack.push_async_callback(watch.close)
-        client = httpx.AsyncClient(base_url=app.settings.base_url, timeout=REQUEST_SECONDS, trust_env=False)
+        client = httpx2.AsyncClient(base_url=app.settings.base_url, timeout=REQUEST_SECONDS, trust_env=False)
         await stack.enter_async_context(client)
         rehearsal = Experiment(plan, app, simulation, postgres, fleet, watch, client, tell)
         await rehearsal.run()
@@ -108,7 +108,7 @@ class Experiment:
         postgres: Postgres,
         fleet: Fleet,
         watch: Watch,
-        client: httpx.AsyncClient,
+        client: httpx2.AsyncClient,
         tell: Callable[[Progress], None],
     ) -> None:
         self._plan = plan

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-import httpx
+import httpx2
 import pytest
 
 from safelight.domain.ids import new_id
@@ -134,12 +134,12 @@ class World:
         assert len(found) == 3
         return {row["mg_pass_id"]: tuple(row.values()) for row in found}
 
-    async def ask(self, call: "Call", headers: dict[str, str]) -> httpx.Response:
+    async def ask(self, call: "Call", headers: dict[str, str]) -> httpx2.Response:
         return await self.patiently(
             call.route.method, call.path, params=call.query, json=call.body, headers=call.headers | headers
         )
 
-    async def patiently(self, method: str, path: str, **more: Any) -> httpx.Response:
+    async def patiently(self, method: str, path: str, **more: Any) -> httpx2.Response:
         """An API that is too busy says when to come again; which it is not forever."""
         for _ in range(TRIES_MAX):
             answer = await self.backend.client.request(method, path, **more)
@@ -231,7 +231,7 @@ async def live(world: World) -> None:
     own = await backend.client.post(
         "/api/r2/upload-signed", headers=world.b, json={"dataUrl": SAMPLES["data_url"], "private": True}
     )
-    signed = httpx.URL(own.json()["url"]).params  # signed for a file of B's
+    signed = httpx2.URL(own.json()["url"]).params  # signed for a file of B's
     world.values = {
         "pass_id": [world.pass_id],
         "customer_id": [world.pass_id, world.user_id],
@@ -389,7 +389,7 @@ def by_name(routes: list[Route]) -> Any:
 # --- what must hold -------------------------------------------------------------------------------------------------
 
 
-def leaks(world: World, call: Call, answer: httpx.Response, shown_to_all: tuple[str, ...] = ()) -> list[str]:
+def leaks(world: World, call: Call, answer: httpx2.Response, shown_to_all: tuple[str, ...] = ()) -> list[str]:
     """What of A's is in the answer, beside the ids and addresses that everybody here knows."""
     text = f"{answer.headers.multi_items()} {answer.text}"
     for value in sorted((one for known in world.values.values() for one in known), key=len, reverse=True):
@@ -511,7 +511,7 @@ async def test_a_signed_in_operator_takes_over_nobodys_row(world: World, is_firs
     assert world.backend.value(own, OPERATOR_EMAIL) == 0
 
 
-def tells(world: World, call: Call, answer: httpx.Response) -> list[str]:
+def tells(world: World, call: Call, answer: httpx2.Response) -> list[str]:
     of_visitor = [one for one in ("visitors-brief", str(VISITORS_CREDITS - 1)) if one in answer.text]
     return leaks(world, call, answer) + of_visitor
 
@@ -578,14 +578,14 @@ def flat_body(body: Json) -> Json:
     return {name: value for name, value in body.items() if not isinstance(value, dict)}
 
 
-async def ask_by_form(world: World, call: Call, headers: dict[str, str]) -> httpx.Response:
+async def ask_by_form(world: World, call: Call, headers: dict[str, str]) -> httpx2.Response:
     form = {f"{name}[]" if isinstance(value, list) else name: value for name, value in (call.body or {}).items()}
     return await world.patiently(
         call.route.method, call.path, params=call.query, data=form, headers=call.headers | FORM | headers
     )
 
 
-def outcome(answer: httpx.Response) -> tuple[int, Any]:
+def outcome(answer: httpx2.Response) -> tuple[int, Any]:
     """The status, the names of what is told, and the error."""
     told = answer.json()
     return answer.status_code, (told.keys(), told.get("error"))

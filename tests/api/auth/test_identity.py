@@ -316,13 +316,23 @@ async def test_a_new_key_is_looked_up_once_and_an_old_one_forgotten():
 
 @pytest.mark.parametrize(
     "trouble",
-    [{"status": 500}, {"answer": b"<html>"}, {"answer": b"[]"}, {"answer": b'{"keys": 1}'}, {"answer": b" " * 70_000}],
+    [
+        {"status": 500},
+        {"answer": b"<html>"},
+        {"answer": b"[]"},
+        {"answer": b'{"keys": 1}'},
+        {"answer": b" " * 70_000},
+        {"drips": True},
+    ],
 )
-async def test_keys_that_cannot_be_had_hold_for_a_day_and_no_longer(trouble: dict[str, Any]):
+async def test_keys_that_cannot_be_had_hold_for_a_day_and_no_longer(
+    trouble: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+):
     known, clock = signed(EC_KEY, "ES256", kid="ec"), Clock()
     async with publishing(public_jwk(EC_KEY, "ec")) as server:
         keys = PublicKeys(server.url, clock)
         await keys.key_of(known)
+        monkeypatch.setattr("safelight.security.jwks.FETCH_SECONDS", 0.5)
         for name, value in trouble.items():
             setattr(server, name, value)
         clock.now += KEYS_SECONDS_MAX + 1

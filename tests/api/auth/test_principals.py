@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import httpx
+import httpx2
 import pytest
 from fastapi.dependencies.models import Dependant
 from fastapi.routing import APIRoute
@@ -362,7 +362,7 @@ async def test_a_token_that_was_not_signed_for_this_stream_or_not_for_now_lets_n
     accepted, _ = await order_of_user(backend)
     other, _ = await order_of_user(backend)
     signer, generation_id = backend.app.signer(), accepted["generation_id"]
-    signed = httpx.URL(accepted["sse_url"]).params["token"]
+    signed = httpx2.URL(accepted["sse_url"]).params["token"]
     expired = Signer(backend.app.secret().encode(), clock=lambda: time.time() - 2 * stream_urls.SECONDS)
     for wrong in (
         "",
@@ -370,7 +370,7 @@ async def test_a_token_that_was_not_signed_for_this_stream_or_not_for_now_lets_n
         signed[:-1],
         signed.replace(".", ".0"),
         f"9{signed}",
-        httpx.URL(other["sse_url"]).params["token"],
+        httpx2.URL(other["sse_url"]).params["token"],
         signer.token("another purpose", generation_id, seconds=60),
         expired.token(stream_urls.PURPOSE, generation_id, seconds=stream_urls.SECONDS),
     ):
@@ -390,7 +390,7 @@ async def test_a_visitors_stream_is_followed_by_its_id_and_a_servers_user_gets_a
 
 async def test_a_streams_token_is_in_no_row_and_no_line(idle: Backend):
     accepted, _ = await order_of_user(idle)
-    signed = httpx.URL(accepted["sse_url"]).params["token"]
+    signed = httpx2.URL(accepted["sse_url"]).params["token"]
     for text in (
         accepted["sse_url"],
         f"GET {accepted['sse_url']}&after=3: 401",

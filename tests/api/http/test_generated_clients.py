@@ -12,7 +12,7 @@ import shutil
 import sys
 from pathlib import Path
 
-import httpx
+import httpx2
 import pytest
 
 from safelight.media import decode
@@ -99,7 +99,7 @@ async def test_a_generated_client_makes_a_still(clients: Path, backend: Backend,
     base_url = str(backend.client.base_url).rstrip("/")
     program = [sys.executable, f"{client}.py"] if client in PYTHON else ["node", f"built/{client}.js"]
     url = await run(clients, *program, base_url, backend.pass_id, await backend.upload())
-    async with httpx.AsyncClient(trust_env=False) as customer:
+    async with httpx2.AsyncClient(trust_env=False) as customer:
         picture = await customer.get(url.strip())
     assert decode.probe_image(picture.content).format == "PNG"
     assert backend.balance() == 0

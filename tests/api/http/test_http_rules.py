@@ -5,7 +5,7 @@ from collections.abc import AsyncIterator
 from email.utils import formatdate
 from typing import Any
 
-import httpx
+import httpx2
 import pytest
 
 from tests.api.routes.test_files import data_url
@@ -78,7 +78,7 @@ async def test_head_of_a_public_file_in_s3_leads_to_a_url_that_takes_head(
 
 
 async def made_bucket(endpoint: str, name: str) -> None:
-    async with httpx.AsyncClient(trust_env=False) as client:
+    async with httpx2.AsyncClient(trust_env=False) as client:
         await client.put(f"{endpoint}/{name}")
 
 

@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 from typing import Any
 
-import httpx
+import httpx2
 import pytest
 
 from safelight.app import App
@@ -110,7 +110,7 @@ class Asking:
             "POST /admin/config/runtime/unset": {"path": "credits.imageCost"},
         }
 
-    async def __call__(self, route: Route, *, body: Json | None = None, token: str | None = None) -> httpx.Response:
+    async def __call__(self, route: Route, *, body: Json | None = None, token: str | None = None) -> httpx2.Response:
         path = route.path.replace("{pass_id}", self.backend.pass_id if body is None else "anonymous")
         stated = self.bodies.get(route.name, {}) if body is None else body
         if route.path == SHOP_ORDER:
@@ -118,7 +118,7 @@ class Asking:
             signed = {"X-Shopify-Hmac-Sha256": signature(content) if token is None else token}
             return await self.backend.client.post(path, content=content, headers=signed)
         if route.path == "/public/download":
-            url = httpx.URL(self.backend.app.settings.base_url).join(stated["url"])
+            url = httpx2.URL(self.backend.app.settings.base_url).join(stated["url"])
             return await self.backend.client.get(path, params={"url": str(url)})
         if route.method == "DELETE":
             return await self._delete(stated.get("id"))
@@ -130,7 +130,7 @@ class Asking:
         identity = {"passId": self.backend.pass_id}
         return await self.backend.client.post(path, json=identity | stated, headers=headers)
 
-    async def _delete(self, record_id: str | None) -> httpx.Response:
+    async def _delete(self, record_id: str | None) -> httpx2.Response:
         """A session of the customer's, if nothing else is said."""
         customer = {"passId": self.backend.pass_id}
         if record_id is None:
@@ -144,7 +144,7 @@ class Asking:
         return self.backend.app.admin_token() if route.path.startswith(OF_OPERATORS) else ""
 
 
-def must_be(answer: httpx.Response, status: int, shape: Any) -> None:
+def must_be(answer: httpx2.Response, status: int, shape: Any) -> None:
     assert answer.status_code == status, answer.text
     if shape == ATTACHMENT:
         assert answer.headers["content-disposition"].startswith("attachment; ")

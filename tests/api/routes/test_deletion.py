@@ -3,7 +3,7 @@
 from pathlib import Path
 from typing import Any
 
-import httpx
+import httpx2
 import pytest
 
 from safelight.domain.ids import new_id
@@ -13,7 +13,7 @@ from tests.support.openapi import document
 Json = dict[str, Any]
 
 
-async def delete(backend: Backend, record_id: str, *, pass_id: str | None = None) -> httpx.Response:
+async def delete(backend: Backend, record_id: str, *, pass_id: str | None = None) -> httpx2.Response:
     return await backend.client.delete(f"/history/{record_id}", headers={"X-Mina-Pass-Id": pass_id or backend.pass_id})
 
 

@@ -4,7 +4,7 @@ import base64
 import json
 from typing import Any
 
-import httpx
+import httpx2
 import pytest
 from starlette.applications import Starlette
 from starlette.requests import Request
@@ -90,6 +90,6 @@ async def test_the_private_file_of_somebody_else_is_not_read(backend: Backend):
     address = (await private_file(backend))["url"].partition("?")[0]
     await backend.grant(1, "pass:user:somebody-else")
     body = {"passId": "pass:user:somebody-else", "assets": {"product_image_url": address}, "inputs": {"brief": "x"}}
-    answer: httpx.Response = await backend.client.post("/mma/still/create", json=body)
+    answer: httpx2.Response = await backend.client.post("/mma/still/create", json=body)
     done = await backend.finished(answer.json())
     assert done["status"] == "error"

@@ -7,9 +7,8 @@ import subprocess
 import sys
 from pathlib import Path
 
-import httpx
+import httpx2
 import psycopg
-from httpx_sse import aconnect_sse
 
 from tests.conftest import Backend, StartBackend
 
@@ -94,10 +93,10 @@ def api_process(dsn: str, home: Path) -> tuple[subprocess.Popen, str]:
 async def read_lines(address: str, url: str, headers: dict, seen: list[int], until: int | None) -> bool:
     """Append the ids of lines to `seen`, until there are `until` of them; True where the stream said done."""
     async with (
-        httpx.AsyncClient(base_url=address, timeout=60, trust_env=False) as client,
-        aconnect_sse(client, "GET", url, headers=headers) as source,
+        httpx2.AsyncClient(base_url=address, timeout=60, trust_env=False) as client,
+        client.sse(url, headers=headers) as stream,
     ):
-        async for event in source.aiter_sse():
+        async for event in stream:
             if event.event == "scan_line":
                 seen.append(int(event.id))
                 if until and len(seen) >= until:

@@ -11,7 +11,7 @@ from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 from typing import Any
 
-import httpx
+import httpx2
 import pytest
 
 from safelight import serve
@@ -54,16 +54,16 @@ async def other_api(worker: Backend) -> AsyncIterator[tuple[subprocess.Popen[byt
 
 
 async def answers(address: str) -> None:
-    async with asyncio.timeout(WAIT_SECONDS), httpx.AsyncClient(base_url=address, trust_env=False) as client:
+    async with asyncio.timeout(WAIT_SECONDS), httpx2.AsyncClient(base_url=address, trust_env=False) as client:
         while True:
-            with suppress(httpx.TransportError):
+            with suppress(httpx2.TransportError):
                 await client.get("/health")
                 return
             await asyncio.sleep(0.1)
 
 
-async def ask(address: str, worker: Backend, key: str) -> httpx.Response:
-    async with httpx.AsyncClient(base_url=address, timeout=WAIT_SECONDS, trust_env=False) as client:
+async def ask(address: str, worker: Backend, key: str) -> httpx2.Response:
+    async with httpx2.AsyncClient(base_url=address, timeout=WAIT_SECONDS, trust_env=False) as client:
         body = {"passId": worker.pass_id, **BRIEF}
         return await client.post("/editorial/generate", json=body, headers={"Idempotency-Key": key})
 
@@ -89,7 +89,7 @@ async def test_a_process_that_is_killed_leaves_the_generation_going(worker: Back
         asking = asyncio.create_task(ask(address, worker, key))
         await wait_for(worker, BEGUN)
         os.kill(process.pid, signal.SIGKILL)
-        with pytest.raises(httpx.TransportError):
+        with pytest.raises(httpx2.TransportError):
             await asking
     await must_be_one_picture(worker, (await ask(worker.app.settings.base_url, worker, key)).json())
 

@@ -268,7 +268,7 @@ async def test_a_new_key_of_fal_is_fetched_when_the_known_ones_do_not_fit():
     now = [time.time()]
     wire, newer = Fal(), Fal()
     async with wire.answering():
-        signatures = FalSignatures(f"{wire.url}/.well-known/jwks.json", lambda: now[0])
+        signatures = FalSignatures(f"{wire.url}/.well-known/jwks.json", lambda: now[0], lambda: now[0])
         await signatures.check(lowered(wire.signed(BODY)[1]), BODY)
         wire.key = newer.key
         with pytest.raises(WebhookRefused):  # too soon to ask again
@@ -283,7 +283,7 @@ async def test_keys_that_cannot_be_had_are_not_asked_for_by_every_webhook():
     wire = Fal()
     async with wire.answering():
         wire.always("keys", Scripted(500))
-        signatures = FalSignatures(f"{wire.url}/.well-known/jwks.json", lambda: now[0])
+        signatures = FalSignatures(f"{wire.url}/.well-known/jwks.json", lambda: now[0], lambda: now[0])
         for number in range(20):
             with pytest.raises(ProviderUnavailable):
                 await signatures.check(lowered(wire.signed(BODY, id=str(number))[1]), BODY)
@@ -291,6 +291,30 @@ async def test_keys_that_cannot_be_had_are_not_asked_for_by_every_webhook():
         wire.at_peace()
         now[0] += KEYS_PAUSE_SECONDS
         await signatures.check(lowered(wire.signed(BODY)[1]), BODY)
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        Scripted(200, b"<html>"),
+        Scripted(200, b"[]"),
+        Scripted(200, b'{"keys": 1}'),
+        Scripted(200, b" " * 70_000),
+        Scripted(404),
+    ],
+    ids=["HTML", "no object", "no list", "too large", "not there"],
+)
+async def test_an_answer_that_is_no_set_of_keys_leaves_the_known_ones(answer: Scripted):
+    now = [time.time()]
+    wire = Fal()
+    async with wire.answering():
+        signatures = FalSignatures(f"{wire.url}/.well-known/jwks.json", lambda: now[0], lambda: now[0])
+        await signatures.check(lowered(wire.signed(BODY)[1]), BODY)
+        wire.always("keys", answer)
+        now[0] += KEYS_SECONDS_MIN + 1
+        await signatures.check(lowered(wire.signed(BODY, id="2")[1]), BODY)  # a known key fits
+        with pytest.raises(ProviderUnavailable):  # a newer one may
+            await signatures.check(lowered(Fal().signed(BODY, id="3")[1]), BODY)
 
 
 def lowered(headers: dict[str, str]) -> dict[str, str]:

@@ -9,7 +9,7 @@ import tempfile
 from collections.abc import AsyncIterator
 from pathlib import Path
 
-import httpx
+import httpx2
 import psycopg
 import pytest
 
@@ -108,7 +108,7 @@ async def test_a_customer_whose_order_was_cut_off_halfway_can_order_again(machin
     assert (await cut_off.finished(await accepted_again(cut_off)))["status"] == "done"
 
 
-async def order(api: Backend, product: str) -> httpx.Response:
+async def order(api: Backend, product: str) -> httpx2.Response:
     body = {"passId": api.pass_id, "assets": {"product_image_url": product}, **BRIEF}
     return await api.client.post("/mma/still/create", json=body)
 

@@ -4,7 +4,7 @@ import asyncio
 import signal
 from typing import Any
 
-import httpx
+import httpx2
 
 from safelight.providers.simulated.faults import Faults, Latency
 from tests.conftest import WAIT_SECONDS, Backend, StartBackend
@@ -66,7 +66,7 @@ async def test_a_start_that_arrives_late_is_waited_for(dsn: str, start: StartBac
         await wait_for(backend, LOST)
         simulation.faults = Faults.none()
         body = {"kind": "image", "attempt_key": f"{accepted['generation_id']}:3:1", "request": {}}
-        async with httpx.AsyncClient() as late:
+        async with httpx2.AsyncClient() as late:
             answer = await late.post(f"{settings['simulated_url']}/predictions", json=body)
         assert answer.status_code == 201
         still = await backend.finished(accepted)

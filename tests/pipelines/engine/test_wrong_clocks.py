@@ -1,6 +1,7 @@
 """Machines whose clocks are hours off: waits take their time, nothing is late, and nobody takes work from the living."""
 
 import asyncio
+import json
 import os
 import subprocess
 import sys
@@ -9,11 +10,14 @@ from contextlib import ExitStack, contextmanager
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
+import httpx2
 import pytest
 
+from tests.api.legacy.test_credits_routes import SHOP_SECRET, order, signature
 from tests.conftest import Backend, StartBackend
 from tests.contracts.adapter_contract import new_key
 from tests.contracts.test_adapters import on_replicate
+from tests.support.machines import free_port
 
 ROOT = Path(__file__).parents[3]
 WAIT_SECONDS = 2.0
@@ -33,9 +37,9 @@ def command(backend: Backend, minutes: str, *arguments: str, **environment: str)
 
 
 @contextmanager
-def worker(backend: Backend, minutes: str, log: Path, **environment: str) -> Iterator[None]:
-    """A worker whose machine's clock is off by so many minutes."""
-    arguments, environment = command(backend, minutes, "worker", **environment)
+def worker(backend: Backend, minutes: str, log: Path, name: str = "worker", **environment: str) -> Iterator[None]:
+    """A worker, or another part of safelight, whose machine's clock is off by so many minutes."""
+    arguments, environment = command(backend, minutes, name, **environment)
     with log.open("wb") as output:
         process = subprocess.Popen(arguments, env=environment, cwd=ROOT, stdout=output, stderr=output)
     try:
@@ -112,6 +116,32 @@ async def test_credits_are_good_for_as_long_as_they_should_be(start: StartBacken
     subprocess.run(grant, env=environment, cwd=ROOT, check=True, capture_output=True)
     left = "select extract(epoch from mg_expires_at - now()) from mega_customers where mg_pass_id = %s"
     assert 86_400 - 600 < backend.value(left, backend.pass_id) <= 86_400
+
+
+@pytest.mark.parametrize("minutes", [BEHIND, AHEAD])
+async def test_credits_of_a_shops_order_without_a_date_are_good_for_as_long_as_they_should_be(
+    start: StartBackend, tmp_path: Path, minutes: str
+):
+    backend, port = await start(worker=False), free_port()
+    stated = order(created_at=None, processed_at=None)
+    settings = {"SAFELIGHT_SHOPIFY_WEBHOOK_SECRET": SHOP_SECRET, "SAFELIGHT_CREDITS_EXPIRE_DAYS": "1"}
+    with worker(backend, minutes, tmp_path / "log", "api", SAFELIGHT_PORT=str(port), **settings):
+        answer = await answered(f"http://127.0.0.1:{port}", stated)
+    assert (answer.status_code, answer.json()["credited"]) == (200, 50)
+    left = "select extract(epoch from mg_expires_at - now()) from mega_customers where mg_pass_id = %s"
+    assert 86_400 - 600 < backend.value(left, answer.json()["passId"]) <= 86_400
+
+
+async def answered(url: str, stated: dict) -> httpx2.Response:
+    """The answer to an order of the shop, from an API that is about to listen."""
+    content = json.dumps(stated).encode()
+    headers = {"X-Shopify-Hmac-Sha256": signature(content)}
+    async with asyncio.timeout(60), httpx2.AsyncClient(base_url=url, timeout=30, trust_env=False) as client:
+        while True:
+            try:
+                return await client.post("/api/credits/shopify-order", content=content, headers=headers)
+            except httpx2.ConnectError:
+                await asyncio.sleep(0.1)
 
 
 async def test_a_lost_start_is_found_whatever_clock_its_generation_was_named_by():

@@ -111,3 +111,48 @@ def test_urls_that_vendors_cannot_reach_are_known(url: str, expected: bool):
     warnings = unreachable_warnings([STILLS], url, url)
     assert len(warnings) == (0 if expected else 2)
     assert all("replicate" in warning and url in warning for warning in warnings)
+
+
+# --- the registry's `modes` say what an engine makes ------------------------------------------------------------------
+
+SET_MODES = """
+insert into mega_admin (mg_id, mg_record_type, mg_key, mg_value)
+select 'app_config:mma.provider.registry.v2', 'app_config', mg_key, jsonb_set(
+  mg_value || '{"version": 2}', '{providers}',
+  (select jsonb_agg(case one->>'id' when %s then one - 'modes' || %s else one end) from jsonb_array_elements(mg_value->'providers') one))
+from mega_admin where mg_id = 'app_config:mma.provider.registry.v1'
+"""
+REFUSED_MODES = {
+    "another kind": ("seedream", ["video"], "the registry says that it makes video, and not still"),
+    "several other kinds": (
+        "seedream",
+        ["text", "video"],
+        "the registry says that it makes text, video, and not still",
+    ),
+    "no list": ("seedream", "still", "modes must be a list of still, text, video"),
+    "an unknown word": ("seedream", ["picture"], "modes must be a list of still, text, video"),
+    "no word": ("seedream", [{"still": True}], "cannot be used"),
+    "no texts": ("gpt", ["still"], "the registry says that it makes still, and not text"),
+}
+
+
+@pytest.mark.parametrize("modes", REFUSED_MODES)
+async def test_an_engine_is_not_asked_for_what_its_modes_do_not_say(start: StartBackend, modes: str):
+    engine, value, said = REFUSED_MODES[modes]
+    backend = await start()
+    backend.sql(SET_MODES, engine, json.dumps({"modes": value}))
+    await backend.grant(1)
+    failed = await backend.finished(await backend.create())
+    assert (failed["status"], backend.balance()) == ("error", 1)
+    [row] = backend.ops_rows(failed["generation_id"])
+    assert (row["mg_detail"]["category"], said in row["mg_detail"]["message"]) == ("CONFIG_ERROR", True)
+
+
+@pytest.mark.parametrize("modes", [["video", "still", "text"], None])
+async def test_an_engine_may_have_several_modes_and_without_any_makes_what_it_is_asked_for(
+    start: StartBackend, modes: Any
+):
+    backend = await start()
+    backend.sql(SET_MODES, "seedream", json.dumps({} if modes is None else {"modes": modes}))
+    await backend.grant(1)
+    assert (await backend.finished(await backend.create()))["status"] == "done"
