@@ -28,6 +28,8 @@ from safelight.db import embedded
 from safelight.domain.ids import new_id
 from safelight.media import decode
 from safelight.storage.buckets import S3Keys
+from tests import scope
+from tests.drafts import drafts
 from tests.support import openapi
 from tests.support.s3_servers import seaweedfs
 
@@ -41,6 +43,12 @@ for _key in ("OPENAI_API_KEY", "REPLICATE_API_TOKEN", "FAL_KEY"):
 os.environ["SAFELIGHT_STAND_IN"] = "allow"  # tests have databases of their own, and no vendor
 POSTGRES_15 = Path(os.environ.get("POSTGRES_15_BIN", "/usr/lib/postgresql/15/bin"))
 WAIT_SECONDS = 120
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """What the scope leaves out is no part of the run: it is neither skipped nor deselected."""
+    items[:] = sorted(filter(scope.takes, items), key=scope.rank)
 
 
 @pytest.fixture(scope="session")
@@ -270,7 +278,10 @@ StartBackend = Callable[..., Any]
 
 
 @asynccontextmanager
-async def running(dsn: str, home: Path, *, worker: bool = True, **settings: Any) -> AsyncIterator[Backend]:
+async def running(
+    dsn: str, home: Path, *, worker: bool = True, full_size: bool = False, **settings: Any
+) -> AsyncIterator[Backend]:
+    """`full_size`: its pictures are as large as customers get them."""
     app = App(
         Settings(
             home=home,
@@ -294,6 +305,8 @@ async def running(dsn: str, home: Path, *, worker: bool = True, **settings: Any)
     listening = serve.listen("127.0.0.1", app.settings.port)
     app.settings.port = listening.getsockname()[1]
     async with AsyncExitStack() as stack, AsyncExitStack() as work:
+        if not full_size:
+            stack.enter_context(drafts())
         await stack.enter_async_context(serve.serving(app, listening))
         if worker:
             await work.enter_async_context(serve.working(app))

@@ -6,12 +6,15 @@ import signal
 import subprocess
 import sys
 import tempfile
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import psutil
 import pytest
+
+from tests.scope import LONG
 
 COMMAND = [str(Path(sys.executable).with_name("safelight")), "chaos"]
 QUICK = {"SAFELIGHT_WORKER_HEARTBEAT_SECONDS": "1", "SAFELIGHT_WORKER_POLL_SECONDS": "0.2"}
@@ -24,7 +27,9 @@ def folder() -> Iterator[Path]:
         yield Path(name)
 
 
-@pytest.fixture(scope="module", params=["simulated", "replicate", "fal"])
+@pytest.fixture(
+    scope="module", params=["simulated", pytest.param("replicate", marks=LONG), pytest.param("fal", marks=LONG)]
+)
 def card(folder: Path, request: pytest.FixtureRequest) -> dict[str, Any]:
     """The scorecard of a rehearsal in each wire format."""
     options = "--generations 40 --workers 2 --kill-every 3 --restart-db-every 8 --seed 7 --minutes-max 4 --json"
@@ -76,6 +81,7 @@ def test_ctrl_c_leaves_nothing_running(folder: Path):
     run = subprocess.Popen([*COMMAND, "--generations", "500"], env=environment, stderr=subprocess.PIPE, text=True)
     while not list(folder.glob("safelight-chaos-*/assets/mma/still/*/*.jpg")):  # the first results are there
         assert run.poll() is None
+        time.sleep(0.05)
     started = psutil.Process(run.pid).children(recursive=True)
     assert len(started) >= 5
     run.send_signal(signal.SIGINT)
