@@ -16,7 +16,7 @@ PART ?= all
 MUTATIONS_all =
 MUTATIONS_ci = --every 12
 
-.PHONY: demo test test-long check lint types imports tidy lock clean
+.PHONY: demo test test-long check lint types imports tidy bench lock clean
 
 demo: .venv/.run-time
 	.venv/bin/safelight demo $(ARGS)
@@ -43,6 +43,11 @@ test: check
 test-long: .venv/.development
 	TEST_SCOPE=$(PART) $(PYTEST) $(ARGS)
 	.venv/bin/python -m tests.mutations $(MUTATIONS_$(PART))
+	$(if $(filter all,$(PART)),$(MAKE) --no-print-directory bench)
+
+bench: .venv/.run-time
+	home=$$(mktemp -d) && trap 'rm -rf "$$home"' EXIT && export SAFELIGHT_HOME="$$home" && \
+	.venv/bin/safelight bench engine && .venv/bin/safelight bench doctor && .venv/bin/safelight bench waiting
 
 lock: .venv/.uv
 	.venv/bin/uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-header --no-annotate \
