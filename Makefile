@@ -1,24 +1,53 @@
 # Two commands: `make demo` and `make test`. Both set up all they need, into .venv.
 #
+# `make check` is the part of `make test` that takes under a minute; `make test-long` runs what `make test` leaves out.
+#
 # The environment is made by uv, which is installed into .venv itself; versions are locked with hashes.
 
 PYTHON ?= $(shell for p in python3.13 python3.12 python3.11 python3; do \
 	command -v $$p >/dev/null 2>&1 && $$p -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo $$p && break; done)
 UV_VERSION = 0.13.8
-# Tests wait for databases and for processes of their own most of the time: three to two processors.
-TEST_WORKERS ?= $(shell .venv/bin/python -c 'import os; print((os.cpu_count() or 2) * 3 // 2)')
+# Tests wait for databases and for processes of their own about half of the time: two workers to a processor.
+TEST_WORKERS ?= $(shell .venv/bin/python -c 'import os; print((os.cpu_count() or 2) * 2)')
+# A file's tests stay together. The slowest files begin first (tests/scope.py), not those with the most tests.
+PYTEST = .venv/bin/pytest -n $(TEST_WORKERS) --dist loadfile --no-loadscope-reorder --durations=20
+# How much `make test-long` runs: `all`, or `ci`, which takes at most 15 minutes on two processors.
+PART ?= all
+MUTATIONS_all =
+MUTATIONS_ci = --every 12
 
-.PHONY: demo test check lock clean
+.PHONY: demo test test-long check lint types imports tidy bench lock clean
 
 demo: .venv/.run-time
 	.venv/bin/safelight demo $(ARGS)
 
-test: .venv/.development
+check: .venv/.development
+	@$(MAKE) --no-print-directory -j 2 types lint imports tidy
+
+lint:
 	.venv/bin/ruff check .
 	.venv/bin/ruff format --check .
+
+types:
 	.venv/bin/mypy
+
+imports:
 	.venv/bin/lint-imports
-	.venv/bin/pytest -n $(TEST_WORKERS) --dist loadfile --durations=20 $(ARGS)
+
+tidy:
+	.venv/bin/pytest -q tests/project/test_tidy.py
+
+test: check
+	$(PYTEST) $(ARGS)
+
+test-long: .venv/.development
+	TEST_SCOPE=$(PART) $(PYTEST) $(ARGS)
+	.venv/bin/python -m tests.mutations $(MUTATIONS_$(PART))
+	$(if $(filter all,$(PART)),$(MAKE) --no-print-directory bench)
+
+bench: .venv/.run-time
+	home=$$(mktemp -d) && trap 'rm -rf "$$home"' EXIT && export SAFELIGHT_HOME="$$home" && \
+	.venv/bin/safelight bench engine && .venv/bin/safelight bench doctor && .venv/bin/safelight bench waiting
 
 lock: .venv/.uv
 	.venv/bin/uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-header --no-annotate \

@@ -17,7 +17,6 @@ import psycopg
 import pytest
 from fastapi.dependencies import models as dependencies
 from psycopg import sql
-from psycopg.rows import dict_row
 
 from safelight import serve
 from safelight.api.auth.identity import HEADER
@@ -27,6 +26,9 @@ from safelight.db import embedded
 from safelight.domain.ids import new_id
 from safelight.media import decode
 from safelight.storage.buckets import S3Keys
+from tests import scope
+from tests.drafts import drafts
+from tests.queries import Queries
 from tests.support import openapi
 from tests.support.s3_servers import seaweedfs
 
@@ -40,6 +42,12 @@ for _key in ("OPENAI_API_KEY", "REPLICATE_API_TOKEN", "FAL_KEY"):
 os.environ["SAFELIGHT_STAND_IN"] = "allow"  # tests have databases of their own, and no vendor
 POSTGRES_15 = Path(os.environ.get("POSTGRES_15_BIN", "/usr/lib/postgresql/15/bin"))
 WAIT_SECONDS = 120
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """What the scope leaves out is no part of the run: it is neither skipped nor deselected."""
+    items[:] = sorted(filter(scope.takes, items), key=scope.rank)
 
 
 @pytest.fixture(scope="session")
@@ -89,7 +97,9 @@ def empty_dsn(postgres: str) -> Iterator[str]:
 def _database(server: str, template: str) -> Iterator[str]:
     name = f"test_{new_id().replace('-', '')}"
     with psycopg.connect(server, autocommit=True) as conn:
-        conn.execute(sql.SQL("create database {} template {}").format(sql.Identifier(name), sql.Identifier(template)))
+        # Copying the files takes half as long as the default, which logs every page.
+        copy = sql.SQL("create database {} template {} strategy file_copy")
+        conn.execute(copy.format(sql.Identifier(name), sql.Identifier(template)))
         yield dsn_of(server, name)
         conn.execute(sql.SQL("drop database {} with (force)").format(sql.Identifier(name)))
 
@@ -155,13 +165,11 @@ class Backend:
         self._work = work
         self.dsn = app.dsn
         self.client = client
+        self.queries = Queries(app.dsn)
         self.pass_id = f"pass:user:{new_id()}"
 
     def sql(self, query: str, *values: Any) -> list[Json]:
-        path = "-c search_path=public,procrastinate"
-        with psycopg.connect(self.dsn, autocommit=True, row_factory=dict_row, options=path) as conn:
-            cursor = conn.execute(query, values)  # type: ignore[arg-type]
-            return cursor.fetchall() if cursor.description else []
+        return self.queries.rows(query, values)
 
     def value(self, query: str, *values: Any) -> Any:
         return next(iter(self.sql(query, *values)[0].values()))
@@ -268,7 +276,10 @@ StartBackend = Callable[..., Any]
 
 
 @asynccontextmanager
-async def running(dsn: str, home: Path, *, worker: bool = True, **settings: Any) -> AsyncIterator[Backend]:
+async def running(
+    dsn: str, home: Path, *, worker: bool = True, full_size: bool = False, **settings: Any
+) -> AsyncIterator[Backend]:
+    """`full_size`: its pictures are as large as customers get them."""
     assert settings.keys() <= Settings.model_fields.keys(), "a setting of that name would be ignored"
     app = App(
         Settings(
@@ -293,11 +304,15 @@ async def running(dsn: str, home: Path, *, worker: bool = True, **settings: Any)
     listening = serve.listen("127.0.0.1", app.settings.port)
     app.settings.port = listening.getsockname()[1]
     async with AsyncExitStack() as stack, AsyncExitStack() as work:
+        if not full_size:
+            stack.enter_context(drafts())
         await stack.enter_async_context(serve.serving(app, listening))
         if worker:
             await work.enter_async_context(serve.working(app))
         stack.callback(forget_apps)
-        yield Backend(app, await stack.enter_async_context(client_of(app.settings.base_url)), work)
+        backend = Backend(app, await stack.enter_async_context(client_of(app.settings.base_url)), work)
+        stack.callback(backend.queries.close)
+        yield backend
 
 
 def forget_apps() -> None:
@@ -311,9 +326,9 @@ def client_of(base_url: str) -> httpx2.AsyncClient:
     """With as many connections as there are requests; hundreds at once are slow in one client."""
     limits = httpx2.Limits(max_connections=None)
     hooks = {"response": [openapi.holding(base_url)]}
-    return httpx2.AsyncClient(
-        base_url=base_url, timeout=WAIT_SECONDS, trust_env=False, limits=limits, event_hooks=hooks
-    )
+    # Nothing here is asked by TLS, and reading the certificates of all authorities would take longer than the rest.
+    options: Json = {"trust_env": False, "verify": False, "limits": limits, "event_hooks": hooks}
+    return httpx2.AsyncClient(base_url=base_url, timeout=WAIT_SECONDS, **options)
 
 
 @pytest.fixture

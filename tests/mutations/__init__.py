@@ -2,6 +2,7 @@
 
 python -m tests.mutations             tries every one of list.toml
 python -m tests.mutations --only 7    one of them
+python -m tests.mutations --every 12  a twelfth of them
 """
 
 import tomllib

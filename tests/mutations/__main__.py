@@ -36,8 +36,13 @@ class Verdict:
 def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m tests.mutations", description=__doc__)
     parser.add_argument("--only", type=int, action="append", metavar="N", help="try this one (may be repeated)")
-    only = parser.parse_args().only
-    numbered = [(number, one) for number, one in enumerate(listed(), 1) if not only or number in only]
+    parser.add_argument("--every", type=int, default=1, metavar="N", help="try every Nth, from the first")
+    asked = parser.parse_args()
+    numbered = [
+        (number, one)
+        for number, one in enumerate(listed(), 1)
+        if (not asked.only or number in asked.only) and (number - 1) % asked.every == 0
+    ]
     with tempfile.TemporaryDirectory(prefix="mutations") as folder:
         copy_tree(Path(folder))
         caught = sum(try_out(Path(folder), number, one) for number, one in numbered)

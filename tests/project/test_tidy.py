@@ -10,7 +10,7 @@ import pytest
 
 from safelight.config import Settings
 from safelight.settings import GROUPS
-from tests import settings_page
+from tests import scope, settings_page
 
 ROOT = Path(__file__).parents[2]
 SOURCES = sorted((ROOT / "safelight").rglob("*.py"))
@@ -76,6 +76,11 @@ def test_mega_names_stay_in_the_database_layer_and_the_read_models():
 def tracked_files() -> list[Path]:
     listed = subprocess.run(["git", "ls-files"], cwd=ROOT, capture_output=True, text=True, check=True).stdout
     return [ROOT / name for name in listed.splitlines()]
+
+
+def test_the_slowest_test_files_are_there():
+    names = {path.stem for path in (ROOT / "tests").rglob("test_*.py")}
+    assert set(scope.SLOWEST) <= names, "name the file in tests/scope.py as it is called now"
 
 
 def test_no_file_names_one_machine():

@@ -1,10 +1,9 @@
-"""Each thing that a provider can do wrong, many times: one decision every time, paid once, refunded where it fails.
+"""Each thing that a provider can do wrong, several times: one decision every time, paid once, refunded where it fails.
 
-`FAULT_TIMES=100 pytest tests/providers/test_provider_faults.py` is the rehearsal with a hundred of each; it takes a quarter of an hour.
+Three times each, side by side; in the long run a hundred times.
 """
 
 import asyncio
-import os
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -18,8 +17,9 @@ from tests.fakes.openai import openai_serving
 from tests.fakes.vendors import vendor
 from tests.fakes.wire import Break, Scripted, generation_of
 from tests.providers.test_openai import EYES, FAILURES
+from tests.scope import amount
 
-TIMES = int(os.environ.get("FAULT_TIMES", "12"))
+TIMES = amount(usual=3, ci=12, all=100)
 AT_ONCE = 20
 NOBODY = "http://127.0.0.1:9"  # where webhooks go that nobody needs
 QUICK = {"worker_concurrency": 50, "retry_base_seconds": 0.02, "provider_start_timeout_seconds": 2.0}
@@ -108,6 +108,7 @@ FAULTS: dict[str, dict[str, Fault]] = {
 CASES = [(adapter, what) for adapter, faults in FAULTS.items() for what in faults]
 
 
+@pytest.mark.scaled
 @pytest.mark.parametrize(("adapter", "what"), CASES)
 async def test_a_fault_of_a_vendor_is_decided_the_same_way_each_time(
     dsn: str, start: StartBackend, adapter: str, what: str
@@ -124,6 +125,7 @@ async def test_a_fault_of_a_vendor_is_decided_the_same_way_each_time(
     assert_decided(backend, made, fault)
 
 
+@pytest.mark.scaled
 @pytest.mark.parametrize("what", FAILURES)
 async def test_a_fault_of_openai_is_decided_the_same_way_each_time(dsn: str, start: StartBackend, what: str):
     scripted, tries, _, category, _, code = FAILURES[what]

@@ -304,7 +304,11 @@ async def site(way: str, home: Path) -> AsyncIterator[Site]:
 async def _client_of(app: App, place: Place) -> AsyncIterator[Backend]:
     base_url = f"http://{place.host}:{place.port}"
     async with httpx2.AsyncClient(base_url=base_url, timeout=WAIT_SECONDS, trust_env=False) as client:
-        yield Backend(app, client, AsyncExitStack())
+        backend = Backend(app, client, AsyncExitStack())
+        try:
+            yield backend
+        finally:
+            backend.queries.close()
 
 
 async def _answers(api: Backend) -> None:

@@ -6,15 +6,25 @@ import signal
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import psutil
 import pytest
 
+from tests.scope import LONG, amount
+
 COMMAND = [str(Path(sys.executable).with_name("safelight")), "chaos"]
+GENERATIONS = amount(usual=40, ci=40, all=300)
+MINUTES_MAX = amount(usual=4, ci=4, all=20)
 QUICK = {"SAFELIGHT_WORKER_HEARTBEAT_SECONDS": "1", "SAFELIGHT_WORKER_POLL_SECONDS": "0.2"}
+
+
+def scaled_rehearsal(test: Callable[..., None]) -> Callable[..., None]:
+    """With more generations in the long run; the first test of a rehearsal waits for it."""
+    return pytest.mark.scaled(pytest.mark.timeout(60 * MINUTES_MAX + 60)(test))
 
 
 @pytest.fixture(scope="module")
@@ -24,17 +34,19 @@ def folder() -> Iterator[Path]:
         yield Path(name)
 
 
-@pytest.fixture(scope="module", params=["simulated", "replicate", "fal"])
+@pytest.fixture(
+    scope="module", params=["simulated", pytest.param("replicate", marks=LONG), pytest.param("fal", marks=LONG)]
+)
 def card(folder: Path, request: pytest.FixtureRequest) -> dict[str, Any]:
     """The scorecard of a rehearsal in each wire format."""
-    options = "--generations 40 --workers 2 --kill-every 3 --restart-db-every 8 --seed 7 --minutes-max 4 --json"
-    options += f" --provider {request.param}"
+    options = f"--generations {GENERATIONS} --minutes-max {MINUTES_MAX} --provider {request.param}"
+    options += " --workers 2 --kill-every 3 --restart-db-every 8 --seed 7 --json"
     run = subprocess.run(
         [*COMMAND, *options.split()],
         env=os.environ | QUICK | {"TMPDIR": str(folder)},
         capture_output=True,
         text=True,
-        timeout=280,
+        timeout=60 * MINUTES_MAX + 40,
         check=False,
     )
     assert run.stdout, run.stderr
@@ -43,27 +55,32 @@ def card(folder: Path, request: pytest.FixtureRequest) -> dict[str, Any]:
     return dict(json.loads(run.stdout)) | {"exit": run.returncode}
 
 
+@scaled_rehearsal
 def test_every_order_is_accepted_once_and_ends(card: dict[str, Any]):
-    assert (card["ordered"], card["accepted"]) == (40, 40)
-    assert sum(card["statuses"].values()) == 40
+    assert (card["ordered"], card["accepted"]) == (GENERATIONS, GENERATIONS)
+    assert sum(card["statuses"].values()) == GENERATIONS
     assert card["statuses"].keys() <= {"done", "error", "suggested", "cancelled"}
     assert (card["lost"], card["accepted_twice"], card["stuck"]) == ([], [], [])
 
 
+@scaled_rehearsal
 def test_the_ledger_is_right_and_every_result_can_be_read(card: dict[str, Any]):
     assert (card["ledger_errors"], card["unreadable_outputs"]) == ([], [])
 
 
+@scaled_rehearsal
 def test_nobody_gets_both_a_result_and_its_refund(card: dict[str, Any]):
     assert (card["results_beside_refunds"], card["cancelled_in_vain"]) == ([], [])
     assert card["statuses"].get("cancelled", 0) >= 1
 
 
+@scaled_rehearsal
 def test_no_start_is_paid_twice_in_silence(card: dict[str, Any]):
     assert card["silent_double_payments"] == []
     assert (card["clean"], card["exit"]) == (True, 0)
 
 
+@scaled_rehearsal
 def test_workers_were_killed_the_database_restarted_and_all_was_taken_over(card: dict[str, Any]):
     assert card["injected"]["kills"] >= 1
     assert card["injected"]["database_restarts"] >= 1
@@ -76,6 +93,7 @@ def test_ctrl_c_leaves_nothing_running(folder: Path):
     run = subprocess.Popen([*COMMAND, "--generations", "500"], env=environment, stderr=subprocess.PIPE, text=True)
     while not list(folder.glob("safelight-chaos-*/assets/mma/still/*/*.jpg")):  # the first results are there
         assert run.poll() is None
+        time.sleep(0.05)
     started = psutil.Process(run.pid).children(recursive=True)
     assert len(started) >= 5
     run.send_signal(signal.SIGINT)

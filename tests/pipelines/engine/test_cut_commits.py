@@ -1,9 +1,6 @@
-"""Hundreds of commits whose answer is lost: nobody knows whether they happened, and nothing happens twice.
-
-`CUTS=2000 pytest tests/pipelines/engine/test_cut_commits.py` loses more of them; it takes minutes."""
+"""Many commits whose answer is lost: nobody knows whether they happened, and nothing happens twice."""
 
 import asyncio
-import os
 import random
 from collections import Counter
 
@@ -15,10 +12,11 @@ from safelight.testing.chaos import scorecard
 from safelight.testing.chaos.customers import Customer, post
 from safelight.testing.chaos.observer import LOOK_SECONDS, Watch
 from tests.conftest import Backend, StartBackend
+from tests.scope import amount
 from tests.support.dropping_proxy import Cutter, cutting
 from tests.support.simulated_provider import simulating
 
-CUTS = int(os.environ.get("CUTS", "400"))
+CUTS = amount(usual=100, ci=400, all=2_000)
 SHARE = 0.25
 GENERATIONS_MAX = max(200, CUTS)
 GENERATIONS_AT_ONCE = 40
@@ -26,6 +24,7 @@ GENERATIONS = "select mg_generation_id from mega_generations where mg_record_typ
 LIKES = "select count(*) from mega_generations where mg_meta->>'event_type' = 'like'"
 
 
+@pytest.mark.scaled
 @pytest.mark.timeout(600)
 async def test_what_is_done_in_a_commit_whose_answer_is_lost_is_done_once(
     dsn: str, start: StartBackend, monkeypatch: pytest.MonkeyPatch

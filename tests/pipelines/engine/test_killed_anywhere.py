@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from tests.conftest import Backend, StartBackend
+from tests.scope import LONG
 from tests.support import killed_worker
 from tests.support.simulated_provider import simulating
 
@@ -30,8 +31,15 @@ async def order_video(backend: Backend, picture: str) -> Json:
 
 
 @pytest.mark.timeout(600)
-@pytest.mark.parametrize("moment", ["before", "after"])
-@pytest.mark.parametrize("order", [order_still, order_video])
+@pytest.mark.parametrize(
+    ("order", "moment"),
+    [
+        (order_still, "before"),
+        (order_still, "after"),
+        (order_video, "before"),
+        pytest.param(order_video, "after", marks=LONG),
+    ],
+)
 async def test_a_worker_may_die_at_any_statement(
     dsn: str, start: StartBackend, order: Callable[[Backend, str], Awaitable[Json]], moment: str
 ):

@@ -1,7 +1,7 @@
 """API nodes and workers on machines of their own share one Postgres; one that is cut off does no harm, and comes back.
 
-How a node is cut off is in a test's id: by a link that goes down, or, where namespaces may not be made, by a proxy
-that goes silent.
+How a node is cut off is in a test's id: by a link that goes down, or, where namespaces may not be made and in the long
+run, by a proxy that goes silent.
 """
 
 import asyncio
@@ -16,13 +16,14 @@ import pytest
 from tests.conftest import WAIT_SECONDS, Backend
 from tests.db.test_database_outage import BRIEF, accepted_again, refused
 from tests.pipelines.engine.test_resume import STILL_STEPS, slow_step_begun
+from tests.scope import LONG
 from tests.support.machines import API_NAMES, WAYS, WORKER_NAMES, Site, other, site
 
 SLOW = {"seedream": {"size": "4K"}}  # its step keeps a worker at work for seconds
 LATE_WRITE_REFUSED = "is no longer ours, or it is final"
 
 
-@pytest.fixture(params=WAYS)
+@pytest.fixture(params=[next(iter(WAYS)), *(pytest.param(way, marks=LONG) for way in list(WAYS)[1:])])
 async def machines(request: pytest.FixtureRequest) -> AsyncIterator[Site]:
     with tempfile.TemporaryDirectory(prefix="sl") as folder:
         async with site(request.param, Path(folder)) as started:

@@ -9,12 +9,13 @@ from safelight.domain.errors.base import Cancelled
 from safelight.pipelines.engine.retry import RetryPolicy
 from safelight.pipelines.engine.run import Run
 from safelight.pipelines.failures import fail
+from tests.scope import amount
 from tests.simulation.fault_schedule import STATEMENTS
 from tests.simulation.scenario import Sabotage, Told, in_simulation, simulate
 from tests.simulation.seam import simulated
 
 SEEDS_AT_ONCE = 150
-SEEDS = 1050
+SEEDS = amount(usual=1_050, ci=3_000, all=10_050)
 # Seeds that broke something once; the fix is in, and they stay. In these a start was made again while the first was
 # still on its way, and both were accepted.
 ONCE_BROKEN = (182, 202, 214, 568, 714, 1071, 1337, 1338, 2164, 2452, 2620, 2625, 2768, 2995)
@@ -47,6 +48,7 @@ def broken(worlds: list[Told]) -> str:
     )
 
 
+@pytest.mark.scaled
 @pytest.mark.parametrize("first", range(0, SEEDS, SEEDS_AT_ONCE))
 def test_whatever_breaks_every_generation_ends_as_it_should(first: int):
     found = broken(told(range(first, first + SEEDS_AT_ONCE)))

@@ -33,7 +33,7 @@ async def tell_story(backend: Backend) -> list[dict]:
 
 @pytest.fixture(scope="module")
 async def backend(module_dsn: str, tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Backend]:
-    async with running(module_dsn, tmp_path_factory.mktemp("home")) as started:
+    async with running(module_dsn, tmp_path_factory.mktemp("home"), full_size=True) as started:
         yield started
 
 

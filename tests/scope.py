@@ -1,0 +1,47 @@
+"""How much of the suite a run takes: `make test` takes each kind of fault, `make test-long` takes every combination and
+many repetitions. docs/testing.md lists what is where."""
+
+import os
+from enum import StrEnum
+from pathlib import Path
+
+import pytest
+
+
+class Scope(StrEnum):
+    """The value of TEST_SCOPE. `ci` is the bounded part of the long run that CI has time for."""
+
+    USUAL = "usual"
+    CI = "ci"
+    ALL = "all"
+
+
+SCOPE = Scope(os.environ.get("TEST_SCOPE", Scope.USUAL))
+LONG = pytest.mark.long
+# The files that take longest, the longest first: begun at the end, they would keep one processor busy and the others
+# waiting. A name that fits no file is an error of tests/project/test_tidy.py.
+SLOWEST = (
+    "test_every_route", "test_embedded", "test_resume", "test_several_machines", "test_demo", "test_provider_faults",
+    "test_killed_anywhere", "test_memory", "test_delivered_results", "test_schema", "test_doctor", "test_chaos",
+    "test_generated_clients", "test_simulation", "test_planted_secrets", "test_cut_commits", "test_backfill",
+)  # fmt: skip
+
+
+def amount(*, usual: int, ci: int, all: int) -> int:
+    """A number of cases or repetitions. The tests that use it are marked `scaled`."""
+    return {Scope.USUAL: usual, Scope.CI: ci, Scope.ALL: all}[SCOPE]
+
+
+def takes(item: pytest.Item) -> bool:
+    """Whether the run takes the test: the usual one all that is not marked `long`, a long one what is marked `long` or
+    `scaled`."""
+    is_long = item.get_closest_marker("long") is not None
+    if SCOPE is Scope.USUAL:
+        return not is_long
+    return is_long or item.get_closest_marker("scaled") is not None
+
+
+def rank(item: pytest.Item) -> int:
+    """The place of the test's file among those that begin first."""
+    name = Path(item.path).stem
+    return SLOWEST.index(name) if name in SLOWEST else len(SLOWEST)
