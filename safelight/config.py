@@ -391,7 +391,7 @@ class Settings(BaseSettings):
 
     @property
     def secrets(self) -> list[str]:
-        """What must be written nowhere."""
+        """The values that must never be written anywhere."""
         stated = [value.get_secret_value() for _, value in self if isinstance(value, SecretStr)]
         return [*stated, _password(self.database_url)]
 

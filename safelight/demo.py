@@ -43,7 +43,7 @@ class Event:
 
 
 @dataclass(frozen=True, slots=True)
-class Made:
+class FinishedGeneration:
     """One finished generation of the story."""
 
     chapter: str
@@ -57,7 +57,7 @@ class Made:
 @dataclass(slots=True)
 class Report:
     pass_id: str
-    made: list[Made] = field(default_factory=list)
+    made: list[FinishedGeneration] = field(default_factory=list)
     credits_charged: int = 0
     balance: int = 0
     seconds: float = 0.0
@@ -78,7 +78,7 @@ class Story:
 
     async def run(self, product: Path, logo: Path | None) -> Report:
         started = time.monotonic()
-        report = Report(self.pass_id)
+        report, balance_before = Report(self.pass_id), await self._balance()
         assets = {"product_image_url": await self._upload(product, "product")}
         if logo:
             assets["logo_image_url"] = await self._upload(logo, "logo")
@@ -86,13 +86,14 @@ class Story:
         last = report.made[-1]
         await self._event("like", last)
         await self._event("download", last)
-        account = (await self._get(f"/history/pass/{self.pass_id}"))["credits"]
-        report.balance = account["balance"]
-        report.credits_charged = sum(
-            entry["mg_delta"] for entry in account["history"] if entry["mg_ref_type"] == "mma_charge"
-        )
+        report.balance = await self._balance()
+        report.credits_charged = report.balance - balance_before
         report.seconds = time.monotonic() - started
         return report
+
+    async def _balance(self) -> int:
+        balance: int = (await self._get(f"/history/pass/{self.pass_id}"))["credits"]["balance"]
+        return balance
 
     async def _tell_story(self, report: Report, assets: Json) -> None:
         inputs = {"brief": BRIEF, "style": STYLE, "aspect_ratio": "4:5"}
@@ -108,7 +109,7 @@ class Story:
         body = {"feedback": {"motion_feedback": VIDEO_TWEAK}}
         report.made.append(await self._generation("Video tweak", f"/mma/video/{video.generation_id}/tweak", body))
 
-    async def _generation(self, chapter: str, path: str, body: Json) -> Made:
+    async def _generation(self, chapter: str, path: str, body: Json) -> FinishedGeneration:
         started = time.monotonic()
         self.tell(Event("begins", chapter, _headline(body), 0.0))
         accepted = await self._post(path, body)
@@ -120,7 +121,7 @@ class Story:
         file = await self._download(chapter, next(filter(None, generation["outputs"].values())))
         seconds = time.monotonic() - started
         self.tell(Event("ends", chapter, str(file), seconds))
-        return Made(
+        return FinishedGeneration(
             chapter,
             accepted["generation_id"],
             round(seconds, 2),
@@ -153,7 +154,7 @@ class Story:
         body = {"dataUrl": data_url, "kind": kind, "filename": path.name}
         return str((await self._post("/api/r2/upload-signed", body))["publicUrl"])
 
-    async def _event(self, event_type: str, made: Made) -> None:
+    async def _event(self, event_type: str, made: FinishedGeneration) -> None:
         payload = {"result_type": "motion", "tags": ["calm morning"]}
         await self._post(
             "/mma/events", {"event_type": event_type, "generation_id": made.generation_id, "payload": payload}

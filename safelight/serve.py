@@ -107,7 +107,7 @@ async def serving(app: App, listening: socket.socket) -> AsyncIterator[None]:
 
 
 def open_access_warnings(settings: Settings) -> list[str]:
-    """What an operator must know of ids that count without a token."""
+    """Return warnings for operators about pass ids that are accepted without a token."""
     if settings.auth == "required":
         return []
     found = []

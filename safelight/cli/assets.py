@@ -72,7 +72,7 @@ def verify(
 
 
 def _tidied(command: str, hours: float, work: Callable[[App, Database], Awaitable[SweepResult]]) -> SweepResult:
-    """What was deleted is an operator's deed, on record as the others are."""
+    """Do the work, and record it in the operators' audit if it deleted something."""
 
     async def on_record(app: App, db: Database) -> SweepResult:
         found = await work(app, db)

@@ -538,7 +538,7 @@ def health(base: str) -> dict:
 # --- a second account: only root can be two ---------------------------------------------------------------------------
 
 if IS_ROOT:
-    NOBODY = account.Account(pwd.getpwnam("nobody").pw_uid, pwd.getpwnam("nobody").pw_gid, "nobody")
+    NOBODY = account.ServerAccount(pwd.getpwnam("nobody").pw_uid, pwd.getpwnam("nobody").pw_gid, "nobody")
 
     @pytest.mark.parametrize("as_whom", ["postgres", "root", "nobody", "pgserver"])
     @pytest.mark.parametrize("is_long", [False, True])

@@ -25,7 +25,7 @@ _ABSENT_BEFORE: dict[str, Any] = {"user_id": None, "email": None, "source": "saf
 
 @dataclass(frozen=True, slots=True)
 class OpsError:
-    """What one ops row says. The fields of seed 000 section 9 are always present in `mg_detail`, null where unknown."""
+    """The content of one ops row. `mg_detail` always has the fields of seed 000 section 9, null where unknown."""
 
     category: Category
     code: str
