@@ -24,7 +24,6 @@ from safelight.db.connection.sessions import connected_now
 from safelight.db.embedded.supervisor import Restarted, Supervisor
 from safelight.db.operations import ops_rows
 from safelight.db.operations.ops_outbox import OpsOutbox
-from safelight.db.operations.statistics import CustomerCount
 from safelight.db.schema.migrate import MigrationBlocked, migrate, naming_blockers
 from safelight.domain.errors.base import SafelightError
 from safelight.domain.orders import Prices
@@ -54,6 +53,7 @@ from safelight.private_files import open_home
 from safelight.process.tasks import end_tasks
 from safelight.providers.catalogue import ParameterTables
 from safelight.redaction import Redactor
+from safelight.reports.totals import CustomerCount
 from safelight.security import secret_files
 from safelight.security.signing import Signer
 from safelight.setting_checks import ADMIN_TOKEN_SETTING, SECRET_SETTING, check_secret_settings, token_check

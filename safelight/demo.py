@@ -78,7 +78,7 @@ class Story:
 
     async def run(self, product: Path, logo: Path | None) -> Report:
         started = time.monotonic()
-        report = Report(self.pass_id)
+        report, balance_before = Report(self.pass_id), await self._balance()
         assets = {"product_image_url": await self._upload(product, "product")}
         if logo:
             assets["logo_image_url"] = await self._upload(logo, "logo")
@@ -86,13 +86,14 @@ class Story:
         last = report.made[-1]
         await self._event("like", last)
         await self._event("download", last)
-        account = (await self._get(f"/history/pass/{self.pass_id}"))["credits"]
-        report.balance = account["balance"]
-        report.credits_charged = sum(
-            entry["mg_delta"] for entry in account["history"] if entry["mg_ref_type"] == "mma_charge"
-        )
+        report.balance = await self._balance()
+        report.credits_charged = report.balance - balance_before
         report.seconds = time.monotonic() - started
         return report
+
+    async def _balance(self) -> int:
+        balance: int = (await self._get(f"/history/pass/{self.pass_id}"))["credits"]["balance"]
+        return balance
 
     async def _tell_story(self, report: Report, assets: Json) -> None:
         inputs = {"brief": BRIEF, "style": STYLE, "aspect_ratio": "4:5"}

@@ -19,14 +19,17 @@ from rich.text import Text
 
 from safelight import demo as story
 from safelight.app import App
-from safelight.db.embedded import Status
+from safelight.db.embedded import ServerStatus
+from safelight.db.generations.generations import ListedGeneration, StoredStep
+from safelight.db.generations.job_log import StoredLine
 from safelight.db.schema.problems import INVARIANTS
 from safelight.domain.untrusted.text import json_text, printable
-from safelight.ops.backfill import Parity, TableResult, Tell
+from safelight.ops.backfill import ParityReport, TableResult, Tell
 from safelight.ops.doctor import EXAMPLES, Repaired, Report
 from safelight.pipelines.cancel import Cancelling
 from safelight.pipelines.serving import ServedEngine
 from safelight.redaction import DEFAULT_REDACTOR
+from safelight.reports.generation import GenerationDetails
 
 PROBLEMS_SHOWN_MAX = 10
 COLUMN_EDGE = 3  # the border of a column, and the spaces beside its text
@@ -176,32 +179,33 @@ def show_report(app: App, report: story.Report) -> None:
     console.print(f"  {command} up   # then {app.settings.base_url}/docs", soft_wrap=True)
 
 
-def show_generation(row: Json, steps: list[Json], retries: list[Json]) -> None:
+def show_generation(details: GenerationDetails) -> None:
+    report, row = details.report, details.report.generation
     facts = {
-        "generation": row["mg_generation_id"],
-        "flow": row["mg_meta"].get("flow"),
-        "status": row["mg_mma_status"],
-        "customer": row["mg_pass_id"],
-        "parent": row["mg_parent_id"],
-        "retry of": row["mg_meta"].get("retry_of"),
-        "retried as": ", ".join(f"{one['id']} ({one['status']})" for one in retries),
-        "prompt": row["mg_prompt"],
-        "result": row["mg_output_url"],
-        "error": row["mg_error"],
+        "generation": row.generation_id,
+        "flow": report.flow,
+        "status": row.status,
+        "customer": row.pass_id,
+        "parent": row.parent_id,
+        "retry of": report.retry_of,
+        "retried as": ", ".join(f"{one.id} ({one.status})" for one in details.retries),
+        "prompt": row.prompt,
+        "result": row.output_url,
+        "error": row.error,
     }
     for name, value in facts.items():
         if value:
             console.print(line((f"{name:<11}", "dim"), f" {value}"), soft_wrap=True)
     columns = ("no", "step", "ms", "context or settings", "outcome")
-    show_list(columns, map(_step, steps), ids=("step", "context or settings"))
+    show_list(columns, map(_step, details.steps), ids=("step", "context or settings"))
 
 
-def _step(step: Json) -> Sequence[Any]:
-    payload = step["mg_payload"]
+def _step(step: StoredStep) -> Sequence[Any]:
+    payload = step.payload
     given, error = payload["input"], payload["error"]
     return (
-        step["mg_step_no"],
-        step["mg_step_type"],
+        step.number,
+        step.type,
         payload["timing"]["duration_ms"],
         given.get("ctx_id") or given.get("settings_id"),
         f"{error['error_code']}: {error.get('message')}" if error else _first_text(payload["output"]),
@@ -222,12 +226,12 @@ def print_addresses(app: App) -> None:
     console.print(f"Admin      the token is in {admin_token}", soft_wrap=True)
 
 
-def show_engines(served: list[ServedEngine]) -> None:
+def show_engines(served: Iterable[ServedEngine]) -> None:
     for engine in served:
         console.print(engine.line, soft_wrap=True)
 
 
-def show_database(status: Status, *, as_json: bool) -> None:
+def show_database(status: ServerStatus, *, as_json: bool) -> None:
     if as_json:
         print_json(asdict(status))
         return
@@ -238,25 +242,25 @@ def show_database(status: Status, *, as_json: bool) -> None:
             console.print(f"{name:<8} {value}", soft_wrap=True, markup=False)
 
 
-def show_generations(rows: list[Json]) -> None:
+def show_generations(rows: list[ListedGeneration]) -> None:
     columns = ("generation", "flow", "status", "seconds", "pass id", "error")
     show_list(columns, map(_generation, rows), ids=("generation", "pass id"))
 
 
-def _generation(row: Json) -> Sequence[Any]:
-    seconds = None if row["mg_latency_ms"] is None else f"{row['mg_latency_ms'] / 1000:.1f}"
-    return (row["mg_generation_id"], row["flow"], row["mg_mma_status"], seconds, row["mg_pass_id"], row["mg_error"])
+def _generation(row: ListedGeneration) -> Sequence[Any]:
+    seconds = None if row.latency_ms is None else f"{row.latency_ms / 1000:.1f}"
+    return (row.generation_id, row.flow, row.status, seconds, row.pass_id, row.error)
 
 
-def show_lines(lines: list[Json]) -> None:
+def show_lines(lines: list[StoredLine]) -> None:
     if not console.is_terminal:
         columns = ("no", "at", "level", "step", "message")
-        show_list(columns, ([row["seq"], row["created_at"].isoformat(), *map(row.get, columns[2:])] for row in lines))
+        show_list(columns, ([one.seq, one.created_at.isoformat(), one.level, one.step, one.message] for one in lines))
         return
-    for row in lines:
-        at = row["created_at"].strftime("%H:%M:%S.%f")[:-3]
-        step = (f" {row['step']:<32} ", "dim")
-        console.print(line(f"{row['seq']:4d} {at} ", LEVEL_MARKS[row["level"]], step, row["message"]), soft_wrap=True)
+    for one in lines:
+        at = one.created_at.strftime("%H:%M:%S.%f")[:-3]
+        step = (f" {one.step:<32} ", "dim")
+        console.print(line(f"{one.seq:4d} {at} ", LEVEL_MARKS[one.level], step, one.message), soft_wrap=True)
 
 
 def show_findings(findings: Report, mended: Repaired | None) -> None:
@@ -322,7 +326,7 @@ def show_taken(taken: list[TableResult], *, dry_run: bool, as_json: bool) -> Non
     )
 
 
-def show_parity(parity: Parity, *, as_json: bool) -> None:
+def show_parity(parity: ParityReport, *, as_json: bool) -> None:
     if as_json:
         print_json(parity.as_json())
         return

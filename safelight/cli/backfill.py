@@ -10,7 +10,7 @@ from safelight.cli.shared import AsJson, open_app
 from safelight.db.operations import audit
 from safelight.domain.errors.base import InvalidInput
 from safelight.ops import backfill as old
-from safelight.ops.backfill import Backfill, Legacy, Parity, TableResult
+from safelight.ops.backfill import Backfill, Legacy, ParityReport, TableResult
 
 commands = typer.Typer()
 
@@ -36,7 +36,7 @@ def backfill(
     app = open_app(console_lines=False)
     app.start_database()
 
-    async def run() -> list[TableResult] | Parity:
+    async def run() -> list[TableResult] | ParityReport:
         await app.migrate()
         async with app.database() as db, Legacy.opened(source or app.dsn, schema) as legacy:
             work = Backfill(db, legacy, app.redactor, batch_rows=batch)
@@ -46,7 +46,7 @@ def backfill(
                 return await work.run(tell, operator=audit.at_command_line("safelight backfill"), dry_run=dry_run)
 
     outcome = asyncio.run(run())
-    if isinstance(outcome, Parity):
+    if isinstance(outcome, ParityReport):
         terminal.show_parity(outcome, as_json=as_json)
         if outcome.differences:
             raise typer.Exit(1)

@@ -1,4 +1,4 @@
-"""What `safelight chaos` prints."""
+"""The output of `safelight chaos`."""
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -15,14 +15,14 @@ from safelight.testing import chaos
 PROBLEMS_SHOWN_MAX = 10
 
 
-def show_plan(plan: chaos.Plan, kept_home: Path | None, *, as_json: bool) -> None:
+def show_plan(plan: chaos.ChaosPlan, kept_home: Path | None, *, as_json: bool) -> None:
     """Print the seed first: a failure is reported with it."""
     facts = f"seed {plan.seed}" + (f", home {kept_home}" if kept_home else "")
     (error_console if as_json else console).print(facts, soft_wrap=True)
 
 
 @contextmanager
-def chaos_progress(plan: chaos.Plan, *, silent: bool) -> Iterator[Callable[[chaos.Progress], None]]:
+def chaos_progress(plan: chaos.ChaosPlan, *, silent: bool) -> Iterator[Callable[[chaos.Progress], None]]:
     columns = (
         BarColumn(bar_width=16),
         MofNCompleteColumn(),

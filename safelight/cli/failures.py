@@ -1,6 +1,6 @@
 """Commands that list failed and stuck generations and the state of the queues: `failures`, `stuck`, `status`."""
 
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
@@ -9,10 +9,14 @@ from safelight.api.routes.failures import report
 from safelight.cli import operator_views
 from safelight.cli.shared import AsJson, read_database
 from safelight.config import Settings
+from safelight.db.connection.database import Connection
+from safelight.db.generations.queue_status import QueueStatus
 from safelight.db.operations import failures
 from safelight.db.operations.failures import Kind, Question
-from safelight.ops.queue_watch import read_status
 from safelight.pipelines.engine.reaper import patience_with
+from safelight.reports import failures as reports
+from safelight.reports import queue
+from safelight.reports.failures import FailureReport
 
 commands = typer.Typer()
 
@@ -43,24 +47,21 @@ def list_stuck(user: OfUser = None, limit: Most = failures.LIMIT_DEFAULT, as_jso
 def _show_failures(question: Question, *, as_json: bool) -> None:
     patience = patience_with(Settings().worker_heartbeat_seconds)
 
-    async def read(conn: Any) -> Any:
-        found = await failures.read(conn, question, patience)
-        ids = [row["id"] for row in found.generations]
-        causes = await failures.causes(conn, ids)
-        status = await read_status(conn, patience.dead_after_seconds)
-        return report(found, await failures.stacks(conn, ids)), causes, status.workers_alive > 0
+    async def read(conn: Connection) -> tuple[FailureReport, QueueStatus]:
+        status = await queue.read(conn, patience.dead_after_seconds)
+        return await reports.for_operators(conn, question, patience), status
 
-    found, causes, is_worker_alive = read_database(read)
+    found, status = read_database(read)
     if as_json:
-        terminal.print_json(found)
+        terminal.print_json(report(found))
         return
-    operator_views.show_failures(found, causes, is_worker_alive=is_worker_alive)
+    operator_views.show_failures(found, is_worker_alive=status.workers_alive > 0)
 
 
 @commands.command("status")
 def show_status(as_json: AsJson = False) -> None:
     """Show workers and queues. Exits with 1 if generations wait for a worker and none is alive."""
     patience = patience_with(Settings().worker_heartbeat_seconds)
-    status = read_database(lambda conn: read_status(conn, patience.dead_after_seconds))
+    status = read_database(lambda conn: queue.read(conn, patience.dead_after_seconds))
     operator_views.show_status(status, as_json=as_json)
     raise typer.Exit(1 if status.is_stalled else 0)

@@ -3,7 +3,7 @@
 import asyncio
 from dataclasses import asdict
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, TypeVar
 
 import typer
 
@@ -12,7 +12,6 @@ from safelight.app import App
 from safelight.cli import backups
 from safelight.cli.shared import AsJson, group, open_app, read_database
 from safelight.db import embedded
-from safelight.db.generations import generations, job_log, runs
 from safelight.db.operations import audit
 from safelight.domain.errors.base import InvalidInput, NotFound
 from safelight.domain.statuses import Status
@@ -21,8 +20,11 @@ from safelight.pipelines import cancel as cancellation
 from safelight.pipelines.accept import Accepted
 from safelight.pipelines.engine.queue import Queue
 from safelight.pipelines.runtime_overrides import RuntimeConfig
+from safelight.reports import generation
 
 GENERATIONS_SHOWN_MAX = 500
+
+Found = TypeVar("Found")
 
 commands = typer.Typer()
 db_commands = group("The database.")
@@ -75,9 +77,9 @@ def list_generations(
     as_json: AsJson = False,
 ) -> None:
     """List the newest generations."""
-    rows = read_database(lambda conn: generations.newest(conn, pass_id=pass_id, status=status, most=limit))
+    rows = read_database(lambda conn: generation.newest(conn, pass_id=pass_id, status=status, most=limit))
     if as_json:
-        terminal.print_json(rows)
+        terminal.print_json([row.columns for row in rows])
         return
     terminal.show_generations(rows)
 
@@ -85,35 +87,28 @@ def list_generations(
 @generations_commands.command("show")
 def show(generation_id: str, as_json: AsJson = False) -> None:
     """Show one generation, and each step with its time and outcome."""
-
-    async def read(conn: Any) -> Any:
-        row = await generations.get(conn, generation_id)
-        if row is None:
-            raise NotFound(f"there is no generation {generation_id!r}")
-        retries = await generations.retries_of(conn, generation_id, pass_id=row["mg_pass_id"])
-        return row, await runs.steps_of(conn, generation_id), retries
-
-    row, steps, retries = read_database(read)
     if as_json:
-        terminal.print_json({"generation": row, "steps": steps, "retries": retries})
+        stored = read_database(lambda conn: generation.stored(conn, generation_id))
+        terminal.print_json(_required(stored, generation_id))
         return
-    terminal.show_generation(row, steps, retries)
+    details = read_database(lambda conn: generation.details(conn, generation_id))
+    terminal.show_generation(_required(details, generation_id))
 
 
 @generations_commands.command("logs")
 def logs(generation_id: str, as_json: AsJson = False) -> None:
     """Show the job log of a generation: the lines its customer saw."""
-
-    async def read(conn: Any) -> Any:
-        return await generations.get(conn, generation_id), await job_log.lines_after(conn, generation_id, 0)
-
-    row, lines = read_database(read)
-    if row is None:
-        raise NotFound(f"there is no generation {generation_id!r}")
+    lines = _required(read_database(lambda conn: generation.lines(conn, generation_id)), generation_id)
     if as_json:
-        terminal.print_json(lines)
+        terminal.print_json([asdict(line) for line in lines])
         return
     terminal.show_lines(lines)
+
+
+def _required(found: Found | None, generation_id: str) -> Found:
+    if found is None:
+        raise NotFound(f"there is no generation {generation_id!r}")
+    return found
 
 
 @generations_commands.command("cancel")

@@ -1,20 +1,21 @@
 """Commands for the credits ledger."""
 
 import asyncio
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
 from safelight import terminal
 from safelight.cli import operator_views
 from safelight.cli.shared import AsJson, group, open_app, read_database
-from safelight.db.money import customers, ledger
 from safelight.db.operations import audit
 from safelight.domain import pass_ids
 from safelight.domain.errors.base import InvalidInput, NotFound
 from safelight.domain.identities import TargetCustomer
 from safelight.ops.credits import Adjustment, adjust_credits
 from safelight.redaction import DEFAULT_REDACTOR
+from safelight.reports import customer
+from safelight.reports.customer import CustomerLedger
 
 ENTRIES_MAX = 10_000
 REASON_CHARS_MAX = 200
@@ -59,18 +60,11 @@ def show_ledger(
 ) -> None:
     """Show the newest ledger entries of a customer, each with the balance after it."""
     stated = _pass_id(pass_id)
-
-    async def read(conn: Any) -> dict[str, Any]:
-        customer = await customers.get(conn, stated)
-        if customer is None:
-            raise NotFound(f"there is no customer {stated!r}")
-        total = await ledger.entry_count(conn, stated)
-        entries = await ledger.entries(conn, stated, most=limit)
-        return {"passId": stated, "balance": customer["mg_credits"], "total": total, "entries": entries}
-
-    found = read_database(read)
+    found: CustomerLedger | None = read_database(lambda conn: customer.ledger_of(conn, stated, most=limit))
+    if found is None:
+        raise NotFound(f"there is no customer {stated!r}")
     if as_json:
-        terminal.print_json(found)
+        terminal.print_json(found.as_json())
         return
     operator_views.show_ledger(found)
 

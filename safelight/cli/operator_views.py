@@ -1,62 +1,52 @@
-"""What operators read of failures, of the ledger, and of workers and queues."""
+"""The output of the commands about failures, the ledger, and workers and queues."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict
 from typing import Any
 
 from safelight.db.generations.queue_status import QueueStatus
+from safelight.db.money.ledger import Entry
+from safelight.reports.customer import CustomerLedger
+from safelight.reports.failures import FailureReport, ReportedFailure, email_of, name_of
 from safelight.terminal import console, line, print_json, show_count, show_list
 
 Json = dict[str, Any]
 
 NO_WORKER_REMEDY = "no worker is alive: start safelight worker"
-STUCK_CAUSES = {
-    "past-deadline": "it is past its deadline",
-    "worker-lost": "its worker stopped answering",
-    "no-job": "it has no job in the queue",
-}
-
-
-def show_failures(found: Json, causes: Mapping[str, Json], *, is_worker_alive: bool) -> None:
-    """On a terminal a few lines for each; elsewhere tab-separated values."""
-    failures = [_failure(item, causes.get(item["id"], {}), is_worker_alive) for item in found["generations"]]
-    if console.is_terminal:
-        for user in found["byUser"]:
-            facts = f"  {user['count']:5d}  {user['userDisplayName']}  "
-            console.print(line(facts, (str(user["userEmail"]), "dim")), soft_wrap=True)
-        for failure in failures:
-            _tell_failure(failure)
-    else:
-        show_list(tuple(FAILURE_COLUMNS), (tuple(failure.values()) for failure in failures))
-    counts = ", ".join(f"{count} {kind}" for kind, count in found["summary"].items())
-    show_count(f"{len(failures)} of {found['total']} shown: {counts}")
-
-
 FAILURE_COLUMNS = (
     "generation", "status", "age minutes", "code", "step", "model", "cause", "pass id", "created at",
 )  # fmt: skip
 
 
-def _failure(item: Json, cause: Json, is_worker_alive: bool) -> Json:
-    context = item["errorContext"] or {}
-    if item["isStuck"]:
-        next_step = "another one takes it over within seconds" if is_worker_alive else NO_WORKER_REMEDY
-        code, why = item["stuckReason"], f"{STUCK_CAUSES[item['stuckReason']]}; {next_step}"
+def show_failures(report: FailureReport, *, is_worker_alive: bool) -> None:
+    """On a terminal a few lines for each; elsewhere tab-separated values."""
+    failures = [_failure(failure, is_worker_alive) for failure in report.failures]
+    if console.is_terminal:
+        for user in report.by_user:
+            facts = f"  {user.count:5d}  {name_of(user)}  "
+            console.print(line(facts, (email_of(user), "dim")), soft_wrap=True)
+        for failure in failures:
+            _tell_failure(failure)
     else:
-        code = context.get("code") or cause.get("code") or context.get("type")
-        why = cause.get("message") or item["errorMessage"]
-        if item["status"] == "cancelled" and cause.get("cancelled_by"):
-            why = f"cancelled by {cause['cancelled_by']}"
+        show_list(tuple(FAILURE_COLUMNS), (tuple(failure.values()) for failure in failures))
+    counts = f"{report.failed} failed, {report.stuck} stuck, {report.cancelled} cancelled"
+    show_count(f"{len(failures)} of {report.total} shown: {counts}")
+
+
+def _failure(failure: ReportedFailure, is_worker_alive: bool) -> Json:
+    row, reason = failure.generation, failure.reason
+    if failure.is_stuck:
+        reason = f"{reason}; {'another one takes it over within seconds' if is_worker_alive else NO_WORKER_REMEDY}"
     values = (
-        item["id"],
-        "stuck" if item["isStuck"] else item["status"],
-        item["ageMinutes"],
-        code,
-        context.get("step") or cause.get("step") or cause.get("last_step"),
-        cause.get("model") or item["modelId"],
-        why,
-        item["passId"],
-        item["createdAt"].isoformat(timespec="seconds"),
+        row.id,
+        failure.status,
+        row.age_minutes,
+        failure.code,
+        failure.step,
+        failure.model,
+        reason,
+        row.pass_id,
+        row.created_at.isoformat(timespec="seconds"),
     )
     return dict(zip(FAILURE_COLUMNS, values, strict=True))
 
@@ -71,16 +61,16 @@ def _tell_failure(failure: Json) -> None:
         console.print(line((f"  {name:<8}", "dim"), str(failure[name])), soft_wrap=True)
 
 
-def show_ledger(found: Json) -> None:
+def show_ledger(ledger: CustomerLedger) -> None:
     columns = ("at", "delta", "balance", "reason", "source", "generation", "reference")
-    show_list(columns, map(_entry, found["entries"]), ids=("at", "generation", "reference"))
-    show_count(f"{len(found['entries'])} of {found['total']} shown; balance {found['balance']}")
+    show_list(columns, map(_entry, ledger.entries), ids=("at", "generation", "reference"))
+    show_count(f"{len(ledger.entries)} of {ledger.total} shown; balance {ledger.balance}")
 
 
-def _entry(row: Json) -> Sequence[Any]:
-    reference = f"{row['ref_type']}:{row['ref_id']}"
-    at = row["at"].isoformat(timespec="milliseconds")
-    return (at, f"{row['delta']:+d}", row["balance"], row["reason"], row["source"], row["generation_id"], reference)
+def _entry(entry: Entry) -> Sequence[Any]:
+    reference = f"{entry.ref_type}:{entry.ref_id}"
+    at = entry.at.isoformat(timespec="milliseconds")
+    return (at, f"{entry.delta:+d}", entry.balance, entry.reason, entry.source, entry.generation_id, reference)
 
 
 def show_status(status: QueueStatus, *, as_json: bool) -> None:

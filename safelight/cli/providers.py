@@ -1,4 +1,4 @@
-"""The command `providers`: the adapter of each engine, and the state of the providers."""
+"""The command `providers`: the adapter of each engine, and the health of each provider."""
 
 import asyncio
 
@@ -6,9 +6,8 @@ import typer
 
 from safelight import terminal
 from safelight.cli.shared import AsJson, open_app
-from safelight.db.configuration import providers as provider_rows
-from safelight.db.connection.database import Row
-from safelight.pipelines.serving import ServedEngine
+from safelight.reports import provider_health
+from safelight.reports.provider_health import ProviderReport
 
 commands = typer.Typer()
 
@@ -19,22 +18,22 @@ def show(as_json: AsJson = False) -> None:
     app = open_app()
     app.start_database()
 
-    async def read() -> tuple[list[ServedEngine], list[Row]]:
+    async def read() -> ProviderReport:
         await app.migrate()
         async with app.database() as db, db.connection() as conn:
-            return await app.serving(db).engines(), await provider_rows.health(conn)
+            return await provider_health.read(conn, app.serving(db))
 
-    served, rows = asyncio.run(read())
+    report = asyncio.run(read())
     if as_json:
-        terminal.print_json({"engines": [engine.as_json() for engine in served], "providers": rows})
+        terminal.print_json(report.as_json())
         return
-    terminal.show_engines(served)
-    if not rows:
+    terminal.show_engines(report.engines)
+    if not report.providers:
         terminal.console.print("no adapter with limits was used yet")
-    for row in rows:
-        failures = f", {row['failures']} failures in a row: {row['last_failure']}" if row["failures"] else ""
+    for provider in report.providers:
+        failures = f", {provider.failures} failures in a row: {provider.last_failure}" if provider.failures else ""
         terminal.console.print(
-            f"{row['adapter']}: circuit {row['circuit']}, {row['under_way']} under way,"
-            f" {row['spent_today_usd']:.2f} USD today{failures}",
+            f"{provider.adapter}: circuit {provider.circuit}, {provider.under_way} under way,"
+            f" {provider.spent_today_usd:.2f} USD today{failures}",
             soft_wrap=True,
         )

@@ -145,14 +145,14 @@ def rehearse_chaos(
 
     telemetry.configure("WARNING", None, console=False)
     drawn = random.randrange(2**32) if seed is None else seed  # noqa: S311 - no secret
-    plan = chaos.Plan(
+    plan = chaos.ChaosPlan(
         drawn,
         generations,
         workers,
         kill_every,
         restart_db_every,
         minutes_max,
-        chaos.Provider(provider),
+        chaos.VendorFormat(provider),
         cancel_share,
     )
     home = Path(tempfile.mkdtemp(prefix="safelight-chaos-"))

@@ -1,8 +1,8 @@
-"""What the commands share: their options, and the app they work with."""
+"""The options that commands share, and the app they work with."""
 
 import asyncio
-from collections.abc import Coroutine
-from typing import Annotated, Any
+from collections.abc import Awaitable, Callable, Coroutine
+from typing import Annotated, Any, TypeVar
 
 import typer
 
@@ -10,7 +10,10 @@ from safelight import serve, telemetry
 from safelight.app import App
 from safelight.config import Settings, deprecated_settings, unknown_settings
 from safelight.crashes import report_crashes
+from safelight.db.connection.database import Connection
 from safelight.domain.errors.base import ConfigError
+
+Result = TypeVar("Result")
 
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 Port = Annotated[int | None, typer.Option(min=0, max=65535, help="The API's port; 0 takes a free one.")]
@@ -66,11 +69,11 @@ def run_until_stopped(app: App, main_task: Coroutine[Any, Any, None]) -> None:
     telemetry.info("✅", telemetry.Tag.API, f"Stopped; all state is in {app.home}")
 
 
-def read_database(query: Any) -> Any:
+def read_database(query: Callable[[Connection], Awaitable[Result]]) -> Result:
     app = open_app()
     app.start_database()
 
-    async def run() -> Any:
+    async def run() -> Result:
         await app.migrate()
         async with app.database() as db, db.connection() as conn:
             return await query(conn)

@@ -79,7 +79,7 @@ class TableResult:
 
 @dataclass(frozen=True, slots=True)
 class MappedRow:
-    """What is kept of an old row; `hash` is that of the whole one, where something was taken out."""
+    """The content of an old row that is kept; `hash` is that of the whole row, if something was taken out."""
 
     content: bytes
     hash: str | None = None
@@ -93,7 +93,7 @@ class Totals:
 
 
 @dataclass(frozen=True, slots=True)
-class Parity:
+class ParityReport:
     """Both sides of each old table, and of all balances."""
 
     tables: dict[str, tuple[Totals, Totals]]
@@ -285,7 +285,7 @@ class Backfill:
         if not self._redactor.has_secret(after):
             await _queries.save_position(conn, id=self._legacy.position_id, table=source.table, after=after)
 
-    async def check(self) -> Parity:
+    async def check(self) -> ParityReport:
         """Compare both sides. Nothing is written."""
         async with self._db.connection() as conn:
             kept = {row.pop("table"): Totals(**row) async for row in _queries.kept_rows(conn)}
@@ -294,7 +294,7 @@ class Backfill:
             source.table: (await self._legacy.totals(source), kept.get(source.table, Totals()))
             for source in self._legacy.sources
         }
-        return Parity(tables, balances)
+        return ParityReport(tables, balances)
 
 
 def _is_key(column: str) -> bool:

@@ -6,7 +6,7 @@ from datetime import datetime, timedelta
 from safelight.db.connection.clock import database_time
 from safelight.db.connection.database import Connection
 from safelight.db.money import customers, ledger
-from safelight.db.money.ledger import Adjusted
+from safelight.db.money.ledger import BalanceChange
 from safelight.db.operations import audit
 from safelight.db.operations.audit import Operator
 from safelight.domain.identities import TargetCustomer
@@ -26,7 +26,7 @@ class Adjustment:
 
 async def adjust_credits(
     conn: Connection, operator: Operator, target: TargetCustomer, adjustment: Adjustment, *, expire_days: int
-) -> Adjusted:
+) -> BalanceChange:
     """Move the customer's balance and record who did it, in one transaction. A new customer gets a row, without welcome
     credits. At most what is there is taken.
 

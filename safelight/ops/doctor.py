@@ -7,7 +7,7 @@ results and histories that contradict each other are for a person to judge.
 import asyncio
 import time
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -15,8 +15,9 @@ from psycopg.errors import InsufficientPrivilege
 
 from safelight import telemetry
 from safelight.db.connection.clock import DatabaseClock
-from safelight.db.connection.database import TRANSIENT_ERRORS, Connection, Database, Row
+from safelight.db.connection.database import TRANSIENT_ERRORS, Connection, Database
 from safelight.db.money import invariants, ledger
+from safelight.db.money.invariants import FailureRecord, RefundedResult, ResultAtRisk, StoredResult
 from safelight.db.operations import audit, ops_rows
 from safelight.db.operations.audit import Operator
 from safelight.db.operations.ops_outbox import OpsOutbox
@@ -25,10 +26,10 @@ from safelight.db.schema import view_leaks
 from safelight.db.schema.problems import INVARIANTS, PROBLEM, Violation
 from safelight.domain.errors import base
 from safelight.domain.errors.base import AssetUnreadable, ConfigError, NotFound, SafelightError, StorageError
-from safelight.ops.queue_watch import read_status
 from safelight.pipelines.engine.reaper import ADOPT_AFTER_SECONDS, Reaper
 from safelight.pipelines.engine.step_payload import close, empty_step
 from safelight.pipelines.results import withdraw
+from safelight.reports import queue
 from safelight.storage import results
 from safelight.storage.assets import AssetStore
 
@@ -49,7 +50,7 @@ class Report:
     results_at_risk: int = 0
 
     def counts(self) -> dict[int, int]:
-        """How many violations each invariant has."""
+        """Return the number of violations of each invariant."""
         return {
             number: sum(found.count for found in self.violations if found.problem.invariant == number)
             for number in INVARIANTS
@@ -79,9 +80,9 @@ def _as_json(found: Violation) -> Json:
 
 @dataclass(slots=True)
 class Repaired:
-    """What was written: credits given back, failures whose record is whole again, generations that are queued again or
-    ended, refunded generations whose results were deleted, views that read as whoever asks now. `queue_warning` says
-    if nobody goes on with what is queued."""
+    """The repairs that were made: credits given back, failures whose record is whole again, generations that are queued
+    again or ended, refunded generations whose results were deleted, views that read as whoever asks now.
+    `queue_warning` says if nobody goes on with what is queued."""
 
     credits: int = 0
     failures: int = 0
@@ -119,8 +120,8 @@ class Doctor:
                 dead_after_seconds=self._dead_after_seconds,
             )
             at_risk = await invariants.results_at_risk(conn)
-            queues = await read_status(conn, self._dead_after_seconds)
-            rows = [row async for row in invariants.newest_files(conn, files)] if files else []
+            queues = await queue.read(conn, self._dead_after_seconds)
+            rows = await invariants.newest_files(conn, files) if files else []
             refunded = await invariants.refunded_results(conn, files or REFUNDED_EXAMINED, withdrawn=bool(files))
         found += await self._examine_files(rows, examples)
         readable, unknown = await self._examine_refunded(refunded, examples)
@@ -165,22 +166,24 @@ class Doctor:
             telemetry.warning(telemetry.Tag.DB_UPDATE, f"A view could not be repaired; its owner must do it: {error}")
             return 0
 
-    async def _examine_files(self, rows: Sequence[Row], examples: int) -> list[Violation]:
+    async def _examine_files(self, rows: Sequence[StoredResult], examples: int) -> list[Violation]:
         ids: dict[str, list[str]] = {"file_unreadable": [], "file_changed": []}
         for row in rows:
             problem = await self._examine_file(row)
             if problem:
-                ids[problem].append(row["generation_id"])
+                ids[problem].append(row.generation_id)
         return [Violation(PROBLEM[name], len(of), tuple(of[:examples])) for name, of in ids.items() if of]
 
-    async def _examine_refunded(self, rows: Sequence[Row], examples: int) -> tuple[list[Violation], list[str]]:
+    async def _examine_refunded(
+        self, rows: Sequence[RefundedResult], examples: int
+    ) -> tuple[list[Violation], list[str]]:
         """The violations, and what could not be told."""
         ids: dict[str, list[str]] = {"refunded_result_readable": [], "deleted_result_readable": []}
         try:
             for row in rows:
-                if await results.stored(self._assets, row["mode"], row["generation_id"], row["keys"]):
-                    name = "deleted_result_readable" if row["is_deleted"] else "refunded_result_readable"
-                    ids[name].append(row["generation_id"])
+                if await results.stored(self._assets, row.mode, row.generation_id, row.keys):
+                    name = "deleted_result_readable" if row.is_deleted else "refunded_result_readable"
+                    ids[name].append(row.generation_id)
         except StorageError as error:
             return [], [f"files of refunded and deleted generations could not be looked for: {error}"]
         return [Violation(PROBLEM[name], len(of), tuple(of[:examples])) for name, of in ids.items() if of], []
@@ -190,29 +193,27 @@ class Doctor:
         Returns how many of them had left something."""
         async with self._db.connection() as conn:
             rows = await invariants.refunded_results(conn, MENDED_AT_ONCE, withdrawn=files > 0)
-        deleted = [
-            await withdraw(self._db, self._assets, row["generation_id"], row["mode"], row["keys"]) for row in rows
-        ]
+        deleted = [await withdraw(self._db, self._assets, row.generation_id, row.mode, row.keys) for row in rows]
         return sum(bool(keys) for keys in deleted)
 
-    async def _examine_file(self, row: Row) -> str | None:
+    async def _examine_file(self, row: StoredResult) -> str | None:
         try:
-            if await self._assets.sha256_of(row["key"]) != row["sha256"]:
+            if await self._assets.sha256_of(row.key) != row.sha256:
                 return "file_changed"
-            await self._assets.inspect(row["key"])
+            await self._assets.inspect(row.key)
         except (NotFound, StorageError, AssetUnreadable) as error:
-            telemetry.warning(telemetry.Tag.STORAGE_FILE, str(error), generation_id=row["generation_id"])
+            telemetry.warning(telemetry.Tag.STORAGE_FILE, str(error), generation_id=row.generation_id)
             return "file_unreadable"
         return None
 
 
-def _risk(at_risk: Sequence[Row]) -> list[str]:
+def _risk(at_risk: Sequence[ResultAtRisk]) -> list[str]:
     if not at_risk:
         return []
     first = at_risk[0]
     return [
         f"{len(at_risk)} results are at risk: our storage cannot take them, and their providers forget them, the first"
-        f" ({first['generation_id']}) at {first['lost_at'].isoformat(timespec='seconds')}; mend the storage"
+        f" ({first.generation_id}) at {first.lost_at.isoformat(timespec='seconds')}; mend the storage"
     ]
 
 
@@ -230,44 +231,44 @@ async def _complete_failure(conn: Connection, generation_id: str) -> int:
     failure = await invariants.failure(conn, generation_id)
     if failure is None:
         return 0
-    if failure["status"] != "cancelled" and failure["payload"] is None:
-        step = empty_step(failure["next_step_no"], "pipeline", DatabaseClock(failure["read_at"]))
+    if failure.status != "cancelled" and failure.payload is None:
+        step = empty_step(failure.next_step_no, "pipeline", DatabaseClock(failure.read_at))
         close(step, {}, _marked_by_hand(failure))
         await invariants.insert_failed_step(
             conn, generation_id, number=step.number, step_type=step.type, payload=step.payload
         )
-        failure |= {"step_type": step.type, "payload": step.payload}
-    if failure["payload"] is not None and not failure["has_ops_row"]:
-        await ops_rows.insert(conn, _ops_error(failure))
-    return await ledger.refund(conn, generation_id=generation_id) if failure["status"] != "partial" else 0
+        failure = replace(failure, step_type=step.type, payload=step.payload)
+    if failure.payload is not None and not failure.has_ops_row:
+        await ops_rows.insert(conn, _ops_error(failure, failure.payload))
+    return await ledger.refund(conn, generation_id=generation_id) if failure.status != "partial" else 0
 
 
-def _marked_by_hand(failure: Row) -> Json:
+def _marked_by_hand(failure: FailureRecord) -> Json:
     return {
         "error_code": MARKED_BY_HAND.code,
         "type": type(MARKED_BY_HAND).__name__,
-        "message": f"{MARKED_BY_HAND} It says: {failure['message']}" if failure["message"] else str(MARKED_BY_HAND),
+        "message": f"{MARKED_BY_HAND} It says: {failure.message}" if failure.message else str(MARKED_BY_HAND),
         "provider_http_status": None,
     }
 
 
-def _ops_error(failure: Row) -> OpsError:
-    payload, request = failure["payload"], failure["request"]
+def _ops_error(failure: FailureRecord, payload: Json) -> OpsError:
+    request = failure.request
     kind = _kind(payload["error"].get("type"))
     return OpsError(
         category=kind.category,
         code=str(payload["error"].get("error_code") or kind.code),
-        message=str(payload["error"].get("message") or failure["message"] or kind.safe_message),
+        message=str(payload["error"].get("message") or failure.message or kind.safe_message),
         action="doctor.mend",
         request_id=request.get("request_id", ""),
         route=request.get("route", "mma"),
         method=request.get("method", "POST"),
         http_status=kind.http_status,
-        pass_id=failure["pass_id"],
-        generation_id=failure["generation_id"],
-        step_type=failure["step_type"],
-        provider=failure["provider"],
-        model=failure["model"],
+        pass_id=failure.pass_id,
+        generation_id=failure.generation_id,
+        step_type=failure.step_type,
+        provider=failure.provider,
+        model=failure.model,
         provider_http_status=payload["error"].get("provider_http_status"),
         context=_version(payload, "ctx"),
         settings=_version(payload, "settings"),
@@ -305,7 +306,7 @@ class LatestFindings:
         return time.monotonic() - self._examined_at
 
     def ask(self) -> Report | None:
-        """What is known now; None before the first pass has ended. Begins a new pass if it is time for one."""
+        """Return the newest findings, None before the first pass has ended. Begins a new pass if it is time for one."""
         is_busy = self._examining is not None and not self._examining.done()
         if not is_busy and self.age_seconds > self._valid_seconds():
             self._examining = asyncio.create_task(self._examine())

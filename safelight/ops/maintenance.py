@@ -23,7 +23,7 @@ Issue = Literal["file_missing", "hash_mismatch", "validation_error"]
 
 @dataclass(slots=True)
 class SweepResult:
-    """What there is of a kind, and whether it was deleted; `keys` are the first of them."""
+    """The files of one kind, and whether they were deleted; `keys` are the first of them."""
 
     files: int
     bytes: int
@@ -121,19 +121,19 @@ async def integrity(db: Database, assets: AssetStore, *, files_max: int) -> Inte
     """Read the newest results, compare their hashes, and decode them: one that was cut before it was stored has the
     hash it was stored with."""
     async with db.connection() as conn:
-        rows = [row async for row in invariants.newest_files(conn, files_max)]
+        rows = await invariants.newest_files(conn, files_max)
     issues: list[dict[str, str]] = []
     size = 0
     for row in rows:
-        issue, bytes_read = await _look_at(assets, row["key"], row["sha256"])
+        issue, bytes_read = await _look_at(assets, row.key, row.sha256)
         size += bytes_read
         if issue:
-            issues.append({"file_id": row["generation_id"], "issue": issue, "file_path": row["key"]})
+            issues.append({"file_id": row.generation_id, "issue": issue, "file_path": row.key})
     missing = sum(found["issue"] == "file_missing" for found in issues)
     return Integrity(len(rows), len(rows) - len(issues), len(issues) - missing, missing, size, issues)
 
 
-async def _look_at(assets: AssetStore, key: str, sha256: str) -> tuple[Issue | None, int]:
+async def _look_at(assets: AssetStore, key: str, sha256: str | None) -> tuple[Issue | None, int]:
     bytes_read = 0
     try:
         received = await assets.public.received(key)

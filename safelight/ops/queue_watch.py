@@ -1,30 +1,14 @@
 """Watches the queues for one process, so that whoever asks is told at once what is known, and how old that is."""
 
 import time
-from dataclasses import dataclass
 
 from safelight import telemetry
-from safelight.db.connection.database import TRANSIENT_ERRORS, Connection, Database
-from safelight.db.generations import queue_status
-from safelight.db.generations.queue_status import QueueStatus
-from safelight.pipelines.engine.reaper import QUEUE_NAMES
+from safelight.db.connection.database import TRANSIENT_ERRORS, Database
 from safelight.process.tasks import run_periodically
+from safelight.reports import queue
+from safelight.reports.queue import KnownStatus
 
 READ_EVERY_SECONDS = 5.0
-
-
-async def read_status(conn: Connection, dead_after_seconds: float) -> QueueStatus:
-    return await queue_status.read(conn, queue_names=QUEUE_NAMES, dead_after_seconds=dead_after_seconds)
-
-
-@dataclass(frozen=True, slots=True)
-class KnownStatus:
-    status: QueueStatus
-    read_at: float
-
-    @property
-    def age_seconds(self) -> float:
-        return time.monotonic() - self.read_at
 
 
 class QueueWatch:
@@ -45,7 +29,7 @@ class QueueWatch:
 
     async def _read(self) -> None:
         async with self._db.connection() as conn:
-            status = await read_status(conn, self._dead_after_seconds)
+            status = await queue.read(conn, self._dead_after_seconds)
         was_stalled = self.known is not None and self.known.status.is_stalled
         if status.alarm and not was_stalled:
             telemetry.error("🚨", telemetry.Tag.GENERATION_PROCESSING, status.alarm)

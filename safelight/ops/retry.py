@@ -3,8 +3,9 @@
 from dataclasses import dataclass
 from typing import Any
 
-from safelight.db.connection.database import Database, Row
+from safelight.db.connection.database import Database
 from safelight.db.generations import generations
+from safelight.db.generations.generations import GenerationRow, GenerationStatus
 from safelight.db.operations.audit import Operator
 from safelight.domain.errors.base import InvalidInput, NotFound
 from safelight.domain.identities import ActingCustomer
@@ -41,23 +42,23 @@ class GenerationRetry:
             row = await generations.get(conn, generation_id)
             if row is None:
                 raise NotFound(f"there is no generation {generation_id!r}")
-            earlier = await generations.retries_of(conn, generation_id, pass_id=row["mg_pass_id"])
+            earlier = await generations.retries_of(conn, generation_id, pass_id=row.pass_id)
         _check(row, earlier)
         return await self.acceptance.accept(
             await self._order(row),
-            ActingCustomer(row["mg_pass_id"]),
+            ActingCustomer(row.pass_id),
             idempotency_key=f"retry:{generation_id}:{len(earlier) + 1}",
             request={"request_id": operator.request_id, "route": operator.route, "method": operator.method},
             retry=Retry(generation_id, operator, is_free),
         )
 
-    async def _order(self, row: Row) -> Order:
+    async def _order(self, row: GenerationRow) -> Order:
         """The order as it was written, with the addresses of pictures that could not be imported as they were stated.
 
         Raises:
             ConfigError: another secret sealed them.
         """
-        payload = row["mg_payload"]
+        payload = row.payload or {}
         pictures = payload.get("imports", {}).get("pictures", ())
         order = restored(self.sealer, payload["order"], payload.get(SEALED, {}))
         return Order.model_validate(order).with_pictures(
@@ -70,10 +71,10 @@ class GenerationRetry:
         return self.sealer.unseal(picture["sealed"]) if "sealed" in picture else str(picture["url"])
 
 
-def _check(row: Row, earlier: list[Row]) -> None:
+def _check(row: GenerationRow, earlier: list[GenerationStatus]) -> None:
     """Raises InvalidInput: the generation cannot be retried."""
-    generation_id, status = row["mg_generation_id"], row["mg_mma_status"]
-    if "order" not in (row["mg_payload"] or {}):
+    generation_id, status = row.generation_id, row.status
+    if status is None or "order" not in (row.payload or {}):
         raise InvalidInput(f"generation {generation_id} was made by an older backend, which kept no order of it")
     if status not in RETRYABLE:
         unfinished = "" if Status(status).is_terminal else "; to stop it: safelight generations cancel"
@@ -81,5 +82,5 @@ def _check(row: Row, earlier: list[Row]) -> None:
             f"generation {generation_id} is {status}; only one that is error or cancelled can be retried{unfinished}"
         )
     for one in earlier:
-        if one["status"] not in RETRYABLE:
-            raise InvalidInput(f"generation {generation_id} was retried as {one['id']}, which is {one['status']}")
+        if one.status not in RETRYABLE:
+            raise InvalidInput(f"generation {generation_id} was retried as {one.id}, which is {one.status}")

@@ -9,9 +9,11 @@ from dataclasses import dataclass
 from typing import Any
 
 from safelight import telemetry
-from safelight.db.connection.database import Connection, Database, Row
+from safelight.db.connection.database import Connection, Database
 from safelight.db.generations import generations, job_log
+from safelight.db.generations.generations import AcceptedGeneration
 from safelight.db.money import customers, ledger
+from safelight.db.money.customers import CustomerRow
 from safelight.db.operations import audit, daily_counts
 from safelight.db.operations.audit import Operator
 from safelight.domain import variables
@@ -127,7 +129,7 @@ class Acceptance:
         cost = 0 if retry and retry.is_free else self.prices.of(order)
         async with conn.transaction():
             row = await self._locked_customer(conn, customer)
-            balance = int(row["mg_credits"])
+            balance = row.credits
             first = await generations.accepted_before(conn, generation_id, pass_id=order.pass_id, key=key)
             if first:
                 return _repeated(first, fingerprint, key, balance)
@@ -164,7 +166,7 @@ class Acceptance:
             raise TooManyInProgress(self.in_progress_max, retry_after_seconds=IN_PROGRESS_RETRY_SECONDS)
         return found
 
-    async def _locked_customer(self, conn: Connection, customer: ActingCustomer) -> Row:
+    async def _locked_customer(self, conn: Connection, customer: ActingCustomer) -> CustomerRow:
         """The customer's row, locked until the transaction ends; a new one is made on the way."""
         row = await customers.lock(conn, customer.pass_id)
         if row is None:
@@ -190,7 +192,7 @@ class Acceptance:
         order: Order,
         imports: Json | None,
         generation_id: str,
-        customer: Row,
+        customer: CustomerRow,
         meta: Json,
         fingerprint: str,
         idempotency_key: str | None,
@@ -232,7 +234,7 @@ class Acceptance:
             request_id=meta["request"].get("request_id"),
         )
         await job_log.insert_first(
-            conn, generation_id, customer["mg_user_id"], LogLine("info", "initialization", ACCEPTED_LINE)
+            conn, generation_id, customer.user_id, LogLine("info", "initialization", ACCEPTED_LINE)
         )
 
 
@@ -258,7 +260,7 @@ def _fingerprint(order: Order) -> str:
     return hashlib.sha256(order.model_dump_json(exclude={"session_id", "warnings"}).encode()).hexdigest()
 
 
-def _repeated(first: Row, fingerprint: str, key: str | None, balance: int) -> Accepted:
-    if first["mg_request_hash"] != fingerprint:
+def _repeated(first: AcceptedGeneration, fingerprint: str, key: str | None, balance: int) -> Accepted:
+    if first.request_hash != fingerprint:
         raise IdempotencyConflict(f"The idempotency key {key!r} was used for another request.")
-    return Accepted(first["mg_generation_id"], first["mg_meta"]["cost"], balance, repeated=True)
+    return Accepted(first.generation_id, first.price_credits, balance, repeated=True)

@@ -52,10 +52,8 @@ async def cancel(db: Database, generation_id: str, by: ActingCustomer | Operator
             raise NotFound(f"There is no generation {generation_id!r}.")
         await jobs.wake(conn, generation_id, priority=PRIORITY)
         if isinstance(by, Operator):
-            before, after = (
-                {"status": (await generations.get(conn, generation_id) or {})["mg_mma_status"]},
-                {"asked": True},
-            )
+            before = {"status": (await generations.cancelling(conn, generation_id)).status}
+            after = {"asked": True}
             await audit.record(conn, by, "generations.cancel", target=generation_id, before=before, after=after)
     give_up = time.monotonic() + ANSWER_SECONDS_MAX
     with suppress(TimeoutError):  # the database is away: a worker ends it later
@@ -86,11 +84,11 @@ async def _end_unbegun(db: Database, generation_id: str) -> None:
 async def _state(db: Database, generation_id: str) -> Cancelling:
     async with db.connection() as conn:
         row = await generations.cancelling(conn, generation_id)
-    status = Status(row["status"])
+    status = Status(row.status)
     cancelled = status is Status.CANCELLED
     return Cancelling(
         status=status,
-        too_late=not cancelled if status.is_terminal or row["has_result"] else None,
-        refunded_credits=row["cost"] or 0 if cancelled else 0,
-        balance=row["balance"],
+        too_late=not cancelled if status.is_terminal or row.has_result else None,
+        refunded_credits=row.cost or 0 if cancelled else 0,
+        balance=row.balance,
     )

@@ -3,8 +3,9 @@
 The mark comes first. If the storage is away after it, the same request again, or the doctor, deletes the file.
 """
 
-from safelight.db.connection.database import Database, Row
+from safelight.db.connection.database import Database
 from safelight.db.generations import deletions, generations
+from safelight.db.generations.deletions import Deletable
 from safelight.domain.errors.base import NotFound
 from safelight.domain.errors.requests import GenerationInProgress
 from safelight.domain.statuses import Status
@@ -26,27 +27,27 @@ async def delete(db: Database, assets: AssetStore, record_id: str, pass_id: str)
         if row is None:
             raise NotFound(f"There is nothing {record_id!r} in your history.")
         _check_is_free(row)
-        count = await deletions.mark(conn, row["id"])
-    if row["record_type"] == "generation" and not row["is_withdrawn"]:
+        count = await deletions.mark(conn, row.id)
+    if row.record_type == "generation" and not row.is_withdrawn:
         await _delete_files(db, assets, row)
     return count
 
 
-def _check_is_free(row: Row) -> None:
-    is_final = row["status"] is None or Status(row["status"]).is_terminal
-    if row["record_type"] == "generation" and not is_final:
+def _check_is_free(row: Deletable) -> None:
+    is_final = row.status is None or Status(row.status).is_terminal
+    if row.record_type == "generation" and not is_final:
         raise GenerationInProgress("It is still being made. Cancel it first, or wait for its end.")
-    if row["is_needed"]:
+    if row.is_needed:
         raise GenerationInProgress("Something is being made from it just now. Try again when that is final.")
 
 
-async def _delete_files(db: Database, assets: AssetStore, row: Row) -> None:
+async def _delete_files(db: Database, assets: AssetStore, row: Deletable) -> None:
     """Rows of an older backend name a file that is in no folder of its own."""
-    key = row["key"] or (assets.key_of(row["url"]) if row["url"] else None)
+    key = row.key or (assets.key_of(row.url) if row.url else None)
     named = [key] if key else []
-    if row["is_ours"]:
-        await withdraw(db, assets, row["generation_id"], row["mode"], named)
+    if row.is_ours:
+        await withdraw(db, assets, row.generation_id, row.mode, named)
         return
     await results.delete(assets, named)
     async with db.connection() as conn:
-        await generations.note_withdrawn(conn, row["generation_id"])
+        await generations.note_withdrawn(conn, row.generation_id)

@@ -171,7 +171,7 @@ class Configuration:
         if time.monotonic() - self._set[0] >= CACHE_SECONDS:
             async with self._db.connection() as conn:
                 row = await runtime_config.read(conn)
-            self._set = (time.monotonic(), known((row and row["override"]) or {}))
+            self._set = (time.monotonic(), known(row.override or {}))
         return self._set[1]
 
     async def _active(self, key: str) -> tuple[Version, Row]:
@@ -182,8 +182,8 @@ class Configuration:
             row = await app_config.active(conn, key)
         if row is None:
             raise ConfigError(f"no enabled app_config row has the key {key!r}")
-        value = row["mg_value"]
-        version = Version(key, int(value.get("version", 1)), row["mg_id"], row["mg_content_hash"])
+        value = row.value
+        version = Version(key, int(value.get("version", 1)), row.id, row.content_hash)
         self._cache[key] = (time.monotonic(), version, value)
         return version, value
 
@@ -264,7 +264,7 @@ async def _registry(conn: Connection) -> Row:
     registered = await app_config.active(conn, REGISTRY_KEY)
     if registered is None:
         raise ConfigError(f"no enabled app_config row has the key {REGISTRY_KEY!r}")
-    return dict(registered["mg_value"])
+    return dict(registered.value)
 
 
 async def _register(conn: Connection, registry: Row, entries: list[Row]) -> None:

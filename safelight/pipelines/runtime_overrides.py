@@ -72,7 +72,7 @@ class RuntimeConfig:
 
     async def _change(self, conn: Connection, action: str, by: Operator, change: Any) -> Tree:
         row = await runtime_config.lock(conn)
-        before: Tree = (row and row["override"]) or {}
+        before: Tree = row.override or {}
         after: Tree = change(before)
         await runtime_config.write(conn, after, by=by.name)
         await audit.record(conn, by, action, target="app_config:runtime", before=before, after=after)
@@ -89,7 +89,7 @@ class RuntimeConfig:
         tree: Tree = {"models": await _models(conn), "credits": costs, "replicate": {}}
         for engine, names in _SETTINGS.items():
             row = await app_config.active(conn, f"mma.provider.{engine}.defaults")
-            stated = row["mg_value"].get("defaults", {}) if row else {}
+            stated = row.value.get("defaults", {}) if row else {}
             for name in names:
                 put(tree, f"replicate.{engine}.{name}", stated.get(name))
         return tree | {"gpt": _GPT_DEFAULTS}
@@ -101,11 +101,11 @@ class RuntimeConfig:
 async def override_of(conn: Connection) -> Tree:
     """What of the kept override can be acted on."""
     row = await runtime_config.read(conn)
-    return known((row and row["override"]) or {})
+    return known(row.override or {})
 
 
 async def _models(conn: Connection) -> Tree:
     row = await app_config.active(conn, REGISTRY_KEY)
-    entries = row["mg_value"].get("providers", ()) if row else ()
+    entries = row.value.get("providers", ()) if row else ()
     stated = {entry.get("id"): entry.get("model") for entry in entries if entry.get("enabled", True)}
     return {engine: stated.get(engine) for engine in ("seedream", "kling", "gpt")}

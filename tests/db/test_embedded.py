@@ -538,7 +538,7 @@ def health(base: str) -> dict:
 # --- a second account: only root can be two ---------------------------------------------------------------------------
 
 if IS_ROOT:
-    NOBODY = account.Account(pwd.getpwnam("nobody").pw_uid, pwd.getpwnam("nobody").pw_gid, "nobody")
+    NOBODY = account.ServerAccount(pwd.getpwnam("nobody").pw_uid, pwd.getpwnam("nobody").pw_gid, "nobody")
 
     @pytest.mark.parametrize("is_long", [False, True])
     def test_another_account_is_refused_even_where_the_folders_let_it_pass(place: Path, *, is_long: bool):

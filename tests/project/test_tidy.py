@@ -19,6 +19,11 @@ FUNCTION_LINES_MAX = 62
 FUNCTION_LINES_MEDIAN_MAX = 9
 FUNCTIONS_OVER_40_SHARE_MAX = 0.02
 BROAD_EXCEPTS_MAX = 2
+ENGINE_WITH_RAW_ROWS = {"attempts.py", "record.py", "worker.py"}
+ROWS_OF_OTHER_DATABASES = {"backfill.py"}
+ROOMS_WITH_PLAIN_DOCSTRINGS = {
+    "app.py", "bench", "chaos", "cli", "config.py", "db", "ops", "reports", "serve.py", "terminal.py",
+}  # fmt: skip
 VAGUE_NAMES = {"utils", "helpers", "services_base", "managers", "misc", "common"}
 
 
@@ -65,12 +70,36 @@ def test_only_the_configuration_reads_the_environment(path: Path):
     assert not re.search(r"\bos\.(environ|getenv)\b", text), "add a setting to config.py and hand it in"
 
 
-def test_mega_names_stay_in_the_database_layer_and_the_read_models():
-    """Rows leave `db/` as they are; what is done with them outside is reading, never SQL."""
+def room_of(path: Path) -> str:
+    return path.relative_to(ROOT / "safelight").parts[0]
+
+
+@pytest.mark.parametrize("path", SOURCES, ids=lambda path: str(path.relative_to(ROOT)))
+def test_only_the_database_layer_knows_columns(path: Path):
+    """`db/` returns dataclasses. Benchmarks write SQL of their own."""
+    text = path.read_text()
+    if room_of(path) not in ("db", "bench"):
+        assert not re.search(r"\b(select|insert into|update|delete from)\b .*\bmega_", text, re.I), "put SQL into db/"
+    if room_of(path) != "db" and path.name not in ENGINE_WITH_RAW_ROWS:
+        assert not re.findall(r"""\[f?["']mg_|\.get\(f?["']mg_""", text), "name the column as a field, in db/"
+
+
+@pytest.mark.parametrize("room", ["api", "cli", "ops", "reports", "terminal.py"])
+def test_whoever_shows_rows_gets_dataclasses(room: str):
     for path in SOURCES:
-        if {"db", "bench"} & set(path.parts):
-            continue
-        assert not re.search(r"\b(select|insert into|update|delete from)\b .*\bmega_", path.read_text(), re.I), path
+        if room_of(path) == room and path.name not in ROWS_OF_OTHER_DATABASES:
+            imported = re.findall(r"from safelight\.db\.(?:database|sessions) import (.*)", path.read_text())
+            assert "Row" not in " ".join(imported).replace(",", " ").split(), f"{path}: have db/ return a dataclass"
+
+
+@pytest.mark.parametrize("path", SOURCES, ids=lambda path: str(path.relative_to(ROOT)))
+def test_a_docstring_names_its_subject_first(path: Path):
+    if room_of(path) not in ROOMS_WITH_PLAIN_DOCSTRINGS or path.name == "runs.py":
+        return
+    nodes = (ast.Module, ast.ClassDef, ast.FunctionDef, ast.AsyncFunctionDef)
+    told = [ast.get_docstring(node) or "" for node in ast.walk(ast.parse(path.read_text())) if isinstance(node, nodes)]
+    questions = [text for text in told if re.match(r"(What|Where|How|Who|Whom|Whose|Whether|Why|When|Which)\b", text)]
+    assert not questions, "say what it is or does, not which question it answers"
 
 
 def tracked_files() -> list[Path]:

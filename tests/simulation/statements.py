@@ -126,7 +126,7 @@ class LedgerStatements:
         def act(tables: Tables) -> Row | None:
             delta = tables.rows.entries.get(("mma_charge", ref_id))
             lasting = {"expires_at": None, "has_expired": False}
-            return None if delta is None else {"mg_pass_id": "p", "credits": -delta, **lasting}
+            return None if delta is None else {"pass_id": "p", "credits": -delta, **lasting}
 
         return await conn.ask("charge_of_generation", act)
 
@@ -174,7 +174,7 @@ class GenerationStatements:
         def act(tables: Tables) -> Row:
             if not tables.rows.is_final and not _has_result(tables.rows):
                 tables.rows.generation["cancel_requested"] = True
-            return {"mg_mma_status": tables.rows.generation["mg_mma_status"]}
+            return {"status": tables.rows.generation["mg_mma_status"]}
 
         return await conn.ask("request_cancelling", act, writes=ROWS)
 

@@ -203,7 +203,7 @@ async def _future_pass_id(conn: Connection, user: User) -> str:
     """The pass id that the user's row will have, if they take over none. Raises Forbidden, if it is another user's."""
     pass_id = pass_ids.for_user(user.id)
     row = await customers.get(conn, pass_id)
-    if row is not None and row["mg_user_id"] is not None:
+    if row is not None and row.user_id is not None:
         raise Forbidden(f"The pass id {pass_id} is another user's.")
     return pass_id
 
@@ -221,7 +221,7 @@ async def _of_stated(request: Request, services: Services, conn: Connection, nam
     """Raises AuthError: only a token counts, or the row is a user's, whose token it needs in every mode."""
     who = current_caller()
     row = await customers.get(conn, named)
-    has_user = row is not None and row["mg_user_id"] is not None
+    has_user = row is not None and row.user_id is not None
     if who.needs_token or (has_user and not who.has_admin_token):
         raise AuthError(SIGN_IN)
     return stated_customer(request, services, named, has_user=has_user)

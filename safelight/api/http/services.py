@@ -13,7 +13,6 @@ from safelight.api.http.rate_limits import RateLimiter
 from safelight.db.connection.database import Database
 from safelight.db.connection.notifications import Listener
 from safelight.db.operations.ops_outbox import OpsOutbox
-from safelight.db.operations.statistics import CustomerCount
 from safelight.domain.orders import Prices
 from safelight.domain.shop_orders import Shop
 from safelight.ops.doctor import LatestFindings
@@ -22,6 +21,7 @@ from safelight.pipelines.accept import Acceptance
 from safelight.pipelines.engine.reaper import Reaper
 from safelight.pipelines.runtime_overrides import RuntimeConfig
 from safelight.pipelines.serving import Serving
+from safelight.reports.totals import CustomerCount
 from safelight.security.jwt import TokenCheck
 from safelight.security.signing import Signer
 from safelight.security.webhook_signatures import WebhookCheck

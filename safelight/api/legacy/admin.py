@@ -1,5 +1,6 @@
 """The operators' legacy routes: totals, customers, parity, credits (docs/contract/legacy.md)."""
 
+from dataclasses import asdict
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Request
@@ -18,8 +19,8 @@ from safelight.api.schemas.aliases import Alias, Short
 from safelight.api.schemas.requests import IdentityBody
 from safelight.db.connection.database import Connection
 from safelight.db.money import customers
-from safelight.db.operations import statistics
 from safelight.ops.credits import Adjustment, adjust_credits
+from safelight.reports import totals
 
 Json = dict[str, Any]
 
@@ -33,7 +34,14 @@ router = APIRouter(route_class=StrictRoute, tags=["legacy"], dependencies=[ADMIN
 )
 async def summary(services: FromApp) -> Json:
     async with services.db.connection() as conn:
-        return {"ok": True, **await statistics.summary(conn), "source": "mega_customers"}
+        found = await totals.of_customers(conn)
+    return {
+        "ok": True,
+        "totalCustomers": found.customers,
+        "totalCredits": found.credits,
+        "autoTopupOn": found.auto_top_ups,
+        "source": "mega_customers",
+    }
 
 
 @router.get(
@@ -43,7 +51,7 @@ async def summary(services: FromApp) -> Json:
 )
 async def list_customers(services: FromApp) -> Json:
     async with services.db.connection() as conn:
-        return {"customers": await statistics.customers(conn), "source": "supabase"}
+        return {"customers": [asdict(one) for one in await totals.customers(conn)], "source": "supabase"}
 
 
 @router.get(
@@ -59,7 +67,7 @@ async def list_customers(services: FromApp) -> Json:
 )
 async def parity(services: FromApp) -> Json:
     async with services.db.connection() as conn:
-        return {"ok": True, "summary": await statistics.rows_of_tables(conn)}
+        return {"ok": True, "summary": asdict(await totals.table_sizes(conn))}
 
 
 class AdjustBody(IdentityBody):
@@ -88,7 +96,7 @@ async def adjust(
 
     async def work(conn: Connection) -> Json:
         moved = await adjust_credits(conn, operator, target, adjustment, expire_days=services.credits_expire_days)
-        customer = await customers.get(conn, target.pass_id) or {}
+        customer = await customers.get(conn, target.pass_id)
         return {
             "ok": True,
             "requestId": operator.request_id,
@@ -97,7 +105,7 @@ async def adjust(
             "balance": moved.after,
             "creditsBefore": moved.before,
             "creditsAfter": moved.after,
-            "expiresAt": customer["mg_expires_at"],
+            "expiresAt": customer.expires_at if customer else None,
             "source": "mega_customers",
         }
 

@@ -226,13 +226,13 @@ async def _credited(request: Request, conn: Connection, services: Services, orde
     )
     telemetry.info("💳", telemetry.Tag.CREDIT, f"Order {order.id} credited {order.credits}", pass_id=pass_id)
     await _take_back(request, conn, order.id, order.refunds)
-    row = await customers.get(conn, pass_id) or {}
+    row = await customers.get(conn, pass_id)
     return {
         "customerId": pass_id,
         "passId": pass_id,
         "credited": order.credits,
-        "balance": row.get("mg_credits", 0),
-        "expiresAt": row.get("mg_expires_at"),
+        "balance": row.credits if row else 0,
+        "expiresAt": row.expires_at if row else None,
     }
 
 

@@ -16,11 +16,13 @@ from safelight.api.schemas import examples, responses
 from safelight.api.schemas.aliases import Alias, Short
 from safelight.api.schemas.order_builder import own_session_id
 from safelight.api.schemas.requests import IdentityBody
-from safelight.db.connection.database import Connection, Row
+from safelight.db.connection.database import Connection
 from safelight.db.generations import generations
-from safelight.db.money import customers, ledger
+from safelight.db.generations.generations import HistoryItem
+from safelight.db.money import customers
 from safelight.domain.identities import ActingCustomer
-from safelight.storage.web_urls import without_unsafe_urls
+from safelight.reports import customer as report
+from safelight.reports.customer import CustomerBalance
 
 Json = dict[str, Any]
 
@@ -124,22 +126,20 @@ async def _begun(conn: Connection, request: Request, body: SessionBody, customer
 async def balance(request: Request, services: FromApp, customer: ActingByQuery) -> Json:
     found = customer.pass_id if customer else None
     async with services.db.transaction() as conn:
-        credits, expires_at, entries = 0, None, 0
+        credits = CustomerBalance()
         if customer and found and not customer.is_first_visit:
             await customers.ensure(conn, found, welcome=customer.welcome)
-            row = await customers.lock(conn, found) or {}
-            credits, expires_at = row["mg_credits"], row["mg_expires_at"]
-            entries = await ledger.entry_count(conn, found)
+            credits = await report.balance(conn, found)
     return {
         "ok": True,
         "requestId": request_id(request),
         "customerId": found or ANONYMOUS,
-        "balance": credits,
-        "historyLength": entries,
+        "balance": credits.credits,
+        "historyLength": credits.entry_count,
         "meta": {"imageCost": services.prices.still_credits, "motionCost": services.prices.video_credits},
         "source": "mega",
         "passId": found,
-        "expiresAt": expires_at,
+        "expiresAt": credits.expires_at,
     }
 
 
@@ -179,12 +179,7 @@ async def history_of(
     """One page, the newest first, with the ledger."""
     found = customer.pass_id
     async with services.db.connection() as conn:
-        page = await generations.history(conn, found, before=cursor, most=limit, results_only=results_only)
-        oldest = page[-1]["mg_created_at"] if page else None
-        more = bool(oldest and await generations.history(conn, found, before=oldest, most=1, results_only=results_only))
-        row = await customers.lock(conn, found) or {}
-        entries = await generations.credit_history(conn, found)
-    shown = [without_unsafe_urls(row, anywhere=False) for row in page]  # older rows hold what is refused today
+        shown = await report.history(conn, found, before=cursor, most=limit, results_only=results_only)
     return {
         "ok": True,
         "requestId": request_id(request),
@@ -192,56 +187,55 @@ async def history_of(
         "customerId": found,
         "passIdsChecked": [found],
         "credits": {
-            "balance": row.get("mg_credits", 0),
-            "expiresAt": row.get("mg_expires_at"),
-            "history": entries,
+            "balance": shown.balance,
+            "expiresAt": shown.expires_at,
+            "history": [entry.columns for entry in shown.entries],
         },
         "page": {
             "limit": limit,
             "cursor": cursor,
-            "nextCursor": oldest if more else None,
-            "hasMore": more,
-            "returned": len(page),
+            "nextCursor": shown.next_before,
+            "hasMore": shown.next_before is not None,
+            "returned": len(shown.page),
         },
-        "sessions": [_session(row) for row in shown if row["mg_record_type"] == "session"],
-        "generations": [_generation(row) for row in shown if row["mg_record_type"] == "generation"],
-        "feedbacks": [_feedback(row) for row in shown if row["mg_record_type"] == "feedback"],
+        "sessions": [_session(row) for row in shown.items("session")],
+        "generations": [_generation(row) for row in shown.items("generation")],
+        "feedbacks": [_feedback(row) for row in shown.items("feedback")],
     }
 
 
-def _common(row: Row) -> Json:
+def _common(row: HistoryItem) -> Json:
     """Both namings: the raw `mg_*` keys, and camelCase."""
-    return row | {
-        "id": row["mg_id"],
-        "passId": row["mg_pass_id"],
-        "sessionId": row["mg_session_id"],
-        "platform": row["mg_platform"],
-        "createdAt": row["mg_created_at"],
+    return row.columns | {
+        "id": row.id,
+        "passId": row.pass_id,
+        "sessionId": row.session_id,
+        "platform": row.platform,
+        "createdAt": row.created_at,
     }
 
 
-def _session(row: Row) -> Json:
-    return _common(row) | {"title": row["mg_title"]}
+def _session(row: HistoryItem) -> Json:
+    return _common(row) | {"title": row.title}
 
 
-def _generation(row: Row) -> Json:
-    trimmed = {key: value for key, value in row.items() if key != "mg_payload"}
-    return _common(trimmed) | {
-        "generationId": row["mg_generation_id"],
-        "type": row["mg_type"],
-        "mode": row["mg_mma_mode"],
-        "prompt": row["mg_prompt"],
-        "outputUrl": row["mg_output_url"],
-        "status": row["mg_mma_status"],
-        "meta": row["mg_meta"],
-    }
-
-
-def _feedback(row: Row) -> Json:
+def _generation(row: HistoryItem) -> Json:
     return _common(row) | {
-        "resultType": row["mg_result_type"],
-        "prompt": row["mg_prompt"],
-        "comment": row["mg_comment"],
-        "imageUrl": row["mg_image_url"],
-        "videoUrl": row["mg_video_url"],
+        "generationId": row.generation_id,
+        "type": row.type,
+        "mode": row.mode,
+        "prompt": row.prompt,
+        "outputUrl": row.output_url,
+        "status": row.status,
+        "meta": row.meta,
+    }
+
+
+def _feedback(row: HistoryItem) -> Json:
+    return _common(row) | {
+        "resultType": row.result_type,
+        "prompt": row.prompt,
+        "comment": row.comment,
+        "imageUrl": row.image_url,
+        "videoUrl": row.video_url,
     }

@@ -14,7 +14,7 @@ from safelight.api.legacy.orders import Json, LegacyBody
 from safelight.api.routes.mma import IdempotencyKey
 from safelight.api.schemas import legacy_examples
 from safelight.api.schemas.aliases import Alias, Long
-from safelight.db.connection.database import Row
+from safelight.db.generations.generations import GenerationRow
 from safelight.domain.errors.base import InvalidInput
 from safelight.domain.orders import Flow, aspect_ratio_of_platform
 
@@ -61,13 +61,13 @@ async def editorial_generate(
         assets={}, inputs={"userBrief": body.brief, "aspect_ratio": ratio, "maxImages": body.images_max}
     )
     row = await orders.make(request, services, Flow.STILL_CREATE, body, create, customer=customer, key=key)
-    url = orders.must_be_done(row)["mg_output_url"]
+    url = orders.must_be_done(row).output_url
     gpt = await orders.style_profile(services, body, row)
     return orders.made(request, row, MESSAGE, {"imageUrl": url, "imageUrls": [url]}, gpt | _texts(row))
 
 
-def _texts(row: Row) -> dict[str, Any]:
+def _texts(row: GenerationRow) -> dict[str, Any]:
     """What was seen in each picture, and the last friendly line."""
-    scans, said = row["mg_mma_vars"]["scans"], row["mg_mma_vars"]["userMessages"]
+    scans, said = row.variables["scans"], row.variables["userMessages"]
     captions = [scans["product_crt"], scans["logo_crt"], *scans["inspiration_crt"], scans["output_still_crt"]]
     return {"imageTexts": [text for text in captions if text], "userMessage": said["final_line"] or ""}

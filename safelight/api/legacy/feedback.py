@@ -115,11 +115,11 @@ async def _prompt(conn: Connection, body: FeedbackLikeBody, pass_id: str | None)
         InvalidInput: nothing says what it is about.
     """
     row = await generations.get(conn, body.generation_id) if body.generation_id else None
-    if body.generation_id and (row is None or row["mg_pass_id"] != pass_id):
+    if body.generation_id and (row is None or row.pass_id != pass_id):
         raise NotFound(f"You have no generation {body.generation_id!r}.")
     if not body.prompt and row is None:
         raise InvalidInput("prompt: what the result was made with is needed.", code="MISSING_PROMPT")
-    return body.prompt or str((row and row["mg_prompt"]) or "")
+    return body.prompt or str((row and row.prompt) or "")
 
 
 async def _permanent(services: Services, url: str | None, folder: str, pass_id: str | None) -> str | None:

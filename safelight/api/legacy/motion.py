@@ -87,13 +87,13 @@ async def motion_suggest(
     )
     row = await orders.make(request, services, Flow.VIDEO_ANIMATE, body, create, customer=customer, key=key)
     error = None
-    if row["mg_mma_status"] != Status.SUGGESTED:
-        error = {"status": (row["mg_meta"].get("error") or {}).get("httpStatus"), "message": orders.failure_of(row)}
+    if row.status != Status.SUGGESTED:
+        error = {"status": (row.meta.get("error") or {}).get("httpStatus"), "message": orders.failure_of(row)}
     return {
         "ok": True,
         "requestId": request_id(request),
-        "suggestion": (body.motion_description or STOCK_SUGGESTION) if error else row["mg_prompt"],
-        "passId": row["mg_pass_id"],
+        "suggestion": (body.motion_description or STOCK_SUGGESTION) if error else row.prompt,
+        "passId": row.pass_id,
         "gpt": {"usedFallback": error is not None, "error": error},
     }
 
@@ -125,7 +125,7 @@ async def motion_generate(
         assets={"start_image_url": body.last_image_url}, inputs=body.inputs | {"duration": body.duration_seconds}
     )
     row = await orders.make(request, services, Flow.VIDEO_ANIMATE, body, create, customer=customer, key=key)
-    url = orders.must_be_done(row)["mg_output_url"]
+    url = orders.must_be_done(row).output_url
     gpt = await orders.style_profile(services, body, row)
-    said = {"userMessage": row["mg_mma_vars"]["userMessages"]["final_line"] or ""}
+    said = {"userMessage": row.variables["userMessages"]["final_line"] or ""}
     return orders.made(request, row, MESSAGE, {"videoUrl": url}, gpt | said)

@@ -14,8 +14,8 @@ from safelight.api.routes.waiting import wait_until_final
 from safelight.api.schemas.aliases import Alias, Flag, Short, Url
 from safelight.api.schemas.order_builder import OrderBuilder, OrderRequest
 from safelight.api.schemas.requests import INSPIRATIONS_MAX, CreateBody, IdentityBody
-from safelight.db.connection.database import Row
 from safelight.db.generations import feedback
+from safelight.db.generations.generations import GenerationRow
 from safelight.domain.errors.base import GenerationFailed, GenerationRejected
 from safelight.domain.identities import ActingCustomer
 from safelight.domain.orders import Flow
@@ -97,7 +97,7 @@ async def make(
     *,
     customer: ActingCustomer,
     key: str | None,
-) -> Row:
+) -> GenerationRow:
     """Accept the order and wait for it. Returns the final generation, whatever became of it. Raises as acceptance
     does, and as `ended`."""
     check_pass(request, RateLimitGroup.WRITES, customer.pass_id)
@@ -112,39 +112,39 @@ async def make(
     return await wait_until_final(request, services, accepted.generation_id)
 
 
-def failure_of(row: Row) -> str:
+def failure_of(row: GenerationRow) -> str:
     """What a person may read about a generation without a result."""
-    return str((row["mg_meta"].get("error") or {}).get("message") or ANYTHING_ELSE)
+    return str((row.meta.get("error") or {}).get("message") or ANYTHING_ELSE)
 
 
-def must_be_done(row: Row) -> Row:
+def must_be_done(row: GenerationRow) -> GenerationRow:
     """Raises GenerationRejected, or GenerationFailed."""
-    if row["mg_mma_status"] != Status.DONE:
-        error, said = row["mg_meta"].get("error") or {}, failure_of(row)
+    if row.status != Status.DONE:
+        error, said = row.meta.get("error") or {}, failure_of(row)
         how = GenerationRejected if 400 <= error.get("httpStatus", 500) < 500 else GenerationFailed
-        raise how(f"{row['mg_generation_id']}: {said}", code=error.get("code"), safe_message=said)
+        raise how(f"{row.generation_id}: {said}", code=error.get("code"), safe_message=said)
     return row
 
 
-def made(request: Request, row: Row, message: str, result: Json, gpt: Json) -> Json:
+def made(request: Request, row: GenerationRow, message: str, result: Json, gpt: Json) -> Json:
     """The answer of a route that waited for its result."""
     return {
         "ok": True,
         "message": message,
         "requestId": request_id(request),
-        "prompt": row["mg_prompt"],
+        "prompt": row.prompt,
         **result,
-        "generationId": row["mg_generation_id"],
-        "sessionId": row["mg_session_id"],
-        "passId": row["mg_pass_id"],
-        "credits": {"balance": row["balance"], "cost": row["mg_meta"]["cost"]},
+        "generationId": row.generation_id,
+        "sessionId": row.session_id,
+        "passId": row.pass_id,
+        "credits": {"balance": row.balance, "cost": row.meta["cost"]},
         "gpt": {"usedFallback": False, "error": None, **gpt},
     }
 
 
-async def style_profile(services: Services, body: LegacyBody, row: Row) -> Json:
+async def style_profile(services: Services, body: LegacyBody, row: GenerationRow) -> Json:
     """Whose style a result has: the preset's, and with vision also the customer's learned one."""
-    preset, csv = body.preset, row["mg_mma_vars"]["history"]["style_history_csv"]
+    preset, csv = body.preset, row.variables["history"]["style_history_csv"]
     learned = [word.strip() for word in csv.split(",")] if body.vision and csv else []
     keywords = [*(preset.keywords if preset else ()), *learned]
     texts = [preset.description if preset else "", f"What you liked before: {', '.join(learned)}." if learned else ""]
@@ -152,12 +152,12 @@ async def style_profile(services: Services, body: LegacyBody, row: Row) -> Json:
     return {"styleProfile": profile, "styleProfileMeta": await _profile_meta(services, body, row, bool(learned))}
 
 
-async def _profile_meta(services: Services, body: LegacyBody, row: Row, learned: bool) -> Json:
+async def _profile_meta(services: Services, body: LegacyBody, row: GenerationRow, learned: bool) -> Json:
     preset_key = body.style_preset_key if body.preset else None
     if not body.vision:
         return {"source": "preset_only" if preset_key else "none", "likesCount": 0, "presetKey": preset_key}
     async with services.db.connection() as conn:
-        likes = await feedback.count(conn, row["mg_pass_id"])
+        likes = await feedback.count(conn, row.pass_id)
     merged = {(True, True): "preset+user", (False, True): "user_only", (True, False): "preset_only"}
     more = {"presetKey": preset_key, "mergeSource": merged.get((bool(preset_key), learned), "none")}
     if not learned:

@@ -16,12 +16,13 @@ from safelight.api.http.rate_limits import RateLimitGroup as Rate
 from safelight.api.http.rate_limits import per_address
 from safelight.api.http.services import FromApp, Services
 from safelight.api.schemas import examples
-from safelight.db.connection.database import Row
 from safelight.db.operations import audit, failures
 from safelight.db.operations.audit import Operator
-from safelight.db.operations.failures import Cursor, Found, Kind, Question
+from safelight.db.operations.failures import Cursor, FailuresOfUser, Kind, Question
 from safelight.domain.errors.base import AuthError, InvalidInput
 from safelight.pipelines.engine.reaper import Reaped
+from safelight.reports import failures as reports
+from safelight.reports.failures import FailureReport, ReportedFailure
 
 Json = dict[str, Any]
 
@@ -29,14 +30,6 @@ CURSOR_CHARS_MAX = 400
 ID_CHARS_MAX = 200
 ID_PATTERN = r"^[^\x00]+$"  # what a database can hold
 CURSOR_RULE = "cursor: it must be the `nextCursor` of the page before."
-UNKNOWN_USER = "Unknown"
-NO_EMAIL = "N/A"
-
-STUCK_MESSAGES = {
-    "past-deadline": "It is past its deadline.",
-    "worker-lost": "Its worker stopped answering; another one takes it over.",
-    "no-job": "It has no live worker and no job; it will be queued again.",
-}
 
 router = APIRouter(tags=["failures"])
 
@@ -103,9 +96,8 @@ async def failed_of_all(
 ) -> Json:
     question = Question(status, hours, limit, user_id=user_id, session_id=session_id, before=before)
     async with services.db.connection() as conn:
-        found = await failures.read(conn, question, services.reaper.patience)
-        stacks = await failures.stacks(conn, [generation["id"] for generation in found.generations])
-    return report(found, stacks)
+        found = await reports.for_operators(conn, question, services.reaper.patience)
+    return report(found)
 
 
 @router.get(
@@ -126,7 +118,7 @@ async def failed_of_one(
         raise AuthError("Say whose generations: state a pass id, as `passId` or `X-Mina-Pass-Id`.")
     question = Question(Kind.ALL, hours, limit, pass_id=customer.pass_id, session_id=session_id, before=before)
     async with services.db.connection() as conn:
-        found = await failures.read(conn, question, services.reaper.patience)
+        found = await reports.for_customer(conn, question, services.reaper.patience)
     return _own_report(found)
 
 
@@ -150,28 +142,27 @@ async def _cleaned_up(services: Services, operator: Operator) -> Json:
     resumed = [*reaped.taken_back, *reaped.adopted, *reaped.expired_in_queue]
     async with services.db.connection() as conn:
         owners = await failures.owners(conn, resumed)
-        stuck = {row["liveness"]: row["count"] for row in before}
+        stuck = {row.liveness: row.count for row in before}
         after = {"generation_ids": resumed}
         await audit.record(
             conn, operator, "generations.cleanup", target=None, before={"unfinished": stuck}, after=after
         )
     skipped: dict[str, int] = defaultdict(int)
     for row in before:
-        if row["liveness"] not in ("worker-lost", "no-job"):
-            skipped[row["liveness"]] += row["count"]
+        if row.liveness not in ("worker-lost", "no-job"):
+            skipped[row.liveness] += row.count
     return {
         "ok": True,
         "message": _message(reaped),
         "cleaned": len(resumed),
-        "scanned": sum(row["count"] for row in before),
+        "scanned": sum(row.count for row in before),
         "skippedReasons": skipped,
         "generationIds": resumed,
         "takenBack": reaped.taken_back,
         "adopted": reaped.adopted,
         "neverStarted": reaped.expired_in_queue,
         "byUser": [
-            {"userId": owner["user_id"], "userEmail": owner["email"] or "unknown", "count": owner["count"]}
-            for owner in owners
+            {"userId": owner.user_id, "userEmail": owner.email or "unknown", "count": owner.count} for owner in owners
         ],
         "heuristic": {
             "minAgeMinutes": round(patience.grace_seconds / 60, 2),
@@ -189,9 +180,9 @@ def _message(reaped: Reaped) -> str:
     return " ".join(said)
 
 
-def report(found: Found, stacks: dict[str, str]) -> Json:
+def report(found: FailureReport) -> Json:
     """What operators read, over HTTP and from `safelight failures --json`. Each generation is told in full once."""
-    items = [_admin_item(generation, stacks.get(generation["id"])) for generation in found.generations]
+    items = [_admin_item(failure) for failure in found.failures]
     shown = defaultdict(list)
     for item in items:
         shown[item["passId"]].append({name: item[name] for name in ("id", "status", "errorMessage", "createdAt")})
@@ -199,15 +190,15 @@ def report(found: Found, stacks: dict[str, str]) -> Json:
         "ok": True,
         "total": found.total,
         "summary": {"failed": found.failed, "stuck": found.stuck, "cancelled": found.cancelled},
-        "byUser": [_user(row) | {"generations": shown[row["pass_id"]]} for row in found.by_user],
+        "byUser": [_user(row) | {"generations": shown[row.pass_id]} for row in found.by_user],
         "generations": items,
         "nextCursor": _encoded(found.next),
     }
 
 
-def _own_report(found: Found) -> Json:
+def _own_report(found: FailureReport) -> Json:
     items = {
-        kind: [_item(generation) for generation in found.generations if generation["kind"] == kind]
+        kind: [_item(failure) for failure in found.failures if failure.generation.kind == kind]
         for kind in (Kind.FAILED, Kind.STUCK, Kind.CANCELLED)
     }
     return {
@@ -220,43 +211,44 @@ def _own_report(found: Found) -> Json:
     }
 
 
-def _item(row: Row) -> Json:
-    project = {"id": row["project_id"], "name": row["project_name"]} if row["project_id"] else None
+def _item(failure: ReportedFailure) -> Json:
+    row = failure.generation
+    project = {"id": row.project_id, "name": row.project_name} if row.project_id else None
     return {
-        "id": row["id"],
-        "sessionId": row["session_id"],
-        "modelId": row["model_id"],
-        "prompt": row["prompt"],
-        "status": row["status"],
-        "parameters": row["parameters"],
-        "createdAt": row["created_at"],
-        "session": {"id": row["session_id"], "name": row["session_name"], "project": project},
-        "errorMessage": STUCK_MESSAGES[row["liveness"]] if row["liveness"] else row["parameters"]["error"],
-        "isStuck": row["kind"] == Kind.STUCK,
-        "stuckReason": row["liveness"],
-        "ageMinutes": row["age_minutes"],
+        "id": row.id,
+        "sessionId": row.session_id,
+        "modelId": row.model_id,
+        "prompt": row.prompt,
+        "status": row.status,
+        "parameters": row.parameters,
+        "createdAt": row.created_at,
+        "session": {"id": row.session_id, "name": row.session_name, "project": project},
+        "errorMessage": failure.error_message,
+        "isStuck": failure.is_stuck,
+        "stuckReason": row.liveness,
+        "ageMinutes": row.age_minutes,
     }
 
 
-def _admin_item(row: Row, stack: str | None) -> Json:
-    context = row["parameters"].get("errorContext")
-    return _item(row) | {
-        "userId": row["user_id"],
-        "passId": row["pass_id"],
-        "user": {"id": row["user_id"], "displayName": row["display_name"], "username": row["username"]},
-        "errorContext": context and context | {"stack": stack},
+def _admin_item(failure: ReportedFailure) -> Json:
+    row, context = failure.generation, failure.error_context
+    return _item(failure) | {
+        "userId": row.user_id,
+        "passId": row.pass_id,
+        "user": {"id": row.user_id, "displayName": row.display_name, "username": row.username},
+        "errorContext": context and context | {"stack": failure.stack},
     }
 
 
-def _user(row: Row) -> Json:
+def _user(row: FailuresOfUser) -> Json:
     return {
-        "userId": row["user_id"],
-        "userDisplayName": row["display_name"] or row["username"] or UNKNOWN_USER,
-        "userEmail": row["email"] or NO_EMAIL,
-        "count": row["count"],
-        "failed": row["failed"],
-        "stuck": row["stuck"],
-        "cancelled": row["cancelled"],
+        "userId": row.user_id,
+        "userDisplayName": reports.name_of(row),
+        "userEmail": reports.email_of(row),
+        "count": row.count,
+        "failed": row.failed,
+        "stuck": row.stuck,
+        "cancelled": row.cancelled,
     }
 
 

@@ -14,7 +14,7 @@ from fastapi.responses import PlainTextResponse
 from safelight.api.auth.principals import no_identity
 from safelight.api.http.services import FromApp
 from safelight.ops.doctor import LatestFindings, Report
-from safelight.ops.queue_watch import KnownStatus
+from safelight.reports.queue import KnownStatus
 
 MEDIA_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 _EXAMPLE = "# TYPE safelight_workers_alive gauge\nsafelight_workers_alive 2\n"

@@ -30,6 +30,8 @@ from safelight.domain.orders import Flow
 from safelight.domain.statuses import Status
 from safelight.pipelines import cancel as cancellation
 from safelight.redaction import DEFAULT_REDACTOR
+from safelight.reports import generation as generation_reports
+from safelight.reports.generation import GenerationReport
 from safelight.storage.web_urls import ALLOWED, unsafe_urls
 
 Json = dict[str, Any]
@@ -127,28 +129,27 @@ async def fetch(services: FromApp, generation_id: Annotated[str, Path(max_length
     """Who only knows its id sees its status and result. What was asked for, by which prompts, and the credits are shown
     to its owner and to operators. Who says that they are somebody else gets a 404."""
     async with services.db.connection() as conn:
-        row = await generations.get(conn, generation_id)
-    is_gone = row is not None and row["mg_deleted_at"] is not None and viewer.operator is None
-    if row is None or row["mg_mma_status"] is None or is_gone:
+        report = await generation_reports.find(conn, generation_id)
+    is_gone = report is not None and report.generation.deleted_at is not None and viewer.operator is None
+    if report is None or report.status is None or is_gone:
         raise NotFound(f"There is no generation {generation_id!r}.")
-    shown_to_all = _shown_to_all(row)
-    if viewer.sees_all_of(row["mg_pass_id"], f"generation {generation_id!r}"):
-        return shown_to_all | _shown_to_owner(row)
+    shown_to_all = _shown_to_all(report, report.status)
+    if viewer.sees_all_of(report.generation.pass_id, f"generation {generation_id!r}"):
+        return shown_to_all | _shown_to_owner(report)
     return shown_to_all
 
 
-def _shown_to_all(row: Json) -> Json:
+def _shown_to_all(report: GenerationReport, status: Status) -> Json:
     """An output URL is shown only when the status is final: clients stop asking as soon as they see one. The keys of
     what only the owner sees are there, and empty."""
-    status = Status(row["mg_mma_status"])
-    outputs = row["mg_mma_vars"]["outputs"] if status is Status.DONE else {}
+    row, outputs = report.generation, report.outputs
     return {
         "ok": True,
-        "generation_id": row["mg_generation_id"],
+        "generation_id": row.generation_id,
         "status": status,
         "state": status,
         "status_text": status.friendly,
-        "mode": row["mg_mma_mode"],
+        "mode": row.mode,
         "mma_vars": {},
         "outputs": {
             "seedream_image_url": outputs.get("seedream_image_url"),
@@ -156,31 +157,25 @@ def _shown_to_all(row: Json) -> Json:
             **{name: outputs[name] for name in ("width", "height", "seconds") if name in outputs},
         },
         "prompt": None,
-        "error": row["mg_meta"].get("error"),
+        "error": report.error,
         "credits": None,
         "parent_generation_id": None,
         "warnings": [],
-        "stand_in": bool(row["mg_mma_vars"].get("meta", {}).get("stand_in")),
-        "created_at": row["mg_created_at"],
-        "updated_at": row["mg_updated_at"],
+        "stand_in": report.is_stand_in,
+        "created_at": row.created_at,
+        "updated_at": row.updated_at,
     }
 
 
-def _shown_to_owner(row: Json) -> Json:
-    parent = row["mg_parent_id"]
+def _shown_to_owner(report: GenerationReport) -> Json:
+    row = report.generation
     return {
-        "mma_vars": row["mg_mma_vars"],
-        "prompt": row["mg_prompt"],
-        "credits": {"balance": row["balance"], "cost": row["mg_meta"].get("cost")},
-        "parent_generation_id": parent.removeprefix("generation:") if parent else None,
-        "warnings": _warnings(row),
+        "mma_vars": row.variables,
+        "prompt": row.prompt,
+        "credits": {"balance": row.balance, "cost": report.price_credits},
+        "parent_generation_id": row.parent_generation_id,
+        "warnings": report.warnings,
     }
-
-
-def _warnings(row: Json) -> list[str]:
-    """All that is known once there is a result; what was said when the order was accepted before that."""
-    order = (row["mg_payload"] or {}).get("order") or {}
-    return list(row["mg_meta"].get("warnings") or order.get("warnings") or [])
 
 
 @router.post(
@@ -283,7 +278,7 @@ async def _store(conn: Connection, body: EventBody, customer: ActingCustomer, ev
     pass_id = customer.pass_id
     async with conn.transaction():
         await customers.ensure(conn, pass_id, welcome=customer.welcome)
-        row = await customers.lock(conn, pass_id) or {}
+        row = await customers.lock(conn, pass_id)
         is_new = await generations.insert_event(
             conn,
             event_type=body.event_type,
@@ -293,7 +288,7 @@ async def _store(conn: Connection, body: EventBody, customer: ActingCustomer, ev
             event_id=event_id,
             request_id=asked_by,
         )
-        before: Json = row.get("mg_mma_preferences") or {}
+        before: Json = (row and row.preferences) or {}
         after = before
         if is_new:
             now = datetime.now(UTC).isoformat()
@@ -306,5 +301,5 @@ async def _store(conn: Connection, body: EventBody, customer: ActingCustomer, ev
 async def _require_own_generation(conn: Connection, generation_id: str | None, customer: ActingCustomer) -> None:
     """An event shapes the customer's taste. Raises NotFound, if what it happened to is somebody else's."""
     row = await generations.get(conn, generation_id) if generation_id else None
-    if row and row["mg_pass_id"] != customer.pass_id:
+    if row and row.pass_id != customer.pass_id:
         raise NotFound(f"There is no generation {generation_id!r} of yours.")

@@ -1,5 +1,6 @@
 """How the providers are, for operators."""
 
+from dataclasses import asdict
 from typing import Any
 
 from fastapi import APIRouter
@@ -8,7 +9,7 @@ from safelight.api.auth.operators import ADMIN_ONLY
 from safelight.api.http.error_responses import BY_OPERATORS
 from safelight.api.http.services import FromApp
 from safelight.api.schemas import examples, service_responses
-from safelight.db.configuration import providers
+from safelight.reports import provider_health
 
 router = APIRouter(tags=["operations"])
 
@@ -38,4 +39,4 @@ async def health(services: FromApp) -> dict[str, Any]:
     """Adapters that have limits in the registry and were asked for something. `circuit`: `closed` is well, `failing`
     has failures in a row, `open` is not asked for the moment."""
     async with services.db.connection() as conn:
-        return {"providers": await providers.health(conn)}
+        return {"providers": [asdict(provider) for provider in await provider_health.health(conn)]}

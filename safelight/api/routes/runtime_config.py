@@ -44,16 +44,16 @@ class PathBody(AliasedModel):
 )
 async def read(services: FromApp) -> Json:
     async with services.db.connection() as conn:
-        row = await runtime_config.read(conn) or {"override": {}, "updated_at": None, "updated_by": None}
+        row = await runtime_config.read(conn)
         defaults, effective = await services.runtime.defaults(conn), await services.runtime.effective(conn)
     return {
         "ok": True,
         "defaults": defaults,
-        "override": row["override"] or {},
+        "override": row.override or {},
         "effective": effective,
         "meta": {
-            "updatedAt": row["updated_at"],
-            "updatedBy": row["updated_by"],
+            "updatedAt": row.updated_at,
+            "updatedBy": row.updated_by,
             "ttlMs": int(FOLLOW_SECONDS * 1000),
         },
         "schema": [

@@ -20,7 +20,7 @@ from safelight.api.http.rate_limits import address_of
 from safelight.api.http.services import FromApp
 from safelight.api.schemas import examples
 from safelight.db.generations import generations, job_log
-from safelight.db.generations.job_log import LINES_AT_ONCE
+from safelight.db.generations.job_log import LINES_AT_ONCE, TailLine
 from safelight.db.money import customers
 from safelight.domain.errors.base import AuthError, NotFound
 from safelight.domain.statuses import Status
@@ -64,15 +64,15 @@ async def _may_follow(
     async with services.db.connection() as conn:
         row = await generations.get(conn, generation_id)
         now = await job_log.tail(conn, generation_id, SEQ_MAX)
-        if row is None or row["mg_deleted_at"] is not None or now is None:
+        if row is None or row.deleted_at is not None or now is None:
             raise NotFound(f"There is no generation {generation_id!r}.")
-        owner = row["mg_pass_id"]
+        owner = row.pass_id
         if follower is not None and not follower.sees_all_of(owner, f"generation {generation_id!r}"):
             customer = await customers.get(conn, owner) if owner else None
-            if customer and customer["mg_user_id"]:
+            if customer and customer.user_id:
                 raise AuthError(SIGN_IN)
     seen = _seq(last_event_id)
-    if seen is not None and seen >= now["last_seq"] and Status(now["status"]).is_terminal:
+    if seen is not None and seen >= now.last_seq and Status(now.status).is_terminal:
         raise NothingMore
 
 
@@ -120,24 +120,24 @@ async def stream(
                 now = await job_log.tail(conn, generation_id, after)
             if now is None:
                 return
-            if after > now["last_seq"]:
-                yield ServerSentEvent(event="reset", data={"last_seq": now["last_seq"]})
+            if after > now.last_seq:
+                yield ServerSentEvent(event="reset", data={"last_seq": now.last_seq})
                 after = 0
                 continue
-            status = Status(now["status"])
-            for line in now["lines"]:
-                if status in WITHOUT_RESULT and line["seq"] == now["last_seq"]:
+            status = Status(now.status)
+            for line in now.lines:
+                if status in WITHOUT_RESULT and line.seq == now.last_seq:
                     shown = status
                     yield _status(status)
-                after = line["seq"]
+                after = line.seq
                 yield ServerSentEvent(id=str(after), event="scan_line", data=_scan_line(line))
-            if len(now["lines"]) == LINES_AT_ONCE:
+            if len(now.lines) == LINES_AT_ONCE:
                 continue
             if status is not shown:
                 shown = status
                 yield _status(status)
             if status.is_terminal:
-                yield ServerSentEvent(event="done", data=_done(status, now["error"]))
+                yield ServerSentEvent(event="done", data=_done(status, now.error))
                 return
             with suppress(TimeoutError):
                 await asyncio.wait_for(news.wait(), POLL_SECONDS)
@@ -147,8 +147,8 @@ def _status(status: Status) -> ServerSentEvent:
     return ServerSentEvent(event="status", data={"status": status})
 
 
-def _scan_line(line: dict[str, Any]) -> dict[str, Any]:
-    return {"index": line["seq"] - 1, "text": line["message"], "level": line["level"], "step": line["step"]}
+def _scan_line(line: TailLine) -> dict[str, Any]:
+    return {"index": line.seq - 1, "text": line.message, "level": line.level, "step": line.step}
 
 
 def _done(status: Status, error: dict[str, Any] | None) -> dict[str, Any]:

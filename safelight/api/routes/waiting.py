@@ -9,13 +9,14 @@ from fastapi import Request
 from safelight import telemetry
 from safelight.api.http.services import Services
 from safelight.api.routes.stream import POLL_SECONDS, SEQ_MAX
-from safelight.db.connection.database import TRANSIENT_ERRORS, Row
+from safelight.db.connection.database import TRANSIENT_ERRORS
 from safelight.db.generations import generations, job_log
+from safelight.db.generations.generations import GenerationRow
 from safelight.domain.errors.base import ResultPending
 from safelight.domain.statuses import Status
 
 
-async def wait_until_final(request: Request, services: Services, generation_id: str) -> Row:
+async def wait_until_final(request: Request, services: Services, generation_id: str) -> GenerationRow:
     """The generation's row once it is final. Trouble with the database is waited out.
 
     Raises:
@@ -35,12 +36,12 @@ async def wait_until_final(request: Request, services: Services, generation_id: 
                 await asyncio.wait_for(news.wait(), min(POLL_SECONDS, left_seconds))
 
 
-async def _if_ended(services: Services, generation_id: str) -> Row | None:
+async def _if_ended(services: Services, generation_id: str) -> GenerationRow | None:
     """None: not yet, or the database does not say."""
     try:
         async with services.db.connection() as conn:
             now = await job_log.tail(conn, generation_id, SEQ_MAX)
-            is_final = now is not None and Status(now["status"]).is_terminal
+            is_final = now is not None and Status(now.status).is_terminal
             return await generations.get(conn, generation_id) if is_final else None
     except TRANSIENT_ERRORS as error:
         telemetry.warning(

@@ -5,8 +5,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from safelight.api.schemas.requests import CreateBody
-from safelight.db.connection.database import Connection, Row
+from safelight.db.connection.database import Connection
 from safelight.db.generations import generations
+from safelight.db.generations.generations import GenerationRow
 from safelight.domain.errors.base import InvalidInput, NotFound, RemoteFileRefused
 from safelight.domain.ids import is_uuid, new_id
 from safelight.domain.orders import ASPECT_RATIOS, ENGINE_BY_MODE, Assets, Flow, Order, Parent
@@ -86,14 +87,14 @@ class OrderBuilder:
                 )
             return None
         row = await generations.get(self.conn, parent_id)
-        is_theirs = row is not None and row["mg_pass_id"] == asked.pass_id and row["mg_deleted_at"] is None
-        if row is None or not is_theirs or row["mg_mma_mode"] is None:
+        is_theirs = row is not None and row.pass_id == asked.pass_id and row.deleted_at is None
+        if row is None or not is_theirs or row.mode is None:
             raise NotFound(f"There is no generation {parent_id!r}.", code="PARENT_GENERATION_NOT_FOUND")
-        if flow.is_tweak and row["mg_mma_mode"] != flow.mode:
+        if flow.is_tweak and row.mode != flow.mode:
             raise InvalidInput(f"parent_generation_id: {parent_id} is no {flow.mode}.", code="WRONG_PARENT_MODE")
-        if flow.is_tweak and not row["mg_output_url"]:
+        if flow.is_tweak and not row.output_url:
             raise InvalidInput(
-                f"parent_generation_id: {parent_id} has no result to change (it is {row['mg_mma_status']}).",
+                f"parent_generation_id: {parent_id} has no result to change (it is {row.status}).",
                 code="PARENT_NOT_READY",
             )
         return _parent_of(row, takes_settings=flow.is_tweak)
@@ -104,11 +105,11 @@ class OrderBuilder:
         stated = (assets.start, assets.product, assets.end, assets.style_hero, *assets.inspirations, assets.logo)
         for url in filter(None, stated):
             row = await self._made(url, pass_id)
-            if row is not None and row["mg_pass_id"] == pass_id and _has_result(row):
+            if row is not None and row.pass_id == pass_id and _has_result(row):
                 return _parent_of(row, takes_settings=False)
         return None
 
-    async def _made(self, url: str, pass_id: str) -> Row | None:
+    async def _made(self, url: str, pass_id: str) -> GenerationRow | None:
         """The generation that made the file of ours at this URL, whoever's it is."""
         key = self.asset_store.key_of(url)
         if key is None:
@@ -148,28 +149,28 @@ class OrderBuilder:
             raise InvalidInput(f"{field}: {error}", code="INVALID_URL") from error
 
 
-def _has_result(row: Row) -> bool:
-    return bool(row["mg_deleted_at"] is None and row["mg_mma_mode"] is not None and row["mg_output_url"])
+def _has_result(row: GenerationRow) -> bool:
+    return bool(row.deleted_at is None and row.mode is not None and row.output_url)
 
 
-def _parent_of(row: Row, *, takes_settings: bool) -> Parent:
-    known, mode = row["mg_mma_vars"], row["mg_mma_mode"]
+def _parent_of(row: GenerationRow, *, takes_settings: bool) -> Parent:
+    known, mode = row.variables, row.mode
     scans, assets, inputs = known.get("scans", {}), known.get("assets", {}), known.get("inputs", {})
     return Parent(
-        generation_id=row["mg_generation_id"],
+        generation_id=row.generation_id,
         mode=mode,
-        output_url=row["mg_output_url"],
-        prompt=row["mg_prompt"],
+        output_url=row.output_url,
+        prompt=row.prompt,
         output_crt=scans.get("output_still_crt"),
         still_crt=scans.get("still_crt"),
         start_url=assets.get("start_image_url"),
         end_url=assets.get("end_image_url"),
         aspect_ratio=inputs.get("aspect_ratio") or None,
-        session_id=row["mg_session_id"],
-        platform=row["mg_platform"],
-        title=row["mg_title"],
+        session_id=row.session_id,
+        platform=row.platform,
+        title=row.title,
         movement_style=inputs.get("movement_style") or None,
-        engine_settings=known.get("settings", {}).get(ENGINE_BY_MODE[mode], {}) if takes_settings else {},
+        engine_settings=known.get("settings", {}).get(ENGINE_BY_MODE[mode], {}) if takes_settings and mode else {},
     )
 
 

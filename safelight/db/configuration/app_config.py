@@ -1,17 +1,28 @@
 """Versioned configuration: contexts, provider defaults and the registry, one immutable row a version."""
 
 from collections.abc import Collection, Mapping
+from dataclasses import dataclass
 
 from psycopg.types.json import Jsonb
 
 from safelight.db.connection.database import Connection, Row, load_queries
+from safelight.db.typed_rows import row_as
 
 _queries = load_queries(__file__)
 
 
-async def active(conn: Connection, key: str) -> Row | None:
-    row: Row | None = await _queries.active(conn, key=key)
-    return row
+@dataclass(frozen=True, slots=True)
+class ConfigVersion:
+    """One version of a key."""
+
+    id: str
+    key: str
+    value: Row
+    content_hash: str
+
+
+async def active(conn: Connection, key: str) -> ConfigVersion | None:
+    return row_as(ConfigVersion, await _queries.active(conn, key=key))
 
 
 async def set_rules(conn: Connection, placeholders: Mapping[str, Collection[str]], settings: Collection[Row]) -> None:

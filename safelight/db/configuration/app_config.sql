@@ -1,6 +1,6 @@
 -- name: active^
 -- The active row of a key is the highest version among the enabled ones. Rows are never edited in place.
-select mg_id, mg_key, mg_value, mg_content_hash
+select mg_id as id, mg_key as key, mg_value as value, mg_content_hash as content_hash
 from mega_admin
 where mg_record_type = 'app_config' and mg_key = :key and mg_deleted_at is null
   and coalesce((mg_value->>'enabled')::boolean, true)

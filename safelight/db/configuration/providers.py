@@ -1,16 +1,18 @@
-"""What all workers know together of each provider: how fast and how much, whether it answers, what today has cost."""
+"""The state of each provider that all workers share: its rate and load, its circuit, and the cost of today."""
 
 from dataclasses import dataclass
+from datetime import datetime
 from decimal import Decimal
 
-from safelight.db.connection.database import Connection, Row, load_queries
+from safelight.db.connection.database import Connection, load_queries
+from safelight.db.typed_rows import rows_as
 
 _queries = load_queries(__file__)
 
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """What the registry allows at one adapter. After `failures_max` failures in a row nothing is started for
+    """The limits of one adapter in the registry. After `failures_max` failures in a row nothing is started for
     `shut_seconds`, then one start at a time, each given `probe_seconds` to show that all is well again."""
 
     starts_per_minute: float = 600
@@ -27,6 +29,20 @@ class Denied:
 
     reason: str
     wait_seconds: float
+
+
+@dataclass(frozen=True, slots=True)
+class ProviderHealth:
+    """The health of a provider: `circuit` is closed, failing (failures in a row) or open until `shut_until`."""
+
+    adapter: str
+    failures: int
+    last_failure: str | None
+    last_failure_at: datetime | None
+    circuit: str
+    shut_until: datetime | None
+    spent_today_usd: Decimal
+    under_way: int
 
 
 async def admit(conn: Connection, adapter: str, limits: Limits, usd: Decimal) -> Denied | None:
@@ -67,7 +83,6 @@ async def circuit_is_open(conn: Connection, adapter: str) -> bool:
     return bool(await _queries.circuit_is_open(conn, adapter=adapter))
 
 
-async def health(conn: Connection) -> list[Row]:
-    """adapter, circuit (closed, failing, open), shut_until, failures, last_failure, last_failure_at, under_way,
-    spent_today_usd."""
-    return [row async for row in _queries.health(conn)]
+async def health(conn: Connection) -> list[ProviderHealth]:
+    """The health of each adapter that has limits and was asked for something."""
+    return await rows_as(ProviderHealth, _queries.health(conn))

@@ -1,19 +1,33 @@
 """The one row that holds what operators set while everything runs."""
 
+from dataclasses import dataclass
+from datetime import datetime
+
 from psycopg.types.json import Jsonb
 
 from safelight.db.connection.database import Connection, Row, load_queries
+from safelight.db.typed_rows import row_as
 
 _queries = load_queries(__file__)
 
 
-async def read(conn: Connection) -> Row | None:
-    """`override`, `updated_at` and `updated_by`; None where nothing was ever set."""
-    row: Row | None = await _queries.read(conn)
-    return row
+@dataclass(frozen=True, slots=True)
+class StoredOverride:
+    """The override, and by whom it was last changed."""
+
+    override: Row | None
+    updated_at: datetime | None
+    updated_by: str | None
 
 
-async def lock(conn: Connection) -> Row | None:
+NOTHING_SET = StoredOverride(None, None, None)
+
+
+async def read(conn: Connection) -> StoredOverride:
+    return row_as(StoredOverride, await _queries.read(conn)) or NOTHING_SET
+
+
+async def lock(conn: Connection) -> StoredOverride:
     """As `read`; whoever else would change it waits until the transaction ends."""
     await _queries.lock(conn)
     return await read(conn)

@@ -20,7 +20,7 @@ from psycopg_pool import AsyncConnectionPool, PoolTimeout
 from safelight import telemetry
 from safelight.db.connection.sessions import Connection as Connection  # noqa: PLC0414 - part of this module for who asks it
 from safelight.db.connection.sessions import Row as Row  # noqa: PLC0414
-from safelight.db.connection.sessions import Session, connection_options, refuse_transaction_pooler
+from safelight.db.connection.sessions import SessionConnection, connection_options, refuse_transaction_pooler
 from safelight.domain.errors.base import ConfigError, SafelightError
 from safelight.domain.untrusted.text import storable, storable_json
 from safelight.redaction import DEFAULT_REDACTOR, Redactor
@@ -66,8 +66,8 @@ def load_queries(module_file: str) -> Any:
 
 
 def clean_adapters(redactor: Redactor) -> AdaptersMap:
-    """What a connection is made with (`context`): every text and every JSON value that goes to the database goes
-    without its secrets, and without what no database can hold."""
+    """Return the `context` of a connection, which takes secrets, and what no database can hold, out of every text and
+    JSON value that is written."""
 
     dumps = partial(redactor.dumps, dumps=storable_json)
 
@@ -131,7 +131,7 @@ class Database:
             open=False,
             timeout=WAIT_SECONDS_MAX,
             reconnect_timeout=RECONNECT_SECONDS_MAX,
-            connection_class=Session,
+            connection_class=SessionConnection,
             kwargs=connection_options() | {"context": clean_adapters(redactor)},
             check=_check if check else None,
         )

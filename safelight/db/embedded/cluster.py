@@ -8,7 +8,7 @@ import tempfile
 from collections.abc import Iterable
 from pathlib import Path
 
-from safelight.db.embedded.account import Account
+from safelight.db.embedded.account import ServerAccount
 from safelight.db.embedded.errors import DatabaseDown
 from safelight.private_files import FOLDER_MODE
 
@@ -27,7 +27,7 @@ local replication all peer map=safelight
 _IDENT = "# Written by safelight at each start.\n"
 
 
-def prepare(data: Path, account: Account, initdb: Path, users: Iterable[str], lock: int) -> None:
+def prepare(data: Path, account: ServerAccount, initdb: Path, users: Iterable[str], lock: int) -> None:
     """Make the directory if there is none, and check it. `lock` is held by initdb too, should it survive us.
 
     Raises:
@@ -45,12 +45,12 @@ def prepare(data: Path, account: Account, initdb: Path, users: Iterable[str], lo
     write_access(data, account, users)
 
 
-def path_for(account: Account, data: Path) -> Path:
+def path_for(account: ServerAccount, data: Path) -> Path:
     """By this path a program that begins in the directory finds it, even if it may not enter the folders above."""
     return data if account.is_ours or not OWN_FOLDER.exists() else OWN_FOLDER
 
 
-def write_access(data: Path, account: Account, users: Iterable[str]) -> bool:
+def write_access(data: Path, account: ServerAccount, users: Iterable[str]) -> bool:
     """Say who may connect. Returns whether that was another rule before."""
     rules = "".join(f'safelight "{name}" all\n' for name in users)
     return any(
@@ -58,7 +58,7 @@ def write_access(data: Path, account: Account, users: Iterable[str]) -> bool:
     )
 
 
-def _replace(path: Path, text: str, account: Account) -> bool:
+def _replace(path: Path, text: str, account: ServerAccount) -> bool:
     if path.is_file() and not path.is_symlink() and path.read_text(errors="replace") == text:
         return False
     descriptor, fresh = tempfile.mkstemp(prefix="safelight-", dir=path.parent)
@@ -69,7 +69,7 @@ def _replace(path: Path, text: str, account: Account) -> bool:
     return True
 
 
-def _must_belong_to(data: Path, account: Account) -> None:
+def _must_belong_to(data: Path, account: ServerAccount) -> None:
     owner = data.stat().st_uid
     if owner == account.uid:
         return
@@ -106,7 +106,7 @@ def _clear(data: Path) -> None:
             path.unlink()
 
 
-def _initialise(data: Path, account: Account, initdb: Path, lock: int) -> None:
+def _initialise(data: Path, account: ServerAccount, initdb: Path, lock: int) -> None:
     options = ("-U", SUPERUSER, "--encoding=utf8", "--auth-local=peer", "--auth-host=reject")
     try:
         subprocess.run(  # noqa: S603 - our own command

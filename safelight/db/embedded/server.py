@@ -11,7 +11,7 @@ from pathlib import Path
 from urllib.parse import quote
 
 from safelight.db.embedded import cluster, locks, postmaster
-from safelight.db.embedded.account import Account, account_for, names_of_users
+from safelight.db.embedded.account import ServerAccount, account_for, names_of_users
 from safelight.db.embedded.binaries import programs
 from safelight.db.embedded.errors import DatabaseDown
 from safelight.db.embedded.sockets import SOCKET, socket_folder
@@ -112,7 +112,7 @@ class Server:
 
     @property
     def name(self) -> str:
-        """What the titles of the server's processes show. The home's own token keeps it apart from one that is made
+        """The name in the titles of the server's processes. The home's own token keeps it apart from one that is made
         after this home was removed, and the folder's number from a copy."""
         token = self.folder / "token"
         return f"safelight-{token.read_text() if token.exists() else ''}-{self.data.stat().st_ino:x}"
@@ -194,7 +194,7 @@ class Server:
             os.close(log)
         self._wait_until_ready(self._child)
 
-    def _arguments(self, account: Account, sockets: Path) -> list[str]:
+    def _arguments(self, account: ServerAccount, sockets: Path) -> list[str]:
         data = cluster.path_for(account, self.data)
         folder = str(data if sockets == self.data else sockets).replace('"', '""')
         named = ("-c", f"cluster_name={self.name}", "-c", f"safelight.home={self.home}")
@@ -224,8 +224,8 @@ class Server:
         return False
 
     def _sole_right_to_run(self, sockets: Path) -> int:
-        """What the server's processes hold as long as one of them lives. What a server that is gone left behind does
-        not stop the new one: its number in a file may be another process's by now."""
+        """Take the lock that the server's processes hold as long as one of them lives. Files that a server left behind
+        do not stop the new one: the process number in them may be another process's by now."""
         postmaster.end_survivors(self.name, self.data)
         running = locks.seize(self.folder / "server", SURVIVORS_SECONDS)
         if running is None:
@@ -264,9 +264,9 @@ class Server:
         )
         os.close(watching)
 
-    def _open_log(self, account: Account) -> int:
-        """What the server says is added to its log; a log that has become long is put aside, and the one before it
-        is forgotten."""
+    def _open_log(self, account: ServerAccount) -> int:
+        """Open the server's log to append to it. A log that has become long is put aside, and the one before it is
+        deleted."""
         if self.log.is_file() and self.log.stat().st_size > LOG_BYTES_MAX:
             self.log.replace(self.log.with_name("log.1"))
         log = os.open(self.log, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_NOFOLLOW, FILE_MODE)

@@ -6,7 +6,7 @@ import sys
 import tempfile
 from pathlib import Path
 
-from safelight.db.embedded.account import Account
+from safelight.db.embedded.account import ServerAccount
 from safelight.db.embedded.errors import DatabaseDown
 from safelight.private_files import FOLDER_MODE, write_private
 
@@ -16,7 +16,7 @@ PREFIX = "safelight-"
 LAST_RESORT = "/tmp"  # noqa: S108 - for a folder with a random name, and closed to others
 
 
-def socket_folder(data: Path, note: Path, account: Account) -> Path:
+def socket_folder(data: Path, note: Path, account: ServerAccount) -> Path:
     """`note` is the file of the home that remembers a short folder, so that each process of the home finds it again."""
     if is_possible(data):
         return data
@@ -37,7 +37,7 @@ def is_possible(folder: Path) -> bool:
     return len(os.fsencode(folder / SOCKET)) <= PATH_BYTES_MAX and "," not in str(folder)
 
 
-def _is_private(folder: Path, account: Account) -> bool:
+def _is_private(folder: Path, account: ServerAccount) -> bool:
     """It is what we made: no link, of the server's account, and closed to all others."""
     try:
         found = folder.lstat()

@@ -1,14 +1,33 @@
-"""What customers delete of their history. A row stays, marked; ledger, steps and lines are not touched."""
+"""Deletions by customers, of rows of their history. A row stays, marked; ledger, steps and lines are not touched."""
 
-from safelight.db.connection.database import Connection, Row, load_queries
+from dataclasses import dataclass
+
+from safelight.db.connection.database import Connection, load_queries
+from safelight.db.typed_rows import row_as
 
 _queries = load_queries(__file__)
 
 
-async def lock(conn: Connection, record_id: str, pass_id: str) -> Row | None:
+@dataclass(frozen=True, slots=True)
+class Deletable:
+    """A row of a customer's history. `is_ours`: no older backend made it; `is_withdrawn`: its files are gone already;
+    `is_needed`: something unfinished is made from it."""
+
+    id: str
+    record_type: str
+    generation_id: str
+    mode: str
+    status: str | None
+    url: str | None
+    key: str | None
+    is_ours: bool
+    is_withdrawn: bool
+    is_needed: bool
+
+
+async def lock(conn: Connection, record_id: str, pass_id: str) -> Deletable | None:
     """The customer's generation, feedback or session, locked. `record_id` is an `mg_id`, or a generation's id."""
-    row: Row | None = await _queries.lock_record(conn, id=record_id, pass_id=pass_id)
-    return row
+    return row_as(Deletable, await _queries.lock_record(conn, id=record_id, pass_id=pass_id))
 
 
 async def mark(conn: Connection, record_id: str) -> int:

@@ -15,5 +15,5 @@ async def insert(conn: Connection, row: Row) -> None:
 
 
 async def count(conn: Connection, pass_id: str) -> int:
-    """How many a customer has given, comments included; no further than COUNTED_MAX is counted."""
+    """Count the customer's likes and comments, up to COUNTED_MAX."""
     return int(await _queries.count_feedback(conn, pass_id=pass_id, most=COUNTED_MAX))

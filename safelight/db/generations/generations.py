@@ -1,17 +1,133 @@
 """Generations, and what belongs to a customer's account of them: sessions, events, likes, history."""
 
+from collections.abc import AsyncIterable
+from dataclasses import dataclass
 from datetime import datetime
 
 from psycopg.types.json import Jsonb
 
 from safelight.db.connection.database import Connection, Row, load_queries
+from safelight.db.typed_rows import StoredRow, column, row_as, rows_as
 from safelight.domain.ids import generation_key
+from safelight.domain.orders import Mode
 
 _queries = load_queries(__file__)
 
 HISTORY_ROWS_MAX = 500
 HISTORY_BYTES_MAX = 8 * 1024 * 1024  # of the rows of one page
 IN_PROGRESS_COUNTED_MAX = 10_000
+
+
+@dataclass(frozen=True, slots=True)
+class GenerationRow:
+    """`mode` and `status` of a generation of an older backend may be unknown; it has no payload. `balance` is that of
+    its customer now."""
+
+    generation_id: str
+    parent_id: str | None
+    pass_id: str
+    session_id: str | None
+    platform: str | None
+    title: str | None
+    mode: Mode | None
+    status: str | None
+    variables: Row
+    meta: Row
+    payload: Row | None
+    prompt: str | None
+    output_url: str | None
+    error: str | None
+    created_at: datetime
+    updated_at: datetime
+    deleted_at: datetime | None
+    balance: int | None
+
+    @property
+    def parent_generation_id(self) -> str | None:
+        return self.parent_id.removeprefix("generation:") if self.parent_id else None
+
+
+@dataclass(frozen=True, slots=True)
+class ListedGeneration(StoredRow):
+    """A generation in a list."""
+
+    generation_id = column("mg_generation_id")
+    flow = column("flow")
+    status = column("mg_mma_status")
+    latency_ms = column("mg_latency_ms")
+    pass_id = column("mg_pass_id")
+    error = column("mg_error")
+
+
+@dataclass(frozen=True, slots=True)
+class StoredStep(StoredRow):
+    """A step as it is written."""
+
+    number = column("mg_step_no")
+    type = column("mg_step_type")
+    payload = column("mg_payload")
+
+
+@dataclass(frozen=True, slots=True)
+class HistoryItem(StoredRow):
+    """A session, generation, feedback or ledger entry in a customer's history."""
+
+    id = column("mg_id")
+    record_type = column("mg_record_type")
+    pass_id = column("mg_pass_id")
+    session_id = column("mg_session_id")
+    generation_id = column("mg_generation_id")
+    platform = column("mg_platform")
+    created_at = column("mg_created_at")
+    title = column("mg_title")
+    type = column("mg_type")
+    mode = column("mg_mma_mode")
+    status = column("mg_mma_status")
+    prompt = column("mg_prompt")
+    output_url = column("mg_output_url")
+    meta = column("mg_meta")
+    result_type = column("mg_result_type")
+    comment = column("mg_comment")
+    image_url = column("mg_image_url")
+    video_url = column("mg_video_url")
+
+
+@dataclass(frozen=True, slots=True)
+class AcceptedGeneration:
+    """A generation that was accepted before, under an idempotency key or under the same id."""
+
+    generation_id: str
+    request_hash: str | None
+    price_credits: int
+
+
+@dataclass(frozen=True, slots=True)
+class GenerationStatus:
+    """The generation that another one was retried as."""
+
+    id: str
+    status: str
+
+
+@dataclass(frozen=True, slots=True)
+class CancelState:
+    """With `has_result` it is too late to cancel."""
+
+    status: str
+    cost: int | None
+    balance: int | None
+    has_result: bool
+
+
+@dataclass(frozen=True, slots=True)
+class LikedItem:
+    """A picture or video that a customer liked or downloaded last; `item` is a generation's id or a URL."""
+
+    item: str
+    prompt: str | None
+    url: str | None
+    content_type: str | None
+    at: datetime
 
 
 async def insert(
@@ -56,34 +172,42 @@ async def insert(
     )
 
 
-async def accepted_before(conn: Connection, generation_id: str, *, pass_id: str, key: str | None) -> Row | None:
+async def accepted_before(
+    conn: Connection, generation_id: str, *, pass_id: str, key: str | None
+) -> AcceptedGeneration | None:
     """The generation that was accepted under the idempotency key, or under this id."""
-    row: Row | None = await _queries.accepted_before(
-        conn, generation_key=generation_key(generation_id), pass_id=pass_id, key=key
-    )
-    return row
+    row = await _queries.accepted_before(conn, generation_key=generation_key(generation_id), pass_id=pass_id, key=key)
+    return row_as(AcceptedGeneration, row)
 
 
 async def in_progress(conn: Connection, pass_id: str) -> int:
-    """How many unfinished generations the customer has, counted up to IN_PROGRESS_COUNTED_MAX."""
+    """Count the customer's unfinished generations, up to IN_PROGRESS_COUNTED_MAX."""
     return int(await _queries.in_progress(conn, pass_id=pass_id, most=IN_PROGRESS_COUNTED_MAX))
 
 
-async def get(conn: Connection, generation_id: str) -> Row | None:
-    """The generation's row, with its customer's `balance`."""
-    row: Row | None = await _queries.by_id(conn, generation_key=generation_key(generation_id))
-    return row
+async def get(conn: Connection, generation_id: str) -> GenerationRow | None:
+    return row_as(GenerationRow, await _queries.by_id(conn, generation_key=generation_key(generation_id)))
 
 
-async def of_url(conn: Connection, url: str, pass_id: str) -> Row | None:
+async def stored(conn: Connection, generation_id: str) -> StoredRow | None:
+    """All columns of the generation, with its customer's `balance`."""
+    row: Row | None = await _queries.columns_by_id(conn, generation_key=generation_key(generation_id))
+    return StoredRow(row) if row else None
+
+
+async def steps_of(conn: Connection, generation_id: str) -> list[StoredStep]:
+    return [StoredStep(row) async for row in _queries.steps(conn, generation_id=generation_id)]
+
+
+async def of_url(conn: Connection, url: str, pass_id: str) -> GenerationRow | None:
     """The customer's generation of an older backend whose result is at this URL."""
-    row: Row | None = await _queries.of_url(conn, url=url, pass_id=pass_id)
-    return row
+    key = await _queries.key_of_url(conn, url=url, pass_id=pass_id)
+    return row_as(GenerationRow, await _queries.by_id(conn, generation_key=key)) if key else None
 
 
-async def retries_of(conn: Connection, generation_id: str, *, pass_id: str) -> list[Row]:
-    """id and status of what the customer's generation was retried as, the oldest first."""
-    return [row async for row in _queries.retries_of(conn, generation_id=generation_id, pass_id=pass_id)]
+async def retries_of(conn: Connection, generation_id: str, *, pass_id: str) -> list[GenerationStatus]:
+    """The generations that the customer's generation was retried as, the oldest first."""
+    return await rows_as(GenerationStatus, _queries.retries_of(conn, generation_id=generation_id, pass_id=pass_id))
 
 
 async def request_cancelling(conn: Connection, generation_id: str, *, pass_id: str | None, by: str) -> bool:
@@ -97,12 +221,9 @@ async def request_cancelling(conn: Connection, generation_id: str, *, pass_id: s
     return row is not None
 
 
-async def cancelling(conn: Connection, generation_id: str) -> Row:
-    """status, cost, balance, and has_result: from then on it is too late to cancel."""
-    row: Row = await _queries.cancelling(
-        conn, generation_key=generation_key(generation_id), generation_id=generation_id
-    )
-    return row
+async def cancelling(conn: Connection, generation_id: str) -> CancelState:
+    row = await _queries.cancelling(conn, generation_key=generation_key(generation_id), generation_id=generation_id)
+    return CancelState(**row)
 
 
 async def ended_without_result(conn: Connection, generation_id: str) -> bool:
@@ -115,8 +236,9 @@ async def note_withdrawn(conn: Connection, generation_id: str) -> None:
     await _queries.note_withdrawn(conn, generation_key=generation_key(generation_id))
 
 
-async def newest(conn: Connection, *, pass_id: str | None, status: str | None, most: int) -> list[Row]:
-    return [row async for row in _queries.newest(conn, pass_id=pass_id, status=status, most=most)]
+async def newest(conn: Connection, *, pass_id: str | None, status: str | None, most: int) -> list[ListedGeneration]:
+    rows = _queries.newest(conn, pass_id=pass_id, status=status, most=most)
+    return [ListedGeneration(row) async for row in rows]
 
 
 async def insert_session(
@@ -157,14 +279,14 @@ async def insert_event(
     return bool(inserted)
 
 
-async def liked(conn: Connection, pass_id: str, most: int) -> list[Row]:
-    """What this customer liked or downloaded, newest first: item, prompt, url, content_type, at."""
-    return [row async for row in _queries.liked(conn, pass_id=pass_id, most=most)]
+async def liked(conn: Connection, pass_id: str, most: int) -> list[LikedItem]:
+    """The items that this customer liked or downloaded, newest first."""
+    return await rows_as(LikedItem, _queries.liked(conn, pass_id=pass_id, most=most))
 
 
 async def history(
     conn: Connection, pass_id: str, *, before: datetime | None, most: int, results_only: bool
-) -> list[Row]:
+) -> list[HistoryItem]:
     rows = _queries.history(
         conn,
         pass_id=pass_id,
@@ -173,13 +295,18 @@ async def history(
         results_only=results_only,
         bytes_max=HISTORY_BYTES_MAX,
     )
-    return [_told(row) async for row in rows]
+    return await _history_items(rows)
 
 
-async def credit_history(conn: Connection, pass_id: str) -> list[Row]:
-    return [_told(row) async for row in _queries.credit_history(conn, pass_id=pass_id, most=HISTORY_ROWS_MAX)]
+async def credit_history(conn: Connection, pass_id: str) -> list[HistoryItem]:
+    return await _history_items(_queries.credit_history(conn, pass_id=pass_id, most=HISTORY_ROWS_MAX))
 
 
-def _told(row: Row) -> Row:
-    """The row as customers are told it: its hash is for the doctor."""
-    return {name: value for name, value in row.items() if name != "mg_row_hash"}
+async def _history_items(rows: AsyncIterable[Row]) -> list[HistoryItem]:
+    return [HistoryItem(_shown_to_customer(row)) async for row in rows]
+
+
+def _shown_to_customer(row: Row) -> Row:
+    """All columns but the hash, which is for the doctor, and the order of a generation."""
+    hidden = {"mg_row_hash"} | ({"mg_payload"} if row["mg_record_type"] == "generation" else set())
+    return {name: value for name, value in row.items() if name not in hidden}

@@ -12,11 +12,11 @@ insert into mega_generations (
 
 -- name: accepted_before^
 -- The generation that was accepted under this key, or by this very request, whose answer was then lost.
-select mg_generation_id, mg_request_hash, mg_mma_mode, mg_parent_id, mg_meta
+select mg_generation_id as generation_id, mg_request_hash as request_hash, (mg_meta->>'cost')::integer as price_credits
 from mega_generations
 where mg_id = :generation_key
 union all
-select mg_generation_id, mg_request_hash, mg_mma_mode, mg_parent_id, mg_meta
+select mg_generation_id, mg_request_hash, (mg_meta->>'cost')::integer
 from mega_generations
 where mg_record_type = 'generation' and mg_pass_id = :pass_id and mg_idempotency_key = :key
 limit 1;
@@ -32,16 +32,21 @@ select count(*) from (
 ) unfinished;
 
 -- name: by_id^
-select generation.*, customer.mg_credits as balance
+select mg_generation_id as generation_id, mg_parent_id as parent_id, mg_pass_id as pass_id, mg_session_id as session_id,
+  mg_platform as platform, mg_title as title, mg_mma_mode as mode, mg_mma_status as status, mg_mma_vars as variables,
+  generation.mg_meta as meta, mg_payload as payload, mg_prompt as prompt, mg_output_url as output_url,
+  mg_error as error, generation.mg_created_at as created_at, generation.mg_updated_at as updated_at,
+  generation.mg_deleted_at as deleted_at, customer.mg_credits as balance
 from mega_generations generation
 left join mega_customers customer using (mg_pass_id)
 where generation.mg_id = :generation_key and generation.mg_record_type = 'generation';
 
--- name: of_url^
+-- name: key_of_url$
 -- The customer's generation of an older backend whose result is at this URL; ours are known by the file's key.
-select * from mega_generations
+select mg_id from mega_generations
 where mg_record_type = 'generation' and mg_pass_id = :pass_id and mg_pipeline_version is null and mg_output_url = :url
 limit 1;
+
 -- name: retries_of
 select mg_generation_id as id, mg_mma_status as status
 from mega_generations
@@ -83,6 +88,18 @@ where mg_record_type = 'generation'
   and (:status::text is null or mg_mma_status = :status)
 order by mg_created_at desc
 limit :most;
+
+-- name: columns_by_id^
+select generation.*, customer.mg_credits as balance
+from mega_generations generation
+left join mega_customers customer using (mg_pass_id)
+where generation.mg_id = :generation_key and generation.mg_record_type = 'generation';
+
+-- name: steps
+select mg_step_no, mg_step_type, mg_payload
+from mega_generations
+where mg_record_type = 'mma_step' and mg_generation_id = :generation_id
+order by mg_step_no;
 
 -- name: insert_session!
 insert into mega_generations (
@@ -191,7 +208,7 @@ with asked as (
     and (:pass_id::text is null or mg_pass_id = :pass_id)
   returning mg_id
 )
-select generation.mg_mma_status
+select generation.mg_mma_status as status
 from mega_generations generation
 where generation.mg_id = :generation_key and generation.mg_record_type = 'generation'
   and (:pass_id::text is null or generation.mg_pass_id = :pass_id);

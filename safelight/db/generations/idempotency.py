@@ -5,7 +5,8 @@ from typing import Any
 
 from psycopg.types.json import Jsonb
 
-from safelight.db.connection.database import Connection, Row, load_queries
+from safelight.db.connection.database import Connection, load_queries
+from safelight.db.typed_rows import row_as
 
 _queries = load_queries(__file__)
 
@@ -30,8 +31,8 @@ async def claim(conn: Connection, key_hash: str, request_hash: str, *, busy_seco
     if claimed:
         await _queries.forget(conn, hours=KEPT_HOURS, most=FORGOTTEN_AT_ONCE_MAX)
         return None
-    row: Row | None = await _queries.earlier(conn, key_hash=key_hash)
-    return Earlier(row["request_hash"], row["answer"]) if row else Earlier(request_hash, None)  # just given up
+    earlier = row_as(Earlier, await _queries.earlier(conn, key_hash=key_hash))
+    return earlier or Earlier(request_hash, None)  # just given up
 
 
 async def keep(conn: Connection, key_hash: str, answer: Any) -> None:

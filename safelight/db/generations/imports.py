@@ -6,6 +6,7 @@ from typing import Any
 from psycopg.types.json import Jsonb
 
 from safelight.db.connection.database import Connection, load_queries
+from safelight.db.typed_rows import row_as
 from safelight.domain.ids import generation_key
 
 Json = dict[str, Any]
@@ -25,17 +26,7 @@ class PendingImports:
 
 async def pending(conn: Connection, generation_id: str) -> PendingImports | None:
     """None: there is nothing to import, or not any more."""
-    row = await _queries.pending_imports(conn, generation_key=generation_key(generation_id))
-    if row is None:
-        return None
-    return PendingImports(
-        row["mg_pass_id"],
-        row["request_id"],
-        row["order"],
-        row["imports"]["pictures"],
-        row["mg_takeovers"],
-        row["cancelling"],
-    )
+    return row_as(PendingImports, await _queries.pending_imports(conn, generation_key=generation_key(generation_id)))
 
 
 async def store(

@@ -2,8 +2,8 @@
 
 -- name: pending_imports^
 -- None: there is nothing to import, or a worker has the generation, or it is final.
-select mg_pass_id, mg_meta #>> '{request,request_id}' as request_id, mg_payload->'order' as "order", mg_payload->'imports' as imports, mg_takeovers,
-  mg_cancel_requested_at is not null as cancelling
+select mg_pass_id as pass_id, mg_meta #>> '{request,request_id}' as request_id, mg_payload->'order' as "order",
+  mg_payload #> '{imports,pictures}' as pictures, mg_takeovers as takeovers, mg_cancel_requested_at is not null as cancelling
 from mega_generations
 where mg_id = :generation_key and mg_payload ? 'imports' and mg_lease_no = 0 and mg_mma_status = 'queued';
 

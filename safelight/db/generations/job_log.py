@@ -1,16 +1,47 @@
 """The job log: lines a waiting person reads. `seq` counts from 1 without a hole within a job."""
 
+from dataclasses import dataclass
+from datetime import datetime
 from uuid import UUID
 
 from psycopg.types.json import Jsonb
 
 from safelight.db.connection.database import Connection, Row, load_queries
+from safelight.db.typed_rows import rows_as, values_as
 from safelight.domain.ids import generation_key, is_uuid
 from safelight.domain.job_log import LogLine
 
 _queries = load_queries(__file__)
 
 LINES_AT_ONCE = 500
+
+
+@dataclass(frozen=True, slots=True)
+class TailLine:
+    """A line of the job log."""
+
+    seq: int
+    level: str
+    step: str
+    message: str
+
+
+@dataclass(frozen=True, slots=True)
+class StoredLine(TailLine):
+    """A line of the job log with its time; `details` are for operators."""
+
+    details: Row | None
+    created_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class Tail:
+    """The end of a generation's job log, and its status at the same moment; `error` is what its customer is told."""
+
+    status: str
+    error: Row | None
+    last_seq: int
+    lines: tuple[TailLine, ...]
 
 
 async def insert_first(conn: Connection, generation_id: str, user_id: UUID | None, line: LogLine) -> None:
@@ -29,8 +60,16 @@ async def lines_after(conn: Connection, generation_id: str, after: int, most: in
     return [row async for row in _queries.lines_after(conn, job_id=generation_id, after=after, most=most)]
 
 
-async def tail(conn: Connection, generation_id: str, after: int) -> Row | None:
-    """Status, last seq and the lines after `after` (at most LINES_AT_ONCE), all of one moment. None: unknown."""
+async def lines(conn: Connection, generation_id: str) -> list[StoredLine]:
+    """The first LINES_AT_ONCE lines of the generation."""
+    if not is_uuid(generation_id):
+        return []
+    rows = _queries.lines_after(conn, job_id=generation_id, after=0, most=LINES_AT_ONCE)
+    return await rows_as(StoredLine, rows)
+
+
+async def tail(conn: Connection, generation_id: str, after: int) -> Tail | None:
+    """The lines after `after`, at most LINES_AT_ONCE. None: there is no such generation."""
     if not is_uuid(generation_id):
         return None
     row: Row | None = await _queries.tail(
@@ -40,4 +79,4 @@ async def tail(conn: Connection, generation_id: str, after: int) -> Row | None:
         after=after,
         most=LINES_AT_ONCE,
     )
-    return row
+    return Tail(**row | {"lines": values_as(TailLine, row["lines"])}) if row else None

@@ -32,7 +32,7 @@ class QueueStatus:
 
     @property
     def waiting(self) -> int:
-        """What a worker could go on with now."""
+        """The number of generations that a worker could go on with now."""
         return sum(self.due.values()) + self.abandoned
 
     @property
@@ -73,7 +73,7 @@ async def read(conn: Connection, *, queue_names: Sequence[str], dead_after_secon
 
 
 async def alive_workers(conn: Connection, *, queue_names: Sequence[str], dead_after_seconds: float) -> int:
-    """How many worker processes are alive."""
+    """Count the worker processes that are alive."""
     alive = await _queries.alive_registrations(conn, dead_after_seconds=dead_after_seconds)
     return _processes(int(alive), queue_names)
 

@@ -1,4 +1,4 @@
-"""Which stored files our rows name."""
+"""Stored files that no row names."""
 
 from collections.abc import Mapping
 

@@ -1,13 +1,16 @@
 """Customers: one row a pass id."""
 
 from dataclasses import dataclass
+from datetime import datetime
 from functools import partial
+from uuid import UUID
 
 from psycopg.types.json import Jsonb
 
 from safelight.db.connection.database import Connection, Row, load_queries
 from safelight.db.money import ledger
 from safelight.db.operations import daily_counts
+from safelight.db.typed_rows import row_as
 from safelight.domain import pass_ids
 from safelight.domain.errors.base import Forbidden
 from safelight.domain.identities import Welcome
@@ -17,6 +20,18 @@ SAME_EMAIL_MAX = 50
 WELCOME = "welcome"
 
 _queries = load_queries(__file__)
+
+
+@dataclass(frozen=True, slots=True)
+class CustomerRow:
+    """`user_id` is that of a signed-in user. The credits of a customer who `is_due` expire with the next move."""
+
+    pass_id: str
+    user_id: UUID | None
+    credits: int
+    expires_at: datetime | None
+    preferences: Row
+    is_due: bool
 
 
 async def ensure(conn: Connection, pass_id: str, *, welcome: Welcome | None = None) -> None:
@@ -34,18 +49,17 @@ async def ensure(conn: Connection, pass_id: str, *, welcome: Welcome | None = No
         )
 
 
-async def lock(conn: Connection, pass_id: str) -> Row | None:
+async def lock(conn: Connection, pass_id: str) -> CustomerRow | None:
     """The customer's row, locked until the transaction ends: credits move one at a time. What has expired is gone."""
-    row: Row | None = await _queries.lock_customer(conn, pass_id=pass_id)
-    if row and row["is_due"]:
+    customer = row_as(CustomerRow, await _queries.lock_customer(conn, pass_id=pass_id))
+    if customer and customer.is_due:
         await ledger.expire(conn, pass_id)
-        row = await _queries.lock_customer(conn, pass_id=pass_id)
-    return row
+        customer = row_as(CustomerRow, await _queries.lock_customer(conn, pass_id=pass_id))
+    return customer
 
 
-async def get(conn: Connection, pass_id: str) -> Row | None:
-    row: Row | None = await _queries.customer_by_pass_id(conn, pass_id=pass_id)
-    return row
+async def get(conn: Connection, pass_id: str) -> CustomerRow | None:
+    return row_as(CustomerRow, await _queries.customer_by_pass_id(conn, pass_id=pass_id))
 
 
 async def pass_id_of_shopify_customer(conn: Connection, shopify_customer_id: str) -> str | None:
@@ -87,17 +101,12 @@ async def of_user(
         if known is not None:
             return known
         claim = stated if stated and pass_ids.can_claim(stated, user_id) else None
-        linked: Row | None = await _queries.link_user(conn, user_id=user_id, email=email, claim=claim)
-        return _account(linked) if linked else await _new_account(conn, user_id, email, welcome)
+        linked = row_as(Account, await _queries.link_user(conn, user_id=user_id, email=email, claim=claim))
+        return linked or await _new_account(conn, user_id, email, welcome)
 
 
 async def of_known_user(conn: Connection, user_id: str) -> Account | None:
-    row: Row | None = await _queries.customer_of_user(conn, user_id=user_id)
-    return _account(row) if row else None
-
-
-def _account(row: Row) -> Account:
-    return Account(row["mg_pass_id"], row["mg_admin_allowlist"])
+    return row_as(Account, await _queries.customer_of_user(conn, user_id=user_id))
 
 
 async def _new_account(conn: Connection, user_id: str, email: str | None, welcome: Welcome | None) -> Account:
@@ -120,8 +129,8 @@ async def merge_credits(conn: Connection, pass_id: str, email: str) -> int:
     async with conn.transaction():
         rows = [row async for row in _queries.lock_same_email(conn, pass_id=pass_id, email=email, most=SAME_EMAIL_MAX)]
         for row in rows:
-            if row["mg_pass_id"] != pass_id:
-                gathered += await _move_all(conn, row["mg_pass_id"], pass_id)
+            if row["pass_id"] != pass_id:
+                gathered += await _move_all(conn, row["pass_id"], pass_id)
     return gathered
 
 
@@ -133,13 +142,13 @@ async def pass_ids_of(conn: Connection, pass_id: str) -> list[str]:
 
 async def _move_all(conn: Connection, source: str, target: str) -> int:
     await _queries.note_merged(conn, source=source, target=target)
-    held = await lock(conn, source) or {}
-    credits, expires_at = int(held.get("mg_credits", 0)), held.get("mg_expires_at")
-    if credits:
-        move = partial(ledger.adjust, conn, reason="same_email", source="system", ref=("merge", new_id()))
-        await move(pass_id=source, delta=-credits)
-        await move(pass_id=target, delta=credits, expires_at=expires_at)
-    return credits
+    held = await lock(conn, source)
+    if not held or not held.credits:
+        return 0
+    move = partial(ledger.adjust, conn, reason="same_email", source="system", ref=("merge", new_id()))
+    await move(pass_id=source, delta=-held.credits)
+    await move(pass_id=target, delta=held.credits, expires_at=held.expires_at)
+    return held.credits
 
 
 # --- a shop's customers, and how they pay ---------------------------------------------------------------------------

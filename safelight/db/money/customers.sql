@@ -1,7 +1,7 @@
 -- name: lock_customer^
 -- Serialises everything that moves one customer's credits.
-select mg_pass_id, mg_credits, mg_expires_at, mg_user_id, mg_mma_preferences,
-  mg_credits > 0 and coalesce(mg_expires_at <= now(), false) as is_due
+select mg_pass_id as pass_id, mg_user_id as user_id, mg_credits as credits, mg_expires_at as expires_at,
+  mg_mma_preferences as preferences, mg_credits > 0 and coalesce(mg_expires_at <= now(), false) as is_due
 from mega_customers where mg_pass_id = :pass_id for update;
 
 -- name: insert_customer!
@@ -10,7 +10,8 @@ values (:pass_id, :shopify_customer_id, 'safelight')
 on conflict do nothing;
 
 -- name: customer_by_pass_id^
-select mg_pass_id, mg_credits, mg_expires_at, mg_user_id, mg_mma_preferences
+select mg_pass_id as pass_id, mg_user_id as user_id, mg_credits as credits, mg_expires_at as expires_at,
+  mg_mma_preferences as preferences, mg_credits > 0 and coalesce(mg_expires_at <= now(), false) as is_due
 from mega_customers where mg_pass_id = :pass_id;
 
 -- name: pass_id_of_shopify_customer$
@@ -22,7 +23,7 @@ set mg_mma_preferences = :preferences, mg_mma_preferences_updated_at = now()
 where mg_pass_id = :pass_id;
 
 -- name: customer_of_user^
-select mg_pass_id, mg_admin_allowlist from mega_customers
+select mg_pass_id as pass_id, mg_admin_allowlist as is_admin from mega_customers
 where mg_user_id = :user_id::uuid
 order by mg_created_at, mg_pass_id
 limit 1;
@@ -48,7 +49,7 @@ set mg_user_id = :user_id::uuid, mg_email = coalesce(customer.mg_email, :email),
   mg_verified_email = customer.mg_verified_email or :email::text is not null, mg_last_active = now()
 from candidate
 where customer.mg_pass_id = candidate.mg_pass_id and customer.mg_user_id is null
-returning customer.mg_pass_id, customer.mg_admin_allowlist;
+returning customer.mg_pass_id as pass_id, customer.mg_admin_allowlist as is_admin;
 
 -- name: link_own_name!
 update mega_customers
@@ -64,7 +65,7 @@ where mg_pass_id = :pass_id;
 
 -- name: lock_same_email
 -- All of them in one order, with the user's own: two of these cannot wait for each other.
-select mg_pass_id from mega_customers
+select mg_pass_id as pass_id from mega_customers
 where mg_pass_id = :pass_id or (lower(mg_email) = :email and mg_user_id is null and mg_deleted_at is null)
 order by mg_pass_id
 limit :most

@@ -1,7 +1,9 @@
 """Looks for problems in a whole database, in one read-only transaction, and writes what a failure left unwritten."""
 
 import re
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
 from typing import Any
 
 from psycopg.errors import UndefinedColumn, UndefinedTable
@@ -10,6 +12,7 @@ from psycopg.types.json import Jsonb
 from safelight.db.connection.database import Connection, Row, load_queries
 from safelight.db.schema import migrate, view_leaks
 from safelight.db.schema.problems import OPS_FIELDS, PROBLEMS, Violation
+from safelight.db.typed_rows import row_as, rows_as
 from safelight.domain.errors.base import ConfigError
 from safelight.domain.ids import generation_key, step_key
 
@@ -21,6 +24,51 @@ OVERDUE_SECONDS = 300.0  # after a deadline, for whoever watches deadlines
 _INDEX = re.compile(r"^\s*(create unique|create|drop) index if (?:not )?exists (?:public\.)?(\w+)", re.M)
 _TRIGGER = re.compile(r"^\s*(create|drop) (?:or replace |constraint )*trigger (?:if exists )?(\w+)", re.M)
 _ALWAYS = re.compile(r"^\s*enable always trigger (\w+)", re.M)
+
+
+@dataclass(frozen=True, slots=True)
+class ResultAtRisk:
+    """A result that only its provider has, who forgets it at `lost_at`."""
+
+    generation_id: str
+    lost_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class RefundedResult:
+    """A generation that ended without a result, or was deleted, and may have left the files `keys`."""
+
+    generation_id: str
+    mode: str
+    is_deleted: bool
+    keys: list[str]
+
+
+@dataclass(frozen=True, slots=True)
+class StoredResult:
+    """The file of a generation that is done, and the hash that it was stored with."""
+
+    generation_id: str
+    key: str
+    sha256: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class FailureRecord:
+    """All that is on record of a failed generation; the step is the one that failed, if there is one."""
+
+    generation_id: str
+    pass_id: str
+    status: str
+    message: str | None
+    request: Row
+    step_type: str | None
+    provider: str | None
+    model: str | None
+    payload: Row | None
+    read_at: datetime
+    next_step_no: int
+    has_ops_row: bool
 
 
 async def find(
@@ -81,7 +129,7 @@ def _violations(rows: Sequence[Row]) -> list[Violation]:
 
 
 async def schema_warnings(conn: Connection) -> list[str]:
-    """What breaks no invariant yet and may let one break: each as a sentence."""
+    """Return a sentence for each thing that breaks no invariant yet and may let one break."""
     text = "\n".join(migration.text for migration in migrate.available())
     rows = _queries.schema_warnings(
         conn,
@@ -105,28 +153,26 @@ async def _unapplied(conn: Connection) -> list[str]:
     return [f"the migration {one.version}_{one.name} is not applied; run: safelight migrate" for one in missing]
 
 
-async def results_at_risk(conn: Connection) -> list[Row]:
-    """generation_id and lost_at of results that only their provider has, the most urgent first."""
-    return [row async for row in _queries.results_at_risk(conn)]
+async def results_at_risk(conn: Connection) -> list[ResultAtRisk]:
+    """The results that only their provider has, the most urgent first."""
+    return await rows_as(ResultAtRisk, _queries.results_at_risk(conn))
 
 
-async def refunded_results(conn: Connection, most: int, *, withdrawn: bool) -> list[Row]:
-    """generation_id, mode and the named keys of the newest generations that ended without a result and may have left
-    files; with `withdrawn`, also of those whose files were deleted before."""
-    return [row async for row in _queries.refunded_results(conn, most=most, withdrawn=withdrawn)]
+async def refunded_results(conn: Connection, most: int, *, withdrawn: bool) -> list[RefundedResult]:
+    """The newest generations that ended without a result and may have left files; with `withdrawn`, also those whose
+    files were deleted before."""
+    return await rows_as(RefundedResult, _queries.refunded_results(conn, most=most, withdrawn=withdrawn))
 
 
-def newest_files(conn: Connection, most: int) -> AsyncIterator[Row]:
-    """generation_id, key and sha256 of the newest generations that are done."""
-    rows: AsyncIterator[Row] = _queries.newest_files(conn, most=most)
-    return rows
+async def newest_files(conn: Connection, most: int) -> list[StoredResult]:
+    """The files of the newest generations that are done."""
+    return await rows_as(StoredResult, _queries.newest_files(conn, most=most))
 
 
-async def failure(conn: Connection, generation_id: str) -> Row | None:
-    """What is on record of a failed generation, locked: who mends it at the same time waits. None: it did not fail."""
+async def failure(conn: Connection, generation_id: str) -> FailureRecord | None:
+    """The record of a failed generation, locked: who mends it at the same time waits. None: it did not fail."""
     await _queries.lock_generation(conn, generation_key=generation_key(generation_id))
-    row: Row | None = await _queries.failure(conn, generation_key=generation_key(generation_id))
-    return row
+    return row_as(FailureRecord, await _queries.failure(conn, generation_key=generation_key(generation_id)))
 
 
 async def insert_failed_step(

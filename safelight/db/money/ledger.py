@@ -9,12 +9,46 @@ from datetime import datetime
 from psycopg.types.json import Jsonb
 
 from safelight.db.connection.database import Connection, Row, load_queries
+from safelight.db.typed_rows import row_as, rows_as
 from safelight.domain.errors.base import InsufficientCredits, InvalidInput, NotFound
 from safelight.domain.ids import new_id
 
 _queries = load_queries(__file__)
 
 BALANCE_MAX = 1_000_000_000
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """One move of credits, with the customer's balance after it."""
+
+    at: datetime
+    delta: int
+    balance: int
+    reason: str | None
+    source: str | None
+    ref_type: str | None
+    ref_id: str | None
+    generation_id: str | None
+    expires_at: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Charge:
+    """The credits that a generation took, and until when they would have been good."""
+
+    pass_id: str
+    credits: int
+    expires_at: datetime | None
+    has_expired: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Remaining:
+    """The credits that are left after a charge."""
+
+    balance: int
+    expires_at: datetime | None
 
 
 def _reference(generation_id: str) -> str:
@@ -29,10 +63,9 @@ async def charge(
     Raises:
         InsufficientCredits: nothing was taken.
     """
-    left: Row | None = await _queries.take_credits(conn, pass_id=pass_id, credits=credits)
+    left = row_as(Remaining, await _queries.take_credits(conn, pass_id=pass_id, credits=credits))
     if left is None:
         raise InsufficientCredits(required=credits, balance=await balance_of(conn, pass_id))
-    balance, expires_at = int(left["mg_credits"]), left["mg_expires_at"]
     await _insert(
         conn,
         pass_id=pass_id,
@@ -41,52 +74,52 @@ async def charge(
         reason=reason,
         source="mma",
         ref=("mma_charge", _reference(generation_id)),
-        balance=balance,
-        meta=({"expires_at": expires_at.isoformat()} if expires_at else {})
+        balance=left.balance,
+        meta=({"expires_at": left.expires_at.isoformat()} if left.expires_at else {})
         | ({"request_id": request_id} if request_id else {}),
     )
-    return balance
+    return left.balance
 
 
 async def refund(conn: Connection, *, generation_id: str) -> int:
     """Give back what the generation was charged, once: credits that were good until a certain time are so again. Where
     that time is past, they expire at once, which is an entry of its own. Returns the credits given back now: 0 where
     there was no charge, or where it was given back before."""
-    charged: Row | None = await _queries.charge_of_generation(conn, ref_id=_reference(generation_id))
+    charged = row_as(Charge, await _queries.charge_of_generation(conn, ref_id=_reference(generation_id)))
     if charged is None:
         return 0
-    await expire(conn, charged["mg_pass_id"])  # what lapsed before must not take the refund with it
+    await expire(conn, charged.pass_id)  # what lapsed before must not take the refund with it
     inserted = await _insert(
         conn,
-        pass_id=charged["mg_pass_id"],
+        pass_id=charged.pass_id,
         generation_id=generation_id,
-        delta=charged["credits"],
+        delta=charged.credits,
         reason="mma_refund",
         source="mma",
         ref=("mma_refund", _reference(generation_id)),
     )
     if not inserted:
         return 0
-    if charged["has_expired"]:
+    if charged.has_expired:
         await _insert_lapsed(conn, generation_id, charged)
     else:
         await _queries.give_credits(
-            conn, pass_id=charged["mg_pass_id"], credits=charged["credits"], expires_at=charged["expires_at"]
+            conn, pass_id=charged.pass_id, credits=charged.credits, expires_at=charged.expires_at
         )
-    return int(charged["credits"])
+    return charged.credits
 
 
-async def _insert_lapsed(conn: Connection, generation_id: str, charged: Row) -> None:
+async def _insert_lapsed(conn: Connection, generation_id: str, charged: Charge) -> None:
     """The credits come back and are gone at the same moment: two entries, and the balance stays as it is."""
     await _insert(
         conn,
-        pass_id=charged["mg_pass_id"],
+        pass_id=charged.pass_id,
         generation_id=generation_id,
-        delta=-charged["credits"],
+        delta=-charged.credits,
         reason="expired",
         source="system",
         ref=("expiration", _reference(generation_id)),
-        meta={"expires_at": charged["expires_at"].isoformat()},
+        meta={"expires_at": charged.expires_at.isoformat()} if charged.expires_at else None,
     )
 
 
@@ -113,7 +146,7 @@ async def grant(
 
 
 @dataclass(frozen=True, slots=True)
-class Adjusted:
+class BalanceChange:
     before: int
     after: int
 
@@ -127,7 +160,7 @@ async def adjust(
     source: str,
     ref: tuple[str, str],
     expires_at: datetime | None = None,
-) -> Adjusted:
+) -> BalanceChange:
     """Move an existing customer's balance, in one transaction; at most all that is there is taken. With `expires_at`
     the whole balance is good until then at least.
 
@@ -155,7 +188,7 @@ async def adjust(
         )
         if is_new:
             await _queries.set_balance(conn, pass_id=pass_id, credits=after, expires_at=expires_at)
-    return Adjusted(before, after if is_new else before)
+    return BalanceChange(before, after if is_new else before)
 
 
 async def expire(conn: Connection, pass_id: str) -> int:
@@ -164,7 +197,7 @@ async def expire(conn: Connection, pass_id: str) -> int:
 
 
 async def is_in_ledger(conn: Connection, ref: tuple[str, str]) -> bool:
-    """Whether the reference moved credits before. Until the transaction ends, nobody else asks about it."""
+    """Return true if the reference moved credits before. Until the transaction ends, nobody else asks about it."""
     await _queries.lock_reference(conn, name=":".join(ref))
     return bool(await _queries.has_reference(conn, ref_type=ref[0], ref_id=ref[1]))
 
@@ -177,9 +210,9 @@ async def entry_count(conn: Connection, pass_id: str) -> int:
     return int(await _queries.entry_count(conn, pass_id=pass_id) or 0)
 
 
-async def entries(conn: Connection, pass_id: str, *, most: int) -> list[Row]:
+async def entries(conn: Connection, pass_id: str, *, most: int) -> list[Entry]:
     """The customer's newest entries, newest first, each with the balance after it."""
-    return [row async for row in _queries.entries(conn, pass_id=pass_id, most=most)]
+    return await rows_as(Entry, _queries.entries(conn, pass_id=pass_id, most=most))
 
 
 async def _insert(

@@ -2,7 +2,7 @@
 -- Never below zero: where the balance is too small, no row comes back and nothing changed.
 update mega_customers set mg_credits = mg_credits - :credits
 where mg_pass_id = :pass_id and mg_credits >= :credits
-returning mg_credits, mg_expires_at;
+returning mg_credits as balance, mg_expires_at as expires_at;
 
 -- name: give_credits!
 update mega_customers
@@ -20,7 +20,7 @@ insert into mega_generations (
 on conflict do nothing;
 
 -- name: charge_of_generation^
-select mg_pass_id, -mg_delta as credits, (mg_meta->>'expires_at')::timestamptz as expires_at,
+select mg_pass_id as pass_id, -mg_delta as credits, (mg_meta->>'expires_at')::timestamptz as expires_at,
   coalesce((mg_meta->>'expires_at')::timestamptz <= now(), false) as has_expired
 from mega_generations
 where mg_record_type = 'credit_transaction' and mg_ref_type = 'mma_charge' and mg_ref_id = :ref_id;

@@ -3,7 +3,7 @@ insert into safelight.shop_refunds (refund_id, order_id, credits) values (:refun
 on conflict (refund_id) do nothing;
 
 -- name: credited^
-select mg_pass_id, mg_delta as credits from mega_generations
+select mg_pass_id as pass_id, mg_delta as credits from mega_generations
 where mg_record_type = 'credit_transaction' and mg_ref_type = 'shopify_order' and mg_ref_id = :order_id
 order by mg_created_at
 limit 1;

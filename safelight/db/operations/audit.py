@@ -1,4 +1,5 @@
-"""What operators did: one `admin_audit` row in `mega_admin` an action, with who, to whom, and what it was before."""
+"""The operators' audit: one `admin_audit` row in `mega_admin` for each action, with its actor, its target, and the
+state before and after."""
 
 from dataclasses import dataclass
 
@@ -12,7 +13,7 @@ _queries = load_queries(__file__)
 
 @dataclass(frozen=True, slots=True)
 class Operator:
-    """Who acts, and where from. `name` says how they were known: `admin token`, `command line`, or an e-mail."""
+    """The person who acts, and where from. `name` is `admin token`, `command line`, or a signed-in user's e-mail."""
 
     name: str
     route: str

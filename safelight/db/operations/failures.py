@@ -1,10 +1,11 @@
-"""What went wrong, as operators and owners ask for it: failed, cancelled and stuck generations."""
+"""Failed, cancelled and stuck generations, as operators and owners ask for them."""
 
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
 
 from safelight.db.connection.database import Connection, Row, load_queries
+from safelight.db.typed_rows import rows_as, values_as
 from safelight.domain.ids import generation_key
 
 _queries = load_queries(__file__)
@@ -53,14 +54,85 @@ class Question:
 
 
 @dataclass(frozen=True, slots=True)
+class FailuresOfUser:
+    """The number of a user's failures; `user_id` is the pass id of a customer who never signed in."""
+
+    pass_id: str
+    user_id: str
+    display_name: str | None
+    username: str | None
+    email: str | None
+    count: int
+    failed: int
+    stuck: int
+    cancelled: int
+
+
+@dataclass(frozen=True, slots=True)
+class FailedGeneration:
+    """A generation that failed, was cancelled or, if it has a `liveness`, is stuck. `parameters` is its order, with
+    `error` and `errorContext`."""
+
+    id: str
+    session_id: str | None
+    user_id: str
+    pass_id: str
+    model_id: str | None
+    prompt: str | None
+    status: str
+    parameters: Row
+    created_at: datetime
+    kind: str
+    liveness: str | None
+    age_minutes: int
+    display_name: str | None
+    username: str | None
+    session_name: str | None
+    project_id: str | None
+    project_name: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Cause:
+    """`code`, `step`, `message` and `model` are of the generation's latest row in the ops plane; `last_step` is the
+    last one that began."""
+
+    generation_id: str
+    cancelled_by: str | None
+    code: str | None
+    step: str | None
+    message: str | None
+    model: str | None
+    last_step: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class UnfinishedCount:
+    """The number of unfinished generations of one liveness."""
+
+    liveness: str
+    is_stuck: bool
+    count: int
+
+
+@dataclass(frozen=True, slots=True)
+class GenerationsOfUser:
+    """The number of a user's generations among some."""
+
+    user_id: str
+    email: str | None
+    count: int
+
+
+@dataclass(frozen=True, slots=True)
 class Found:
     """The counts, and the first USERS_SHOWN_MAX users, are of all that was asked for; `generations` is one page."""
 
     failed: int
     stuck: int
     cancelled: int
-    by_user: list[Row]
-    generations: list[Row]
+    by_user: tuple[FailuresOfUser, ...]
+    generations: tuple[FailedGeneration, ...]
     next: Cursor | None
 
     @property
@@ -83,10 +155,11 @@ async def read(conn: Connection, question: Question, patience: StuckThresholds) 
         users_most=USERS_SHOWN_MAX,
         most=question.limit + 1,  # one more than is shown tells whether there is another page
     )
-    found = [_with_time(generation) for generation in row["generations"]]
+    found = values_as(FailedGeneration, map(_with_time, row["generations"]))
     page = found[: question.limit]
-    following = Cursor(page[-1]["created_at"], page[-1]["id"]) if len(found) > len(page) else None
-    return Found(row["failed"], row["stuck"], row["cancelled"], row["by_user"], page, following)
+    following = Cursor(page[-1].created_at, page[-1].id) if len(found) > len(page) else None
+    users = values_as(FailuresOfUser, row["by_user"])
+    return Found(row["failed"], row["stuck"], row["cancelled"], users, page, following)
 
 
 async def stacks(conn: Connection, generation_ids: list[str]) -> dict[str, str]:
@@ -95,24 +168,24 @@ async def stacks(conn: Connection, generation_ids: list[str]) -> dict[str, str]:
     return {row["generation_id"]: row["stack"] async for row in rows}
 
 
-async def causes(conn: Connection, generation_ids: list[str]) -> dict[str, Row]:
-    """By generation, what operators are told of it: code, step, message and model of its latest row in the ops plane,
-    who asked to cancel it, and the last step that began."""
+async def causes(conn: Connection, generation_ids: list[str]) -> dict[str, Cause]:
+    """The cause of each generation's end, for operators."""
     keys = [generation_key(one) for one in generation_ids]
-    return {row["generation_id"]: row async for row in _queries.causes(conn, generation_keys=keys)}
+    found = await rows_as(Cause, _queries.causes(conn, generation_keys=keys))
+    return {cause.generation_id: cause for cause in found}
 
 
-async def unfinished(conn: Connection, patience: StuckThresholds) -> list[Row]:
-    """How many unfinished generations there are of each liveness, and whether that is stuck."""
+async def unfinished(conn: Connection, patience: StuckThresholds) -> list[UnfinishedCount]:
+    """The unfinished generations, counted by their liveness."""
     rows = _queries.unfinished(
         conn, dead_after_seconds=patience.dead_after_seconds, grace_seconds=patience.grace_seconds
     )
-    return [row async for row in rows]
+    return await rows_as(UnfinishedCount, rows)
 
 
-async def owners(conn: Connection, generation_ids: list[str]) -> list[Row]:
-    """Whose generations these are, and how many each: user_id, email, count."""
-    return [row async for row in _queries.owners(conn, generation_ids=generation_ids)]
+async def owners(conn: Connection, generation_ids: list[str]) -> list[GenerationsOfUser]:
+    """The users whose generations these are."""
+    return await rows_as(GenerationsOfUser, _queries.owners(conn, generation_ids=generation_ids))
 
 
 def _with_time(generation: Row) -> Row:

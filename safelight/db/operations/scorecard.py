@@ -1,12 +1,50 @@
-"""What a rehearsal is judged by, as the tables have it."""
+"""The facts that a chaos run is judged by, read from the tables."""
 
 from collections.abc import Iterable
+from dataclasses import dataclass
 
 from psycopg import sql
 
-from safelight.db.connection.database import Connection, Row, load_queries
+from safelight.db.connection.database import Connection, load_queries
+from safelight.db.typed_rows import rows_as
 
 _queries = load_queries(__file__)
+
+
+@dataclass(frozen=True, slots=True)
+class GenerationNow:
+    """The state of a generation at one moment."""
+
+    generation_id: str
+    status: str
+    mode: str
+    pass_id: str
+    lease_no: int
+
+
+@dataclass(frozen=True, slots=True)
+class HeldGeneration:
+    """An unfinished generation that a worker process has."""
+
+    generation_id: str
+    lease_no: int
+
+
+@dataclass(frozen=True, slots=True)
+class ErrorCount:
+    """The number of generations that ended with an error code."""
+
+    code: str
+    times: int
+
+
+@dataclass(frozen=True, slots=True)
+class Output:
+    """The file of a generation that is done, and the hash that it was stored with."""
+
+    generation_id: str
+    key: str | None
+    sha256: str | None
 
 
 async def name_workers(conn: Connection, names: Iterable[str]) -> None:
@@ -16,23 +54,21 @@ async def name_workers(conn: Connection, names: Iterable[str]) -> None:
         await conn.execute(sql.SQL("create role {} superuser login").format(sql.Identifier(name)))
 
 
-async def generations_now(conn: Connection) -> list[Row]:
-    """Every generation: generation_id, status, mode, pass_id, lease_no."""
-    return [row async for row in _queries.generations_now(conn)]
+async def generations_now(conn: Connection) -> list[GenerationNow]:
+    return await rows_as(GenerationNow, _queries.generations_now(conn))
 
 
-async def held_by(conn: Connection, name: str) -> list[Row]:
-    """The unfinished generations a worker process is at: generation_id, lease_no."""
-    return [row async for row in _queries.held_by(conn, name=name)]
+async def held_by(conn: Connection, name: str) -> list[HeldGeneration]:
+    return await rows_as(HeldGeneration, _queries.held_by(conn, name=name))
 
 
 async def ledger_errors(conn: Connection) -> list[str]:
     return [row["problem"] async for row in _queries.ledger_errors(conn)]
 
 
-async def errors(conn: Connection) -> list[Row]:
-    """code, times; the most frequent first."""
-    return [row async for row in _queries.errors(conn)]
+async def errors(conn: Connection) -> list[ErrorCount]:
+    """The error codes, the most frequent first."""
+    return await rows_as(ErrorCount, _queries.errors(conn))
 
 
 async def results_beside_refunds(conn: Connection) -> list[str]:
@@ -44,6 +80,5 @@ async def recorded_double_starts(conn: Connection) -> set[tuple[str, str]]:
     return {(row["generation_id"], row["step"]) async for row in _queries.recorded_double_starts(conn)}
 
 
-async def outputs(conn: Connection) -> list[Row]:
-    """Of each generation that is done: generation_id, key, sha256."""
-    return [row async for row in _queries.outputs(conn)]
+async def outputs(conn: Connection) -> list[Output]:
+    return await rows_as(Output, _queries.outputs(conn))

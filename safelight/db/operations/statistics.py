@@ -1,40 +1,58 @@
 """Totals over all customers and generations."""
 
-import asyncio
-import time
+from dataclasses import dataclass
+from datetime import datetime
 
-from safelight.db.connection.database import Connection, Database, Row, load_queries
+from safelight.db.connection.database import Connection, load_queries
+from safelight.db.typed_rows import rows_as
 
 _queries = load_queries(__file__)
 
 CUSTOMERS_MAX = 500
-COUNT_SECONDS = 10.0  # anybody may ask, so the table is counted no more often than this
 
 
-class CustomerCount:
-    def __init__(self, db: Database) -> None:
-        self._db = db
-        self._lock = asyncio.Lock()
-        self._count, self._counted_at = 0, float("-inf")
+@dataclass(frozen=True, slots=True)
+class CustomerTotals:
+    """The sums over all customers."""
 
-    async def get(self) -> int:
-        """At most COUNT_SECONDS old."""
-        async with self._lock:
-            if time.monotonic() - self._counted_at > COUNT_SECONDS:
-                async with self._db.connection() as conn:
-                    self._count = int(await _queries.customer_count(conn))
-                self._counted_at = time.monotonic()
-            return self._count
+    customers: int
+    credits: int
+    auto_top_ups: int
 
 
-async def summary(conn: Connection) -> Row:
-    """`totalCustomers`, `totalCredits` and `autoTopupOn`."""
-    return dict(await _queries.summary(conn))
+@dataclass(frozen=True, slots=True)
+class ListedCustomer:
+    """A customer in a list."""
+
+    shopify_customer_id: str | None
+    email: str | None
+    credits: int
+    last_active: datetime | None
+    created_at: datetime
+    updated_at: datetime
+    disabled: bool
 
 
-async def customers(conn: Connection) -> list[Row]:
-    return [row async for row in _queries.customers(conn, most=CUSTOMERS_MAX)]
+@dataclass(frozen=True, slots=True)
+class TableSizes:
+    """The number of rows of each table."""
+
+    mega_customers: int
+    mega_generations: int
 
 
-async def rows_of_tables(conn: Connection) -> Row:
-    return dict(await _queries.rows_of_tables(conn))
+async def customer_count(conn: Connection) -> int:
+    return int(await _queries.customer_count(conn))
+
+
+async def summary(conn: Connection) -> CustomerTotals:
+    return CustomerTotals(**await _queries.summary(conn))
+
+
+async def customers(conn: Connection) -> list[ListedCustomer]:
+    """The first CUSTOMERS_MAX customers by their shop's id."""
+    return await rows_as(ListedCustomer, _queries.customers(conn, most=CUSTOMERS_MAX))
+
+
+async def rows_of_tables(conn: Connection) -> TableSizes:
+    return TableSizes(**await _queries.rows_of_tables(conn))

@@ -2,8 +2,8 @@
 select count(*) from mega_customers where mg_deleted_at is null;
 
 -- name: summary^
-select count(*) as "totalCustomers", coalesce(sum(mg_credits), 0)::bigint as "totalCredits",
-  count(*) filter (where mg_meta #>> '{autoTopup,enabled}' = 'true') as "autoTopupOn"
+select count(*) as customers, coalesce(sum(mg_credits), 0)::bigint as credits,
+  count(*) filter (where mg_meta #>> '{autoTopup,enabled}' = 'true') as auto_top_ups
 from mega_customers
 where mg_deleted_at is null;
 

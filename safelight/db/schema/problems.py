@@ -43,7 +43,7 @@ class Problem:
 
 @dataclass(frozen=True, slots=True)
 class Violation:
-    """How many rows have the problem; `ids` are the first of them."""
+    """A problem and the number of rows that have it; `ids` are the first of them."""
 
     problem: Problem
     count: int

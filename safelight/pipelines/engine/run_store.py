@@ -167,7 +167,7 @@ class RunStore:
             lambda conn: generations.get(conn, self.generation_id), seconds=OUTAGE_SECONDS_MAX
         )
         if row:
-            self.variables = row["mg_mma_vars"]
+            self.variables = row.variables
 
     async def warn(self, row: OpsError) -> None:
         """Tell operators, whoever has the lease."""

@@ -3,8 +3,8 @@
 from typing import Any
 
 from safelight import telemetry
-from safelight.db.connection.database import Row
 from safelight.db.generations import generations
+from safelight.db.generations.generations import LikedItem
 from safelight.db.operations import ops_rows
 from safelight.domain.errors.base import SafelightError
 from safelight.domain.steps import StepType
@@ -33,7 +33,7 @@ async def _plan(studio: PipelineContext, run: Run) -> Plan:
     given = {
         "window": run.order.like_window,
         "vision_intelligence": run.order.vision_intelligence,
-        "likes": [{"item": like["item"], "prompt": like["prompt"], "url": like["url"]} for like in liked],
+        "likes": [{"item": like.item, "prompt": like.prompt, "url": like.url} for like in liked],
     }
     stated = run.order.style_history_csv
     if stated or not liked:
@@ -48,7 +48,7 @@ def _answered(given: Json, csv: str, source: str) -> Plan:
     return Plan(input=given | {"source": source}, act=act, effect=False)
 
 
-async def _asked(studio: PipelineContext, run: Run, given: Json, liked: list[Row]) -> Plan:
+async def _asked(studio: PipelineContext, run: Run, given: Json, liked: list[LikedItem]) -> Plan:
     question = TextStep(
         step_type=StepType.LIKE_HISTORY,
         context_key=LIKE_HISTORY,
@@ -79,17 +79,15 @@ def _outcome(csv: str, line: str | None, warning: str | None = None) -> Outcome:
     return Outcome(output, {"history.style_history_csv": csv or None}, line)
 
 
-def _sentences(run: Run, liked: list[Row]) -> list[str]:
+def _sentences(run: Run, liked: list[LikedItem]) -> list[str]:
     """With vision the window shows prompts and pictures, without it pictures only (docs/contract/rows.md)."""
     if not run.order.vision_intelligence:
         return []
-    return [f"- {like['prompt']}" for like in liked if like["prompt"]]
+    return [f"- {like.prompt}" for like in liked if like.prompt]
 
 
-def _pictures(liked: list[Row]) -> tuple[ReferenceImage, ...]:
-    return tuple(
-        ReferenceImage("liked", like["url"]) for like in liked if like["url"] and like["content_type"] == "image"
-    )
+def _pictures(liked: list[LikedItem]) -> tuple[ReferenceImage, ...]:
+    return tuple(ReferenceImage("liked", like.url) for like in liked if like.url and like.content_type == "image")
 
 
 async def _tell_operators(studio: PipelineContext, run: Run, error: SafelightError) -> None:

@@ -1,4 +1,4 @@
-"""How long the doctor needs for a database that has seen much."""
+"""The time that the doctor needs for a large database."""
 
 import asyncio
 import time

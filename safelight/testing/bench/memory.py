@@ -1,4 +1,4 @@
-"""How much memory a process has needed."""
+"""The peak memory of a process."""
 
 import re
 from pathlib import Path

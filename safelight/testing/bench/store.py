@@ -1,5 +1,4 @@
-"""What it costs in memory to copy a long film from its provider to our storage, by a process of its own: to a folder
-and to S3."""
+"""The memory that a process needs to copy a long film from its provider to our storage: to a folder and to S3."""
 
 import asyncio
 import hashlib

@@ -1,4 +1,4 @@
-"""What it costs a worker that thousands of generations wait for a slow provider at the same time."""
+"""The cost for a worker if thousands of generations wait for a slow provider at the same time."""
 
 import asyncio
 import subprocess

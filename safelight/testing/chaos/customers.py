@@ -25,7 +25,7 @@ MOVEMENTS = ("slowly closer", "once around it", "the light wanders from left to 
 
 
 @dataclass(slots=True)
-class Customer:
+class SimulatedCustomer:
     """`accepted` holds the generations that were promised: an answer of 200 is a promise. A `cancel_share` of them is
     cancelled later; `cancelled` holds what each of these was told."""
 

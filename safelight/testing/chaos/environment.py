@@ -1,4 +1,4 @@
-"""What a rehearsal takes place on: the service, in a provider's wire format, and a database that is made to use it."""
+"""The environment of a chaos run: the simulated provider, in a vendor's wire format, and a database that uses it."""
 
 import secrets
 from base64 import b64encode
@@ -25,8 +25,8 @@ PROVIDER_START_SECONDS = (
 CHECK_SECONDS = 0.5
 
 
-class Provider(StrEnum):
-    """Whose wire format stills and videos are ordered in."""
+class VendorFormat(StrEnum):
+    """The vendor in whose wire format stills and videos are ordered."""
 
     SIMULATED = "simulated"
     REPLICATE = "replicate"
@@ -34,9 +34,9 @@ class Provider(StrEnum):
 
 
 MODELS = {
-    Provider.SIMULATED: {},
-    Provider.REPLICATE: {"seedream": "bytedance/seedream-4", "kling": "kwaivgi/kling-v2.1"},
-    Provider.FAL: {
+    VendorFormat.SIMULATED: {},
+    VendorFormat.REPLICATE: {"seedream": "bytedance/seedream-4", "kling": "kwaivgi/kling-v2.1"},
+    VendorFormat.FAL: {
         "seedream": "fal-ai/bytedance/seedream/v4/edit",
         "kling": "fal-ai/kling-video/v2.1/standard/image-to-video",
     },
@@ -44,7 +44,7 @@ MODELS = {
 
 
 @asynccontextmanager
-async def stage(home: Path, dsn: str, seed: int, provider: Provider) -> AsyncIterator[tuple[Simulation, App]]:
+async def stage(home: Path, dsn: str, seed: int, provider: VendorFormat) -> AsyncIterator[tuple[Simulation, App]]:
     """The simulated service answers inside this context, and the database is made to use it."""
     listening, api_port = serve.listen("127.0.0.1", 0), _free_port()
     settings = _settings(home, dsn, f"127.0.0.1:{listening.getsockname()[1]}", api_port)
@@ -56,7 +56,7 @@ async def stage(home: Path, dsn: str, seed: int, provider: Provider) -> AsyncIte
     async with serve.answering(simulation.app, listening, HangUpProtocol):
         await app.migrate()
         async with app.database() as db, db.transaction() as conn:
-            await serve_every_engine_with(conn, Provider.SIMULATED)
+            await serve_every_engine_with(conn, VendorFormat.SIMULATED)
             changes = {engine: {"adapter": str(provider), "model": model} for engine, model in MODELS[provider].items()}
             await serve_engines_with(conn, changes)
         yield simulation, app

@@ -23,8 +23,8 @@ from safelight.domain.statuses import Status
 from safelight.providers.simulated.results import SAMPLE
 from safelight.providers.simulated.server import Simulation
 from safelight.testing.chaos import scorecard
-from safelight.testing.chaos.customers import Customer, upload
-from safelight.testing.chaos.environment import Provider, stage
+from safelight.testing.chaos.customers import SimulatedCustomer, upload
+from safelight.testing.chaos.environment import VendorFormat, stage
 from safelight.testing.chaos.observer import LOOK_SECONDS, Watch
 from safelight.testing.chaos.processes import Fleet, Process
 from safelight.testing.chaos.scorecard import InjectedFaults, Scorecard, Takeovers
@@ -38,7 +38,7 @@ JITTER = (0.5, 1.5)
 
 
 @dataclass(frozen=True, slots=True)
-class Plan:
+class ChaosPlan:
     """`kill_every_seconds` and `restart_every_seconds` are means; 0 means never. Customers cancel `cancel_share` of
     their orders, at any moment."""
 
@@ -48,7 +48,7 @@ class Plan:
     kill_every_seconds: float
     restart_every_seconds: float
     minutes_max: float
-    provider: Provider = Provider.SIMULATED
+    provider: VendorFormat = VendorFormat.SIMULATED
     cancel_share: float = 0.2
 
 
@@ -79,7 +79,7 @@ class Postgres:
             embedded.stop(self._home)
 
 
-async def run_experiment(home: Path, plan: Plan, tell: Callable[[Progress], None]) -> Scorecard:
+async def run_experiment(home: Path, plan: ChaosPlan, tell: Callable[[Progress], None]) -> Scorecard:
     """All state is in `home`, which must be empty. Whatever was started has ended when this returns or raises."""
     postgres = Postgres(home)
     async with AsyncExitStack() as stack:
@@ -102,7 +102,7 @@ async def run_experiment(home: Path, plan: Plan, tell: Callable[[Progress], None
 class Experiment:
     def __init__(
         self,
-        plan: Plan,
+        plan: ChaosPlan,
         app: App,
         simulation: Simulation,
         postgres: Postgres,
@@ -119,7 +119,7 @@ class Experiment:
         self._watch = watch
         self._client = client
         self._tell = tell
-        self._customers: list[Customer] = []
+        self._customers: list[SimulatedCustomer] = []
         self._blows = InjectedFaults()
         self._over = asyncio.Event()
         self._seconds = 0.0
@@ -188,7 +188,7 @@ class Experiment:
         )
 
     def _write_record(self) -> None:
-        """What the service itself says, for whoever keeps the home."""
+        """Write the simulated provider's own record into the home, for whoever examines it later."""
         record = self._simulation.record.by_attempt_key()
         told = {key: [one.as_json() for one in accepted] for key, accepted in record.items()}
         (self._app.home / "record.json").write_text(json.dumps(told, indent=1))
@@ -204,7 +204,7 @@ class Experiment:
         for pass_id in pass_ids:
             rng = self._dice(pass_id)
             share = self._plan.cancel_share
-            self._customers.append(Customer(self._client, self._watch, rng, pass_id, picture_url, share))
+            self._customers.append(SimulatedCustomer(self._client, self._watch, rng, pass_id, picture_url, share))
 
     async def _grant(self, conn: Connection, pass_id: str) -> None:
         """As much as the dearest orders could cost."""
@@ -227,7 +227,7 @@ class Experiment:
             for id, answer in told.items()
             if answer["too_late"] is not None
             and self._watch.is_final(id)
-            and answer["too_late"] == (self._watch.generations[id]["status"] == Status.CANCELLED)
+            and answer["too_late"] == (self._watch.generations[id].status == Status.CANCELLED)
         ]
 
     def _accepted(self) -> list[str]:

@@ -10,8 +10,9 @@ from typing import TypeVar
 
 import psycopg
 
-from safelight.db.connection.sessions import Connection, Row, Session, connection_options
+from safelight.db.connection.sessions import Connection, SessionConnection, connection_options
 from safelight.db.operations import scorecard
+from safelight.db.operations.scorecard import GenerationNow
 from safelight.domain.statuses import Status
 
 Result = TypeVar("Result")
@@ -34,7 +35,7 @@ class Watch:
         self._dsn = dsn
         self._conn: Connection | None = None
         self._asking = asyncio.Lock()
-        self.generations: dict[str, Row] = {}
+        self.generations: dict[str, GenerationNow] = {}
         self.takeovers: list[Takeover] = []
 
     async def close(self) -> None:
@@ -44,7 +45,7 @@ class Watch:
     async def look(self) -> None:
         rows = await self._asked(scorecard.generations_now)
         now = time.monotonic()
-        self.generations = {row["generation_id"]: row for row in rows}
+        self.generations = {row.generation_id: row for row in rows}
         for takeover in self.takeovers:
             if takeover.seconds is None and self._is_taken_over(takeover):
                 takeover.seconds = now - takeover.killed_at
@@ -55,24 +56,24 @@ class Watch:
         held = await self._asked(lambda conn: scorecard.held_by(conn, name))
         waiting = {one.generation_id for one in self.takeovers if one.seconds is None}
         self.takeovers += [
-            Takeover(row["generation_id"], killed_at, row["lease_no"])
+            Takeover(row.generation_id, killed_at, row.lease_no)
             for row in held
-            if row["generation_id"] not in waiting  # for the take-over from one that had this name before
+            if row.generation_id not in waiting  # for the take-over from one that had this name before
         ]
 
     def is_final(self, generation_id: str) -> bool:
         row = self.generations.get(generation_id)
-        return row is not None and Status(row["status"]).is_terminal
+        return row is not None and Status(row.status).is_terminal
 
     def counts(self) -> Counter[str]:
-        return Counter(row["status"] for row in self.generations.values())
+        return Counter(row.status for row in self.generations.values())
 
     def done(self, pass_id: str, mode: str) -> list[str]:
-        """What this customer has, oldest first."""
+        """Return the customer's generations that are done, the oldest first."""
         return sorted(
-            row["generation_id"]
+            row.generation_id
             for row in self.generations.values()
-            if (row["pass_id"], row["mode"], row["status"]) == (pass_id, mode, Status.DONE)
+            if (row.pass_id, row.mode, row.status) == (pass_id, mode, Status.DONE)
         )
 
     def takeover_seconds(self, share: float) -> float | None:
@@ -82,7 +83,7 @@ class Watch:
 
     def _is_taken_over(self, takeover: Takeover) -> bool:
         row = self.generations[takeover.generation_id]
-        return row["lease_no"] > takeover.lease_no or Status(row["status"]).is_terminal
+        return row.lease_no > takeover.lease_no or Status(row.status).is_terminal
 
     async def _asked(self, question: Callable[[Connection], Awaitable[Result]]) -> Result:
         """The answer, on a connection of our own; an outage is waited out."""
@@ -90,7 +91,7 @@ class Watch:
             while True:
                 try:
                     if self._conn is None or self._conn.closed:
-                        self._conn = await Session.connect(self._dsn, **connection_options())
+                        self._conn = await SessionConnection.connect(self._dsn, **connection_options())
                     return await question(self._conn)
                 except psycopg.OperationalError:
                     await asyncio.sleep(LOOK_SECONDS)

@@ -1,4 +1,4 @@
-"""What a rehearsal ends with: what must be zero, how fast the take-overs were, and what was done to the system."""
+"""The result of a chaos run: the counts that must be zero, the speed of take-overs, and the faults injected."""
 
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass
@@ -15,7 +15,7 @@ TAKEOVER_SECONDS_TO_REACH = 30.0
 
 @dataclass(frozen=True, slots=True)
 class InjectedFaults:
-    """What was done to the system."""
+    """The faults that were injected."""
 
     kills: int = 0
     pauses: int = 0
@@ -86,16 +86,16 @@ async def ledger_errors(db: Database) -> list[str]:
 
 
 async def errors(db: Database) -> dict[str, int]:
-    """How often generations ended with which error code."""
+    """Count the generations that ended with each error code."""
     async with db.connection() as conn:
-        return {row["code"]: row["times"] for row in await scorecard.errors(conn)}
+        return {error.code: error.times for error in await scorecard.errors(conn)}
 
 
 async def unreadable_outputs(db: Database, assets: AssetStore) -> list[str]:
     """Generations that are done and whose file is not there, or not the one that was stored."""
     async with db.connection() as conn:
         outputs = await scorecard.outputs(conn)
-    return [row["generation_id"] for row in outputs if await _sha256(assets, row["key"]) != (row["sha256"] or "none")]
+    return [one.generation_id for one in outputs if await _sha256(assets, one.key) != (one.sha256 or "none")]
 
 
 async def results_beside_refunds(db: Database) -> list[str]:
