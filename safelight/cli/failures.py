@@ -48,7 +48,8 @@ def _show_failures(question: Question, *, as_json: bool) -> None:
         ids = [row["id"] for row in found.generations]
         causes = await failures.causes(conn, ids)
         status = await read_status(conn, patience.dead_after_seconds)
-        return report(found, await failures.stacks(conn, ids)), causes, status.workers_alive > 0
+        shown = report(found, await failures.stacks(conn, ids)).model_dump()
+        return shown, causes, status.workers_alive > 0
 
     found, causes, is_worker_alive = read_database(read)
     if as_json:

@@ -12,10 +12,19 @@ from safelight.api.http.idempotency import OnceForKey
 from safelight.api.http.rate_limits import RateLimitGroup, limited_route, per_address
 from safelight.api.http.request_ids import request_id
 from safelight.api.http.services import FromApp, Services
-from safelight.api.schemas import examples, responses
+from safelight.api.schemas import legacy_responses
 from safelight.api.schemas.aliases import Alias, Short
+from safelight.api.schemas.legacy_responses import (
+    CreditHistory,
+    FeedbackItem,
+    GenerationItem,
+    History,
+    Page,
+    SessionItem,
+)
 from safelight.api.schemas.order_builder import own_session_id
 from safelight.api.schemas.requests import IdentityBody
+from safelight.api.schemas.responses import Balance, CostsOfModes, Session, SessionBegun
 from safelight.db.connection.database import Connection, Row
 from safelight.db.generations import generations
 from safelight.db.money import customers, ledger
@@ -26,6 +35,7 @@ Json = dict[str, Any]
 
 PAGE_DEFAULT = 200
 ANONYMOUS = "anonymous"
+HISTORY_DESCRIPTION = "Newest first; every item under its camelCase and its raw names."
 
 router = APIRouter(route_class=limited_route(RateLimitGroup.PUBLIC), tags=["account"])
 
@@ -38,39 +48,21 @@ class SessionBody(IdentityBody):
     title: Annotated[Short, Alias("", "What it is about.")] = "Mina session"
 
 
-_SESSION = {
-    "id": "0d0f5a3e-5b1c-4b36-9a0a-2f1f6f6c2a11",
-    "customerId": "pass:user:42",
-    "platform": "tiktok",
-    "title": "Mina session",
-    "createdAt": "2025-12-19T08:00:00Z",
-}
-
-
 @router.post(
     "/sessions/start",
     summary="Begin a session",
-    responses={
-        200: examples.of(
-            responses.SessionBegun,
-            {
-                "ok": True,
-                "requestId": "req_…",
-                "session": _SESSION,
-                "sessionId": _SESSION["id"],
-                "passId": "pass:user:42",
-            },
-        ),
-        **error_responses(400, 401, 413, 422, 429, 503),
-    },
+    responses=error_responses(400, 401, 413, 422, 429, 503),
 )
 async def start_session(
     request: Request, services: FromApp, once: OnceForKey, body: SessionBody, customer: ActingByBody
-) -> Json:
-    return await once.in_transaction(idempotency.actor(customer), lambda conn: _begun(conn, request, body, customer))
+) -> SessionBegun:
+    actor = idempotency.actor(customer)
+    return await once.in_transaction(actor, SessionBegun, lambda conn: _begun(conn, request, body, customer))
 
 
-async def _begun(conn: Connection, request: Request, body: SessionBody, customer: ActingCustomer | None) -> Json:
+async def _begun(
+    conn: Connection, request: Request, body: SessionBody, customer: ActingCustomer | None
+) -> SessionBegun:
     platform, pass_id = body.platform.lower(), customer.pass_id if customer else None
     session_id = await own_session_id(conn, body.session_id, pass_id)
     if customer and pass_id:  # a visitor without any id has no row, so no session row either
@@ -83,45 +75,23 @@ async def _begun(conn: Connection, request: Request, body: SessionBody, customer
             title=body.title,
             meta={"request_id": request_id(request)},
         )
-    session = {
-        "id": session_id,
-        "customerId": pass_id or ANONYMOUS,
-        "platform": platform,
-        "title": body.title,
-        "createdAt": datetime.now(UTC),
-    }
-    return {
-        "ok": True,
-        "requestId": request_id(request),
-        "session": session,
-        "sessionId": session_id,
-        "passId": pass_id,
-    }
+    session = Session(
+        id=session_id,
+        customerId=pass_id or ANONYMOUS,
+        platform=platform,
+        title=body.title,
+        createdAt=datetime.now(UTC),
+    )
+    return SessionBegun(requestId=request_id(request), session=session, sessionId=session_id, passId=pass_id)
 
 
 @router.get(
     "/credits/balance",
     summary="A customer's credits",
     dependencies=[per_address(RateLimitGroup.PUBLIC)],
-    responses={
-        200: examples.of(
-            responses.Balance,
-            {
-                "ok": True,
-                "requestId": "req_…",
-                "customerId": "pass:user:42",
-                "balance": 13,
-                "historyLength": 2,
-                "meta": {"imageCost": 1, "motionCost": 5},
-                "source": "mega",
-                "passId": "pass:user:42",
-                "expiresAt": None,
-            },
-        ),
-        **error_responses(400, 401, 429, 503),
-    },
+    responses=error_responses(400, 401, 429, 503),
 )
-async def balance(request: Request, services: FromApp, customer: ActingByQuery) -> Json:
+async def balance(request: Request, services: FromApp, customer: ActingByQuery) -> Balance:
     found = customer.pass_id if customer else None
     async with services.db.transaction() as conn:
         credits, expires_at, entries = 0, None, 0
@@ -130,24 +100,24 @@ async def balance(request: Request, services: FromApp, customer: ActingByQuery) 
             row = await customers.lock(conn, found) or {}
             credits, expires_at = row["mg_credits"], row["mg_expires_at"]
             entries = await ledger.entry_count(conn, found)
-    return {
-        "ok": True,
-        "requestId": request_id(request),
-        "customerId": found or ANONYMOUS,
-        "balance": credits,
-        "historyLength": entries,
-        "meta": {"imageCost": services.prices.still_credits, "motionCost": services.prices.video_credits},
-        "source": "mega",
-        "passId": found,
-        "expiresAt": expires_at,
-    }
+    prices = services.runtime.prices
+    return Balance(
+        requestId=request_id(request),
+        customerId=found or ANONYMOUS,
+        balance=credits,
+        historyLength=entries,
+        meta=CostsOfModes(imageCost=prices.still_credits, motionCost=prices.video_credits),
+        passId=found,
+        expiresAt=expires_at,
+    )
 
 
 @router.get(
     "/history/pass/{pass_id}",
     summary="What a customer made, said and paid",
     dependencies=[per_address(RateLimitGroup.PUBLIC)],
-    responses={200: examples.HISTORY, **error_responses(400, 401, 404, 429, 503)},
+    response_description=HISTORY_DESCRIPTION,
+    responses=error_responses(400, 401, 404, 429, 503),
 )
 async def history(
     request: Request,
@@ -162,7 +132,7 @@ async def history(
         ),
     ] = None,
     cursor: Annotated[datetime | None, Query(description="`page.nextCursor` of the page before.")] = None,
-) -> Json:
+) -> History:
     """The older clients state no limit, and show an empty card for each generation without a result."""
     return await history_of(request, services, customer, limit or PAGE_DEFAULT, cursor, results_only=limit is None)
 
@@ -175,7 +145,7 @@ async def history_of(
     cursor: datetime | None,
     *,
     results_only: bool,
-) -> Json:
+) -> History:
     """One page, the newest first, with the ledger."""
     found = customer.pass_id
     async with services.db.connection() as conn:
@@ -185,28 +155,27 @@ async def history_of(
         row = await customers.lock(conn, found) or {}
         entries = await generations.credit_history(conn, found)
     shown = [without_unsafe_urls(row, anywhere=False) for row in page]  # older rows hold what is refused today
-    return {
-        "ok": True,
-        "requestId": request_id(request),
-        "passId": found,
-        "customerId": found,
-        "passIdsChecked": [found],
-        "credits": {
-            "balance": row.get("mg_credits", 0),
-            "expiresAt": row.get("mg_expires_at"),
-            "history": entries,
-        },
-        "page": {
-            "limit": limit,
-            "cursor": cursor,
-            "nextCursor": oldest if more else None,
-            "hasMore": more,
-            "returned": len(page),
-        },
-        "sessions": [_session(row) for row in shown if row["mg_record_type"] == "session"],
-        "generations": [_generation(row) for row in shown if row["mg_record_type"] == "generation"],
-        "feedbacks": [_feedback(row) for row in shown if row["mg_record_type"] == "feedback"],
-    }
+    return History(
+        requestId=request_id(request),
+        passId=found,
+        customerId=found,
+        passIdsChecked=[found],
+        credits=CreditHistory(
+            balance=row.get("mg_credits", 0),
+            expiresAt=row.get("mg_expires_at"),
+            history=[legacy_responses.Row.model_validate(entry) for entry in entries],
+        ),
+        page=Page(
+            limit=limit,
+            cursor=cursor,
+            nextCursor=oldest if more else None,
+            hasMore=more,
+            returned=len(page),
+        ),
+        sessions=[_session(row) for row in shown if row["mg_record_type"] == "session"],
+        generations=[_generation(row) for row in shown if row["mg_record_type"] == "generation"],
+        feedbacks=[_feedback(row) for row in shown if row["mg_record_type"] == "feedback"],
+    )
 
 
 def _common(row: Row) -> Json:
@@ -220,28 +189,30 @@ def _common(row: Row) -> Json:
     }
 
 
-def _session(row: Row) -> Json:
-    return _common(row) | {"title": row["mg_title"]}
+def _session(row: Row) -> SessionItem:
+    return SessionItem(**_common(row), title=row["mg_title"])
 
 
-def _generation(row: Row) -> Json:
+def _generation(row: Row) -> GenerationItem:
     trimmed = {key: value for key, value in row.items() if key != "mg_payload"}
-    return _common(trimmed) | {
-        "generationId": row["mg_generation_id"],
-        "type": row["mg_type"],
-        "mode": row["mg_mma_mode"],
-        "prompt": row["mg_prompt"],
-        "outputUrl": row["mg_output_url"],
-        "status": row["mg_mma_status"],
-        "meta": row["mg_meta"],
-    }
+    return GenerationItem(
+        **_common(trimmed),
+        generationId=row["mg_generation_id"],
+        type=row["mg_type"],
+        mode=row["mg_mma_mode"],
+        prompt=row["mg_prompt"],
+        outputUrl=row["mg_output_url"],
+        status=row["mg_mma_status"],
+        meta=row["mg_meta"],
+    )
 
 
-def _feedback(row: Row) -> Json:
-    return _common(row) | {
-        "resultType": row["mg_result_type"],
-        "prompt": row["mg_prompt"],
-        "comment": row["mg_comment"],
-        "imageUrl": row["mg_image_url"],
-        "videoUrl": row["mg_video_url"],
-    }
+def _feedback(row: Row) -> FeedbackItem:
+    return FeedbackItem(
+        **_common(row),
+        resultType=row["mg_result_type"],
+        prompt=row["mg_prompt"],
+        comment=row["mg_comment"],
+        imageUrl=row["mg_image_url"],
+        videoUrl=row["mg_video_url"],
+    )

@@ -9,6 +9,18 @@ from pydantic import Field, field_validator
 
 from safelight.api.auth.principals import ByIdViewer, CustomerOrAnonymous, CustomerOrOperator
 from safelight.api.auth.stream_urls import stream_url
+from safelight.api.generation_responses import (
+    Accepted,
+    BalanceOrNone,
+    Bill,
+    Cancelling,
+    CreditsOfGeneration,
+    ErrorContext,
+    EventStored,
+    Generation,
+    Outputs,
+    Preferences,
+)
 from safelight.api.http import idempotency
 from safelight.api.http.error_responses import Responses, error_responses
 from safelight.api.http.idempotency import KEY_CHARS_MAX, OnceForKey
@@ -19,6 +31,7 @@ from safelight.api.schemas import examples
 from safelight.api.schemas.aliases import Alias, Short
 from safelight.api.schemas.order_builder import OrderBuilder, OrderRequest
 from safelight.api.schemas.requests import CreateBody, IdentityBody
+from safelight.api.schemas.responses import CreditsCharged
 from safelight.api.schemas.unknown_fields import warnings_of
 from safelight.db.connection.database import Connection
 from safelight.db.generations import generations
@@ -66,7 +79,7 @@ def _add_routes(flow: Flow) -> None:
         body: Annotated[CreateBody, Body(openapi_examples=examples.OF_FLOWS[flow])],
         customer: CustomerOrAnonymous,
         key: IdempotencyKey = None,
-    ) -> Json:
+    ) -> Accepted:
         check_pass(request, RateLimitGroup.WRITES, customer.pass_id)
         async with services.db.connection() as conn:
             asked = OrderRequest(flow, body, customer.pass_id, request.path_params.get("generation_id"))
@@ -81,20 +94,18 @@ def _add_routes(flow: Flow) -> None:
                 "method": request.method,
             },
         )
-        return {
-            "generation_id": accepted.generation_id,
-            "status": Status.QUEUED,
-            "sse_url": stream_url(services, accepted.generation_id, customer),
-            "ok": True,
-            "generationId": accepted.generation_id,
-            "passId": customer.pass_id,
-            "requestId": request_id(request),
-            "parent_generation_id": order.parent.generation_id if order.parent else None,
-            "credits_cost": accepted.credits_cost,
-            "credits": {"balance": accepted.balance, "cost": accepted.credits_cost},
-            "billing": {"cost": accepted.credits_cost, "mode": order.flow.mode},
-            "warnings": [*order.warnings, *warnings_of(CreateBody, await request.json(), order.warnings)],
-        }
+        return Accepted(
+            generation_id=accepted.generation_id,
+            sse_url=stream_url(services, accepted.generation_id, customer),
+            generationId=accepted.generation_id,
+            passId=customer.pass_id,
+            requestId=request_id(request),
+            parent_generation_id=order.parent.generation_id if order.parent else None,
+            credits_cost=accepted.credits_cost,
+            credits=CreditsCharged(balance=accepted.balance, cost=accepted.credits_cost),
+            billing=Bill(cost=accepted.credits_cost, mode=order.flow.mode),
+            warnings=[*order.warnings, *warnings_of(CreateBody, await request.json(), order.warnings)],
+        )
 
     for path in ROUTES_OF_FLOWS[flow]:
         router.add_api_route(
@@ -103,7 +114,8 @@ def _add_routes(flow: Flow) -> None:
             methods=["POST"],
             name=f"{flow.value} at {path}",
             summary=examples.SUMMARIES[flow],
-            responses={200: examples.ACCEPTED, **CREATE_ERRORS},
+            response_description="Accepted and charged; the stream and the generation tell how it goes.",
+            responses=CREATE_ERRORS,
             operation_id=f"{flow.value}{path.replace('/', '_').replace('{', '').replace('}', '')}",
             openapi_extra=_path_parameter() if "{generation_id}" in path else None,
         )
@@ -121,60 +133,52 @@ for each_flow in Flow:
 @router.get(
     "/mma/generations/{generation_id}",
     summary="A generation: status, variables, outputs",
-    responses={200: examples.GENERATION, **error_responses(400, 401, 404, 503)},
+    response_description="The generation as it is now.",
+    responses=error_responses(400, 401, 404, 503),
 )
-async def fetch(services: FromApp, generation_id: Annotated[str, Path(max_length=200)], viewer: ByIdViewer) -> Json:
-    """Who only knows its id sees its status and result. What was asked for, by which prompts, and the credits are shown
-    to its owner and to operators. Who says that they are somebody else gets a 404."""
+async def fetch(
+    services: FromApp, generation_id: Annotated[str, Path(max_length=200)], viewer: ByIdViewer
+) -> Generation:
+    """A caller who only knows its id sees its status and result. The order, the prompts and the credits are shown to
+    its owner and to operators. A caller who says that they are somebody else gets a 404."""
     async with services.db.connection() as conn:
         row = await generations.get(conn, generation_id)
     is_gone = row is not None and row["mg_deleted_at"] is not None and viewer.operator is None
     if row is None or row["mg_mma_status"] is None or is_gone:
         raise NotFound(f"There is no generation {generation_id!r}.")
-    shown_to_all = _shown_to_all(row)
-    if viewer.sees_all_of(row["mg_pass_id"], f"generation {generation_id!r}"):
-        return shown_to_all | _shown_to_owner(row)
-    return shown_to_all
+    return _generation(row, sees_all=viewer.sees_all_of(row["mg_pass_id"], f"generation {generation_id!r}"))
 
 
-def _shown_to_all(row: Json) -> Json:
+def _generation(row: Json, *, sees_all: bool) -> Generation:
     """An output URL is shown only when the status is final: clients stop asking as soon as they see one. The keys of
     what only the owner sees are there, and empty."""
     status = Status(row["mg_mma_status"])
-    outputs = row["mg_mma_vars"]["outputs"] if status is Status.DONE else {}
-    return {
-        "ok": True,
-        "generation_id": row["mg_generation_id"],
-        "status": status,
-        "state": status,
-        "status_text": status.friendly,
-        "mode": row["mg_mma_mode"],
-        "mma_vars": {},
-        "outputs": {
-            "seedream_image_url": outputs.get("seedream_image_url"),
-            "kling_video_url": outputs.get("kling_video_url"),
-            **{name: outputs[name] for name in ("width", "height", "seconds") if name in outputs},
-        },
-        "prompt": None,
-        "error": row["mg_meta"].get("error"),
-        "credits": None,
-        "parent_generation_id": None,
-        "warnings": [],
-        "stand_in": bool(row["mg_mma_vars"].get("meta", {}).get("stand_in")),
-        "created_at": row["mg_created_at"],
-        "updated_at": row["mg_updated_at"],
-    }
+    error, parent = row["mg_meta"].get("error"), row["mg_parent_id"]
+    return Generation(
+        generation_id=row["mg_generation_id"],
+        status=status,
+        state=status,
+        status_text=status.friendly,
+        mode=row["mg_mma_mode"],
+        mma_vars=row["mg_mma_vars"] if sees_all else {},
+        outputs=_outputs(row["mg_mma_vars"]["outputs"] if status is Status.DONE else {}),
+        prompt=row["mg_prompt"] if sees_all else None,
+        error=error and ErrorContext(**error),
+        credits=CreditsOfGeneration(balance=row["balance"], cost=row["mg_meta"].get("cost")) if sees_all else None,
+        parent_generation_id=parent.removeprefix("generation:") if parent and sees_all else None,
+        warnings=_warnings(row) if sees_all else [],
+        stand_in=bool(row["mg_mma_vars"].get("meta", {}).get("stand_in")),
+        created_at=row["mg_created_at"],
+        updated_at=row["mg_updated_at"],
+    )
 
 
-def _shown_to_owner(row: Json) -> Json:
-    parent = row["mg_parent_id"]
-    return {
-        "mma_vars": row["mg_mma_vars"],
-        "prompt": row["mg_prompt"],
-        "credits": {"balance": row["balance"], "cost": row["mg_meta"].get("cost")},
-        "parent_generation_id": parent.removeprefix("generation:") if parent else None,
-        "warnings": _warnings(row),
-    }
+def _outputs(stored: Json) -> Outputs:
+    return Outputs(
+        seedream_image_url=stored.get("seedream_image_url"),
+        kling_video_url=stored.get("kling_video_url"),
+        **{name: stored[name] for name in ("width", "height", "seconds") if name in stored},
+    )
 
 
 def _warnings(row: Json) -> list[str]:
@@ -189,7 +193,7 @@ def _warnings(row: Json) -> list[str]:
     description="Reaches the provider, refunds what was not delivered, and is final. Where it is too late, the result"
     " is delivered: once it is stored, every request is too late. `too_late` is null while that is not known yet: then"
     " follow the stream.",
-    responses={200: examples.CANCELLED, **error_responses(400, 401, 404, 413, 422, 429, 503)},
+    responses=error_responses(400, 401, 404, 413, 422, 429, 503),
 )
 async def cancel(
     request: Request,
@@ -198,22 +202,22 @@ async def cancel(
     once: OnceForKey,
     body: Annotated[IdentityBody, Body(openapi_examples=examples.CANCEL)],
     by: CustomerOrOperator,
-) -> Json:
-    async def work() -> Json:
+) -> Cancelling:
+    async def work() -> Cancelling:
         cancelling = await cancellation.cancel(services.db, generation_id, by)
-        return {
-            "ok": True,
-            "generation_id": generation_id,
-            "status": cancelling.status,
-            "cancelled": cancelling.status is Status.CANCELLED,
-            "too_late": cancelling.too_late,
-            "refunded_credits": cancelling.refunded_credits,
-            "credits": {"balance": cancelling.balance},
-            "requestId": request_id(request),
-            "warnings": warnings_of(IdentityBody, await request.json()),
-        }
+        return Cancelling(
+            generation_id=generation_id,
+            status=cancelling.status,
+            cancelled=cancelling.status is Status.CANCELLED,
+            too_late=cancelling.too_late,
+            refunded_credits=cancelling.refunded_credits,
+            credits=BalanceOrNone(balance=cancelling.balance),
+            requestId=request_id(request),
+            warnings=warnings_of(IdentityBody, await request.json()),
+        )
 
-    return await once.outside(idempotency.actor(by), work, is_final=lambda answer: answer["too_late"] is not None)
+    actor = idempotency.actor(by)
+    return await once.outside(actor, Cancelling, work, is_final=lambda answer: answer.too_late is not None)
 
 
 class EventBody(IdentityBody):
@@ -251,31 +255,30 @@ class EventBody(IdentityBody):
 @router.post(
     "/mma/events",
     summary="Store an event; likes and blocks shape what comes next",
-    responses={200: examples.EVENT_STORED, **error_responses(400, 401, 404, 413, 422, 429, 503)},
+    response_description="Stored.",
+    responses=error_responses(400, 401, 404, 413, 422, 429, 503),
 )
 async def store_event(
     request: Request, services: FromApp, once: OnceForKey, body: EventBody, customer: CustomerOrAnonymous
-) -> Json:
+) -> EventStored:
     async with services.db.connection() as conn:
         await _require_own_generation(conn, body.generation_id, customer)
     actor = idempotency.actor(customer)
     body = body.model_copy(update={"payload": DEFAULT_REDACTOR.value(body.payload)})
     event_id = DEFAULT_REDACTOR.safe_id(body.event_id or once.id_for(actor))  # one for all tries
 
-    async def work(conn: Connection) -> Json:
+    async def work(conn: Connection) -> EventStored:
         after = await _store(conn, body, customer, event_id, request_id(request))
-        return {
-            "ok": True,
-            "status": "ok",
-            "event_id": event_id,
-            "eventId": event_id,
-            "requestId": request_id(request),
-            "passId": customer.pass_id,
-            "preferences": after or None,
-            "warnings": warnings_of(EventBody, await request.json()),
-        }
+        return EventStored(
+            event_id=event_id,
+            eventId=event_id,
+            requestId=request_id(request),
+            passId=customer.pass_id,
+            preferences=Preferences(**after) if after else None,
+            warnings=warnings_of(EventBody, await request.json()),
+        )
 
-    return await once.in_transaction(actor, work, insist=True)
+    return await once.in_transaction(actor, EventStored, work, insist=True)
 
 
 async def _store(conn: Connection, body: EventBody, customer: ActingCustomer, event_id: str, asked_by: str) -> Json:

@@ -1,41 +1,24 @@
-"""How the providers are, for operators."""
-
-from typing import Any
+"""The state of the providers, for operators."""
 
 from fastapi import APIRouter
 
 from safelight.api.auth.operators import ADMIN_ONLY
 from safelight.api.http.error_responses import BY_OPERATORS
 from safelight.api.http.services import FromApp
-from safelight.api.schemas import examples, service_responses
+from safelight.api.schemas.service_responses import Provider, Providers
 from safelight.db.configuration import providers
 
 router = APIRouter(tags=["operations"])
-
-_EXAMPLE = {
-    "providers": [
-        {
-            "adapter": "replicate",
-            "circuit": "open",
-            "shut_until": "2026-11-21T11:00:30Z",
-            "failures": 5,
-            "last_failure": "ProviderUnavailable: replicate: 503",
-            "last_failure_at": "2026-11-21T11:00:00Z",
-            "under_way": 12,
-            "spent_today_usd": "4.230000",
-        }
-    ]
-}
 
 
 @router.get(
     "/api/admin/providers",
     summary="Circuit, load and today's cost of each provider",
     dependencies=[ADMIN_ONLY],
-    responses={200: examples.of(service_responses.Providers, _EXAMPLE), **BY_OPERATORS},
+    responses=BY_OPERATORS,
 )
-async def health(services: FromApp) -> dict[str, Any]:
+async def health(services: FromApp) -> Providers:
     """Adapters that have limits in the registry and were asked for something. `circuit`: `closed` is well, `failing`
     has failures in a row, `open` is not asked for the moment."""
     async with services.db.connection() as conn:
-        return {"providers": await providers.health(conn)}
+        return Providers(providers=[Provider.model_validate(row) for row in await providers.health(conn)])
