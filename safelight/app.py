@@ -11,9 +11,10 @@ import psycopg
 from fastapi import FastAPI
 
 from safelight import request_limits, telemetry
-from safelight.adapters import adapters_of, local_fault, webhook_checks
+from safelight.adapters import local_fault, webhook_checks
 from safelight.api.app import create_api
-from safelight.api.http.services import Services
+from safelight.api.http.bodies.spooling import RequestBodies
+from safelight.api.http.services import AuthPolicy, Services, WelcomePolicy
 from safelight.config import Settings
 from safelight.db import embedded
 from safelight.db.configuration import deployment_secret
@@ -29,37 +30,26 @@ from safelight.domain.errors.base import SafelightError
 from safelight.domain.orders import Prices
 from safelight.domain.shared_secrets import strong_secret
 from safelight.domain.shop_orders import Shop, credit_products
-from safelight.media.decode import DECODE_BYTES_MAX
-from safelight.media.decoding_pool import MediaPool
 from safelight.ops.doctor import Doctor, LatestFindings
 from safelight.ops.queue_watch import QueueWatch
 from safelight.ops.restarts import restart_row
-from safelight.pipelines.accept import Acceptance, FreeSuggestions
-from safelight.pipelines.context import Adapters, PictureReader, PipelineContext
+from safelight.pipelines.context import PipelineContext
 from safelight.pipelines.engine.queue import Queue, WorkerOptions
-from safelight.pipelines.engine.reaper import HEARTBEATS_MISSED, Reaper
-from safelight.pipelines.engine.retry import RetryPolicy
+from safelight.pipelines.engine.reaper import Reaper
 from safelight.pipelines.engine.sealing import Sealer
-from safelight.pipelines.import_inputs import InputImporter
-from safelight.pipelines.inputs import Inputs
-from safelight.pipelines.provider_limits import ProviderLimits
-from safelight.pipelines.registry import Configuration, install_version_1
-from safelight.pipelines.runtime_overrides import RuntimeConfig
+from safelight.pipelines.registry import install_version_1
 from safelight.pipelines.serving import Serving
-from safelight.pipelines.settings import SettingsPolicy
-from safelight.pipelines.vendor_pictures import VendorPictures
-from safelight.pipelines.worker import Worker
 from safelight.private_files import open_home
 from safelight.process.tasks import end_tasks
-from safelight.providers.catalogue import ParameterTables
 from safelight.redaction import Redactor
 from safelight.reports.totals import CustomerCount
+from safelight.resources import PoolResources, ProcessResources, listed
 from safelight.security import secret_files
 from safelight.security.signing import Signer
 from safelight.setting_checks import ADMIN_TOKEN_SETTING, SECRET_SETTING, check_secret_settings, token_check
 from safelight.storage.assets import AssetStore
-from safelight.storage.buckets import Bucket, S3Keys, open_bucket
 from safelight.storage.fetch import GuardedFetcher
+from safelight.storage.remote_files import RemoteFiles
 from safelight.storage.spool import Spool
 
 DATABASE_START_SECONDS_MAX = 60.0
@@ -74,7 +64,6 @@ class App:
     def __init__(self, settings: Settings) -> None:
         self.settings = settings
         self.home = settings.home_path
-        self.prices = Prices(still_credits=settings.still_credits, video_credits=settings.video_credits)
         self.dsn = settings.database_url or ""
         local_fault(settings)  # a wrong one is said at once
         check_secret_settings(settings)
@@ -82,9 +71,7 @@ class App:
         self.shop = Shop(settings.shopify_webhook_secret.get_secret_value(), credit_products(settings.credit_products))
         self.redactor = Redactor(settings.secrets)
         self._secret = ""
-        self._fetcher = GuardedFetcher(_listed(settings.fetch_allow_hosts))
-        self.parameter_tables = ParameterTables()
-        self.media_pool = MediaPool(DECODE_BYTES_MAX)
+        self.resources = ProcessResources(settings, self.redactor, self.secret)
 
     def start_database(self, *, must_answer: bool = True) -> str:
         """Returns the DSN; starts the embedded server where no other is set. If it is another's, and must answer,
@@ -104,7 +91,7 @@ class App:
         await db.open()
         try:
             async with db.connection() as conn, naming_blockers(conn), conn.transaction():
-                await install_version_1(conn, self.parameter_tables)
+                await install_version_1(conn, self.resources.parameter_tables)
                 await database_settings.store(
                     conn, database_settings.CUSTOMERS_READ_STEPS, self.settings.customers_read_steps
                 )
@@ -139,7 +126,7 @@ class App:
         try:
             ops_rows.insert_now(self.dsn, row, self.redactor)
         except psycopg.Error:
-            self.spool().keep(row)
+            self.resources.ops_spool.keep(row)
 
     @asynccontextmanager
     async def database(self, pool_size: int = 2, **more: Any) -> AsyncIterator[Database]:
@@ -155,7 +142,7 @@ class App:
 
     def api(self) -> FastAPI:
         return create_api(
-            self._services, cors_origins=_listed(self.settings.cors_origins), server=lambda: self.settings.base_url
+            self._services, cors_origins=listed(self.settings.cors_origins), server=lambda: self.settings.base_url
         )
 
     @asynccontextmanager
@@ -163,49 +150,17 @@ class App:
         pool = self.database(self.settings.api_pool_size, stall_seconds=API_STALL_SECONDS, check=True)
         await asyncio.to_thread(self.secret)  # it asks the database, once
         async with pool as db:
-            queue, listener, spool = Queue(db), Listener(self.dsn), self.spool()
-            policy, bodies = self.settings_policy(db), request_limits.bodies(self.settings, self.file_spool())
-            runtime = RuntimeConfig(db, self.prices, policy)
+            on, resources = self.on(db), self.resources
+            queue, listener, findings = Queue(db), Listener(self.dsn), LatestFindings(on.doctor)
+            queues = QueueWatch(db, dead_after_seconds=resources.dead_after_seconds)
+            bodies = request_limits.bodies(self.settings, resources.file_spool)
             await queue.open()
             await listener.open()
-            catching_up = asyncio.create_task(spool.flush_periodically(db))
-            following = asyncio.create_task(runtime.refresh_periodically())
-            queues, findings = (
-                QueueWatch(db, dead_after_seconds=self.dead_after_seconds),
-                LatestFindings(self.doctor(db)),
-            )
+            catching_up = asyncio.create_task(resources.ops_spool.flush_periodically(db))
+            following = asyncio.create_task(on.runtime.refresh_periodically())
             watching = asyncio.create_task(queues.run())
             try:
-                yield Services(
-                    db=db,
-                    spool=spool,
-                    acceptance=self.acceptance(db, queue, policy),
-                    listener=listener,
-                    assets=self.assets(),
-                    fetcher=self.fetcher(),
-                    spool_of_files=self.file_spool(),
-                    prices=self.prices,
-                    signup_credits=self.settings.signup_credits,
-                    welcomes_per_day=self.settings.welcomes_per_day,
-                    reaper=self.reaper(db, Notifier(db)),
-                    admin_token=self.admin_token(),
-                    signer=self.signer(),
-                    findings=findings,
-                    queues=queues,
-                    webhook_checks=webhook_checks(self.settings),
-                    rates=request_limits.rates(self.settings),
-                    tokens=self.tokens,
-                    token_required=self.settings.auth == "required",
-                    admin_emails=frozenset(email.lower() for email in _listed(self.settings.admin_emails)),
-                    shop=self.shop,
-                    credits_expire_days=self.settings.credits_expire_days,
-                    runtime=runtime,
-                    customer_count=CustomerCount(db),
-                    wait_seconds=self.settings.sync_result_timeout_seconds,
-                    bodies=bodies,
-                    streams=request_limits.streams(self.settings),
-                    serving=self.serving(db),
-                )
+                yield self._services_of(on, queue, listener, bodies, queues, findings)
             finally:
                 bodies.close()
                 await end_tasks(following, catching_up, watching, seconds=LEAVE_SECONDS)
@@ -213,38 +168,84 @@ class App:
                 await listener.close()
                 await queue.close()
 
-    def acceptance(self, db: Database, queue: Queue, policy: SettingsPolicy) -> Acceptance:
-        settings = self.settings
-        return Acceptance(
-            db,
-            queue,
-            self.prices,
-            settings.queue_timeout_seconds,
-            Inputs(self.assets(), self.sealer(), settings.input_fetches_per_customer),
-            policy,
-            FreeSuggestions(settings.free_suggestions_per_day, settings.free_suggestions_per_address),
-            settings.generations_in_progress_max,
+    def _services_of(
+        self,
+        on: PoolResources,
+        queue: Queue,
+        listener: Listener,
+        bodies: RequestBodies,
+        queues: QueueWatch,
+        findings: LatestFindings,
+    ) -> Services:
+        settings, resources = self.settings, self.resources
+        admin_emails = frozenset(email.lower() for email in listed(settings.admin_emails))
+        return Services(
+            db=on.db,
+            spool=resources.ops_spool,
+            acceptance=on.acceptance(queue),
+            listener=listener,
+            assets=resources.assets,
+            remote_files=RemoteFiles(resources.assets, resources.fetcher, resources.file_spool),
+            welcome=WelcomePolicy(settings.signup_credits, settings.welcomes_per_day),
+            reaper=on.reaper,
+            signer=resources.signer,
+            findings=findings,
+            queues=queues,
+            webhook_checks=webhook_checks(settings),
+            rates=request_limits.rates(settings),
+            auth=AuthPolicy(self.tokens, settings.auth == "required", self.admin_token(), admin_emails),
+            shop=self.shop,
+            credits_expire_days=settings.credits_expire_days,
+            runtime=on.runtime,
+            customer_count=CustomerCount(on.db),
+            wait_seconds=settings.sync_result_timeout_seconds,
+            bodies=bodies,
+            streams=request_limits.streams(settings),
+            serving=on.serving,
         )
+
+    # --- what commands and tests ask for ---------------------------------------------------------------------------
+
+    def on(self, db: Database, notifier: Notifier | None = None) -> PoolResources:
+        """Return the resources that work on this pool: keep what is returned, so that each is built once."""
+        return PoolResources(self.resources, db, notifier)
+
+    @property
+    def prices(self) -> Prices:
+        """Prices as the settings state them; operators may have set others (`RuntimeConfig.prices`)."""
+        return self.resources.prices
 
     def sealer(self) -> Sealer:
-        return Sealer(self.secret().encode())
+        return self.resources.sealer
 
     def spool(self) -> OpsOutbox:
-        return OpsOutbox(self.home / "ops-spool", self.redactor)
+        return self.resources.ops_spool
+
+    def file_spool(self) -> Spool:
+        return self.resources.file_spool
+
+    def fetcher(self) -> GuardedFetcher:
+        return self.resources.fetcher
 
     def assets(self) -> AssetStore:
-        settings = self.settings
-        return AssetStore(
-            self._bucket("storage_url", "assets", is_public=True),
-            self._bucket("private_storage_url", "private-assets", is_public=False),
-            self.media_pool,
-            base_url=settings.base_url,
-            public_url=settings.public_assets_url and settings.public_assets_url.rstrip("/"),
-            secret=self.secret().encode(),
-        )
+        return self.resources.assets
 
     def signer(self) -> Signer:
-        return Signer(self.secret().encode())
+        return self.resources.signer
+
+    def reaper(self, db: Database, notifier: Notifier) -> Reaper:
+        return self.on(db, notifier).reaper
+
+    def doctor(self, db: Database) -> Doctor:
+        return self.on(db).doctor
+
+    def studio(self, db: Database) -> PipelineContext:
+        return self.on(db).studio
+
+    def serving(self, db: Database) -> Serving:
+        return self.on(db).serving
+
+    # --- secrets ---------------------------------------------------------------------------------------------------
 
     def secret(self) -> str:
         """The deployment's secret: the setting, else the one in the database, which the first node's home brings.
@@ -259,17 +260,11 @@ class App:
             self.redactor.learn(self._secret)
         return self._secret
 
-    def _bucket(self, setting: str, folder: str, *, is_public: bool) -> Bucket:
-        settings = self.settings
-        s3_keys = S3Keys(settings.s3_access_key_id.get_secret_value(), settings.s3_secret_access_key.get_secret_value())
-        url = getattr(settings, setting) or (self.home / folder).as_uri()
-        return open_bucket(url, s3_keys, is_public=is_public, setting=f"SAFELIGHT_{setting.upper()}")
-
     def check_storage(self) -> None:
         """Raises ConfigError where a storage URL cannot be used."""
         for setting in ("storage_url", "private_storage_url"):
             if getattr(self.settings, setting):
-                self._bucket(setting, "", is_public=False)
+                self.resources.bucket(setting, "", is_public=False)
 
     def admin_token(self) -> str:
         """The token for the operators' routes: the setting, else a token that is created once and kept in the home.
@@ -302,22 +297,18 @@ class App:
     def admin_token_file(self) -> Path:
         return self.home / "admin-token"
 
-    def fetcher(self) -> GuardedFetcher:
-        return self._fetcher
-
     # --- the worker ------------------------------------------------------------------------------------------------
 
     async def work(self, stop: asyncio.Event) -> None:
         """Run generations until `stop` is set; then let the steps under way end."""
         await asyncio.to_thread(self.secret)
         async with self.database(self.settings.worker_pool_size) as db:
-            notifier = Notifier(db)
-            worker = self._worker(db, notifier)
-            queue = Queue(db, worker.run, self._importer(db, notifier, worker).run)
+            on = self.on(db)
+            queue = Queue(db, on.worker.run, on.importer.run)
             await queue.open()
             working = asyncio.create_task(queue.work(self._working_hours()))
-            reaping = asyncio.create_task(self.reaper(db, notifier).run())
-            catching_up = asyncio.create_task(self.spool().flush_periodically(db))
+            reaping = asyncio.create_task(on.reaper.run())
+            catching_up = asyncio.create_task(self.resources.ops_spool.flush_periodically(db))
             stopped = asyncio.create_task(stop.wait())
             try:
                 await asyncio.wait({working, reaping, stopped}, return_when=asyncio.FIRST_COMPLETED)
@@ -329,7 +320,7 @@ class App:
                 queue.stop()
                 seconds = self.settings.worker_shutdown_seconds + LEAVE_SECONDS
                 await end_tasks(working, reaping, catching_up, stopped, seconds=seconds)
-                await notifier.drain()
+                await on.notifier.drain()
                 await queue.close()
 
     async def _ended(self, working: asyncio.Task[None], db: Database) -> None:
@@ -348,69 +339,3 @@ class App:
             shutdown_seconds=self.settings.worker_shutdown_seconds,
             heartbeat_seconds=self.settings.worker_heartbeat_seconds,
         )
-
-    def _worker(self, db: Database, notifier: Notifier) -> Worker:
-        policy = RetryPolicy(
-            self.settings.retry_base_seconds,
-            start_seconds=self.settings.provider_start_timeout_seconds,
-            result_seconds=self.settings.provider_result_ttl_seconds,
-        )
-        return Worker(self.studio(db), notifier, policy)
-
-    def _importer(self, db: Database, notifier: Notifier, worker: Worker) -> InputImporter:
-        return InputImporter(
-            db=db,
-            notifier=notifier,
-            assets=self.assets(),
-            fetcher=self.fetcher(),
-            spool=self.file_spool(),
-            sealer=self.sealer(),
-            refuse=worker.refuse,
-            seconds_max=self.settings.input_fetch_seconds,
-        )
-
-    def file_spool(self) -> Spool:
-        return Spool(self.home / "spool")
-
-    def reaper(self, db: Database, notifier: Notifier) -> Reaper:
-        return Reaper(db, self._worker(db, notifier).give_up, heartbeat_seconds=self.settings.worker_heartbeat_seconds)
-
-    def doctor(self, db: Database) -> Doctor:
-        reaper = self.reaper(db, Notifier(db))
-        return Doctor(db, reaper, self.assets(), self.spool(), dead_after_seconds=self.dead_after_seconds)
-
-    @property
-    def dead_after_seconds(self) -> float:
-        return HEARTBEATS_MISSED * self.settings.worker_heartbeat_seconds
-
-    def studio(self, db: Database) -> PipelineContext:
-        configuration = self._configuration(db)
-        return PipelineContext(
-            db,
-            configuration,
-            self._adapters(),
-            self.assets(),
-            self.fetcher(),
-            ProviderLimits(db),
-            SettingsPolicy(configuration, self.parameter_tables),
-            self.file_spool(),
-            VendorPictures(self.assets()),
-            self.sealer(),
-        )
-
-    def _configuration(self, db: Database) -> Configuration:
-        return Configuration(db, self.settings.keyed_adapters)
-
-    def serving(self, db: Database) -> Serving:
-        return Serving(self._configuration(db), self.settings.keyed_adapters)
-
-    def settings_policy(self, db: Database) -> SettingsPolicy:
-        return SettingsPolicy(self._configuration(db), self.parameter_tables)
-
-    def _adapters(self) -> Adapters:
-        reader = PictureReader(self.assets(), self.fetcher(), self.file_spool(), self.settings.input_fetch_seconds)
-        return adapters_of(self.settings, reader.read, self.media_pool)
-
-
-def _listed(text: str) -> tuple[str, ...]:
-    return tuple(part.strip() for part in text.split(",") if part.strip())

@@ -49,10 +49,12 @@ from safelight.api.routes import (
     stream,
     webhooks,
 )
-from safelight.api.schemas import examples, service_responses
+from safelight.api.schemas import examples
+from safelight.api.schemas.service_responses import EngineServed, Health
 from safelight.db.connection.database import TRANSIENT_ERRORS
 from safelight.domain.errors.base import SafelightError
 from safelight.ops.queue_watch import why_not_ready
+from safelight.pipelines.serving import ServedEngine
 
 HEALTH_SECONDS = 2.0
 EXPOSED_HEADERS = (HEADER, "X-Request-Id", "Retry-After")
@@ -163,65 +165,40 @@ def _with_cache_control(headers: Iterable[tuple[bytes, bytes]]) -> list[tuple[by
     return [*headers, *([(b"cache-control", b"no-store")] if is_private else [])]
 
 
-_HEALTH: dict[int | str, dict[str, Any]] = {
-    200: examples.of(
-        service_responses.Health,
-        {
-            "ok": True,
-            "service": "safelight",
-            "time": "2025-12-19T08:00:00Z",
-            "supabase": True,
-            "version": __version__,
-            "engines": [
-                {
-                    "engine": "seedream",
-                    "mode": "still",
-                    "adapter": "replicate",
-                    "model": "bytedance/seedream-4",
-                    "paid": True,
-                    "stand_in": False,
-                }
-            ],
-            "live": True,
-            "ready": True,
-            "not_ready": None,
-        },
-    )
-}
-
-
 _HEALTH_ROUTE: dict[str, Any] = {
     "tags": ["operations"],
     "summary": "Is it up?",
-    "responses": _HEALTH,
     "dependencies": [no_identity("It says only whether database and workers answer, and which services make what.")],
 }
 
 
-async def health(services: FromApp) -> dict[str, Any]:
+async def health(services: FromApp) -> Health:
     """`supabase` says whether the database answers; existing clients know it by that name. Without it, `engines` is
     empty. `live` is true as long as the process answers. `ready` is false, for the reason in `not_ready`, if the
     database does not answer, or if generations wait for a worker and none is alive. The status is 200 in any case."""
     database_answers = await _database_answers(services)
     not_ready = why_not_ready(services.queues, database_answers=database_answers)
-    return {
-        "ok": True,
-        "service": "safelight",
-        "time": datetime.now(UTC),
-        "supabase": database_answers,
-        "version": __version__,
-        "engines": await _engines(services) if database_answers else [],
-        "live": True,
-        "ready": not_ready is None,
-        "not_ready": not_ready,
-    }
+    return Health(
+        time=datetime.now(UTC),
+        supabase=database_answers,
+        version=__version__,
+        engines=await _engines(services) if database_answers else [],
+        ready=not_ready is None,
+        not_ready=not_ready,
+    )
 
 
-async def _engines(services: Services) -> list[dict[str, str | bool]]:
+async def _engines(services: Services) -> list[EngineServed]:
     try:
-        return [engine.as_json() for engine in await services.serving.engines()]
+        return [_served(engine) for engine in await services.serving.engines()]
     except psycopg.Error:  # it was there a moment ago
         return []
+
+
+def _served(by: ServedEngine) -> EngineServed:
+    return EngineServed(
+        engine=by.engine, mode=by.mode, adapter=by.adapter, model=by.model, paid=by.is_paid, stand_in=by.is_stand_in
+    )
 
 
 async def _database_answers(services: Services) -> bool:

@@ -53,7 +53,7 @@ def _show_failures(question: Question, *, as_json: bool) -> None:
 
     found, status = read_database(read)
     if as_json:
-        terminal.print_json(report(found))
+        terminal.print_json(report(found).model_dump())
         return
     operator_views.show_failures(found, is_worker_alive=status.workers_alive > 0)
 

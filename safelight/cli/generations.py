@@ -19,7 +19,6 @@ from safelight.ops.retry import GenerationRetry
 from safelight.pipelines import cancel as cancellation
 from safelight.pipelines.accept import Accepted
 from safelight.pipelines.engine.queue import Queue
-from safelight.pipelines.runtime_overrides import RuntimeConfig
 from safelight.reports import generation
 
 GENERATIONS_SHOWN_MAX = 500
@@ -147,11 +146,11 @@ def retry(
 async def _retry(app: App, generation_id: str, *, is_free: bool) -> Accepted:
     await app.migrate()
     async with app.database() as db:
-        queue, policy = Queue(db), app.settings_policy(db)
-        await RuntimeConfig(db, app.prices, policy).reload()
+        queue, on = Queue(db), app.on(db)
+        await on.runtime.reload()
         await queue.open()
         try:
-            retrying = GenerationRetry(db, app.acceptance(db, queue, policy), app.assets(), app.sealer())
+            retrying = GenerationRetry(db, on.acceptance(queue), app.assets(), app.sealer())
             operator = audit.at_command_line("safelight generations retry")
             with telemetry.about(telemetry.LogIds(request_id=operator.request_id)):
                 accepted = await retrying.retry(generation_id, operator, is_free=is_free)

@@ -10,6 +10,7 @@ from safelight.cli import operator_views
 from safelight.cli.shared import AsJson, group, open_app, read_database
 from safelight.db.operations import audit
 from safelight.domain import pass_ids
+from safelight.domain.credit_amounts import AMOUNT_MAX, credit_amount
 from safelight.domain.errors.base import InvalidInput, NotFound
 from safelight.domain.identities import TargetCustomer
 from safelight.ops.credits import Adjustment, adjust_credits
@@ -22,6 +23,15 @@ REASON_CHARS_MAX = 200
 DEFAULT_REASON = "manual-topup"
 
 commands = typer.Typer()
+
+
+def _amount(stated: str) -> int:
+    try:
+        return credit_amount(stated, "amount", takes_text=True, minimum=1)
+    except InvalidInput as error:
+        raise typer.BadParameter(str(error)) from error
+
+
 credits_commands = group("The credits ledger.")
 commands.add_typer(credits_commands, name="credits")
 
@@ -29,7 +39,7 @@ commands.add_typer(credits_commands, name="credits")
 @credits_commands.command("grant")
 def grant(
     pass_id: Annotated[str, typer.Argument(help="Pass id of the customer, who is created if new.")],
-    amount: Annotated[int, typer.Argument(min=1, max=1_000_000, metavar="N", help="Number of credits.")],
+    amount: Annotated[int, typer.Argument(parser=_amount, metavar="N", help=f"Number of credits, 1 to {AMOUNT_MAX}.")],
     reason: Annotated[
         str, typer.Option(help=f"Reason, for the ledger and the audit: 1 to {REASON_CHARS_MAX} characters.")
     ] = DEFAULT_REASON,

@@ -164,9 +164,9 @@ class Order(Frozen):
         return (*start, *(() if self.assets.end else ("end_url",)))
 
 
-@dataclass(slots=True)
+@dataclass(frozen=True, slots=True)
 class Prices:
-    """Current prices; operators may change them while a process runs."""
+    """Credits that each kind of generation costs. Operators may set others: ask for them when they are needed."""
 
     still_credits: int
     video_credits: int

@@ -5,11 +5,12 @@ An override holds some of the leaves; a number outside the range of its leaf cou
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 from safelight.domain.errors.base import InvalidInput
 
 Tree = dict[str, Any]
+LeafType = Literal["string", "boolean", "integer", "number"]
 
 TEXT_CHARS_MAX = 8000
 
@@ -21,8 +22,9 @@ class OverrideLeaf:
     range: tuple[float, float] | None = None
 
     @property
-    def type_name(self) -> str:
-        return {str: "string", bool: "boolean", int: "integer"}.get(self.type, "number")
+    def type_name(self) -> LeafType:
+        names: dict[type, LeafType] = {str: "string", bool: "boolean", int: "integer"}
+        return names.get(self.type, "number")
 
     def accepts(self, value: Any) -> bool:
         if self.type is str:

@@ -5,7 +5,7 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, Literal
 
 from safelight.domain import pass_ids
 from safelight.domain.errors.base import ConfigError, InvalidInput
@@ -18,6 +18,7 @@ PASS_ID_ATTRIBUTE = "mina_pass_id"  # noqa: S105 - a name
 PAID = "paid"
 PAID_TOPIC = "orders/paid"
 REFUND_TOPIC = "refunds/create"
+OrderRefusal = Literal["NOT_PAID", "TEST_ORDER", "CANCELLED"]
 GIVEN_BACK = ("refunded", "voided")  # a refund of the whole order, by its financial status
 REFUNDS_MAX = 100
 _PACK = re.compile(r"MINA-(\d{1,6})", re.IGNORECASE)
@@ -50,7 +51,7 @@ class ShopOrder:
 
     id: str
     credits: int
-    refusal: str | None
+    refusal: OrderRefusal | None
     refunds: tuple[ShopRefund, ...]
     at: datetime | None
     pass_id: str | None
@@ -105,7 +106,7 @@ def read(order: Any, products: Products, topic: str = "") -> ShopOrder:
     )
 
 
-def _refusal(order: dict[str, Any], topic: str) -> str | None:
+def _refusal(order: dict[str, Any], topic: str) -> OrderRefusal | None:
     """Shopify states the financial status of every order. If a sender leaves it out, the topic tells that the order was
     paid; without a topic, it is the webhook for paid orders."""
     if order.get("test") not in (None, False):

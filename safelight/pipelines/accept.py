@@ -5,6 +5,7 @@ is refused.
 """
 
 import hashlib
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -69,7 +70,7 @@ class Acceptance:
 
     db: Database
     queue: Queue
-    prices: Prices
+    prices: Callable[[], Prices]
     start_within_seconds: float
     inputs: Inputs | None = None  # None: pictures are taken as they are named
     settings: SettingsPolicy | None = None  # None: settings are taken as they are stated
@@ -126,7 +127,7 @@ class Acceptance:
         request: Json,
         retry: Retry | None,
     ) -> Accepted:
-        cost = 0 if retry and retry.is_free else self.prices.of(order)
+        cost = 0 if retry and retry.is_free else self.prices().of(order)
         async with conn.transaction():
             row = await self._locked_customer(conn, customer)
             balance = row.credits

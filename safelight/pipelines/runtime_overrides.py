@@ -29,13 +29,13 @@ _SETTINGS = {
 
 
 class RuntimeConfig:
-    """Keeps `prices` as operators set them; without that they are what they were."""
+    """`prices` are those that operators set, else the `stated` ones. They are replaced, never changed in place."""
 
-    def __init__(self, db: Database, prices: Prices, settings: SettingsPolicy) -> None:
+    def __init__(self, db: Database, stated: Prices, settings: SettingsPolicy) -> None:
         self._db = db
         self._settings = settings
-        self._prices = prices
-        self._stated = Prices(prices.still_credits, prices.video_credits)
+        self._stated = stated
+        self.prices = stated
 
     async def refresh_periodically(self) -> None:
         """Reload every FOLLOW_SECONDS, until cancelled. Without the database the prices stay as they are."""
@@ -80,8 +80,10 @@ class RuntimeConfig:
 
     def _take(self, override: Tree) -> None:
         image, motion = at(override, "credits.imageCost"), at(override, "credits.motionCost")
-        self._prices.still_credits = self._stated.still_credits if image is None else image
-        self._prices.video_credits = self._stated.video_credits if motion is None else motion
+        self.prices = Prices(
+            self._stated.still_credits if image is None else image,
+            self._stated.video_credits if motion is None else motion,
+        )
 
     async def defaults(self, conn: Connection) -> Tree:
         """What holds where nothing is set: settings, the registry and the engines' versioned defaults."""

@@ -31,7 +31,7 @@ ALGORITHMS = {"EC": "ES256", "RSA": "RS256"}  # by the kind of a public key
 
 
 @dataclass(frozen=True, slots=True)
-class User:
+class TokenUser:
     """`email` is in lower case, and there only where it counts as verified (see `_email`)."""
 
     id: str
@@ -100,14 +100,14 @@ class PublicKeys:
 
 @dataclass(frozen=True, slots=True)
 class TokenCheck:
-    """What a token must be: signed by `keys`, for `audience`, by `issuer` where one is set, and for now."""
+    """Checks a token: it must be signed by `keys`, for `audience`, by `issuer` where one is set, and for now."""
 
     keys: Keys
     audience: str
     issuer: str | None
     leeway_seconds: float
 
-    async def user_of(self, token: str) -> User:
+    async def user_of(self, token: str) -> TokenUser:
         """Raises InvalidToken, or AuthUnavailable."""
         key = await self.keys.key_of(token)
         try:
@@ -143,13 +143,13 @@ def _refusal(reason: str, message: str = "The token does not hold.") -> InvalidT
     return InvalidToken(message, details={"reason": excerpt(reason, REASON_CHARS_MAX)})
 
 
-def _user(claims: dict[str, Any]) -> User:
+def _user(claims: dict[str, Any]) -> TokenUser:
     user_id = claims.get("sub")
     if not user_id:
         raise MissingUserId("The token names no user.", details={"reason": f"it has the role {claims.get('role')!r}"})
     if not isinstance(user_id, str) or not is_uuid(user_id):
         raise _refusal("its subject is no user id")
-    return User(user_id.lower(), _email(claims))
+    return TokenUser(user_id.lower(), _email(claims))
 
 
 def _email(claims: dict[str, Any]) -> str | None:

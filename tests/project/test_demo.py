@@ -269,7 +269,7 @@ def test_the_dsn_is_printed_while_the_database_runs(home: Path, conn: Any):
     [
         (["generations", "show", "nope"], "there is no generation 'nope'"),
         (["credits", "grant", "anonymous", "5"], "PASS_ID"),
-        (["credits", "grant", "pass:user:1", "0"], "greater than or equal to 1"),
+        (["credits", "grant", "pass:user:1", "0"], "a whole number from 1 to"),
         (["demo", "--product", "/no/such/file"], "does not exist"),
         (["generations", "list", "--status", "odd"], "'odd' is not one of"),
         (["up", "--port", "99999"], "less than or equal to 65535"),

@@ -3,10 +3,16 @@
 import ast
 import re
 import subprocess
+from collections import Counter
+from collections.abc import AsyncIterable
 from pathlib import Path
 from statistics import median
+from types import UnionType
+from typing import Union, get_args, get_origin, get_type_hints
 
 import pytest
+from pydantic import BaseModel
+from starlette.responses import Response
 
 from safelight.config import Settings
 from safelight.settings import GROUPS
@@ -152,3 +158,52 @@ def test_no_file_refers_to_a_document_that_is_not_here():
 def test_links_of_documents_lead_somewhere(document: Path):
     for target in re.findall(r"\]\((?!https?:|#)([^)#]+)", document.read_text()):
         assert (document.parent / target).exists(), f"{document.name}: {target} is not there"
+
+
+# --- the API --------------------------------------------------------------------------------------------------------
+
+API = sorted((ROOT / "safelight" / "api").rglob("*.py"))
+
+
+def test_every_route_returns_a_model_or_a_response():
+    """A dictionary would be described a second time in the document, and checked by nobody."""
+    from safelight.api.app import create_api  # noqa: PLC0415
+    from tests.support.route_matrix import _routes  # noqa: PLC0415
+
+    app = create_api(None, cors_origins=[])  # type: ignore[arg-type]
+    routes = [one for one in _routes(app.routes) if one.endpoint.__module__.startswith("safelight.")]
+    assert len(routes) > 40
+    for route in routes:
+        stated = get_type_hints(route.endpoint)["return"]
+        parts = get_args(stated) if isinstance(stated, UnionType) or get_origin(stated) is Union else (stated,)
+        for part in parts:
+            if get_origin(part) is AsyncIterable:
+                continue  # a stream of events
+            assert isinstance(part, type), f"{route.path}: {part} is no model"
+            assert issubclass(part, BaseModel | Response), f"{route.path}: return a model, not {part}"
+
+
+def test_a_class_of_the_api_has_a_name_of_its_own():
+    names = [
+        node.name for path in API for node in ast.walk(ast.parse(path.read_text())) if isinstance(node, ast.ClassDef)
+    ]
+    assert [name for name, count in Counter(names).items() if count > 1] == []
+
+
+def test_docstrings_of_the_api_are_sentences_about_a_subject():
+    """As Stripe's or Django's documentation reads: who, when, what it raises."""
+    for path in API:
+        for node in ast.walk(ast.parse(path.read_text())):
+            if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef):
+                text = ast.get_docstring(node) or ""
+                found = re.match(r"(What|Where|How|Who|Whom|Whose|Whether|Why|When|Which)\b", text)
+                assert not found, f"{path.name}: {text.splitlines()[0]}"
+
+
+def test_one_function_reads_amounts_of_credits():
+    readers = {
+        path.relative_to(ROOT / "safelight").as_posix()
+        for path in SOURCES
+        if re.search(r"\bcredit_amount\(", path.read_text())
+    }
+    assert readers == {"domain/credit_amounts.py", "api/legacy/credits.py", "api/legacy/admin.py", "cli/ledger.py"}

@@ -1,5 +1,5 @@
-"""Who acts, and who is acted on (docs/contract/identity.md): the user who signed in, else the stated pass id, a shop's
-customer key, the header, or a new visitor.
+"""Identity of callers and targets (docs/contract/identity.md): the user who signed in, else the stated pass id, a
+shop's customer key, the header, or a new visitor.
 
 Routes declare what they need by the dependencies of `principals.py`, and call nothing here. A token is checked before a
 route begins, and what came of it travels with the request in a context variable: nothing can ask for a stated id and
@@ -31,7 +31,7 @@ from safelight.domain.errors.retries import AuthUnavailable
 from safelight.domain.identities import ActingCustomer, TargetCustomer, Welcome
 from safelight.domain.shared_secrets import same_secret
 from safelight.redaction import DEFAULT_REDACTOR
-from safelight.security.jwt import PUBLISHABLE, User, names_nobody
+from safelight.security.jwt import PUBLISHABLE, TokenUser, names_nobody
 
 HEADER = "X-Mina-Pass-Id"
 HEADER_CHARS_MAX = 8192
@@ -45,16 +45,16 @@ SIGN_IN = "Sign in first: this needs the access token of a user."
 
 @dataclass(frozen=True, slots=True)
 class Caller:
-    """Who sent the request, as far as a token says. `refused` is why a token does not hold: whatever asks who is
+    """The sender of a request, as far as a token says. `refused` is why a token does not hold: whatever asks who is
     calling raises it. `has_admin_token`: an operator, or a server of ours, for whoever it states."""
 
     services: Services
     state: dict[str, Any]
-    user: User | None = None
+    user: TokenUser | None = None
     refused: SafelightError | None = None
     has_admin_token: bool = False
 
-    def signed_in(self) -> User | None:
+    def signed_in(self) -> TokenUser | None:
         """Raises InvalidToken or AuthUnavailable where there is a token and it does not hold."""
         if self.refused:
             raise self.refused
@@ -62,7 +62,7 @@ class Caller:
 
     @property
     def needs_token(self) -> bool:
-        return self.services.token_required and not self.has_admin_token
+        return self.services.auth.token_required and not self.has_admin_token
 
     def require_identity(self, customer: ActingCustomer | None) -> None:
         """Raises AuthError: nobody says who they are, where only a token counts."""
@@ -96,17 +96,17 @@ async def _caller_of(scope: Scope) -> Caller:
     if await _states_admin_token(request, services, without_bearer(stated), admin_secret, _key_of(scope)):
         return Caller(services, state, has_admin_token=True)
     token = without_bearer(stated) if stated.strip().lower().startswith(BEARER.strip()) else ""
-    if services.tokens is None or token.lower() in NO_TOKENS or names_nobody(token):
+    if services.auth.tokens is None or token.lower() in NO_TOKENS or names_nobody(token):
         return Caller(services, state)
     try:
-        return Caller(services, state, user=await services.tokens.user_of(token))
+        return Caller(services, state, user=await services.auth.tokens.user_of(token))
     except (InvalidToken, AuthUnavailable) as error:
         telemetry.warning(telemetry.Tag.API, f"An access token was refused: {error.details.get('reason', error)}")
         return Caller(services, state, refused=error)
 
 
 async def _states_admin_token(request: Request, services: Services, *stated: str) -> bool:
-    """Whether one of them is the admin token.
+    """Return true if one of them is the admin token.
 
     Where too many from this address were wrong, none is looked at, not even the right one: else guessing would go on.
     One more is looked at as soon as `Retry-After` says.
@@ -140,7 +140,7 @@ def _key_of(scope: Scope) -> str:
 
 
 def is_admin_token(services: Services, stated: str) -> bool:
-    return same_secret(stated.strip(), services.admin_token)
+    return same_secret(stated.strip(), services.auth.admin_token)
 
 
 def without_bearer(header: str) -> str:
@@ -189,7 +189,7 @@ async def acting(request: Request, services: Services, stated: Stated, *, is_wri
 
 
 async def _of_user(
-    request: Request, services: Services, conn: Connection, user: User, claim: str | None, *, is_write: bool
+    request: Request, services: Services, conn: Connection, user: TokenUser, claim: str | None, *, is_write: bool
 ) -> ActingCustomer:
     if is_write:
         own: Account | None = await account(request, services, conn, user, claim)
@@ -199,7 +199,7 @@ async def _of_user(
     return ActingCustomer(pass_id, True, own is None, _address(request, services))
 
 
-async def _future_pass_id(conn: Connection, user: User) -> str:
+async def _future_pass_id(conn: Connection, user: TokenUser) -> str:
     """The pass id that the user's row will have, if they take over none. Raises Forbidden, if it is another user's."""
     pass_id = pass_ids.for_user(user.id)
     row = await customers.get(conn, pass_id)
@@ -208,10 +208,12 @@ async def _future_pass_id(conn: Connection, user: User) -> str:
     return pass_id
 
 
-async def account(request: Request, services: Services, conn: Connection, user: User, claim: str | None) -> Account:
+async def account(
+    request: Request, services: Services, conn: Connection, user: TokenUser, claim: str | None
+) -> Account:
     """The user's row, made on their first visit. An operator never takes over a row: whom they state is whom they act
     on."""
-    adopted = None if user.email in services.admin_emails else claim
+    adopted = None if user.email in services.auth.admin_emails else claim
     return await customers.of_user(
         conn, user.id, user.email, stated=adopted, welcome=_welcome(services, _address(request, services))
     )
@@ -235,8 +237,8 @@ def stated_customer(request: Request, services: Services, pass_id: str, *, has_u
 
 
 def _welcome(services: Services, address: str) -> Welcome | None:
-    credits = services.signup_credits
-    return Welcome(credits, address, services.welcomes_per_day) if credits else None
+    welcome = services.welcome
+    return Welcome(welcome.credits, address, welcome.per_day) if welcome.credits else None
 
 
 def _address(request: Request, services: Services) -> str:

@@ -1,4 +1,4 @@
-"""Who may use the operators' routes: whoever knows the admin token, and signed-in users who are on the allow-list."""
+"""Access to the operators' routes: with the admin token, or signed in as a user who is on the allow-list."""
 
 from typing import Annotated
 
@@ -84,7 +84,7 @@ async def optional_operator(request: Request, services: Services) -> Operator | 
 
 
 def is_on_allow_list(services: Services, email: str | None, row_says_so: bool) -> bool:
-    return row_says_so or email in services.admin_emails
+    return row_says_so or email in services.auth.admin_emails
 
 
 def _operator(

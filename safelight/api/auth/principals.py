@@ -22,7 +22,7 @@ from safelight.db.money.customers import Account
 from safelight.db.operations.audit import Operator
 from safelight.domain.errors.base import InvalidInput, NotFound
 from safelight.domain.identities import ActingCustomer, TargetCustomer
-from safelight.security.jwt import User
+from safelight.security.jwt import TokenUser
 
 PassIdHeader = Annotated[
     str | None, Header(alias=HEADER, description="The customer's stable id, where the body states none.")
@@ -142,7 +142,7 @@ class SignIn:
     services: Services
     header: str | None
 
-    def user(self) -> User | None:
+    def user(self) -> TokenUser | None:
         """Raises InvalidToken or AuthUnavailable."""
         return identity.current_caller().signed_in()
 
@@ -150,7 +150,7 @@ class SignIn:
         """The pass id that the header states, as it is; else a new one. No row is looked at."""
         return identity.pass_id_of_header(self.header) or visitors.issue(self.services.signer)
 
-    async def account(self, conn: Connection, user: User, *, may_adopt: bool) -> Account:
+    async def account(self, conn: Connection, user: TokenUser, *, may_adopt: bool) -> Account:
         """The user's row; a first visit with `may_adopt` takes over the one that the header states."""
         claim = identity.pass_id_of_header(self.header) if may_adopt else None
         return await identity.account(self.request, self.services, conn, user, claim)

@@ -22,7 +22,7 @@ StreamToken = Annotated[
 def stream_url(services: Services, generation_id: str, customer: ActingCustomer) -> str:
     """Return the address at which the customer can follow the generation."""
     path = f"/mma/stream/{generation_id}"
-    if not (services.token_required or customer.has_user):
+    if not (services.auth.token_required or customer.has_user):
         return path
     return f"{path}?token={services.signer.token(PURPOSE, generation_id, seconds=SECONDS)}"
 

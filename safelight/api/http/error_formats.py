@@ -1,5 +1,5 @@
-"""The error answers of the legacy routes (docs/contract/legacy.md): each has a code of its own, most say in
-theirs that the database is away, and the oldest answer with a sentence alone."""
+"""Error formats of the legacy routes (docs/contract/legacy.md): each has a code of its own, most have another one for a
+database that cannot be reached, and the oldest answer with a sentence alone."""
 
 from dataclasses import dataclass
 from typing import Any

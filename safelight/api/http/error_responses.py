@@ -1,14 +1,13 @@
-"""What a refusal looks like in the OpenAPI document: which statuses a route may answer with beside 200, and, by the
-same table that shapes the bodies (`manners.py`), what is in them."""
+"""Error responses in the OpenAPI document: the statuses that a route may answer with beside 200, and the models of
+their bodies, by the same table that shapes them (`manners.py`)."""
 
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
 from pydantic import MISSING, Field
 
 from safelight.api.http import error_formats
-from safelight.api.schemas.responses import Count, ResponseModel
+from safelight.api.schemas.responses import Count, GenerationId, Json, PassId, RequestId, ResponseModel
 
-Json = dict[str, Any]
 Responses = dict[int | str, Json]
 
 MEANINGS = {
@@ -45,73 +44,61 @@ RetryAfter = Annotated[int | MISSING, Field(ge=1, description="As the header `Re
 class Refusal(ResponseModel):
     """Every error answer, but for what is said of the route."""
 
-    ok: Literal[False]
-    error: str
-    message: str
-    requestId: str
+    ok: Literal[False] = False
+    error: Annotated[str, Field(examples=["VALIDATION_ERROR"])]
+    message: Annotated[str, Field(examples=["passId: what is wrong."])]
+    requestId: RequestId
     retry_after_seconds: RetryAfter = MISSING
 
 
 class NotEnoughCredits(Refusal):
-    requiredCredits: Count
-    currentCredits: int
-    passId: str | None
+    error: Annotated[str, Field(examples=["INSUFFICIENT_CREDITS"])]
+    message: Annotated[str, Field(examples=["This needs 5 credits, and you have 2."])]
+    requiredCredits: Annotated[Count, Field(examples=[5])]
+    currentCredits: Annotated[int, Field(examples=[2])]
+    passId: PassId | None
 
 
 class CreditsNeeded(ResponseModel):
-    required: Count
-    needed: Count
-    balance: int
+    required: Annotated[Count, Field(examples=[5])]
+    needed: Annotated[Count, Field(examples=[5])]
+    balance: Annotated[int, Field(examples=[2])]
 
 
 class NotEnoughCreditsInDetail(NotEnoughCredits):
+    message: Annotated[str, Field(examples=["INSUFFICIENT_CREDITS: this needs 5 credits and the balance is 2."])]
     details: CreditsNeeded
 
 
 class ResultPending(Refusal):
     """It goes on by itself."""
 
-    generationId: str
+    error: Annotated[str, Field(examples=["STILL_MAKING"])]
+    message: Annotated[
+        str,
+        Field(
+            examples=["This takes longer than usual and goes on by itself. The result will be in your history."],
+        ),
+    ]
+    generationId: GenerationId
 
 
 class Sentence(ResponseModel):
-    """How the oldest routes refuse."""
+    """An error of the oldest routes."""
 
-    error: str
+    error: Annotated[str, Field(examples=["customerId: say whose settings these are."])]
     retry_after_seconds: RetryAfter = MISSING
 
 
 class SentenceNotOk(Sentence):
-    ok: Literal[False]
+    ok: Literal[False] = False
 
 
 class Unauthorized(ResponseModel):
-    error: Literal["Unauthorized"]
+    error: Literal["Unauthorized"] = "Unauthorized"
 
 
-_REQUEST = "req_1766131200000_7f1d2c1e-6a51-4a55-9a5e-7f6f1f0b7c55"
-_REFUSED = {"ok": False, "error": "VALIDATION_ERROR", "message": "passId: what is wrong.", "requestId": _REQUEST}
-_POOR = {
-    "error": "INSUFFICIENT_CREDITS",
-    "message": "INSUFFICIENT_CREDITS: this needs 5 credits and the balance is 2.",
-    "requiredCredits": 5,
-    "currentCredits": 2,
-    "passId": "pass:user:42",
-}
-EXAMPLES: dict[type[ResponseModel], Json] = {
-    Refusal: _REFUSED,
-    NotEnoughCredits: _REFUSED | _POOR | {"message": "This needs 5 credits, and you have 2."},
-    NotEnoughCreditsInDetail: _REFUSED | _POOR | {"details": {"required": 5, "needed": 5, "balance": 2}},
-    ResultPending: _REFUSED
-    | {
-        "error": "STILL_MAKING",
-        "message": "This takes longer than usual and goes on by itself. The result will be in your history.",
-        "generationId": "019a9f1c-7d2e-7c11-a5a0-6f2b8c1d9e42",
-    },
-    Sentence: {"error": "customerId: say whose settings these are."},
-    SentenceNotOk: {"ok": False, "error": "The database cannot be reached."},
-    Unauthorized: {"error": "Unauthorized"},
-}
+MODELS = (Refusal, NotEnoughCredits, NotEnoughCreditsInDetail, ResultPending, Sentence, SentenceNotOk, Unauthorized)
 
 
 def models_of(route: str, status: int) -> tuple[type[ResponseModel], ...]:

@@ -58,7 +58,7 @@ ROUTE_CODES = {
 
 
 @dataclass(frozen=True, slots=True)
-class Answer:
+class ErrorResponse:
     status: int
     code: str
     message: str
@@ -69,7 +69,7 @@ class Answer:
     already_reported: bool = False  # the operators are, already
 
 
-def answer_to(request: Request, error: Exception) -> Answer:
+def answer_to(request: Request, error: Exception) -> ErrorResponse:
     """The table."""
     match error:
         case InsufficientCredits():
@@ -103,7 +103,7 @@ def answer_to(request: Request, error: Exception) -> Answer:
     return _answer(500, _failure(request), message)
 
 
-def _unroutable(request: Request, error: HTTPException) -> Answer:
+def _unroutable(request: Request, error: HTTPException) -> ErrorResponse:
     match error.status_code:
         case 404:
             return _answer(404, "NOT_FOUND", f"There is nothing at {request.url.path}.")
@@ -129,7 +129,7 @@ async def handle(request: Request, error: Exception) -> JSONResponse:
     return JSONResponse(said, answer.status, answer.headers)
 
 
-async def tell(request: Request, error: Exception) -> Answer:
+async def tell(request: Request, error: Exception) -> ErrorResponse:
     """Logs it, and tells operators where it matters to them. Returns what the client is to learn."""
     answer = answer_to(request, error)
     if answer.status >= 500:
@@ -139,7 +139,7 @@ async def tell(request: Request, error: Exception) -> Answer:
     return answer
 
 
-def _log(request: Request, answer: Answer, error: Exception) -> None:
+def _log(request: Request, answer: ErrorResponse, error: Exception) -> None:
     text = f"{request.method} {request.url.path}: {error!r}"
     if answer.database_unavailable or answer.already_reported or isinstance(error, RetryLater):
         telemetry.warning(telemetry.Tag.API, text)
@@ -157,9 +157,9 @@ def _answer(
     headers: dict[str, str] | None = None,
     database_unavailable: bool = False,
     already_reported: bool = False,
-) -> Answer:
+) -> ErrorResponse:
     named = category or category_of_status(status)
-    return Answer(
+    return ErrorResponse(
         status,
         code,
         message,
@@ -171,8 +171,8 @@ def _answer(
     )
 
 
-def _insufficient(request: Request, error: InsufficientCredits) -> Answer:
-    """Where clients show the message as it is, it is a sentence; the others look for the code in it."""
+def _insufficient(request: Request, error: InsufficientCredits) -> ErrorResponse:
+    """Return the 402. Its message is a sentence on routes whose clients show it, and begins with the code on others."""
     more = {
         "requiredCredits": error.required,
         "currentCredits": error.balance,
@@ -210,7 +210,7 @@ def _failure(request: Request) -> str:
     return _manners(request).failed or ROUTE_CODES.get(_route(request), "INTERNAL_ERROR")
 
 
-def _should_report(request: Request, answer: Answer, error: Exception, allowances: Allowances) -> bool:
+def _should_report(request: Request, answer: ErrorResponse, error: Exception, allowances: Allowances) -> bool:
     if answer.already_reported or (answer.status == 401 and getattr(request.state, "wrong_admin_token", False)):
         return False
     alike = f"{answer.status} {answer.code} {_route(request)}"
@@ -231,7 +231,7 @@ def _services(request: Request) -> Services:
     return services
 
 
-async def _tell_operators(request: Request, answer: Answer, error: Exception) -> None:
+async def _tell_operators(request: Request, answer: ErrorResponse, error: Exception) -> None:
     row = OpsError(
         category=answer.category,
         code=answer.code,
@@ -250,8 +250,8 @@ async def _tell_operators(request: Request, answer: Answer, error: Exception) ->
     await write_ops_row(services, row)
 
 
-def _message(answer: Answer, error: Exception) -> str:
-    """What operators are told: all of it, also where users learn less."""
+def _message(answer: ErrorResponse, error: Exception) -> str:
+    """Return the whole message, for operators: users may learn less."""
     if answer.status >= 500:
         return f"{type(error).__name__}: {error}"
     if isinstance(error, InvalidToken):

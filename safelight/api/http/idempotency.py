@@ -10,10 +10,10 @@ import json
 import time
 import uuid
 from collections.abc import Awaitable, Callable
-from typing import Annotated, Any
+from typing import Annotated, Any, TypeVar
 
 from fastapi import Depends, Header, Request
-from fastapi.encoders import jsonable_encoder
+from pydantic import BaseModel
 
 from safelight.api.http.bodies.json import JSON_BYTES_MAX, StrictRequest
 from safelight.api.http.services import FromApp, Services
@@ -27,7 +27,7 @@ from safelight.domain.identities import ActingCustomer
 from safelight.domain.ids import new_id
 from safelight.pipelines.accept import ANSWER_SECONDS_MAX
 
-Json = dict[str, Any]
+Model = TypeVar("Model", bound=BaseModel)
 
 KEY_CHARS_MAX = 200
 BUSY_SECONDS = 60.0
@@ -47,14 +47,15 @@ WriteKey = Annotated[
 
 
 def actor(by: ActingCustomer | Operator | None) -> str | None:
-    """Who acts, as a key knows them. Of nobody a key cannot be told from another nobody's."""
+    """Return the name under which keys of a caller are kept; None for nobody, who has no keys."""
     if isinstance(by, Operator):
         return f"operator:{by.name}"
     return f"customer:{by.pass_id}" if by else None
 
 
 class Once:
-    """Does a request's write once for its key; without a key, each time."""
+    """Does a request's write once for its key; without a key, each time. The answer is kept as the JSON of its model:
+    a field that a model gets later has a default, because answers without it are kept for a while."""
 
     def __init__(self, request: Request, services: Services, key: str | None) -> None:
         self._request = request
@@ -67,10 +68,15 @@ class Once:
         return str(uuid.UUID(key_hash[:32], version=5)) if key_hash else new_id()
 
     async def in_transaction(
-        self, actor: str | None, work: Callable[[Connection], Awaitable[Json]], *, insist: bool = False
-    ) -> Json:
-        """What `work` answers, which writes in the transaction that keeps its key. `insist` where doing it twice is
-        doing it once also without a key: then it is tried again through trouble with the database.
+        self,
+        actor: str | None,
+        model: type[Model],
+        work: Callable[[Connection], Awaitable[Model]],
+        *,
+        insist: bool = False,
+    ) -> Model:
+        """Return the answer of `work`, which writes in the transaction that keeps its key. `insist` where doing it
+        twice is doing it once also without a key: then it is tried again through trouble with the database.
 
         Raises:
             IdempotencyConflict: the key was used for another request.
@@ -78,15 +84,15 @@ class Once:
         key_hash = self._key_hash(actor)
         request_hash = await self._request_hash() if key_hash else ""
 
-        async def attempt(conn: Connection) -> Json:
+        async def attempt(conn: Connection) -> Model:
             async with conn.transaction():
                 if key_hash is None:
                     return await work(conn)
                 earlier = await idempotency.claim(conn, key_hash, request_hash)
                 if earlier:
-                    return self._repeated(earlier, request_hash)
-                answer: Json = jsonable_encoder(await work(conn))
-                await idempotency.keep(conn, key_hash, answer)
+                    return self._repeated(earlier, request_hash, model)
+                answer = await work(conn)
+                await idempotency.keep(conn, key_hash, _kept(answer))
                 return answer
 
         if insist or key_hash:
@@ -97,10 +103,11 @@ class Once:
     async def outside(
         self,
         actor: str | None,
-        work: Callable[[], Awaitable[Json]],
+        model: type[Model],
+        work: Callable[[], Awaitable[Model]],
         *,
-        is_final: Callable[[Json], bool] = lambda answer: True,
-    ) -> Json:
+        is_final: Callable[[Model], bool] = lambda answer: True,
+    ) -> Model:
         """As `in_transaction`, for work that takes long or happens elsewhere, and that may be done again where its
         process dies. An answer that is not final is not kept.
 
@@ -114,15 +121,15 @@ class Once:
         request_hash = await self._request_hash()
         earlier = await self._claimed(key_hash, request_hash)
         if earlier:
-            return self._repeated(earlier, request_hash)
-        answer: Json | None = None
+            return self._repeated(earlier, request_hash, model)
+        answer: Model | None = None
         try:
-            answer = jsonable_encoder(await work())
+            answer = await work()
             return answer
         finally:
             async with self._services.db.connection() as conn:
                 if answer is not None and is_final(answer):
-                    await idempotency.keep(conn, key_hash, answer)
+                    await idempotency.keep(conn, key_hash, _kept(answer))
                 else:
                     await idempotency.release(conn, key_hash)
 
@@ -138,11 +145,11 @@ class Once:
                 raise RequestInProgress("The same request is being done.", retry_after_seconds=BUSY_SECONDS)
             await asyncio.sleep(LOOK_SECONDS)
 
-    def _repeated(self, earlier: idempotency.Earlier, request_hash: str) -> Json:
+    def _repeated(self, earlier: idempotency.Earlier, request_hash: str, model: type[Model]) -> Model:
         if earlier.request_hash != request_hash:
             raise IdempotencyConflict("The idempotency key was used for another request.")
-        answer: Json = earlier.answer
-        self._request.state.pass_id = answer.get("passId") or getattr(self._request.state, "pass_id", None)
+        answer = model.model_validate(earlier.answer)
+        self._request.state.pass_id = getattr(answer, "passId", None) or getattr(self._request.state, "pass_id", None)
         return answer
 
     def _key_hash(self, actor: str | None) -> str | None:
@@ -159,6 +166,10 @@ class Once:
             content = await asyncio.to_thread(lambda: json.dumps(stated, sort_keys=True).encode())
         head = f"{self._request.method} {self._request.url.path}\n".encode()
         return await asyncio.to_thread(lambda: hashlib.sha256(head + content).hexdigest())
+
+
+def _kept(answer: BaseModel) -> dict[str, Any]:
+    return answer.model_dump(mode="json")
 
 
 def _as_of_a_form(value: Any) -> Any:

@@ -1,8 +1,8 @@
 """The OpenAPI document: what the framework makes of the routes, put right where the framework cannot know better.
 
-Errors are ours, in the shape that `manners.py` gives each route; an answer has the model that its route states, and an
-example keeps its nulls. Where JSON is read, forms are read too; the document leaves them out, because a client that is
-made of it would send one kind only, and that is JSON.
+Errors are ours, in the shape that `manners.py` gives each route, and each answer has an example, made of those of its
+fields. Where JSON is read, forms are read too; the document leaves them out, because a client that is made of it would
+send one kind only, and that is JSON.
 """
 
 import json
@@ -16,14 +16,17 @@ from pydantic.json_schema import models_json_schema
 
 from safelight.api.http import client_schemas, error_responses
 from safelight.api.http.bodies.json import StrictRoute
-from safelight.api.schemas import responses
-from safelight.api.schemas.examples import PLACE, SERVER
+from safelight.api.http.client_schemas import PLACE
+from safelight.api.schemas import generation_responses
+from safelight.api.schemas.examples import SERVER
 
 Json = dict[str, Any]
 
 JSON = "application/json"
 OF_THE_FRAMEWORK = ("HTTPValidationError", "ValidationError")
+DESCRIPTION_OF_THE_FRAMEWORK, DESCRIPTION = "Successful Response", "Done."
 RETRY_AFTER: Json = {"Retry-After": {"description": "Seconds.", "schema": {"type": "integer", "minimum": 1}}}
+OF_TYPES: Json = {"boolean": False, "integer": 1, "number": 1, "string": "…", "null": None}
 
 
 def install_openapi(app: FastAPI, server: Callable[[], str]) -> None:
@@ -40,13 +43,14 @@ def install_openapi(app: FastAPI, server: Callable[[], str]) -> None:
 
 def _patch_schema(app: FastAPI, document: Json) -> Json:
     schemas = document["components"]["schemas"]
-    schemas |= _schemas(*error_responses.EXAMPLES, *responses.EVENTS.values())
-    for model, example in error_responses.EXAMPLES.items():
-        schemas[model.__name__]["examples"] = [example]
+    schemas |= _schemas(*error_responses.MODELS, *generation_responses.EVENTS.values())
+    for model in error_responses.MODELS:
+        schemas[model.__name__]["examples"] = [example_of(schemas[model.__name__], schemas)]
     for name in OF_THE_FRAMEWORK:
         schemas.pop(name, None)
     for route, method in _routes(app):
-        _complete(document["paths"][route.path_format][method.lower()], route, f"{method} {route.path}")
+        operation = document["paths"][route.path_format][method.lower()]
+        _complete(operation, route, f"{method} {route.path}", schemas)
     client_schemas.simplify(document)
     return document
 
@@ -58,18 +62,19 @@ def _routes(app: FastAPI) -> Iterator[tuple[RouteContext, str]]:
                 yield route, method
 
 
-def _complete(operation: Json, route: RouteContext, name: str) -> None:
+def _complete(operation: Json, route: RouteContext, name: str, schemas: Json) -> None:
     if 422 not in route.responses:
         operation["responses"].pop("422", None)
     for status, stated in {**error_responses.ANYWHERE, **route.responses}.items():
         response = operation["responses"].setdefault(str(status), {"description": stated.get("description", "")})
         if status >= 400:
             _refuse(response, stated, name, status)
-        else:
-            _answer(response, stated)
     if isinstance(route.original_route, StrictRoute) and JSON in operation.get("requestBody", {}).get("content", {}):
         refused = operation["responses"].setdefault("415", {"description": error_responses.MEANINGS[415]})
         _refuse(refused, {}, name, 415)
+    for status, response in operation["responses"].items():
+        if int(status) < 400:
+            _show(response, schemas)
 
 
 def _refuse(response: Json, stated: Json, name: str, status: int) -> None:
@@ -78,14 +83,36 @@ def _refuse(response: Json, stated: Json, name: str, status: int) -> None:
         response["headers"] = RETRY_AFTER
 
 
-def _answer(response: Json, stated: Json) -> None:
-    """The framework adds to the stated model what the route's function returns: any object."""
+def _show(response: Json, schemas: Json) -> None:
+    """Add the example of an answer that is no error."""
+    if response["description"] == DESCRIPTION_OF_THE_FRAMEWORK:
+        response["description"] = DESCRIPTION
     for media_type, media in response.get("content", {}).items():
-        schema = media.get("schema", {})
         media.pop("itemSchema", None)  # of a stream; OpenAPI 3.1 does not know it
-        media.update(stated.get("content", {}).get(media_type, {}))
-        if "$ref" in schema or "anyOf" in schema:
-            media["schema"] = {key: schema[key] for key in ("$ref", "anyOf") if key in schema}
+        if media_type == JSON and media["schema"]:
+            media["schema"].pop("title", None)
+            media["example"] = example_of(media["schema"], schemas)
+
+
+def example_of(schema: Json, schemas: Json) -> Any:
+    """An example of a schema: the one at it, else made of those of its parts."""
+    if "examples" in schema:
+        return schema["examples"][0]
+    if "$ref" in schema:
+        return example_of(schemas[schema["$ref"].removeprefix(PLACE)], schemas)
+    if "const" in schema or "enum" in schema:
+        return schema.get("const", schema.get("enum", [None])[0])
+    if "anyOf" in schema:
+        return example_of(schema["anyOf"][0], schemas)
+    match schema["type"]:
+        case "object":
+            required, fields = schema.get("required", ()), schema.get("properties", {})
+            shown = {name: field for name, field in fields.items() if name in required or "examples" in field}
+            return {name: example_of(field, schemas) for name, field in shown.items()}
+        case "array":
+            return [example_of(schema["items"], schemas)]
+        case kind:
+            return OF_TYPES[kind]
 
 
 def _one_of(models: tuple[type[BaseModel], ...]) -> Json:

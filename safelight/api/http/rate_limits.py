@@ -1,4 +1,4 @@
-"""How often the same customer, and the same address, may ask for what costs work or needs no identity.
+"""Rate limits: requests per minute of one customer and of one address, on routes that cost work or need no identity.
 
 Counted by each process for itself, one number a key, no row and no query: what is there against floods must cost less
 than the flood. With N processes the bound is N times as wide; credits, not this, are what keeps spending exact.
@@ -73,7 +73,7 @@ class RateLimiter:
         return self._is_news(self._allowance(kind, key, now), now)
 
     def _whole_at(self, kind: RateLimitGroup, allowance: _Allowance, now: float, seconds_each: float) -> float:
-        """When all of the allowance will be there again after one more."""
+        """Return the time at which all of the allowance will be there again after one more."""
         whole_at = max(allowance.whole_at, now) + seconds_each
         if (wait_seconds := whole_at - now - 60.0) > ROUNDING_SECONDS:
             raise self._refusal(kind, allowance, now, wait_seconds)

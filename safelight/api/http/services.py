@@ -1,4 +1,4 @@
-"""What the routes work with, handed in by `app.py`."""
+"""Services of the routes, handed in by `app.py`."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -13,7 +13,6 @@ from safelight.api.http.rate_limits import RateLimiter
 from safelight.db.connection.database import Database
 from safelight.db.connection.notifications import Listener
 from safelight.db.operations.ops_outbox import OpsOutbox
-from safelight.domain.orders import Prices
 from safelight.domain.shop_orders import Shop
 from safelight.ops.doctor import LatestFindings
 from safelight.ops.queue_watch import QueueWatch
@@ -26,8 +25,26 @@ from safelight.security.jwt import TokenCheck
 from safelight.security.signing import Signer
 from safelight.security.webhook_signatures import WebhookCheck
 from safelight.storage.assets import AssetStore
-from safelight.storage.fetch import GuardedFetcher
-from safelight.storage.spool import Spool
+from safelight.storage.remote_files import RemoteFiles
+
+
+@dataclass(frozen=True, slots=True)
+class AuthPolicy:
+    """Rules by which callers show who they are: `tokens` checks access tokens, and with `token_required` nothing else
+    counts; operators know the admin token, or sign in with one of the e-mail addresses."""
+
+    tokens: TokenCheck | None
+    token_required: bool
+    admin_token: str
+    admin_emails: frozenset[str]
+
+
+@dataclass(frozen=True, slots=True)
+class WelcomePolicy:
+    """Credits of a new customer, and how many of one address get them a day."""
+
+    credits: int
+    per_day: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,21 +54,15 @@ class Services:
     acceptance: Acceptance
     listener: Listener
     assets: AssetStore
-    fetcher: GuardedFetcher
-    spool_of_files: Spool
-    prices: Prices
-    signup_credits: int
-    welcomes_per_day: int
+    remote_files: RemoteFiles
+    welcome: WelcomePolicy
     reaper: Reaper
-    admin_token: str
     signer: Signer
     findings: LatestFindings
     queues: QueueWatch
     webhook_checks: Mapping[str, WebhookCheck]
     rates: RateLimiter
-    tokens: TokenCheck | None
-    token_required: bool
-    admin_emails: frozenset[str]
+    auth: AuthPolicy
     shop: Shop
     credits_expire_days: int
     runtime: RuntimeConfig

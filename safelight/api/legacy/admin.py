@@ -8,21 +8,19 @@ from fastapi import APIRouter, Request
 from safelight.api.auth.operators import ADMIN_ONLY_BY_KEY_TOO, ByOperatorWithKey
 from safelight.api.auth.principals import Target
 from safelight.api.http import idempotency
-from safelight.api.http.bodies.json import StrictRoute
+from safelight.api.http.bodies.json import StrictRoute, whole_number
 from safelight.api.http.error_responses import BY_OPERATORS, error_responses
 from safelight.api.http.idempotency import OnceForKey
 from safelight.api.http.request_ids import unique_request_id
 from safelight.api.http.services import FromApp
-from safelight.api.legacy.credits import credits_of
-from safelight.api.schemas import examples, legacy_examples, legacy_responses
 from safelight.api.schemas.aliases import Alias, Short
+from safelight.api.schemas.legacy_responses import Adjusted, Customer, Customers, Parity, RowsOfTables, Summary
 from safelight.api.schemas.requests import IdentityBody
 from safelight.db.connection.database import Connection
 from safelight.db.money import customers
+from safelight.domain.credit_amounts import credit_amount
 from safelight.ops.credits import Adjustment, adjust_credits
 from safelight.reports import totals
-
-Json = dict[str, Any]
 
 router = APIRouter(route_class=StrictRoute, tags=["legacy"], dependencies=[ADMIN_ONLY_BY_KEY_TOO])
 
@@ -30,44 +28,32 @@ router = APIRouter(route_class=StrictRoute, tags=["legacy"], dependencies=[ADMIN
 @router.get(
     "/admin/summary",
     summary="How many customers, credits and automatic top-ups there are",
-    responses={200: legacy_examples.SUMMARY, **BY_OPERATORS},
+    responses=BY_OPERATORS,
 )
-async def summary(services: FromApp) -> Json:
+async def summary(services: FromApp) -> Summary:
     async with services.db.connection() as conn:
         found = await totals.of_customers(conn)
-    return {
-        "ok": True,
-        "totalCustomers": found.customers,
-        "totalCredits": found.credits,
-        "autoTopupOn": found.auto_top_ups,
-        "source": "mega_customers",
-    }
+    return Summary(totalCustomers=found.customers, totalCredits=found.credits, autoTopupOn=found.auto_top_ups)
 
 
 @router.get(
     "/admin/customers",
     summary="Customers by their shop's id",
-    responses={200: legacy_examples.CUSTOMERS, **BY_OPERATORS},
+    responses=BY_OPERATORS,
 )
-async def list_customers(services: FromApp) -> Json:
+async def list_customers(services: FromApp) -> Customers:
     async with services.db.connection() as conn:
-        return {"customers": [asdict(one) for one in await totals.customers(conn)], "source": "supabase"}
+        return Customers(customers=[Customer(**asdict(one)) for one in await totals.customers(conn)])
 
 
 @router.get(
     "/admin/mega/parity",
     summary="How many rows the MEGA tables have",
-    responses={
-        200: examples.of(
-            legacy_responses.Parity, {"ok": True, "summary": {"mega_customers": 120, "mega_generations": 4310}}
-        ),
-        **BY_OPERATORS,
-        500: {"description": "MEGA_PARITY_FAILED"},
-    },
+    responses={**BY_OPERATORS, 500: {"description": "MEGA_PARITY_FAILED"}},
 )
-async def parity(services: FromApp) -> Json:
+async def parity(services: FromApp) -> Parity:
     async with services.db.connection() as conn:
-        return {"ok": True, "summary": asdict(await totals.table_sizes(conn))}
+        return Parity(summary=RowsOfTables(**asdict(await totals.table_sizes(conn))))
 
 
 class AdjustBody(IdentityBody):
@@ -80,7 +66,7 @@ class AdjustBody(IdentityBody):
 @router.post(
     "/admin/credits/adjust",
     summary="Give a customer credits, or take some",
-    responses={200: legacy_examples.ADJUSTED, **BY_OPERATORS, **error_responses(413, 422)},
+    responses={**BY_OPERATORS, **error_responses(413, 422)},
 )
 async def adjust(
     request: Request,
@@ -89,24 +75,22 @@ async def adjust(
     once: OnceForKey,
     body: AdjustBody,
     target: Target,
-) -> Json:
+) -> Adjusted:
     """A balance never falls below zero: no more is taken than there is."""
-    delta = credits_of(body.delta, "delta", takes_text=False)
+    delta = credit_amount(whole_number(body.delta), "delta")
     adjustment = Adjustment(delta, body.reason, "admin", ("admin", unique_request_id(request)), "credits.adjust")
 
-    async def work(conn: Connection) -> Json:
+    async def work(conn: Connection) -> Adjusted:
         moved = await adjust_credits(conn, operator, target, adjustment, expire_days=services.credits_expire_days)
         customer = await customers.get(conn, target.pass_id)
-        return {
-            "ok": True,
-            "requestId": operator.request_id,
-            "customerId": target.pass_id,
-            "passId": target.pass_id,
-            "balance": moved.after,
-            "creditsBefore": moved.before,
-            "creditsAfter": moved.after,
-            "expiresAt": customer.expires_at if customer else None,
-            "source": "mega_customers",
-        }
+        return Adjusted(
+            requestId=operator.request_id,
+            customerId=target.pass_id,
+            passId=target.pass_id,
+            balance=moved.after,
+            creditsBefore=moved.before,
+            creditsAfter=moved.after,
+            expiresAt=customer.expires_at if customer else None,
+        )
 
-    return await once.in_transaction(idempotency.actor(operator), work)
+    return await once.in_transaction(idempotency.actor(operator), Adjusted, work)

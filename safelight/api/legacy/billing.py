@@ -12,36 +12,26 @@ from safelight.api.http.error_responses import error_responses
 from safelight.api.http.idempotency import OnceForKey
 from safelight.api.http.rate_limits import RateLimitGroup, limited_route, per_address
 from safelight.api.http.services import FromApp
-from safelight.api.schemas import examples, legacy_responses
 from safelight.api.schemas.aliases import Alias, Flag
+from safelight.api.schemas.legacy_responses import AutoTopUps, AutoTopUpsKept, AutoTopUpsUnknown
 from safelight.api.schemas.requests import IdentityBody
 from safelight.db.connection.database import TRANSIENT_ERRORS, Connection
 from safelight.db.money import customers
 from safelight.domain.errors.base import InvalidInput
 from safelight.domain.identities import ActingCustomer
 
-Json = dict[str, Any]
-
 PACKS_MAX = 1_000_000
-SOURCE = "mega_customers.meta"
 
 router = APIRouter(route_class=limited_route(RateLimitGroup.PUBLIC), tags=["account"])
-
-_SETTINGS = {"customerId": "pass:user:42", "enabled": True, "monthlyLimitPacks": 3, "passId": "pass:user:42"}
 
 
 @router.get(
     "/billing/settings",
     summary="Automatic top-ups of a customer",
     dependencies=[per_address(RateLimitGroup.PUBLIC)],
-    responses={
-        200: examples.of(
-            legacy_responses.AutoTopUpsKept | legacy_responses.AutoTopUpsUnknown, _SETTINGS | {"source": SOURCE}
-        ),
-        **error_responses(400, 401, 429, 503),
-    },
+    responses=error_responses(400, 401, 429, 503),
 )
-async def settings(services: FromApp, customer: CustomerIfReachable) -> Json:
+async def settings(services: FromApp, customer: CustomerIfReachable) -> AutoTopUpsKept | AutoTopUpsUnknown:
     """While the database is away, they are shown as off, with another source."""
     if isinstance(customer, Unreachable):
         return _unknown(customer.stated)
@@ -52,23 +42,22 @@ async def settings(services: FromApp, customer: CustomerIfReachable) -> Json:
     except TRANSIENT_ERRORS as error:
         telemetry.warning(telemetry.Tag.API, f"Automatic top-up settings could not be read: {error}")
         return _unknown(found)
-    return {
-        "customerId": found,
-        "enabled": saved.get("enabled") is True,
-        "monthlyLimitPacks": _packs(saved.get("monthlyLimitPacks")),
-        "source": SOURCE,
-        "passId": found,
-    }
+    return AutoTopUpsKept(
+        customerId=found,
+        enabled=saved.get("enabled") is True,
+        monthlyLimitPacks=_packs(saved.get("monthlyLimitPacks")),
+        passId=found,
+    )
 
 
-def _unknown(stated: str | None) -> Json:
+def _unknown(stated: str | None) -> AutoTopUpsUnknown:
     if stated is None:
         raise _nobody()
-    return {"customerId": stated, "enabled": False, "monthlyLimitPacks": 0, "source": "no-db"}
+    return AutoTopUpsUnknown(customerId=stated)
 
 
 class BillingBody(IdentityBody):
-    """What may be bought without asking."""
+    """Automatic top-ups as a customer wants them."""
 
     enabled: Annotated[Flag | Any, Alias("", "Whether credits are bought by themselves.", example=True)] = False
     monthly_limit_packs: Annotated[
@@ -79,21 +68,18 @@ class BillingBody(IdentityBody):
 @router.post(
     "/billing/settings",
     summary="Set the automatic top-ups of a customer",
-    responses={
-        200: examples.of(legacy_responses.AutoTopUps, _SETTINGS),
-        **error_responses(400, 401, 413, 422, 429, 503),
-    },
+    responses=error_responses(400, 401, 413, 422, 429, 503),
 )
-async def save_settings(services: FromApp, once: OnceForKey, body: BillingBody, customer: ActingByBody) -> Json:
+async def save_settings(once: OnceForKey, body: BillingBody, customer: ActingByBody) -> AutoTopUps:
     acting = _required(customer)
-    chosen = {"enabled": bool(body.enabled), "monthlyLimitPacks": _packs(body.monthly_limit_packs)}
+    enabled, packs = bool(body.enabled), _packs(body.monthly_limit_packs)
 
-    async def work(conn: Connection) -> Json:
+    async def work(conn: Connection) -> AutoTopUps:
         await customers.ensure(conn, acting.pass_id, welcome=acting.welcome)
-        await customers.save_auto_top_up(conn, acting.pass_id, chosen)
-        return {"customerId": acting.pass_id, **chosen, "passId": acting.pass_id}
+        await customers.save_auto_top_up(conn, acting.pass_id, {"enabled": enabled, "monthlyLimitPacks": packs})
+        return AutoTopUps(customerId=acting.pass_id, enabled=enabled, monthlyLimitPacks=packs, passId=acting.pass_id)
 
-    return await once.in_transaction(idempotency.actor(acting), work, insist=True)
+    return await once.in_transaction(idempotency.actor(acting), AutoTopUps, work, insist=True)
 
 
 def _required(customer: ActingCustomer | None) -> ActingCustomer:

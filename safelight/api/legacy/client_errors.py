@@ -18,8 +18,8 @@ from safelight.api.http.errors import write_ops_row
 from safelight.api.http.rate_limits import RateLimitGroup, limited_route
 from safelight.api.http.request_ids import request_id
 from safelight.api.http.services import FromApp
-from safelight.api.schemas import examples, responses
 from safelight.api.schemas.aliases import Alias, AliasedModel
+from safelight.api.schemas.responses import Ok
 from safelight.db.operations.ops_rows import MESSAGE_CHARS_MAX, STACK_CHARS_MAX, OpsError
 from safelight.domain.errors.base import InsufficientCredits
 from safelight.domain.errors.categories import Category
@@ -112,13 +112,13 @@ class ClientErrorBody(AliasedModel):
     "/api/log-error",
     summary="Report a crash of the client",
     dependencies=[no_identity("Pages on which nobody has signed in crash too, and nothing is told.")],
-    responses={200: examples.of(responses.Ok, {"ok": True}), **error_responses(400, 413, 429)},
+    responses=error_responses(400, 413, 429),
 )
-async def log_error(request: Request, services: FromApp, body: ClientErrorBody) -> dict[str, Any]:
+async def log_error(request: Request, services: FromApp, body: ClientErrorBody) -> Ok:
     """The answer is the same whether a row was written or not."""
     if services.allowances.client_errors.take():
         await write_ops_row(services, _row(request, body))
-    return {"ok": True}
+    return Ok()
 
 
 def _row(request: Request, body: ClientErrorBody) -> OpsError:

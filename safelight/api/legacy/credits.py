@@ -17,15 +17,23 @@ from safelight.api.http.error_responses import BY_OPERATORS, error_responses
 from safelight.api.http.idempotency import OnceForKey
 from safelight.api.http.request_ids import prefixed, request_id, unique_request_id
 from safelight.api.http.services import FromApp, Services
-from safelight.api.schemas import examples, responses
 from safelight.api.schemas.aliases import Alias, Short
 from safelight.api.schemas.requests import IdentityBody
+from safelight.api.schemas.responses import (
+    CreditsAdded,
+    OrderCredited,
+    OrderKnown,
+    OrderRefunded,
+    OrderWithoutCredits,
+    ShopOrderAnswer,
+)
 from safelight.db.connection.database import Connection
 from safelight.db.money import customers, ledger, shop_refunds
 from safelight.db.money.shop_refunds import SHOP_ORDER, TakenBack
 from safelight.db.operations import ops_rows
 from safelight.db.operations.ops_rows import OpsError
 from safelight.domain import pass_ids, shop_orders
+from safelight.domain.credit_amounts import credit_amount
 from safelight.domain.errors.base import InvalidInput, WebhookRefused
 from safelight.domain.errors.categories import Category
 from safelight.domain.shared_secrets import same_secret
@@ -33,8 +41,6 @@ from safelight.domain.shop_orders import ShopOrder, ShopRefund
 from safelight.ops.credits import Adjustment, adjust_credits, good_until
 
 Json = dict[str, Any]
-
-AMOUNT_MAX = 1_000_000
 
 router = APIRouter(tags=["account"])
 operators = APIRouter(route_class=StrictRoute)
@@ -53,55 +59,26 @@ class AddBody(IdentityBody):
     summary="Add credits to a customer, or take them",
     tags=["operations"],
     dependencies=[prefixed("credits_")],
-    responses={
-        200: examples.of(
-            responses.CreditsAdded,
-            {
-                "ok": True,
-                "requestId": "credits_…",
-                "customerId": "pass:user:42",
-                "newBalance": 33,
-                "source": "mega",
-                "passId": "pass:user:42",
-            },
-        ),
-        **BY_OPERATORS,
-        **error_responses(413, 422),
-    },
+    responses={**BY_OPERATORS, **error_responses(413, 422)},
 )
 async def add(
     request: Request, services: FromApp, operator: ByOperator, once: OnceForKey, body: AddBody, target: Target
-) -> Json:
+) -> CreditsAdded:
     """At most what is there is taken: no balance goes below 0."""
     request.state.pass_id = target.pass_id
-    amount = credits_of(body.amount, "amount", takes_text=True, code="INVALID_AMOUNT")
+    amount = credit_amount(whole_number(body.amount), "amount", takes_text=True, code="INVALID_AMOUNT")
     adjustment = Adjustment(amount, body.reason, body.source, ("manual", unique_request_id(request)), "credits.add")
 
-    async def work(conn: Connection) -> Json:
+    async def work(conn: Connection) -> CreditsAdded:
         moved = await adjust_credits(conn, operator, target, adjustment, expire_days=services.credits_expire_days)
-        return {
-            "ok": True,
-            "requestId": request_id(request),
-            "customerId": target.pass_id,
-            "newBalance": moved.after,
-            "source": "mega",
-            "passId": target.pass_id,
-        }
+        return CreditsAdded(
+            requestId=request_id(request),
+            customerId=target.pass_id,
+            newBalance=moved.after,
+            passId=target.pass_id,
+        )
 
-    return await once.in_transaction(idempotency.actor(operator), work)
-
-
-def credits_of(stated: Any, field: str, *, takes_text: bool, code: str | None = None) -> int:
-    """A whole number of credits that is not 0, with `takes_text` also as a text; of a form, it always is one. Raises
-    InvalidInput, which names the field."""
-    stated, kinds = whole_number(stated), str | int | float if takes_text else int | float
-    try:
-        amount = float(stated) if isinstance(stated, kinds) and not isinstance(stated, bool) else 0.0
-    except ValueError:
-        amount = 0.0
-    if not amount.is_integer() or not 0 < abs(amount) <= AMOUNT_MAX:
-        raise InvalidInput(f"{field}: a whole number from -{AMOUNT_MAX} to {AMOUNT_MAX} that is not 0.", code=code)
-    return int(amount)
+    return await once.in_transaction(idempotency.actor(operator), CreditsAdded, work)
 
 
 # --- the shop -------------------------------------------------------------------------------------------------------
@@ -145,19 +122,6 @@ _ORDER: Json = {
     tags=["webhooks"],
     dependencies=[prefixed("shopify_"), no_identity("The shop's signature is checked.")],
     responses={
-        200: examples.of(
-            responses.ShopOrder,
-            {
-                "ok": True,
-                "requestId": "shopify_…",
-                "orderId": "5678901234567",
-                "customerId": "pass:shopify:8812345",
-                "passId": "pass:shopify:8812345",
-                "credited": 50,
-                "balance": 50,
-                "expiresAt": "2026-01-18T08:00:00Z",
-            },
-        ),
         **error_responses(413, 503),
         400: {"description": "The order has no id, or names nobody; or it is no JSON."},
         401: {"description": "The shop did not sign this."},
@@ -173,7 +137,7 @@ async def shop_order(
     topic: Annotated[
         str, Header(alias="X-Shopify-Topic", max_length=100, description="`orders/paid`, `refunds/create`, …")
     ] = "",
-) -> Json:
+) -> ShopOrderAnswer:
     """An order that is paid, no test and not cancelled is credited once, however often and wherever its webhook is
     delivered. What it is refunded for is taken back once, never below a balance of 0."""
     content = await StrictRequest(request.scope, request.receive).body()
@@ -181,24 +145,19 @@ async def shop_order(
     payload, products = await services.bodies.work(json.parse, content), services.shop.products
     if shop_orders.is_refund(payload, topic):
         refund = shop_orders.read_refund(payload, products)
-        return _seen(request, refund.order_id) | await _refunded(request, services, refund.order_id, (refund,))
+        return await _refunded(request, services, refund.order_id, (refund,))
     order = shop_orders.read(payload, products, topic)
-    answer = _seen(request, order.id)
     if order.refusal:
         if order.refunds:
-            return answer | await _refunded(request, services, order.id, order.refunds)
-        return answer | {"credited": 0, "reason": order.refusal}
+            return await _refunded(request, services, order.id, order.refunds)
+        return OrderWithoutCredits(requestId=request_id(request), orderId=order.id, reason=order.refusal)
     if not order.credits:
-        return answer | {"credited": 0, "reason": "NO_MATCHING_PRODUCT"}
+        return OrderWithoutCredits(requestId=request_id(request), orderId=order.id, reason="NO_MATCHING_PRODUCT")
     async with services.db.transaction() as conn:
         if await ledger.is_in_ledger(conn, (SHOP_ORDER, order.id)):
             await _take_back(request, conn, order.id, order.refunds)
-            return answer | {"alreadyProcessed": True}
-        return answer | await _credited(request, conn, services, order)
-
-
-def _seen(request: Request, order_id: str) -> Json:
-    return {"ok": True, "requestId": request_id(request), "orderId": order_id}
+            return OrderKnown(requestId=request_id(request), orderId=order.id)
+        return await _credited(request, conn, services, order)
 
 
 def _must_be_signed(secret: str, content: bytes, signature: str) -> None:
@@ -208,7 +167,7 @@ def _must_be_signed(secret: str, content: bytes, signature: str) -> None:
         raise WebhookRefused("The webhook's signature does not fit.", code="INVALID_HMAC")
 
 
-async def _credited(request: Request, conn: Connection, services: Services, order: ShopOrder) -> Json:
+async def _credited(request: Request, conn: Connection, services: Services, order: ShopOrder) -> OrderCredited:
     pass_id = await _buyer(conn, order)
     request.state.pass_id = pass_id
     await customers.ensure(conn, pass_id)
@@ -227,22 +186,26 @@ async def _credited(request: Request, conn: Connection, services: Services, orde
     telemetry.info("💳", telemetry.Tag.CREDIT, f"Order {order.id} credited {order.credits}", pass_id=pass_id)
     await _take_back(request, conn, order.id, order.refunds)
     row = await customers.get(conn, pass_id)
-    return {
-        "customerId": pass_id,
-        "passId": pass_id,
-        "credited": order.credits,
-        "balance": row.credits if row else 0,
-        "expiresAt": row.expires_at if row else None,
-    }
+    return OrderCredited(
+        requestId=request_id(request),
+        orderId=order.id,
+        customerId=pass_id,
+        passId=pass_id,
+        credited=order.credits,
+        balance=row.credits if row else 0,
+        expiresAt=row.expires_at if row else None,
+    )
 
 
-async def _refunded(request: Request, services: Services, order_id: str, refunds: tuple[ShopRefund, ...]) -> Json:
+async def _refunded(
+    request: Request, services: Services, order_id: str, refunds: tuple[ShopRefund, ...]
+) -> OrderRefunded:
     """A refund whose order we do not know yet is kept until we do: webhooks come in any order."""
     async with services.db.transaction() as conn:
         await ledger.is_in_ledger(conn, (SHOP_ORDER, order_id))  # nobody else settles this order meanwhile
         back = await _take_back(request, conn, order_id, refunds)
     taken, due = (back.taken, back.due) if back else (0, 0)
-    return {"credited": 0, "takenBack": taken, "missing": due - taken, "reason": "REFUNDED"}
+    return OrderRefunded(requestId=request_id(request), orderId=order_id, takenBack=taken, missing=due - taken)
 
 
 async def _take_back(

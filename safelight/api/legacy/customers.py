@@ -12,10 +12,19 @@ from safelight.api.http.idempotency import OnceForKey
 from safelight.api.http.rate_limits import RateLimitGroup, limited_route, per_address
 from safelight.api.http.request_ids import request_id
 from safelight.api.http.services import FromApp, Services
-from safelight.api.schemas import examples, responses
+from safelight.api.schemas import legacy_responses
 from safelight.api.schemas.aliases import Alias, Short
+from safelight.api.schemas.legacy_responses import (
+    CreditHistory,
+    FeedbackItem,
+    GenerationItem,
+    History,
+    Page,
+    SessionItem,
+)
 from safelight.api.schemas.order_builder import own_session_id
 from safelight.api.schemas.requests import IdentityBody
+from safelight.api.schemas.responses import Balance, CostsOfModes, Session, SessionBegun
 from safelight.db.connection.database import Connection
 from safelight.db.generations import generations
 from safelight.db.generations.generations import HistoryItem
@@ -28,6 +37,7 @@ Json = dict[str, Any]
 
 PAGE_DEFAULT = 200
 ANONYMOUS = "anonymous"
+HISTORY_DESCRIPTION = "Newest first; every item under its camelCase and its raw names."
 
 router = APIRouter(route_class=limited_route(RateLimitGroup.PUBLIC), tags=["account"])
 
@@ -40,39 +50,21 @@ class SessionBody(IdentityBody):
     title: Annotated[Short, Alias("", "What it is about.")] = "Mina session"
 
 
-_SESSION = {
-    "id": "0d0f5a3e-5b1c-4b36-9a0a-2f1f6f6c2a11",
-    "customerId": "pass:user:42",
-    "platform": "tiktok",
-    "title": "Mina session",
-    "createdAt": "2025-12-19T08:00:00Z",
-}
-
-
 @router.post(
     "/sessions/start",
     summary="Begin a session",
-    responses={
-        200: examples.of(
-            responses.SessionBegun,
-            {
-                "ok": True,
-                "requestId": "req_…",
-                "session": _SESSION,
-                "sessionId": _SESSION["id"],
-                "passId": "pass:user:42",
-            },
-        ),
-        **error_responses(400, 401, 413, 422, 429, 503),
-    },
+    responses=error_responses(400, 401, 413, 422, 429, 503),
 )
 async def start_session(
     request: Request, services: FromApp, once: OnceForKey, body: SessionBody, customer: ActingByBody
-) -> Json:
-    return await once.in_transaction(idempotency.actor(customer), lambda conn: _begun(conn, request, body, customer))
+) -> SessionBegun:
+    actor = idempotency.actor(customer)
+    return await once.in_transaction(actor, SessionBegun, lambda conn: _begun(conn, request, body, customer))
 
 
-async def _begun(conn: Connection, request: Request, body: SessionBody, customer: ActingCustomer | None) -> Json:
+async def _begun(
+    conn: Connection, request: Request, body: SessionBody, customer: ActingCustomer | None
+) -> SessionBegun:
     platform, pass_id = body.platform.lower(), customer.pass_id if customer else None
     session_id = await own_session_id(conn, body.session_id, pass_id)
     if customer and pass_id:  # a visitor without any id has no row, so no session row either
@@ -85,69 +77,47 @@ async def _begun(conn: Connection, request: Request, body: SessionBody, customer
             title=body.title,
             meta={"request_id": request_id(request)},
         )
-    session = {
-        "id": session_id,
-        "customerId": pass_id or ANONYMOUS,
-        "platform": platform,
-        "title": body.title,
-        "createdAt": datetime.now(UTC),
-    }
-    return {
-        "ok": True,
-        "requestId": request_id(request),
-        "session": session,
-        "sessionId": session_id,
-        "passId": pass_id,
-    }
+    session = Session(
+        id=session_id,
+        customerId=pass_id or ANONYMOUS,
+        platform=platform,
+        title=body.title,
+        createdAt=datetime.now(UTC),
+    )
+    return SessionBegun(requestId=request_id(request), session=session, sessionId=session_id, passId=pass_id)
 
 
 @router.get(
     "/credits/balance",
     summary="A customer's credits",
     dependencies=[per_address(RateLimitGroup.PUBLIC)],
-    responses={
-        200: examples.of(
-            responses.Balance,
-            {
-                "ok": True,
-                "requestId": "req_…",
-                "customerId": "pass:user:42",
-                "balance": 13,
-                "historyLength": 2,
-                "meta": {"imageCost": 1, "motionCost": 5},
-                "source": "mega",
-                "passId": "pass:user:42",
-                "expiresAt": None,
-            },
-        ),
-        **error_responses(400, 401, 429, 503),
-    },
+    responses=error_responses(400, 401, 429, 503),
 )
-async def balance(request: Request, services: FromApp, customer: ActingByQuery) -> Json:
+async def balance(request: Request, services: FromApp, customer: ActingByQuery) -> Balance:
     found = customer.pass_id if customer else None
     async with services.db.transaction() as conn:
         credits = CustomerBalance()
         if customer and found and not customer.is_first_visit:
             await customers.ensure(conn, found, welcome=customer.welcome)
             credits = await report.balance(conn, found)
-    return {
-        "ok": True,
-        "requestId": request_id(request),
-        "customerId": found or ANONYMOUS,
-        "balance": credits.credits,
-        "historyLength": credits.entry_count,
-        "meta": {"imageCost": services.prices.still_credits, "motionCost": services.prices.video_credits},
-        "source": "mega",
-        "passId": found,
-        "expiresAt": credits.expires_at,
-    }
+    prices = services.runtime.prices
+    return Balance(
+        requestId=request_id(request),
+        customerId=found or ANONYMOUS,
+        balance=credits.credits,
+        historyLength=credits.entry_count,
+        meta=CostsOfModes(imageCost=prices.still_credits, motionCost=prices.video_credits),
+        passId=found,
+        expiresAt=credits.expires_at,
+    )
 
 
 @router.get(
     "/history/pass/{pass_id}",
     summary="What a customer made, said and paid",
     dependencies=[per_address(RateLimitGroup.PUBLIC)],
-    responses={200: examples.HISTORY, **error_responses(400, 401, 404, 429, 503)},
+    response_description=HISTORY_DESCRIPTION,
+    responses=error_responses(400, 401, 404, 429, 503),
 )
 async def history(
     request: Request,
@@ -162,7 +132,7 @@ async def history(
         ),
     ] = None,
     cursor: Annotated[datetime | None, Query(description="`page.nextCursor` of the page before.")] = None,
-) -> Json:
+) -> History:
     """The older clients state no limit, and show an empty card for each generation without a result."""
     return await history_of(request, services, customer, limit or PAGE_DEFAULT, cursor, results_only=limit is None)
 
@@ -175,33 +145,32 @@ async def history_of(
     cursor: datetime | None,
     *,
     results_only: bool,
-) -> Json:
+) -> History:
     """One page, the newest first, with the ledger."""
     found = customer.pass_id
     async with services.db.connection() as conn:
         shown = await report.history(conn, found, before=cursor, most=limit, results_only=results_only)
-    return {
-        "ok": True,
-        "requestId": request_id(request),
-        "passId": found,
-        "customerId": found,
-        "passIdsChecked": [found],
-        "credits": {
-            "balance": shown.balance,
-            "expiresAt": shown.expires_at,
-            "history": [entry.columns for entry in shown.entries],
-        },
-        "page": {
-            "limit": limit,
-            "cursor": cursor,
-            "nextCursor": shown.next_before,
-            "hasMore": shown.next_before is not None,
-            "returned": len(shown.page),
-        },
-        "sessions": [_session(row) for row in shown.items("session")],
-        "generations": [_generation(row) for row in shown.items("generation")],
-        "feedbacks": [_feedback(row) for row in shown.items("feedback")],
-    }
+    return History(
+        requestId=request_id(request),
+        passId=found,
+        customerId=found,
+        passIdsChecked=[found],
+        credits=CreditHistory(
+            balance=shown.balance,
+            expiresAt=shown.expires_at,
+            history=[legacy_responses.Row.model_validate(entry.columns) for entry in shown.entries],
+        ),
+        page=Page(
+            limit=limit,
+            cursor=cursor,
+            nextCursor=shown.next_before,
+            hasMore=shown.next_before is not None,
+            returned=len(shown.page),
+        ),
+        sessions=[_session(row) for row in shown.items("session")],
+        generations=[_generation(row) for row in shown.items("generation")],
+        feedbacks=[_feedback(row) for row in shown.items("feedback")],
+    )
 
 
 def _common(row: HistoryItem) -> Json:
@@ -215,27 +184,29 @@ def _common(row: HistoryItem) -> Json:
     }
 
 
-def _session(row: HistoryItem) -> Json:
-    return _common(row) | {"title": row.title}
+def _session(row: HistoryItem) -> SessionItem:
+    return SessionItem(**_common(row), title=row.title)
 
 
-def _generation(row: HistoryItem) -> Json:
-    return _common(row) | {
-        "generationId": row.generation_id,
-        "type": row.type,
-        "mode": row.mode,
-        "prompt": row.prompt,
-        "outputUrl": row.output_url,
-        "status": row.status,
-        "meta": row.meta,
-    }
+def _generation(row: HistoryItem) -> GenerationItem:
+    return GenerationItem(
+        **_common(row),
+        generationId=row.generation_id,
+        type=row.type,
+        mode=row.mode,
+        prompt=row.prompt,
+        outputUrl=row.output_url,
+        status=row.status,
+        meta=row.meta,
+    )
 
 
-def _feedback(row: HistoryItem) -> Json:
-    return _common(row) | {
-        "resultType": row.result_type,
-        "prompt": row.prompt,
-        "comment": row.comment,
-        "imageUrl": row.image_url,
-        "videoUrl": row.video_url,
-    }
+def _feedback(row: HistoryItem) -> FeedbackItem:
+    return FeedbackItem(
+        **_common(row),
+        resultType=row.result_type,
+        prompt=row.prompt,
+        comment=row.comment,
+        imageUrl=row.image_url,
+        videoUrl=row.video_url,
+    )

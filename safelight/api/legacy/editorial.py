@@ -1,6 +1,6 @@
 """`/editorial/generate`: a still by a brief, answered when the picture exists (docs/contract/legacy.md)."""
 
-from typing import Annotated, Any
+from typing import Annotated
 
 from fastapi import APIRouter, Request
 from pydantic import Field
@@ -10,10 +10,10 @@ from safelight.api.http.error_responses import STILL_MAKING_MEANS, error_respons
 from safelight.api.http.rate_limits import RateLimitGroup, limited_route
 from safelight.api.http.services import FromApp
 from safelight.api.legacy import orders
-from safelight.api.legacy.orders import Json, LegacyBody
+from safelight.api.legacy.orders import LegacyBody
 from safelight.api.routes.mma import IdempotencyKey
-from safelight.api.schemas import legacy_examples
 from safelight.api.schemas.aliases import Alias, Long
+from safelight.api.schemas.legacy_responses import GptOfStill, StillMade
 from safelight.db.generations.generations import GenerationRow
 from safelight.domain.errors.base import InvalidInput
 from safelight.domain.orders import Flow, aspect_ratio_of_platform
@@ -37,7 +37,6 @@ class EditorialBody(LegacyBody):
     "/editorial/generate",
     summary="Make a still, and wait for it",
     responses={
-        200: legacy_examples.EDITORIAL,
         **error_responses(401, 402, 413, 422, 429),
         400: {"description": "MISSING_INPUT, or a field is wrong."},
         500: {"description": "EDITORIAL_GENERATION_ERROR, refunded; NO_DB."},
@@ -50,7 +49,7 @@ async def editorial_generate(
     body: EditorialBody,
     customer: CustomerOrAnonymous,
     key: IdempotencyKey = None,
-) -> Json:
+) -> StillMade:
     """Runs the same pipeline as `/mma/still/create`. Asked again with the same idempotency key, also at another
     process, it gives the same picture, once charged."""
     if not (body.brief or body.product_image_url):
@@ -61,13 +60,14 @@ async def editorial_generate(
         assets={}, inputs={"userBrief": body.brief, "aspect_ratio": ratio, "maxImages": body.images_max}
     )
     row = await orders.make(request, services, Flow.STILL_CREATE, body, create, customer=customer, key=key)
-    url = orders.must_be_done(row).output_url
-    gpt = await orders.style_profile(services, body, row)
-    return orders.made(request, row, MESSAGE, {"imageUrl": url, "imageUrls": [url]}, gpt | _texts(row))
+    url = orders.result_url(row)
+    style = await orders.style_of(services, body, row)
+    gpt = GptOfStill(**style, imageTexts=_captions(row), userMessage=orders.last_line(row))
+    return StillMade(**orders.result_of(request, row, MESSAGE), imageUrl=url, imageUrls=[url], gpt=gpt)
 
 
-def _texts(row: GenerationRow) -> dict[str, Any]:
-    """What was seen in each picture, and the last friendly line."""
-    scans, said = row.variables["scans"], row.variables["userMessages"]
+def _captions(row: GenerationRow) -> list[str]:
+    """Return the words for each picture that was looked at."""
+    scans = row.variables["scans"]
     captions = [scans["product_crt"], scans["logo_crt"], *scans["inspiration_crt"], scans["output_still_crt"]]
-    return {"imageTexts": [text for text in captions if text], "userMessage": said["final_line"] or ""}
+    return [text for text in captions if text]

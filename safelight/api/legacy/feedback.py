@@ -11,8 +11,8 @@ from safelight.api.http.idempotency import OnceForKey
 from safelight.api.http.rate_limits import RateLimitGroup, check_pass, limited_route
 from safelight.api.http.request_ids import request_id
 from safelight.api.http.services import FromApp, Services
-from safelight.api.schemas import legacy_examples
 from safelight.api.schemas.aliases import Alias, Flag, Long, Short, WebUrl
+from safelight.api.schemas.legacy_responses import Liked, LikePayload, Likes
 from safelight.api.schemas.requests import IdentityBody
 from safelight.db.connection.database import Connection
 from safelight.db.generations import feedback, generations
@@ -47,7 +47,6 @@ class FeedbackLikeBody(IdentityBody):
     "/feedback/like",
     summary="Like a result, or say something about it",
     responses={
-        200: legacy_examples.LIKED,
         **error_responses(401, 404, 413, 422, 429, 503),
         400: {"description": "MISSING_PROMPT, or a field is wrong."},
         500: {"description": "FEEDBACK_ERROR; NO_DB."},
@@ -55,7 +54,7 @@ class FeedbackLikeBody(IdentityBody):
 )
 async def like(
     request: Request, services: FromApp, once: OnceForKey, body: FeedbackLikeBody, customer: IdentifiedByBody
-) -> Json:
+) -> Liked:
     """Pictures and videos that are not ours yet are copied first: what is liked must still be there tomorrow."""
     pass_id = customer.pass_id if customer else None
     if pass_id:
@@ -64,7 +63,7 @@ async def like(
         prompt = await _prompt(conn, body, pass_id)
     actor = idempotency.actor(customer)
     feedback_id = once.id_for(actor)  # one for all tries
-    return await once.outside(actor, lambda: _liked(request, services, body, customer, prompt, feedback_id))
+    return await once.outside(actor, Liked, lambda: _liked(request, services, body, customer, prompt, feedback_id))
 
 
 async def _liked(
@@ -74,7 +73,7 @@ async def _liked(
     customer: ActingCustomer | None,
     prompt: str,
     feedback_id: str,
-) -> Json:
+) -> Liked:
     pass_id = customer.pass_id if customer else None
     row = {
         "feedback_id": feedback_id,
@@ -90,25 +89,24 @@ async def _liked(
         "meta": {"event_type": "feedback.like", "liked": body.liked, "request_id": request_id(request)},
     }
     likes = await services.db.retry_transient(lambda conn: _store(conn, customer, row), seconds=ANSWER_SECONDS_MAX)
-    return {
-        "ok": True,
-        "message": MESSAGE,
-        "requestId": request_id(request),
-        "payload": {
-            "customerId": pass_id or ANONYMOUS,
-            "resultType": body.result_type,
-            "platform": row["platform"],
-            "sessionId": body.session_id,
-            "generationId": body.generation_id,
-        },
-        "totals": {"likesForCustomer": likes},
-        "passId": pass_id,
-        "feedbackId": feedback_id,
-    }
+    return Liked(
+        message=MESSAGE,
+        requestId=request_id(request),
+        payload=LikePayload(
+            customerId=pass_id or ANONYMOUS,
+            resultType=body.result_type,
+            platform=body.platform.lower(),
+            sessionId=body.session_id,
+            generationId=body.generation_id,
+        ),
+        totals=Likes(likesForCustomer=likes),
+        passId=pass_id,
+        feedbackId=feedback_id,
+    )
 
 
 async def _prompt(conn: Connection, body: FeedbackLikeBody, pass_id: str | None) -> str:
-    """What was said, else what the customer's own generation was made with.
+    """Return the stated prompt, else the one of the customer's own generation.
 
     Raises:
         NotFound: the generation is not theirs.
@@ -126,9 +124,7 @@ async def _permanent(services: Services, url: str | None, folder: str, pass_id: 
     """The URL as it is where it is one of ours; else that of our own copy."""
     if url is None or services.assets.key_of(url):
         return url
-    stored = await services.assets.put_fetched(
-        services.fetcher, services.spool_of_files, url, kind=folder, customer=pass_id
-    )
+    stored = await services.remote_files.copy(url, kind=folder, customer=pass_id)
     return stored.url
 
 

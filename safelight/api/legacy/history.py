@@ -1,7 +1,7 @@
 """`/history`: generations, feedback and ledger of the customer in query or header (docs/contract/legacy.md)."""
 
 from datetime import datetime
-from typing import Annotated, Any
+from typing import Annotated
 
 from fastapi import APIRouter, Path, Query, Request
 
@@ -12,12 +12,11 @@ from safelight.api.http.rate_limits import RateLimitGroup, per_address
 from safelight.api.http.request_ids import request_id
 from safelight.api.http.services import FromApp
 from safelight.api.legacy import customers
-from safelight.api.schemas import examples
+from safelight.api.schemas.legacy_responses import CreditHistory, History, Page
+from safelight.api.schemas.responses import Deleted
 from safelight.db.generations import generations
 from safelight.domain.errors.base import InvalidInput, NotFound
 from safelight.pipelines import deletion
-
-Json = dict[str, Any]
 
 _LIMITED = [per_address(RateLimitGroup.PUBLIC)]
 _DELETE_LIMITED = [per_address(RateLimitGroup.WRITES)]
@@ -25,8 +24,7 @@ RecordId = Annotated[str, Path(max_length=300, description="The id of a generati
 
 router = APIRouter(route_class=StrictRoute, tags=["legacy"])
 
-_ANSWERS = {
-    200: examples.HISTORY,
+_ERRORS = {
     **error_responses(400, 401, 429),
     500: {"description": "HISTORY_FAILED"},
     503: {"description": "NO_SUPABASE"},
@@ -34,16 +32,26 @@ _ANSWERS = {
 
 
 @router.get(
-    "/history", summary="What the stated customer made, said and paid", responses=_ANSWERS, dependencies=_LIMITED
+    "/history",
+    summary="What the stated customer made, said and paid",
+    response_description=customers.HISTORY_DESCRIPTION,
+    responses=_ERRORS,
+    dependencies=_LIMITED,
 )
-@router.get("/history/trimmed", summary="The same as `/history`", responses=_ANSWERS, dependencies=_LIMITED)
+@router.get(
+    "/history/trimmed",
+    summary="The same as `/history`",
+    response_description=customers.HISTORY_DESCRIPTION,
+    responses=_ERRORS,
+    dependencies=_LIMITED,
+)
 async def own_history(
     request: Request,
     services: FromApp,
     customer: ActingByQuery,
     limit: Annotated[int, Query(ge=1, le=generations.HISTORY_ROWS_MAX)] = generations.HISTORY_ROWS_MAX,
     cursor: Annotated[datetime | None, Query(description="`page.nextCursor` of the page before.")] = None,
-) -> Json:
+) -> History:
     """Without generations that failed, were cancelled or were suggestions alone. A visitor whom nobody names has no
     history."""
     if customer is None:
@@ -52,42 +60,46 @@ async def own_history(
 
 
 @router.delete("/history", include_in_schema=False, dependencies=[*_DELETE_LIMITED, no_identity("It names nothing.")])
-async def delete_nothing() -> Json:
-    raise InvalidInput("id: the id of a generation, or its mg_id, is needed.", code="MISSING_ID")
+async def delete_nothing() -> Deleted:
+    raise _no_id()
 
 
 @router.delete(
     "/history/{record_id}",
     summary="Delete a result",
     responses={
-        200: examples.DELETED,
         **error_responses(400, 401, 404, 429, 503),
         409: {"description": "It is not final, or something unfinished is made from it."},
         500: {"description": "DELETE_FAILED"},
     },
     dependencies=_DELETE_LIMITED,
 )
-async def delete_record(request: Request, services: FromApp, customer: IdentifiedByQuery, record_id: RecordId) -> Json:
+async def delete_record(
+    request: Request, services: FromApp, customer: IdentifiedByQuery, record_id: RecordId
+) -> Deleted:
     """The row is marked and its file is deleted; credits, steps and lines stay on record. Only its owner may. What was
     deleted before counts 0."""
     if not (stated := record_id.strip()):
-        return await delete_nothing()
+        raise _no_id()
     if customer is None:
         raise NotFound(f"There is nothing {stated!r} in your history.")
     count = await deletion.delete(services.db, services.assets, stated, customer.pass_id)
-    return {"ok": True, "requestId": request_id(request), "deleted": True, "deletedCount": count}
+    return Deleted(requestId=request_id(request), deletedCount=count)
 
 
-def _empty(request: Request, limit: int, cursor: datetime | None) -> Json:
-    return {
-        "ok": True,
-        "requestId": request_id(request),
-        "passId": None,
-        "customerId": customers.ANONYMOUS,
-        "passIdsChecked": [],
-        "credits": {"balance": 0, "expiresAt": None, "history": []},
-        "page": {"limit": limit, "cursor": cursor, "nextCursor": None, "hasMore": False, "returned": 0},
-        "sessions": [],
-        "generations": [],
-        "feedbacks": [],
-    }
+def _no_id() -> InvalidInput:
+    return InvalidInput("id: the id of a generation, or its mg_id, is needed.", code="MISSING_ID")
+
+
+def _empty(request: Request, limit: int, cursor: datetime | None) -> History:
+    return History(
+        requestId=request_id(request),
+        passId=None,
+        customerId=customers.ANONYMOUS,
+        passIdsChecked=[],
+        credits=CreditHistory(balance=0, expiresAt=None, history=[]),
+        page=Page(limit=limit, cursor=cursor, nextCursor=None, hasMore=False, returned=0),
+        sessions=[],
+        generations=[],
+        feedbacks=[],
+    )

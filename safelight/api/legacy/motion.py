@@ -13,9 +13,9 @@ from safelight.api.http.services import FromApp
 from safelight.api.legacy import orders
 from safelight.api.legacy.orders import STYLE_CHARS_MAX, Json, LegacyBody
 from safelight.api.routes.mma import IdempotencyKey
-from safelight.api.schemas import legacy_examples
 from safelight.api.schemas.aliases import Alias, Long, Short, Url
 from safelight.api.schemas.examples import SAMPLE_URL
+from safelight.api.schemas.legacy_responses import Gpt, GptError, GptWithStyle, Suggestion, VideoMade
 from safelight.domain.errors.base import InvalidInput
 from safelight.domain.orders import Flow
 from safelight.domain.statuses import Status
@@ -65,7 +65,6 @@ class MotionGenerateBody(MotionBody):
     "/motion/suggest",
     summary="Suggest a movement for a still, free",
     responses={
-        200: legacy_examples.SUGGESTION,
         **error_responses(401, 413, 422, 429),
         400: {"description": "MISSING_REFERENCE_IMAGE, or a field is wrong."},
         500: {"description": "MOTION_SUGGESTION_ERROR; NO_DB."},
@@ -78,8 +77,8 @@ async def motion_suggest(
     body: MotionSuggestBody,
     customer: CustomerOrAnonymous,
     key: IdempotencyKey = None,
-) -> Json:
-    """Where no suggestion could be made, the answer is the person's own draft, and `gpt` says so."""
+) -> Suggestion:
+    """If no suggestion can be made, the answer is the person's own draft, and `gpt` says so."""
     if not body.reference_image_url:
         raise InvalidInput("referenceImageUrl: the still to set in motion is needed.", code="MISSING_REFERENCE_IMAGE")
     create = body.create_body(
@@ -88,21 +87,20 @@ async def motion_suggest(
     row = await orders.make(request, services, Flow.VIDEO_ANIMATE, body, create, customer=customer, key=key)
     error = None
     if row.status != Status.SUGGESTED:
-        error = {"status": (row.meta.get("error") or {}).get("httpStatus"), "message": orders.failure_of(row)}
-    return {
-        "ok": True,
-        "requestId": request_id(request),
-        "suggestion": (body.motion_description or STOCK_SUGGESTION) if error else row.prompt,
-        "passId": row.pass_id,
-        "gpt": {"usedFallback": error is not None, "error": error},
-    }
+        status = (row.meta.get("error") or {}).get("httpStatus")
+        error = GptError(status=status, message=orders.failure_of(row))
+    return Suggestion(
+        requestId=request_id(request),
+        suggestion=(body.motion_description or STOCK_SUGGESTION) if error else row.prompt or "",
+        passId=row.pass_id,
+        gpt=Gpt(usedFallback=error is not None, error=error),
+    )
 
 
 @router.post(
     "/motion/generate",
     summary="Make a video of a still, and wait for it",
     responses={
-        200: legacy_examples.MOTION,
         **error_responses(401, 402, 413, 422, 429),
         400: {"description": "MISSING_LAST_IMAGE, MISSING_MOTION_DESCRIPTION, or a field is wrong."},
         500: {"description": "MOTION_GENERATION_ERROR, refunded; NO_DB."},
@@ -115,7 +113,7 @@ async def motion_generate(
     body: MotionGenerateBody,
     customer: CustomerOrAnonymous,
     key: IdempotencyKey = None,
-) -> Json:
+) -> VideoMade:
     """Runs the same pipeline as `/mma/video/animate`; an idempotency key works as at `/editorial/generate`."""
     if not body.last_image_url:
         raise InvalidInput("lastImageUrl: the frame to begin with is needed.", code="MISSING_LAST_IMAGE")
@@ -125,7 +123,6 @@ async def motion_generate(
         assets={"start_image_url": body.last_image_url}, inputs=body.inputs | {"duration": body.duration_seconds}
     )
     row = await orders.make(request, services, Flow.VIDEO_ANIMATE, body, create, customer=customer, key=key)
-    url = orders.must_be_done(row).output_url
-    gpt = await orders.style_profile(services, body, row)
-    said = {"userMessage": row.variables["userMessages"]["final_line"] or ""}
-    return orders.made(request, row, MESSAGE, {"videoUrl": url}, gpt | said)
+    url = orders.result_url(row)
+    gpt = GptWithStyle(**await orders.style_of(services, body, row), userMessage=orders.last_line(row))
+    return VideoMade(**orders.result_of(request, row, MESSAGE), videoUrl=url, gpt=gpt)

@@ -1,5 +1,5 @@
-"""The common part of the legacy routes that make something (docs/contract/legacy.md): one body, folded into an
-order of the same pipelines, and an answer that waits for the result."""
+"""Common parts of the legacy routes that make something (docs/contract/legacy.md): one body, folded into an order of
+the same pipelines, and an answer that waits for the result."""
 
 from datetime import UTC, datetime
 from typing import Annotated, Any
@@ -12,8 +12,17 @@ from safelight.api.http.request_ids import request_id
 from safelight.api.http.services import Services
 from safelight.api.routes.waiting import wait_until_final
 from safelight.api.schemas.aliases import Alias, Flag, Short, Url
+from safelight.api.schemas.legacy_responses import (
+    MergeSource,
+    PresetMeta,
+    StyleMeta,
+    StyleProfile,
+    TasteReadMeta,
+    TasteUnknownMeta,
+)
 from safelight.api.schemas.order_builder import OrderBuilder, OrderRequest
 from safelight.api.schemas.requests import INSPIRATIONS_MAX, CreateBody, IdentityBody
+from safelight.api.schemas.responses import CreditsCharged
 from safelight.db.generations import feedback
 from safelight.db.generations.generations import GenerationRow
 from safelight.domain.errors.base import GenerationFailed, GenerationRejected
@@ -113,55 +122,75 @@ async def make(
 
 
 def failure_of(row: GenerationRow) -> str:
-    """What a person may read about a generation without a result."""
+    """Return the message for a person whose generation has no result."""
     return str((row.meta.get("error") or {}).get("message") or ANYTHING_ELSE)
 
 
-def must_be_done(row: GenerationRow) -> GenerationRow:
-    """Raises GenerationRejected, or GenerationFailed."""
-    if row.status != Status.DONE:
+def result_url(row: GenerationRow) -> str:
+    """Return the URL of the finished result.
+
+    Raises:
+        GenerationRejected, GenerationFailed: there is none.
+    """
+    if row.status != Status.DONE or row.output_url is None:
         error, said = row.meta.get("error") or {}, failure_of(row)
         how = GenerationRejected if 400 <= error.get("httpStatus", 500) < 500 else GenerationFailed
         raise how(f"{row.generation_id}: {said}", code=error.get("code"), safe_message=said)
-    return row
+    return row.output_url
 
 
-def made(request: Request, row: GenerationRow, message: str, result: Json, gpt: Json) -> Json:
-    """The answer of a route that waited for its result."""
+def result_of(request: Request, row: GenerationRow, message: str) -> Json:
+    """Return the fields that the answers of all routes have which wait for a result."""
     return {
-        "ok": True,
         "message": message,
         "requestId": request_id(request),
         "prompt": row.prompt,
-        **result,
         "generationId": row.generation_id,
         "sessionId": row.session_id,
         "passId": row.pass_id,
-        "credits": {"balance": row.balance, "cost": row.meta["cost"]},
-        "gpt": {"usedFallback": False, "error": None, **gpt},
+        "credits": CreditsCharged(balance=row.balance or 0, cost=row.meta["cost"]),
     }
 
 
-async def style_profile(services: Services, body: LegacyBody, row: GenerationRow) -> Json:
-    """Whose style a result has: the preset's, and with vision also the customer's learned one."""
+def last_line(row: GenerationRow) -> str:
+    return row.variables["userMessages"]["final_line"] or ""
+
+
+async def style_of(services: Services, body: LegacyBody, row: GenerationRow) -> Json:
+    """Return the fields that say whose style a result has: the preset's, and with vision the customer's learned one."""
     preset, csv = body.preset, row.variables["history"]["style_history_csv"]
     learned = [word.strip() for word in csv.split(",")] if body.vision and csv else []
     keywords = [*(preset.keywords if preset else ()), *learned]
     texts = [preset.description if preset else "", f"What you liked before: {', '.join(learned)}." if learned else ""]
-    profile = {"keywords": keywords, "description": " ".join(filter(None, texts))} if keywords else None
+    profile = StyleProfile(keywords=keywords, description=" ".join(filter(None, texts))) if keywords else None
     return {"styleProfile": profile, "styleProfileMeta": await _profile_meta(services, body, row, bool(learned))}
 
 
-async def _profile_meta(services: Services, body: LegacyBody, row: GenerationRow, learned: bool) -> Json:
+async def _profile_meta(services: Services, body: LegacyBody, row: GenerationRow, learned: bool) -> StyleMeta:
     preset_key = body.style_preset_key if body.preset else None
     if not body.vision:
-        return {"source": "preset_only" if preset_key else "none", "likesCount": 0, "presetKey": preset_key}
+        return PresetMeta(source="preset_only" if preset_key else "none", likesCount=0, presetKey=preset_key)
     async with services.db.connection() as conn:
         likes = await feedback.count(conn, row.pass_id)
-    merged = {(True, True): "preset+user", (False, True): "user_only", (True, False): "preset_only"}
-    more = {"presetKey": preset_key, "mergeSource": merged.get((bool(preset_key), learned), "none")}
+    merge_source = _merge_source(bool(preset_key), learned)
     if not learned:
-        waits = {"reason": "not_enough_likes", "minLikesForFirstProfile": LIKES_FOR_TASTE}
-        return {"source": "none", "likesCount": likes, **waits, **more}
-    read_now = {"likesCountAtProfile": likes, "updatedAt": datetime.now(UTC), "refreshStep": LIKES_FOR_TASTE}
-    return {"source": "recomputed", "likesCount": likes, **read_now, **more}
+        return TasteUnknownMeta(
+            likesCount=likes,
+            presetKey=preset_key,
+            mergeSource=merge_source,
+            minLikesForFirstProfile=LIKES_FOR_TASTE,
+        )
+    return TasteReadMeta(
+        likesCount=likes,
+        likesCountAtProfile=likes,
+        updatedAt=datetime.now(UTC),
+        refreshStep=LIKES_FOR_TASTE,
+        presetKey=preset_key,
+        mergeSource=merge_source,
+    )
+
+
+def _merge_source(has_preset: bool, has_taste: bool) -> MergeSource:
+    if has_preset:
+        return "preset+user" if has_taste else "preset_only"
+    return "user_only" if has_taste else "none"

@@ -1,7 +1,5 @@
 """`/public/stats/total-users`: the number of customers, without signing in (docs/contract/legacy.md)."""
 
-from typing import Any
-
 from fastapi import APIRouter
 
 from safelight import telemetry
@@ -9,7 +7,7 @@ from safelight.api.auth.principals import no_identity
 from safelight.api.http.error_responses import error_responses
 from safelight.api.http.rate_limits import RateLimitGroup, per_address
 from safelight.api.http.services import FromApp
-from safelight.api.schemas import examples, legacy_responses
+from safelight.api.schemas.legacy_responses import TotalUsers
 from safelight.db.connection.database import TRANSIENT_ERRORS
 
 router = APIRouter(tags=["legacy"])
@@ -20,15 +18,14 @@ router = APIRouter(tags=["legacy"])
     summary="How many customers there are",
     dependencies=[per_address(RateLimitGroup.PUBLIC), no_identity("It is one count, for the page before signing in.")],
     responses={
-        200: examples.of(legacy_responses.TotalUsers, {"ok": True, "totalUsers": 1234, "source": "mega_customers"}),
         **error_responses(429),
         500: {"description": "STATS_FAILED"},
     },
 )
-async def total_users(services: FromApp) -> dict[str, Any]:
+async def total_users(services: FromApp) -> TotalUsers:
     """0, with another source, while the database is away."""
     try:
-        return {"ok": True, "totalUsers": await services.customer_count.get(), "source": "mega_customers"}
+        return TotalUsers(totalUsers=await services.customer_count.get(), source="mega_customers")
     except TRANSIENT_ERRORS as error:
         telemetry.warning(telemetry.Tag.API, f"Customers could not be counted: {error}")
-        return {"ok": True, "totalUsers": 0, "source": "no-supabase"}
+        return TotalUsers(totalUsers=0, source="no-supabase")

@@ -15,7 +15,24 @@ from safelight.api.http.idempotency import OnceForKey
 from safelight.api.http.rate_limits import RateLimitGroup as Rate
 from safelight.api.http.rate_limits import per_address
 from safelight.api.http.services import FromApp, Services
-from safelight.api.schemas import examples
+from safelight.api.schemas.failures import (
+    AdminFailureReport,
+    CleanedUp,
+    Counts,
+    CustomerFailureReport,
+    ErrorContextOfOperators,
+    Failed,
+    FailedByUser,
+    FailedInShort,
+    FailedOfKind,
+    FailedOfSomebody,
+    Heuristic,
+    OwnerOfCleaned,
+    Parameters,
+    Project,
+    SessionOfFailed,
+    UserOfFailed,
+)
 from safelight.db.operations import audit, failures
 from safelight.db.operations.audit import Operator
 from safelight.db.operations.failures import Cursor, FailuresOfUser, Kind, Question
@@ -83,7 +100,8 @@ Before = Annotated[Cursor | None, Depends(_cursor)]
     "/api/admin/failed-generations",
     summary="Failed, cancelled and stuck generations of everybody",
     dependencies=[ADMIN_ONLY],
-    responses={200: examples.FAILED_OF_ALL, **BY_OPERATORS},
+    response_description="Newest first. The counts are of all that was asked for, `generations` is one page of it.",
+    responses=BY_OPERATORS,
 )
 async def failed_of_all(
     services: FromApp,
@@ -93,7 +111,7 @@ async def failed_of_all(
     session_id: SessionId = None,
     hours: Hours = failures.HOURS_DEFAULT,
     limit: Limit = failures.LIMIT_DEFAULT,
-) -> Json:
+) -> AdminFailureReport:
     question = Question(status, hours, limit, user_id=user_id, session_id=session_id, before=before)
     async with services.db.connection() as conn:
         found = await reports.for_operators(conn, question, services.reaper.patience)
@@ -104,7 +122,8 @@ async def failed_of_all(
     "/api/generations/failed",
     summary="A customer's own failed, cancelled and stuck generations",
     dependencies=[per_address(Rate.PUBLIC)],
-    responses={200: examples.FAILED_OF_ONE, **error_responses(400, 401, 429, 503)},
+    response_description="Newest first; what is stuck shows however old it is.",
+    responses=error_responses(400, 401, 429, 503),
 )
 async def failed_of_one(
     services: FromApp,
@@ -113,7 +132,7 @@ async def failed_of_one(
     session_id: SessionId = None,
     hours: Hours = failures.HOURS_DEFAULT,
     limit: Limit = failures.LIMIT_DEFAULT,
-) -> Json:
+) -> CustomerFailureReport:
     if customer is None:
         raise AuthError("Say whose generations: state a pass id, as `passId` or `X-Mina-Pass-Id`.")
     question = Question(Kind.ALL, hours, limit, pass_id=customer.pass_id, session_id=session_id, before=before)
@@ -125,16 +144,17 @@ async def failed_of_one(
 @router.post(
     "/api/admin/cleanup-stuck-generations",
     summary="Have what is stuck taken up again, now",
-    responses={200: examples.CLEANED_UP, **BY_OPERATORS, **error_responses(422)},
+    response_description="The generations that were queued again, and why the others were left alone.",
+    responses={**BY_OPERATORS, **error_responses(422)},
 )
-async def cleanup(services: FromApp, operator: ByOperator, once: OnceForKey) -> Json:
+async def cleanup(services: FromApp, operator: ByOperator, once: OnceForKey) -> CleanedUp:
     """Runs the pass that every worker runs every few seconds: generations whose worker is gone or that have no job get
     a new job and go on from their last finished step; what no worker began in time fails, refunded. What somebody is at
     work on is left alone."""
-    return await once.outside(idempotency.actor(operator), lambda: _cleaned_up(services, operator))
+    return await once.outside(idempotency.actor(operator), CleanedUp, lambda: _cleaned_up(services, operator))
 
 
-async def _cleaned_up(services: Services, operator: Operator) -> Json:
+async def _cleaned_up(services: Services, operator: Operator) -> CleanedUp:
     patience = services.reaper.patience
     async with services.db.connection() as conn:
         before = await failures.unfinished(conn, patience)
@@ -151,25 +171,25 @@ async def _cleaned_up(services: Services, operator: Operator) -> Json:
     for row in before:
         if row.liveness not in ("worker-lost", "no-job"):
             skipped[row.liveness] += row.count
-    return {
-        "ok": True,
-        "message": _message(reaped),
-        "cleaned": len(resumed),
-        "scanned": sum(row.count for row in before),
-        "skippedReasons": skipped,
-        "generationIds": resumed,
-        "takenBack": reaped.taken_back,
-        "adopted": reaped.adopted,
-        "neverStarted": reaped.expired_in_queue,
-        "byUser": [
-            {"userId": owner.user_id, "userEmail": owner.email or "unknown", "count": owner.count} for owner in owners
+    return CleanedUp(
+        message=_message(reaped),
+        cleaned=len(resumed),
+        scanned=sum(row.count for row in before),
+        skippedReasons=skipped,
+        generationIds=resumed,
+        takenBack=reaped.taken_back,
+        adopted=reaped.adopted,
+        neverStarted=reaped.expired_in_queue,
+        byUser=[
+            OwnerOfCleaned(userId=owner.user_id, userEmail=owner.email or "unknown", count=owner.count)
+            for owner in owners
         ],
-        "heuristic": {
-            "minAgeMinutes": round(patience.grace_seconds / 60, 2),
-            "heartbeatStaleMinutes": round(patience.dead_after_seconds / 60, 2),
-            "webhookGraceMinutes": 0,
-        },
-    }
+        heuristic=Heuristic(
+            minAgeMinutes=round(patience.grace_seconds / 60, 2),
+            heartbeatStaleMinutes=round(patience.dead_after_seconds / 60, 2),
+            webhookGraceMinutes=0,
+        ),
+    )
 
 
 def _message(reaped: Reaped) -> str:
@@ -180,49 +200,51 @@ def _message(reaped: Reaped) -> str:
     return " ".join(said)
 
 
-def report(found: FailureReport) -> Json:
-    """What operators read, over HTTP and from `safelight failures --json`. Each generation is told in full once."""
+def report(found: FailureReport) -> AdminFailureReport:
+    """Return the report that operators read, over HTTP and from `safelight failures --json`. Each generation is told in
+    full once."""
     items = [_admin_item(failure) for failure in found.failures]
     shown = defaultdict(list)
     for item in items:
-        shown[item["passId"]].append({name: item[name] for name in ("id", "status", "errorMessage", "createdAt")})
-    return {
-        "ok": True,
-        "total": found.total,
-        "summary": {"failed": found.failed, "stuck": found.stuck, "cancelled": found.cancelled},
-        "byUser": [_user(row) | {"generations": shown[row.pass_id]} for row in found.by_user],
-        "generations": items,
-        "nextCursor": _encoded(found.next),
-    }
+        shown[item.passId].append(
+            FailedInShort(id=item.id, status=item.status, errorMessage=item.errorMessage, createdAt=item.createdAt)
+        )
+    return AdminFailureReport(
+        total=found.total,
+        summary=Counts(failed=found.failed, stuck=found.stuck, cancelled=found.cancelled),
+        byUser=[_user(row, shown[row.pass_id]) for row in found.by_user],
+        generations=items,
+        nextCursor=_encoded(found.next),
+    )
 
 
-def _own_report(found: FailureReport) -> Json:
+def _own_report(found: FailureReport) -> CustomerFailureReport:
     items = {
-        kind: [_item(failure) for failure in found.failures if failure.generation.kind == kind]
+        kind: [Failed(**_item(failure)) for failure in found.failures if failure.generation.kind == kind]
         for kind in (Kind.FAILED, Kind.STUCK, Kind.CANCELLED)
     }
-    return {
-        "ok": True,
-        "failed": {"count": found.failed, "generations": items[Kind.FAILED]},
-        "stuck": {"count": found.stuck, "generations": items[Kind.STUCK]},
-        "cancelled": {"count": found.cancelled, "generations": items[Kind.CANCELLED]},
-        "total": found.total,
-        "nextCursor": _encoded(found.next),
-    }
+    return CustomerFailureReport(
+        failed=FailedOfKind(count=found.failed, generations=items[Kind.FAILED]),
+        stuck=FailedOfKind(count=found.stuck, generations=items[Kind.STUCK]),
+        cancelled=FailedOfKind(count=found.cancelled, generations=items[Kind.CANCELLED]),
+        total=found.total,
+        nextCursor=_encoded(found.next),
+    )
 
 
 def _item(failure: ReportedFailure) -> Json:
+    """Return the fields that a generation has in both reports."""
     row = failure.generation
-    project = {"id": row.project_id, "name": row.project_name} if row.project_id else None
+    project = Project(id=row.project_id, name=row.project_name or "") if row.project_id else None
     return {
         "id": row.id,
         "sessionId": row.session_id,
         "modelId": row.model_id,
         "prompt": row.prompt,
         "status": row.status,
-        "parameters": row.parameters,
+        "parameters": Parameters(**row.parameters),
         "createdAt": row.created_at,
-        "session": {"id": row.session_id, "name": row.session_name, "project": project},
+        "session": SessionOfFailed(id=row.session_id, name=row.session_name, project=project),
         "errorMessage": failure.error_message,
         "isStuck": failure.is_stuck,
         "stuckReason": row.liveness,
@@ -230,26 +252,28 @@ def _item(failure: ReportedFailure) -> Json:
     }
 
 
-def _admin_item(failure: ReportedFailure) -> Json:
+def _admin_item(failure: ReportedFailure) -> FailedOfSomebody:
     row, context = failure.generation, failure.error_context
-    return _item(failure) | {
-        "userId": row.user_id,
-        "passId": row.pass_id,
-        "user": {"id": row.user_id, "displayName": row.display_name, "username": row.username},
-        "errorContext": context and context | {"stack": failure.stack},
-    }
+    return FailedOfSomebody(
+        **_item(failure),
+        userId=row.user_id,
+        passId=row.pass_id,
+        user=UserOfFailed(id=row.user_id, displayName=row.display_name, username=row.username),
+        errorContext=ErrorContextOfOperators(**context | {"stack": failure.stack}) if context else None,
+    )
 
 
-def _user(row: FailuresOfUser) -> Json:
-    return {
-        "userId": row.user_id,
-        "userDisplayName": reports.name_of(row),
-        "userEmail": reports.email_of(row),
-        "count": row.count,
-        "failed": row.failed,
-        "stuck": row.stuck,
-        "cancelled": row.cancelled,
-    }
+def _user(row: FailuresOfUser, shown: list[FailedInShort]) -> FailedByUser:
+    return FailedByUser(
+        userId=row.user_id,
+        userDisplayName=reports.name_of(row),
+        userEmail=reports.email_of(row),
+        count=row.count,
+        failed=row.failed,
+        stuck=row.stuck,
+        cancelled=row.cancelled,
+        generations=shown,
+    )
 
 
 def _encoded(cursor: Cursor | None) -> str | None:

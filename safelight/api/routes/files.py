@@ -20,10 +20,18 @@ from safelight.api.http.middleware import is_head
 from safelight.api.http.rate_limits import RateLimitGroup, check_pass, limited_route, per_address
 from safelight.api.http.request_ids import request_id
 from safelight.api.http.services import FromApp, Services
-from safelight.api.routes.remote_files import COPY
-from safelight.api.schemas import examples, responses
 from safelight.api.schemas.aliases import Alias, Short
 from safelight.api.schemas.requests import IdentityBody
+from safelight.api.schemas.responses import (
+    KeptFile,
+    KeptKey,
+    SignedUrl,
+    StoredPrivate,
+    StoredPublic,
+    Ticket,
+    Upload,
+    Written,
+)
 from safelight.db.money import customers
 from safelight.domain.errors.base import AlreadyStored, AuthError, InvalidInput, NotFound, PayloadTooLarge
 from safelight.domain.identities import ActingCustomer
@@ -51,8 +59,6 @@ uploads = APIRouter(route_class=limited_route(RateLimitGroup.WRITES, StrictUploa
 router = APIRouter(route_class=limited_route(RateLimitGroup.WRITES), tags=["files"])
 
 
-_KEY = "product/o.5f0c2b9e8d7a41c6b3e2d1f0a9b8c7d6/1766131200000-0d0f5a3e-5b1c-4b36-9a0a-2f1f6f6c2a11-cup.jpg"
-_URL = f"{examples.SERVER}{ROUTE}/{_KEY}"
 _TEXT: Json = {"text/plain": {"schema": {"type": "string"}}}
 _REFUSAL: Json = {"application/json": {"schema": {"$ref": "#/components/schemas/Refusal"}}}
 _OF_RANGES: Responses = {
@@ -86,46 +92,36 @@ class UploadBody(IdentityBody):
 @uploads.post(
     "/api/r2/upload-signed",
     summary="Upload a file, or get a URL to upload it to",
-    responses={
-        200: examples.of(
-            responses.Upload,
-            {
-                "ok": True,
-                "key": _KEY,
-                "url": _URL,
-                "publicUrl": _URL,
-                "contentType": "image/jpeg",
-                "bytes": 79975,
-            },
-        ),
-        **error_responses(400, 401, 413, 422, 429, 503),
-    },
+    responses=error_responses(400, 401, 413, 422, 429, 503),
 )
 async def upload(
     request: Request, services: FromApp, once: OnceForKey, body: UploadBody, owner: IdentifiedByBody
-) -> Json:
+) -> Upload:
     customer, data_url = _customer(request, owner), body.data_url
     if data_url is None:
         return await _upload_ticket(services, once, body, owner)
     telemetry.info("📤", telemetry.Tag.STORAGE_FILE, f"Starting file upload for user {customer or keys.NOBODY}")
-    stored = await once.outside(idempotency.actor(owner), lambda: _store(services, body, owner, data_url))
+    actor = idempotency.actor(owner)
+    kept = await once.outside(actor, KeptFile, lambda: _store(services, body, owner, data_url))
+    stored = kept.model_dump()
     if body.private:
-        url = await services.assets.signed_url(stored["key"], SIGNED_SECONDS)
-        return stored | {"url": url, "publicUrl": None, "expiresIn": SIGNED_SECONDS}
-    return stored | {"url": services.assets.url_of(stored["key"]), "publicUrl": services.assets.url_of(stored["key"])}
+        signed_url = await services.assets.signed_url(kept.key, SIGNED_SECONDS)
+        return StoredPrivate(**stored, url=signed_url, expiresIn=SIGNED_SECONDS)
+    url = services.assets.url_of(kept.key)
+    return StoredPublic(**stored, url=url, publicUrl=url)
 
 
-async def _store(services: Services, body: UploadBody, owner: ActingCustomer | None, data_url: str) -> Json:
-    """The answer but for its URLs: a signed one is made fresh each time, and never kept."""
+async def _store(services: Services, body: UploadBody, owner: ActingCustomer | None, data_url: str) -> KeptFile:
+    """Store the file and return the answer but for its URLs: a signed one is made fresh each time, and never kept."""
     content, named = await services.bodies.work(_decode, data_url), {"kind": body.kind, "name": body.filename}
     if body.private:
         stored = await services.assets.put_private(content, customer=_require_customer(owner).pass_id, **named)
     else:
         stored = await services.assets.put_upload(content, customer=_pass_id(owner), **named)
-    return {"ok": True, "key": stored.key, "contentType": stored.media_type, "bytes": stored.bytes}
+    return KeptFile(key=stored.key, contentType=stored.media_type, bytes=stored.bytes)
 
 
-async def _upload_ticket(services: Services, once: Once, body: UploadBody, owner: ActingCustomer | None) -> Json:
+async def _upload_ticket(services: Services, once: Once, body: UploadBody, owner: ActingCustomer | None) -> Ticket:
     if body.content_type is None:
         raise InvalidInput(
             f"dataUrl, a file, or contentType as one of {keys.TAKEN}: one is needed.", code="MISSING_DATAURL"
@@ -138,39 +134,28 @@ async def _upload_ticket(services: Services, once: Once, body: UploadBody, owner
     if body.private:
         raise InvalidInput("private: such a file has to come with the request, as dataUrl.", code="MISSING_DATAURL")
 
-    async def work() -> Json:
-        return {"key": services.assets.upload_key(body.kind, _pass_id(owner), body.filename, media_type)}
+    async def work() -> KeptKey:
+        return KeptKey(key=services.assets.upload_key(body.kind, _pass_id(owner), body.filename, media_type))
 
-    key = str((await once.outside(idempotency.actor(owner), work))["key"])
+    key = (await once.outside(idempotency.actor(owner), KeptKey, work)).key
     public_url = services.assets.url_of(key)
-    return {
-        "ok": True,
-        "key": key,
-        "uploadUrl": services.assets.signed_upload_url(key),
-        "publicUrl": public_url,
-        "url": public_url,
-        "expiresIn": UPLOAD_URL_SECONDS,
-    }
-
-
-_TICKET = {
-    "ok": True,
-    "key": _KEY,
-    "uploadUrl": f"{_URL}?expires=1766131800&signature=0d0f5a3e",
-    "publicUrl": _URL,
-    "url": _URL,
-    "expiresIn": UPLOAD_URL_SECONDS,
-}
+    return Ticket(
+        key=key,
+        uploadUrl=services.assets.signed_upload_url(key),
+        publicUrl=public_url,
+        url=public_url,
+        expiresIn=UPLOAD_URL_SECONDS,
+    )
 
 
 @router.post(
     "/api/r2/presign",
     summary="Get a URL to upload a file to",
-    responses={200: examples.of(responses.Ticket, _TICKET), **error_responses(400, 401, 413, 422, 429, 503)},
+    responses=error_responses(400, 401, 413, 422, 429, 503),
 )
 async def presign(
     request: Request, services: FromApp, once: OnceForKey, body: UploadBody, owner: IdentifiedByBody
-) -> Json:
+) -> Ticket:
     _customer(request, owner)
     return await _upload_ticket(services, once, body, owner)
 
@@ -225,7 +210,7 @@ async def read_private(services: FromApp, key: str, expires: Expires, signature:
 
 
 class SignedUrlBody(IdentityBody):
-    """Which private file is to be read, and for how long."""
+    """A private file, and how long its URL may be used."""
 
     key: Annotated[Short, Alias("path|filePath", "The file's key.")] = ""
     expires_in: Annotated[
@@ -236,34 +221,20 @@ class SignedUrlBody(IdentityBody):
 @router.post(
     "/api/assets/signed-url",
     summary="A fresh URL of a private file of one's own",
-    responses={
-        200: examples.of(
-            responses.SignedUrl,
-            {
-                "ok": True,
-                "key": _KEY,
-                "url": f"{_URL}?expires=1766134800&signature=0d0f5a3e",
-                "expiresIn": 3600,
-                "expiresAt": "2025-12-19T09:00:00Z",
-                "requestId": "req_…",
-            },
-        ),
-        **error_responses(400, 401, 404, 413, 429, 503),
-    },
+    responses=error_responses(400, 401, 404, 413, 429, 503),
 )
-async def sign_url(request: Request, services: FromApp, body: SignedUrlBody, owner: IdentifiedByBody) -> Json:
+async def sign_url(request: Request, services: FromApp, body: SignedUrlBody, owner: IdentifiedByBody) -> SignedUrl:
     _customer(request, owner)
     async with services.db.connection() as conn:
         pass_ids = await customers.pass_ids_of(conn, _require_customer(owner).pass_id)
     await services.assets.owned(body.key, pass_ids)
-    return {
-        "ok": True,
-        "key": body.key,
-        "url": await services.assets.signed_url(body.key, body.expires_in),
-        "expiresIn": body.expires_in,
-        "expiresAt": datetime.now(UTC) + timedelta(seconds=body.expires_in),
-        "requestId": request_id(request),
-    }
+    return SignedUrl(
+        key=body.key,
+        url=await services.assets.signed_url(body.key, body.expires_in),
+        expiresIn=body.expires_in,
+        expiresAt=datetime.now(UTC) + timedelta(seconds=body.expires_in),
+        requestId=request_id(request),
+    )
 
 
 @router.get(
@@ -284,7 +255,6 @@ async def read_thumbnail(services: FromApp, size: int, key: str) -> Response:
     summary="Upload to a URL that was given out for it",
     dependencies=[per_address(RateLimitGroup.WRITES), _SIGNED],
     responses={
-        200: examples.of(responses.Written, COPY | {"bytes": 79975}),
         **error_responses(400, 404, 413, 429, 503),
         403: {"description": "The URL is not valid, or no longer, or has been used: it takes one file."},
     },
@@ -296,7 +266,7 @@ async def write_asset(
     key: str,
     expires: Expires,
     signature: Signature,
-) -> Json:
+) -> Written:
     if not keys.is_valid_key(key) or not services.assets.is_valid_signature("PUT", key, expires, signature):
         raise UrlRefused("This upload URL is not valid, or no longer.", code="UPLOAD_URL_INVALID")
     promised = keys.media_type_of_key(key)
@@ -307,7 +277,7 @@ async def write_asset(
         stored = await services.assets.put_promised(key, ours.content, promised)
     except AlreadyStored as error:
         raise UrlRefused("This upload URL has been used: it takes one file.", code="UPLOAD_URL_USED") from error
-    return {"ok": True, "key": stored.key, "url": stored.url, "publicUrl": stored.url, "bytes": stored.bytes}
+    return Written(key=stored.key, url=stored.url, publicUrl=stored.url, bytes=stored.bytes)
 
 
 class UrlRefused(InvalidInput):

@@ -3,14 +3,15 @@
 import asyncio
 from html import escape
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 from fastapi import APIRouter, Header, Response
 from fastapi.responses import HTMLResponse, JSONResponse
 
 from safelight import __version__, telemetry
 from safelight.api.auth.principals import no_identity
-from safelight.api.schemas import examples, responses
+from safelight.api.schemas import examples
+from safelight.api.schemas.responses import FrontPage
 from safelight.domain.errors.base import AlreadyStored, SafelightError
 from safelight.storage.assets import AssetStore
 
@@ -45,18 +46,8 @@ router = APIRouter(tags=["operations"])
     responses={
         200: {
             "description": "Links, as JSON; as a page where `Accept` names HTML.",
-            "model": responses.FrontPage,
-            "content": {
-                "application/json": {
-                    "example": {
-                        "ok": True,
-                        "service": "safelight",
-                        "version": __version__,
-                        "links": {name: path for name, (path, _) in LINKS.items()},
-                    }
-                },
-                "text/html": {"schema": {"type": "string"}},
-            },
+            "model": FrontPage,
+            "content": {"text/html": {"schema": {"type": "string"}}},
         }
     },
     dependencies=[no_identity("It holds nothing but links.")],
@@ -65,9 +56,8 @@ async def front_page(accept: Annotated[str, Header(max_length=2000)] = "") -> Re
     headers = {"Vary": "Accept"}
     if "text/html" in accept.lower():
         return HTMLResponse(_page(), headers=headers)
-    links = {name: path for name, (path, _) in LINKS.items()}
-    answer: dict[str, Any] = {"ok": True, "service": "safelight", "version": __version__, "links": links}
-    return JSONResponse(answer, headers=headers)
+    answer = FrontPage(version=__version__, links={name: path for name, (path, _) in LINKS.items()})
+    return JSONResponse(answer.model_dump(), headers=headers)
 
 
 def _page() -> str:

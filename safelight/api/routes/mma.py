@@ -17,8 +17,21 @@ from safelight.api.http.request_ids import request_id
 from safelight.api.http.services import FromApp
 from safelight.api.schemas import examples
 from safelight.api.schemas.aliases import Alias, Short
+from safelight.api.schemas.generation_responses import (
+    Accepted,
+    BalanceOrNone,
+    Bill,
+    Cancelling,
+    CreditsOfGeneration,
+    ErrorContext,
+    EventStored,
+    Generation,
+    Outputs,
+    Preferences,
+)
 from safelight.api.schemas.order_builder import OrderBuilder, OrderRequest
 from safelight.api.schemas.requests import CreateBody, IdentityBody
+from safelight.api.schemas.responses import CreditsCharged
 from safelight.api.schemas.unknown_fields import warnings_of
 from safelight.db.connection.database import Connection
 from safelight.db.generations import generations
@@ -68,7 +81,7 @@ def _add_routes(flow: Flow) -> None:
         body: Annotated[CreateBody, Body(openapi_examples=examples.OF_FLOWS[flow])],
         customer: CustomerOrAnonymous,
         key: IdempotencyKey = None,
-    ) -> Json:
+    ) -> Accepted:
         check_pass(request, RateLimitGroup.WRITES, customer.pass_id)
         async with services.db.connection() as conn:
             asked = OrderRequest(flow, body, customer.pass_id, request.path_params.get("generation_id"))
@@ -83,20 +96,18 @@ def _add_routes(flow: Flow) -> None:
                 "method": request.method,
             },
         )
-        return {
-            "generation_id": accepted.generation_id,
-            "status": Status.QUEUED,
-            "sse_url": stream_url(services, accepted.generation_id, customer),
-            "ok": True,
-            "generationId": accepted.generation_id,
-            "passId": customer.pass_id,
-            "requestId": request_id(request),
-            "parent_generation_id": order.parent.generation_id if order.parent else None,
-            "credits_cost": accepted.credits_cost,
-            "credits": {"balance": accepted.balance, "cost": accepted.credits_cost},
-            "billing": {"cost": accepted.credits_cost, "mode": order.flow.mode},
-            "warnings": [*order.warnings, *warnings_of(CreateBody, await request.json(), order.warnings)],
-        }
+        return Accepted(
+            generation_id=accepted.generation_id,
+            sse_url=stream_url(services, accepted.generation_id, customer),
+            generationId=accepted.generation_id,
+            passId=customer.pass_id,
+            requestId=request_id(request),
+            parent_generation_id=order.parent.generation_id if order.parent else None,
+            credits_cost=accepted.credits_cost,
+            credits=CreditsCharged(balance=accepted.balance, cost=accepted.credits_cost),
+            billing=Bill(cost=accepted.credits_cost, mode=order.flow.mode),
+            warnings=[*order.warnings, *warnings_of(CreateBody, await request.json(), order.warnings)],
+        )
 
     for path in ROUTES_OF_FLOWS[flow]:
         router.add_api_route(
@@ -105,7 +116,8 @@ def _add_routes(flow: Flow) -> None:
             methods=["POST"],
             name=f"{flow.value} at {path}",
             summary=examples.SUMMARIES[flow],
-            responses={200: examples.ACCEPTED, **CREATE_ERRORS},
+            response_description="Accepted and charged; the stream and the generation tell how it goes.",
+            responses=CREATE_ERRORS,
             operation_id=f"{flow.value}{path.replace('/', '_').replace('{', '').replace('}', '')}",
             openapi_extra=_path_parameter() if "{generation_id}" in path else None,
         )
@@ -123,59 +135,52 @@ for each_flow in Flow:
 @router.get(
     "/mma/generations/{generation_id}",
     summary="A generation: status, variables, outputs",
-    responses={200: examples.GENERATION, **error_responses(400, 401, 404, 503)},
+    response_description="The generation as it is now.",
+    responses=error_responses(400, 401, 404, 503),
 )
-async def fetch(services: FromApp, generation_id: Annotated[str, Path(max_length=200)], viewer: ByIdViewer) -> Json:
-    """Who only knows its id sees its status and result. What was asked for, by which prompts, and the credits are shown
-    to its owner and to operators. Who says that they are somebody else gets a 404."""
+async def fetch(
+    services: FromApp, generation_id: Annotated[str, Path(max_length=200)], viewer: ByIdViewer
+) -> Generation:
+    """A caller who only knows its id sees its status and result. The order, the prompts and the credits are shown to
+    its owner and to operators. A caller who says that they are somebody else gets a 404."""
     async with services.db.connection() as conn:
         report = await generation_reports.find(conn, generation_id)
     is_gone = report is not None and report.generation.deleted_at is not None and viewer.operator is None
     if report is None or report.status is None or is_gone:
         raise NotFound(f"There is no generation {generation_id!r}.")
-    shown_to_all = _shown_to_all(report, report.status)
-    if viewer.sees_all_of(report.generation.pass_id, f"generation {generation_id!r}"):
-        return shown_to_all | _shown_to_owner(report)
-    return shown_to_all
+    sees_all = viewer.sees_all_of(report.generation.pass_id, f"generation {generation_id!r}")
+    return _generation(report, report.status, sees_all=sees_all)
 
 
-def _shown_to_all(report: GenerationReport, status: Status) -> Json:
+def _generation(report: GenerationReport, status: Status, *, sees_all: bool) -> Generation:
     """An output URL is shown only when the status is final: clients stop asking as soon as they see one. The keys of
     what only the owner sees are there, and empty."""
-    row, outputs = report.generation, report.outputs
-    return {
-        "ok": True,
-        "generation_id": row.generation_id,
-        "status": status,
-        "state": status,
-        "status_text": status.friendly,
-        "mode": row.mode,
-        "mma_vars": {},
-        "outputs": {
-            "seedream_image_url": outputs.get("seedream_image_url"),
-            "kling_video_url": outputs.get("kling_video_url"),
-            **{name: outputs[name] for name in ("width", "height", "seconds") if name in outputs},
-        },
-        "prompt": None,
-        "error": report.error,
-        "credits": None,
-        "parent_generation_id": None,
-        "warnings": [],
-        "stand_in": report.is_stand_in,
-        "created_at": row.created_at,
-        "updated_at": row.updated_at,
-    }
+    row, error = report.generation, report.error
+    return Generation(
+        generation_id=row.generation_id,
+        status=status,
+        state=status,
+        status_text=status.friendly,
+        mode=row.mode,
+        mma_vars=row.variables if sees_all else {},
+        outputs=_outputs(report.outputs),
+        prompt=row.prompt if sees_all else None,
+        error=ErrorContext(**error) if error else None,
+        credits=CreditsOfGeneration(balance=row.balance, cost=report.price_credits) if sees_all else None,
+        parent_generation_id=row.parent_generation_id if sees_all else None,
+        warnings=report.warnings if sees_all else [],
+        stand_in=report.is_stand_in,
+        created_at=row.created_at,
+        updated_at=row.updated_at,
+    )
 
 
-def _shown_to_owner(report: GenerationReport) -> Json:
-    row = report.generation
-    return {
-        "mma_vars": row.variables,
-        "prompt": row.prompt,
-        "credits": {"balance": row.balance, "cost": report.price_credits},
-        "parent_generation_id": row.parent_generation_id,
-        "warnings": report.warnings,
-    }
+def _outputs(stored: Json) -> Outputs:
+    return Outputs(
+        seedream_image_url=stored.get("seedream_image_url"),
+        kling_video_url=stored.get("kling_video_url"),
+        **{name: stored[name] for name in ("width", "height", "seconds") if name in stored},
+    )
 
 
 @router.post(
@@ -184,7 +189,7 @@ def _shown_to_owner(report: GenerationReport) -> Json:
     description="Reaches the provider, refunds what was not delivered, and is final. Where it is too late, the result"
     " is delivered: once it is stored, every request is too late. `too_late` is null while that is not known yet: then"
     " follow the stream.",
-    responses={200: examples.CANCELLED, **error_responses(400, 401, 404, 413, 422, 429, 503)},
+    responses=error_responses(400, 401, 404, 413, 422, 429, 503),
 )
 async def cancel(
     request: Request,
@@ -193,22 +198,22 @@ async def cancel(
     once: OnceForKey,
     body: Annotated[IdentityBody, Body(openapi_examples=examples.CANCEL)],
     by: CustomerOrOperator,
-) -> Json:
-    async def work() -> Json:
+) -> Cancelling:
+    async def work() -> Cancelling:
         cancelling = await cancellation.cancel(services.db, generation_id, by)
-        return {
-            "ok": True,
-            "generation_id": generation_id,
-            "status": cancelling.status,
-            "cancelled": cancelling.status is Status.CANCELLED,
-            "too_late": cancelling.too_late,
-            "refunded_credits": cancelling.refunded_credits,
-            "credits": {"balance": cancelling.balance},
-            "requestId": request_id(request),
-            "warnings": warnings_of(IdentityBody, await request.json()),
-        }
+        return Cancelling(
+            generation_id=generation_id,
+            status=cancelling.status,
+            cancelled=cancelling.status is Status.CANCELLED,
+            too_late=cancelling.too_late,
+            refunded_credits=cancelling.refunded_credits,
+            credits=BalanceOrNone(balance=cancelling.balance),
+            requestId=request_id(request),
+            warnings=warnings_of(IdentityBody, await request.json()),
+        )
 
-    return await once.outside(idempotency.actor(by), work, is_final=lambda answer: answer["too_late"] is not None)
+    actor = idempotency.actor(by)
+    return await once.outside(actor, Cancelling, work, is_final=lambda answer: answer.too_late is not None)
 
 
 class EventBody(IdentityBody):
@@ -246,31 +251,30 @@ class EventBody(IdentityBody):
 @router.post(
     "/mma/events",
     summary="Store an event; likes and blocks shape what comes next",
-    responses={200: examples.EVENT_STORED, **error_responses(400, 401, 404, 413, 422, 429, 503)},
+    response_description="Stored.",
+    responses=error_responses(400, 401, 404, 413, 422, 429, 503),
 )
 async def store_event(
     request: Request, services: FromApp, once: OnceForKey, body: EventBody, customer: CustomerOrAnonymous
-) -> Json:
+) -> EventStored:
     async with services.db.connection() as conn:
         await _require_own_generation(conn, body.generation_id, customer)
     actor = idempotency.actor(customer)
     body = body.model_copy(update={"payload": DEFAULT_REDACTOR.value(body.payload)})
     event_id = DEFAULT_REDACTOR.safe_id(body.event_id or once.id_for(actor))  # one for all tries
 
-    async def work(conn: Connection) -> Json:
+    async def work(conn: Connection) -> EventStored:
         after = await _store(conn, body, customer, event_id, request_id(request))
-        return {
-            "ok": True,
-            "status": "ok",
-            "event_id": event_id,
-            "eventId": event_id,
-            "requestId": request_id(request),
-            "passId": customer.pass_id,
-            "preferences": after or None,
-            "warnings": warnings_of(EventBody, await request.json()),
-        }
+        return EventStored(
+            event_id=event_id,
+            eventId=event_id,
+            requestId=request_id(request),
+            passId=customer.pass_id,
+            preferences=Preferences(**after) if after else None,
+            warnings=warnings_of(EventBody, await request.json()),
+        )
 
-    return await once.in_transaction(actor, work, insist=True)
+    return await once.in_transaction(actor, EventStored, work, insist=True)
 
 
 async def _store(conn: Connection, body: EventBody, customer: ActingCustomer, event_id: str, asked_by: str) -> Json:

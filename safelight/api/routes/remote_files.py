@@ -1,6 +1,6 @@
 """Copies of remote files. A file of ours stays where it is, and does not count against any rate limit."""
 
-from typing import Annotated, Any
+from typing import Annotated
 
 from fastapi import APIRouter, Depends, Request
 
@@ -11,18 +11,12 @@ from safelight.api.http.error_responses import error_responses
 from safelight.api.http.idempotency import OnceForKey
 from safelight.api.http.rate_limits import RateLimitGroup, check_address, check_pass
 from safelight.api.http.services import FromApp, Services
-from safelight.api.schemas import examples, responses
+from safelight.api.schemas import examples
 from safelight.api.schemas.aliases import Alias, Short, Url
 from safelight.api.schemas.requests import IdentityBody
+from safelight.api.schemas.responses import OwnCopy
 from safelight.domain.errors.base import InvalidInput
 from safelight.domain.identities import ActingCustomer
-from safelight.storage.assets import ROUTE
-
-Json = dict[str, Any]
-
-KEY = "product/o.5f0c2b9e8d7a41c6b3e2d1f0a9b8c7d6/1766131200000-0d0f5a3e-5b1c-4b36-9a0a-2f1f6f6c2a11-cup.jpg"
-_URL = f"{examples.SERVER}{ROUTE}/{KEY}"
-COPY = {"ok": True, "key": KEY, "url": _URL, "publicUrl": _URL}
 
 router = APIRouter(route_class=SmallRoute, tags=["files"])
 
@@ -41,16 +35,17 @@ async def _count_remote(request: Request, services: FromApp, body: StoreRemoteBo
 @router.post(
     "/api/r2/store-remote-signed",
     summary="Keep our own copy of a remote file",
-    responses={200: examples.of(responses.OwnCopy, COPY), **error_responses(400, 401, 413, 422, 429, 503)},
+    responses=error_responses(400, 401, 413, 422, 429, 503),
     dependencies=[Depends(_count_remote)],
 )
 async def store_remote(
     request: Request, services: FromApp, once: OnceForKey, body: StoreRemoteBody, owner: IdentifiedByBody
-) -> Json:
+) -> OwnCopy:
     if not (url := body.url):
         raise InvalidInput("url: the address of the file to copy is needed.", code="MISSING_URL")
     customer = _counted(request, services, owner, url)
-    return await once.outside(idempotency.actor(owner), lambda: _own_copy(services, url, body.kind, customer))
+    actor = idempotency.actor(owner)
+    return await once.outside(actor, OwnCopy, lambda: _own_copy(services, url, body.kind, customer))
 
 
 class StoreGenerationBody(IdentityBody):
@@ -68,7 +63,6 @@ async def _count_generation(request: Request, services: FromApp, body: StoreGene
     "/store-remote-generation",
     summary="Keep our own copy of a result",
     responses={
-        200: examples.of(responses.OwnCopy, COPY),
         **error_responses(401, 413, 422, 429, 503),
         400: {"description": "NO_URL, or the file cannot be had."},
         500: {"description": "STORE_REMOTE_FAILED"},
@@ -77,11 +71,12 @@ async def _count_generation(request: Request, services: FromApp, body: StoreGene
 )
 async def store_remote_generation(
     request: Request, services: FromApp, once: OnceForKey, body: StoreGenerationBody, owner: IdentifiedByBody
-) -> Json:
+) -> OwnCopy:
     if not (url := body.url):
         raise InvalidInput("url: the address of the file to copy is needed.", code="NO_URL")
     customer = _counted(request, services, owner, url)
-    return await once.outside(idempotency.actor(owner), lambda: _own_copy(services, url, body.folder, customer))
+    actor = idempotency.actor(owner)
+    return await once.outside(actor, OwnCopy, lambda: _own_copy(services, url, body.folder, customer))
 
 
 def _count(request: Request, services: Services, url: str | None) -> None:
@@ -97,13 +92,11 @@ def _counted(request: Request, services: Services, owner: ActingCustomer | None,
     return owner.pass_id if owner else None
 
 
-async def _own_copy(services: Services, url: str, kind: str, customer: str | None) -> Json:
+async def _own_copy(services: Services, url: str, kind: str, customer: str | None) -> OwnCopy:
     """Copy the file to our storage, unless it is ours already, and return its key and URL."""
     key = services.assets.key_of(url)
     if key is None:
-        stored = await services.assets.put_fetched(
-            services.fetcher, services.spool_of_files, url, kind=kind, customer=customer
-        )
+        stored = await services.remote_files.copy(url, kind=kind, customer=customer)
         key = stored.key
     own_url = services.assets.url_of(key)
-    return {"ok": True, "key": key, "url": own_url, "publicUrl": own_url}
+    return OwnCopy(key=key, url=own_url, publicUrl=own_url)

@@ -15,10 +15,12 @@ from fastapi.sse import EventSourceResponse, ServerSentEvent
 
 from safelight.api.auth.identity import SIGN_IN
 from safelight.api.auth.principals import Follower
+from safelight.api.http.client_schemas import PLACE
 from safelight.api.http.error_responses import error_responses
 from safelight.api.http.rate_limits import address_of
 from safelight.api.http.services import FromApp
-from safelight.api.schemas import examples
+from safelight.api.schemas.generation_responses import EVENTS, ScanLine
+from safelight.api.schemas.responses import ResponseModel
 from safelight.db.generations import generations, job_log
 from safelight.db.generations.job_log import LINES_AT_ONCE, TailLine
 from safelight.db.money import customers
@@ -90,13 +92,36 @@ def _cursor(
     return (after or 0) if seen is None else seen
 
 
+def _event(name: str, data: type[ResponseModel]) -> dict[str, Any]:
+    content = {"contentMediaType": "application/json", "contentSchema": {"$ref": PLACE + data.__name__}}
+    fields: dict[str, Any] = {"event": {"const": name}, "data": {"type": "string", **content}}
+    if data is ScanLine:
+        fields["id"] = {"type": "string"}
+    return {"type": "object", "required": list(fields), "properties": fields}
+
+
+_EVENT_STREAM: dict[str, Any] = {
+    "description": "Server-sent events, their data as JSON. A line's id is its `seq`, and `Last-Event-ID`"
+    " goes on after it. Comments keep an idle stream open.\n\n"
+    + "\n".join(f"* `{name}`: {data.__doc__}" for name, data in EVENTS.items()),
+    "content": {
+        "text/event-stream": {
+            "schema": {"oneOf": [_event(name, data) for name, data in EVENTS.items()]},
+            "example": "id: 1\nevent: scan_line\n"
+            'data: {"index":0,"text":"We have your order.","level":"info","step":"accepted"}\n\n'
+            'event: status\ndata: {"status":"queued"}\n\nevent: done\ndata: {"status":"done"}\n\n',
+        }
+    },
+}
+
+
 @router.get(
     "/mma/stream/{generation_id}",
     summary="Follow a generation live",
     response_class=EventSourceResponse,
     dependencies=[Depends(_in_bounds), Depends(_may_follow)],
     responses={
-        200: examples.STREAM,
+        200: _EVENT_STREAM,
         204: {
             "description": "It is final, and `Last-Event-ID` names its last line: there is nothing more to wait for."
         },

@@ -1,6 +1,6 @@
 """Providers tell that something ended. It is a hint and carries no data: the job looks for itself, only earlier."""
 
-from typing import Annotated, Any
+from typing import Annotated
 
 from fastapi import APIRouter, Path, Request
 
@@ -8,7 +8,7 @@ from safelight.api.auth.principals import no_identity
 from safelight.api.http.bodies.json import StrictRequest
 from safelight.api.http.error_responses import Responses, error_responses
 from safelight.api.http.services import FromApp, Services
-from safelight.api.schemas import examples, responses
+from safelight.api.schemas.responses import Ok
 from safelight.db.generations import jobs
 from safelight.domain.errors.base import NotFound
 
@@ -27,7 +27,7 @@ _BODY = {"schema": {"type": "object", "description": "Whatever the provider says
     "/webhooks/{adapter}/{attempt}",
     summary="A provider says that there is news of a generation",
     dependencies=[no_identity("The provider's signature is checked, and nothing of the body is believed.")],
-    responses={200: examples.of(responses.Ok, {"ok": True}), **_REFUSALS},
+    responses=_REFUSALS,
     openapi_extra={"requestBody": {"content": {"application/json": _BODY}}},
 )
 async def wake(
@@ -35,7 +35,7 @@ async def wake(
     services: FromApp,
     adapter: Annotated[str, Path(max_length=100, description="Who says it.")],
     attempt: Annotated[str, Path(max_length=300, description="An attempt key, or the id of a generation.")],
-) -> dict[str, Any]:
+) -> Ok:
     """Signature, age and replay are checked before anything is looked at; nothing that it says is believed. Only
     adapters that are configured have webhooks; `simulated`, which signs none, is for tests alone."""
     await _check(request, services, adapter)
@@ -43,7 +43,7 @@ async def wake(
     async with services.db.connection() as conn:
         if not await jobs.wake(conn, generation_id):
             raise NotFound(f"There is no generation {generation_id!r}.")
-    return {"ok": True}
+    return Ok()
 
 
 async def _check(request: Request, services: Services, adapter: str) -> None:

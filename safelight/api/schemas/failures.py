@@ -1,98 +1,115 @@
-"""What is answered about failed, cancelled and stuck generations, for the OpenAPI document."""
+"""Answers about failed, cancelled and stuck generations, for operators and for their owners."""
 
-from datetime import datetime
 from typing import Annotated, Literal
 
-from pydantic import MISSING, BaseModel, ConfigDict, Field
+from pydantic import MISSING, Field
 
-from safelight.api.schemas.responses import Count, ErrorContext, Ok, ResponseModel
+from safelight.api.schemas.generation_responses import ErrorContext
+from safelight.api.schemas.responses import (
+    Count,
+    Email,
+    GenerationId,
+    Ok,
+    PassId,
+    Prompt,
+    ResponseModel,
+    SessionId,
+    Stored,
+    StoredTextOrNull,
+    StoredTime,
+)
+
+Minutes = Annotated[float, Field(examples=[0.25])]
+NoId = Annotated[list[str], Field(examples=[[]])]
 
 
 class Project(ResponseModel):
-    id: str
-    name: str
+    id: PassId
+    name: Annotated[str, Field(examples=["All work"])]
 
 
 class SessionOfFailed(ResponseModel):
-    id: str | None
-    name: str | None
+    id: SessionId | None
+    name: Annotated[str | None, Field(examples=["Mina session"])]
     project: Project | None
 
 
 class ErrorContextOfUser(ErrorContext):
-    userId: str
+    userId: PassId
 
 
 class ErrorContextOfOperators(ErrorContextOfUser):
-    stack: Annotated[str | None, Field(description="From the ops plane.")]
+    stack: Annotated[
+        str | None, Field(description="From the ops plane.", examples=["Traceback (most recent call last): …"])
+    ]
 
 
-class Parameters(BaseModel):
+class Parameters(Stored):
     """The order as it was accepted; where it failed or was cancelled, also why."""
 
-    model_config = ConfigDict(extra="allow")
-
-    error: str | MISSING | None = MISSING
+    error: Annotated[StoredTextOrNull, Field(examples=["The picture service took too long to answer."])] = MISSING
     errorContext: ErrorContextOfUser | MISSING = MISSING
 
 
 class Failed(ResponseModel):
     """A generation that failed, was cancelled or is stuck."""
 
-    id: str
-    sessionId: str | None
-    modelId: str | None
-    prompt: str | None
-    status: Literal["queued", "processing", "failed", "cancelled"]
+    id: GenerationId
+    sessionId: SessionId | None
+    modelId: Annotated[str | None, Field(examples=["seedream"])]
+    prompt: Prompt | None
+    status: Annotated[Literal["queued", "processing", "failed", "cancelled"], Field(examples=["failed"])]
     parameters: Parameters
-    createdAt: datetime
+    createdAt: StoredTime
     session: SessionOfFailed
-    errorMessage: str | None
+    errorMessage: Annotated[str | None, Field(examples=["The picture service took too long to answer."])]
     isStuck: bool
-    stuckReason: Literal["past-deadline", "worker-lost", "no-job"] | None
-    ageMinutes: Count
+    stuckReason: Annotated[Literal["past-deadline", "worker-lost", "no-job"] | None, Field(examples=[None])]
+    ageMinutes: Annotated[Count, Field(examples=[12])]
 
 
 class UserOfFailed(ResponseModel):
-    id: str
-    displayName: str | None
-    username: str | None
+    id: PassId
+    displayName: Annotated[str | None, Field(examples=["Ada"])]
+    username: PassId | None
 
 
 class FailedOfSomebody(Failed):
-    userId: str
-    passId: str
+    userId: PassId
+    passId: PassId
     user: UserOfFailed
     errorContext: ErrorContextOfOperators | None
 
 
 class Counts(ResponseModel):
     failed: Count
-    stuck: Count
-    cancelled: Count
+    stuck: Annotated[Count, Field(examples=[0])]
+    cancelled: Annotated[Count, Field(examples=[0])]
 
 
 class FailedInShort(ResponseModel):
-    id: str
-    status: str
-    errorMessage: str | None
-    createdAt: datetime
+    id: GenerationId
+    status: Annotated[str, Field(examples=["failed"])]
+    errorMessage: Annotated[str | None, Field(examples=["The picture service took too long to answer."])]
+    createdAt: StoredTime
 
 
 class FailedByUser(Counts):
-    userId: str
-    userDisplayName: str
-    userEmail: Annotated[str, Field(description="`N/A` where it is not known.")]
+    userId: PassId
+    userDisplayName: Annotated[str, Field(examples=["Ada"])]
+    userEmail: Annotated[Email, Field(description="`N/A` where it is not known.")]
     count: Count
     generations: list[FailedInShort]
 
 
 class AdminFailureReport(Ok):
+    """Newest first. The counts are of all that was asked for, `generations` is one page of it."""
+
     total: Count
     summary: Counts
     byUser: list[FailedByUser]
     generations: list[FailedOfSomebody]
-    nextCursor: str | None
+    nextCursor: Annotated[str | None, Field(examples=[None])]
 
 
 class FailedOfKind(ResponseModel):
@@ -101,33 +118,40 @@ class FailedOfKind(ResponseModel):
 
 
 class CustomerFailureReport(Ok):
+    """Newest first; what is stuck shows however old it is."""
+
     failed: FailedOfKind
-    stuck: FailedOfKind
-    cancelled: FailedOfKind
+    stuck: Annotated[FailedOfKind, Field(examples=[{"count": 0, "generations": []}])]
+    cancelled: Annotated[FailedOfKind, Field(examples=[{"count": 0, "generations": []}])]
     total: Count
-    nextCursor: str | None
+    nextCursor: Annotated[str | None, Field(examples=[None])]
 
 
 class OwnerOfCleaned(ResponseModel):
-    userId: str
-    userEmail: Annotated[str, Field(description="`unknown` where it is not known.")]
+    userId: PassId
+    userEmail: Annotated[str, Field(description="`unknown` where it is not known.", examples=["unknown"])]
     count: Count
 
 
 class Heuristic(ResponseModel):
-    minAgeMinutes: float
-    heartbeatStaleMinutes: float
-    webhookGraceMinutes: float
+    minAgeMinutes: Minutes
+    heartbeatStaleMinutes: Minutes
+    webhookGraceMinutes: Minutes
 
 
 class CleanedUp(Ok):
-    message: str
+    """The generations that were queued again, and why the others were left alone."""
+
+    message: Annotated[str, Field(examples=["1 stuck generation(s) were queued again."])]
     cleaned: Count
-    scanned: Count
-    skippedReasons: Annotated[dict[str, Count], Field(description="How many were left alone, by why.")]
-    generationIds: list[str]
-    takenBack: list[str]
-    adopted: list[str]
-    neverStarted: list[str]
+    scanned: Annotated[Count, Field(examples=[3])]
+    skippedReasons: Annotated[
+        dict[str, Count],
+        Field(description="How many were left alone, by why.", examples=[{"running": 1, "waiting": 1}]),
+    ]
+    generationIds: list[GenerationId]
+    takenBack: list[GenerationId]
+    adopted: NoId
+    neverStarted: NoId
     byUser: list[OwnerOfCleaned]
     heuristic: Heuristic

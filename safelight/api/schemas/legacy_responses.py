@@ -1,28 +1,46 @@
-"""What the legacy routes answer, for the OpenAPI document."""
+"""Answers of the legacy routes."""
 
-from datetime import datetime
-from typing import Annotated, Literal
-from uuid import UUID
+from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import ConfigDict, Field, WithJsonSchema
 
+from safelight.api.schemas.examples import GENERATION, PROMPT, STILL_URL, VIDEO_URL
 from safelight.api.schemas.responses import (
     CostsOfModes,
     Count,
+    Credits,
     CreditsCharged,
+    CustomerId,
+    Email,
+    GenerationId,
     Json,
     Ok,
+    PassId,
+    Platform,
+    Prompt,
     ResponseModel,
+    SessionId,
+    SessionUuid,
+    Stored,
+    StoredObject,
+    StoredText,
+    Text,
+    Time,
     Uri,
+    Uuid,
     WithRequestId,
 )
+from safelight.domain.runtime_config import LeafType
+
+MergeSource = Literal["preset+user", "user_only", "preset_only", "none"]
+NONE = Field(examples=[None])
 
 # --- what was made --------------------------------------------------------------------------------------------------
 
 
 class GptError(ResponseModel):
-    status: int | None
-    message: str
+    status: Annotated[Any, WithJsonSchema({"anyOf": [{"type": "integer"}, {"type": "null"}]})]
+    message: Text
 
 
 class StyleProfile(ResponseModel):
@@ -33,52 +51,55 @@ class StyleProfile(ResponseModel):
 class PresetMeta(ResponseModel):
     """Without `minaVisionEnabled`: whether the preset alone shaped it."""
 
-    source: Literal["preset_only", "none"]
-    likesCount: Count
-    presetKey: str | None
+    source: Annotated[Literal["preset_only", "none"], Field(examples=["none"])]
+    likesCount: Annotated[Count, Field(examples=[0])]
+    presetKey: Annotated[str | None, NONE]
 
 
 class MergedMeta(PresetMeta):
-    mergeSource: Literal["preset+user", "user_only", "preset_only", "none"]
+    mergeSource: MergeSource
 
 
 class TasteUnknownMeta(MergedMeta):
-    source: Literal["none"]
-    reason: Literal["not_enough_likes"]
+    source: Literal["none"] = "none"
+    reason: Literal["not_enough_likes"] = "not_enough_likes"
     minLikesForFirstProfile: Count
 
 
 class TasteReadMeta(ResponseModel):
-    source: Literal["recomputed"]
+    source: Literal["recomputed"] = "recomputed"
     likesCount: Count
     likesCountAtProfile: Count
-    updatedAt: datetime
+    updatedAt: Time
     refreshStep: Count
     presetKey: str | None
-    mergeSource: Literal["preset+user", "user_only", "preset_only", "none"]
+    mergeSource: MergeSource
+
+
+StyleMeta = PresetMeta | TasteUnknownMeta | TasteReadMeta
 
 
 class Gpt(ResponseModel):
-    usedFallback: bool
-    error: GptError | None
+    usedFallback: bool = False
+    error: Annotated[GptError | None, NONE] = None
 
 
 class GptWithStyle(Gpt):
-    styleProfile: StyleProfile | None
-    styleProfileMeta: PresetMeta | TasteUnknownMeta | TasteReadMeta
-    userMessage: Annotated[str, Field(description="The last friendly line.")]
+    styleProfile: Annotated[StyleProfile | None, NONE]
+    styleProfileMeta: StyleMeta
+    userMessage: Annotated[str, Field(description="The last friendly line.", examples=["Your picture is ready."])]
 
 
 class GptOfStill(GptWithStyle):
-    imageTexts: Annotated[list[str], Field(description="What was seen in each picture.")]
+    imageTexts: Annotated[list[str], Field(description="What was seen in each picture.", examples=[["A white cup"]])]
 
 
 class Made(WithRequestId):
-    message: str
-    prompt: str
-    generationId: UUID
-    sessionId: UUID
-    passId: str
+    message: Annotated[str, Field(examples=["Your picture is ready."])]
+    prompt: Annotated[StoredText, Field(examples=[PROMPT])]
+    generationId: Uuid
+    sessionId: SessionUuid
+    passId: PassId
     credits: CreditsCharged
 
 
@@ -89,13 +110,13 @@ class StillMade(Made):
 
 
 class VideoMade(Made):
-    videoUrl: Uri
+    videoUrl: Annotated[str, Field(json_schema_extra={"format": "uri"}, examples=[VIDEO_URL])]
     gpt: GptWithStyle
 
 
 class Suggestion(WithRequestId):
-    suggestion: str
-    passId: str
+    suggestion: Annotated[str, Field(examples=["Push in slowly while steam rises from the cup."])]
+    passId: PassId
     gpt: Gpt
 
 
@@ -103,86 +124,88 @@ class Suggestion(WithRequestId):
 
 
 class LikePayload(ResponseModel):
-    customerId: Annotated[str, Field(description="A pass id, or `anonymous`.")]
+    customerId: CustomerId
     resultType: Literal["image", "motion"]
-    platform: str
-    sessionId: str | None
-    generationId: str | None
+    platform: Platform
+    sessionId: SessionId | None
+    generationId: GenerationId | None
 
 
 class Likes(ResponseModel):
-    likesForCustomer: Annotated[Count | None, Field(description="Comments included; null of nobody.")]
+    likesForCustomer: Annotated[Count | None, Field(description="Comments included; null of nobody.", examples=[3])]
 
 
 class Liked(WithRequestId):
-    message: str
+    message: Annotated[str, Field(examples=["Thank you, noted."])]
     payload: LikePayload
     totals: Likes
-    passId: str | None
-    feedbackId: UUID
+    passId: PassId | None
+    feedbackId: Uuid
 
 
-class Row(BaseModel):
+class Row(Stored):
     """A row of `mega_generations`, its columns by their own names."""
 
     model_config = ConfigDict(
         extra="allow", json_schema_extra={"patternProperties": {"^mg_": {}}, "additionalProperties": False}
     )
 
-    mg_id: str
-    mg_created_at: datetime
+    mg_id: Annotated[str, Field(examples=[f"generation:{GENERATION}"])]
+    mg_created_at: Time
 
 
 class Item(Row):
     """The row, and what of it clients know by other names."""
 
-    id: str
-    passId: str | None
-    sessionId: str | None
-    platform: str | None
-    createdAt: datetime
+    id: Annotated[str, Field(examples=[f"generation:{GENERATION}"])]
+    passId: PassId | None
+    sessionId: SessionId | None
+    platform: Platform | None
+    createdAt: Time
 
 
 class SessionItem(Item):
-    title: str | None
+    title: Annotated[str | None, Field(examples=["Mina session"])]
 
 
 class GenerationItem(Item):
-    generationId: str | None
-    type: str | None
-    mode: str | None
-    prompt: str | None
-    outputUrl: str | None
-    status: str | None
-    meta: Json
+    generationId: GenerationId | None
+    type: Annotated[str | None, Field(examples=["image"])]
+    mode: Annotated[str | None, Field(examples=["still"])]
+    prompt: Prompt | None
+    outputUrl: Annotated[str | None, Field(examples=[STILL_URL])]
+    status: Annotated[str | None, Field(examples=["done"])]
+    meta: Annotated[StoredObject, Field(examples=[{"cost": 1}])]
 
 
 class FeedbackItem(Item):
-    resultType: str | None
-    prompt: str | None
-    comment: str | None
-    imageUrl: str | None
-    videoUrl: str | None
+    resultType: Annotated[str | None, Field(examples=["image"])]
+    prompt: Prompt | None
+    comment: Text | None
+    imageUrl: Annotated[str | None, Field(examples=[STILL_URL])]
+    videoUrl: Annotated[str | None, NONE]
 
 
 class CreditHistory(ResponseModel):
-    balance: int
-    expiresAt: datetime | None
+    balance: Credits
+    expiresAt: Annotated[Time | None, NONE]
     history: Annotated[list[Row], Field(description="The ledger, newest first.")]
 
 
 class Page(ResponseModel):
-    limit: Count
-    cursor: Annotated[str | None, Field(description="As it was stated.")]
-    nextCursor: datetime | None
+    limit: Annotated[Count, Field(examples=[200])]
+    cursor: Annotated[Time | None, Field(description="As it was stated.", examples=[None])]
+    nextCursor: Annotated[Time | None, NONE]
     hasMore: bool
-    returned: Count
+    returned: Annotated[Count, Field(examples=[3])]
 
 
 class History(WithRequestId):
-    passId: str | None
-    customerId: Annotated[str, Field(description="A pass id, or `anonymous`.")]
-    passIdsChecked: list[str]
+    """Newest first; every item under its camelCase and its raw names."""
+
+    passId: PassId | None
+    customerId: CustomerId
+    passIdsChecked: list[PassId]
     credits: CreditHistory
     page: Page
     sessions: list[SessionItem]
@@ -191,7 +214,7 @@ class History(WithRequestId):
 
 
 class TotalUsers(Ok):
-    totalUsers: Count
+    totalUsers: Annotated[Count, Field(examples=[1234])]
     source: Annotated[
         Literal["mega_customers", "no-supabase"], Field(description="`no-supabase`: the database is away.")
     ]
@@ -200,53 +223,53 @@ class TotalUsers(Ok):
 class AutoTopUps(ResponseModel):
     """Automatic top-ups of a customer."""
 
-    customerId: str
-    enabled: bool
-    monthlyLimitPacks: Count
-    passId: str
+    customerId: PassId
+    enabled: Annotated[bool, Field(examples=[True])]
+    monthlyLimitPacks: Annotated[Count, Field(examples=[3])]
+    passId: PassId
 
 
 class AutoTopUpsKept(AutoTopUps):
-    source: Literal["mega_customers.meta"]
+    source: Literal["mega_customers.meta"] = "mega_customers.meta"
 
 
 class AutoTopUpsUnknown(ResponseModel):
     """The database is away."""
 
-    customerId: str
-    enabled: Literal[False]
-    monthlyLimitPacks: Literal[0]
-    source: Literal["no-db"]
+    customerId: PassId
+    enabled: Literal[False] = False
+    monthlyLimitPacks: Literal[0] = 0
+    source: Literal["no-db"] = "no-db"
 
 
 # --- operators ------------------------------------------------------------------------------------------------------
 
 
 class Summary(Ok):
-    totalCustomers: Count
-    totalCredits: int
-    autoTopupOn: Count
-    source: Literal["mega_customers"]
+    totalCustomers: Annotated[Count, Field(examples=[120])]
+    totalCredits: Annotated[int, Field(examples=[1450])]
+    autoTopupOn: Annotated[Count, Field(examples=[7])]
+    source: Literal["mega_customers"] = "mega_customers"
 
 
 class Customer(ResponseModel):
-    shopify_customer_id: str | None
-    email: str | None
-    credits: int
-    last_active: datetime | None
-    created_at: datetime
-    updated_at: datetime
+    shopify_customer_id: Annotated[str | None, Field(examples=["8812345"])]
+    email: Email | None
+    credits: Credits
+    last_active: Time | None
+    created_at: Time
+    updated_at: Time
     disabled: bool
 
 
 class Customers(ResponseModel):
     customers: list[Customer]
-    source: Literal["supabase"]
+    source: Literal["supabase"] = "supabase"
 
 
 class RowsOfTables(ResponseModel):
-    mega_customers: Count
-    mega_generations: Count
+    mega_customers: Annotated[Count, Field(examples=[120])]
+    mega_generations: Annotated[Count, Field(examples=[4310])]
 
 
 class Parity(Ok):
@@ -254,19 +277,19 @@ class Parity(Ok):
 
 
 class Adjusted(WithRequestId):
-    customerId: str
-    passId: str
-    balance: Count
-    creditsBefore: Count
-    creditsAfter: Count
-    expiresAt: datetime | None
-    source: Literal["mega_customers"]
+    customerId: PassId
+    passId: PassId
+    balance: Annotated[Count, Field(examples=[23])]
+    creditsBefore: Annotated[Count, Field(examples=[13])]
+    creditsAfter: Annotated[Count, Field(examples=[23])]
+    expiresAt: Annotated[Time | None, NONE]
+    source: Literal["mega_customers"] = "mega_customers"
 
 
 class ModelsOfEngines(ResponseModel):
-    seedream: str | None
-    kling: str | None
-    gpt: str | None
+    seedream: Annotated[str | None, Field(examples=["darkroom-still-1"])]
+    kling: Annotated[str | None, Field(examples=["darkroom-motion-1"])]
+    gpt: Annotated[str | None, Field(examples=["darkroom-eyes-1"])]
 
 
 class RuntimeTree(ResponseModel):
@@ -274,8 +297,15 @@ class RuntimeTree(ResponseModel):
 
     models: ModelsOfEngines
     credits: CostsOfModes
-    replicate: Annotated[dict[str, Json], Field(description="Settings of each engine.")]
-    gpt: Annotated[dict[str, Json], Field(description="Settings of each task.")]
+    replicate: Annotated[
+        dict[str, Json],
+        Field(
+            description="Settings of each engine.", examples=[{"seedream": {"size": "2K"}, "kling": {"mode": "pro"}}]
+        ),
+    ]
+    gpt: Annotated[
+        dict[str, Json], Field(description="Settings of each task.", examples=[{"editorial": {"temperature": 0.8}}])
+    ]
 
 
 class Effective(Ok):
@@ -283,23 +313,25 @@ class Effective(Ok):
 
 
 class Unset(Effective):
-    override: Json
+    override: Annotated[Json, Field(examples=[{}])]
 
 
 class RuntimeMeta(ResponseModel):
-    updatedAt: datetime | None
-    updatedBy: str | None
-    ttlMs: Annotated[Count, Field(description="Within so many milliseconds every process goes by a change.")]
+    updatedAt: Time | None
+    updatedBy: Annotated[str | None, Field(examples=["admin"])]
+    ttlMs: Annotated[
+        Count, Field(description="Within so many milliseconds every process goes by a change.", examples=[5000])
+    ]
 
 
 class Leaf(ResponseModel):
-    path: str
-    type: Literal["string", "boolean", "integer", "number"]
-    description: str
+    path: Annotated[str, Field(examples=["credits.imageCost"])]
+    type: Annotated[LeafType, Field(examples=["integer"])]
+    description: Annotated[str, Field(examples=["Credits charged for a still."])]
 
 
 class Runtime(Effective):
     defaults: RuntimeTree
-    override: Json
+    override: Annotated[Json, Field(examples=[{"credits": {"imageCost": 2}}])]
     meta: RuntimeMeta
-    leaves: Annotated[list[Leaf], Field(alias="schema")]
+    leaves: Annotated[list[Leaf], Field(serialization_alias="schema")]

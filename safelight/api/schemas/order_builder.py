@@ -155,6 +155,8 @@ def _has_result(row: GenerationRow) -> bool:
 
 def _parent_of(row: GenerationRow, *, takes_settings: bool) -> Parent:
     known, mode = row.variables, row.mode
+    if mode is None:
+        raise InvalidInput(f"generation {row.generation_id!r} is neither a still nor a video, and cannot be a parent.")
     scans, assets, inputs = known.get("scans", {}), known.get("assets", {}), known.get("inputs", {})
     return Parent(
         generation_id=row.generation_id,
@@ -170,7 +172,7 @@ def _parent_of(row: GenerationRow, *, takes_settings: bool) -> Parent:
         platform=row.platform,
         title=row.title,
         movement_style=inputs.get("movement_style") or None,
-        engine_settings=known.get("settings", {}).get(ENGINE_BY_MODE[mode], {}) if takes_settings and mode else {},
+        engine_settings=known.get("settings", {}).get(ENGINE_BY_MODE[mode], {}) if takes_settings else {},
     )
 
 

@@ -61,7 +61,7 @@ class AssetsBody(AliasedModel):
 
 
 class InputsBody(AliasedModel):
-    """What the person wrote and chose."""
+    """Texts and choices of the person who orders."""
 
     brief: Annotated[
         Long,
@@ -162,7 +162,7 @@ class ModeBody(AliasedModel):
 
 
 class IdentityBody(AliasedModel):
-    """The stated customer, if no user signed in (docs/contract/identity.md)."""
+    """The customer, if no access token names one (docs/contract/identity.md)."""
 
     pass_id: Annotated[Short | None, Alias("passId", "The customer's stable id.", example="pass:user:42")] = None
     customer_id: Annotated[Short | None, Alias("customerId", "A pass id, or a shop's customer key.")] = None

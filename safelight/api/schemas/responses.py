@@ -1,244 +1,156 @@
-"""What the routes answer, for the OpenAPI document: every key with its type.
+"""Answers of the routes: each is a model that its route returns, that mypy checks, and that FastAPI describes.
 
-Only the document is made of these models. Routes answer with plain dictionaries, which are not checked again as they go
-out; the tests hold every answer they see against the document (tests/support/openapi.py).
+An example stands at its field, and the document makes the example of a whole answer of them (`document.py`). Values
+that are stored as JSON are passed on as they are (`Stored`, `StoredText`): rows of an older backend may hold others.
 """
 
 from datetime import datetime
 from typing import Annotated, Any, Literal
-from uuid import UUID
 
-from pydantic import MISSING, BaseModel, ConfigDict, Field
+from pydantic import MISSING, BaseModel, ConfigDict, Field, GetJsonSchemaHandler, WithJsonSchema
+from pydantic.json_schema import JsonSchemaValue
+from pydantic_core import CoreSchema
 
-from safelight.domain.job_log import Level
-from safelight.domain.statuses import TERMINAL, Status
+from safelight import __version__
+from safelight.api.schemas.examples import (
+    FILE_KEY,
+    FILE_URL,
+    GENERATION,
+    PASS,
+    PROMPT,
+    REQUEST,
+    SESSION,
+    STILL_URL,
+    USER,
+)
 
 Json = dict[str, Any]
 
-Uri = Annotated[str, Field(json_schema_extra={"format": "uri"})]
-UriReference = Annotated[str, Field(json_schema_extra={"format": "uri-reference"})]
-Count = Annotated[int, Field(ge=0)]
+Text = Annotated[str, Field(examples=["…"])]
+Uri = Annotated[str, Field(json_schema_extra={"format": "uri"}, examples=[STILL_URL])]
+FileUri = Annotated[str, Field(json_schema_extra={"format": "uri"}, examples=[FILE_URL])]
+SignedUri = Annotated[
+    str, Field(json_schema_extra={"format": "uri"}, examples=[f"{FILE_URL}?expires=1766134800&signature=0d0f5a3e"])
+]
+Uuid = Annotated[str, Field(json_schema_extra={"format": "uuid"}, examples=[GENERATION])]
+SessionUuid = Annotated[str, Field(json_schema_extra={"format": "uuid"}, examples=[SESSION])]
+GenerationId = Annotated[str, Field(examples=[GENERATION])]
+SessionId = Annotated[str, Field(examples=[SESSION])]
+PassId = Annotated[str, Field(examples=[PASS])]
+RequestId = Annotated[str, Field(examples=[REQUEST])]
+Email = Annotated[str, Field(examples=["ada@example.com"])]
+Platform = Annotated[str, Field(examples=["tiktok"])]
+Key = Annotated[str, Field(examples=[FILE_KEY])]
+Time = Annotated[datetime, Field(examples=["2025-12-19T08:00:00Z"])]
+Count = Annotated[int, Field(ge=0, examples=[1])]
+Credits = Annotated[int, Field(examples=[13])]
+Seconds = Annotated[int, Field(ge=0, examples=[3600])]
+Prompt = Annotated[str, Field(examples=[PROMPT])]
 Mode = Literal["still", "video"]
-FinalStatus = Annotated[Status, Field(json_schema_extra={"enum": sorted(TERMINAL)})]
+CustomerId = Annotated[str, Field(description="A pass id, or `anonymous`.", examples=[PASS])]
+
+StoredText = Annotated[Any, WithJsonSchema({"type": "string"})]
+StoredTextOrNull = Annotated[Any, WithJsonSchema({"anyOf": [{"type": "string"}, {"type": "null"}]})]
+StoredTime = Annotated[
+    Any, WithJsonSchema({"type": "string", "format": "date-time", "examples": ["2025-12-19T08:00:00Z"]})
+]
+StoredTexts = Annotated[Any, WithJsonSchema({"type": "array", "items": {"type": "string"}})]
+StoredWhole = Annotated[Any, WithJsonSchema({"type": "integer"})]
+StoredUriOrNull = Annotated[Any, WithJsonSchema({"anyOf": [{"type": "string", "format": "uri"}, {"type": "null"}]})]
+StoredNumber = Annotated[Any, WithJsonSchema({"type": "number"})]
+StoredObject = Annotated[Any, WithJsonSchema({"type": "object", "additionalProperties": True})]
 
 
 class ResponseModel(BaseModel):
-    """An object with exactly these keys."""
+    """An object with exactly these keys. Only keys whose value may be MISSING are left out."""
 
-    model_config = ConfigDict(extra="forbid")
+    model_config = ConfigDict(extra="forbid", from_attributes=True, json_schema_serialization_defaults_required=True)
+
+    @classmethod
+    def __get_pydantic_json_schema__(cls, core: CoreSchema, handler: GetJsonSchemaHandler) -> JsonSchemaValue:
+        """Keys that may be MISSING are not required, and no default is told: it is a constant of the code."""
+        schema = handler(core)
+        own = handler.resolve_ref_schema(schema)
+        missing = {name for name, field in cls.model_fields.items() if field.default is MISSING}
+        if missing:
+            own["required"] = [name for name in own.get("required", ()) if name not in missing]
+        for field in own.get("properties", {}).values():
+            field.pop("default", None)
+        return schema
+
+
+class Stored(ResponseModel):
+    """An object that is stored as JSON, and passed on as it is: it may hold other keys."""
+
+    model_config = ConfigDict(extra="allow")
 
 
 class Ok(ResponseModel):
     """It is done, and there is nothing to say about it."""
 
-    ok: Literal[True]
+    ok: Literal[True] = True
 
 
 class WithRequestId(Ok):
     """An answer that names its request, as the log lines and the ops plane do."""
 
-    requestId: str
+    requestId: RequestId
 
 
 class FrontPage(Ok):
-    service: Literal["safelight"]
-    version: str
-    links: Annotated[dict[str, str], Field(description="What one looks for first: name and path.")]
-
-
-# --- generations ----------------------------------------------------------------------------------------------------
-
-
-class CreditsCharged(ResponseModel):
-    """The balance after the charge, and what was charged."""
-
-    balance: int
-    cost: Count
-
-
-class Bill(ResponseModel):
-    cost: Count
-    mode: Mode
+    service: Literal["safelight"] = "safelight"
+    version: Annotated[str, Field(examples=[__version__])]
+    links: Annotated[
+        dict[str, str],
+        Field(description="What one looks for first: name and path.", examples=[{"docs": "/docs"}]),
+    ]
 
 
 class WithWarnings(WithRequestId):
     """An answer that says what of the body was not used."""
 
     warnings: Annotated[
-        list[str], Field(description="Each field of the body that is not known, and what is not done as stated.")
-    ]
-
-
-class Accepted(WithWarnings):
-    """An order that was accepted and charged."""
-
-    generation_id: UUID
-    status: Literal[Status.QUEUED]
-    sse_url: Annotated[
-        UriReference, Field(description="Where it can be followed live. Use it as it is: a user's holds a signature.")
-    ]
-    generationId: UUID
-    passId: str
-    parent_generation_id: str | None
-    credits_cost: Count
-    credits: CreditsCharged
-    billing: Bill
-
-
-class Outputs(ResponseModel):
-    """Width and height are those the result is shown with; only a video has `seconds`. Results of older versions have
-    none of the three."""
-
-    seedream_image_url: Uri | None
-    kling_video_url: Uri | None
-    width: int | MISSING = MISSING
-    height: int | MISSING = MISSING
-    seconds: float | MISSING = MISSING
-
-
-class ErrorContext(BaseModel):
-    """Why a generation has no result, as far as its owner may read it. Generations of an older backend may say less,
-    and have keys of their own."""
-
-    model_config = ConfigDict(extra="allow")
-
-    code: str | MISSING | None = MISSING
-    message: str | MISSING | None = MISSING
-    step: str | MISSING | None = MISSING
-    provider: str | MISSING | None = MISSING
-    type: str | MISSING = MISSING
-    timestamp: datetime | MISSING = MISSING
-    category: str | MISSING = MISSING
-    httpStatus: int | MISSING = MISSING
-    isRetryable: bool | MISSING = MISSING
-
-
-class CreditsOfGeneration(ResponseModel):
-    balance: Annotated[int | None, Field(description="Null where its customer has no row any more.")]
-    cost: Annotated[Count | None, Field(description="Null where an older backend made it.")]
-
-
-class Generation(Ok):
-    """An output is there only when the status is `done`. What was asked for, the prompts and the credits are shown to
-    the owner and to operators; for others `mma_vars` is empty, and `prompt`, `credits` and `parent_generation_id` are
-    null."""
-
-    generation_id: str
-    status: Status
-    state: Annotated[Status, Field(description="The same as `status`.")]
-    status_text: Annotated[str, Field(description="The status for a person who waits.")]
-    mode: Mode | None
-    mma_vars: Annotated[Json, Field(description="The canonical variable map: all that is known of it so far.")]
-    outputs: Outputs
-    prompt: Annotated[str | None, Field(description="What the engine was asked.")]
-    error: ErrorContext | None
-    credits: CreditsOfGeneration | None
-    parent_generation_id: str | None
-    warnings: Annotated[
         list[str],
-        Field(description="What was not used, changed, or came otherwise than ordered. Shown to the owner."),
+        Field(
+            description="Each field of the body that is not known, and what is not done as stated.",
+            examples=[[]],
+        ),
     ]
-    stand_in: Annotated[
-        bool, Field(description="Whether the result was made by the offline stand-in, not by a vendor's model.")
-    ]
-    created_at: datetime
-    updated_at: datetime
 
 
-class BalanceOrNone(ResponseModel):
-    balance: int | None
+class CreditsCharged(ResponseModel):
+    """The balance after the charge, and what was charged."""
 
-
-class Cancelling(WithWarnings):
-    """What became of the wish to stop it."""
-
-    generation_id: str
-    status: Status
-    cancelled: bool
-    too_late: Annotated[bool | None, Field(description="Null while that is not known yet.")]
-    refunded_credits: Count
-    credits: BalanceOrNone
-
-
-class Preferences(BaseModel):
-    """What the customer likes and never wants to see."""
-
-    model_config = ConfigDict(extra="allow")
-
-    hard_blocks: list[str] | MISSING = MISSING
-    tag_weights: dict[str, float] | MISSING = MISSING
-    updated_at: datetime | MISSING = MISSING
-    source: str | MISSING = MISSING
-
-
-class EventStored(WithWarnings):
-    status: Literal["ok"]
-    event_id: str
-    eventId: str
-    passId: str
-    preferences: Preferences | None
-
-
-# --- the live log, by event -----------------------------------------------------------------------------------------
-
-
-class ScanLine(ResponseModel):
-    """One line of the job log."""
-
-    index: Count
-    text: str
-    level: Level
-    step: str | None
-
-
-class StatusNow(ResponseModel):
-    """The status, whenever it changes."""
-
-    status: Status
-
-
-class Ended(ResponseModel):
-    """The last event: how it ended."""
-
-    status: FinalStatus
-    error: ErrorContext | MISSING = MISSING
-
-
-class Reset(ResponseModel):
-    """The id that was asked for is beyond the last line: all lines follow, from the first."""
-
-    last_seq: Count
-
-
-EVENTS: dict[str, type[ResponseModel]] = {"scan_line": ScanLine, "status": StatusNow, "done": Ended, "reset": Reset}
+    balance: Credits
+    cost: Count
 
 
 # --- customers ------------------------------------------------------------------------------------------------------
 
 
 class User(ResponseModel):
-    id: UUID
-    email: str | None
+    id: Annotated[str, Field(json_schema_extra={"format": "uuid"}, examples=[USER])]
+    email: Email | None
 
 
 class SignedIn(WithRequestId):
     user: User
     isAdmin: bool
-    passId: str
+    passId: PassId
 
 
 class Visitor(WithRequestId):
     """Nobody is signed in."""
 
-    user: None
-    isAdmin: Literal[False]
-    passId: Annotated[str, Field(description="The stated one, or a new one.")]
+    user: None = None
+    isAdmin: Literal[False] = False
+    passId: Annotated[PassId, Field(description="The stated one, or a new one.")]
 
 
 class VisitorForNow(Visitor):
     """Tokens cannot be checked just now: go on as a visitor."""
 
-    degraded: Literal[True]
+    degraded: Literal[True] = True
     degradedReason: str
 
 
@@ -246,154 +158,160 @@ Me = SignedIn | Visitor | VisitorForNow
 
 
 class LoggedIn(WithRequestId):
-    loggedIn: Literal[True]
-    passId: str
-    email: str | None
+    loggedIn: Literal[True] = True
+    passId: PassId
+    email: Email | None
     isNewUser: bool
 
 
 class NotLoggedIn(WithRequestId):
-    loggedIn: Literal[False]
+    loggedIn: Literal[False] = False
 
 
 class NotLoggedInForNow(NotLoggedIn):
     """It cannot be found out just now."""
 
-    degraded: Literal[True]
+    degraded: Literal[True] = True
 
 
 Login = LoggedIn | NotLoggedIn | NotLoggedInForNow
 
 
 class Session(ResponseModel):
-    id: UUID
-    customerId: Annotated[str, Field(description="A pass id, or `anonymous`.")]
-    platform: str
-    title: str
-    createdAt: datetime
+    id: SessionUuid
+    customerId: CustomerId
+    platform: Platform
+    title: Annotated[str, Field(examples=["Mina session"])]
+    createdAt: Time
 
 
 class SessionBegun(WithRequestId):
     session: Session
-    sessionId: UUID
-    passId: str | None
+    sessionId: SessionUuid
+    passId: PassId | None
 
 
 class CostsOfModes(ResponseModel):
     imageCost: Count
-    motionCost: Count
+    motionCost: Annotated[Count, Field(examples=[5])]
 
 
 class Balance(WithRequestId):
-    customerId: Annotated[str, Field(description="A pass id, or `anonymous`.")]
-    balance: Count
+    customerId: CustomerId
+    balance: Annotated[Count, Field(examples=[13])]
     historyLength: Annotated[Count, Field(description="How many entries the ledger has of them.")]
     meta: CostsOfModes
-    source: Literal["mega"]
-    passId: str | None
-    expiresAt: Annotated[datetime | None, Field(description="When the next credits expire.")]
+    source: Literal["mega"] = "mega"
+    passId: PassId | None
+    expiresAt: Annotated[datetime | None, Field(description="When the next credits expire.", examples=[None])]
 
 
 class CreditsAdded(WithRequestId):
-    customerId: str
-    newBalance: Count
-    source: Literal["mega"]
-    passId: str
+    customerId: PassId
+    newBalance: Annotated[Count, Field(examples=[33])]
+    source: Literal["mega"] = "mega"
+    passId: PassId
 
 
 class OrderSeen(WithRequestId):
-    orderId: str
+    orderId: Annotated[str, Field(examples=["5678901234567"])]
 
 
 class OrderCredited(OrderSeen):
-    customerId: str
-    passId: str
-    credited: Annotated[int, Field(ge=1)]
-    balance: Count
-    expiresAt: datetime | None
+    customerId: PassId
+    passId: PassId
+    credited: Annotated[int, Field(ge=1, examples=[50])]
+    balance: Annotated[Count, Field(examples=[50])]
+    expiresAt: Time | None
 
 
 class OrderWithoutCredits(OrderSeen):
-    credited: Literal[0]
+    credited: Literal[0] = 0
     reason: Literal["NOT_PAID", "TEST_ORDER", "CANCELLED", "NO_MATCHING_PRODUCT"]
 
 
 class OrderRefunded(OrderSeen):
     """`missing` credits were spent before they could be taken back."""
 
-    credited: Literal[0]
+    credited: Literal[0] = 0
     takenBack: Count
     missing: Count
-    reason: Literal["REFUNDED"]
+    reason: Literal["REFUNDED"] = "REFUNDED"
 
 
 class OrderKnown(OrderSeen):
     """It was credited before."""
 
-    alreadyProcessed: Literal[True]
+    alreadyProcessed: Literal[True] = True
 
 
-ShopOrder = OrderCredited | OrderWithoutCredits | OrderRefunded | OrderKnown
+ShopOrderAnswer = OrderCredited | OrderWithoutCredits | OrderRefunded | OrderKnown
 
 
 class Deleted(WithRequestId):
     """It is deleted; `deletedCount` is 0 if it was deleted before."""
 
-    deleted: Literal[True]
+    deleted: Literal[True] = True
     deletedCount: Count
 
 
 # --- files ----------------------------------------------------------------------------------------------------------
 
 
-class StoredFile(Ok):
-    key: str
-    url: Uri
-    contentType: str
-    bytes: Count
+class KeptFile(Ok):
+    """A file of ours without its URLs: one that is signed is made anew for each answer."""
+
+    key: Key
+    contentType: Annotated[str, Field(examples=["image/jpeg"])]
+    bytes: Annotated[Count, Field(examples=[79975])]
 
 
-class StoredPublic(StoredFile):
+class StoredPublic(KeptFile):
     """`url` and `publicUrl` are the same."""
 
-    publicUrl: Uri
+    url: FileUri
+    publicUrl: FileUri
 
 
-class StoredPrivate(StoredFile):
+class StoredPrivate(KeptFile):
     """`url` passes for so many seconds."""
 
-    publicUrl: None
-    expiresIn: Count
+    url: SignedUri
+    publicUrl: None = None
+    expiresIn: Seconds
+
+
+class KeptKey(ResponseModel):
+    """The key that a file will have: the same one for all tries of a request."""
+
+    key: Key
 
 
 class Ticket(Ok):
     """A URL to PUT the file to, for so many seconds, and those at which it will be."""
 
-    key: str
-    uploadUrl: Uri
-    publicUrl: Uri
-    url: Uri
-    expiresIn: Count
+    key: Key
+    uploadUrl: SignedUri
+    publicUrl: FileUri
+    url: FileUri
+    expiresIn: Seconds
 
 
 Upload = StoredPublic | StoredPrivate | Ticket
 
 
 class OwnCopy(Ok):
-    key: str
-    url: Uri
-    publicUrl: Uri
+    key: Key
+    url: FileUri
+    publicUrl: FileUri
 
 
 class Written(OwnCopy):
-    bytes: Count
+    bytes: Annotated[Count, Field(examples=[79975])]
 
 
 class SignedUrl(WithRequestId):
-    key: str
-    url: Uri
-    expiresIn: Count
-    expiresAt: datetime
-
-
-# --- operations -----------------------------------------------------------------------------------------------------
+    key: Key
+    url: SignedUri
+    expiresIn: Seconds
+    expiresAt: Time

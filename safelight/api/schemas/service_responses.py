@@ -1,44 +1,53 @@
 """Answers of the routes that say how the service is, and who serves it."""
 
 from datetime import datetime
+from decimal import Decimal
 from typing import Annotated, Literal
 
-from pydantic import Field
+from pydantic import Field, WithJsonSchema
 
-from safelight.api.schemas.responses import Count, Ok, ResponseModel
+from safelight import __version__
+from safelight.api.schemas.responses import Count, Ok, ResponseModel, Time
 
 
 class EngineServed(ResponseModel):
     """The adapter and the model that serve an engine now."""
 
-    engine: str
-    mode: Annotated[str, Field(description="What it makes: text, still or video.")]
-    adapter: str
-    model: str
-    paid: Annotated[bool, Field(description="Whether a vendor takes money for it.")]
+    engine: Annotated[str, Field(examples=["seedream"])]
+    mode: Annotated[str, Field(description="What it makes: text, still or video.", examples=["still"])]
+    adapter: Annotated[str, Field(examples=["replicate"])]
+    model: Annotated[str, Field(examples=["bytedance/seedream-4"])]
+    paid: Annotated[bool, Field(description="Whether a vendor takes money for it.", examples=[True])]
     stand_in: Annotated[bool, Field(description="Whether it is the offline stand-in: no vendor is asked.")]
 
 
 class Health(Ok):
-    service: Literal["safelight"]
-    time: datetime
-    supabase: Annotated[bool, Field(description="Whether the database answers.")]
-    version: str
+    service: Literal["safelight"] = "safelight"
+    time: Time
+    supabase: Annotated[bool, Field(description="Whether the database answers.", examples=[True])]
+    version: Annotated[str, Field(examples=[__version__])]
     engines: Annotated[list[EngineServed], Field(description="Empty where the database does not answer.")]
-    live: Literal[True]
-    ready: Annotated[bool, Field(description="Whether the database answers, and a worker lives if one is waited for.")]
-    not_ready: Annotated[str | None, Field(description="Why it is not ready.")]
+    live: Literal[True] = True
+    ready: Annotated[
+        bool,
+        Field(description="Whether the database answers, and a worker lives if one is waited for.", examples=[True]),
+    ]
+    not_ready: Annotated[str | None, Field(description="Why it is not ready.", examples=[None])]
 
 
 class Provider(ResponseModel):
-    adapter: str
-    circuit: Literal["closed", "failing", "open"]
-    shut_until: datetime | None
-    failures: Annotated[Count, Field(description="In a row.")]
-    last_failure: str | None
-    last_failure_at: datetime | None
-    under_way: Count
-    spent_today_usd: Annotated[str, Field(description="A decimal number, exact.")]
+    adapter: Annotated[str, Field(examples=["replicate"])]
+    circuit: Annotated[Literal["closed", "failing", "open"], Field(examples=["open"])]
+    shut_until: Annotated[datetime | None, Field(examples=["2026-11-21T11:00:30Z"])]
+    failures: Annotated[Count, Field(description="In a row.", examples=[5])]
+    last_failure: Annotated[str | None, Field(examples=["ProviderUnavailable: replicate: 503"])]
+    last_failure_at: Annotated[datetime | None, Field(examples=["2026-11-21T11:00:00Z"])]
+    under_way: Annotated[Count, Field(examples=[12])]
+    spent_today_usd: Annotated[
+        Decimal,
+        WithJsonSchema({"type": "string"}),
+        Field(description="A decimal number, exact.", examples=["4.230000"]),
+    ]
 
 
 class Providers(ResponseModel):

@@ -85,7 +85,7 @@ async def _timed(db: Database, pipelines: int, run: Callable[[Database, list[str
     """Pipelines per second, from the moment all are accepted until all are done."""
     queue = Queue(db)
     await queue.open()
-    acceptance = Acceptance(db, queue, Prices(still_credits=1, video_credits=5), start_within_seconds=3600)
+    acceptance = Acceptance(db, queue, lambda: Prices(still_credits=1, video_credits=5), start_within_seconds=3600)
     order = Order(
         flow=Flow.STILL_CREATE, pass_id=CUSTOMER, session_id=new_id(), platform="web", title="bench", brief="bench"
     )

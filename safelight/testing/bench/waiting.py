@@ -122,7 +122,7 @@ async def _order(db: Database, generations: int) -> None:
     queue = Queue(db)
     await queue.open()
     prices = Prices(still_credits=1, video_credits=5)
-    acceptance = Acceptance(db, queue, prices, start_within_seconds=3 * SECONDS_MAX)
+    acceptance = Acceptance(db, queue, lambda: prices, start_within_seconds=3 * SECONDS_MAX)
     for _ in range(generations):
         order = Order(
             flow=Flow.STILL_CREATE, pass_id=CUSTOMER, session_id=new_id(), platform="web", title="bench", brief="a cup"

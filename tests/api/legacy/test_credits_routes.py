@@ -130,6 +130,13 @@ async def test_a_balance_has_an_end(idle: Backend):
     assert settled(idle)
 
 
+@pytest.mark.parametrize("amount", ["0", "1.5", "many", "1000001", "inf", "1e400", ""])
+def test_the_command_reads_amounts_as_the_routes_do(amount: str):
+    done = CliRunner().invoke(commands, ["credits", "grant", "pass:user:42", amount])
+    assert done.exit_code == 2
+    assert "a whole number from 1 to 1000000" in done.output
+
+
 def test_the_command_grants_and_says_so_in_the_audit(dsn: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     import psycopg  # noqa: PLC0415
 

@@ -1,4 +1,4 @@
-"""How much of something may be held at once: live streams, bytes of request bodies. In sum, and for one address."""
+"""Limits of what is held at once, in sum and for one address: live streams, bytes of request bodies."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager

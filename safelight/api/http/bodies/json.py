@@ -215,7 +215,7 @@ def _check(value: Any) -> None:
 
 
 def _checked_inside(value: Any) -> Iterable[Any]:
-    """What is in the value, which is right itself."""
+    """Yield the values inside a value that is right itself."""
     match value:
         case str():
             _check_text(value)

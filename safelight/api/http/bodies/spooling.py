@@ -57,7 +57,7 @@ class RequestBodies:
             return await asyncio.get_running_loop().run_in_executor(self._threads, file.read)
 
     async def _receive(self, request: Request, file: BinaryIO, bytes_max: int) -> int:
-        """How many bytes have arrived; the file is at its beginning then."""
+        """Return how many bytes have arrived; the file is at its beginning then."""
         too_large = PayloadTooLarge(f"The body may have at most {bytes_max} bytes.")
         stated = request.headers.get("content-length", "")
         if stated.isdecimal() and int(stated) > bytes_max:
@@ -73,7 +73,7 @@ class RequestBodies:
         return size
 
     async def work(self, read: Callable[[Content], Result], content: Content) -> Result:
-        """What `read` makes of a body: in a thread where that may take a while."""
+        """Return what `read` makes of a body: in a thread if that may take a while."""
         if len(content) <= READ_ON_LOOP_BYTES_MAX:
             return read(content)
         return await asyncio.get_running_loop().run_in_executor(self._threads, read, content)
