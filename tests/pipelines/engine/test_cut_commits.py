@@ -32,7 +32,7 @@ async def test_what_is_done_in_a_commit_whose_answer_is_lost_is_done_once(
     monkeypatch.setattr(queue, "DATABASE_RETRY_SECONDS", 0.05)  # the queue's own statements are cut too, all the time
     cutter = Cutter(SHARE, random.Random(1))
     async with simulating(dsn) as (simulation, settings), cutting(dsn, cutter) as through:
-        backend = await start(**settings, database_url=through, worker_heartbeat_seconds=1, attempts_max=5)
+        backend = await start(**settings, database_url=through, worker_heartbeat_seconds=1)
         await backend.grant(10 * GENERATIONS_MAX)
         watch = Watch(dsn)
         customer = Customer(backend.client, watch, random.Random(1), backend.pass_id, await backend.upload())
