@@ -106,7 +106,7 @@ async def test_a_write_without_lines_that_is_sent_again_counts_once(backend: Bac
 async def test_a_write_that_is_sent_again_before_the_first_has_ended_counts_once(dsn: str, backend: Backend):
     """The connection was cut and the server did not notice: both statements are under way, side by side."""
     async with (
-        backend.app.database() as db,
+        backend.app.database(8) as db,
         db.connection() as conn,
         db.connection() as first,
         db.connection() as second,
@@ -125,7 +125,7 @@ async def test_a_write_that_is_sent_again_before_the_first_has_ended_counts_once
 async def test_steps_that_write_at_the_same_time_lose_nothing(dsn: str, backend: Backend):
     """Four steps of one run end while another writer holds the row; each has a connection of its own."""
     numbers = range(4)
-    async with backend.app.database() as db, db.connection() as conn, AsyncExitStack() as stack:
+    async with backend.app.database(8) as db, db.connection() as conn, AsyncExitStack() as stack:
         lease = await take(backend, conn)
         writers = [await stack.enter_async_context(db.connection()) for _ in numbers]
         async with conn.transaction():
