@@ -21,12 +21,12 @@ from safelight.pipelines.engine.retry import CALL_SECONDS_MAX, RetryPolicy
 from safelight.pipelines.engine.run_store import STEP_SECONDS_MAX, RunStore
 from safelight.pipelines.engine.sealing import Sealer
 from safelight.pipelines.engine.snooze import Snooze, bounded
-from safelight.pipelines.engine.step_payload import ERROR_MESSAGE_CHARS_MAX
 from safelight.redaction import excerpt
 
 Json = dict[str, Any]
 Result = TypeVar("Result")
 
+ERROR_MESSAGE_CHARS_MAX = 1000
 STORAGE_AWAY_LINE = "Our storage is away for the moment; this goes on as soon as it is back."
 
 
@@ -59,15 +59,13 @@ class Attempts:
     @property
     def may_have_stored(self) -> bool:
         """Whether files of a result may lie in our storage by now."""
-        return self.record.may_have_stored or (self.current is not None and step_payload.may_have_stored(self.current))
+        return self.record.may_have_stored() or (
+            self.current is not None and step_payload.may_have_stored(self.current)
+        )
 
     @property
     def variables(self) -> Json:
         return self.record.variables
-
-    def deadline_passed(self) -> bool:
-        """True if the time for what the run is doing is over."""
-        return self.record.deadline_passed(self.current)
 
     def ops_row(
         self,
@@ -119,8 +117,7 @@ class Attempts:
         step = self.current
         if step:
             self._unwritten["dropped"].append(f"step {step.number}")
-            written = await self.record.written_step(step)
-            step.payload, step.writes = written.payload | step_payload.item_of(step), written.writes
+            step.payload = await self.record.written_step(step)
             step.input_chars = step.output_chars = step.input_tokens = step.output_tokens = None
 
     def _unwritten_too(self) -> Json:
@@ -180,11 +177,11 @@ class Attempts:
             return await self._await_storage(step, error)
         tries = step_payload.tries(step)
         delay = self.policy.delay(error, tries, key=f"{self.generation_id}:{step.type}")
-        if delay is None or self.record.deadline_passed(step):
+        if delay is None or self.record.deadline_passed():
             return error
         text = f"That did not work yet; trying again (attempt {tries + 1} of {self.policy.attempts_max})."
         details = {"attempt": tries, "retry_seconds": round(delay, 2), "error": public_code(step.type, error)}
-        await self._pause(step, error, text, details, delay)
+        await self._pause(step, error, text, details)
         return Snooze(delay)
 
     async def _cannot_begin(self, step: StepRow, error: StorageError) -> Exception:
@@ -222,10 +219,8 @@ class Attempts:
         row = self.ops_row(told, step=step, cause=error, level="warn", extra={"storage_away": away})
         return replace(row, id=f"{self.generation_id}:{step.number}:storage")
 
-    async def _pause(self, step: StepRow, error: SafelightError, text: str, details: Json, seconds: float) -> None:
+    async def _pause(self, step: StepRow, error: SafelightError, text: str, details: Json) -> None:
         step_payload.end_attempt(step, error)
-        if step_payload.is_item(step):
-            step_payload.note_retry(step, seconds)
         telemetry.warning(
             telemetry.Tag.GENERATION_PROCESSING, f"{step.type}: {details}: {error}", generation_id=self.generation_id
         )
@@ -236,11 +231,13 @@ class Attempts:
         self._keep_as_written(step, "output")
         step.input_chars, step.output_chars = outcome.input_chars, outcome.output_chars
         step.input_tokens, step.output_tokens = outcome.input_tokens, outcome.output_tokens
+        for path, value in outcome.variables.items():
+            self.record.set(path, value)
         step_payload.note_storage_back(step)
         lines = begin + [self._line("warning", step, warning) for warning in outcome.warnings]
         if outcome.line:
             lines.append(self._line("success", step, outcome.line))
-        await self.record.write(step, lines, variables=outcome.variables)
+        await self.record.write(step, lines, with_variables=True)
         self._say("✅", f"Step {step.number} {step.type} ended in {step.payload['timing']['duration_ms']} ms")
         return self._leave(step)
 
@@ -262,11 +259,6 @@ class Attempts:
 
     def _say(self, emoji: str, text: str) -> None:
         telemetry.info(emoji, telemetry.Tag.GENERATION_PROCESSING, text, generation_id=self.generation_id)
-
-
-def as_error(cause: Exception) -> SafelightError:
-    """The cause as an error that every plane can name."""
-    return cause if isinstance(cause, SafelightError) else SafelightError(f"{type(cause).__name__}: {cause}")
 
 
 def _served_by(step: StepRow | None) -> Json:

@@ -26,11 +26,11 @@ from safelight.domain.errors.codes import public_code
 from safelight.domain.job_log import LogLine
 from safelight.domain.steps import StepType
 from safelight.pipelines.engine import step_payload
+from safelight.pipelines.engine.attempts import Attempts
 from safelight.pipelines.engine.plans import OperationPlan, Outcome, Plan
 from safelight.pipelines.engine.retry import CALL_SECONDS_MAX
 from safelight.pipelines.engine.run_store import STEP_SECONDS_MAX
 from safelight.pipelines.engine.snooze import Snooze, bounded
-from safelight.pipelines.parallel import ParallelSteps
 from safelight.providers.base import CancelResult, Operation, Pending
 from safelight.redaction import excerpt
 
@@ -39,7 +39,7 @@ Json = dict[str, Any]
 LOOK_AGAIN_SECONDS = 10.0
 
 
-class Run(ParallelSteps):
+class Run(Attempts):
     """The verbs a story is told with, and what it may read: the order, the variables, the preferences."""
 
     async def step(self, step_type: StepType, plan: Callable[[], Awaitable[Plan]]) -> Json:
@@ -221,9 +221,8 @@ class Run(ParallelSteps):
         except OutcomeUnknown as error:
             step_payload.settle_start(step, step_payload.UNKNOWN)
             text = "The answer did not come; checking whether it has begun."
-            pause = self.policy.pause(step_payload.tries(step), key=key)
-            await self._pause(step, error, text, {"error": public_code(step.type, error), "attempt_key": key}, pause)
-            raise Snooze(pause) from error
+            await self._pause(step, error, text, {"error": public_code(step.type, error), "attempt_key": key})
+            raise Snooze(self.policy.pause(step_payload.tries(step), key=key)) from error
         except SafelightError as error:
             step_payload.settle_start(step, step_payload.REFUSED)
             raise await self._after(step, error) from error
@@ -231,7 +230,7 @@ class Run(ParallelSteps):
 
     async def _reconcile_after_lease_lost(self, step: StepRow, planned: OperationPlan, key: str) -> None:
         """We were taken over while we asked. A start that whoever goes on has given up may be paid all the same."""
-        if step_payload.was_refused(step) or step_payload.is_awaited(await self.record.written_step(step), key):
+        if step_payload.was_refused(step) or step_payload.is_awaited(await self.record.reread(step), key):
             return
         accepted = step.payload.get("operation")
         if accepted:
@@ -277,7 +276,7 @@ class Run(ParallelSteps):
 
     async def _wait(self, step: StepRow, planned: OperationPlan, operation: Operation, seconds: float) -> Snooze:
         """Until the operation is looked at again; past the model's deadline it is stopped instead."""
-        if not self.deadline_passed():
+        if not self.record.deadline_passed():
             return self._pause_of(planned, seconds)
         if "stopping" not in step.payload:
             late = DeadlineExceeded(f"{planned.provider} was still at work after {planned.seconds_max:.0f} s")
@@ -287,7 +286,7 @@ class Run(ParallelSteps):
 
     def _pause_of(self, planned: OperationPlan, seconds: float) -> Snooze:
         """Until the next look: the model's deadline is one too."""
-        seconds, left = max(seconds, planned.check_every_seconds), self.record.seconds_left(self.current)
+        seconds, left = max(seconds, planned.check_every_seconds), self.record.seconds_left()
         return Snooze(seconds if left is None else min(seconds, max(left, 0.0)))
 
     async def _stop(self, step: StepRow, planned: OperationPlan, operation: Operation, reason: SafelightError) -> None:

@@ -109,7 +109,7 @@ async def _plan(
         cancel=provider.cancel,
         find=provider.find,
         complete=lambda answer: _store(studio, run, wanted, answer, given),
-        admit=(lambda conn: gate.admit(conn, run, engine, usd)) if engine.limits else None,
+        admit=(lambda conn: gate.admit(conn, run.record, engine, usd)) if engine.limits else None,
         begin_line=wanted.begin_line,
         usd=str(usd),
     )

@@ -43,7 +43,7 @@ def ask(studio: PipelineContext, run: Run, question: TextStep) -> Callable[[], A
         engine = await studio.serving(TEXT_ENGINE)
         run.note_engine(engine.adapter, engine.model)
         async with studio.db.connection() as conn:
-            await studio.gate.admit(conn, run, engine)
+            await studio.gate.admit(conn, run.record, engine)
         model = studio.adapters.text(engine)
         user = context.render(question.values)
         request = TextRequest(
