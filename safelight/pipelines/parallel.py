@@ -127,15 +127,14 @@ class ParallelSteps(Attempts):
         if step.payload["error"]:
             return self._failed(item, step.payload["error"])
         self._await_retry(step)
-        try:
-            value = await make(self, item)
-            if self.next_step_no == self.item_no:
-                raise SafelightError(f"item {self._position} of {step_type} made no step")
-        except (Snooze, LeaseLost, *TRANSIENT_ERRORS):
-            raise
-        except Exception as cause:  # noqa: BLE001 - whatever went wrong with it, the other items go on
-            return self._failed(item, await self._fail(step_type, cause))
-        return ItemResult(item, self._position, value)
+        [made] = await asyncio.gather(make(self, item), return_exceptions=True)
+        if not isinstance(made, BaseException) and self.next_step_no == self.item_no:
+            made = SafelightError(f"item {self._position} of {step_type} made no step")
+        if not isinstance(made, BaseException):
+            return ItemResult(item, self._position, made)
+        if isinstance(made, (Snooze, LeaseLost, *TRANSIENT_ERRORS)) or not isinstance(made, Exception):
+            raise made
+        return self._failed(item, await self._fail(step_type, made))
 
     def _failed(self, item: Item, error: Json) -> ItemResult[Item, Value]:
         if error["type"] == Cancelled.__name__:
