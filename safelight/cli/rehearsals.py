@@ -17,6 +17,7 @@ from safelight import serve, telemetry, terminal
 from safelight.cli.shared import AsJson, group, open_app
 
 ENGINE_RATIO_TO_REACH = 0.75
+PARALLEL_RATIO_TO_REACH = 1.5
 WAITING_MB_TO_REACH = 150
 STORE_MB_TO_REACH = 64
 
@@ -30,6 +31,15 @@ commands.add_typer(bench_commands, name="bench")
 @bench_commands.command("engine")
 def bench_engine(
     pipelines: Annotated[int, typer.Option(min=10, max=100_000, help="Pipelines per round.")] = 200,
+    parallel: Annotated[
+        int | None,
+        typer.Option(
+            min=2,
+            max=16,
+            help="Measure the no-op steps per second of one generation instead: one after the other, and this many at"
+            " once. The steps wait for the database only.",
+        ),
+    ] = None,
     as_json: AsJson = False,
 ) -> None:
     """Measure pipelines of 7 steps per second. Baseline: plain psycopg that writes the same rows."""
@@ -37,6 +47,9 @@ def bench_engine(
 
     app = open_app(console_lines=False)
     app.start_database()
+    if parallel:
+        _bench_parallel(app, parallel, as_json=as_json)
+        return
     result = asyncio.run(bench.engine(app, pipelines))
     if as_json:
         terminal.print_json(result.as_json())
@@ -44,6 +57,18 @@ def bench_engine(
     terminal.console.print(f"baseline (plain psycopg)  {result.floor_per_second:8.1f} pipelines/s")
     terminal.console.print(f"the engine                {result.engine_per_second:8.1f} pipelines/s")
     terminal.console.print(f"ratio                     {result.ratio:8.3f}   (target {ENGINE_RATIO_TO_REACH})")
+
+
+def _bench_parallel(app: Any, at_once: int, *, as_json: bool) -> None:
+    from safelight.testing import bench
+
+    result = asyncio.run(bench.parallel(app, at_once))
+    if as_json:
+        terminal.print_json(result.as_json())
+        return
+    terminal.console.print(f"steps one after the other  {result.sequential_per_second:8.1f} steps/s")
+    terminal.console.print(f"{result.at_once:2} steps at once           {result.parallel_per_second:8.1f} steps/s")
+    terminal.console.print(f"ratio                      {result.ratio:8.3f}   (target {PARALLEL_RATIO_TO_REACH})")
 
 
 @bench_commands.command("doctor")

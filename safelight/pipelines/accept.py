@@ -161,7 +161,7 @@ class Acceptance:
         return Accepted(generation_id, cost, balance, repeated=False)
 
     async def _in_progress(self, conn: Connection, pass_id: str) -> int:
-        """How many unfinished generations the customer has, who is locked: no other order comes in between."""
+        """Count the unfinished generations of the customer, who is locked: no other order comes in between."""
         found = await generations.in_progress(conn, pass_id)
         if self.in_progress_max and found >= self.in_progress_max:
             raise TooManyInProgress(self.in_progress_max, retry_after_seconds=IN_PROGRESS_RETRY_SECONDS)

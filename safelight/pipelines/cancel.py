@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 from safelight.db.connection.database import Database
 from safelight.db.connection.notifications import Notifier
-from safelight.db.generations import generations, job_log, jobs, runs
+from safelight.db.generations import generations, jobs, runs
 from safelight.db.operations import audit
 from safelight.db.operations.audit import Operator
 from safelight.domain.errors.base import Cancelled, LeaseLost, NotFound
@@ -31,7 +31,7 @@ NO_RETRY = RetryPolicy(base_seconds=0.0, attempts_max=1)
 
 @dataclass(frozen=True, slots=True)
 class Cancelling:
-    """What became of the request: `too_late` where the generation ended in another way or has its result, None while it
+    """The outcome of the request: `too_late` where the generation ended in another way or has its result, None while it
     is not known."""
 
     status: Status
@@ -73,9 +73,8 @@ async def _end_unbegun(db: Database, generation_id: str) -> None:
         leased = await runs.take_lease(conn, generation_id, FLOWS, if_lease_no=NEVER_LEASED)
         if leased is None:
             return
-        said = await job_log.lines_after(conn, generation_id, 0)
     notifier = Notifier(db)
-    record = RunStore(db, notifier, leased, steps=[], said=said)
+    record = RunStore(db, notifier, leased, steps=[])
     with suppress(LeaseLost):  # a worker took the generation over, and has seen the request
         await fail(Run(record, NO_RETRY, leased), Cancelled("stopped on request, before it began"))
     await notifier.drain()

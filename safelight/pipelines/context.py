@@ -1,4 +1,4 @@
-"""What the stories work with: the adapters the registry names, our storage and the configuration."""
+"""The resources of the stories: the adapters the registry names, our storage and the configuration."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
@@ -22,8 +22,8 @@ from safelight.storage.spool import Spool
 
 
 class Adapters:
-    """What is installed, by the name that the registry uses. An adapter is made when an engine first needs it: some
-    bring large libraries. Each question raises ConfigError where the engine's adapter has no answer to it."""
+    """The installed adapters, by the name that the registry uses. An adapter is made when an engine first needs it:
+    some bring large libraries. Each question raises ConfigError where the engine's adapter has no answer to it."""
 
     def __init__(self, makers: Mapping[str, Callable[[], Adapter]]) -> None:
         self._makers = makers
@@ -69,7 +69,7 @@ class PipelineContext:
     sealer: Sealer | None = None  # None: what redaction changes in a record is not kept
 
     async def serving(self, engine_id: str) -> Engine:
-        """Who serves the engine now: its fallback while its own adapter does not answer."""
+        """The adapter and model that serve the engine now: its fallback while its own adapter does not answer."""
         engine = await self.configuration.engine(engine_id)
         if engine.fallback and engine.limits and await self.gate.circuit_is_open(engine.adapter):
             limits = await self.configuration.limits(engine.fallback["adapter"])

@@ -1,5 +1,5 @@
-"""The writes when a generation fails or is cancelled (docs/contract/errors.md): both planes, the refund and the last
-line, in one transaction, with the variables kept as far as they had come."""
+"""Writes the end of a generation that fails or is cancelled (docs/contract/errors.md): both planes, the refund and the
+last line, in one transaction, with the variables kept as far as they had come."""
 
 from typing import Any
 
@@ -14,11 +14,10 @@ from safelight.domain.errors.base import Cancelled, SafelightError, type_name
 from safelight.domain.errors.codes import engine_of, public_code
 from safelight.domain.job_log import LogLine
 from safelight.domain.statuses import Status
-from safelight.pipelines.engine.attempts import ERROR_MESSAGE_CHARS_MAX
+from safelight.pipelines.engine.attempts import as_error
 from safelight.pipelines.engine.run import Run
-from safelight.pipelines.engine.step_payload import close, empty_step
+from safelight.pipelines.engine.step_payload import close, empty_step, map_error
 from safelight.pipelines.flows.text_steps import TEXT_ENGINE
-from safelight.redaction import excerpt
 
 Json = dict[str, Any]
 
@@ -32,8 +31,9 @@ async def fail(run: Run, cause: Exception) -> None:
         LeaseLost: another worker has it; nothing was written.
     """
     error = as_error(cause)
-    step = run.current or empty_step(run.next_step_no, "pipeline", run.record.clock)
-    close(step, {}, step_error(step, error))
+    number = max(run.next_step_no, run.record.next_step_no)
+    step = run.current or empty_step(number, "pipeline", run.record.clock)
+    close(step, {}, map_error(step, error))
     ops = run.ops_row(error, step=step, cause=cause, level="warn" if isinstance(error, Cancelled) else "error")
     ending = _ending(run, step, error, cause)
 
@@ -41,7 +41,7 @@ async def fail(run: Run, cause: Exception) -> None:
         async with conn.transaction():
             return await _write(conn, run, step, ending, ops)
 
-    await run.record.retry_transient(write, ending.lines)
+    await run.record.end(write, ending.lines)
     _log(run, step, error, cause)
 
 
@@ -59,10 +59,10 @@ def _ending(run: Run, step: StepRow, error: SafelightError, cause: Exception) ->
 
 async def _write(conn: Connection, run: Run, step: StepRow, ending: Ending, ops: OpsError) -> Written:
     record = run.record
-    await runs.write_step(conn, record.lease, step, log_seq=record.log_seq, status=record.status, variables=None)
+    await runs.write_steps(conn, record.lease, [step], status=record.status, variables=None)
     await ledger.refund(conn, generation_id=run.generation_id)
     await ops_rows.insert(conn, ops)
-    return await runs.finish(conn, record.lease, ending, log_seq=record.log_seq, variables=record.told(ending.lines))
+    return await runs.finish(conn, record.lease, ending, variables=record.told(ending.lines))
 
 
 def _public_error(step: StepRow, error: SafelightError, cause: Exception, message: str) -> Json:
@@ -77,20 +77,6 @@ def _public_error(step: StepRow, error: SafelightError, cause: Exception, messag
         "category": error.category.value,
         "httpStatus": error.http_status,
         "isRetryable": error.retryable,
-    }
-
-
-def as_error(cause: Exception) -> SafelightError:
-    """The cause as an error that every plane can name."""
-    return cause if isinstance(cause, SafelightError) else SafelightError(f"{type(cause).__name__}: {cause}")
-
-
-def step_error(step: StepRow, error: SafelightError) -> Json:
-    return {
-        "error_code": f"MMA_{public_code(step.type, error)}",
-        "type": type(error).__name__,
-        "message": excerpt(str(error), ERROR_MESSAGE_CHARS_MAX),
-        "provider_http_status": getattr(error, "provider_http_status", None),
     }
 
 

@@ -44,12 +44,12 @@ class Inputs:
         return order.with_pictures(addresses), {"lock": lock, "pictures": pictures} if pictures else None
 
     def as_written(self, order: Order) -> Json:
-        """What is stored beside the order, so that the models get its texts as they were written. Pictures have a note
-        of their own."""
+        """The part that is stored beside the order, so that models get its texts as they were written. Pictures have
+        a note of their own."""
         return sealed_parts(self.sealer, order.model_dump(mode="json"), TEXTS)
 
     def _address(self, url: str, customer: str) -> tuple[str, Json | None]:
-        """What the order says of a picture, and what is to be imported for it."""
+        """The order's entry for a picture, and the import that it needs."""
         if self.assets.is_own(url):
             return url, None
         key = self.assets.private_key_of(url)

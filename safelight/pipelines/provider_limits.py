@@ -20,7 +20,8 @@ from safelight.domain.errors.base import (
     SafelightError,
     SpendCapReached,
 )
-from safelight.pipelines.engine.run_store import OUTAGE_SECONDS_MAX, RunStore
+from safelight.pipelines.engine.attempts import Attempts
+from safelight.pipelines.engine.run_store import OUTAGE_SECONDS_MAX
 from safelight.pipelines.engine.snooze import Snooze
 from safelight.pipelines.registry import Engine
 from safelight.redaction import excerpt
@@ -40,7 +41,7 @@ class ProviderLimits:
     def __init__(self, db: Database) -> None:
         self._db = db
 
-    async def admit(self, conn: Connection, record: RunStore, engine: Engine, usd: Decimal = NOTHING) -> None:
+    async def admit(self, conn: Connection, run: Attempts, engine: Engine, usd: Decimal = NOTHING) -> None:
         """Returns where one more start may be made now; it is counted. In the transaction that notes the start, what is
         under way is counted exactly.
 
@@ -58,9 +59,9 @@ class ProviderLimits:
             "⏰",
             telemetry.Tag.GENERATION_PROCESSING,
             f"{engine.adapter}: start delayed by {refusal.wait_seconds:.1f} s ({refusal.reason})",
-            generation_id=record.generation_id,
+            generation_id=run.generation_id,
         )
-        if record.deadline_passed():
+        if run.deadline_passed():
             raise _too_late(engine, refusal.reason)
         raise Snooze(min(refusal.wait_seconds, WAIT_SECONDS_MAX))
 

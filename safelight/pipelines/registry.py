@@ -89,7 +89,7 @@ class Context:
 
 @dataclass(frozen=True, slots=True)
 class Engine:
-    """What the registry says about an engine name such as `seedream`: who serves it, with which model."""
+    """The registry's entry for an engine name such as `seedream`: who serves it, with which model."""
 
     id: str
     adapter: str
@@ -143,7 +143,7 @@ class Configuration:
         return version, defaults | (at(await self._override(), f"replicate.{engine_id}") or {})
 
     async def entries(self) -> list[Row]:
-        """What the registry says of each engine that is enabled."""
+        """The registry's entry of each engine that is enabled."""
         _, value = await self._active(REGISTRY_KEY)
         return [entry for entry in value.get("providers", ()) if entry.get("enabled", True)]
 
@@ -167,7 +167,7 @@ class Configuration:
         return _limits(version, value, adapter)
 
     async def _override(self) -> Row:
-        """What operators have set for the moment."""
+        """The values that operators have set for the moment."""
         if time.monotonic() - self._set[0] >= CACHE_SECONDS:
             async with self._db.connection() as conn:
                 row = await runtime_config.read(conn)

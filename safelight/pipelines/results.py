@@ -16,8 +16,9 @@ from safelight.domain.errors.base import SafelightError, StorageError
 from safelight.domain.steps import LAST_LOOK_OF, StepType
 from safelight.pipelines.context import PipelineContext
 from safelight.pipelines.engine import step_payload
+from safelight.pipelines.engine.attempts import as_error
 from safelight.pipelines.engine.run import Run
-from safelight.pipelines.failures import as_error, fail, step_error
+from safelight.pipelines.failures import fail
 from safelight.pipelines.flows.media_steps import finish_done
 from safelight.redaction import excerpt
 from safelight.storage import results
@@ -117,7 +118,7 @@ def _open_last_look(run: Run, result: StepRow) -> StepRow | None:
 
 async def _end_without_caption(run: Run, result: StepRow, step: StepRow, error: SafelightError) -> None:
     caption = STANDARD_CAPTION + excerpt(str(result.payload["input"].get("prompt", "")), PROMPT_CHARS_MAX)
-    step_payload.degrade(step, {"crt": caption}, error, step_error(step, error))
+    step_payload.degrade(step, {"crt": caption}, error, step_payload.map_error(step, error))
     run.set("scans.output_still_crt", caption)
     run.record.status = StepType(step.type).status
-    await run.record.write(step, [], with_variables=True)
+    await run.record.write(step, [], variables={})

@@ -1,4 +1,4 @@
-"""What operators set while everything runs, as a process follows it: prices here, engines in `configuration.py`."""
+"""Values that operators set at run time, as a process follows them: prices here, engines in `configuration.py`."""
 
 from typing import Any
 
@@ -86,7 +86,7 @@ class RuntimeConfig:
         )
 
     async def defaults(self, conn: Connection) -> Tree:
-        """What holds where nothing is set: settings, the registry and the engines' versioned defaults."""
+        """The values that hold if nothing is set: settings, the registry and the engines' versioned defaults."""
         costs = {"imageCost": self._stated.still_credits, "motionCost": self._stated.video_credits}
         tree: Tree = {"models": await _models(conn), "credits": costs, "replicate": {}}
         for engine, names in _SETTINGS.items():
@@ -101,7 +101,7 @@ class RuntimeConfig:
 
 
 async def override_of(conn: Connection) -> Tree:
-    """What of the kept override can be acted on."""
+    """The part of the stored override that can be acted on."""
     row = await runtime_config.read(conn)
     return known(row.override or {})
 

@@ -1,4 +1,4 @@
-"""Who serves each engine: its adapter and model, whether that costs money, and whether it is the offline stand-in."""
+"""The adapter and model that serve each engine, whether that costs money, and whether it is the offline stand-in."""
 
 import ipaddress
 from collections.abc import Collection
@@ -74,7 +74,7 @@ class Serving:
 
 
 def unreachable_warnings(engines: list[ServedEngine], webhook_url: str | None, assets_url: str) -> list[str]:
-    """What does not work for vendors that are asked: they are elsewhere, and must reach these URLs."""
+    """The URLs that do not work for vendors: they are elsewhere, and must reach them."""
     vendors = sorted({engine.adapter for engine in engines if engine.is_paid and engine.mode != "text"})
     if not vendors:
         return []
@@ -93,7 +93,7 @@ def unreachable_warnings(engines: list[ServedEngine], webhook_url: str | None, a
 
 
 def is_reachable(url: str) -> bool:
-    """Whether the URL's host may be on the public internet; names are judged by their look, without asking for them."""
+    """True if the URL's host may be on the public internet; names are judged by their look, without asking for them."""
     host = (urlsplit(url).hostname or "").rstrip(".")
     try:
         ipaddress.ip_address(host.split("%", 1)[0])

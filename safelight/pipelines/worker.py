@@ -5,9 +5,10 @@ from collections.abc import Awaitable, Callable, Mapping
 from safelight import telemetry
 from safelight.db.connection.database import TRANSIENT_ERRORS
 from safelight.db.connection.notifications import Notifier
-from safelight.db.generations import job_log, runs
+from safelight.db.generations import runs
 from safelight.domain.errors.base import LeaseLost, QueueTimeout, SafelightError
 from safelight.domain.orders import Flow
+from safelight.domain.steps import LAST_LOOK_OF
 from safelight.pipelines.context import PipelineContext
 from safelight.pipelines.engine.retry import RetryPolicy
 from safelight.pipelines.engine.run import Run
@@ -98,11 +99,10 @@ class Worker:
             leased = await runs.take_lease(conn, generation_id, self._flows, if_lease_no=if_lease_no)
             if leased is None:
                 return None, None
-            steps = await runs.steps_of(conn, generation_id)
-            said = await job_log.lines_after(conn, generation_id, 0)
+            steps = await runs.checkpoints(conn, generation_id, LAST_LOOK_OF)
         request = leased["mg_meta"].get("request") or {}
         telemetry.note(pass_id=leased["mg_pass_id"], request_id=request.get("request_id"))
-        record = RunStore(self._studio.db, self._notifier, leased, steps, said)
+        record = RunStore(self._studio.db, self._notifier, leased, steps)
         run = Run(record, self._policy, leased)
         if not steps:
             telemetry.info(

@@ -12,24 +12,27 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m tests.simulation", description=__doc__)
     parser.add_argument("--seed", type=int, help="tell this one")
     parser.add_argument("--cancel-at", type=int, help="and cancel at this statement of a worker")
+    parser.add_argument("--parallel", action="store_true", help="with eight steps side by side")
     parser.add_argument("--first", type=int, default=0, help="look from this one on")
     parser.add_argument("--count", type=int, default=1000, help="at so many")
     asked = parser.parse_args()
-    sys.exit(tell(asked.seed, asked.cancel_at) if asked.seed is not None else look(asked.first, asked.count))
+    if asked.seed is not None:
+        sys.exit(tell(asked.seed, asked.cancel_at, is_parallel=asked.parallel))
+    sys.exit(look(asked.first, asked.count, is_parallel=asked.parallel))
 
 
-def tell(seed: int, cancel_at: int | None) -> int:
-    told = simulate(seed, cancel_at_statement=cancel_at)
+def tell(seed: int, cancel_at: int | None, *, is_parallel: bool) -> int:
+    told = simulate(seed, cancel_at_statement=cancel_at, is_parallel=is_parallel)
     print(*told.trace, sep="\n")  # noqa: T201
     print(f"seed {seed}: {told.status} after {told.seconds:.1f} s; {told.broken or 'everything holds'}")  # noqa: T201
     return bool(told.broken)
 
 
-def look(first: int, count: int) -> int:
+def look(first: int, count: int, *, is_parallel: bool) -> int:
     began, broken = time.monotonic(), 0
     with simulated():
         for seed in range(first, first + count):
-            told = in_simulation(seed)
+            told = in_simulation(seed, is_parallel=is_parallel)
             if told.broken:
                 broken += 1
                 print(f"seed {seed}: {told.status}; {told.broken}")  # noqa: T201

@@ -8,6 +8,7 @@ from tests.simulation import clock
 ON_ITS_WAY_SECONDS_MAX = 25.0  # a start that takes longer to arrive is beyond what the runner waits for
 MURDEROUS = 12
 STATEMENTS = 40  # about as many as a story has where nothing goes wrong
+STEPS_AT_ONCE = (1, 2, 4, 8, 8)
 FATE_RATES = (0.005, 0.02, 0.08, 0.4)
 FATAL = frozenset({"refused", "nonsense", "bug"})  # never tried again
 BEFORE, AFTER = "before", "after"  # lost before its effect, or the effect is there and its answer is lost
@@ -54,6 +55,8 @@ class Weather:
         self.slow_arrivals = rng.choice(
             ((0.0,), (0.5, 5.0, ON_ITS_WAY_SECONDS_MAX), (5.0, ON_ITS_WAY_SECONDS_MAX, 300.0))
         )
+
+        self.steps_at_once = self.more.choice(STEPS_AT_ONCE)
 
     def _outage_seconds(self) -> float:
         return 1000.0 if self.rng.random() < 0.05 else self.rng.uniform(0.5, 40)

@@ -2,7 +2,7 @@
 
 import json
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -10,19 +10,21 @@ from safelight.domain.statuses import Status
 from tests.simulation import clock
 from tests.simulation.server import Rows, Server
 from tests.simulation.service import Service, Work
-from tests.simulation.story import STEPS
+from tests.simulation.story import ITEM, ITEMS, PARALLEL_STEPS, STEPS, place_of
 
 Json = dict[str, Any]
 
 
-def broken(server: Server, service: Service, price: int) -> list[str]:
+def broken(server: Server, service: Service, price: int, *, is_parallel: bool = False) -> list[str]:
     """A sentence for each thing that does not hold."""
     rows = server.tables.rows
     payloads = {number: json.loads(step["mg_payload"]) for number, step in rows.steps.items()}
     return [
-        *_ended(rows, payloads),
+        *_ended(rows, payloads, PARALLEL_STEPS if is_parallel else STEPS),
+        *(_items(rows, payloads) if is_parallel else ()),
         *_credits(rows, price),
         *_numbers(rows, payloads),
+        *_said(rows, payloads),
         *_planes(rows, payloads),
         *_starts(rows, payloads, service),
         *_fence(server),
@@ -51,16 +53,39 @@ def broken_results(world: Any) -> Iterator[str]:
             yield f"whoever cancelled was told too_late={told.too_late}, and it is {status}"
 
 
-def _ended(rows: Rows, payloads: dict[int, Json]) -> Iterator[str]:
+def _ended(rows: Rows, payloads: dict[int, Json], steps: Sequence[str]) -> Iterator[str]:
     if not rows.is_final:
         yield f"the generation is still {rows.generation['mg_mma_status']}"
+        return
+    unfinished = [number for number, payload in payloads.items() if not payload["timing"]["ended_at"]]
+    if unfinished:
+        yield f"the generation is {rows.generation['mg_mma_status']}, and the steps {unfinished} have not ended"
     if rows.generation["mg_mma_status"] != Status.DONE:
         return
-    ended = [step["mg_step_type"] for number, step in sorted(rows.steps.items()) if _is_well(payloads[number])]
-    if ended != list(STEPS):
+    ended = [
+        step["mg_step_type"]
+        for number, step in sorted(rows.steps.items())
+        if _is_well(payloads[number]) or "item" in payloads[number]
+    ]
+    if ended != list(steps):
         yield f"done, and these steps alone have ended well: {ended}"
     if not rows.generation["mg_output_url"]:
         yield "done without a result"
+
+
+def _items(rows: Rows, payloads: dict[int, Json]) -> Iterator[str]:
+    """An item that failed is told once; what one that ended well has set is there."""
+    told = Counter(row["detail"]["item"] for row in rows.ops.values() if "item" in row["detail"])
+    failed = Counter(payload["item"] for payload in payloads.values() if "item" in payload and payload["error"])
+    if told != failed:
+        yield f"the items {dict(failed)} failed, and the ops plane has {dict(told)}"
+    variables = json.loads(rows.generation["mg_mma_vars"])
+    for item in ITEMS:
+        is_well = item in payloads and _is_well(payloads[item])
+        if is_well and variables["scans"].get(place_of(item).split(".")[1]) != "a cup":
+            yield f"item {item} has ended well, and what it set is lost"
+        if item in payloads and rows.steps[item]["mg_step_type"] == ITEM and payloads[item].get("item") != item:
+            yield f"step {item} is the item {payloads[item].get('item')}"
 
 
 def _is_well(payload: Json) -> bool:
@@ -94,8 +119,21 @@ def _numbers(rows: Rows, payloads: dict[int, Json]) -> Iterator[str]:
             yield f"step {number} has the attempts {attempts}"
 
 
+def _said(rows: Rows, payloads: dict[int, Json]) -> Iterator[str]:
+    """Each step that ended well has said so once."""
+    well = [payload for payload in payloads.values() if _is_well(payload) and "degraded" not in payload]
+    ended = Counter("Developed." if "operation" in payload else "Seen." for payload in well)
+    said = Counter(line["message"] for line in rows.lines if line["message"] in ("Developed.", "Seen."))
+    if said != ended:
+        yield f"the steps have ended {dict(ended)}, and the log says {dict(said)}"
+
+
 def _planes(rows: Rows, payloads: dict[int, Json]) -> Iterator[str]:
-    failed = [number for number, step in rows.steps.items() if step["mg_status"] == "failed"]
+    failed = [
+        number
+        for number, step in rows.steps.items()
+        if step["mg_status"] == "failed" and "item" not in payloads[number]
+    ]
     status = rows.generation["mg_mma_status"]
     codes = [row["error_code"] for row in rows.ops.values()]
     ends = Counter(
@@ -103,6 +141,7 @@ def _planes(rows: Rows, payloads: dict[int, Json]) -> Iterator[str]:
         for row in rows.ops.values()
         if not any(told in row["error_code"] for told in ("POSSIBLE_DOUBLE", *STORAGE_TOLD))
         and not row["detail"].get("delivered")
+        and "item" not in row["detail"]
     )
     expected = {Status.ERROR: {"error": 1}, Status.CANCELLED: {"warn": 1}}.get(status, {})
     if ends != Counter(expected):
@@ -132,11 +171,15 @@ def _starts(rows: Rows, payloads: dict[int, Json], service: Service) -> Iterator
     noted = {start["attempt_key"] for payload in payloads.values() for start in payload.get("starts", [])}
     if by_key.keys() - noted:
         yield f"accepted and not noted: {sorted(by_key.keys() - noted)}"
-    silent = [
-        work for work in service.accepted if work.attempt_key not in _at_risk(rows) and _can_be_known(work, payloads)
-    ]
-    if len(service.accepted) > 1 and service.can_be_asked:
-        yield f"{len(service.accepted)} starts accepted, and the service could be asked"
+    for number in payloads:
+        yield from _starts_of(number, rows, payloads, service)
+
+
+def _starts_of(number: int, rows: Rows, payloads: dict[int, Json], service: Service) -> Iterator[str]:
+    accepted = [work for work in service.accepted if work.step_no == number]
+    silent = [work for work in accepted if work.attempt_key not in _at_risk(rows) and _can_be_known(work, payloads)]
+    if len(accepted) > 1 and service.can_be_asked:
+        yield f"{len(accepted)} starts accepted, and the service could be asked"
     if len(silent) > 1:
         stale = sum(work.is_stale for work in silent)
         yield f"{len(silent)} starts accepted ({stale} from workers taken over), and nothing says so"
@@ -150,7 +193,7 @@ def _at_risk(rows: Rows) -> set[str]:
 
 def _can_be_known(work: Work, payloads: dict[int, Json]) -> bool:
     """Nobody is left to hear of a start that arrives later than any should, whose worker has died, after the step has ended."""
-    ended_at = payloads[int(work.attempt_key.split(":")[1])]["timing"]["ended_at"]
+    ended_at = payloads[work.step_no]["timing"]["ended_at"]
     has_ended = ended_at and datetime.fromisoformat(ended_at) <= clock.EPOCH + timedelta(seconds=work.accepted_at)
     return work.is_in_time or work.is_answered or not has_ended
 

@@ -16,7 +16,7 @@ from tests.simulation.seam import Silent
 from tests.simulation.server import JOBS, Connection, Job, SimulatedDatabase, Tables, Transaction
 from tests.simulation.service import Client
 from tests.simulation.storage import Assets
-from tests.simulation.story import story
+from tests.simulation.story import parallel_story, story
 
 if TYPE_CHECKING:
     from tests.simulation.scenario import World
@@ -43,7 +43,8 @@ class Process:
         self.sealer = None
         self.assets = Assets(world.files, self)
         self.client = Client(world.service, self)
-        self.worker = Worker(self, Silent(), RetryPolicy(RETRY_BASE_SECONDS), {1: {Flow.STILL_CREATE: story}})  # type: ignore[arg-type]
+        stories = {1: {Flow.STILL_CREATE: parallel_story if world.is_parallel else story}}
+        self.worker = Worker(self, Silent(), RetryPolicy(RETRY_BASE_SECONDS), stories)  # type: ignore[arg-type]
         self.reaper = Reaper(self.db, self.worker.give_up, heartbeat_seconds=HEARTBEAT_SECONDS)
         self.running: set[asyncio.Task[None]] = set()
         self._registrations = 0

@@ -34,6 +34,7 @@ class Sabotage:
     """What is broken on purpose, to see that the simulation finds it."""
 
     ignores_fence: bool = False
+    counts_repeated_writes: bool = False
     denies_all: bool = False
 
 
@@ -51,12 +52,19 @@ class Told:
 class World:
     generation_id = GENERATION_ID
 
-    def __init__(self, seed: int, sabotage: Sabotage, cancel_at_statement: int | None = None) -> None:
+    def __init__(
+        self, seed: int, sabotage: Sabotage, cancel_at_statement: int | None = None, *, is_parallel: bool = False
+    ) -> None:
+        self.is_parallel = is_parallel
         self.weather = Weather(Random(f"{seed}"), Random(f"more {seed}"), cancel_at_statement)
         self.files: set[str] = set()
         self.cancellings: list[Cancelling] = []
         self._statements = 0
-        self.server = Server(_accepted(self.weather), ignores_fence=sabotage.ignores_fence)
+        self.server = Server(
+            _accepted(self.weather),
+            ignores_fence=sabotage.ignores_fence,
+            counts_repeated_writes=sabotage.counts_repeated_writes,
+        )
         self.service = Service(self.weather, denies_all=sabotage.denies_all)
         self.trace: list[tuple[float, str, str]] = []
         self.broken: list[str] = []
@@ -166,18 +174,30 @@ class World:
         await asyncio.gather(*tasks, return_exceptions=True)
 
 
-def simulate(seed: int, sabotage: Sabotage = Sabotage(), cancel_at_statement: int | None = None) -> Told:
+def simulate(
+    seed: int,
+    sabotage: Sabotage = Sabotage(),
+    cancel_at_statement: int | None = None,
+    *,
+    is_parallel: bool = False,
+) -> Told:
     with simulated():
-        return in_simulation(seed, sabotage, cancel_at_statement)
+        return in_simulation(seed, sabotage, cancel_at_statement, is_parallel=is_parallel)
 
 
-def in_simulation(seed: int, sabotage: Sabotage = Sabotage(), cancel_at_statement: int | None = None) -> Told:
+def in_simulation(
+    seed: int,
+    sabotage: Sabotage = Sabotage(),
+    cancel_at_statement: int | None = None,
+    *,
+    is_parallel: bool = False,
+) -> Told:
     """As `simulate`, where the seam has been replaced already."""
     loop = clock.VirtualLoop(Random(f"scheduler {seed}"))
     try:
-        world = World(seed, sabotage, cancel_at_statement)
+        world = World(seed, sabotage, cancel_at_statement, is_parallel=is_parallel)
         loop.run_until_complete(world.run())
-        broken = world.broken + invariants.broken(world.server, world.service, PRICE_CREDITS)
+        broken = world.broken + invariants.broken(world.server, world.service, PRICE_CREDITS, is_parallel=is_parallel)
         broken += invariants.broken_results(world)
         trace = [f"{at:9.3f}  {who:<9} {what}" for at, who, what in world.trace]
         status = str(world.server.tables.rows.generation["mg_mma_status"])

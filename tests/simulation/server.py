@@ -65,11 +65,12 @@ Act = Callable[[Tables], Result]
 
 
 class Server:
-    """`ignores_fence` breaks it on purpose."""
+    """`ignores_fence` and `counts_repeated_writes` break it on purpose."""
 
-    def __init__(self, rows: Rows, *, ignores_fence: bool = False) -> None:
+    def __init__(self, rows: Rows, *, ignores_fence: bool = False, counts_repeated_writes: bool = False) -> None:
         self.tables = Tables(rows, {})
         self.ignores_fence = ignores_fence
+        self.counts_repeated_writes = counts_repeated_writes
         self.is_up = True
         self.lives = 1  # a connection of an earlier life is cut
         self.locks = {ROWS: asyncio.Lock(), JOBS: asyncio.Lock()}

@@ -38,6 +38,10 @@ class Work:
     is_answered: bool = False  # whoever asked has heard of it
 
     @property
+    def step_no(self) -> int:
+        return int(self.attempt_key.split(":")[1])
+
+    @property
     def is_in_time(self) -> bool:
         return self.accepted_at - self.sent_at <= ON_ITS_WAY_SECONDS_MAX
 

@@ -19,14 +19,23 @@ def _written(generation: Row) -> Row:
     }
 
 
-def _is_held(server: Server, rows: Rows, lease_no: int, log_seq: int) -> bool:
+def _is_held(server: Server, rows: Rows, lease_no: int) -> bool:
     if rows.is_final:
         return False
-    generation = rows.generation
-    held = (generation["mg_lease_no"], generation["mg_log_seq"]) == (lease_no, log_seq)
-    if held or server.ignores_fence:
-        server.writes.append((lease_no, generation["mg_lease_no"]))
-    return held or server.ignores_fence
+    holder = rows.generation["mg_lease_no"]
+    is_held = holder == lease_no or server.ignores_fence
+    if is_held:
+        server.writes.append((lease_no, holder))
+    return is_held
+
+
+def _is_next(server: Server, rows: Rows, given: Row) -> bool:
+    """True if the write is the next one of a step that has not ended."""
+    if server.counts_repeated_writes:
+        return True
+    step = rows.steps.get(given["number"])
+    before = json.loads(step["mg_payload"]) if step else {"writes": 0, "timing": {"ended_at": None}}
+    return not before["timing"]["ended_at"] and given["payload"]["writes"] == before["writes"] + 1
 
 
 def _append(rows: Rows, lines: list[Row]) -> None:
@@ -50,34 +59,43 @@ class RunStatements:
 
         return await conn.ask("take_lease", act, writes=ROWS)
 
-    async def steps_of(self, conn: Connection, *, generation_id: str) -> AsyncIterator[Row]:
-        steps = await conn.ask("steps_of", lambda tables: sorted(tables.rows.steps.items()))
+    async def checkpoints(self, conn: Connection, *, generation_id: str, whole_types: list[str]) -> AsyncIterator[Row]:
+        steps = await conn.ask("checkpoints", lambda tables: sorted(tables.rows.steps.items()))
         for number, step in steps:
             payload = json.loads(step["mg_payload"])
+            if step["mg_status"] != "processing" and step["mg_step_type"] not in whole_types:
+                payload = {name: payload[name] for name in payload.keys() - {"input", "attempts", "starts"}}
             yield {"mg_step_no": number, "mg_step_type": step["mg_step_type"], "mg_payload": payload}
 
-    async def write_step(self, conn: Connection, *, lease_no: int, log_seq: int, **values: Any) -> Row | None:
+    async def payload_of_step(self, conn: Connection, *, step_key: str) -> Row | None:
+        def act(tables: Tables) -> Row | None:
+            step = tables.rows.steps.get(int(step_key.rsplit(":", maxsplit=1)[-1]))
+            return json.loads(step["mg_payload"]) if step else None
+
+        return await conn.ask("payload_of_step", act)
+
+    async def write_steps(self, conn: Connection, *, lease_no: int, **values: Any) -> Row | None:
+        given, lines = values["steps"].obj, values["lines"].obj
+
         def act(tables: Tables) -> Row | None:
             rows = tables.rows
-            if not _is_held(conn.server, rows, lease_no, log_seq):
+            if not _is_held(conn.server, rows, lease_no) or not all(_is_next(conn.server, rows, one) for one in given):
                 return None
             _begin_write(rows.generation, values)
-            before = rows.steps.get(values["step_no"])
-            if values["step_status"] != "processing":
+            if any(one["status"] != "processing" for one in given):
                 rows.generation["mg_takeovers"] = 0
-            if before is None or not json.loads(before["mg_payload"])["timing"]["ended_at"]:
-                rows.steps[values["step_no"]] = _step(values)
-            _append(rows, values["lines"].obj)
+            rows.steps |= {one["number"]: _step(one) for one in given}
+            _append(rows, lines)
             return _written(rows.generation)
 
-        said = [line["message"] for line in values["lines"].obj]
-        name = f"write_step {values['step_no']} {values['step_type']} {values['step_status']} lease {lease_no} {said}"
-        return await conn.ask(name, act, writes=ROWS)
+        steps = ", ".join(f"{one['number']} {one['type']} {one['status']}" for one in given)
+        said = [line["message"] for line in lines]
+        return await conn.ask(f"write_steps {steps} lease {lease_no} {said}", act, writes=ROWS)
 
-    async def finish(self, conn: Connection, *, lease_no: int, log_seq: int, **values: Any) -> Row | None:
+    async def finish(self, conn: Connection, *, lease_no: int, **values: Any) -> Row | None:
         def act(tables: Tables) -> Row | None:
             rows = tables.rows
-            if not _is_held(conn.server, rows, lease_no, log_seq):
+            if not _is_held(conn.server, rows, lease_no):
                 return None
             generation = rows.generation
             generation["mg_meta"] = json.dumps(json.loads(generation["mg_meta"]) | values["meta"].obj)
@@ -89,13 +107,24 @@ class RunStatements:
 
         return await conn.ask(f"finish {values['status']} lease {lease_no}", act, writes=ROWS)
 
-    async def written_before(self, conn: Connection, *, lease_no: int, log_seq: int, **_: Any) -> Row | None:
+    async def written_before(self, conn: Connection, *, lease_no: int, steps: Any, **_: Any) -> Row | None:
         def act(tables: Tables) -> Row | None:
-            generation = tables.rows.generation
-            same = (generation["mg_lease_no"], generation["mg_log_seq"]) == (lease_no, log_seq)
-            return _written(generation) if same else None
+            written = {number: json.loads(step["mg_payload"])["writes"] for number, step in tables.rows.steps.items()}
+            same = all(written.get(one["number"]) == one["payload"]["writes"] for one in steps.obj)
+            return _written(tables.rows.generation) if same and _has_lease(tables, lease_no) else None
 
         return await conn.ask("written_before", act)
+
+    async def finished_before(self, conn: Connection, *, lease_no: int, status: str, **_: Any) -> Row | None:
+        def act(tables: Tables) -> Row | None:
+            same = tables.rows.generation["mg_mma_status"] == status
+            return _written(tables.rows.generation) if same and _has_lease(tables, lease_no) else None
+
+        return await conn.ask("finished_before", act)
+
+
+def _has_lease(tables: Tables, lease_no: int) -> bool:
+    return bool(tables.rows.generation["mg_lease_no"] == lease_no)
 
 
 def _begin_write(generation: Row, values: Row) -> None:
@@ -106,11 +135,11 @@ def _begin_write(generation: Row, values: Row) -> None:
         generation["mg_deadline_at"] = clock.now() + timedelta(seconds=values["deadline_seconds"])
 
 
-def _step(values: Row) -> Row:
+def _step(given: Row) -> Row:
     return {
-        "mg_step_type": values["step_type"],
-        "mg_payload": json.dumps(values["payload"].obj),
-        "mg_status": values["step_status"],
+        "mg_step_type": given["type"],
+        "mg_payload": json.dumps(given["payload"]),
+        "mg_status": given["status"],
     }
 
 

@@ -1,4 +1,5 @@
-"""A short story with every kind of step: asked of a model, made in one write, made by a provider over time."""
+"""Two short stories with every kind of step: asked of a model, made in one write, made by a provider over time. In one
+they follow one another; in the other eight of them are made side by side, and then the result."""
 
 from collections.abc import Awaitable, Callable
 from typing import Any
@@ -21,6 +22,14 @@ STEPS = (
 )
 
 
+ITEM = StepType.SCAN_INSPIRATION
+ITEMS = range(8)  # three ask a model, two are made in one write, three are made by the provider
+MADE_IN_ONE_WRITE = (3, 4)
+PARALLEL_STEPS = (*(ITEM for _ in ITEMS), StepType.SEEDREAM_GENERATE)
+
+MakePlan = Callable[[], Awaitable[Plan]]
+
+
 async def story(process: Any, run: Run) -> None:
     for step_type in (StepType.SCAN_PRODUCT, StepType.LIKE_HISTORY, StepType.GPT_READER):
         await run.step(step_type, _question(process, run, has_effect=step_type is not StepType.LIKE_HISTORY))
@@ -29,12 +38,30 @@ async def story(process: Any, run: Run) -> None:
     await finish_done(run)
 
 
-def _question(process: Any, run: Run, *, has_effect: bool) -> Callable[[], Awaitable[Plan]]:
+async def parallel_story(process: Any, run: Run) -> None:
+    results = await run.each(ITEM, ITEMS, lambda own, item: _item(process, own, item), process.weather.steps_at_once)
+    assert [result.item for result in results] == [*ITEMS]
+    await run.operation(StepType.SEEDREAM_GENERATE, _operation(process, run))
+    await finish_done(run)
+
+
+async def _item(process: Any, run: Run, item: int) -> Any:
+    if item > max(MADE_IN_ONE_WRITE):
+        return await run.operation(ITEM, _operation(process, run, item))
+    return await run.step(ITEM, _question(process, run, has_effect=item not in MADE_IN_ONE_WRITE, item=item))
+
+
+def place_of(item: int) -> str:
+    """The path of the variable that an item sets."""
+    return f"scans.item_{item}"
+
+
+def _question(process: Any, run: Run, *, has_effect: bool, item: int | None = None) -> MakePlan:
     async def act() -> Outcome:
         process.world.note_act(run)
         if has_effect:
             await process.client.answer()
-        return Outcome(output={"said": "a cup"}, line="Seen.")
+        return Outcome(output={"said": "a cup"}, line="Seen.", variables=_variables(item))
 
     async def plan() -> Plan:
         if run.result and process.weather.storage_fault():
@@ -44,7 +71,11 @@ def _question(process: Any, run: Run, *, has_effect: bool) -> Callable[[], Await
     return plan
 
 
-def _operation(process: Any, run: Run) -> Callable[[Any], Awaitable[OperationPlan]]:
+def _variables(item: int | None) -> dict[str, Any]:
+    return {} if item is None else {place_of(item): "a cup"}
+
+
+def _operation(process: Any, run: Run, item: int | None = None) -> Callable[[Any], Awaitable[OperationPlan]]:
     client = process.client
 
     async def start(attempt_key: str) -> Operation:
@@ -52,10 +83,10 @@ def _operation(process: Any, run: Run) -> Callable[[Any], Awaitable[OperationPla
         return await client.start(attempt_key, lambda: process.world.is_stale(run))
 
     async def complete(answer: Succeeded) -> Outcome:
-        key = f"{process.assets.names.result_folder('still', run.generation_id)}/1.png"
+        key = f"{process.assets.names.result_folder('still', run.generation_id)}/{item or 1}.png"
         await client.store(key)
         file = {"output_key": key, "output_url": f"{ADDRESS}{key}", "media_type": "image/png", "bytes": 3, "sha256": ""}
-        return Outcome(output=file, line="Developed.")
+        return Outcome(output=file, line="Developed.", variables=_variables(item))
 
     async def plan(recorded: Any) -> OperationPlan:
         return OperationPlan(

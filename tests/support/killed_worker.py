@@ -10,9 +10,11 @@ import psycopg
 
 from safelight.app import App
 from safelight.config import Settings
+from safelight.domain.orders import Flow
+from safelight.pipelines.worker import FLOWS
 from safelight.providers.simulated import adapter
 
-FINAL = "select mg_mma_status in ('done', 'error') from mega_generations where mg_id = %s"
+FINAL = "select mg_mma_status in ('done', 'error', 'suggested') from mega_generations where mg_id = %s"
 SECONDS_MAX = 60
 
 
@@ -57,8 +59,11 @@ def count_statements(countdown: Countdown) -> None:
     psycopg.AsyncConnection._exec_command = counted_command  # type: ignore[method-assign]
 
 
-def work(settings: dict[str, Any], generation_id: str, number: int, moment: str) -> None:
-    """Run the generation as a worker does; end when it is final, or at the chosen statement."""
+def work(settings: dict[str, Any], generation_id: str, number: int, moment: str, flow_of: Any = None) -> None:
+    """Run the generation as a worker does; end when it is final, or at the chosen statement. `flow_of` makes the flow
+    that is told for it, from the database's address."""
+    if flow_of:
+        FLOWS[1][Flow.STILL_CREATE] = flow_of(settings["database_url"])  # type: ignore[index]
     adapter.CHECK_AFTER_SECONDS = 0.02
     count_statements(Countdown(number, moment))
     app = App(Settings(**settings))

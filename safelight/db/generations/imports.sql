@@ -12,10 +12,10 @@ where mg_id = :generation_key and mg_payload ? 'imports' and mg_lease_no = 0 and
 with held as (
   update mega_generations
   set mg_payload = mg_payload - 'imports' || jsonb_build_object('order', :order::jsonb, 'imported', :imported::jsonb),
-      mg_mma_vars = jsonb_set(
+      mg_mma_vars = coalesce(jsonb_set(
         mg_mma_vars || :variables::jsonb, '{userMessages,scan_lines}',
         mg_mma_vars #> '{userMessages,scan_lines}' || jsonb_build_object('index', mg_log_seq, 'text', :message::text)
-      ),
+      ), mg_mma_vars || :variables::jsonb),
       mg_log_seq = mg_log_seq + 1,
       mg_takeovers = 0
   where mg_id = :generation_key and mg_payload ? 'imports' and mg_lease_no = 0 and mg_mma_status = 'queued'

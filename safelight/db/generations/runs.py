@@ -1,4 +1,4 @@
-"""What a worker writes while it runs a generation, each set of rows in one statement that holds the fence."""
+"""The writes of a worker that runs a generation, each set of rows in one statement that holds the fence."""
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
@@ -29,7 +29,7 @@ class Lease:
 
 @dataclass(frozen=True, slots=True)
 class Written:
-    """How long the job log is after a write, whether somebody asked for the generation to be stopped, and until when
+    """The length of the job log after a write, whether somebody asked for the generation to be stopped, and until when
     what it waits for must have happened; `written_at` is the database's time."""
 
     log_seq: int
@@ -41,7 +41,7 @@ class Written:
 @dataclass(slots=True)
 class StepRow:
     """One `mma_step` row; `adapter` and `vendor` are who serves it. `payload` has the keys of docs/contract/rows.md,
-    and `attempts` and `operation`; its times are told by `clock`."""
+    and `attempts` and `operation`; its times are told by `clock`. `writes` counts how often the row was written."""
 
     number: int
     type: str
@@ -56,6 +56,7 @@ class StepRow:
     output_chars: int | None = None
     input_tokens: int | None = None
     output_tokens: int | None = None
+    writes: int = 0
 
     @property
     def status(self) -> str:
@@ -63,10 +64,27 @@ class StepRow:
             return "failed"
         return "succeeded" if self.payload["timing"]["ended_at"] else "processing"
 
+    def next_write(self, generation_id: str) -> Row:
+        """The row as its next write makes it."""
+        return {
+            "id": step_key(generation_id, self.number),
+            "number": self.number,
+            "type": self.type,
+            "payload": self.payload | {"writes": self.writes + 1},
+            "provider": self.provider,
+            "model": self.model,
+            "latency_ms": self.latency_ms,
+            "input_chars": self.input_chars,
+            "output_chars": self.output_chars,
+            "input_tokens": self.input_tokens,
+            "output_tokens": self.output_tokens,
+            "status": self.status,
+        }
+
 
 @dataclass(frozen=True, slots=True)
 class Ending:
-    """How a generation ends."""
+    """The end of a generation."""
 
     status: Status
     lines: Sequence[LogLine]
@@ -97,47 +115,49 @@ async def steps_of(conn: Connection, generation_id: str) -> list[Row]:
     return [row async for row in _queries.steps_of(conn, generation_id=generation_id)]
 
 
-async def write_step(
+async def checkpoints(conn: Connection, generation_id: str, whole_types: Iterable[str]) -> list[Row]:
+    """The steps as a run goes on from them: whole where a step has not ended or has one of these types, else without
+    what it was given."""
+    rows = _queries.checkpoints(conn, generation_id=generation_id, whole_types=list(whole_types))
+    return [row async for row in rows]
+
+
+async def payload_of_step(conn: Connection, generation_id: str, number: int) -> Row | None:
+    payload: Row | None = await _queries.payload_of_step(conn, step_key=step_key(generation_id, number))
+    return payload
+
+
+async def write_steps(
     conn: Connection,
     lease: Lease,
-    step: StepRow,
+    steps: Sequence[StepRow],
     *,
-    log_seq: int,
     status: Status,
     variables: Row | None,
     lines: Sequence[LogLine] = (),
     deadline_seconds: float | None = None,
 ) -> Written:
-    """Begin, continue or end a step. `log_seq` is how long the job log is; `variables` None leaves the generation's map
-    as it is, `deadline_seconds` None its deadline. Doing it twice is doing it once.
+    """Begin, continue or end steps, each with its next write. `variables` None leaves the generation's map as it is,
+    `deadline_seconds` None its deadline. Doing it twice is doing it once, until `writes` of the steps is counted on.
 
     Raises:
         LeaseLost: nothing was written.
     """
-    row = await _queries.write_step(
+    written = Jsonb([step.next_write(lease.generation_id) for step in steps])
+    row = await _queries.write_steps(
         conn,
-        **_fence(lease, log_seq),
+        **_fence(lease),
+        user_id=lease.user_id,
         status=status,
         variables=None if variables is None else Jsonb(variables),
         lines=_json(lines),
         deadline_seconds=deadline_seconds,
-        step_key=step_key(lease.generation_id, step.number),
-        step_no=step.number,
-        step_type=step.type,
-        payload=Jsonb(step.payload),
-        provider=step.provider,
-        model=step.model,
-        latency_ms=step.latency_ms,
-        input_chars=step.input_chars,
-        output_chars=step.output_chars,
-        input_tokens=step.input_tokens,
-        output_tokens=step.output_tokens,
-        step_status=step.status,
+        steps=written,
     )
-    return await _written(conn, lease, row, log_seq, lines)
+    return _written(lease, row or await _queries.written_before(conn, **_fence(lease), steps=written))
 
 
-async def finish(conn: Connection, lease: Lease, ending: Ending, *, log_seq: int, variables: Row) -> Written:
+async def finish(conn: Connection, lease: Lease, ending: Ending, *, variables: Row) -> Written:
     """Give the generation its final status. Doing it twice is doing it once.
 
     Raises:
@@ -145,7 +165,8 @@ async def finish(conn: Connection, lease: Lease, ending: Ending, *, log_seq: int
     """
     row = await _queries.finish(
         conn,
-        **_fence(lease, log_seq),
+        **_fence(lease),
+        user_id=lease.user_id,
         status=ending.status,
         record_status=ending.status.record_status,
         error=ending.error,
@@ -158,25 +179,18 @@ async def finish(conn: Connection, lease: Lease, ending: Ending, *, log_seq: int
         model=ending.model,
         lines=_json(ending.lines),
     )
-    return await _written(conn, lease, row, log_seq, ending.lines)
+    return _written(lease, row or await _queries.finished_before(conn, **_fence(lease), status=ending.status))
 
 
-def _fence(lease: Lease, log_seq: int) -> dict[str, Any]:
-    return {
-        "generation_key": generation_key(lease.generation_id),
-        "lease_no": lease.number,
-        "log_seq": log_seq,
-        "user_id": lease.user_id,
-    }
+def _fence(lease: Lease) -> dict[str, Any]:
+    return {"generation_key": generation_key(lease.generation_id), "lease_no": lease.number}
 
 
 def _json(lines: Sequence[LogLine]) -> Jsonb:
     return Jsonb([line.to_json() for line in lines])
 
 
-async def _written(conn: Connection, lease: Lease, row: Row | None, log_seq: int, lines: Sequence[LogLine]) -> Written:
-    if row is None and lines:
-        row = await _queries.written_before(conn, **_fence(lease, log_seq + len(lines)))
+def _written(lease: Lease, row: Row | None) -> Written:
     if row is None:
         raise LeaseLost(f"generation {lease.generation_id}: lease {lease.number} is no longer ours, or it is final")
     return Written(**row)

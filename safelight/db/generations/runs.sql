@@ -1,6 +1,7 @@
 -- What a worker writes while it runs a generation. Each statement holds the fence: it changes nothing, and returns no
--- row, unless the worker still has the lease, the log is as long as the worker knows, and the generation is not final.
--- So a statement whose answer was lost can be sent again: it does not count twice.
+-- row, unless the worker still has the lease and the generation is not final. A write of a step is known by the lease,
+-- the step and its number among the step's writes: steps may be written side by side, and a statement whose answer was
+-- lost can be sent again without counting twice.
 
 -- name: take_lease^
 update mega_generations generation
@@ -23,33 +24,44 @@ from mega_generations
 where mg_record_type = 'mma_step' and mg_generation_id = :generation_id
 order by mg_step_no;
 
--- name: write_step^
--- Begins, continues or ends a step: the row, the generation's status and variables, and the lines, all or none.
--- A step that has ended never changes again.
+-- name: checkpoints
+-- What a run goes on from: a step that has ended gives its output alone, one of the `whole_types` everything.
+select mg_step_no, mg_step_type,
+  case
+    when mg_status = 'processing' or mg_step_type = any(:whole_types) then mg_payload
+    else mg_payload - array['input', 'attempts', 'starts']
+  end as mg_payload
+from mega_generations
+where mg_record_type = 'mma_step' and mg_generation_id = :generation_id
+order by mg_step_no;
+
+-- name: payload_of_step$
+select mg_payload from mega_generations where mg_id = :step_key;
+
+-- name: write_steps^
+-- Begins, continues or ends steps: their rows, the generation's status and variables, and the lines, all or none.
+-- Each payload counts the writes of its step, and each write is the next one of a step that has not ended. All of it
+-- happens under the lock of the generation's row, which also numbers the lines.
 with held as (
-  update mega_generations
-  set mg_mma_status = :status,
-      mg_status = 'processing',
-      mg_mma_vars = coalesce(:variables, mg_mma_vars),
-      mg_deadline_at = coalesce(now() + make_interval(secs => :deadline_seconds), mg_deadline_at),
-      mg_takeovers = case when :step_status = 'processing' then mg_takeovers else 0 end,
-      mg_log_seq = mg_log_seq + jsonb_array_length(:lines)
+  select mg_id, mg_generation_id, mg_pass_id, mg_session_id, mg_platform, mg_mma_mode
+  from mega_generations
   where mg_id = :generation_key
     and mg_lease_no = :lease_no
-    and mg_log_seq = :log_seq
     and mg_mma_status not in ('done', 'error', 'suggested', 'cancelled', 'partial')
-  returning mg_id, mg_generation_id, mg_pass_id, mg_session_id, mg_platform, mg_mma_mode, mg_log_seq,
-    mg_cancel_requested_at, mg_deadline_at
+  for update
 ), step as (
   insert into mega_generations as written (
     mg_id, mg_record_type, mg_generation_id, mg_parent_id, mg_pass_id, mg_session_id, mg_platform, mg_mma_mode,
     mg_mma_status, mg_step_no, mg_step_type, mg_payload, mg_provider, mg_model, mg_latency_ms,
     mg_input_chars, mg_output_chars, mg_input_tokens, mg_output_tokens, mg_status
   )
-  select :step_key, 'mma_step', mg_generation_id, mg_id, mg_pass_id, mg_session_id, mg_platform, mg_mma_mode,
-    :status, :step_no, :step_type, :payload, :provider, :model, :latency_ms,
-    :input_chars, :output_chars, :input_tokens, :output_tokens, :step_status
-  from held
+  select given.id, 'mma_step', mg_generation_id, mg_id, mg_pass_id, mg_session_id, mg_platform, mg_mma_mode,
+    :status, given.number, given.type, given.payload, given.provider, given.model, given.latency_ms,
+    given.input_chars, given.output_chars, given.input_tokens, given.output_tokens, given.status
+  from held, jsonb_to_recordset(:steps) as given (
+    id text, number integer, type text, payload jsonb, provider text, model text, latency_ms integer,
+    input_chars integer, output_chars integer, input_tokens integer, output_tokens integer, status text
+  )
   on conflict (mg_id) do update
   set mg_payload = excluded.mg_payload,
       mg_provider = excluded.mg_provider,
@@ -61,15 +73,39 @@ with held as (
       mg_output_tokens = excluded.mg_output_tokens,
       mg_status = excluded.mg_status
   where written.mg_payload #>> '{timing,ended_at}' is null
+    and coalesce((written.mg_payload->>'writes')::integer, 0) = (excluded.mg_payload->>'writes')::integer - 1
+  returning mg_status
+), noted as (
+  update mega_generations
+  set mg_mma_status = :status,
+      mg_status = 'processing',
+      mg_mma_vars = coalesce(:variables, mg_mma_vars),
+      mg_deadline_at = coalesce(now() + make_interval(secs => :deadline_seconds), mg_deadline_at),
+      mg_takeovers = case when counted.ended > 0 then 0 else mg_takeovers end,
+      mg_log_seq = mg_log_seq + jsonb_array_length(:lines)
+  from (select count(*) as steps, count(*) filter (where mg_status <> 'processing') as ended from step) counted
+  where mg_id = :generation_key and counted.steps = jsonb_array_length(:steps)
+  returning mg_generation_id, mg_log_seq, mg_cancel_requested_at, mg_deadline_at
 ), line as (
   insert into image_generation_logs (job_id, user_id, level, step, message, details, seq)
   select mg_generation_id::uuid, :user_id, said.value->>'level', said.value->>'step', said.value->>'message',
     said.value->'details', mg_log_seq - jsonb_array_length(:lines) + said.no
-  from held, jsonb_array_elements(:lines) with ordinality as said (value, no)
+  from noted, jsonb_array_elements(:lines) with ordinality as said (value, no)
 )
 select mg_log_seq as log_seq, mg_cancel_requested_at is not null as cancelling, mg_deadline_at as deadline_at,
   clock_timestamp() as written_at
-from held;
+from noted;
+
+-- name: written_before^
+-- Whether `write_steps` has been carried out, though its answer was lost: the lease is ours, and the writes are counted.
+select mg_log_seq as log_seq, mg_cancel_requested_at is not null as cancelling, mg_deadline_at as deadline_at,
+  clock_timestamp() as written_at
+from mega_generations
+where mg_id = :generation_key and mg_lease_no = :lease_no and not exists (
+  select from jsonb_to_recordset(:steps) as given (id text, payload jsonb)
+  left join mega_generations step on step.mg_id = given.id
+  where step.mg_payload->'writes' is distinct from given.payload->'writes'
+);
 
 -- name: finish^
 -- A final status never changes again.
@@ -90,7 +126,6 @@ with held as (
       mg_log_seq = mg_log_seq + jsonb_array_length(:lines)
   where mg_id = :generation_key
     and mg_lease_no = :lease_no
-    and mg_log_seq = :log_seq
     and mg_mma_status not in ('done', 'error', 'suggested', 'cancelled', 'partial')
   returning mg_generation_id, mg_log_seq, mg_cancel_requested_at, mg_deadline_at
 ), line as (
@@ -103,9 +138,9 @@ select mg_log_seq as log_seq, mg_cancel_requested_at is not null as cancelling, 
   clock_timestamp() as written_at
 from held;
 
--- name: written_before^
--- Whether a statement whose answer was lost has been carried out: the lease is ours, and its lines are there.
+-- name: finished_before^
+-- Whether `finish` has been carried out, though its answer was lost: a lease ends a generation once.
 select mg_log_seq as log_seq, mg_cancel_requested_at is not null as cancelling, mg_deadline_at as deadline_at,
   clock_timestamp() as written_at
 from mega_generations
-where mg_id = :generation_key and mg_lease_no = :lease_no and mg_log_seq = :log_seq;
+where mg_id = :generation_key and mg_lease_no = :lease_no and mg_mma_status = :status;

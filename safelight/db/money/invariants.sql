@@ -94,7 +94,7 @@ with numbered as (
   group by mg_generation_id
 ), seen as (
   select id, array_remove(array[
-    -- 4: the steps of a generation are numbered 0, 1, 2, …
+    -- 4: the steps of a generation are numbered 0, 1, 2, … (while some run side by side, one may not have begun yet)
     case when first <> 0 or last <> numbers - 1 then 'step_number_missing' end,
     -- 5: a step has one row
     case when steps <> numbers then 'step_row_twice' end
@@ -105,7 +105,11 @@ with numbered as (
     row_number() over (partition by problem order by id) as place
   from seen, unnest(problems) problem
   where problems <> '{}'
-    and (select mg_pipeline_version from mega_generations where mg_id = 'generation:' || seen.id) is not null
+    and exists (
+      select from mega_generations
+      where mg_id = 'generation:' || seen.id and mg_pipeline_version is not null
+        and (problem <> 'step_number_missing' or mg_mma_status in ('done', 'error', 'suggested', 'cancelled', 'partial'))
+    )
 )
 select problem, id, violations from ranked where place <= :examples;
 
@@ -133,8 +137,8 @@ with config as (
   offset 0
 ), seen as (
   select id, generation_key, array_remove(array[
-    -- 3: a failed step is one of a generation that failed
-    case when payload->>'error' is not null then 'failed_step_of_a_success' end,
+    -- 3: a failed step is one of a generation that failed, or one of many side by side
+    case when payload->>'error' is not null and not payload ? 'item' then 'failed_step_of_a_success' end,
     -- 5: after an attempt that succeeded there is no other
     case when payload #> '{attempts,1}' is not null and jsonb_path_exists(payload,
         '$.attempts[0 to last - 1] ? (@.ended_at != null && @.error == null)')

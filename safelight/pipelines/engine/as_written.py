@@ -1,4 +1,4 @@
-"""What a record shows redacted is kept sealed beside it, so that a model is sent every text as it was written.
+"""Parts that a record shows redacted are kept sealed beside it, so that a model is sent every text as it was written.
 
 Redaction is for records. Where it changes a part of one that the pipeline reads back, the record holds that part a
 second time, sealed with a key that is not in the row, and says so; whoever goes on takes the sealed one.
@@ -18,7 +18,7 @@ SAID = "Shown here without what looks like a secret. The model is sent the text 
 
 
 def sealed_parts(sealer: Sealer | None, record: Mapping[str, Any], names: Collection[str]) -> Json:
-    """What is to be added to the record: its parts that redaction changes, sealed. Empty where it changes none."""
+    """The additions to the record: its parts that redaction changes, sealed. Empty if it changes none."""
     changed = [name for name in names if name in record and DEFAULT_REDACTOR.changes(record[name])]
     if sealer is None or not changed:
         return {}

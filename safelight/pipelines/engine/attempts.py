@@ -21,12 +21,12 @@ from safelight.pipelines.engine.retry import CALL_SECONDS_MAX, RetryPolicy
 from safelight.pipelines.engine.run_store import STEP_SECONDS_MAX, RunStore
 from safelight.pipelines.engine.sealing import Sealer
 from safelight.pipelines.engine.snooze import Snooze, bounded
+from safelight.pipelines.engine.step_payload import ERROR_MESSAGE_CHARS_MAX
 from safelight.redaction import excerpt
 
 Json = dict[str, Any]
 Result = TypeVar("Result")
 
-ERROR_MESSAGE_CHARS_MAX = 1000
 STORAGE_AWAY_LINE = "Our storage is away for the moment; this goes on as soon as it is back."
 
 
@@ -58,14 +58,16 @@ class Attempts:
 
     @property
     def may_have_stored(self) -> bool:
-        """Whether files of a result may lie in our storage by now."""
-        return self.record.may_have_stored() or (
-            self.current is not None and step_payload.may_have_stored(self.current)
-        )
+        """True if files of a result may lie in our storage by now."""
+        return self.record.may_have_stored or (self.current is not None and step_payload.may_have_stored(self.current))
 
     @property
     def variables(self) -> Json:
         return self.record.variables
+
+    def deadline_passed(self) -> bool:
+        """True if the time for what the run is doing is over."""
+        return self.record.deadline_passed(self.current)
 
     def ops_row(
         self,
@@ -76,7 +78,7 @@ class Attempts:
         level: Literal["error", "warn"] = "error",
         extra: Json | None = None,
     ) -> OpsError:
-        """What the ops plane is told of something that went wrong in a step of this run."""
+        """The row of the ops plane for something that went wrong in a step of this run."""
         step = step or self.current
         step_type, given = (step.type, step.payload["input"]) if step else (None, {})
         provider = step.provider if step else None
@@ -105,7 +107,7 @@ class Attempts:
         )
 
     def note_engine(self, adapter: str, model: str) -> None:
-        """Who is asked in the current step, before it begins: what fails then is theirs."""
+        """Note the adapter and model of the current step before it begins: a failure from then on is theirs."""
         if self.current:
             self.current.provider, self.current.model = adapter, model
 
@@ -117,7 +119,8 @@ class Attempts:
         step = self.current
         if step:
             self._unwritten["dropped"].append(f"step {step.number}")
-            step.payload = await self.record.written_step(step)
+            written = await self.record.written_step(step)
+            step.payload, step.writes = written.payload | step_payload.item_of(step), written.writes
             step.input_chars = step.output_chars = step.input_tokens = step.output_tokens = None
 
     def _unwritten_too(self) -> Json:
@@ -172,21 +175,21 @@ class Attempts:
             raise await self._after(step, error) from error
 
     async def _after(self, step: StepRow, error: SafelightError) -> Exception:
-        """What a failed call comes to: a pause until the next attempt, which is noted, or the error itself."""
+        """Return the outcome of a failed call: a pause until the next attempt, which is noted, or the error itself."""
         if isinstance(error, StorageError) and self.result is None:
             return await self._await_storage(step, error)
         tries = step_payload.tries(step)
         delay = self.policy.delay(error, tries, key=f"{self.generation_id}:{step.type}")
-        if delay is None or self.record.deadline_passed():
+        if delay is None or self.record.deadline_passed(step):
             return error
         text = f"That did not work yet; trying again (attempt {tries + 1} of {self.policy.attempts_max})."
         details = {"attempt": tries, "retry_seconds": round(delay, 2), "error": public_code(step.type, error)}
-        await self._pause(step, error, text, details)
+        await self._pause(step, error, text, details, delay)
         return Snooze(delay)
 
     async def _cannot_begin(self, step: StepRow, error: StorageError) -> Exception:
-        """What a step comes to whose input cannot be read now. A result that is there already waits no longer for it
-        than the retry table says."""
+        """Return the outcome of a step whose input cannot be read now. A result that is there already waits no longer
+        for it than the retry table says."""
         if self.result is None:
             return await self._await_storage(step, error)
         self._begin(step, {}, None, None)
@@ -219,8 +222,10 @@ class Attempts:
         row = self.ops_row(told, step=step, cause=error, level="warn", extra={"storage_away": away})
         return replace(row, id=f"{self.generation_id}:{step.number}:storage")
 
-    async def _pause(self, step: StepRow, error: SafelightError, text: str, details: Json) -> None:
+    async def _pause(self, step: StepRow, error: SafelightError, text: str, details: Json, seconds: float) -> None:
         step_payload.end_attempt(step, error)
+        if step_payload.is_item(step):
+            step_payload.note_retry(step, seconds)
         telemetry.warning(
             telemetry.Tag.GENERATION_PROCESSING, f"{step.type}: {details}: {error}", generation_id=self.generation_id
         )
@@ -231,13 +236,11 @@ class Attempts:
         self._keep_as_written(step, "output")
         step.input_chars, step.output_chars = outcome.input_chars, outcome.output_chars
         step.input_tokens, step.output_tokens = outcome.input_tokens, outcome.output_tokens
-        for path, value in outcome.variables.items():
-            self.record.set(path, value)
         step_payload.note_storage_back(step)
         lines = begin + [self._line("warning", step, warning) for warning in outcome.warnings]
         if outcome.line:
             lines.append(self._line("success", step, outcome.line))
-        await self.record.write(step, lines, with_variables=True)
+        await self.record.write(step, lines, variables=outcome.variables)
         self._say("✅", f"Step {step.number} {step.type} ended in {step.payload['timing']['duration_ms']} ms")
         return self._leave(step)
 
@@ -261,6 +264,11 @@ class Attempts:
         telemetry.info(emoji, telemetry.Tag.GENERATION_PROCESSING, text, generation_id=self.generation_id)
 
 
+def as_error(cause: Exception) -> SafelightError:
+    """The cause as an error that every plane can name."""
+    return cause if isinstance(cause, SafelightError) else SafelightError(f"{type(cause).__name__}: {cause}")
+
+
 def _served_by(step: StepRow | None) -> Json:
     """The adapter, by the registry's name, and the service that it speaks to."""
     adapter = step and (step.adapter or step.payload["input"].get("adapter") or step.provider)
@@ -268,7 +276,7 @@ def _served_by(step: StepRow | None) -> Json:
 
 
 def _said_by_provider(error: Exception) -> Json:
-    """What errors of a provider are grouped by, above all those that nobody has explained yet."""
+    """The details by which errors of a provider are grouped, above all those that nobody has explained yet."""
     return {"provider_error": error.details} if isinstance(error, ProviderError) and error.details else {}
 
 

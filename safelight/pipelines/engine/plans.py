@@ -1,4 +1,4 @@
-"""What a story hands to the runner: what a step is about to do, and what it ends with."""
+"""Plans that a story hands to the runner: the work of a step, and its outcome."""
 
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
@@ -13,7 +13,7 @@ Json = dict[str, Any]
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """What a step ends with. `variables` maps dotted paths of the variable map to their new values; `warnings` say
+    """The outcome of a step. `variables` maps dotted paths of the variable map to their new values; `warnings` say
     what was asked for and not used."""
 
     output: Json

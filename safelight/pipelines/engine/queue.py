@@ -48,8 +48,8 @@ class SnoozeRetryStrategy(BaseRetryStrategy):
 
 @dataclass(frozen=True, slots=True)
 class WorkerOptions:
-    """How a worker works: how many jobs and imports side by side, how often it looks, how it stops, how it shows that
-    it lives."""
+    """The bounds and intervals of a worker: how many jobs and imports side by side, how often it looks, how it stops,
+    how it shows that it lives."""
 
     concurrency: int
     imports: int

@@ -33,7 +33,7 @@ class Reaped:
 
     @property
     def warning(self) -> str:
-        """What to say after the number of generations that are queued again; empty if a worker is alive."""
+        """The text after the number of generations that are queued again; empty if a worker is alive."""
         is_waiting = not self.workers_alive and (self.taken_back or self.adopted)
         return f"; {NO_WORKER}" if is_waiting else ""
 

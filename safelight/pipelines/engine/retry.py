@@ -33,7 +33,7 @@ class RetryPolicy:
 
     @property
     def arrival_seconds(self) -> float:
-        """How long after it was noted a start may still reach its provider."""
+        """Seconds after it was noted in which a start may still reach its provider."""
         return self.start_seconds * ARRIVES_WITHIN
 
     def delay(self, error: SafelightError, attempt: int, *, key: str) -> float | None:

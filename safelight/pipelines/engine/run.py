@@ -26,7 +26,7 @@ from safelight.domain.errors.codes import public_code
 from safelight.domain.job_log import LogLine
 from safelight.domain.steps import StepType
 from safelight.pipelines.engine import step_payload
-from safelight.pipelines.engine.attempts import Attempts
+from safelight.pipelines.engine.parallel import ParallelSteps
 from safelight.pipelines.engine.plans import OperationPlan, Outcome, Plan
 from safelight.pipelines.engine.retry import CALL_SECONDS_MAX
 from safelight.pipelines.engine.run_store import STEP_SECONDS_MAX
@@ -39,7 +39,7 @@ Json = dict[str, Any]
 LOOK_AGAIN_SECONDS = 10.0
 
 
-class Run(Attempts):
+class Run(ParallelSteps):
     """The verbs a story is told with, and what it may read: the order, the variables, the preferences."""
 
     async def step(self, step_type: StepType, plan: Callable[[], Awaitable[Plan]]) -> Json:
@@ -119,7 +119,7 @@ class Run(Attempts):
         return operation
 
     async def _let_go_if_deadly(self, step: StepRow, planned: OperationPlan, operation: Operation) -> None:
-        """What is under way at the provider is stopped before a step ends that keeps killing its worker."""
+        """Stop the work at the provider before a step ends that keeps killing its worker."""
         try:
             self._must_not_kill_more(step)
         except WorkerLost:
@@ -128,7 +128,7 @@ class Run(Attempts):
             raise
 
     async def _found(self, step: StepRow, planned: OperationPlan) -> Operation | None:
-        """What became of a start whose answer we never saw, because the answer or the worker was lost."""
+        """Find out about a start whose answer we never saw, because the answer or the worker was lost."""
         key = step_payload.unsettled_start(step)
         if key is None:
             return None
@@ -221,8 +221,9 @@ class Run(Attempts):
         except OutcomeUnknown as error:
             step_payload.settle_start(step, step_payload.UNKNOWN)
             text = "The answer did not come; checking whether it has begun."
-            await self._pause(step, error, text, {"error": public_code(step.type, error), "attempt_key": key})
-            raise Snooze(self.policy.pause(step_payload.tries(step), key=key)) from error
+            pause = self.policy.pause(step_payload.tries(step), key=key)
+            await self._pause(step, error, text, {"error": public_code(step.type, error), "attempt_key": key}, pause)
+            raise Snooze(pause) from error
         except SafelightError as error:
             step_payload.settle_start(step, step_payload.REFUSED)
             raise await self._after(step, error) from error
@@ -230,7 +231,7 @@ class Run(Attempts):
 
     async def _reconcile_after_lease_lost(self, step: StepRow, planned: OperationPlan, key: str) -> None:
         """We were taken over while we asked. A start that whoever goes on has given up may be paid all the same."""
-        if step_payload.was_refused(step) or step_payload.is_awaited(await self.record.reread(step), key):
+        if step_payload.was_refused(step) or step_payload.is_awaited(await self.record.written_step(step), key):
             return
         accepted = step.payload.get("operation")
         if accepted:
@@ -248,7 +249,8 @@ class Run(Attempts):
             try:
                 operation = await bounded(planned.find(key, step_payload.noted_at(start)), CALL_SECONDS_MAX)
             except ProviderError as error:
-                self._say("⚠️", f"The abandoned start {key} could not be looked up again: {error}")
+                text = f"The abandoned start {key} could not be looked up again: {error}"
+                await self.record.write(step, [], ops=self._double_charge_warning(step, key, text))
                 continue
             if operation:
                 start["outcome"] = step_payload.ACCEPTED
@@ -276,7 +278,7 @@ class Run(Attempts):
 
     async def _wait(self, step: StepRow, planned: OperationPlan, operation: Operation, seconds: float) -> Snooze:
         """Until the operation is looked at again; past the model's deadline it is stopped instead."""
-        if not self.record.deadline_passed():
+        if not self.deadline_passed():
             return self._pause_of(planned, seconds)
         if "stopping" not in step.payload:
             late = DeadlineExceeded(f"{planned.provider} was still at work after {planned.seconds_max:.0f} s")
@@ -286,7 +288,7 @@ class Run(Attempts):
 
     def _pause_of(self, planned: OperationPlan, seconds: float) -> Snooze:
         """Until the next look: the model's deadline is one too."""
-        seconds, left = max(seconds, planned.check_every_seconds), self.record.seconds_left()
+        seconds, left = max(seconds, planned.check_every_seconds), self.record.seconds_left(self.current)
         return Snooze(seconds if left is None else min(seconds, max(left, 0.0)))
 
     async def _stop(self, step: StepRow, planned: OperationPlan, operation: Operation, reason: SafelightError) -> None:
@@ -301,7 +303,7 @@ class Run(Attempts):
         await self.record.write(step, [LogLine("info", step.type, "It was too late to stop: the result is there.")])
 
     async def _cancel_at_provider(self, planned: OperationPlan, operation: Operation) -> Json:
-        """What came of asking the provider to stop."""
+        """Ask the provider to stop. Returns its answer."""
         try:
             answer = await bounded(planned.cancel(operation), CALL_SECONDS_MAX)
         except ProviderError as error:

@@ -93,14 +93,14 @@ async def _plan(
         cancel=provider.cancel,
         find=provider.find,
         complete=lambda answer: _store(studio, run, wanted, answer, given),
-        admit=(lambda conn: gate.admit(conn, run.record, engine, usd)) if engine.limits else None,
+        admit=(lambda conn: gate.admit(conn, run, engine, usd)) if engine.limits else None,
         begin_line=wanted.begin_line,
         usd=str(usd),
     )
 
 
 async def _engine(studio: PipelineContext, engine_id: str, given: Json) -> Engine:
-    """Who serves the step, as it was recorded; the limits are those of now."""
+    """The engine that serves the step, as it was recorded; the limits are those of now."""
     return Engine(
         engine_id,
         given["adapter"],
@@ -112,8 +112,8 @@ async def _engine(studio: PipelineContext, engine_id: str, given: Json) -> Engin
 
 
 async def _input(studio: PipelineContext, run: Run, wanted: MediaRequest) -> Json:
-    """What the step records before anything starts; a resumed step goes on with just this. Settings are merged as
-    docs/contract/rows.md says: provider defaults, then the customer's preferences, then the request."""
+    """The input that the step records before anything starts; a resumed step goes on with just this. Settings are
+    merged as docs/contract/rows.md says: provider defaults, then the customer's preferences, then the request."""
     engine = await studio.serving(wanted.engine_id)
     engine.must_make(run.order.flow.mode)
     version, defaults = await studio.configuration.provider_defaults(wanted.engine_id)

@@ -43,7 +43,7 @@ def ask(studio: PipelineContext, run: Run, question: TextStep) -> Callable[[], A
         engine = await studio.serving(TEXT_ENGINE)
         run.note_engine(engine.adapter, engine.model)
         async with studio.db.connection() as conn:
-            await studio.gate.admit(conn, run.record, engine)
+            await studio.gate.admit(conn, run, engine)
         model = studio.adapters.text(engine)
         user = context.render(question.values)
         request = TextRequest(
@@ -75,7 +75,7 @@ def ask(studio: PipelineContext, run: Run, question: TextStep) -> Callable[[], A
 
 
 def avoid_text(run: Run) -> str:
-    """What must never be in a picture of this customer, as the prompts say it."""
+    """The things that must never be in a picture of this customer, as the prompts say it."""
     return ", ".join(hard_blocks(run.preferences))
 
 

@@ -64,12 +64,7 @@ async def engine(app: App, pipelines: int) -> EngineResult:
     """Seven no-op steps with a 1 KB audit row each, ten pipelines at a time: the engine beside a hand-written
     loop that writes the same rows with plain psycopg, one transaction a step; in turn, round by round."""
     async with scratch_database(app), app.database(AT_ONCE + 2) as db:
-        async with db.transaction() as conn:
-            await customers.ensure(conn, CUSTOMER)
-            credits = 2 * (ROUNDS + 1) * pipelines
-            await ledger.grant(
-                conn, pass_id=CUSTOMER, credits=credits, reason="bench", source="system", ref=("bench", "1")
-            )
+        await give_credits(db, 2 * (ROUNDS + 1) * pipelines)
         floor, ours = [], []
         for number in range(ROUNDS + 1):
             floor_rate = await _timed(db, pipelines, _write_by_hand)
@@ -83,6 +78,21 @@ async def engine(app: App, pipelines: int) -> EngineResult:
 
 async def _timed(db: Database, pipelines: int, run: Callable[[Database, list[str]], Awaitable[None]]) -> float:
     """Pipelines per second, from the moment all are accepted until all are done."""
+    ids = await order_many(db, pipelines)
+    started = time.perf_counter()
+    await run(db, ids)
+    return pipelines / (time.perf_counter() - started)
+
+
+async def give_credits(db: Database, credits: int) -> None:
+    """Give the customer of the benchmark what all its orders will cost."""
+    async with db.transaction() as conn:
+        await customers.ensure(conn, CUSTOMER)
+        await ledger.grant(conn, pass_id=CUSTOMER, credits=credits, reason="bench", source="system", ref=("bench", "1"))
+
+
+async def order_many(db: Database, generations: int) -> list[str]:
+    """Accept so many generations, each with a job. Returns their ids."""
     queue = Queue(db)
     await queue.open()
     acceptance = Acceptance(db, queue, lambda: Prices(still_credits=1, video_credits=5), start_within_seconds=3600)
@@ -90,12 +100,9 @@ async def _timed(db: Database, pipelines: int, run: Callable[[Database, list[str
         flow=Flow.STILL_CREATE, pass_id=CUSTOMER, session_id=new_id(), platform="web", title="bench", brief="bench"
     )
     customer = ActingCustomer(CUSTOMER)
-    accepted = [await acceptance.accept(order, customer, idempotency_key=None, request={}) for _ in range(pipelines)]
+    accepted = [await acceptance.accept(order, customer, idempotency_key=None, request={}) for _ in range(generations)]
     await queue.close()
-    ids = [one.generation_id for one in accepted]
-    started = time.perf_counter()
-    await run(db, ids)
-    return pipelines / (time.perf_counter() - started)
+    return [one.generation_id for one in accepted]
 
 
 # --- the engine ------------------------------------------------------------------------------------------------------
@@ -103,11 +110,12 @@ async def _timed(db: Database, pipelines: int, run: Callable[[Database, list[str
 
 async def _noop_story(_: PipelineContext, run: Run) -> None:
     for step_type in STEPS:
-        await run.step(step_type, _noop_plan)
+        await run.step(step_type, noop_plan)
     await end(run, Status.DONE, "Done.", prompt="bench")
 
 
-async def _noop_plan() -> Plan:
+async def noop_plan() -> Plan:
+    """A step that is one write."""
     return Plan(input=AUDIT_ROW, act=_noop, begin_line="One step.", effect=False)
 
 
@@ -126,7 +134,7 @@ async def _run_with_engine(db: Database, ids: list[str]) -> None:
         if not waiting:
             done.set()
 
-    worker = Worker(_no_studio(db), notifier, RetryPolicy(base_seconds=2), flows)
+    worker = Worker(no_studio(db), notifier, RetryPolicy(base_seconds=2), flows)
     queue = Queue(db, handle)
     await queue.open()
     working = asyncio.create_task(queue.work(HOURS))
@@ -137,7 +145,7 @@ async def _run_with_engine(db: Database, ids: list[str]) -> None:
     await queue.close()
 
 
-def _no_studio(db: Database) -> PipelineContext:
+def no_studio(db: Database) -> PipelineContext:
     """No-op steps touch nothing of it."""
     nothing: Any = None
     return PipelineContext(db, nothing, nothing, nothing, nothing, nothing, nothing, nothing, nothing)

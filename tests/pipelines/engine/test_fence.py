@@ -1,6 +1,9 @@
 """The fence: what a worker writes counts while it holds the lease, and once, however often it is sent."""
 
+import asyncio
 from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack
+from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
 
@@ -45,12 +48,15 @@ async def take(backend: Backend, conn: Connection) -> Lease:
     return Lease(leased["mg_generation_id"], leased["mg_lease_no"], leased["mg_user_id"])
 
 
-async def write(conn: Connection, lease: Lease, text: str, *, log_seq: int, step: StepRow | None = None) -> Written:
-    return await runs.write_step(
+def new_step(number: int = 0) -> StepRow:
+    return empty_step(number, "gpt_reader", CLOCK)
+
+
+async def write(conn: Connection, lease: Lease, text: str, *steps: StepRow) -> Written:
+    return await runs.write_steps(
         conn,
         lease,
-        step or empty_step(0, "gpt_reader", CLOCK),
-        log_seq=log_seq,
+        steps or [new_step()],
         status=Status.PROMPTING,
         variables=None,
         lines=[LogLine("info", "gpt_reader", text)],
@@ -58,21 +64,19 @@ async def write(conn: Connection, lease: Lease, text: str, *, log_seq: int, step
     )
 
 
-async def finish(conn: Connection, lease: Lease, text: str, *, log_seq: int) -> Written:
-    ending = Ending(Status.SUGGESTED, [LogLine("success", "completion", text)])
-    return await runs.finish(conn, lease, ending, log_seq=log_seq, variables={})
+async def finish(conn: Connection, lease: Lease, text: str, status: Status = Status.SUGGESTED) -> Written:
+    return await runs.finish(conn, lease, Ending(status, [LogLine("success", "completion", text)]), variables={})
 
 
 async def test_a_lease_that_was_taken_over_writes_nothing(backend: Backend, conn: Connection):
     stale, holder = await take(backend, conn), await take(backend, conn)
     for attempt in (write, finish):
         with pytest.raises(LeaseLost):
-            await attempt(conn, stale, "mine", log_seq=FIRST)
-    await write(conn, holder, "theirs", log_seq=FIRST)
+            await attempt(conn, stale, "mine")
+    await write(conn, holder, "theirs")
     for attempt in (write, finish):
-        for log_seq in (FIRST, FIRST + 1):
-            with pytest.raises(LeaseLost):
-                await attempt(conn, stale, "mine", log_seq=log_seq)
+        with pytest.raises(LeaseLost):
+            await attempt(conn, stale, "mine")
     assert backend.sql(LINES) == [{"message": "theirs"}]
     status = "select mg_mma_status from mega_generations where mg_id = %s"
     assert backend.value(status, generation_key(holder.generation_id)) == "prompting"
@@ -85,18 +89,89 @@ def counted(written: Written) -> tuple[int, bool]:
 async def test_a_write_that_is_sent_again_counts_once(backend: Backend, conn: Connection):
     lease = await take(backend, conn)
     for _ in range(2):
-        assert counted(await write(conn, lease, "begun", log_seq=FIRST)) == (FIRST + 1, False)
+        assert counted(await write(conn, lease, "begun")) == (FIRST + 1, False)
     for _ in range(2):
-        assert counted(await finish(conn, lease, "ended", log_seq=FIRST + 1)) == (FIRST + 2, False)
+        assert counted(await finish(conn, lease, "ended")) == (FIRST + 2, False)
     assert backend.sql(LINES) == [{"message": "begun"}, {"message": "ended"}]
+
+
+async def test_a_write_without_lines_that_is_sent_again_counts_once(backend: Backend, conn: Connection):
+    lease, step = await take(backend, conn), new_step()
+    for _ in range(2):
+        await runs.write_steps(conn, lease, [step], status=Status.PROMPTING, variables=None)
+    [row] = backend.steps(lease.generation_id)
+    assert row["mg_payload"]["writes"] == 1
+
+
+async def test_a_write_that_is_sent_again_before_the_first_has_ended_counts_once(dsn: str, backend: Backend):
+    """The connection was cut and the server did not notice: both statements are under way, side by side."""
+    async with (
+        backend.app.database(8) as db,
+        db.connection() as conn,
+        db.connection() as first,
+        db.connection() as second,
+    ):
+        lease = await take(backend, conn)
+        async with conn.transaction():
+            await conn.execute(
+                "select from mega_generations where mg_id = %s for update", [generation_key(lease.generation_id)]
+            )
+            twice = [asyncio.create_task(write(one, lease, "begun", new_step())) for one in (first, second)]
+            await until_blocked(backend, 2)
+        assert [counted(await one) for one in twice] == [(FIRST + 1, False)] * 2
+    assert backend.sql(LINES) == [{"message": "begun"}]
+
+
+async def test_steps_that_write_at_the_same_time_lose_nothing(dsn: str, backend: Backend):
+    """Four steps of one run end while another writer holds the row; each has a connection of its own."""
+    numbers = range(4)
+    async with backend.app.database(8) as db, db.connection() as conn, AsyncExitStack() as stack:
+        lease = await take(backend, conn)
+        writers = [await stack.enter_async_context(db.connection()) for _ in numbers]
+        async with conn.transaction():
+            await conn.execute(
+                "select from mega_generations where mg_id = %s for update", [generation_key(lease.generation_id)]
+            )
+            ends = [
+                asyncio.create_task(write(one, lease, f"step {number}", new_step(number)))
+                for number, one in zip(numbers, writers, strict=True)
+            ]
+            await until_blocked(backend, len(ends))
+        assert sorted([(await end).log_seq for end in ends]) == [FIRST + 1 + number for number in numbers]
+    assert [row["mg_step_no"] for row in backend.steps(lease.generation_id)] == [*numbers]
+    lines = backend.sql("select seq, message from image_generation_logs where seq > 1 order by seq")
+    assert [line["seq"] for line in lines] == [FIRST + 1 + number for number in numbers]
+    assert sorted(line["message"] for line in lines) == [f"step {number}" for number in numbers]
+
+
+async def test_steps_that_are_written_together_are_written_all_or_none(backend: Backend, conn: Connection):
+    lease, ended = await take(backend, conn), new_step(0)
+    close(ended, {}, None)
+    await write(conn, lease, "ended", ended)
+    with pytest.raises(LeaseLost):
+        await write(conn, lease, "once more, and a new one", ended_again(ended), new_step(1))
+    assert backend.sql(LINES) == [{"message": "ended"}]
+
+
+def ended_again(step: StepRow) -> StepRow:
+    return replace(step, writes=step.writes + 1)
+
+
+async def until_blocked(backend: Backend, writers: int) -> None:
+    waiting = "select count(*) from pg_stat_activity where wait_event_type = 'Lock' and datname = current_database()"
+    async with asyncio.timeout(30):
+        while backend.value(waiting) < writers:
+            await asyncio.sleep(0.01)
 
 
 async def test_nothing_is_written_after_the_end(backend: Backend, conn: Connection):
     lease = await take(backend, conn)
-    await finish(conn, lease, "ended", log_seq=FIRST)
-    for attempt in (write, finish):
-        with pytest.raises(LeaseLost):
-            await attempt(conn, lease, "more", log_seq=FIRST + 1)
+    await finish(conn, lease, "ended")
+    with pytest.raises(LeaseLost):
+        await write(conn, lease, "more")
+    with pytest.raises(LeaseLost):
+        await finish(conn, lease, "more", Status.DONE)
+    await finish(conn, lease, "more")
     assert await runs.take_lease(conn, lease.generation_id, VERSIONS) is None
     assert backend.sql(LINES) == [{"message": "ended"}]
 
@@ -109,19 +184,24 @@ async def test_what_a_worker_has_begun_is_not_given_up(backend: Backend, conn: C
 
 async def test_a_step_that_waits_has_its_own_deadline(backend: Backend, conn: Connection):
     lease = await take(backend, conn)
-    await write(conn, lease, "begun", log_seq=FIRST)
+    await write(conn, lease, "begun")
     left = "select extract(epoch from mg_deadline_at - mg_updated_at) from mega_generations where mg_id = %s"
     assert backend.value(left, generation_key(lease.generation_id)) == 7
 
 
 async def test_a_step_that_goes_on_is_written_anew_until_it_has_ended(backend: Backend, conn: Connection):
-    lease, step = await take(backend, conn), empty_step(0, "gpt_reader", CLOCK)
+    lease, step = await take(backend, conn), new_step()
     written: list[Any] = []
-    for log_seq, text in enumerate(("one", "two", "three"), FIRST):
-        step.payload["input"] = {"asked": text}
+    for writes, text in enumerate(("one", "two", "three")):
+        step.payload["input"], step.writes = {"asked": text}, writes
         if text == "two":
             close(step, {}, None)
-        await write(conn, lease, text, log_seq=log_seq, step=step)
+        if text == "three":
+            with pytest.raises(LeaseLost):
+                await write(conn, lease, text, step)
+        else:
+            await write(conn, lease, text, step)
         [row] = backend.steps(lease.generation_id)
         written.append(row["mg_payload"]["input"]["asked"])
     assert written == ["one", "two", "two"]
+    assert backend.sql(LINES) == [{"message": "one"}, {"message": "two"}]
