@@ -18,6 +18,7 @@ from safelight.cli.shared import AsJson, listen, open_app
 from safelight.db.money import customers, ledger
 from safelight.domain.errors.base import InvalidInput
 from safelight.domain.ids import new_id
+from safelight.extras import Extra, origin_of
 from safelight.media.formats import sniff
 from safelight.process.tasks import end_tasks
 from safelight.storage.assets import UPLOAD_BYTES_MAX
@@ -41,6 +42,7 @@ def demo(
     _check_picture("--product", product)
     if logo:
         _check_picture("--logo", logo)
+    origin_of(Extra.LOCAL, "the demo")
     app = App(open_app(console_lines=False).settings.for_demo())
     app.check_secrets()
     listening = _demo_socket(app)

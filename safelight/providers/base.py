@@ -12,6 +12,9 @@ from datetime import datetime
 from enum import StrEnum
 from typing import Any, Protocol
 
+from safelight.media.decoding_pool import MediaPool
+from safelight.providers.fault_injection import Fault
+
 Json = dict[str, Any]
 ReadImage = Callable[[str], Awaitable[bytes]]  # the bytes behind an input URL
 
@@ -163,3 +166,22 @@ class Adapter:
     text: TextModel | None = None
     image: ImageProvider | None = None
     video: VideoProvider | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class AdapterContext:
+    """Given to the function that an installed package names in the entry point group `safelight.adapters`.
+
+    Adapters decode and draw in `media_pool`, which bounds the memory of the whole process. `fault` and
+    `latency_seconds` are set for the adapter `local` alone, from SAFELIGHT_LOCAL_FAULT and
+    SAFELIGHT_LOCAL_WAIT_SECONDS.
+    """
+
+    read_image: ReadImage
+    media_pool: MediaPool
+    fault: Fault | None = None
+    latency_seconds: float = 0.0
+
+    async def __call__(self, url: str) -> bytes:
+        """As `read_image`: a function that takes only a `ReadImage` is given the context as one."""
+        return await self.read_image(url)

@@ -284,8 +284,10 @@ def package(tmp_path: Path) -> Iterator[str]:
     """An installed package that brings the adapter `borrowed`, which is the darkroom under another name, and one that
     cannot be loaded."""
     (tmp_path / "borrowed_adapter.py").write_text(
-        "from safelight.providers.local.adapter import local_adapter\n\n\n"
-        "def make(read):\n    return local_adapter(read, None, 0.0)\n"
+        "from safelight.media.decoding_pool import MediaPool\n"
+        "from safelight.providers.base import AdapterContext\n"
+        "from safelight_local.adapter import make_adapter\n\n\n"
+        "def make(read):\n    return make_adapter(AdapterContext(read, MediaPool(2**29)))\n"
     )
     info = tmp_path / "borrowed_adapter-1.0.dist-info"
     info.mkdir()
