@@ -14,7 +14,8 @@ import typer
 from safelight import demo as story
 from safelight import serve, terminal
 from safelight.app import App
-from safelight.cli.shared import AsJson, listen, open_app
+from safelight.cli.apps import listen, open_app
+from safelight.cli.shared import AsJson, command_list
 from safelight.db.money import customers, ledger
 from safelight.domain.errors.base import InvalidInput
 from safelight.domain.ids import new_id
@@ -28,7 +29,7 @@ STOP_SECONDS_MAX = 2.0
 HEAD_BYTES = 4096
 SAMPLE_PRODUCT = Path(__file__).parents[1] / "samples" / "coffee.jpg"
 
-commands = typer.Typer()
+commands = command_list()
 
 
 @commands.command()

@@ -7,14 +7,14 @@ import typer
 from safelight import terminal
 from safelight.api.routes.failures import report
 from safelight.cli import operator_views
-from safelight.cli.shared import AsJson, read_database
+from safelight.cli.shared import AsJson, command_list, read_database
 from safelight.config import Settings
 from safelight.db.operations import failures
 from safelight.db.operations.failures import Kind, Question
 from safelight.ops.queue_watch import read_status
 from safelight.pipelines.engine.reaper import patience_with
 
-commands = typer.Typer()
+commands = command_list()
 
 OfUser = Annotated[str | None, typer.Option("--user", help="Only this user's: a user or a pass id.")]
 Most = Annotated[int, typer.Option("--limit", min=1, max=failures.LIMIT_MAX, help="How many to show.")]

@@ -2,15 +2,14 @@
 
 import asyncio
 
-import typer
-
 from safelight import serve, telemetry, terminal
 from safelight.app import App
-from safelight.cli.shared import Host, Port, open_app, prepared, run_until_stopped
+from safelight.cli.apps import open_app, prepared, run_until_stopped
+from safelight.cli.shared import Host, Port, command_list
 from safelight.pipelines.serving import ServedEngine, unreachable_warnings
 from safelight.setting_checks import check_extras, check_stand_in
 
-commands = typer.Typer()
+commands = command_list()
 
 
 @commands.command()
