@@ -63,7 +63,7 @@ COMMANDS: dict[str, Entry | Group] = {
         "failures", "Failed, cancelled and stuck generations, newest first; what is stuck shows however old it is."
     ),
     "stuck": Entry("failures", "Generations without a live worker or a queued job, or past their deadline."),
-    "status": Entry("failures", "Workers and queues; ends with 1 if generations wait for a worker and none is alive."),
+    "status": Entry("status", "Workers and queues; ends with 1 if generations wait for a worker and none is alive."),
     "providers": Entry(
         "providers",
         "Which adapter and model serve each engine, and circuit, load and today's cost of each provider with limits.",

@@ -1,4 +1,4 @@
-"""Commands that list failed and stuck generations and the state of the queues: `failures`, `stuck`, `status`."""
+"""Commands that list failed and stuck generations: `failures`, `stuck`."""
 
 from typing import Annotated, Any
 
@@ -55,12 +55,3 @@ def _show_failures(question: Question, *, as_json: bool) -> None:
         terminal.print_json(found)
         return
     operator_views.show_failures(found, causes, is_worker_alive=is_worker_alive)
-
-
-@commands.command("status")
-def show_status(as_json: AsJson = False) -> None:
-    """Workers and queues; ends with 1 if generations wait for a worker and none is alive."""
-    patience = patience_with(Settings().worker_heartbeat_seconds)
-    status = read_database(lambda conn: read_status(conn, patience.dead_after_seconds))
-    operator_views.show_status(status, as_json=as_json)
-    raise typer.Exit(1 if status.is_stalled else 0)

@@ -15,7 +15,7 @@ from safelight.providers.replicate.adapter import replicate_adapter
 from safelight.providers.simulated.adapter import simulated_adapter
 from safelight.providers.simulated.faults import Faults, Latency
 from safelight.providers.simulated.server import HangUpProtocol, Simulation
-from tests.contracts.adapter_contract import AdapterContract, Bench, Json, RemoteAdapterContract
+from safelight.testing.adapter_contract import AdapterContract, Bench, Json, RemoteAdapterContract
 from tests.fakes import fal, replicate
 from tests.fakes.wire import Break, Scripted, Wire
 

@@ -22,8 +22,8 @@ from safelight.providers.fal import adapter as fal_module
 from safelight.providers.outputs import files_in
 from safelight.providers.parameters import fit
 from safelight.providers.replicate import adapter as replicate_module
+from safelight.testing.adapter_contract import PICTURE, new_key
 from tests.conftest import StartBackend
-from tests.contracts.adapter_contract import PICTURE, new_key
 from tests.contracts.test_adapters import on_fal, on_replicate, webhook_url
 from tests.fakes import replicate
 from tests.fakes.registry import serve_with

@@ -11,8 +11,8 @@ from pathlib import Path
 
 import pytest
 
+from safelight.testing.adapter_contract import new_key
 from tests.conftest import Backend, StartBackend
-from tests.contracts.adapter_contract import new_key
 from tests.contracts.test_adapters import on_replicate
 
 ROOT = Path(__file__).parents[3]
