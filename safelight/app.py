@@ -5,9 +5,7 @@ import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
-from typing import Any
 
-import psycopg
 from fastapi import FastAPI
 
 from safelight import request_limits, telemetry
@@ -15,17 +13,14 @@ from safelight.adapters import adapters_of, local_fault, webhook_checks
 from safelight.api.app import create_api
 from safelight.api.http.services import Services
 from safelight.config import Settings
+from safelight.database_app import DatabaseApp
 from safelight.db import embedded
 from safelight.db.configuration import deployment_secret
-from safelight.db.connection import database_settings
 from safelight.db.connection.database import TRANSIENT_ERRORS, Database
 from safelight.db.connection.notifications import Listener, Notifier
-from safelight.db.connection.sessions import connected_now
 from safelight.db.embedded.supervisor import Restarted, Supervisor
-from safelight.db.operations import ops_rows
-from safelight.db.operations.ops_outbox import OpsOutbox
 from safelight.db.operations.statistics import CustomerCount
-from safelight.db.schema.migrate import MigrationBlocked, migrate, naming_blockers
+from safelight.db.schema.migrate import MigrationBlocked
 from safelight.domain.errors.base import SafelightError
 from safelight.domain.orders import Prices
 from safelight.domain.shared_secrets import strong_secret
@@ -44,7 +39,7 @@ from safelight.pipelines.engine.sealing import Sealer
 from safelight.pipelines.import_inputs import InputImporter
 from safelight.pipelines.inputs import Inputs
 from safelight.pipelines.provider_limits import ProviderLimits
-from safelight.pipelines.registry import Configuration, install_version_1
+from safelight.pipelines.registry import Configuration
 from safelight.pipelines.runtime_overrides import RuntimeConfig
 from safelight.pipelines.serving import Serving
 from safelight.pipelines.settings import SettingsPolicy
@@ -52,8 +47,6 @@ from safelight.pipelines.vendor_pictures import VendorPictures
 from safelight.pipelines.worker import Worker
 from safelight.private_files import open_home
 from safelight.process.tasks import end_tasks
-from safelight.providers.catalogue import ParameterTables
-from safelight.redaction import Redactor
 from safelight.security import secret_files
 from safelight.security.signing import Signer
 from safelight.setting_checks import ADMIN_TOKEN_SETTING, SECRET_SETTING, check_secret_settings, token_check
@@ -68,49 +61,19 @@ LEAVE_SECONDS = 5.0  # beyond the time that steps get to end
 API_STALL_SECONDS = 1.4  # without a free connection: the answer is a 503
 
 
-class App:
-    """Everything one process needs, from its settings. `dsn` is the database it works on."""
+class App(DatabaseApp):
+    """Everything one process needs, from its settings."""
 
     def __init__(self, settings: Settings) -> None:
-        self.settings = settings
-        self.home = settings.home_path
+        super().__init__(settings)
         self.prices = Prices(still_credits=settings.still_credits, video_credits=settings.video_credits)
-        self.dsn = settings.database_url or ""
         local_fault(settings)  # a wrong one is said at once
         check_secret_settings(settings)
         self.tokens = token_check(settings)
         self.shop = Shop(settings.shopify_webhook_secret.get_secret_value(), credit_products(settings.credit_products))
-        self.redactor = Redactor(settings.secrets)
         self._secret = ""
         self._fetcher = GuardedFetcher(_listed(settings.fetch_allow_hosts))
-        self.parameter_tables = ParameterTables()
         self.media_pool = MediaPool(DECODE_BYTES_MAX)
-
-    def start_database(self, *, must_answer: bool = True) -> str:
-        """Returns the DSN; starts the embedded server where no other is set. If it is another's, and must answer,
-        psycopg's OperationalError says why it does not."""
-        open_home(self.home)
-        self.dsn = self.settings.database_url or embedded.start(self.home)
-        if self.settings.database_url and must_answer:
-            with connected_now(self.dsn):
-                pass
-        return self.dsn
-
-    async def migrate(self) -> list[str]:
-        """Bring the database up to date, with version 1 of our own configuration and what it has to know of our
-        settings. Returns what was applied now."""
-        applied = await migrate(self.dsn)
-        db = Database(self.dsn, pool_size=1, redactor=self.redactor)
-        await db.open()
-        try:
-            async with db.connection() as conn, naming_blockers(conn), conn.transaction():
-                await install_version_1(conn, self.parameter_tables)
-                await database_settings.store(
-                    conn, database_settings.CUSTOMERS_READ_STEPS, self.settings.customers_read_steps
-                )
-        finally:
-            await db.close()
-        return applied
 
     async def migrate_when_there(self) -> list[str]:
         """As `migrate`; a database that starts, or restarts just now, is waited for."""
@@ -133,23 +96,6 @@ class App:
         row = restart_row(restarted)
         telemetry.warning(telemetry.Tag.DB_STATUS, row.message)
         self.write_now(row)
-
-    def write_now(self, row: ops_rows.OpsError) -> None:
-        """Write an ops row without a pool; where the database is away, it is kept until that is back."""
-        try:
-            ops_rows.insert_now(self.dsn, row, self.redactor)
-        except psycopg.Error:
-            self.spool().keep(row)
-
-    @asynccontextmanager
-    async def database(self, pool_size: int = 2, **more: Any) -> AsyncIterator[Database]:
-        """A pool that is open inside this context; `more` is what else `Database` takes."""
-        db = Database(self.dsn, pool_size=pool_size, redactor=self.redactor, **more)
-        await db.open()
-        try:
-            yield db
-        finally:
-            await db.close()
 
     # --- the API ---------------------------------------------------------------------------------------------------
 
@@ -228,9 +174,6 @@ class App:
 
     def sealer(self) -> Sealer:
         return Sealer(self.secret().encode())
-
-    def spool(self) -> OpsOutbox:
-        return OpsOutbox(self.home / "ops-spool", self.redactor)
 
     def assets(self) -> AssetStore:
         settings = self.settings

@@ -1,4 +1,4 @@
-"""Commands that list failed and stuck generations and the state of the queues: `failures`, `stuck`, `status`."""
+"""Commands that list failed and stuck generations: `failures`, `stuck`."""
 
 from typing import Annotated, Any
 
@@ -7,14 +7,14 @@ import typer
 from safelight import terminal
 from safelight.api.routes.failures import report
 from safelight.cli import operator_views
-from safelight.cli.shared import AsJson, read_database
+from safelight.cli.shared import AsJson, command_list, read_database
 from safelight.config import Settings
 from safelight.db.operations import failures
 from safelight.db.operations.failures import Kind, Question
 from safelight.ops.queue_watch import read_status
 from safelight.pipelines.engine.reaper import patience_with
 
-commands = typer.Typer()
+commands = command_list()
 
 OfUser = Annotated[str | None, typer.Option("--user", help="Only of this user: a user id or a pass id.")]
 Most = Annotated[int, typer.Option("--limit", min=1, max=failures.LIMIT_MAX, help="Number of generations.")]
@@ -55,12 +55,3 @@ def _show_failures(question: Question, *, as_json: bool) -> None:
         terminal.print_json(found)
         return
     operator_views.show_failures(found, causes, is_worker_alive=is_worker_alive)
-
-
-@commands.command("status")
-def show_status(as_json: AsJson = False) -> None:
-    """Show workers and queues. Exits with 1 if generations wait for a worker and none is alive."""
-    patience = patience_with(Settings().worker_heartbeat_seconds)
-    status = read_database(lambda conn: read_status(conn, patience.dead_after_seconds))
-    operator_views.show_status(status, as_json=as_json)
-    raise typer.Exit(1 if status.is_stalled else 0)

@@ -7,7 +7,8 @@ import typer
 
 from safelight import terminal
 from safelight.cli import operator_views
-from safelight.cli.shared import AsJson, group, open_app, read_database
+from safelight.cli.apps import open_app
+from safelight.cli.shared import AsJson, command_list, read_database
 from safelight.db.money import customers, ledger
 from safelight.db.operations import audit
 from safelight.domain import pass_ids
@@ -20,12 +21,10 @@ ENTRIES_MAX = 10_000
 REASON_CHARS_MAX = 200
 DEFAULT_REASON = "manual-topup"
 
-commands = typer.Typer()
-credits_commands = group("The credits ledger.")
-commands.add_typer(credits_commands, name="credits")
+commands = command_list()
 
 
-@credits_commands.command("grant")
+@commands.command("grant")
 def grant(
     pass_id: Annotated[str, typer.Argument(help="Pass id of the customer, who is created if new.")],
     amount: Annotated[int, typer.Argument(min=1, max=1_000_000, metavar="N", help="Number of credits.")],
@@ -51,7 +50,7 @@ def grant(
     terminal.console.print(f"{stated}: +{amount}, balance {asyncio.run(run())}", soft_wrap=True)
 
 
-@credits_commands.command("ledger")
+@commands.command("ledger")
 def show_ledger(
     pass_id: Annotated[str, typer.Argument(help="The customer's pass id.")],
     limit: Annotated[int, typer.Option(min=1, max=ENTRIES_MAX, help="Number of entries.")] = 50,

@@ -2,15 +2,14 @@
 
 import asyncio
 
-import typer
-
 from safelight import terminal
-from safelight.cli.shared import AsJson, open_app
+from safelight.cli.apps import open_app
+from safelight.cli.shared import AsJson, command_list
 from safelight.db.configuration import providers as provider_rows
 from safelight.db.connection.database import Row
 from safelight.pipelines.serving import ServedEngine
 
-commands = typer.Typer()
+commands = command_list()
 
 
 @commands.command("providers")

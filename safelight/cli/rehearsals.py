@@ -1,6 +1,4 @@
-"""Benchmarks, as ratios to a baseline in the same run, and chaos. Each loads its libraries when it is called: workers
-are started by the same command and need none of them."""
-# ruff: noqa: PLC0415
+"""Benchmarks, as ratios to a baseline in the same run, and chaos."""
 
 import asyncio
 import random
@@ -14,7 +12,10 @@ from typing import Annotated, Any, Literal, TypeVar
 import typer
 
 from safelight import serve, telemetry, terminal
-from safelight.cli.shared import AsJson, group, open_app
+from safelight.cli import chaos_card
+from safelight.cli.apps import open_app
+from safelight.cli.shared import AsJson, command_list
+from safelight.testing import bench, chaos
 
 ENGINE_RATIO_TO_REACH = 0.75
 WAITING_MB_TO_REACH = 150
@@ -22,19 +23,15 @@ STORE_MB_TO_REACH = 64
 
 Result = TypeVar("Result")
 
-commands = typer.Typer()
-bench_commands = group("Benchmarks, as ratios to a baseline that is measured in the same run.")
-commands.add_typer(bench_commands, name="bench")
+commands = command_list()
 
 
-@bench_commands.command("engine")
+@commands.command("engine")
 def bench_engine(
     pipelines: Annotated[int, typer.Option(min=10, max=100_000, help="Pipelines per round.")] = 200,
     as_json: AsJson = False,
 ) -> None:
     """Measure pipelines of 7 steps per second. Baseline: plain psycopg that writes the same rows."""
-    from safelight.testing import bench
-
     app = open_app(console_lines=False)
     app.start_database()
     result = asyncio.run(bench.engine(app, pipelines))
@@ -46,14 +43,12 @@ def bench_engine(
     terminal.console.print(f"ratio                     {result.ratio:8.3f}   (target {ENGINE_RATIO_TO_REACH})")
 
 
-@bench_commands.command("doctor")
+@commands.command("doctor")
 def bench_doctor(
     generations: Annotated[int, typer.Option(min=100, max=10_000_000, help="Generations, ten steps each.")] = 200_000,
     as_json: AsJson = False,
 ) -> None:
     """Measure one run of the doctor on a scratch database with --generations."""
-    from safelight.testing import bench
-
     app = open_app(console_lines=False)
     app.start_database()
     result = asyncio.run(bench.doctor(app, generations))
@@ -67,14 +62,12 @@ def bench_doctor(
     terminal.console.print(f"one run: {result.seconds:.1f} s, {result.rows_per_second} rows/s")
 
 
-@bench_commands.command("waiting")
+@commands.command("waiting")
 def bench_waiting(
     generations: Annotated[int, typer.Option(min=10, max=100_000, help="Stills that wait at the same time.")] = 10_000,
     as_json: AsJson = False,
 ) -> None:
     """Measure the memory of one worker while --generations wait for a slow provider, and check that all end."""
-    from safelight.testing import bench
-
     app = open_app(console_lines=False)
     app.start_database()
     result = asyncio.run(bench.waiting(app, generations))
@@ -91,14 +84,12 @@ def bench_waiting(
     )
 
 
-@bench_commands.command("store")
+@commands.command("store")
 def bench_store(
     megabytes: Annotated[int, typer.Option(min=10, max=4000, help="Size of the video, in MB.")] = 2000,
     as_json: AsJson = False,
 ) -> None:
     """Measure the memory that copying a large video takes, from its provider to a directory and to S3."""
-    from safelight.testing import bench
-
     telemetry.configure("WARNING", None, console=False)
     result = asyncio.run(bench.store(megabytes))
     if as_json:
@@ -140,9 +131,6 @@ def rehearse_chaos(
     as_json: AsJson = False,
 ) -> None:
     """Run generations against a failing simulated provider, kill workers, restart the database, and check the end."""
-    from safelight.cli import chaos_card
-    from safelight.testing import chaos
-
     telemetry.configure("WARNING", None, console=False)
     drawn = random.randrange(2**32) if seed is None else seed  # noqa: S311 - no secret
     plan = chaos.Plan(
