@@ -49,11 +49,14 @@ bench: .venv/.run-time
 	home=$$(mktemp -d) && trap 'rm -rf "$$home"' EXIT && export SAFELIGHT_HOME="$$home" && \
 	.venv/bin/safelight bench engine && .venv/bin/safelight bench doctor && .venv/bin/safelight bench waiting
 
+# All extras, and what the repository's own packages need; these themselves are installed from their folders.
+COMPILE = .venv/bin/uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-header --no-annotate \
+	--no-emit-package safelight --no-emit-package safelight-local --all-extras pyproject.toml
+DEVELOPMENT = --group dev --group packages/safelight-local/pyproject.toml:test
+
 lock: .venv/.uv
-	.venv/bin/uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-header --no-annotate \
-		--upgrade pyproject.toml -o requirements.lock
-	.venv/bin/uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-header --no-annotate \
-		--upgrade --group dev --constraint requirements.lock pyproject.toml -o requirements-dev.lock
+	$(COMPILE) --upgrade -o requirements.lock
+	$(COMPILE) --upgrade $(DEVELOPMENT) --constraint requirements.lock -o requirements-dev.lock
 
 .venv/.uv:
 	@test -n "$(PYTHON)" || { echo "safelight needs Python 3.11 or newer: install it, or run make PYTHON=/path/to/python"; exit 1; }
@@ -61,9 +64,9 @@ lock: .venv/.uv
 	.venv/bin/python -m pip install --quiet --disable-pip-version-check uv==$(UV_VERSION)
 	@touch $@
 
-.venv/.run-time: .venv/.uv requirements.lock pyproject.toml
+.venv/.run-time: .venv/.uv requirements.lock pyproject.toml packages/safelight-local/pyproject.toml
 	VIRTUAL_ENV=.venv .venv/bin/uv pip install --quiet --compile-bytecode --require-hashes -r requirements.lock
-	VIRTUAL_ENV=.venv .venv/bin/uv pip install --quiet --no-deps --editable .
+	VIRTUAL_ENV=.venv .venv/bin/uv pip install --quiet --no-deps --editable . --editable packages/safelight-local
 	@touch $@
 
 .venv/.development: .venv/.run-time requirements-dev.lock

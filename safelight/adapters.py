@@ -2,26 +2,31 @@
 
 import importlib.metadata
 from collections.abc import Callable
+from dataclasses import replace
 from functools import partial
 
 from safelight.config import Settings
 from safelight.domain.errors.base import ConfigError
+from safelight.extras import Extra, MissingExtra, origin_of
 from safelight.media.decoding_pool import MediaPool
 from safelight.pipelines.context import Adapters
-from safelight.providers.base import Adapter, ReadImage
+from safelight.providers.base import Adapter, AdapterContext, ReadImage
+from safelight.providers.fault_injection import Fault
 from safelight.providers.http_client import WebhookUrl
-from safelight.providers.local.faults import Fault
 from safelight.providers.simulated.adapter import simulated_adapter
 from safelight.security.webhook_signatures import FalSignatures, StandardWebhooks, WebhookCheck, unsigned
 
 ADAPTERS_GROUP = "safelight.adapters"
+LOCAL_DISTRIBUTION = "safelight-local"
 
 
 def adapters_of(settings: Settings, read: ReadImage, pool: MediaPool) -> Adapters:
     """Makers of all adapters by name. `read` reads input pictures for adapters that need their bytes; pictures are
     decoded in `pool`."""
-    makers = installed_adapters(read) | {
-        "local": lambda: _local(settings, read, pool),
+    context = AdapterContext(read, pool)
+    local = replace(context, fault=local_fault(settings), latency_seconds=settings.local_latency_seconds)
+    makers = installed_adapters(context) | {
+        "local": lambda: _local(local),
         "openai": lambda: _openai(settings, read, pool),
         "replicate": lambda: _replicate(settings),
         "fal": lambda: _fal(settings),
@@ -41,31 +46,35 @@ def webhook_checks(settings: Settings) -> dict[str, WebhookCheck]:
     return checks
 
 
-def installed_adapters(read: ReadImage) -> dict[str, Callable[[], Adapter]]:
-    """Adapters of other packages: each entry point of the group is a function that takes `read` and returns an
+def installed_adapters(context: AdapterContext) -> dict[str, Callable[[], Adapter]]:
+    """Adapters of other packages: each entry point of the group is a function that takes the context and returns an
     Adapter."""
     points = importlib.metadata.entry_points(group=ADAPTERS_GROUP)
-    return {point.name: partial(_loaded, point, read) for point in points}
+    return {point.name: partial(_loaded, point, context) for point in points}
 
 
-def _loaded(point: importlib.metadata.EntryPoint, read: ReadImage) -> Adapter:
+def _loaded(point: importlib.metadata.EntryPoint, context: AdapterContext) -> Adapter:
     try:
         make = point.load()
     except (ImportError, AttributeError) as error:
         raise ConfigError(f"the adapter {point.name!r} of {point.value} cannot be loaded: {error!r}") from error
-    adapter = make(read)
+    adapter = make(context)
     if not isinstance(adapter, Adapter):
         raise ConfigError(f"the adapter {point.name!r}: {point.value} must return an Adapter, not {adapter!r}")
     return adapter
 
 
-def _local(settings: Settings, read: ReadImage, pool: MediaPool) -> Adapter:
-    from safelight.providers.local.adapter import local_adapter  # noqa: PLC0415 - large libraries, for who needs them
-
-    return local_adapter(read, local_fault(settings), settings.local_latency_seconds, pool)
+def _local(context: AdapterContext) -> Adapter:
+    """The offline renderer, which is a distribution of its own: no other one may take its name."""
+    points = importlib.metadata.entry_points(group=ADAPTERS_GROUP, name=Extra.LOCAL)
+    own = [point for point in points if point.dist is not None and point.dist.name == LOCAL_DISTRIBUTION]
+    if not own:
+        raise MissingExtra("the adapter 'local'", Extra.LOCAL)
+    return _loaded(own[0], context)
 
 
 def _openai(settings: Settings, read: ReadImage, pool: MediaPool) -> Adapter:
+    origin_of(Extra.OPENAI, "the adapter 'openai'")
     from safelight.providers.openai.adapter import openai_adapter  # noqa: PLC0415 - its library, for who needs it
 
     return openai_adapter(settings.openai_api_key.get_secret_value(), settings.openai_url, read, pool)

@@ -5,9 +5,7 @@ import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
-from typing import Any
 
-import psycopg
 from fastapi import FastAPI
 
 from safelight import request_limits, telemetry
@@ -16,16 +14,14 @@ from safelight.api.app import create_api
 from safelight.api.http.bodies.spooling import RequestBodies
 from safelight.api.http.services import AuthPolicy, Services, WelcomePolicy
 from safelight.config import Settings
+from safelight.database_app import DatabaseApp
 from safelight.db import embedded
 from safelight.db.configuration import deployment_secret
-from safelight.db.connection import database_settings
 from safelight.db.connection.database import TRANSIENT_ERRORS, Database
 from safelight.db.connection.notifications import Listener, Notifier
-from safelight.db.connection.sessions import connected_now
 from safelight.db.embedded.supervisor import Restarted, Supervisor
-from safelight.db.operations import ops_rows
 from safelight.db.operations.ops_outbox import OpsOutbox
-from safelight.db.schema.migrate import MigrationBlocked, migrate, naming_blockers
+from safelight.db.schema.migrate import MigrationBlocked
 from safelight.domain.errors.base import SafelightError
 from safelight.domain.orders import Prices
 from safelight.domain.shared_secrets import strong_secret
@@ -37,11 +33,9 @@ from safelight.pipelines.context import PipelineContext
 from safelight.pipelines.engine.queue import Queue, WorkerOptions
 from safelight.pipelines.engine.reaper import Reaper
 from safelight.pipelines.engine.sealing import Sealer
-from safelight.pipelines.registry import install_version_1
 from safelight.pipelines.serving import Serving
 from safelight.private_files import open_home
 from safelight.process.tasks import end_tasks
-from safelight.redaction import Redactor
 from safelight.reports.totals import CustomerCount
 from safelight.resources import PoolResources, ProcessResources, listed
 from safelight.security import secret_files
@@ -58,46 +52,17 @@ LEAVE_SECONDS = 5.0  # beyond the time that steps get to end
 API_STALL_SECONDS = 1.4  # without a free connection: the answer is a 503
 
 
-class App:
-    """Everything one process needs, from its settings. `dsn` is the database it works on."""
+class App(DatabaseApp):
+    """Everything one process needs, from its settings."""
 
     def __init__(self, settings: Settings) -> None:
-        self.settings = settings
-        self.home = settings.home_path
-        self.dsn = settings.database_url or ""
+        super().__init__(settings)
         local_fault(settings)  # a wrong one is said at once
         check_secret_settings(settings)
         self.tokens = token_check(settings)
         self.shop = Shop(settings.shopify_webhook_secret.get_secret_value(), credit_products(settings.credit_products))
-        self.redactor = Redactor(settings.secrets)
         self._secret = ""
-        self.resources = ProcessResources(settings, self.redactor, self.secret)
-
-    def start_database(self, *, must_answer: bool = True) -> str:
-        """Returns the DSN; starts the embedded server where no other is set. If it is another's, and must answer,
-        psycopg's OperationalError says why it does not."""
-        open_home(self.home)
-        self.dsn = self.settings.database_url or embedded.start(self.home)
-        if self.settings.database_url and must_answer:
-            with connected_now(self.dsn):
-                pass
-        return self.dsn
-
-    async def migrate(self) -> list[str]:
-        """Bring the database up to date, with version 1 of our own configuration and what it has to know of our
-        settings. Returns what was applied now."""
-        applied = await migrate(self.dsn)
-        db = Database(self.dsn, pool_size=1, redactor=self.redactor)
-        await db.open()
-        try:
-            async with db.connection() as conn, naming_blockers(conn), conn.transaction():
-                await install_version_1(conn, self.resources.parameter_tables)
-                await database_settings.store(
-                    conn, database_settings.CUSTOMERS_READ_STEPS, self.settings.customers_read_steps
-                )
-        finally:
-            await db.close()
-        return applied
+        self.resources = ProcessResources(settings, self.redactor, self.parameter_tables, self.secret)
 
     async def migrate_when_there(self) -> list[str]:
         """As `migrate`; a database that starts, or restarts just now, is waited for."""
@@ -120,23 +85,6 @@ class App:
         row = restart_row(restarted)
         telemetry.warning(telemetry.Tag.DB_STATUS, row.message)
         self.write_now(row)
-
-    def write_now(self, row: ops_rows.OpsError) -> None:
-        """Write an ops row without a pool; where the database is away, it is kept until that is back."""
-        try:
-            ops_rows.insert_now(self.dsn, row, self.redactor)
-        except psycopg.Error:
-            self.resources.ops_spool.keep(row)
-
-    @asynccontextmanager
-    async def database(self, pool_size: int = 2, **more: Any) -> AsyncIterator[Database]:
-        """A pool that is open inside this context; `more` is what else `Database` takes."""
-        db = Database(self.dsn, pool_size=pool_size, redactor=self.redactor, **more)
-        await db.open()
-        try:
-            yield db
-        finally:
-            await db.close()
 
     # --- the API ---------------------------------------------------------------------------------------------------
 

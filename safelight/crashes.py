@@ -9,7 +9,7 @@ from typing import Any
 
 from safelight import telemetry
 from safelight.api.http.ops_row_limits import Allowance
-from safelight.app import App
+from safelight.database_app import DatabaseApp
 from safelight.db.operations import ops_rows
 from safelight.domain.errors.categories import Category
 from safelight.domain.ids import new_id
@@ -17,7 +17,7 @@ from safelight.domain.untrusted.text import printable_lines
 from safelight.process.open_files import OUT_OF_FILES
 
 
-def report_crashes(app: App) -> None:
+def report_crashes(app: DatabaseApp) -> None:
     """Record exceptions that nothing caught (💥) as ops rows."""
 
     def uncaught(kind: type[BaseException], error: BaseException, trace: Any) -> None:
@@ -29,7 +29,7 @@ def report_crashes(app: App) -> None:
     sys.excepthook = uncaught
 
 
-def report_task_crashes(app: App) -> None:
+def report_task_crashes(app: DatabaseApp) -> None:
     """As `report_crashes`, for exceptions that background tasks of the running event loop leave behind (🧵). The number
     of rows a minute is limited."""
     allowance = Allowance(of_one=20)
@@ -46,7 +46,7 @@ def report_task_crashes(app: App) -> None:
     asyncio.get_running_loop().set_exception_handler(unhandled)
 
 
-def _write_crash(app: App, category: Category, action: str, error: BaseException) -> None:
+def _write_crash(app: DatabaseApp, category: Category, action: str, error: BaseException) -> None:
     telemetry.error(category.emoji, telemetry.Tag.API, f"{action}: {error!r}", error)
     row = ops_rows.OpsError(
         category=category,

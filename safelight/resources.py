@@ -40,12 +40,14 @@ from safelight.storage.spool import Spool
 class ProcessResources:
     """Resources that know no database. `secret` gives the deployment's secret, which may have to be read from one."""
 
-    def __init__(self, settings: Settings, redactor: Redactor, secret: Callable[[], str]) -> None:
+    def __init__(
+        self, settings: Settings, redactor: Redactor, parameter_tables: ParameterTables, secret: Callable[[], str]
+    ) -> None:
         self.settings = settings
         self._redactor = redactor
         self._secret = secret
         self.fetcher = GuardedFetcher(listed(settings.fetch_allow_hosts))
-        self.parameter_tables = ParameterTables()
+        self.parameter_tables = parameter_tables
         self.media_pool = MediaPool(DECODE_BYTES_MAX)
         self.prices = Prices(still_credits=settings.still_credits, video_credits=settings.video_credits)
 

@@ -5,6 +5,7 @@ from pydantic import SecretStr
 from safelight.config import Settings
 from safelight.domain.errors.base import ConfigError
 from safelight.domain.shared_secrets import strong_secret
+from safelight.extras import OF_ADAPTERS, origin_of
 from safelight.pipelines.serving import ServedEngine
 from safelight.security.jwt import Keys, PublicKeys, SecretOrPublicKeys, SharedSecret, TokenCheck
 
@@ -42,6 +43,14 @@ def check_stand_in(settings: Settings, served: list[ServedEngine]) -> None:
         f"{why}, and the offline stand-in would serve customers ({lines}): set the vendors' keys, or"
         " SAFELIGHT_STAND_IN=allow"
     )
+
+
+def check_extras(served: list[ServedEngine]) -> None:
+    """Raises MissingExtra if an engine is served by an adapter whose packages are not installed."""
+    for engine in served:
+        for adapter in (engine.adapter, engine.fallback):
+            if extra := OF_ADAPTERS.get(adapter or ""):
+                origin_of(extra, f"the adapter {adapter!r}, which serves the engine {engine.engine!r},")
 
 
 def check_secret_settings(settings: Settings) -> None:

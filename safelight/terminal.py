@@ -1,8 +1,11 @@
 """The output of the commands.
 
 All text is printed through `console`, `error_console`, `print_json` or `end_with`. Text of customers and providers is
-printed literally: without markup and control characters. Styled parts are `(text, style)` pairs of a `line`.
+printed literally: without markup and control characters. Styled parts are `(text, style)` pairs of a `line`. The types
+of what is shown are imported for type checkers only: every command prints, and none needs all of them.
 """
+
+from __future__ import annotations
 
 import shutil
 import sys
@@ -10,26 +13,26 @@ from collections.abc import Collection, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
 from rich.text import Text
 
-from safelight import demo as story
-from safelight.app import App
-from safelight.db.embedded import ServerStatus
-from safelight.db.generations.generations import ListedGeneration, StoredStep
-from safelight.db.generations.job_log import StoredLine
-from safelight.db.schema.problems import INVARIANTS
 from safelight.domain.untrusted.text import json_text, printable
-from safelight.ops.backfill import ParityReport, TableResult, Tell
-from safelight.ops.doctor import EXAMPLES, Repaired, Report
-from safelight.pipelines.cancel import Cancelling
-from safelight.pipelines.serving import ServedEngine
 from safelight.redaction import DEFAULT_REDACTOR
-from safelight.reports.generation import GenerationDetails
+
+if TYPE_CHECKING:
+    from safelight import demo as story
+    from safelight.app import App
+    from safelight.db.embedded import ServerStatus
+    from safelight.db.generations.generations import ListedGeneration, StoredStep
+    from safelight.db.generations.job_log import StoredLine
+    from safelight.ops.backfill import ParityReport, TableResult, Tell
+    from safelight.pipelines.cancel import Cancelling
+    from safelight.pipelines.serving import ServedEngine
+    from safelight.reports.generation import GenerationDetails
 
 PROBLEMS_SHOWN_MAX = 10
 COLUMN_EDGE = 3  # the border of a column, and the spaces beside its text
@@ -263,37 +266,8 @@ def show_lines(lines: list[StoredLine]) -> None:
         console.print(line(f"{one.seq:4d} {at} ", LEVEL_MARKS[one.level], step, one.message), soft_wrap=True)
 
 
-def show_findings(findings: Report, mended: Repaired | None) -> None:
-    if mended:
-        console.print(
-            f"Repaired: {mended.failures} failures recorded and refunded ({mended.credits} credits),"
-            f" {mended.generations} generations queued again or ended{mended.queue_warning},"
-            f" {mended.results} refunded results deleted, {mended.views} views set to security_invoker.",
-            soft_wrap=True,
-        )
-    for number, sentence in INVARIANTS.items():
-        violations = [found for found in findings.violations if found.problem.invariant == number]
-        console.print(line(_mark(holds=not violations), f" {number:2d}  {sentence}"), soft_wrap=True)
-        for found in violations:
-            count = (str(found.count), "red")
-            console.print(line("      ", count, f" × {found.problem.says}, e.g."), soft_wrap=True)
-            for id in found.ids[:EXAMPLES]:
-                console.print(f"        {id}", soft_wrap=True)
-            console.print(f"      mend: {found.problem.mend}", soft_wrap=True)
-    for warning in findings.warnings:
-        console.print(line(("!", "yellow"), f" {warning}"), soft_wrap=True)
-    console.print(f"{_verdict(findings)} ({findings.seconds:.1f} s)")
-
-
-def _mark(*, holds: bool) -> tuple[str, str]:
+def mark(*, holds: bool) -> tuple[str, str]:
     return ("✓", "green") if holds else ("✗", "red")
-
-
-def _verdict(findings: Report) -> str:
-    broken = sum(1 for count in findings.counts().values() if count)
-    return (
-        f"{broken} of {len(INVARIANTS)} invariants do not hold" if broken else f"All {len(INVARIANTS)} invariants hold"
-    )
 
 
 @contextmanager
@@ -332,7 +306,7 @@ def show_parity(parity: ParityReport, *, as_json: bool) -> None:
         return
     for table, (legacy, ours) in parity.tables.items():
         there = f" {table:<18} legacy    {legacy.rows:>9} rows {legacy.credits:>12} credits  {legacy.hash}"
-        console.print(line(_mark(holds=legacy == ours), there))
+        console.print(line(mark(holds=legacy == ours), there))
         console.print(f"  {'':<18} safelight {ours.rows:>9} rows {ours.credits:>12} credits  {ours.hash}")
     balances = parity.balances
     console.print(

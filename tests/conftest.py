@@ -42,6 +42,7 @@ for _key in ("OPENAI_API_KEY", "REPLICATE_API_TOKEN", "FAL_KEY"):
 os.environ["SAFELIGHT_STAND_IN"] = "allow"  # tests have databases of their own, and no vendor
 POSTGRES_15 = Path(os.environ.get("POSTGRES_15_BIN", "/usr/lib/postgresql/15/bin"))
 WAIT_SECONDS = 120
+pytest.register_assert_rewrite("safelight.testing.adapter_contract")
 
 
 @pytest.hookimpl(tryfirst=True)

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from unittest.mock import patch
 
-from safelight.providers.local import cutout, film, still
+from safelight_local import cutout, film, still
 
 # The long edge by the size that an order names. 4K stays as it is: tests order it where a step shall take its time.
 STILLS = {"1K": 256, "2K": 320}

@@ -8,7 +8,8 @@ import typer
 
 from safelight import terminal
 from safelight.app import App
-from safelight.cli.shared import AsJson, group, open_app
+from safelight.cli.apps import open_app
+from safelight.cli.shared import AsJson, command_list
 from safelight.db.connection.database import Database
 from safelight.db.operations import audit
 from safelight.ops import maintenance
@@ -17,12 +18,10 @@ from safelight.ops.maintenance import SweepResult
 Result = TypeVar("Result")
 Delete = Annotated[bool, typer.Option("--delete", help="Delete the files. Without it they are only listed.")]
 
-commands = typer.Typer()
-asset_commands = group("Maintenance of stored files: delete temporary and orphaned ones, verify results.")
-commands.add_typer(asset_commands, name="assets")
+commands = command_list()
 
 
-@asset_commands.command("expire")
+@commands.command("expire")
 def expire(
     hours: Annotated[
         float, typer.Option(min=0, max=maintenance.TEMP_HOURS_MAX, help="Age in hours.")
@@ -37,7 +36,7 @@ def expire(
     _show(found, "expired", as_json=as_json)
 
 
-@asset_commands.command("sweep")
+@commands.command("sweep")
 def sweep(
     hours: Annotated[float, typer.Option(min=1, max=8760, help="Age in hours.")] = maintenance.ORPHAN_HOURS,
     delete: Delete = False,
@@ -50,7 +49,7 @@ def sweep(
     _show(found, "orphaned", as_json=as_json)
 
 
-@asset_commands.command("verify")
+@commands.command("verify")
 def verify(
     files_max: Annotated[
         int, typer.Option("--files", min=1, max=1_000_000, help="Number of results, newest first.")

@@ -6,13 +6,14 @@ from typing import Annotated
 import typer
 
 from safelight import terminal
-from safelight.cli.shared import AsJson, open_app
+from safelight.cli.apps import open_app
+from safelight.cli.shared import AsJson, command_list
 from safelight.db.operations import audit
 from safelight.domain.errors.base import InvalidInput
 from safelight.ops import backfill as old
 from safelight.ops.backfill import Backfill, Legacy, ParityReport, TableResult
 
-commands = typer.Typer()
+commands = command_list()
 
 
 @commands.command()

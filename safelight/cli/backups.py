@@ -6,8 +6,8 @@ from typing import Annotated
 import typer
 
 from safelight import terminal
-from safelight.app import App
-from safelight.cli.shared import open_app
+from safelight.cli.shared import open_database_app
+from safelight.database_app import DatabaseApp
 from safelight.db.schema import backups
 
 MEGABYTE = 1024 * 1024
@@ -17,7 +17,7 @@ DumpFile = Annotated[Path, typer.Argument(dir_okay=False, help="The file of the 
 
 def db_dump(file: DumpFile) -> None:
     """Dump the database to a file, which then contains secrets. Stored media files are not included."""
-    app = open_app()
+    app = open_database_app()
     dsn = app.start_database()
     major = backups.server_major(dsn)
     tools = backups.tools_for(major)
@@ -31,7 +31,7 @@ def db_restore(file: DumpFile) -> None:
     """Restore a dump into an empty database, e.g. of a new home. All of it or nothing."""
     if not file.is_file():
         raise typer.BadParameter(f"{file} does not exist", param_hint="FILE")
-    app = open_app()
+    app = open_database_app()
     dsn = app.start_database()
     major = backups.server_major(dsn)
     tools = backups.tools_for(major)
@@ -42,7 +42,7 @@ def db_restore(file: DumpFile) -> None:
     terminal.console.print(f"Then: {command} migrate, and {command} doctor", soft_wrap=True)
 
 
-def _files_of(app: App) -> str:
+def _files_of(app: DatabaseApp) -> str:
     stated = app.settings.storage_url or app.settings.private_storage_url
     where = "your storage" if stated else f"{app.home / 'assets'} and {app.home / 'private-assets'}"
     return f"The media files are not in the dump: copy {where} too."

@@ -14,10 +14,12 @@ import typer
 from safelight import demo as story
 from safelight import serve, terminal
 from safelight.app import App
-from safelight.cli.shared import AsJson, listen, open_app
+from safelight.cli.apps import listen, open_app
+from safelight.cli.shared import AsJson, command_list
 from safelight.db.money import customers, ledger
 from safelight.domain.errors.base import InvalidInput
 from safelight.domain.ids import new_id
+from safelight.extras import Extra, origin_of
 from safelight.media.formats import sniff
 from safelight.process.tasks import end_tasks
 from safelight.storage.assets import UPLOAD_BYTES_MAX
@@ -27,7 +29,7 @@ STOP_SECONDS_MAX = 2.0
 HEAD_BYTES = 4096
 SAMPLE_PRODUCT = Path(__file__).parents[1] / "samples" / "coffee.jpg"
 
-commands = typer.Typer()
+commands = command_list()
 
 
 @commands.command()
@@ -41,6 +43,7 @@ def demo(
     _check_picture("--product", product)
     if logo:
         _check_picture("--logo", logo)
+    origin_of(Extra.LOCAL, "the demo")
     app = App(open_app(console_lines=False).settings.for_demo())
     app.check_secrets()
     listening = _demo_socket(app)

@@ -6,11 +6,13 @@ from typing import Annotated
 import typer
 
 from safelight import terminal
-from safelight.cli.shared import AsJson, open_app
+from safelight.cli.apps import open_app
+from safelight.cli.shared import AsJson, command_list
 from safelight.db.operations import audit
-from safelight.ops.doctor import Repaired, Report
+from safelight.db.schema.problems import INVARIANTS
+from safelight.ops.doctor import EXAMPLES, Repaired, Report
 
-commands = typer.Typer()
+commands = command_list()
 
 
 @commands.command()
@@ -42,6 +44,37 @@ def doctor(
     if as_json:
         terminal.print_json(findings.as_json() | {"mended": mended and mended.as_json()})
     else:
-        terminal.show_findings(findings, mended)
+        _show_findings(findings, mended)
     if findings.violations:
         raise typer.Exit(1)
+
+
+def _show_findings(findings: Report, mended: Repaired | None) -> None:
+    if mended:
+        terminal.console.print(
+            f"Repaired: {mended.failures} failures recorded and refunded ({mended.credits} credits),"
+            f" {mended.generations} generations queued again or ended{mended.queue_warning},"
+            f" {mended.results} refunded results deleted, {mended.views} views set to security_invoker.",
+            soft_wrap=True,
+        )
+    for number, sentence in INVARIANTS.items():
+        violations = [found for found in findings.violations if found.problem.invariant == number]
+        terminal.console.print(
+            terminal.line(terminal.mark(holds=not violations), f" {number:2d}  {sentence}"), soft_wrap=True
+        )
+        for found in violations:
+            count = (str(found.count), "red")
+            terminal.console.print(terminal.line("      ", count, f" × {found.problem.says}, e.g."), soft_wrap=True)
+            for id in found.ids[:EXAMPLES]:
+                terminal.console.print(f"        {id}", soft_wrap=True)
+            terminal.console.print(f"      mend: {found.problem.mend}", soft_wrap=True)
+    for warning in findings.warnings:
+        terminal.console.print(terminal.line(("!", "yellow"), f" {warning}"), soft_wrap=True)
+    terminal.console.print(f"{_verdict(findings)} ({findings.seconds:.1f} s)")
+
+
+def _verdict(findings: Report) -> str:
+    broken = sum(1 for count in findings.counts().values() if count)
+    return (
+        f"{broken} of {len(INVARIANTS)} invariants do not hold" if broken else f"All {len(INVARIANTS)} invariants hold"
+    )

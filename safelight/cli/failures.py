@@ -1,4 +1,4 @@
-"""Commands that list failed and stuck generations and the state of the queues: `failures`, `stuck`, `status`."""
+"""Commands that list failed and stuck generations: `failures`, `stuck`."""
 
 from typing import Annotated
 
@@ -7,7 +7,7 @@ import typer
 from safelight import terminal
 from safelight.api.routes.failures import report
 from safelight.cli import operator_views
-from safelight.cli.shared import AsJson, read_database
+from safelight.cli.shared import AsJson, command_list, read_database
 from safelight.config import Settings
 from safelight.db.connection.database import Connection
 from safelight.db.generations.queue_status import QueueStatus
@@ -18,7 +18,7 @@ from safelight.reports import failures as reports
 from safelight.reports import queue
 from safelight.reports.failures import FailureReport
 
-commands = typer.Typer()
+commands = command_list()
 
 OfUser = Annotated[str | None, typer.Option("--user", help="Only of this user: a user id or a pass id.")]
 Most = Annotated[int, typer.Option("--limit", min=1, max=failures.LIMIT_MAX, help="Number of generations.")]
@@ -56,12 +56,3 @@ def _show_failures(question: Question, *, as_json: bool) -> None:
         terminal.print_json(report(found).model_dump())
         return
     operator_views.show_failures(found, is_worker_alive=status.workers_alive > 0)
-
-
-@commands.command("status")
-def show_status(as_json: AsJson = False) -> None:
-    """Show workers and queues. Exits with 1 if generations wait for a worker and none is alive."""
-    patience = patience_with(Settings().worker_heartbeat_seconds)
-    status = read_database(lambda conn: queue.read(conn, patience.dead_after_seconds))
-    operator_views.show_status(status, as_json=as_json)
-    raise typer.Exit(1 if status.is_stalled else 0)

@@ -7,7 +7,8 @@ import typer
 
 from safelight import terminal
 from safelight.cli import operator_views
-from safelight.cli.shared import AsJson, group, open_app, read_database
+from safelight.cli.apps import open_app
+from safelight.cli.shared import AsJson, command_list, read_database
 from safelight.db.operations import audit
 from safelight.domain import pass_ids
 from safelight.domain.credit_amounts import AMOUNT_MAX, credit_amount
@@ -22,7 +23,7 @@ ENTRIES_MAX = 10_000
 REASON_CHARS_MAX = 200
 DEFAULT_REASON = "manual-topup"
 
-commands = typer.Typer()
+commands = command_list()
 
 
 def _amount(stated: str) -> int:
@@ -32,11 +33,7 @@ def _amount(stated: str) -> int:
         raise typer.BadParameter(str(error)) from error
 
 
-credits_commands = group("The credits ledger.")
-commands.add_typer(credits_commands, name="credits")
-
-
-@credits_commands.command("grant")
+@commands.command("grant")
 def grant(
     pass_id: Annotated[str, typer.Argument(help="Pass id of the customer, who is created if new.")],
     amount: Annotated[int, typer.Argument(parser=_amount, metavar="N", help=f"Number of credits, 1 to {AMOUNT_MAX}.")],
@@ -62,7 +59,7 @@ def grant(
     terminal.console.print(f"{stated}: +{amount}, balance {asyncio.run(run())}", soft_wrap=True)
 
 
-@credits_commands.command("ledger")
+@commands.command("ledger")
 def show_ledger(
     pass_id: Annotated[str, typer.Argument(help="The customer's pass id.")],
     limit: Annotated[int, typer.Option(min=1, max=ENTRIES_MAX, help="Number of entries.")] = 50,

@@ -2,14 +2,13 @@
 
 import asyncio
 
-import typer
-
 from safelight import terminal
-from safelight.cli.shared import AsJson, open_app
+from safelight.cli.apps import open_app
+from safelight.cli.shared import AsJson, command_list
 from safelight.reports import provider_health
 from safelight.reports.provider_health import ProviderReport
 
-commands = typer.Typer()
+commands = command_list()
 
 
 @commands.command("providers")

@@ -6,14 +6,14 @@ from typing import Annotated
 import typer
 
 from safelight import terminal
-from safelight.cli.shared import AsJson
+from safelight.cli.shared import AsJson, command_list
 from safelight.domain.errors.base import NotFound
 
 _PACKAGED = Path(__file__).parents[1] / "recipes"
 _CHECKOUT = Path(__file__).parents[2] / "docs" / "recipes"
 FOLDER = _PACKAGED if _PACKAGED.exists() else _CHECKOUT
 
-commands = typer.Typer()
+commands = command_list()
 
 Name = Annotated[str | None, typer.Argument(help="Print this recipe's SQL; without a name, list the recipes.")]
 

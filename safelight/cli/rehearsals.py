@@ -1,6 +1,4 @@
-"""Benchmarks, as ratios to a baseline in the same run, and chaos. Each loads its libraries when it is called: workers
-are started by the same command and need none of them."""
-# ruff: noqa: PLC0415
+"""Benchmarks, as ratios to a baseline in the same run, and chaos."""
 
 import asyncio
 import random
@@ -14,7 +12,10 @@ from typing import Annotated, Any, Literal, TypeVar
 import typer
 
 from safelight import serve, telemetry, terminal
-from safelight.cli.shared import AsJson, group, open_app
+from safelight.cli import chaos_card
+from safelight.cli.apps import open_app
+from safelight.cli.shared import AsJson, command_list
+from safelight.testing import bench, chaos
 
 ENGINE_RATIO_TO_REACH = 0.75
 PARALLEL_RATIO_TO_REACH = 1.5
@@ -23,12 +24,10 @@ STORE_MB_TO_REACH = 64
 
 Result = TypeVar("Result")
 
-commands = typer.Typer()
-bench_commands = group("Benchmarks, as ratios to a baseline that is measured in the same run.")
-commands.add_typer(bench_commands, name="bench")
+commands = command_list()
 
 
-@bench_commands.command("engine")
+@commands.command("engine")
 def bench_engine(
     pipelines: Annotated[int, typer.Option(min=10, max=100_000, help="Pipelines per round.")] = 200,
     parallel: Annotated[
@@ -43,8 +42,6 @@ def bench_engine(
     as_json: AsJson = False,
 ) -> None:
     """Measure pipelines of 7 steps per second. Baseline: plain psycopg that writes the same rows."""
-    from safelight.testing import bench
-
     app = open_app(console_lines=False)
     app.start_database()
     if parallel:
@@ -60,8 +57,6 @@ def bench_engine(
 
 
 def _bench_parallel(app: Any, at_once: int, *, as_json: bool) -> None:
-    from safelight.testing import bench
-
     result = asyncio.run(bench.parallel(app, at_once))
     if as_json:
         terminal.print_json(result.as_json())
@@ -71,14 +66,12 @@ def _bench_parallel(app: Any, at_once: int, *, as_json: bool) -> None:
     terminal.console.print(f"ratio                      {result.ratio:8.3f}   (target {PARALLEL_RATIO_TO_REACH})")
 
 
-@bench_commands.command("doctor")
+@commands.command("doctor")
 def bench_doctor(
     generations: Annotated[int, typer.Option(min=100, max=10_000_000, help="Generations, ten steps each.")] = 200_000,
     as_json: AsJson = False,
 ) -> None:
     """Measure one run of the doctor on a scratch database with --generations."""
-    from safelight.testing import bench
-
     app = open_app(console_lines=False)
     app.start_database()
     result = asyncio.run(bench.doctor(app, generations))
@@ -92,14 +85,12 @@ def bench_doctor(
     terminal.console.print(f"one run: {result.seconds:.1f} s, {result.rows_per_second} rows/s")
 
 
-@bench_commands.command("waiting")
+@commands.command("waiting")
 def bench_waiting(
     generations: Annotated[int, typer.Option(min=10, max=100_000, help="Stills that wait at the same time.")] = 10_000,
     as_json: AsJson = False,
 ) -> None:
     """Measure the memory of one worker while --generations wait for a slow provider, and check that all end."""
-    from safelight.testing import bench
-
     app = open_app(console_lines=False)
     app.start_database()
     result = asyncio.run(bench.waiting(app, generations))
@@ -116,14 +107,12 @@ def bench_waiting(
     )
 
 
-@bench_commands.command("store")
+@commands.command("store")
 def bench_store(
     megabytes: Annotated[int, typer.Option(min=10, max=4000, help="Size of the video, in MB.")] = 2000,
     as_json: AsJson = False,
 ) -> None:
     """Measure the memory that copying a large video takes, from its provider to a directory and to S3."""
-    from safelight.testing import bench
-
     telemetry.configure("WARNING", None, console=False)
     result = asyncio.run(bench.store(megabytes))
     if as_json:
@@ -165,9 +154,6 @@ def rehearse_chaos(
     as_json: AsJson = False,
 ) -> None:
     """Run generations against a failing simulated provider, kill workers, restart the database, and check the end."""
-    from safelight.cli import chaos_card
-    from safelight.testing import chaos
-
     telemetry.configure("WARNING", None, console=False)
     drawn = random.randrange(2**32) if seed is None else seed  # noqa: S311 - no secret
     plan = chaos.ChaosPlan(

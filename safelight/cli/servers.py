@@ -2,15 +2,14 @@
 
 import asyncio
 
-import typer
-
 from safelight import serve, telemetry, terminal
 from safelight.app import App
-from safelight.cli.shared import Host, Port, open_app, prepared, run_until_stopped
+from safelight.cli.apps import open_app, prepared, run_until_stopped
+from safelight.cli.shared import Host, Port, command_list
 from safelight.pipelines.serving import ServedEngine, unreachable_warnings
-from safelight.setting_checks import check_stand_in
+from safelight.setting_checks import check_extras, check_stand_in
 
-commands = typer.Typer()
+commands = command_list()
 
 
 @commands.command()
@@ -23,6 +22,7 @@ def up(port: Port = None, host: Host = None) -> None:
         stop = serve.stop_on_signals()
         await app.migrate()
         served = await _who_serves(app)
+        check_extras(served)
         async with serve.database_kept(app, stop), serve.serving(app, listening), serve.working(app):
             terminal.print_addresses(app)
             terminal.show_engines(served)
@@ -61,6 +61,7 @@ def worker() -> None:
         stop = serve.stop_on_signals()
         await app.migrate_when_there()
         served = await _who_serves(app)
+        check_extras(served)
         async with serve.database_kept(app, stop), serve.working(app):
             terminal.show_engines(served)
             terminal.console.print("worker: taking generations; Ctrl-C stops it")

@@ -1,15 +1,15 @@
-"""The options that commands share, and the app they work with."""
+"""Options that the commands share, and the settings and database of those that only read rows."""
 
 import asyncio
-from collections.abc import Awaitable, Callable, Coroutine
-from typing import Annotated, Any, TypeVar
+from collections.abc import Awaitable, Callable
+from typing import Annotated, TypeVar
 
 import typer
 
-from safelight import serve, telemetry
-from safelight.app import App
+from safelight import telemetry
 from safelight.config import Settings, deprecated_settings, unknown_settings
 from safelight.crashes import report_crashes
+from safelight.database_app import DatabaseApp
 from safelight.db.connection.database import Connection
 from safelight.domain.errors.base import ConfigError
 
@@ -19,17 +19,21 @@ AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 Port = Annotated[int | None, typer.Option(min=0, max=65535, help="The API's port; 0 takes a free one.")]
 Host = Annotated[str | None, typer.Option(help="The address to listen on.")]
 
-
-def group(help: str) -> typer.Typer:
-    """Commands under one name."""
-    return typer.Typer(no_args_is_help=True, rich_markup_mode=None, help=help)
+AnyApp = TypeVar("AnyApp", bound=DatabaseApp)
 
 
-def open_app(port: int | None = None, host: str | None = None, *, console_lines: bool = True) -> App:
-    settings = Settings()
-    settings.port = settings.port if port is None else port
-    settings.host = host or settings.host
-    app = App(settings)
+def command_list() -> typer.Typer:
+    """The commands of one module, which `cli/__init__.py` lists under their names."""
+    return typer.Typer(rich_markup_mode=None)
+
+
+def open_database_app() -> DatabaseApp:
+    return with_logs(DatabaseApp(Settings()))
+
+
+def with_logs(app: AnyApp, *, console_lines: bool = True) -> AnyApp:
+    """The same app, once its log is open, unknown settings are warned of and crashes are reported."""
+    settings = app.settings
     try:
         telemetry.configure(
             settings.log_level,
@@ -49,28 +53,8 @@ def open_app(port: int | None = None, host: str | None = None, *, console_lines:
     return app
 
 
-def prepared(port: int | None, host: str | None, *, must_answer: bool = True) -> tuple[App, Any]:
-    app = open_app(port, host)
-    app.check_secrets()
-    app.check_storage()
-    listening = listen(app)
-    app.start_database(must_answer=must_answer)
-    return app, listening
-
-
-def listen(app: App) -> Any:
-    listening = serve.listen(app.settings.host, app.settings.port)
-    app.settings.port = listening.getsockname()[1]
-    return listening
-
-
-def run_until_stopped(app: App, main_task: Coroutine[Any, Any, None]) -> None:
-    asyncio.run(main_task)
-    telemetry.info("✅", telemetry.Tag.API, f"Stopped; all state is in {app.home}")
-
-
 def read_database(query: Callable[[Connection], Awaitable[Result]]) -> Result:
-    app = open_app()
+    app = open_database_app()
     app.start_database()
 
     async def run() -> Result:

@@ -1,12 +1,11 @@
 """Encodes videos, for providers that render their own."""
 
 import tempfile
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from fractions import Fraction
 from pathlib import Path
 
 import av
-import cv2
 import numpy as np
 from av.video.stream import VideoStream
 
@@ -16,8 +15,22 @@ FRAMES_PER_SECOND = 24
 FRAMES_BETWEEN_KEYFRAMES = 24
 
 
-def encode_mp4(frames: Iterable[Pixels], *, width: int, height: int, quality: int = 20) -> bytes:
-    """Encode as H.264 that a browser can play while it still loads. `frames` are RGB; `quality` is the CRF of x264."""
+def yuv_planes(pixels: Pixels) -> Pixels:
+    """Convert RGB to the three planes of YUV 4:2:0 (BT.601, limited range), one below the other."""
+    frame = av.VideoFrame.from_ndarray(np.ascontiguousarray(pixels), format="rgb24")
+    return np.asarray(frame.reformat(format="yuv420p").to_ndarray(), np.uint8)
+
+
+def encode_mp4(
+    frames: Iterable[Pixels],
+    *,
+    width: int,
+    height: int,
+    quality: int = 20,
+    to_planes: Callable[[Pixels], Pixels] = yuv_planes,
+) -> bytes:
+    """Encode as H.264 that a browser can play while it still loads. `frames` are RGB; `quality` is the CRF of x264;
+    `to_planes` converts a frame as `yuv_planes` does."""
     if width % 2 or height % 2:
         raise ValueError(f"H.264 in 4:2:0 needs even sizes, not {width}x{height}")
     with tempfile.TemporaryDirectory() as folder:  # moving the index to the front needs a seekable file
@@ -27,7 +40,8 @@ def encode_mp4(frames: Iterable[Pixels], *, width: int, height: int, quality: in
             assert isinstance(stream, VideoStream)
             _configure(stream, width, height, quality)
             for pixels in frames:
-                container.mux(stream.encode(_video_frame(pixels)))
+                frame = av.VideoFrame.from_ndarray(to_planes(pixels), format="yuv420p")
+                container.mux(stream.encode(frame))
             container.mux(stream.encode(None))
         return path.read_bytes()
 
@@ -46,10 +60,5 @@ def _configure(stream: VideoStream, width: int, height: int, quality: int) -> No
         # With its macroblock tree, x264 is not always deterministic on a busy machine.
         "x264-params": "mbtree=0:rc-lookahead=0:cpu-independent=1",
     }
-    context.color_range, context.colorspace = 1, 6  # limited range, BT.601: what OpenCV converts to
+    context.color_range, context.colorspace = 1, 6  # limited range, BT.601
     context.color_primaries, context.color_trc = 6, 6
-
-
-def _video_frame(pixels: Pixels) -> av.VideoFrame:
-    planes = cv2.cvtColor(np.ascontiguousarray(pixels), cv2.COLOR_RGB2YUV_I420)
-    return av.VideoFrame.from_ndarray(np.asarray(planes, np.uint8), format="yuv420p")

@@ -18,13 +18,15 @@ _PRIVATE_NAMES = (".local", ".localhost", ".internal", ".lan", ".home", ".test",
 
 @dataclass(frozen=True, slots=True)
 class ServedEngine:
-    """`missing_keys` are the settings any of which would have a vendor serve it."""
+    """`missing_keys` are the settings any of which would have a vendor serve it; `fallback` is the adapter that does
+    while its own does not answer."""
 
     engine: str
     mode: str
     adapter: str
     model: str
     missing_keys: tuple[str, ...] = ()
+    fallback: str | None = None
 
     @property
     def is_stand_in(self) -> bool:
@@ -70,7 +72,8 @@ class Serving:
         offered = [one["adapter"] for one in entry.get("with_key", ())]
         missing = tuple(KEY_NAMES.get(one, one) for one in offered if one not in self._keyed)
         mode = next(iter(entry.get("modes", ())), "")
-        return ServedEngine(engine.id, mode, engine.adapter, engine.model, missing)
+        fallback = engine.fallback["adapter"] if engine.fallback else None
+        return ServedEngine(engine.id, mode, engine.adapter, engine.model, missing, fallback)
 
 
 def unreachable_warnings(engines: list[ServedEngine], webhook_url: str | None, assets_url: str) -> list[str]:

@@ -13,6 +13,8 @@ from enum import StrEnum
 from typing import Any, Protocol
 
 from safelight.domain.orders import Mode
+from safelight.media.decoding_pool import MediaPool
+from safelight.providers.fault_injection import Fault
 
 Json = dict[str, Any]
 ReadImage = Callable[[str], Awaitable[bytes]]  # the bytes behind an input URL
@@ -141,3 +143,22 @@ class Adapter:
 
     def media(self, mode: Mode) -> MediaProvider | None:
         return self.image if mode == "still" else self.video
+
+
+@dataclass(frozen=True, slots=True)
+class AdapterContext:
+    """The argument of the function that an installed package names in the entry point group `safelight.adapters`.
+
+    Adapters decode and draw in `media_pool`, which bounds the memory of the whole process. `fault` and
+    `latency_seconds` are set for the adapter `local` alone, from SAFELIGHT_LOCAL_FAULT and
+    SAFELIGHT_LOCAL_LATENCY_SECONDS.
+    """
+
+    read_image: ReadImage
+    media_pool: MediaPool
+    fault: Fault | None = None
+    latency_seconds: float = 0.0
+
+    async def __call__(self, url: str) -> bytes:
+        """As `read_image`: a function that takes only a `ReadImage` is given the context as one."""
+        return await self.read_image(url)

@@ -11,13 +11,11 @@ import pytest
 from safelight import serve
 from safelight.providers.base import Adapter
 from safelight.providers.fal.adapter import fal_adapter
-from safelight.providers.local.adapter import local_adapter
 from safelight.providers.replicate.adapter import replicate_adapter
 from safelight.providers.simulated.adapter import simulated_adapter
 from safelight.providers.simulated.faults import Faults, Latency
 from safelight.providers.simulated.server import HangUpProtocol, Simulation
-from tests.conftest import COFFEE
-from tests.contracts.adapter_contract import AdapterContract, Bench, Json, RemoteAdapterContract
+from safelight.testing.adapter_contract import AdapterContract, Bench, Json, RemoteAdapterContract
 from tests.fakes import fal, replicate
 from tests.fakes.wire import Break, Scripted, Wire
 
@@ -27,44 +25,6 @@ SLOW_SECONDS = 300.0
 
 def provider_of(adapter: Adapter, kind: str) -> Any:
     return adapter.image if kind == "image" else adapter.video
-
-
-# --- the offline darkroom -------------------------------------------------------------------------------------------
-
-
-class LocalBench(Bench):
-    def __init__(self, kind: str) -> None:
-        self.kind = kind
-        self.unused_role = "end_frame" if kind == "image" else "logo"
-        self.provider = self._made()
-
-    def _made(self, wait_seconds: float = 0.0) -> Any:
-        async def read(_: str) -> bytes:
-            return COFFEE.read_bytes()
-
-        return provider_of(local_adapter(read, None, wait_seconds), self.kind)
-
-    def request(self, key: str | None = None, **more: Any) -> Any:
-        smallest = {"size": "1K"} if self.kind == "image" else {"duration": 1}
-        return super().request(key, **smallest, **more)
-
-    async def slow(self) -> None:
-        self.provider = self._made(SLOW_SECONDS)
-
-    async def received(self) -> str:
-        return ""
-
-
-class TestLocalStills(AdapterContract):
-    @pytest.fixture
-    async def bench(self) -> Bench:
-        return LocalBench("image")
-
-
-class TestLocalVideos(AdapterContract):
-    @pytest.fixture
-    async def bench(self) -> Bench:
-        return LocalBench("video")
 
 
 # --- the simulated service ------------------------------------------------------------------------------------------

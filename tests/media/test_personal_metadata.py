@@ -4,19 +4,19 @@ import io
 from pathlib import Path
 
 import pytest
-import skimage
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
 from safelight.domain.errors.base import AssetUnreadable
 from safelight.media import publishing
+from tests.conftest import COFFEE
 from tests.support.made_files import gradient, saved
 
 SAMPLES = Path(__file__).parents[1] / "samples"
 SECRETS = (b"GPSLatitude", b"52,31.2N", b"+52.5200+013.4050/", b"Jane Doe, Berlin")
 ORIENTATION, GPS, ARTIST, MAKER_NOTE = 0x0112, 0x8825, 0x013B, 0x927C
-DATA = Path(skimage.__file__).parent / "data"
+DEMO = Path(__file__).parents[2] / "docs" / "images" / "demo.jpg"
 
 
 def told(kind: str) -> bytes:
@@ -42,8 +42,7 @@ PIECES = (EXIF, XMP, IPTC, PLACE)
 PHOTOS = {
     **{kind: told(kind) for kind in ("JPEG", "PNG", "WEBP", "TIFF", "AVIF")},
     **{path.name: path.read_bytes() for path in sorted(SAMPLES.iterdir()) if path.suffix != ".md"},
-    "rocket.jpg": (DATA / "rocket.jpg").read_bytes(),
-    "retina.jpg": (DATA / "retina.jpg").read_bytes(),
+    **{path.name: path.read_bytes() for path in (COFFEE, DEMO)},
 }
 JPEGS = [name for name, content in PHOTOS.items() if content.startswith(b"\xff\xd8")]
 

@@ -22,8 +22,8 @@ from safelight.providers.fal import adapter as fal_module
 from safelight.providers.outputs import files_in
 from safelight.providers.parameters import fit
 from safelight.providers.replicate import adapter as replicate_module
+from safelight.testing.adapter_contract import PICTURE, new_key
 from tests.conftest import StartBackend
-from tests.contracts.adapter_contract import PICTURE, new_key
 from tests.contracts.test_adapters import on_fal, on_replicate, webhook_url
 from tests.fakes import replicate
 from tests.fakes.registry import serve_with
@@ -284,8 +284,10 @@ def package(tmp_path: Path) -> Iterator[str]:
     """An installed package that brings the adapter `borrowed`, which is the darkroom under another name, and one that
     cannot be loaded."""
     (tmp_path / "borrowed_adapter.py").write_text(
-        "from safelight.providers.local.adapter import local_adapter\n\n\n"
-        "def make(read):\n    return local_adapter(read, None, 0.0)\n"
+        "from safelight.media.decoding_pool import MediaPool\n"
+        "from safelight.providers.base import AdapterContext\n"
+        "from safelight_local.adapter import make_adapter\n\n\n"
+        "def make(read):\n    return make_adapter(AdapterContext(read, MediaPool(2**29)))\n"
     )
     info = tmp_path / "borrowed_adapter-1.0.dist-info"
     info.mkdir()

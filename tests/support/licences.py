@@ -11,6 +11,7 @@ from packaging.requirements import Requirement
 
 FILE = Path(__file__).parents[2] / "docs" / "licences.md"
 HEAD = "| package | licence |\n|---|---|\n"
+OWN = {"safelight", "safelight-local"}
 FULL_NAMES = {
     "MIT License": "MIT",
     "BSD License": "BSD-3-Clause",
@@ -22,8 +23,8 @@ FULL_NAMES = {
 
 
 def run_time_packages() -> set[str]:
-    """What an installation of safelight brings along, on this machine."""
-    found = {("safelight", "")}
+    """What an installation of safelight with all extras brings along, on this machine."""
+    found = {("safelight", "all")}
     waiting = list(found)
     while waiting:
         package, extra = waiting.pop()
@@ -33,7 +34,7 @@ def run_time_packages() -> set[str]:
                 new = {(name, wanted) for wanted in ("", *requirement.extras)} - found
                 found |= new
                 waiting += new
-    return {package for package, _ in found} - {"safelight"}
+    return {package for package, _ in found} - OWN
 
 
 def licence_of(package: str) -> str:

@@ -15,6 +15,7 @@ from typing import Any, Literal
 import psycopg
 from psycopg import sql
 
+from safelight.db.embedded.binaries import installed
 from safelight.db.embedded.cluster import SUPERUSER
 from safelight.db.embedded.errors import DatabaseDown
 from safelight.db.embedded.server import DATABASE_NAME, READY, Server
@@ -59,8 +60,10 @@ def start(home: Path) -> str:
     """Start the home's server, or join it where it runs already. Returns the DSN of its database.
 
     Raises:
+        MissingExtra: it is not installed.
         DatabaseDown: it does not run; the message says what to do.
     """
+    installed()
     open_home(home)
     server = server_of(home)
     with _our_errors(home), _connected(server) as conn, server.deciding():

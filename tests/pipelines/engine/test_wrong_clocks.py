@@ -13,9 +13,9 @@ from pathlib import Path
 import httpx2
 import pytest
 
+from safelight.testing.adapter_contract import new_key
 from tests.api.legacy.test_credits_routes import SHOP_SECRET, order, signature
 from tests.conftest import Backend, StartBackend
-from tests.contracts.adapter_contract import new_key
 from tests.contracts.test_adapters import on_replicate
 from tests.support.machines import free_port
 

@@ -24,8 +24,8 @@ from safelight.domain.errors.base import (
 )
 from safelight.media import decode
 from safelight.providers.base import GenerationRequest, Pending, ReferenceImage, Succeeded
-from safelight.providers.local.adapter import LocalImageProvider, LocalVideoProvider
-from safelight.providers.local.faults import Fault
+from safelight.providers.fault_injection import Fault
+from safelight_local.adapter import LocalImageProvider, LocalVideoProvider
 
 COFFEE = (Path(safelight.__file__).parent / "samples" / "coffee.jpg").read_bytes()
 PHOTOS = {

@@ -6,9 +6,9 @@ import cv2
 import numpy as np
 
 from safelight.media.decode import Pixels
-from safelight.providers.local.colours import name_of, palette
-from safelight.providers.local.cutout import bounds, cut, tilt_of
-from safelight.providers.local.raster import Field, field, smoothstep
+from safelight_local.colours import name_of, palette
+from safelight_local.cutout import bounds, cut, tilt_of
+from safelight_local.raster import Field, field, smoothstep
 
 LOOKING_EDGE = 512
 DARK, BRIGHT = 70.0, 168.0

@@ -12,21 +12,11 @@ from safelight.domain.untrusted.json import parse_json
 from safelight.media import decode
 from safelight.media.decode import Pixels
 from safelight.media.mp4 import FRAMES_PER_SECOND, encode_mp4
-from safelight.providers.local import outline
-from safelight.providers.local.cutout import Box, bounds, cut
-from safelight.providers.local.motion import (
-    LOOP_REACH,
-    PUSH,
-    Move,
-    Pose,
-    asks_for_orbit,
-    pose,
-    progress,
-    read_move,
-    widest_zoom,
-)
-from safelight.providers.local.picture import SUBJECT_BOX, SUBJECT_OUTLINE, Rendered, VideoOrder
-from safelight.providers.local.raster import Field, blur, dice, field, grid, noise, resize, smoothstep
+from safelight_local import outline
+from safelight_local.cutout import Box, bounds, cut
+from safelight_local.motion import LOOP_REACH, PUSH, Move, Pose, asks_for_orbit, pose, progress, read_move, widest_zoom
+from safelight_local.picture import SUBJECT_BOX, SUBJECT_OUTLINE, Rendered, VideoOrder
+from safelight_local.raster import Field, blur, dice, field, grid, noise, resize, smoothstep, yuv_planes
 
 LONG_EDGE = {"standard": 960, "std": 960, "pro": 1280}
 DURATION_RANGE = (1.0, 10.0)
@@ -74,7 +64,7 @@ def film(order: VideoOrder) -> Rendered:
     unused = [f"local: not used in a video: {role}" for role in order.unused_roles]
     if asks_for_orbit(order.prompt):
         unused.append(ORBIT_IS_A_SLIDE)
-    content = encode_mp4(_frames(shot), width=width, height=height)
+    content = encode_mp4(_frames(shot), width=width, height=height, to_planes=yuv_planes)
     return Rendered(content, "video/mp4", width, height, (*warnings, *unused))
 
 

@@ -12,10 +12,10 @@ import skimage.data
 import safelight
 from safelight.domain.errors.base import AssetUnreadable
 from safelight.media import decode
-from safelight.providers.local import outline
-from safelight.providers.local.film import film
-from safelight.providers.local.motion import PAN, PUSH, asks_for_orbit, pose, read_move
-from safelight.providers.local.picture import SUBJECT_OUTLINE, Rendered, VideoOrder
+from safelight_local import outline
+from safelight_local.film import film
+from safelight_local.motion import PAN, PUSH, asks_for_orbit, pose, read_move
+from safelight_local.picture import SUBJECT_OUTLINE, Rendered, VideoOrder
 
 COFFEE = (Path(safelight.__file__).parent / "samples" / "coffee.jpg").read_bytes()
 ASTRONAUT = decode.encode_jpeg(skimage.data.astronaut())

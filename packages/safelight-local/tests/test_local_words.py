@@ -13,9 +13,9 @@ import safelight
 from safelight.domain.errors.base import AssetUnreadable, ConfigError, ProviderTimeout
 from safelight.media import decode
 from safelight.providers.base import ReferenceImage, TextAnswer, TextRequest
-from safelight.providers.local import words
-from safelight.providers.local.adapter import LocalTextModel
-from safelight.providers.local.faults import Fault
+from safelight.providers.fault_injection import Fault
+from safelight_local import words
+from safelight_local.adapter import LocalTextModel
 
 PACKAGE = Path(safelight.__file__).parent
 COFFEE = (PACKAGE / "samples" / "coffee.jpg").read_bytes()

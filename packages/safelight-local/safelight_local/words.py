@@ -8,11 +8,11 @@ from typing import Any
 
 from safelight.domain.errors.base import ConfigError
 from safelight.media import decode
-from safelight.providers.local.clauses import LIGHT_WORDS, SURFACE_WORDS
-from safelight.providers.local.colours import COLOUR_PATTERN, name_of, palette
-from safelight.providers.local.picture import Picture
-from safelight.providers.local.scene import KEPT_AS_IT_IS, REVISION, TAKEN_AFTER, split_prompt
-from safelight.providers.local.sight import caption, look, spoken
+from safelight_local.clauses import LIGHT_WORDS, SURFACE_WORDS
+from safelight_local.colours import COLOUR_PATTERN, name_of, palette
+from safelight_local.picture import Picture
+from safelight_local.scene import KEPT_AS_IT_IS, REVISION, TAKEN_AFTER, split_prompt
+from safelight_local.sight import caption, look, spoken
 
 Json = dict[str, Any]
 

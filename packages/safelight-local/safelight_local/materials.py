@@ -6,8 +6,8 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 
-from safelight.providers.local.colours import Rgb
-from safelight.providers.local.raster import Field, blur, clouds, dice, field, grid, noise, smoothstep
+from safelight_local.colours import Rgb
+from safelight_local.raster import Field, blur, clouds, dice, field, grid, noise, smoothstep
 
 TILE = 1024
 

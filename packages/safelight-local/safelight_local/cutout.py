@@ -7,7 +7,7 @@ import cv2
 import numpy as np
 
 from safelight.media.decode import Pixels
-from safelight.providers.local.raster import Field, blur, field, resize, smoothstep
+from safelight_local.raster import Field, blur, field, resize, smoothstep
 
 WORKING_EDGE = 256
 SOURCE_EDGE_MAX = 1600

@@ -11,16 +11,16 @@ import numpy as np
 from safelight.domain.untrusted.json import parse_json
 from safelight.media import decode
 from safelight.media.decode import Pixels
-from safelight.providers.local import logo as logos
-from safelight.providers.local import outline, placing, retouch, shapes
-from safelight.providers.local.backdrop import Stage, build, plinth
-from safelight.providers.local.colours import Rgb, Swatch, blend, chroma, hls, palette, shaded
-from safelight.providers.local.cutout import Subject
-from safelight.providers.local.materials import material
-from safelight.providers.local.picture import SUBJECT_BOX, SUBJECT_OUTLINE, Picture, Rendered, StillOrder
-from safelight.providers.local.raster import Field, dice, field, grid, over, smoothstep, to_pixels
-from safelight.providers.local.scene import Scene
-from safelight.providers.local.scene_words import read_scene
+from safelight_local import logo as logos
+from safelight_local import outline, placing, retouch, shapes
+from safelight_local.backdrop import Stage, build, plinth
+from safelight_local.colours import Rgb, Swatch, blend, chroma, hls, palette, shaded
+from safelight_local.cutout import Subject
+from safelight_local.materials import material
+from safelight_local.picture import SUBJECT_BOX, SUBJECT_OUTLINE, Picture, Rendered, StillOrder
+from safelight_local.raster import Field, dice, field, grid, over, smoothstep, to_pixels
+from safelight_local.scene import Scene
+from safelight_local.scene_words import read_scene
 
 PARENT = "parent_output"
 RECIPE = "safelight-recipe"

@@ -3,7 +3,7 @@
 import re
 from dataclasses import dataclass, replace
 
-from safelight.providers.local.colours import Rgb
+from safelight_local.colours import Rgb
 
 REVISION = "Revision:"
 KEPT_AS_IT_IS = "Keep the product exactly as it is:"

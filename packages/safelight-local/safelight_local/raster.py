@@ -39,6 +39,11 @@ def to_pixels(light: Field) -> Pixels:
     return pixels
 
 
+def yuv_planes(pixels: Pixels) -> Pixels:
+    """RGB as the planes that `encode_mp4` writes; the same on every machine."""
+    return np.asarray(cv2.cvtColor(np.ascontiguousarray(pixels), cv2.COLOR_RGB2YUV_I420), np.uint8)
+
+
 def linear(rgb: tuple[int, int, int]) -> Field:
     return field(_TO_LINEAR[np.array(rgb, np.uint8)])
 

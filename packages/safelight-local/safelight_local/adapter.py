@@ -10,6 +10,7 @@ from safelight.media.decode import DECODE_BYTES_MAX
 from safelight.media.decoding_pool import MediaPool
 from safelight.providers.base import (
     Adapter,
+    AdapterContext,
     CancelResult,
     GenerationRequest,
     Operation,
@@ -21,9 +22,9 @@ from safelight.providers.base import (
     TextAnswer,
     TextRequest,
 )
-from safelight.providers.local import film, still, words
-from safelight.providers.local.faults import Fault, strike
-from safelight.providers.local.picture import Picture, Rendered, StillOrder, VideoOrder
+from safelight.providers.fault_injection import Fault, strike
+from safelight_local import film, still, words
+from safelight_local.picture import Picture, Rendered, StillOrder, VideoOrder
 
 Json = dict[str, Any]
 
@@ -185,12 +186,11 @@ def _refuse_unusable(request: GenerationRequest) -> None:
         raise ProviderRejected(f"local: at most {IMAGES_MAX} pictures", provider_http_status=400)
 
 
-def local_adapter(
-    read_image: ReadImage, fault: Fault | None, wait_seconds: float, pool: MediaPool | None = None
-) -> Adapter:
-    desk = Desk(pool)
+def make_adapter(context: AdapterContext) -> Adapter:
+    """The entry point `local` of the group `safelight.adapters`."""
+    read, fault, desk = context.read_image, context.fault, Desk(context.media_pool)
     return Adapter(
-        text=LocalTextModel(read_image, fault, desk),
-        image=LocalImageProvider(read_image, fault, wait_seconds, desk),
-        video=LocalVideoProvider(read_image, fault, wait_seconds, desk),
+        text=LocalTextModel(read, fault, desk),
+        image=LocalImageProvider(read, fault, context.latency_seconds, desk),
+        video=LocalVideoProvider(read, fault, context.latency_seconds, desk),
     )

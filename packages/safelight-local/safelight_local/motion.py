@@ -5,7 +5,7 @@ import re
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 
-from safelight.providers.local.scene import split_prompt
+from safelight_local.scene import split_prompt
 
 PUSH = 0.16
 PUSH_MAX = 0.32

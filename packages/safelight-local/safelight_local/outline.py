@@ -6,7 +6,7 @@ from typing import Any
 import cv2
 import numpy as np
 
-from safelight.providers.local.raster import Field, blur, field
+from safelight_local.raster import Field, blur, field
 
 UNITS = 10_000  # the picture's width and height in the text's numbers
 DRAWN_SHIFT = 4  # OpenCV draws with 1/16 of a pixel

@@ -2,10 +2,10 @@
 
 import numpy as np
 
-from safelight.providers.local.backdrop import Stage, plinth
-from safelight.providers.local.colours import Rgb, blend, shaded
-from safelight.providers.local.placing import FLAT_TILT, Placed, reflected, shadowed
-from safelight.providers.local.raster import Field, dice, field, grid, linear, over, smoothstep
+from safelight_local.backdrop import Stage, plinth
+from safelight_local.colours import Rgb, blend, shaded
+from safelight_local.placing import FLAT_TILT, Placed, reflected, shadowed
+from safelight_local.raster import Field, dice, field, grid, linear, over, smoothstep
 
 
 def arranged(canvas: Field, stage: Stage) -> Field:

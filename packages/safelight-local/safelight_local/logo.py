@@ -3,8 +3,8 @@
 import numpy as np
 
 from safelight.media.decode import Pixels
-from safelight.providers.local.cutout import bounds
-from safelight.providers.local.raster import Field, field, luminance, over, resize, smoothstep, to_linear
+from safelight_local.cutout import bounds
+from safelight_local.raster import Field, field, luminance, over, resize, smoothstep, to_linear
 
 WIDTH, HEIGHT, MARGIN = 0.16, 0.075, 0.05
 GROUND_DISTANCE = 0.09

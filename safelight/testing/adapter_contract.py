@@ -1,4 +1,16 @@
-"""What every adapter must do, whatever is behind it. A new one passes what the old ones pass."""
+"""The tests that every adapter passes, whatever is behind it.
+
+A test module of the adapter's package subclasses `AdapterContract` (`RemoteAdapterContract` if the service is reached
+over HTTP) once for stills and once for videos, and gives the fixture `bench`:
+
+    class TestStills(AdapterContract):
+        @pytest.fixture
+        async def bench(self) -> Bench:
+            return MyBench("image")
+
+They need pytest and pytest-asyncio. The tests are coroutines: set `asyncio_mode = "auto"`. For assertions that show
+their values, a `conftest.py` calls `pytest.register_assert_rewrite("safelight.testing.adapter_contract")`.
+"""
 
 import json
 from datetime import UTC, datetime
@@ -24,7 +36,12 @@ WAIT_CHECKS_MAX = 200
 
 
 class Bench:
-    """An adapter and what is behind it. `slow` makes the service take its time; `received` is all it was asked for."""
+    """An adapter's image or video provider and what is behind it.
+
+    `kind` is `image` or `video`; `model` is sent in every request; `looks_up` says whether `find` can look a start up;
+    `unused_role` is the role of a picture that the provider does not use. `slow` makes the service take minutes, and
+    `received` returns all that it was asked for, as text.
+    """
 
     kind = "image"
     model = "m"
@@ -67,7 +84,7 @@ def stored(operation: Operation) -> Operation:
 class AdapterContract:
     """Subclasses give the fixture `bench`."""
 
-    async def test_what_is_started_is_made(self, bench: Bench):
+    async def test_what_is_started_is_made(self, bench: Bench) -> None:
         operation = await bench.provider.start(bench.request())
         made = await result(bench.provider, operation)
         assert made.outputs
@@ -75,24 +92,24 @@ class AdapterContract:
         assert made.outputs[0].media_type.startswith(f"{bench.kind}/")
         json.dumps(made.response)
 
-    async def test_the_handle_is_small_json(self, bench: Bench):
+    async def test_the_handle_is_small_json(self, bench: Bench) -> None:
         operation = await bench.provider.start(bench.request())
         assert len(json.dumps(operation.handle)) < 5000
         assert operation.check_after_seconds >= 0
 
-    async def test_what_is_under_way_is_pending(self, bench: Bench):
+    async def test_what_is_under_way_is_pending(self, bench: Bench) -> None:
         await bench.slow()
         operation = await bench.provider.start(bench.request())
         answer = await bench.provider.check(stored(operation))
         assert isinstance(answer, Pending)
         assert answer.check_after_seconds > 0
 
-    async def test_what_is_under_way_can_be_told_to_stop(self, bench: Bench):
+    async def test_what_is_under_way_can_be_told_to_stop(self, bench: Bench) -> None:
         await bench.slow()
         operation = await bench.provider.start(bench.request())
         assert await bench.provider.cancel(stored(operation)) in set(CancelResult)
 
-    async def test_a_start_can_be_looked_up_or_it_is_said_that_it_cannot(self, bench: Bench):
+    async def test_a_start_can_be_looked_up_or_it_is_said_that_it_cannot(self, bench: Bench) -> None:
         await bench.slow()
         request, began = bench.request(), datetime.now(UTC)
         operation = await bench.provider.start(request)
@@ -104,7 +121,7 @@ class AdapterContract:
             with pytest.raises(LookupUnsupported):
                 await bench.provider.find(request.attempt_key, began)
 
-    async def test_nothing_of_the_request_is_dropped_in_silence(self, bench: Bench):
+    async def test_nothing_of_the_request_is_dropped_in_silence(self, bench: Bench) -> None:
         extra = ReferenceImage(bench.unused_role, "https://example.com/extra.jpg")
         operation = await bench.provider.start(bench.request(images=(extra,), sparkle="yes"))
         made = await result(bench.provider, operation)
@@ -125,24 +142,24 @@ class RemoteAdapterContract(AdapterContract):
         raise NotImplementedError
 
     @pytest.mark.parametrize("how", ["closed_before", "closed_after", "silent_after"])
-    async def test_a_start_without_an_answer_is_an_unknown_outcome(self, bench: Bench, how: str):
+    async def test_a_start_without_an_answer_is_an_unknown_outcome(self, bench: Bench, how: str) -> None:
         self.breaks(bench, "start", how)
         with pytest.raises(OutcomeUnknown):
             await bench.provider.start(bench.request())
 
     @pytest.mark.parametrize("body", [{"surprise": 1}, [], "<html>", "null"])
-    async def test_a_start_whose_answer_has_another_shape_is_an_unknown_outcome(self, bench: Bench, body: Any):
+    async def test_a_start_whose_answer_has_another_shape_is_an_unknown_outcome(self, bench: Bench, body: Any) -> None:
         self.answers(bench, "start", 200, body)
         with pytest.raises(OutcomeUnknown):
             await bench.provider.start(bench.request())
 
     @pytest.mark.parametrize("status", [500, 502, 504])
-    async def test_a_start_that_a_gateway_answers_for_is_an_unknown_outcome(self, bench: Bench, status: int):
+    async def test_a_start_that_a_gateway_answers_for_is_an_unknown_outcome(self, bench: Bench, status: int) -> None:
         self.answers(bench, "start", status, "Bad Gateway")
         with pytest.raises(OutcomeUnknown):
             await bench.provider.start(bench.request())
 
-    async def test_a_check_without_an_answer_may_be_made_again(self, bench: Bench):
+    async def test_a_check_without_an_answer_may_be_made_again(self, bench: Bench) -> None:
         operation = await bench.provider.start(bench.request())
         for how, expected in (("closed_after", ProviderUnavailable), ("silent_after", ProviderTimeout)):
             self.breaks(bench, "check", how)
@@ -151,31 +168,31 @@ class RemoteAdapterContract(AdapterContract):
             assert caught.value.retryable
 
     @pytest.mark.parametrize("body", [{"surprise": 1}, [], "<html>", {"id": "x", "request_id": "x", "status": "odd"}])
-    async def test_a_check_whose_answer_has_another_shape_breaks_the_contract(self, bench: Bench, body: Any):
+    async def test_a_check_whose_answer_has_another_shape_breaks_the_contract(self, bench: Bench, body: Any) -> None:
         operation = await bench.provider.start(bench.request())
         self.answers(bench, "check", 200, body)
         with pytest.raises(ProviderContractBroken):
             await bench.provider.check(stored(operation))
 
-    async def test_a_rate_limit_says_for_how_long(self, bench: Bench):
+    async def test_a_rate_limit_says_for_how_long(self, bench: Bench) -> None:
         self.answers(bench, "start", 429, {"detail": "slow down"}, {"Retry-After": "12"})
         with pytest.raises(ProviderRateLimited) as caught:
             await bench.provider.start(bench.request())
         assert caught.value.retry_after_seconds == 12
         assert caught.value.provider_http_status == 429
 
-    async def test_unavailable_is_refused_and_may_be_tried_again(self, bench: Bench):
+    async def test_unavailable_is_refused_and_may_be_tried_again(self, bench: Bench) -> None:
         self.answers(bench, "start", 503, "Service Unavailable")
         with pytest.raises(ProviderUnavailable):
             await bench.provider.start(bench.request())
 
-    async def test_an_answer_without_end_is_cut_off(self, bench: Bench):
+    async def test_an_answer_without_end_is_cut_off(self, bench: Bench) -> None:
         operation = await bench.provider.start(bench.request())
         self.answers(bench, "check", 200, "x" * 5_000_000)
         with pytest.raises(ProviderContractBroken):
             await bench.provider.check(stored(operation))
 
-    async def test_what_the_service_does_not_know_is_an_error_that_is_safe_to_show(self, bench: Bench):
+    async def test_what_the_service_does_not_know_is_an_error_that_is_safe_to_show(self, bench: Bench) -> None:
         operation = await bench.provider.start(bench.request())
         with pytest.raises(ProviderRejected) as caught:
             await bench.provider.check(Operation({**operation.handle, "id": "gone", "request_id": "gone"}))

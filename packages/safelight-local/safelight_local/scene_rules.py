@@ -4,9 +4,9 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
-from safelight.providers.local.clauses import BACKDROP, LIGHT, SURFACE, Clause
-from safelight.providers.local.colours import NAMED
-from safelight.providers.local.scene import Scene
+from safelight_local.clauses import BACKDROP, LIGHT, SURFACE, Clause
+from safelight_local.colours import NAMED
+from safelight_local.scene import Scene
 
 Change = Callable[[Scene, Clause], Scene]
 

@@ -6,10 +6,10 @@ import cv2
 import numpy as np
 
 from safelight.media.decode import Pixels
-from safelight.providers.local.backdrop import Stage
-from safelight.providers.local.cutout import Subject, bled, bounds, cut, tilt_of
-from safelight.providers.local.materials import material
-from safelight.providers.local.raster import (
+from safelight_local.backdrop import Stage
+from safelight_local.cutout import Subject, bled, bounds, cut, tilt_of
+from safelight_local.materials import material
+from safelight_local.raster import (
     Field,
     blur,
     dice,

@@ -5,9 +5,9 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 
-from safelight.providers.local.colours import Rgb, blend, shaded
-from safelight.providers.local.materials import TILE, material
-from safelight.providers.local.raster import (
+from safelight_local.colours import Rgb, blend, shaded
+from safelight_local.materials import TILE, material
+from safelight_local.raster import (
     Field,
     blur,
     clouds,
@@ -21,7 +21,7 @@ from safelight.providers.local.raster import (
     smoothstep,
     warp,
 )
-from safelight.providers.local.scene import Scene
+from safelight_local.scene import Scene
 
 SOFT_EDGE = 480  # light has no detail: it is made small
 

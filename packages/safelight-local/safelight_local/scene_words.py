@@ -4,10 +4,10 @@ import re
 from dataclasses import replace
 from typing import Any
 
-from safelight.providers.local.clauses import BACKDROP, LIGHT, SURFACE, SURFACE_WORDS, THINGS, Clause, clauses
-from safelight.providers.local.colours import COLOUR_PATTERN, Rgb, colour_of
-from safelight.providers.local.scene import Scene, split_prompt, spoken_of_scene
-from safelight.providers.local.scene_rules import AMOUNT_RULES, MOODS, RULES
+from safelight_local.clauses import BACKDROP, LIGHT, SURFACE, SURFACE_WORDS, THINGS, Clause, clauses
+from safelight_local.colours import COLOUR_PATTERN, Rgb, colour_of
+from safelight_local.scene import Scene, split_prompt, spoken_of_scene
+from safelight_local.scene_rules import AMOUNT_RULES, MOODS, RULES
 
 COLOURS_MAX = 4
 _AMOUNT_WORDS = re.compile(

@@ -1,0 +1,68 @@
+"""Commands that cancel a generation or retry it."""
+
+import asyncio
+from dataclasses import asdict
+from typing import Annotated
+
+import typer
+
+from safelight import telemetry, terminal
+from safelight.app import App
+from safelight.cli.apps import open_app
+from safelight.cli.shared import AsJson, command_list
+from safelight.db.operations import audit
+from safelight.ops.retry import GenerationRetry
+from safelight.pipelines import cancel as cancellation
+from safelight.pipelines.accept import Accepted
+from safelight.pipelines.engine.queue import Queue
+
+commands = command_list()
+
+
+@commands.command("cancel")
+def cancel(generation_id: str, as_json: AsJson = False) -> None:
+    """Cancel a generation: stop the provider and refund what was not delivered. Final."""
+    app = open_app()
+    app.start_database()
+
+    async def run() -> cancellation.Cancelling:
+        await app.migrate()
+        async with app.database() as db:
+            operator = audit.at_command_line("safelight generations cancel")
+            return await cancellation.cancel(db, generation_id, operator)
+
+    terminal.show_cancelling(asyncio.run(run()), as_json=as_json)
+
+
+@commands.command("retry")
+def retry(
+    generation_id: str,
+    free: Annotated[bool, typer.Option("--free", help="Do not charge the customer for it.")] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Retry a failed or cancelled generation: a new one for the same order, charged unless --free."""
+    app = open_app()
+    app.start_database()
+    accepted = asyncio.run(_retry(app, generation_id, is_free=free))
+    if as_json:
+        terminal.print_json({**asdict(accepted), "retry_of": generation_id})
+        return
+    charged = "free of charge" if free else f"{accepted.credits_cost} credits charged"
+    terminal.console.print(f"{accepted.generation_id}  queued; {charged}, balance {accepted.balance}", soft_wrap=True)
+    terminal.console.print(f"follow it: safelight generations logs {accepted.generation_id}", soft_wrap=True)
+
+
+async def _retry(app: App, generation_id: str, *, is_free: bool) -> Accepted:
+    await app.migrate()
+    async with app.database() as db:
+        queue, on = Queue(db), app.on(db)
+        await on.runtime.reload()
+        await queue.open()
+        try:
+            retrying = GenerationRetry(db, on.acceptance(queue), app.assets(), app.sealer())
+            operator = audit.at_command_line("safelight generations retry")
+            with telemetry.about(telemetry.LogIds(request_id=operator.request_id)):
+                accepted = await retrying.retry(generation_id, operator, is_free=is_free)
+        finally:
+            await queue.close()
+    return accepted
