@@ -206,7 +206,7 @@ RUN = "import sys; from safelight.cli import main\ntry: main()\nfinally: print('
     [
         (["--help"], ["psycopg", "pydantic", "procrastinate", "safelight.config"]),
         (["--version"], ["psycopg", "pydantic", "procrastinate", "safelight.config"]),
-        (["generations", "--help"], ["psycopg", "pydantic", "procrastinate", "safelight.config"]),
+        (["generations", "--help"], ["psycopg", "procrastinate", "safelight.config"]),
         (["generations", "list"], []),
         (["generations", "show", "none"], []),
         (["status", "--json"], []),
