@@ -157,7 +157,7 @@ async def process(production: Path, home: Path, begins: str, *arguments: str, **
     assert started.stdout is not None
     try:
         lines = [line.decode() async for line in _until(started.stdout, begins)]
-        assert lines[-1].startswith(begins), "it ended by itself"
+        assert lines and lines[-1].startswith(begins), "it ended by itself"
         yield lines[-1].strip()
     finally:
         if started.returncode is None:
@@ -206,7 +206,7 @@ RUN = "import sys; from safelight.cli import main\ntry: main()\nfinally: print('
     [
         (["--help"], ["psycopg", "pydantic", "procrastinate", "safelight.config"]),
         (["--version"], ["psycopg", "pydantic", "procrastinate", "safelight.config"]),
-        (["generations", "--help"], ["psycopg", "pydantic", "procrastinate", "safelight.config"]),
+        (["generations", "--help"], ["psycopg", "procrastinate", "safelight.config"]),
         (["generations", "list"], []),
         (["generations", "show", "none"], []),
         (["status", "--json"], []),

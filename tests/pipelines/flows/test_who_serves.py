@@ -1,7 +1,10 @@
 """Who serves each engine is said by the commands, by /health and by each generation; where customers are served from a
 shared database, the offline stand-in is refused unless it is allowed."""
 
+import importlib.metadata
 import json
+import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -10,10 +13,12 @@ import pytest
 from safelight.app import App
 from safelight.config import Settings
 from safelight.domain.errors.base import ConfigError
+from safelight.extras import MissingExtra
 from safelight.pipelines.serving import ServedEngine, is_reachable, unreachable_warnings
-from safelight.setting_checks import check_stand_in
+from safelight.setting_checks import check_extras, check_stand_in
 from tests.conftest import Backend, StartBackend
 from tests.db.test_database_urls import safelight
+from tests.fakes.registry import serve_with
 
 STILLS = ServedEngine("seedream", "still", "replicate", "bytedance/seedream-4")
 STAND_IN = ServedEngine("seedream", "still", "local", "darkroom-still-1", ("REPLICATE_API_TOKEN",))
@@ -111,6 +116,47 @@ def test_urls_that_vendors_cannot_reach_are_known(url: str, expected: bool):
     warnings = unreachable_warnings([STILLS], url, url)
     assert len(warnings) == (0 if expected else 2)
     assert all("replicate" in warning and url in warning for warning in warnings)
+
+
+@pytest.mark.parametrize(
+    ("module", "engine"),
+    [
+        ("safelight_local", STAND_IN),
+        ("safelight_local", replace(STILLS, fallback="local")),
+        ("openai", replace(STILLS, adapter="openai")),
+        ("openai", replace(STILLS, fallback="openai")),
+    ],
+)
+def test_an_adapter_that_is_not_installed_is_named_before_a_worker_starts(
+    monkeypatch: pytest.MonkeyPatch, module: str, engine: ServedEngine
+):
+    check_extras([STILLS, engine])
+    monkeypatch.setitem(sys.modules, module, None)
+    extra = module.removeprefix("safelight_")
+    with pytest.raises(
+        MissingExtra, match=rf"the adapter '{extra}'.* 'seedream', .*pip install 'safelight\[{extra}\]'"
+    ):
+        check_extras([STILLS, engine])
+    check_extras([STILLS])
+
+
+@pytest.mark.parametrize("module", ["safelight_local", "openai"])
+async def test_an_adapter_that_is_needed_later_is_an_error_of_configuration(
+    monkeypatch: pytest.MonkeyPatch, start: StartBackend, dsn: str, module: str
+):
+    """The registry may name it while workers run: the generation fails, refunded, and the operator is told why."""
+    extra = module.removeprefix("safelight_")
+    await serve_with(dsn, {"gpt": {"adapter": extra, "model": "m"}})
+    points = importlib.metadata.entry_points
+    monkeypatch.setitem(sys.modules, module, None)
+    monkeypatch.setattr(
+        importlib.metadata, "entry_points", lambda **wanted: [] if wanted.get("name") else points(**wanted)
+    )
+    backend: Backend = await start(openai_api_key="sk-test")
+    await backend.grant(1)
+    assert (await backend.finished(await backend.create()))["status"] == "error"
+    assert (backend.balance(), len(backend.ops_rows())) == (1, 1)
+    assert f"pip install 'safelight[{extra}]'" in backend.ops_rows()[0]["mg_detail"]["message"]
 
 
 # --- the registry's `modes` say what an engine makes ------------------------------------------------------------------
