@@ -26,10 +26,9 @@ from safelight.db import embedded
 from safelight.domain.ids import new_id
 from safelight.media import decode
 from safelight.storage.buckets import S3Keys
-from tests import scope
-from tests.drafts import drafts
-from tests.queries import Queries
-from tests.support import openapi
+from tests.support import openapi, scope
+from tests.support.drafts import drafts
+from tests.support.queries import Queries
 from tests.support.s3_servers import seaweedfs
 
 Json = dict[str, Any]

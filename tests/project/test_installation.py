@@ -23,9 +23,8 @@ from safelight.extras import Extra
 from safelight.pipelines.registry import serve_every_engine_with
 from safelight.providers.simulated.faults import Faults, Latency
 from safelight.providers.simulated.server import HangUpProtocol, Simulation
-from tests import installation
 from tests.conftest import Backend, client_of
-from tests.support import licences
+from tests.support import installation, licences
 
 ROOT = Path(__file__).parents[2]
 BIN = Path(sys.executable).parent

@@ -16,7 +16,7 @@ from starlette.responses import Response
 
 from safelight.config import Settings
 from safelight.settings import GROUPS
-from tests import scope, settings_page
+from tests.support import scope, settings_page
 
 ROOT = Path(__file__).parents[2]
 SOURCES = sorted([*(ROOT / "safelight").rglob("*.py"), *ROOT.glob("packages/*/safelight_*/**/*.py")])
@@ -115,7 +115,7 @@ def tracked_files() -> list[Path]:
 
 def test_the_slowest_test_files_are_there():
     names = {path.stem for path in (ROOT / "tests").rglob("test_*.py")}
-    assert set(scope.SLOWEST) <= names, "name the file in tests/scope.py as it is called now"
+    assert set(scope.SLOWEST) <= names, "name the file in tests/support/scope.py as it is called now"
 
 
 def test_no_file_names_one_machine():
@@ -138,7 +138,7 @@ def test_every_setting_is_explained():
 
 
 def test_the_page_of_settings_is_the_one_that_is_generated():
-    assert settings_page.FILE.read_text() == settings_page.page(), "run python -m tests.settings_page"
+    assert settings_page.FILE.read_text() == settings_page.page(), "run python -m tests.support.settings_page"
     assert {name for group in GROUPS for name in group.model_fields} == set(Settings.model_fields)
 
 

@@ -17,7 +17,7 @@ from tests.fakes.openai import openai_serving
 from tests.fakes.vendors import vendor
 from tests.fakes.wire import Break, Scripted, generation_of
 from tests.providers.test_openai import EYES, FAILURES
-from tests.scope import amount
+from tests.support.scope import amount
 
 TIMES = amount(usual=3, ci=12, all=100)
 AT_ONCE = 20

@@ -14,7 +14,7 @@ from typing import Any
 import psutil
 import pytest
 
-from tests.scope import LONG, amount
+from tests.support.scope import LONG, amount
 
 COMMAND = [str(Path(sys.executable).with_name("safelight")), "chaos"]
 GENERATIONS = amount(usual=40, ci=40, all=300)

@@ -17,8 +17,8 @@ import pytest
 
 from safelight.media import decode
 from tests.conftest import Backend
-from tests.scope import LONG, SCOPE, Scope
 from tests.support.openapi import document
+from tests.support.scope import LONG, SCOPE, Scope
 
 CLIENTS = Path(__file__).parents[2] / "clients"
 UVX = str(Path(sys.executable).with_name("uvx"))

@@ -12,8 +12,8 @@ from pathlib import Path
 import pytest
 
 from tests.conftest import StartBackend
-from tests.scope import amount
 from tests.support.openapi import ROUTES
+from tests.support.scope import amount
 
 SHARE_MIN = 0.8  # some routes have fewer requests than they may be asked
 CASES = amount(usual=1_000, ci=2_500, all=25_000)

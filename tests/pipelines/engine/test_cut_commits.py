@@ -12,8 +12,8 @@ from safelight.testing.chaos import scorecard
 from safelight.testing.chaos.customers import Customer, post
 from safelight.testing.chaos.observer import LOOK_SECONDS, Watch
 from tests.conftest import Backend, StartBackend
-from tests.scope import amount
 from tests.support.dropping_proxy import Cutter, cutting
+from tests.support.scope import amount
 from tests.support.simulated_provider import simulating
 
 CUTS = amount(usual=100, ci=400, all=2_000)

@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 
 from tests.conftest import Backend, StartBackend
-from tests.scope import LONG
 from tests.support import killed_worker
+from tests.support.scope import LONG
 from tests.support.simulated_provider import simulating
 
 Json = dict[str, Any]

@@ -15,9 +15,9 @@ from safelight.domain.ids import generation_key
 from safelight.domain.steps import StepType
 from safelight.pipelines.engine.parallel import ITEMS_MAX, STEPS_AT_ONCE_MAX, ItemResult, ParallelSteps
 from tests.conftest import Backend, Json, StartBackend
-from tests.parallel_flow import AT_ONCE, ITEM, ITEMS, OPERATIONS, TABLE, asking, mixed, telling
-from tests.scope import amount
 from tests.support import killed_worker
+from tests.support.parallel_flow import AT_ONCE, ITEM, ITEMS, OPERATIONS, TABLE, asking, mixed, telling
+from tests.support.scope import amount
 
 KILLS = amount(usual=5, ci=20, all=200)
 KILLS_SEED = 8
@@ -259,7 +259,7 @@ async def test_workers_may_be_killed_at_random_while_steps_run_side_by_side(dsn:
         "log_level": "ERROR",
     }
     processes = multiprocessing.get_context("forkserver")
-    processes.set_forkserver_preload(["tests.support.killed_worker", "tests.parallel_flow"])
+    processes.set_forkserver_preload(["tests.support.killed_worker", "tests.support.parallel_flow"])
     killed = 0
     for _ in range(kills):
         accepted = await backend.create()

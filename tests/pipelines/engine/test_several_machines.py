@@ -16,8 +16,8 @@ import pytest
 from tests.conftest import WAIT_SECONDS, Backend
 from tests.db.test_database_outage import BRIEF, accepted_again, refused
 from tests.pipelines.engine.test_resume import STILL_STEPS, slow_step_begun
-from tests.scope import LONG
 from tests.support.machines import API_NAMES, WAYS, WORKER_NAMES, Site, other, site
+from tests.support.scope import LONG
 
 SLOW = {"seedream": {"size": "4K"}}  # its step keeps a worker at work for seconds
 LATE_WRITE_REFUSED = "is no longer ours, or it is final"

@@ -9,10 +9,10 @@ from safelight.domain.errors.base import Cancelled
 from safelight.pipelines.engine.retry import RetryPolicy
 from safelight.pipelines.engine.run import Run
 from safelight.pipelines.failures import fail
-from tests.scope import amount
 from tests.simulation.fault_schedule import STATEMENTS
 from tests.simulation.scenario import Sabotage, Told, in_simulation, simulate
 from tests.simulation.seam import simulated
+from tests.support.scope import amount
 
 SEEDS_AT_ONCE = 150
 SEEDS = amount(usual=750, ci=2_000, all=10_050)

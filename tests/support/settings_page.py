@@ -1,6 +1,6 @@
 """Writes docs/settings.md from the settings that `safelight/config.py` reads.
 
-python -m tests.settings_page
+python -m tests.support.settings_page
 """
 
 from pathlib import Path
@@ -12,10 +12,10 @@ from pydantic.fields import FieldInfo
 from safelight.settings import GROUPS
 from safelight.settings.fields import PREFIX
 
-FILE = Path(__file__).parents[1] / "docs" / "settings.md"
+FILE = Path(__file__).parents[2] / "docs" / "settings.md"
 HEAD = """# Settings
 
-All settings are environment variables. `safelight/config.py` is the only reader of the environment; this page is written from it by `python -m tests.settings_page`, and a test
+All settings are environment variables. `safelight/config.py` is the only reader of the environment; this page is written from it by `python -m tests.support.settings_page`, and a test
 fails when the page is stale. The registry of providers and the prompts are versioned rows, and what operators change while everything runs is set by `/admin/config/runtime`
 ([operating](operating.md)): neither is a setting.
 

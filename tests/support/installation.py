@@ -1,6 +1,6 @@
 """An installation of the wheel of safelight alone, as in production: no renderer, no embedded server, no openai.
 
-`python -m tests.installation` measures it: its size on disk, and the CPU time of two commands.
+`python -m tests.support.installation` measures it: its size on disk, and the CPU time of two commands.
 """
 
 import os
@@ -13,7 +13,7 @@ from pathlib import Path
 
 from safelight.db import embedded
 
-ROOT = Path(__file__).parents[1]
+ROOT = Path(__file__).parents[2]
 LOCAL = ROOT / "packages" / "safelight-local"
 UV = Path(sys.executable).parent / "uv"
 INSTALLED_BYTES_MAX = 320_000_000
