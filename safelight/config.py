@@ -9,21 +9,21 @@ from psycopg.conninfo import conninfo_to_dict
 from pydantic import AliasChoices, SecretStr, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
-from safelight import setting_values as values
 from safelight.domain.errors.base import ConfigError
-from safelight.settings.api import Connections, Http, RateLimits, SignIn
+from safelight.settings import values
+from safelight.settings.api import Connections, Http, RateLimits, SignInSettings
 from safelight.settings.deployment import Deployment, Logging, Storage, Testing
 from safelight.settings.fields import PREFIX
-from safelight.settings.generations import Credits, Generations, Providers, Workers
+from safelight.settings.generations import Credits, Generations, ProviderSettings, Workers
 
 
 class Settings(
     Deployment,
     Http,
-    SignIn,
+    SignInSettings,
     Storage,
     Logging,
-    Providers,
+    ProviderSettings,
     Credits,
     Generations,
     Workers,
@@ -32,7 +32,7 @@ class Settings(
     Testing,
     BaseSettings,
 ):
-    """What an operator can set, each as a variable with the prefix `SAFELIGHT_`. docs/settings.md describes all."""
+    """The settings of a deployment, each a variable with the prefix `SAFELIGHT_`. docs/settings.md describes all."""
 
     model_config = SettingsConfigDict(env_prefix=PREFIX, extra="ignore", validate_by_name=True)
 

@@ -55,7 +55,7 @@ class DemoResult:
 
 
 @dataclass(slots=True)
-class Report:
+class DemoReport:
     pass_id: str
     made: list[DemoResult] = field(default_factory=list)
     credits_charged: int = 0
@@ -76,9 +76,9 @@ class Story:
     tell: Tell
     file_numbers: Iterator[int] = field(default_factory=lambda: count(1))
 
-    async def run(self, product: Path, logo: Path | None) -> Report:
+    async def run(self, product: Path, logo: Path | None) -> DemoReport:
         started = time.monotonic()
-        report, balance_before = Report(self.pass_id), await self._balance()
+        report, balance_before = DemoReport(self.pass_id), await self._balance()
         assets = {"product_image_url": await self._upload(product, "product")}
         if logo:
             assets["logo_image_url"] = await self._upload(logo, "logo")
@@ -95,7 +95,7 @@ class Story:
         balance: int = (await self._get(f"/history/pass/{self.pass_id}"))["credits"]["balance"]
         return balance
 
-    async def _tell_story(self, report: Report, assets: Json) -> None:
+    async def _tell_story(self, report: DemoReport, assets: Json) -> None:
         inputs = {"brief": BRIEF, "style": STYLE, "aspect_ratio": "4:5"}
         still = await self._generation("Still", "/mma/still/create", {"assets": assets, "inputs": inputs})
         report.made.append(still)

@@ -5,7 +5,7 @@ from typing import Annotated, Any
 
 import typer
 
-from safelight import terminal
+from safelight.cli import output
 from safelight.cli.lazy import Entry, Group, LazyGroup
 from safelight.domain.errors.base import ConfigError, SafelightError
 
@@ -110,7 +110,7 @@ commands = typer.Typer(
 
 def _print_version(wanted: bool) -> None:
     if wanted:
-        terminal.console.print(f"safelight {importlib.metadata.version('safelight')}")
+        output.console.print(f"safelight {importlib.metadata.version('safelight')}")
         raise typer.Exit
 
 
@@ -127,9 +127,9 @@ def main() -> None:
     try:
         commands()
     except ConfigError as error:
-        terminal.end_with(_on_one_line(error), WRONG_CONFIGURATION)
+        output.end_with(_on_one_line(error), WRONG_CONFIGURATION)
     except SafelightError as error:
-        terminal.end_with(_on_one_line(error))
+        output.end_with(_on_one_line(error))
 
 
 def _on_one_line(error: Exception) -> str:

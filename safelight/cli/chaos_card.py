@@ -8,8 +8,8 @@ from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeElapsed
 from rich.progress import Progress as Bar
 from rich.table import Table
 
+from safelight.cli.output import console, error_console, line, print_json
 from safelight.domain.untrusted.text import printable
-from safelight.terminal import console, error_console, line, print_json
 from safelight.testing import chaos
 
 PROBLEMS_SHOWN_MAX = 10

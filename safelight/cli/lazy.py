@@ -34,7 +34,7 @@ class LazyCommand(TyperCommand):
 
     def load(self) -> Any:
         """The command itself; it raises errors that `main` can print."""
-        module = importlib.import_module(f"{PACKAGE}.{self._module}")
+        module = importlib.import_module(f"{PACKAGE}.commands.{self._module}")
         translated = importlib.import_module(f"{PACKAGE}.errors").translated
         command = get_group(module.commands).commands[self._name]
         command.callback = translated()(command.callback)

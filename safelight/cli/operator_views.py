@@ -4,11 +4,11 @@ from collections.abc import Sequence
 from dataclasses import asdict
 from typing import Any
 
+from safelight.cli.output import console, line, print_json, show_count, show_list
 from safelight.db.generations.queue_status import QueueStatus
-from safelight.db.money.ledger import Entry
+from safelight.db.money.ledger import LedgerEntry
 from safelight.reports.customer import CustomerLedger
 from safelight.reports.failures import FailureReport, ReportedFailure, email_of, name_of
-from safelight.terminal import console, line, print_json, show_count, show_list
 
 Json = dict[str, Any]
 
@@ -67,7 +67,7 @@ def show_ledger(ledger: CustomerLedger) -> None:
     show_count(f"{len(ledger.entries)} of {ledger.total} shown; balance {ledger.balance}")
 
 
-def _entry(entry: Entry) -> Sequence[Any]:
+def _entry(entry: LedgerEntry) -> Sequence[Any]:
     reference = f"{entry.ref_type}:{entry.ref_id}"
     at = entry.at.isoformat(timespec="milliseconds")
     return (at, f"{entry.delta:+d}", entry.balance, entry.reason, entry.source, entry.generation_id, reference)

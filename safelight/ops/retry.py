@@ -11,7 +11,7 @@ from safelight.domain.errors.base import InvalidInput, NotFound
 from safelight.domain.identities import ActingCustomer
 from safelight.domain.orders import Order
 from safelight.domain.statuses import Status
-from safelight.pipelines.accept import Acceptance, Accepted, Retry
+from safelight.pipelines.accept import Acceptance, AcceptedOrder, Retry
 from safelight.pipelines.engine.as_written import SEALED, restored
 from safelight.pipelines.engine.sealing import Sealer
 from safelight.storage.assets import AssetStore
@@ -29,7 +29,7 @@ class GenerationRetry:
     assets: AssetStore
     sealer: Sealer
 
-    async def retry(self, generation_id: str, operator: Operator, *, is_free: bool) -> Accepted:
+    async def retry(self, generation_id: str, operator: Operator, *, is_free: bool) -> AcceptedOrder:
         """Order again what the generation was to be, for its customer, who is charged today's price unless it is free.
         The new generation names the first as `retry_of`. Two retries at the same moment make one.
 

@@ -38,7 +38,7 @@ ACCEPTED_LINE = "We have your order and are getting started."
 
 
 @dataclass(frozen=True, slots=True)
-class Accepted:
+class AcceptedOrder:
     generation_id: str
     credits_cost: int
     balance: int
@@ -85,7 +85,7 @@ class Acceptance:
         idempotency_key: str | None,
         request: Json,
         retry: Retry | None = None,
-    ) -> Accepted:
+    ) -> AcceptedOrder:
         """`request` is what the ops plane should know of where the order came from: id, route, method. A retry is
         recorded in the operators' audit.
 
@@ -126,7 +126,7 @@ class Acceptance:
         key: str | None,
         request: Json,
         retry: Retry | None,
-    ) -> Accepted:
+    ) -> AcceptedOrder:
         cost = 0 if retry and retry.is_free else self.prices().of(order)
         async with conn.transaction():
             row = await self._locked_customer(conn, customer)
@@ -158,7 +158,7 @@ class Acceptance:
                 await self.queue.defer_import(conn, generation_id, lock=imports["lock"])
             else:
                 await self.queue.defer(conn, generation_id)
-        return Accepted(generation_id, cost, balance, repeated=False)
+        return AcceptedOrder(generation_id, cost, balance, repeated=False)
 
     async def _in_progress(self, conn: Connection, pass_id: str) -> int:
         """Count the unfinished generations of the customer, who is locked: no other order comes in between."""
@@ -261,7 +261,7 @@ def _fingerprint(order: Order) -> str:
     return hashlib.sha256(order.model_dump_json(exclude={"session_id", "warnings"}).encode()).hexdigest()
 
 
-def _repeated(first: AcceptedGeneration, fingerprint: str, key: str | None, balance: int) -> Accepted:
+def _repeated(first: AcceptedGeneration, fingerprint: str, key: str | None, balance: int) -> AcceptedOrder:
     if first.request_hash != fingerprint:
         raise IdempotencyConflict(f"The idempotency key {key!r} was used for another request.")
-    return Accepted(first.generation_id, first.price_credits, balance, repeated=True)
+    return AcceptedOrder(first.generation_id, first.price_credits, balance, repeated=True)

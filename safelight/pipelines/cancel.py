@@ -30,7 +30,7 @@ NO_RETRY = RetryPolicy(base_seconds=0.0, attempts_max=1)
 
 
 @dataclass(frozen=True, slots=True)
-class Cancelling:
+class CancelOutcome:
     """The outcome of the request: `too_late` where the generation ended in another way or has its result, None while it
     is not known."""
 
@@ -40,7 +40,7 @@ class Cancelling:
     balance: int | None
 
 
-async def cancel(db: Database, generation_id: str, by: ActingCustomer | Operator) -> Cancelling:
+async def cancel(db: Database, generation_id: str, by: ActingCustomer | Operator) -> CancelOutcome:
     """Ask for the generation to be stopped, and wait a little for the outcome. A customer must be its owner.
 
     Raises:
@@ -80,12 +80,12 @@ async def _end_unbegun(db: Database, generation_id: str) -> None:
     await notifier.drain()
 
 
-async def _state(db: Database, generation_id: str) -> Cancelling:
+async def _state(db: Database, generation_id: str) -> CancelOutcome:
     async with db.connection() as conn:
         row = await generations.cancelling(conn, generation_id)
     status = Status(row.status)
     cancelled = status is Status.CANCELLED
-    return Cancelling(
+    return CancelOutcome(
         status=status,
         too_late=not cancelled if status.is_terminal or row.has_result else None,
         refunded_credits=row.cost or 0 if cancelled else 0,

@@ -6,7 +6,7 @@ from typing import Any
 from safelight import telemetry
 from safelight.db.connection.database import Connection
 from safelight.db.generations import runs
-from safelight.db.generations.runs import Ending, StepRow, Written
+from safelight.db.generations.runs import Ending, StepRow, WriteOutcome
 from safelight.db.money import ledger
 from safelight.db.operations import ops_rows
 from safelight.db.operations.ops_rows import OpsError
@@ -37,7 +37,7 @@ async def fail(run: Run, cause: Exception) -> None:
     ops = run.ops_row(error, step=step, cause=cause, level="warn" if isinstance(error, Cancelled) else "error")
     ending = _ending(run, step, error, cause)
 
-    async def write(conn: Connection) -> Written:
+    async def write(conn: Connection) -> WriteOutcome:
         async with conn.transaction():
             return await _write(conn, run, step, ending, ops)
 
@@ -57,7 +57,7 @@ def _ending(run: Run, step: StepRow, error: SafelightError, cause: Exception) ->
     )
 
 
-async def _write(conn: Connection, run: Run, step: StepRow, ending: Ending, ops: OpsError) -> Written:
+async def _write(conn: Connection, run: Run, step: StepRow, ending: Ending, ops: OpsError) -> WriteOutcome:
     record = run.record
     await runs.write_steps(conn, record.lease, [step], status=record.status, variables=None)
     await ledger.refund(conn, generation_id=run.generation_id)

@@ -20,7 +20,7 @@ from safelight.domain.errors.base import (
     SafelightError,
     SpendCapReached,
 )
-from safelight.pipelines.engine.attempts import Attempts
+from safelight.pipelines.engine.attempts import StepAttempts
 from safelight.pipelines.engine.run_store import OUTAGE_SECONDS_MAX
 from safelight.pipelines.engine.snooze import Snooze
 from safelight.pipelines.registry import Engine
@@ -41,7 +41,7 @@ class ProviderLimits:
     def __init__(self, db: Database) -> None:
         self._db = db
 
-    async def admit(self, conn: Connection, run: Attempts, engine: Engine, usd: Decimal = NOTHING) -> None:
+    async def admit(self, conn: Connection, run: StepAttempts, engine: Engine, usd: Decimal = NOTHING) -> None:
         """Returns where one more start may be made now; it is counted. In the transaction that notes the start, what is
         under way is counted exactly.
 

@@ -8,7 +8,7 @@ from safelight.db.connection.database import Connection
 from safelight.db.generations import generations
 from safelight.db.generations.generations import HistoryItem
 from safelight.db.money import customers, ledger
-from safelight.db.money.ledger import Entry
+from safelight.db.money.ledger import LedgerEntry
 from safelight.storage.web_urls import without_unsafe_urls
 
 
@@ -28,7 +28,7 @@ class CustomerLedger:
     pass_id: str
     balance: int
     total: int
-    entries: tuple[Entry, ...]
+    entries: tuple[LedgerEntry, ...]
 
     def as_json(self) -> dict[str, Any]:
         entries = [asdict(entry) for entry in self.entries]

@@ -2,17 +2,17 @@
 
 from pydantic import BaseModel
 
-from safelight.settings.api import Connections, Http, RateLimits, SignIn
+from safelight.settings.api import Connections, Http, RateLimits, SignInSettings
 from safelight.settings.deployment import Deployment, Logging, Storage, Testing
-from safelight.settings.generations import Credits, Generations, Providers, Workers
+from safelight.settings.generations import Credits, Generations, ProviderSettings, Workers
 
 GROUPS: tuple[type[BaseModel], ...] = (
     Deployment,
     Http,
-    SignIn,
+    SignInSettings,
     Storage,
     Logging,
-    Providers,
+    ProviderSettings,
     Credits,
     Generations,
     Workers,

@@ -4,7 +4,7 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, SecretStr
 
-from safelight import setting_values as values
+from safelight.settings import values
 from safelight.settings.fields import PREFIX, ReadBy, names, secret_setting, setting
 
 
@@ -35,7 +35,7 @@ class Http(BaseModel):
     )
 
 
-class SignIn(BaseModel):
+class SignInSettings(BaseModel):
     """Customers who sign in, and operators."""
 
     auth: Literal["optional", "required"] = setting(

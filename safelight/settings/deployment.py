@@ -5,7 +5,7 @@ from typing import Literal
 
 from pydantic import BaseModel, SecretStr
 
-from safelight import setting_values as values
+from safelight.settings import values
 from safelight.settings.fields import PREFIX, ReadBy, names, secret_setting, setting
 
 

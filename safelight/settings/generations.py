@@ -2,7 +2,7 @@
 
 from pydantic import BaseModel, SecretStr
 
-from safelight import setting_values as values
+from safelight.settings import values
 from safelight.settings.fields import PREFIX, ReadBy, names, secret_setting, setting
 
 
@@ -135,7 +135,7 @@ class Workers(BaseModel):
     )
 
 
-class Providers(BaseModel):
+class ProviderSettings(BaseModel):
     """Providers: keys, addresses and timing. An adapter is used if its key is set."""
 
     openai_api_key: SecretStr = secret_setting(

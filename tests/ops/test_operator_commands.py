@@ -14,8 +14,7 @@ import pytest
 from click.testing import Result
 from typer.testing import CliRunner
 
-from safelight import terminal
-from safelight.cli import commands
+from safelight.cli import commands, output
 from safelight.domain.errors.base import InsufficientCredits, InvalidInput, NotFound
 from tests.conftest import Backend, Json, StartBackend
 from tests.pipelines.engine.test_failed_generations import COMMAND, environment, safelight
@@ -164,8 +163,8 @@ async def test_ids_are_whole_on_a_narrow_terminal(idle: Backend):
 )
 async def test_ids_are_whole_at_any_width(idle: Backend, monkeypatch: pytest.MonkeyPatch, command: str, columns: int):
     generation_id, waiting = await with_failures(idle)
-    monkeypatch.setattr(terminal.console, "_force_terminal", True)
-    monkeypatch.setattr(terminal.console, "_width", columns)
+    monkeypatch.setattr(output.console, "_force_terminal", True)
+    monkeypatch.setattr(output.console, "_width", columns)
     printed = (await run(*command.replace("PASS", idle.pass_id).split())).stdout
     wanted = {"stuck": [waiting, idle.pass_id], "credits ledger PASS": [generation_id]}
     for id in wanted.get(command, [generation_id, idle.pass_id]):

@@ -14,7 +14,8 @@ import psycopg
 import pytest
 from psycopg.types.json import Jsonb
 
-from safelight import telemetry, terminal
+from safelight import telemetry
+from safelight.cli import output
 from safelight.domain.untrusted.text import json_text, printable, storable
 from tests.conftest import Backend, running
 from tests.pipelines.engine.test_failed_generations import safelight
@@ -46,8 +47,8 @@ def is_one_line(text: str) -> bool:
 
 @pytest.mark.parametrize("text", [*ACTING.values(), *MARKUP])
 def test_text_is_printed_as_one_line_of_text(text: str, capsys: pytest.CaptureFixture[str]):
-    terminal.console.print(f"<{text}>", soft_wrap=True)
-    terminal.console.print(terminal.line(("<", "dim"), text, (">", "bold")), soft_wrap=True)
+    output.console.print(f"<{text}>", soft_wrap=True)
+    output.console.print(output.line(("<", "dim"), text, (">", "bold")), soft_wrap=True)
     printed = capsys.readouterr().out.splitlines()
     assert printed == [f"<{printable(text)}>"] * 2
     assert all(is_one_line(line) for line in printed)
@@ -55,7 +56,7 @@ def test_text_is_printed_as_one_line_of_text(text: str, capsys: pytest.CaptureFi
 
 @pytest.mark.parametrize("text", [*ACTING.values(), *MARKUP, "\0", "\ud800"])
 def test_json_stays_json_and_holds_no_raw_control_character(text: str, capsys: pytest.CaptureFixture[str]):
-    terminal.print_json({"text": text, text: [text], "plain": "grün 日本 💳"})
+    output.print_json({"text": text, text: [text], "plain": "grün 日本 💳"})
     printed = capsys.readouterr().out
     assert json.loads(printed) == {"text": text, text: [text], "plain": "grün 日本 💳"}
     assert not UNSAFE.search(printed)
@@ -65,17 +66,17 @@ def test_json_stays_json_and_holds_no_raw_control_character(text: str, capsys: p
 @pytest.mark.parametrize("text", ACTING.values())
 def test_the_last_line_of_a_failed_command_is_one(text: str):
     with pytest.raises(SystemExit) as ended:
-        terminal.end_with(f"there is no generation {text}")
+        output.end_with(f"there is no generation {text}")
     assert is_one_line(str(ended.value))
 
 
 def test_only_one_module_prints():
-    """Whoever needs to print asks `terminal`, which knows how."""
-    sources = Path(terminal.__file__).parent.rglob("*.py")
+    """Whoever needs to print asks `cli.output`, which knows how."""
+    sources = Path(output.__file__).parents[1].rglob("*.py")
     makers = [
         path.name for path in sources if re.search(r"\bConsole\(|\bText[.(]|from_markup|rich\.print", path.read_text())
     ]
-    assert sorted(set(makers)) == ["terminal.py"]
+    assert sorted(set(makers)) == ["output.py"]
 
 
 # --- commands --------------------------------------------------------------------------------------------------------

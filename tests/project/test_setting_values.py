@@ -10,7 +10,7 @@ from pydantic import ValidationError
 
 from safelight import cli
 from safelight.config import Settings, deprecated_settings, unknown_settings
-from safelight.setting_values import nearest
+from safelight.settings.values import nearest
 from tests.db.test_database_urls import safelight
 
 

@@ -3,7 +3,6 @@
 import ast
 import re
 import subprocess
-from collections import Counter
 from collections.abc import AsyncIterable
 from pathlib import Path
 from statistics import median
@@ -25,11 +24,8 @@ FUNCTION_LINES_MAX = 62
 FUNCTION_LINES_MEDIAN_MAX = 9
 FUNCTIONS_OVER_40_SHARE_MAX = 0.02
 BROAD_EXCEPTS_MAX = 2
-ENGINE_WITH_RAW_ROWS = {"attempts.py", "record.py", "worker.py"}
+ENGINE_WITH_RAW_ROWS = {"attempts.py", "run_store.py", "worker.py"}
 ROWS_OF_OTHER_DATABASES = {"backfill.py"}
-ROOMS_WITH_PLAIN_DOCSTRINGS = {
-    "app.py", "bench", "chaos", "cli", "config.py", "db", "ops", "reports", "serve.py", "terminal.py",
-}  # fmt: skip
 VAGUE_NAMES = {"utils", "helpers", "services_base", "managers", "misc", "common"}
 
 
@@ -77,35 +73,28 @@ def test_only_the_configuration_reads_the_environment(path: Path):
 
 
 def room_of(path: Path) -> str:
-    return path.relative_to(ROOT / "safelight").parts[0]
+    first, *rest = path.relative_to(ROOT).parts
+    return rest[0] if first == "safelight" else first
 
 
 @pytest.mark.parametrize("path", SOURCES, ids=lambda path: str(path.relative_to(ROOT)))
 def test_only_the_database_layer_knows_columns(path: Path):
     """`db/` returns dataclasses. Benchmarks write SQL of their own."""
     text = path.read_text()
-    if room_of(path) not in ("db", "bench"):
+    if room_of(path) not in ("db", "testing"):
         assert not re.search(r"\b(select|insert into|update|delete from)\b .*\bmega_", text, re.I), "put SQL into db/"
     if room_of(path) != "db" and path.name not in ENGINE_WITH_RAW_ROWS:
         assert not re.findall(r"""\[f?["']mg_|\.get\(f?["']mg_""", text), "name the column as a field, in db/"
 
 
-@pytest.mark.parametrize("room", ["api", "cli", "ops", "reports", "terminal.py"])
+@pytest.mark.parametrize("room", ["api", "cli", "ops", "reports"])
 def test_whoever_shows_rows_gets_dataclasses(room: str):
     for path in SOURCES:
         if room_of(path) == room and path.name not in ROWS_OF_OTHER_DATABASES:
-            imported = re.findall(r"from safelight\.db\.(?:database|sessions) import (.*)", path.read_text())
+            imported = re.findall(
+                r"from safelight\.db\.connection\.(?:database|sessions) import (.*)", path.read_text()
+            )
             assert "Row" not in " ".join(imported).replace(",", " ").split(), f"{path}: have db/ return a dataclass"
-
-
-@pytest.mark.parametrize("path", SOURCES, ids=lambda path: str(path.relative_to(ROOT)))
-def test_a_docstring_names_its_subject_first(path: Path):
-    if room_of(path) not in ROOMS_WITH_PLAIN_DOCSTRINGS or path.name == "runs.py":
-        return
-    nodes = (ast.Module, ast.ClassDef, ast.FunctionDef, ast.AsyncFunctionDef)
-    told = [ast.get_docstring(node) or "" for node in ast.walk(ast.parse(path.read_text())) if isinstance(node, nodes)]
-    questions = [text for text in told if re.match(r"(What|Where|How|Who|Whom|Whose|Whether|Why|When|Which)\b", text)]
-    assert not questions, "say what it is or does, not which question it answers"
 
 
 def tracked_files() -> list[Path]:
@@ -162,8 +151,6 @@ def test_links_of_documents_lead_somewhere(document: Path):
 
 # --- the API --------------------------------------------------------------------------------------------------------
 
-API = sorted((ROOT / "safelight" / "api").rglob("*.py"))
-
 
 def test_every_route_returns_a_model_or_a_response():
     """A dictionary would be described a second time in the document, and checked by nobody."""
@@ -181,29 +168,3 @@ def test_every_route_returns_a_model_or_a_response():
                 continue  # a stream of events
             assert isinstance(part, type), f"{route.path}: {part} is no model"
             assert issubclass(part, BaseModel | Response), f"{route.path}: return a model, not {part}"
-
-
-def test_a_class_of_the_api_has_a_name_of_its_own():
-    names = [
-        node.name for path in API for node in ast.walk(ast.parse(path.read_text())) if isinstance(node, ast.ClassDef)
-    ]
-    assert [name for name, count in Counter(names).items() if count > 1] == []
-
-
-def test_docstrings_of_the_api_are_sentences_about_a_subject():
-    """As Stripe's or Django's documentation reads: who, when, what it raises."""
-    for path in API:
-        for node in ast.walk(ast.parse(path.read_text())):
-            if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef):
-                text = ast.get_docstring(node) or ""
-                found = re.match(r"(What|Where|How|Who|Whom|Whose|Whether|Why|When|Which)\b", text)
-                assert not found, f"{path.name}: {text.splitlines()[0]}"
-
-
-def test_one_function_reads_amounts_of_credits():
-    readers = {
-        path.relative_to(ROOT / "safelight").as_posix()
-        for path in SOURCES
-        if re.search(r"\bcredit_amount\(", path.read_text())
-    }
-    assert readers == {"domain/credit_amounts.py", "api/legacy/credits.py", "api/legacy/admin.py", "cli/ledger.py"}

@@ -12,7 +12,7 @@ from safelight.db.connection.database import TRANSIENT_ERRORS
 from safelight.domain import variables
 from safelight.domain.identities import ActingCustomer
 from safelight.domain.orders import Flow, Order
-from safelight.pipelines.cancel import Cancelling, cancel
+from safelight.pipelines.cancel import CancelOutcome, cancel
 from safelight.pipelines.engine.run import Run
 from tests.simulation import clock, invariants
 from tests.simulation.fault_schedule import Weather
@@ -58,7 +58,7 @@ class World:
         self.is_parallel = is_parallel
         self.weather = Weather(Random(f"{seed}"), Random(f"more {seed}"), cancel_at_statement)
         self.files: set[str] = set()
-        self.cancellings: list[Cancelling] = []
+        self.cancellings: list[CancelOutcome] = []
         self._statements = 0
         self.server = Server(
             _accepted(self.weather),

@@ -70,7 +70,7 @@ class NotEnoughCreditsInDetail(NotEnoughCredits):
     details: CreditsNeeded
 
 
-class ResultPending(Refusal):
+class ResultPendingBody(Refusal):
     """It goes on by itself."""
 
     error: Annotated[str, Field(examples=["STILL_MAKING"])]
@@ -98,7 +98,7 @@ class Unauthorized(ResponseModel):
     error: Literal["Unauthorized"] = "Unauthorized"
 
 
-MODELS = (Refusal, NotEnoughCredits, NotEnoughCreditsInDetail, ResultPending, Sentence, SentenceNotOk, Unauthorized)
+MODELS = (Refusal, NotEnoughCredits, NotEnoughCreditsInDetail, ResultPendingBody, Sentence, SentenceNotOk, Unauthorized)
 
 
 def models_of(route: str, status: int) -> tuple[type[ResponseModel], ...]:
@@ -112,7 +112,7 @@ def models_of(route: str, status: int) -> tuple[type[ResponseModel], ...]:
     if status == 402:
         return (NotEnoughCredits if route in error_formats.WAIT_FOR_RESULT else NotEnoughCreditsInDetail,)
     if status == 503 and route in error_formats.HELD:
-        return (ResultPending, Refusal)
+        return (ResultPendingBody, Refusal)
     if status == told.away[0] and told.sentence_when_away:
         return (sentence, Refusal)
     return (Refusal,)

@@ -28,7 +28,7 @@ class Lease:
 
 
 @dataclass(frozen=True, slots=True)
-class Written:
+class WriteOutcome:
     """The length of the job log after a write, whether somebody asked for the generation to be stopped, and until when
     what it waits for must have happened; `written_at` is the database's time."""
 
@@ -136,7 +136,7 @@ async def write_steps(
     variables: Row | None,
     lines: Sequence[LogLine] = (),
     deadline_seconds: float | None = None,
-) -> Written:
+) -> WriteOutcome:
     """Begin, continue or end steps, each with its next write. `variables` None leaves the generation's map as it is,
     `deadline_seconds` None its deadline. Doing it twice is doing it once, until `writes` of the steps is counted on.
 
@@ -157,7 +157,7 @@ async def write_steps(
     return _written(lease, row or await _queries.written_before(conn, **_fence(lease), steps=written))
 
 
-async def finish(conn: Connection, lease: Lease, ending: Ending, *, variables: Row) -> Written:
+async def finish(conn: Connection, lease: Lease, ending: Ending, *, variables: Row) -> WriteOutcome:
     """Give the generation its final status. Doing it twice is doing it once.
 
     Raises:
@@ -190,7 +190,7 @@ def _json(lines: Sequence[LogLine]) -> Jsonb:
     return Jsonb([line.to_json() for line in lines])
 
 
-def _written(lease: Lease, row: Row | None) -> Written:
+def _written(lease: Lease, row: Row | None) -> WriteOutcome:
     if row is None:
         raise LeaseLost(f"generation {lease.generation_id}: lease {lease.number} is no longer ours, or it is final")
-    return Written(**row)
+    return WriteOutcome(**row)

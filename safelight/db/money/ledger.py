@@ -19,7 +19,7 @@ BALANCE_MAX = 1_000_000_000
 
 
 @dataclass(frozen=True, slots=True)
-class Entry:
+class LedgerEntry:
     """One move of credits, with the customer's balance after it."""
 
     at: datetime
@@ -210,9 +210,9 @@ async def entry_count(conn: Connection, pass_id: str) -> int:
     return int(await _queries.entry_count(conn, pass_id=pass_id) or 0)
 
 
-async def entries(conn: Connection, pass_id: str, *, most: int) -> list[Entry]:
+async def entries(conn: Connection, pass_id: str, *, most: int) -> list[LedgerEntry]:
     """The customer's newest entries, newest first, each with the balance after it."""
-    return await rows_as(Entry, _queries.entries(conn, pass_id=pass_id, most=most))
+    return await rows_as(LedgerEntry, _queries.entries(conn, pass_id=pass_id, most=most))
 
 
 async def _insert(

@@ -30,7 +30,7 @@ Result = TypeVar("Result")
 STORAGE_AWAY_LINE = "Our storage is away for the moment; this goes on as soon as it is back."
 
 
-class Attempts:
+class StepAttempts:
     def __init__(self, record: RunStore, policy: RetryPolicy, leased: Row) -> None:
         self.record = record
         self._payload: Json = leased["mg_payload"]

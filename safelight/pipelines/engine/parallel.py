@@ -14,7 +14,7 @@ from safelight.domain.errors.base import Cancelled, InvalidInput, LeaseLost, Saf
 from safelight.domain.job_log import LogLine
 from safelight.domain.steps import LAST_LOOK_OF, StepType
 from safelight.pipelines.engine import step_payload
-from safelight.pipelines.engine.attempts import Attempts, as_error
+from safelight.pipelines.engine.attempts import StepAttempts, as_error
 from safelight.pipelines.engine.snooze import Snooze
 
 Json = dict[str, Any]
@@ -44,7 +44,7 @@ class _Snoozed:
     until: datetime
 
 
-class ParallelSteps(Attempts):
+class ParallelSteps(StepAttempts):
     """`item_no` is the number of the only step that a run of one item has."""
 
     item_no: int | None = None

@@ -14,7 +14,7 @@ from safelight.db.connection.clock import DatabaseClock
 from safelight.db.connection.database import TRANSIENT_ERRORS, Connection, Database, Row, Unwritable
 from safelight.db.connection.notifications import Notifier
 from safelight.db.generations import generations, job_log, runs
-from safelight.db.generations.runs import Ending, Lease, StepRow, Written
+from safelight.db.generations.runs import Ending, Lease, StepRow, WriteOutcome
 from safelight.db.operations import ops_rows
 from safelight.db.operations.ops_rows import OpsError
 from safelight.domain import variables as variable_map
@@ -188,7 +188,7 @@ class RunStore:
         if changes:
             await self._read_missing_lines()
 
-        async def write(conn: Connection) -> Written:
+        async def write(conn: Connection) -> WriteOutcome:
             return await runs.write_steps(
                 conn,
                 self.lease,
@@ -199,7 +199,7 @@ class RunStore:
                 deadline_seconds=self._deadline_seconds(writes),
             )
 
-        async def write_with_more(conn: Connection) -> Written:
+        async def write_with_more(conn: Connection) -> WriteOutcome:
             async with conn.transaction():
                 if admit:
                     await admit(conn)
@@ -233,12 +233,12 @@ class RunStore:
             LeaseLost: as `write`.
         """
 
-        async def write(conn: Connection) -> Written:
+        async def write(conn: Connection) -> WriteOutcome:
             return await runs.finish(conn, self.lease, ending, variables=self.told(ending.lines))
 
         await self.end(write, ending.lines)
 
-    async def end(self, write: Callable[[Connection], Awaitable[Written]], lines: Sequence[LogLine]) -> None:
+    async def end(self, write: Callable[[Connection], Awaitable[WriteOutcome]], lines: Sequence[LogLine]) -> None:
         """Do the write that gives the generation its final status and adds these lines. It may be done twice."""
         async with self._writing:
             await self._read_missing_lines()
@@ -267,7 +267,7 @@ class RunStore:
         """Tell operators, whoever has the lease."""
         await self._db.retry_transient(lambda conn: ops_rows.insert(conn, row), seconds=OUTAGE_SECONDS_MAX)
 
-    async def _insist(self, write: Callable[[Connection], Awaitable[Written]], lines: Sequence[LogLine]) -> None:
+    async def _insist(self, write: Callable[[Connection], Awaitable[WriteOutcome]], lines: Sequence[LogLine]) -> None:
         written = await self._db.retry_transient(write, seconds=OUTAGE_SECONDS_MAX)
         self.variables = self.told(lines)
         self.log_seq, self.cancelling = written.log_seq, written.cancelling

@@ -12,7 +12,7 @@ import pytest
 from safelight.db.connection.clock import DatabaseClock
 from safelight.db.connection.database import Connection
 from safelight.db.generations import runs
-from safelight.db.generations.runs import Ending, Lease, StepRow, Written
+from safelight.db.generations.runs import Ending, Lease, StepRow, WriteOutcome
 from safelight.domain.errors.base import LeaseLost
 from safelight.domain.ids import generation_key
 from safelight.domain.job_log import LogLine
@@ -52,7 +52,7 @@ def new_step(number: int = 0) -> StepRow:
     return empty_step(number, "gpt_reader", CLOCK)
 
 
-async def write(conn: Connection, lease: Lease, text: str, *steps: StepRow) -> Written:
+async def write(conn: Connection, lease: Lease, text: str, *steps: StepRow) -> WriteOutcome:
     return await runs.write_steps(
         conn,
         lease,
@@ -64,7 +64,7 @@ async def write(conn: Connection, lease: Lease, text: str, *steps: StepRow) -> W
     )
 
 
-async def finish(conn: Connection, lease: Lease, text: str, status: Status = Status.SUGGESTED) -> Written:
+async def finish(conn: Connection, lease: Lease, text: str, status: Status = Status.SUGGESTED) -> WriteOutcome:
     return await runs.finish(conn, lease, Ending(status, [LogLine("success", "completion", text)]), variables={})
 
 
@@ -82,7 +82,7 @@ async def test_a_lease_that_was_taken_over_writes_nothing(backend: Backend, conn
     assert backend.value(status, generation_key(holder.generation_id)) == "prompting"
 
 
-def counted(written: Written) -> tuple[int, bool]:
+def counted(written: WriteOutcome) -> tuple[int, bool]:
     return written.log_seq, written.cancelling
 
 

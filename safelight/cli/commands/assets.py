@@ -6,8 +6,8 @@ from typing import Annotated, TypeVar
 
 import typer
 
-from safelight import terminal
 from safelight.app import App
+from safelight.cli import output
 from safelight.cli.apps import open_app
 from safelight.cli.shared import AsJson, command_list
 from safelight.db.connection.database import Database
@@ -59,15 +59,15 @@ def verify(
     """Read the newest results and compare their hashes. Exits with 1 if one is missing or changed."""
     report = _with_database(lambda app, db: maintenance.integrity(db, app.assets(), files_max=files_max))
     if as_json:
-        terminal.print_json(report.as_json())
+        output.print_json(report.as_json())
     else:
-        terminal.console.print(
+        output.console.print(
             f"{report.overall_status}: {report.valid} of {report.files_validated} results are intact"
             f" ({report.total_size_bytes / 1e6:.1f} MB read), {report.missing_files} are missing,"
             f" {report.invalid} are changed or unreadable"
         )
         for issue in report.integrity_issues:
-            terminal.console.print(f"  {issue['issue']}  {issue['file_path']}", soft_wrap=True)
+            output.console.print(f"  {issue['issue']}  {issue['file_path']}", soft_wrap=True)
     if report.integrity_issues:
         raise typer.Exit(1)
 
@@ -101,9 +101,9 @@ def _with_database(work: Callable[[App, Database], Awaitable[Result]]) -> Result
 
 def _show(found: SweepResult, what: str, *, as_json: bool) -> None:
     if as_json:
-        terminal.print_json(found.as_json())
+        output.print_json(found.as_json())
         return
     for key in found.keys:
-        terminal.console.print(f"  {key}", soft_wrap=True)
+        output.console.print(f"  {key}", soft_wrap=True)
     done = "deleted" if found.deleted else "not deleted; use --delete" if found.files else "nothing to do"
-    terminal.console.print(f"{found.files} files ({found.bytes / 1e6:.1f} MB) {what}: {done}")
+    output.console.print(f"{found.files} files ({found.bytes / 1e6:.1f} MB) {what}: {done}")

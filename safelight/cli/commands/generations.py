@@ -5,7 +5,7 @@ from typing import Annotated, TypeVar
 
 import typer
 
-from safelight import terminal
+from safelight.cli import output
 from safelight.cli.shared import AsJson, command_list, read_database
 from safelight.domain.errors.base import NotFound
 from safelight.domain.statuses import Status
@@ -28,9 +28,9 @@ def list_generations(
     """List the newest generations."""
     rows = read_database(lambda conn: generation.newest(conn, pass_id=pass_id, status=status, most=limit))
     if as_json:
-        terminal.print_json([row.columns for row in rows])
+        output.print_json([row.columns for row in rows])
         return
-    terminal.show_generations(rows)
+    output.show_generations(rows)
 
 
 @commands.command("show")
@@ -38,10 +38,10 @@ def show(generation_id: str, as_json: AsJson = False) -> None:
     """Show one generation, and each step with its time and outcome."""
     if as_json:
         stored = read_database(lambda conn: generation.stored(conn, generation_id))
-        terminal.print_json(_required(stored, generation_id))
+        output.print_json(_required(stored, generation_id))
         return
     details = read_database(lambda conn: generation.details(conn, generation_id))
-    terminal.show_generation(_required(details, generation_id))
+    output.show_generation(_required(details, generation_id))
 
 
 @commands.command("logs")
@@ -49,9 +49,9 @@ def logs(generation_id: str, as_json: AsJson = False) -> None:
     """Show the job log of a generation: the lines its customer saw."""
     lines = _required(read_database(lambda conn: generation.lines(conn, generation_id)), generation_id)
     if as_json:
-        terminal.print_json([asdict(line) for line in lines])
+        output.print_json([asdict(line) for line in lines])
         return
-    terminal.show_lines(lines)
+    output.show_lines(lines)
 
 
 def _required(found: Found | None, generation_id: str) -> Found:

@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from safelight import terminal
+from safelight.cli import output
 from safelight.cli.apps import open_app
 from safelight.cli.shared import AsJson, command_list
 from safelight.db.operations import audit
@@ -43,13 +43,13 @@ def backfill(
             work = Backfill(db, legacy, app.redactor, batch_rows=batch)
             if check:
                 return await work.check()
-            with terminal.progress_bars() as tell:
+            with output.progress_bars() as tell:
                 return await work.run(tell, operator=audit.at_command_line("safelight backfill"), dry_run=dry_run)
 
     outcome = asyncio.run(run())
     if isinstance(outcome, ParityReport):
-        terminal.show_parity(outcome, as_json=as_json)
+        output.show_parity(outcome, as_json=as_json)
         if outcome.differences:
             raise typer.Exit(1)
     else:
-        terminal.show_taken(outcome, dry_run=dry_run, as_json=as_json)
+        output.show_taken(outcome, dry_run=dry_run, as_json=as_json)

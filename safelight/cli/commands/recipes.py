@@ -5,12 +5,12 @@ from typing import Annotated
 
 import typer
 
-from safelight import terminal
+from safelight.cli import output
 from safelight.cli.shared import AsJson, command_list
 from safelight.domain.errors.base import NotFound
 
-_PACKAGED = Path(__file__).parents[1] / "recipes"
-_CHECKOUT = Path(__file__).parents[2] / "docs" / "recipes"
+_PACKAGED = Path(__file__).parents[2] / "recipes"
+_CHECKOUT = Path(__file__).parents[3] / "docs" / "recipes"
 FOLDER = _PACKAGED if _PACKAGED.exists() else _CHECKOUT
 
 commands = command_list()
@@ -29,7 +29,7 @@ def recipes(name: Name = None, as_json: AsJson = False) -> None:
     if stem not in found:
         raise NotFound(f"There is no recipe {name!r}; there are: {', '.join(found)}.")
     if as_json:
-        terminal.print_json({"recipe": stem, "sql": found[stem]})
+        output.print_json({"recipe": stem, "sql": found[stem]})
     else:
         typer.echo(found[stem], nl=False)
 
@@ -37,9 +37,9 @@ def recipes(name: Name = None, as_json: AsJson = False) -> None:
 def _list(found: dict[str, str], *, as_json: bool) -> None:
     rows = [{"recipe": stem, "question": _question(text)} for stem, text in found.items()]
     if as_json:
-        terminal.print_json(rows)
+        output.print_json(rows)
     else:
-        terminal.show_recipes(rows)
+        output.show_recipes(rows)
 
 
 def _question(text: str) -> str:

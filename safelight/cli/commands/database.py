@@ -4,8 +4,8 @@ from pathlib import Path
 
 import typer
 
-from safelight import terminal
-from safelight.cli import backups
+from safelight.cli import output
+from safelight.cli.commands import backups
 from safelight.cli.shared import AsJson, command_list, open_database_app
 from safelight.db import embedded
 from safelight.domain.errors.base import InvalidInput, NotFound
@@ -29,7 +29,7 @@ def db_url() -> None:
 def db_status(as_json: AsJson = False) -> None:
     """Show the state of the embedded database. Exits with 1 if it does not run."""
     status = embedded.status(_embedded_home())
-    terminal.show_database(status, as_json=as_json)
+    output.show_database(status, as_json=as_json)
     raise typer.Exit(0 if status.url else 1)
 
 
@@ -39,7 +39,7 @@ def db_stop() -> None:
     home = _embedded_home()
     if not embedded.halt_if_unused(home):
         raise InvalidInput("the embedded database is in use: stop `safelight up` and other commands of this home first")
-    terminal.console.print("the embedded database is stopped")
+    output.console.print("the embedded database is stopped")
 
 
 def _embedded_home() -> Path:

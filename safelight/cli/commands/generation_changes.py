@@ -6,14 +6,15 @@ from typing import Annotated
 
 import typer
 
-from safelight import telemetry, terminal
+from safelight import telemetry
 from safelight.app import App
+from safelight.cli import output
 from safelight.cli.apps import open_app
 from safelight.cli.shared import AsJson, command_list
 from safelight.db.operations import audit
 from safelight.ops.retry import GenerationRetry
 from safelight.pipelines import cancel as cancellation
-from safelight.pipelines.accept import Accepted
+from safelight.pipelines.accept import AcceptedOrder
 from safelight.pipelines.engine.queue import Queue
 
 commands = command_list()
@@ -25,13 +26,13 @@ def cancel(generation_id: str, as_json: AsJson = False) -> None:
     app = open_app()
     app.start_database()
 
-    async def run() -> cancellation.Cancelling:
+    async def run() -> cancellation.CancelOutcome:
         await app.migrate()
         async with app.database() as db:
             operator = audit.at_command_line("safelight generations cancel")
             return await cancellation.cancel(db, generation_id, operator)
 
-    terminal.show_cancelling(asyncio.run(run()), as_json=as_json)
+    output.show_cancelling(asyncio.run(run()), as_json=as_json)
 
 
 @commands.command("retry")
@@ -45,14 +46,14 @@ def retry(
     app.start_database()
     accepted = asyncio.run(_retry(app, generation_id, is_free=free))
     if as_json:
-        terminal.print_json({**asdict(accepted), "retry_of": generation_id})
+        output.print_json({**asdict(accepted), "retry_of": generation_id})
         return
     charged = "free of charge" if free else f"{accepted.credits_cost} credits charged"
-    terminal.console.print(f"{accepted.generation_id}  queued; {charged}, balance {accepted.balance}", soft_wrap=True)
-    terminal.console.print(f"follow it: safelight generations logs {accepted.generation_id}", soft_wrap=True)
+    output.console.print(f"{accepted.generation_id}  queued; {charged}, balance {accepted.balance}", soft_wrap=True)
+    output.console.print(f"follow it: safelight generations logs {accepted.generation_id}", soft_wrap=True)
 
 
-async def _retry(app: App, generation_id: str, *, is_free: bool) -> Accepted:
+async def _retry(app: App, generation_id: str, *, is_free: bool) -> AcceptedOrder:
     await app.migrate()
     async with app.database() as db:
         queue, on = Queue(db), app.on(db)

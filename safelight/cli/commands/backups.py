@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from safelight import terminal
+from safelight.cli import output
 from safelight.cli.shared import open_database_app
 from safelight.database_app import DatabaseApp
 from safelight.db.schema import backups
@@ -23,8 +23,8 @@ def db_dump(file: DumpFile) -> None:
     tools = backups.tools_for(major)
     backups.dump(dsn, file, tools)
     size = file.stat().st_size / MEGABYTE
-    terminal.console.print(f"PostgreSQL {major} -> {file}, {size:.1f} MB, by {tools}", soft_wrap=True)
-    terminal.console.print(_files_of(app), soft_wrap=True)
+    output.console.print(f"PostgreSQL {major} -> {file}, {size:.1f} MB, by {tools}", soft_wrap=True)
+    output.console.print(_files_of(app), soft_wrap=True)
 
 
 def db_restore(file: DumpFile) -> None:
@@ -36,10 +36,10 @@ def db_restore(file: DumpFile) -> None:
     major = backups.server_major(dsn)
     tools = backups.tools_for(major)
     backups.restore(dsn, file, tools)
-    terminal.console.print(f"{file} -> PostgreSQL {major}, by {tools}", soft_wrap=True)
-    terminal.console.print(_files_of(app), soft_wrap=True)
-    command = terminal.own_command()
-    terminal.console.print(f"Then: {command} migrate, and {command} doctor", soft_wrap=True)
+    output.console.print(f"{file} -> PostgreSQL {major}, by {tools}", soft_wrap=True)
+    output.console.print(_files_of(app), soft_wrap=True)
+    command = output.own_command()
+    output.console.print(f"Then: {command} migrate, and {command} doctor", soft_wrap=True)
 
 
 def _files_of(app: DatabaseApp) -> str:

@@ -2,8 +2,9 @@
 
 import asyncio
 
-from safelight import serve, telemetry, terminal
+from safelight import serve, telemetry
 from safelight.app import App
+from safelight.cli import output
 from safelight.cli.apps import open_app, prepared, run_until_stopped
 from safelight.cli.shared import Host, Port, command_list
 from safelight.pipelines.serving import ServedEngine, unreachable_warnings
@@ -24,8 +25,8 @@ def up(port: Port = None, host: Host = None) -> None:
         served = await _who_serves(app)
         check_extras(served)
         async with serve.database_kept(app, stop), serve.serving(app, listening), serve.working(app):
-            terminal.print_addresses(app)
-            terminal.show_engines(served)
+            output.print_addresses(app)
+            output.show_engines(served)
             await stop.wait()
 
     run_until_stopped(app, run())
@@ -42,8 +43,8 @@ def api(port: Port = None, host: Host = None) -> None:
         await app.migrate_when_there()
         served = await _who_serves(app)
         async with serve.database_kept(app, stop), serve.serving(app, listening):
-            terminal.print_addresses(app)
-            terminal.show_engines(served)
+            output.print_addresses(app)
+            output.show_engines(served)
             await stop.wait()
 
     run_until_stopped(app, run())
@@ -63,8 +64,8 @@ def worker() -> None:
         served = await _who_serves(app)
         check_extras(served)
         async with serve.database_kept(app, stop), serve.working(app):
-            terminal.show_engines(served)
-            terminal.console.print("worker: taking generations; Ctrl-C stops it")
+            output.show_engines(served)
+            output.console.print("worker: taking generations; Ctrl-C stops it")
             await stop.wait()
 
     run_until_stopped(app, run())
@@ -76,7 +77,7 @@ def migrate() -> None:
     app = open_app()
     app.start_database()
     applied = asyncio.run(app.migrate())
-    terminal.console.print(
+    output.console.print(
         f"applied: {', '.join(applied)}" if applied else "nothing to apply: the database is up to date",
         soft_wrap=True,
     )

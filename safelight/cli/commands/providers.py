@@ -2,7 +2,7 @@
 
 import asyncio
 
-from safelight import terminal
+from safelight.cli import output
 from safelight.cli.apps import open_app
 from safelight.cli.shared import AsJson, command_list
 from safelight.reports import provider_health
@@ -24,14 +24,14 @@ def show(as_json: AsJson = False) -> None:
 
     report = asyncio.run(read())
     if as_json:
-        terminal.print_json(report.as_json())
+        output.print_json(report.as_json())
         return
-    terminal.show_engines(report.engines)
+    output.show_engines(report.engines)
     if not report.providers:
-        terminal.console.print("no adapter with limits was used yet")
+        output.console.print("no adapter with limits was used yet")
     for provider in report.providers:
         failures = f", {provider.failures} failures in a row: {provider.last_failure}" if provider.failures else ""
-        terminal.console.print(
+        output.console.print(
             f"{provider.adapter}: circuit {provider.circuit}, {provider.under_way} under way,"
             f" {provider.spent_today_usd:.2f} USD today{failures}",
             soft_wrap=True,

@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from safelight import terminal
+from safelight.cli import output
 from safelight.cli.apps import open_app
 from safelight.cli.shared import AsJson, command_list
 from safelight.db.operations import audit
@@ -42,7 +42,7 @@ def doctor(
 
     mended, findings = asyncio.run(run())
     if as_json:
-        terminal.print_json(findings.as_json() | {"mended": mended and mended.as_json()})
+        output.print_json(findings.as_json() | {"mended": mended and mended.as_json()})
     else:
         _show_findings(findings, mended)
     if findings.violations:
@@ -51,7 +51,7 @@ def doctor(
 
 def _show_findings(findings: Report, mended: Repaired | None) -> None:
     if mended:
-        terminal.console.print(
+        output.console.print(
             f"Repaired: {mended.failures} failures recorded and refunded ({mended.credits} credits),"
             f" {mended.generations} generations queued again or ended{mended.queue_warning},"
             f" {mended.results} refunded results deleted, {mended.views} views set to security_invoker.",
@@ -59,18 +59,18 @@ def _show_findings(findings: Report, mended: Repaired | None) -> None:
         )
     for number, sentence in INVARIANTS.items():
         violations = [found for found in findings.violations if found.problem.invariant == number]
-        terminal.console.print(
-            terminal.line(terminal.mark(holds=not violations), f" {number:2d}  {sentence}"), soft_wrap=True
+        output.console.print(
+            output.line(output.mark(holds=not violations), f" {number:2d}  {sentence}"), soft_wrap=True
         )
         for found in violations:
             count = (str(found.count), "red")
-            terminal.console.print(terminal.line("      ", count, f" × {found.problem.says}, e.g."), soft_wrap=True)
+            output.console.print(output.line("      ", count, f" × {found.problem.says}, e.g."), soft_wrap=True)
             for id in found.ids[:EXAMPLES]:
-                terminal.console.print(f"        {id}", soft_wrap=True)
-            terminal.console.print(f"      mend: {found.problem.mend}", soft_wrap=True)
+                output.console.print(f"        {id}", soft_wrap=True)
+            output.console.print(f"      mend: {found.problem.mend}", soft_wrap=True)
     for warning in findings.warnings:
-        terminal.console.print(terminal.line(("!", "yellow"), f" {warning}"), soft_wrap=True)
-    terminal.console.print(f"{_verdict(findings)} ({findings.seconds:.1f} s)")
+        output.console.print(output.line(("!", "yellow"), f" {warning}"), soft_wrap=True)
+    output.console.print(f"{_verdict(findings)} ({findings.seconds:.1f} s)")
 
 
 def _verdict(findings: Report) -> str:

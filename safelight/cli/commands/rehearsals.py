@@ -11,8 +11,8 @@ from typing import Annotated, Any, Literal, TypeVar
 
 import typer
 
-from safelight import serve, telemetry, terminal
-from safelight.cli import chaos_card
+from safelight import serve, telemetry
+from safelight.cli import chaos_card, output
 from safelight.cli.apps import open_app
 from safelight.cli.shared import AsJson, command_list
 from safelight.testing import bench, chaos
@@ -49,21 +49,21 @@ def bench_engine(
         return
     result = asyncio.run(bench.engine(app, pipelines))
     if as_json:
-        terminal.print_json(result.as_json())
+        output.print_json(result.as_json())
         return
-    terminal.console.print(f"baseline (plain psycopg)  {result.floor_per_second:8.1f} pipelines/s")
-    terminal.console.print(f"the engine                {result.engine_per_second:8.1f} pipelines/s")
-    terminal.console.print(f"ratio                     {result.ratio:8.3f}   (target {ENGINE_RATIO_TO_REACH})")
+    output.console.print(f"baseline (plain psycopg)  {result.floor_per_second:8.1f} pipelines/s")
+    output.console.print(f"the engine                {result.engine_per_second:8.1f} pipelines/s")
+    output.console.print(f"ratio                     {result.ratio:8.3f}   (target {ENGINE_RATIO_TO_REACH})")
 
 
 def _bench_parallel(app: Any, at_once: int, *, as_json: bool) -> None:
     result = asyncio.run(bench.parallel(app, at_once))
     if as_json:
-        terminal.print_json(result.as_json())
+        output.print_json(result.as_json())
         return
-    terminal.console.print(f"steps one after the other  {result.sequential_per_second:8.1f} steps/s")
-    terminal.console.print(f"{result.at_once:2} steps at once           {result.parallel_per_second:8.1f} steps/s")
-    terminal.console.print(f"ratio                      {result.ratio:8.3f}   (target {PARALLEL_RATIO_TO_REACH})")
+    output.console.print(f"steps one after the other  {result.sequential_per_second:8.1f} steps/s")
+    output.console.print(f"{result.at_once:2} steps at once           {result.parallel_per_second:8.1f} steps/s")
+    output.console.print(f"ratio                      {result.ratio:8.3f}   (target {PARALLEL_RATIO_TO_REACH})")
 
 
 @commands.command("doctor")
@@ -76,13 +76,13 @@ def bench_doctor(
     app.start_database()
     result = asyncio.run(bench.doctor(app, generations))
     if as_json:
-        terminal.print_json(result.as_json())
+        output.print_json(result.as_json())
         return
-    terminal.console.print(
+    output.console.print(
         f"{result.generations} generations, {result.rows} rows, {result.database_bytes / 1e9:.1f} GB"
         f" (filled in {result.fill_seconds:.0f} s)"
     )
-    terminal.console.print(f"one run: {result.seconds:.1f} s, {result.rows_per_second} rows/s")
+    output.console.print(f"one run: {result.seconds:.1f} s, {result.rows_per_second} rows/s")
 
 
 @commands.command("waiting")
@@ -95,13 +95,13 @@ def bench_waiting(
     app.start_database()
     result = asyncio.run(bench.waiting(app, generations))
     if as_json:
-        terminal.print_json(result.as_json())
+        output.print_json(result.as_json())
         return
-    terminal.console.print(
+    output.console.print(
         f"{result.generations} waiting after {result.seconds_until_all_wait:.0f} s;"
         f" {result.done} done {result.seconds_until_all_end:.0f} s after the provider answered"
     )
-    terminal.console.print(
+    output.console.print(
         f"memory of the worker: {result.warm_mb:.0f} MB warm, {result.peak_mb:.0f} MB peak"
         f"   (target below {WAITING_MB_TO_REACH})"
     )
@@ -116,12 +116,12 @@ def bench_store(
     telemetry.configure("WARNING", None, console=False)
     result = asyncio.run(bench.store(megabytes))
     if as_json:
-        terminal.print_json(result.as_json())
+        output.print_json(result.as_json())
         return
     for copy in result.copies:
         arrived = "whole" if copy.is_whole else "BROKEN"
-        terminal.console.print(f"{copy.storage:6}  {result.megabytes} MB in {copy.seconds:.0f} s, {arrived}")
-        terminal.console.print(
+        output.console.print(f"{copy.storage:6}  {result.megabytes} MB in {copy.seconds:.0f} s, {arrived}")
+        output.console.print(
             f"        memory grew by {copy.growth_mb:.0f} MB from {copy.before_mb:.0f} MB"
             f"   (target below {STORE_MB_TO_REACH})"
         )
@@ -177,7 +177,7 @@ def rehearse_chaos(
         if not keep:
             shutil.rmtree(home)
     if card is None:
-        terminal.end_with("stopped; nothing is left running")
+        output.end_with("stopped; nothing is left running")
     sys.exit(0 if card.is_clean else 1)
 
 

@@ -12,8 +12,9 @@ import httpx2
 import typer
 
 from safelight import demo as story
-from safelight import serve, terminal
+from safelight import serve
 from safelight.app import App
+from safelight.cli import output
 from safelight.cli.apps import listen, open_app
 from safelight.cli.shared import AsJson, command_list
 from safelight.db.money import customers, ledger
@@ -27,7 +28,7 @@ from safelight.storage.assets import UPLOAD_BYTES_MAX
 INTERRUPTED = 130  # as a shell tells Ctrl-C
 STOP_SECONDS_MAX = 2.0
 HEAD_BYTES = 4096
-SAMPLE_PRODUCT = Path(__file__).parents[1] / "samples" / "coffee.jpg"
+SAMPLE_PRODUCT = Path(__file__).parents[2] / "samples" / "coffee.jpg"
 
 commands = command_list()
 
@@ -48,12 +49,12 @@ def demo(
     app.check_secrets()
     listening = _demo_socket(app)
     app.start_database()
-    tell = terminal.tell_nothing if as_json else terminal.tell
+    tell = output.tell_nothing if as_json else output.tell
     report = asyncio.run(_until_interrupted(_demo(app, listening, product, logo, tell)))
     if as_json:
-        terminal.print_json(report.as_json())
+        output.print_json(report.as_json())
         return
-    terminal.show_report(app, report)
+    output.show_report(app, report)
 
 
 def _check_picture(option: str, path: Path) -> None:
@@ -69,7 +70,7 @@ def _check_picture(option: str, path: Path) -> None:
         raise InvalidInput(f"{option}: {path} is larger than {UPLOAD_BYTES_MAX // 1024**2} MB")
 
 
-async def _until_interrupted(telling: Coroutine[Any, Any, story.Report]) -> story.Report:
+async def _until_interrupted(telling: Coroutine[Any, Any, story.DemoReport]) -> story.DemoReport:
     stop = serve.stop_on_signals()
     task, stopped = asyncio.create_task(telling), asyncio.create_task(stop.wait())
     await asyncio.wait({task, stopped}, return_when=asyncio.FIRST_COMPLETED)
@@ -82,7 +83,7 @@ async def _until_interrupted(telling: Coroutine[Any, Any, story.Report]) -> stor
     return await task
 
 
-async def _demo(app: App, listening: Any, product: Path, logo: Path | None, tell: story.Tell) -> story.Report:
+async def _demo(app: App, listening: Any, product: Path, logo: Path | None, tell: story.Tell) -> story.DemoReport:
     pass_id = f"pass:anon:{new_id()}"
     folder = app.home / "files" / f"{datetime.now():%Y%m%d-%H%M%S}"
     folder.mkdir(parents=True)

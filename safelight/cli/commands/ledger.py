@@ -5,8 +5,7 @@ from typing import Annotated
 
 import typer
 
-from safelight import terminal
-from safelight.cli import operator_views
+from safelight.cli import operator_views, output
 from safelight.cli.apps import open_app
 from safelight.cli.shared import AsJson, command_list, read_database
 from safelight.db.operations import audit
@@ -56,7 +55,7 @@ def grant(
             moved = await adjust_credits(conn, operator, TargetCustomer(stated), adjustment, expire_days=days)
             return moved.after
 
-    terminal.console.print(f"{stated}: +{amount}, balance {asyncio.run(run())}", soft_wrap=True)
+    output.console.print(f"{stated}: +{amount}, balance {asyncio.run(run())}", soft_wrap=True)
 
 
 @commands.command("ledger")
@@ -71,7 +70,7 @@ def show_ledger(
     if found is None:
         raise NotFound(f"there is no customer {stated!r}")
     if as_json:
-        terminal.print_json(found.as_json())
+        output.print_json(found.as_json())
         return
     operator_views.show_ledger(found)
 

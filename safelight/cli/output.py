@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from safelight.db.generations.generations import ListedGeneration, StoredStep
     from safelight.db.generations.job_log import StoredLine
     from safelight.ops.backfill import ParityReport, TableResult, Tell
-    from safelight.pipelines.cancel import Cancelling
+    from safelight.pipelines.cancel import CancelOutcome
     from safelight.pipelines.serving import ServedEngine
     from safelight.reports.generation import GenerationDetails
 
@@ -126,7 +126,7 @@ def tell_nothing(event: story.Event) -> None:
     """A `tell` for `--json`, which prints nothing but the report."""
 
 
-def show_cancelling(cancelling: Cancelling, *, as_json: bool) -> None:
+def show_cancelling(cancelling: CancelOutcome, *, as_json: bool) -> None:
     if as_json:
         print_json(asdict(cancelling))
         return
@@ -155,7 +155,7 @@ def tell(event: story.Event) -> None:
             console.print(line("  ", ("→", "green"), f" {event.text}", took), soft_wrap=True)
 
 
-def show_report(app: App, report: story.Report) -> None:
+def show_report(app: App, report: story.DemoReport) -> None:
     table = Table(title="What the demo made", title_justify="left")
     for name in ("chapter", "file", "seconds", "credits", "KB"):
         table.add_column(name, justify="right" if name in ("seconds", "credits", "KB") else "left", overflow="fold")

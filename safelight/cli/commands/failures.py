@@ -4,9 +4,8 @@ from typing import Annotated
 
 import typer
 
-from safelight import terminal
 from safelight.api.routes.failures import report
-from safelight.cli import operator_views
+from safelight.cli import operator_views, output
 from safelight.cli.shared import AsJson, command_list, read_database
 from safelight.config import Settings
 from safelight.db.connection.database import Connection
@@ -53,6 +52,6 @@ def _show_failures(question: Question, *, as_json: bool) -> None:
 
     found, status = read_database(read)
     if as_json:
-        terminal.print_json(report(found).model_dump())
+        output.print_json(report(found).model_dump())
         return
     operator_views.show_failures(found, is_worker_alive=status.workers_alive > 0)
