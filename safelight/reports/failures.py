@@ -1,4 +1,4 @@
-"""Failed, cancelled and stuck generations, as the API, the commands and pages show them (seed 004)."""
+"""Failed, cancelled and stuck generations, as the API, the commands and pages show them."""
 
 from dataclasses import dataclass
 from typing import Any

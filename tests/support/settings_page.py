@@ -42,7 +42,12 @@ def page() -> str:
 
 def _section(group: type[BaseModel]) -> str:
     rows = [_row(name, field) for name, field in group.model_fields.items()]
-    title = {"Http": "HTTP", "SignIn": "Sign-in", "RateLimits": "Rate limits"}.get(group.__name__, group.__name__)
+    title = {
+        "Http": "HTTP",
+        "SignInSettings": "Sign-in",
+        "ProviderSettings": "Providers",
+        "RateLimits": "Rate limits",
+    }.get(group.__name__, group.__name__)
     return f"\n## {title}\n\n{group.__doc__}\n{TABLE}{''.join(rows)}"
 
 
