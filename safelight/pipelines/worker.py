@@ -100,8 +100,7 @@ class Worker:
             if leased is None:
                 return None, None
             steps = await runs.checkpoints(conn, generation_id, LAST_LOOK_OF)
-        request = leased["mg_meta"].get("request") or {}
-        telemetry.note(pass_id=leased["mg_pass_id"], request_id=request.get("request_id"))
+        telemetry.note(pass_id=leased.pass_id, request_id=leased.request.get("request_id"))
         record = RunStore(self._studio.db, self._notifier, leased, steps)
         run = Run(record, self._policy, leased)
         if not steps:
@@ -111,4 +110,4 @@ class Worker:
                 f"Starting background processing for generation {generation_id}",
                 generation_id=generation_id,
             )
-        return run, self._flows[leased["mg_pipeline_version"]][run.order.flow]
+        return run, self._flows[leased.pipeline_version][run.order.flow]

@@ -49,7 +49,7 @@ class Fault:
         return cls(step_type, FaultKind(kind), int(times) if times else None)
 
     def corrupts_answer(self, step_type: str) -> bool:
-        """Whether the model's answer in this step is to be unusable rather than missing."""
+        """True if the model's answer in this step shall be unusable rather than missing."""
         return self.kind is FaultKind.BAD_JSON and step_type == self.step_type
 
     def strike(self, step_type: str) -> None:

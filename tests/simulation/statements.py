@@ -44,6 +44,12 @@ def _append(rows: Rows, lines: list[Row]) -> None:
         rows.lines.append(line | {"seq": rows.generation["mg_log_seq"]})
 
 
+LEASED = (
+    "generation_id", "pass_id", "lease_no", "pipeline_version", "log_seq", "takeovers", "deadline_at", "user_id",
+)  # fmt: skip
+LEASED_JSON = {"payload": "mg_payload", "variables": "mg_mma_vars", "meta": "mg_meta"}
+
+
 class RunStatements:
     async def take_lease(
         self, conn: Connection, *, generation_key: str, pipeline_versions: list[int], if_lease_no: int | None
@@ -53,9 +59,11 @@ class RunStatements:
             if tables.rows.is_final or if_lease_no not in (None, generation["mg_lease_no"]):
                 return None
             generation["mg_lease_no"] += 1
-            read = {name: json.loads(generation[name]) for name in ("mg_payload", "mg_mma_vars", "mg_meta")}
-            more = {"cancelling": generation["cancel_requested"], "mg_mma_preferences": {}, "taken_at": clock.now()}
-            return generation | read | more
+            stored = {name: generation[f"mg_{name}"] for name in LEASED}
+            read = {name: json.loads(generation[column]) for name, column in LEASED_JSON.items()}
+            status, cancelling = generation["mg_mma_status"], generation["cancel_requested"]
+            more = {"status": status, "cancelling": cancelling, "preferences": {}, "taken_at": clock.now()}
+            return stored | read | more
 
         return await conn.ask("take_lease", act, writes=ROWS)
 
@@ -65,7 +73,7 @@ class RunStatements:
             payload = json.loads(step["mg_payload"])
             if step["mg_status"] != "processing" and step["mg_step_type"] not in whole_types:
                 payload = {name: payload[name] for name in payload.keys() - {"input", "attempts", "starts"}}
-            yield {"mg_step_no": number, "mg_step_type": step["mg_step_type"], "mg_payload": payload}
+            yield {"number": number, "type": step["mg_step_type"], "payload": payload}
 
     async def payload_of_step(self, conn: Connection, *, step_key: str) -> Row | None:
         def act(tables: Tables) -> Row | None:

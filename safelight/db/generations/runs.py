@@ -10,6 +10,7 @@ from psycopg.types.json import Jsonb
 
 from safelight.db.connection.clock import DatabaseClock
 from safelight.db.connection.database import Connection, Row, load_queries
+from safelight.db.typed_rows import row_as, rows_as
 from safelight.domain.errors.base import LeaseLost
 from safelight.domain.ids import generation_key, step_key
 from safelight.domain.job_log import LogLine
@@ -97,29 +98,60 @@ class Ending:
     meta: Row = field(default_factory=dict)
 
 
+@dataclass(frozen=True, slots=True)
+class LeasedGeneration:
+    """A generation as its new worker finds it. `taken_at` is the database's time."""
+
+    generation_id: str
+    pass_id: str
+    lease_no: int
+    pipeline_version: int
+    payload: Row
+    variables: Row
+    meta: Row
+    status: str
+    log_seq: int
+    takeovers: int
+    deadline_at: datetime | None
+    cancelling: bool
+    user_id: UUID | None
+    preferences: Row
+    taken_at: datetime
+
+    @property
+    def request(self) -> Row:
+        """The caller's request, as far as it is on record."""
+        return self.meta.get("request") or {}
+
+
+@dataclass(frozen=True, slots=True)
+class Checkpoint:
+    """A step as it was written when the lease was taken."""
+
+    number: int
+    type: str
+    payload: Row
+
+
 async def take_lease(
     conn: Connection, generation_id: str, pipeline_versions: Iterable[int], *, if_lease_no: int | None = None
-) -> Row | None:
+) -> LeasedGeneration | None:
     """Take the generation over from whoever had it, or only where its lease has this number. None: it is final, or
     unknown, or has another, or follows a story of a version that is not among these."""
-    row: Row | None = await _queries.take_lease(
+    row = await _queries.take_lease(
         conn,
         generation_key=generation_key(generation_id),
         pipeline_versions=list(pipeline_versions),
         if_lease_no=if_lease_no,
     )
-    return row
+    return row_as(LeasedGeneration, row)
 
 
-async def steps_of(conn: Connection, generation_id: str) -> list[Row]:
-    return [row async for row in _queries.steps_of(conn, generation_id=generation_id)]
-
-
-async def checkpoints(conn: Connection, generation_id: str, whole_types: Iterable[str]) -> list[Row]:
+async def checkpoints(conn: Connection, generation_id: str, whole_types: Iterable[str]) -> list[Checkpoint]:
     """The steps as a run goes on from them: whole where a step has not ended or has one of these types, else without
     what it was given."""
     rows = _queries.checkpoints(conn, generation_id=generation_id, whole_types=list(whole_types))
-    return [row async for row in rows]
+    return await rows_as(Checkpoint, rows)
 
 
 async def payload_of_step(conn: Connection, generation_id: str, number: int) -> Row | None:

@@ -12,25 +12,20 @@ where generation.mg_id = :generation_key
   and generation.mg_mma_status not in ('done', 'error', 'suggested', 'cancelled', 'partial')
   and generation.mg_pipeline_version = any(:pipeline_versions)
   and generation.mg_lease_no = coalesce(:if_lease_no, generation.mg_lease_no)
-returning generation.mg_generation_id, generation.mg_pass_id, generation.mg_lease_no, generation.mg_pipeline_version,
-  generation.mg_payload, generation.mg_mma_vars, generation.mg_meta, generation.mg_mma_mode, generation.mg_mma_status,
-  generation.mg_log_seq, generation.mg_takeovers, generation.mg_deadline_at,
-  generation.mg_cancel_requested_at is not null as cancelling,
-  customer.mg_user_id, customer.mg_mma_preferences, clock_timestamp() as taken_at;
-
--- name: steps_of
-select mg_step_no, mg_step_type, mg_payload
-from mega_generations
-where mg_record_type = 'mma_step' and mg_generation_id = :generation_id
-order by mg_step_no;
+returning generation.mg_generation_id as generation_id, generation.mg_pass_id as pass_id,
+  generation.mg_lease_no as lease_no, generation.mg_pipeline_version as pipeline_version,
+  generation.mg_payload as payload, generation.mg_mma_vars as variables, generation.mg_meta as meta,
+  generation.mg_mma_status as status, generation.mg_log_seq as log_seq, generation.mg_takeovers as takeovers,
+  generation.mg_deadline_at as deadline_at, generation.mg_cancel_requested_at is not null as cancelling,
+  customer.mg_user_id as user_id, customer.mg_mma_preferences as preferences, clock_timestamp() as taken_at;
 
 -- name: checkpoints
 -- What a run goes on from: a step that has ended gives its output alone, one of the `whole_types` everything.
-select mg_step_no, mg_step_type,
+select mg_step_no as number, mg_step_type as type,
   case
     when mg_status = 'processing' or mg_step_type = any(:whole_types) then mg_payload
     else mg_payload - array['input', 'attempts', 'starts']
-  end as mg_payload
+  end as payload
 from mega_generations
 where mg_record_type = 'mma_step' and mg_generation_id = :generation_id
 order by mg_step_no;

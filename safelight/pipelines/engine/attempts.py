@@ -6,8 +6,8 @@ from dataclasses import replace
 from typing import Any, Literal, TypeVar
 
 from safelight import telemetry
-from safelight.db.connection.database import Row, Unwritable
-from safelight.db.generations.runs import StepRow
+from safelight.db.connection.database import Unwritable
+from safelight.db.generations.runs import LeasedGeneration, StepRow
 from safelight.db.operations.ops_rows import OpsError
 from safelight.domain.errors.base import Cancelled, ProviderError, SafelightError, StorageError, WorkerLost
 from safelight.domain.errors.codes import engine_of, public_code
@@ -31,16 +31,16 @@ STORAGE_AWAY_LINE = "Our storage is away for the moment; this goes on as soon as
 
 
 class StepAttempts:
-    def __init__(self, record: RunStore, policy: RetryPolicy, leased: Row) -> None:
+    def __init__(self, record: RunStore, policy: RetryPolicy, leased: LeasedGeneration) -> None:
         self.record = record
-        self._payload: Json = leased["mg_payload"]
+        self._payload: Json = leased.payload
         self._sealer: Sealer | None = None
         self.order = Order.model_validate(self._payload["order"])
         self.policy = replace(policy, attempts_max=self.order.attempts_max or policy.attempts_max)
         self.generation_id = record.generation_id
-        self.preferences: Json = leased["mg_mma_preferences"]
-        self.request: Json = leased["mg_meta"].get("request", {})
-        self.price_credits: int = leased["mg_meta"].get("cost", 0)
+        self.preferences: Json = leased.preferences
+        self.request: Json = leased.request
+        self.price_credits: int = leased.meta.get("cost", 0)
         self.current: StepRow | None = None
         self._unwritten: Json = {}
         self.model: str | None = None

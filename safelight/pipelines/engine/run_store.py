@@ -6,15 +6,15 @@ statement carries them all.
 
 import asyncio
 from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Any
 
 from safelight.db.connection.clock import DatabaseClock
-from safelight.db.connection.database import TRANSIENT_ERRORS, Connection, Database, Row, Unwritable
+from safelight.db.connection.database import TRANSIENT_ERRORS, Connection, Database, Unwritable
 from safelight.db.connection.notifications import Notifier
 from safelight.db.generations import generations, job_log, runs
-from safelight.db.generations.runs import Ending, Lease, StepRow, WriteOutcome
+from safelight.db.generations.runs import Checkpoint, Ending, Lease, LeasedGeneration, StepRow, WriteOutcome
 from safelight.db.operations import ops_rows
 from safelight.db.operations.ops_rows import OpsError
 from safelight.domain import variables as variable_map
@@ -50,19 +50,19 @@ class RunStore:
     """`variables` is the generation's map; `status` what it is doing; `deadline` until when that must have ended, by
     the database's `clock`, which each write sets anew."""
 
-    def __init__(self, db: Database, notifier: Notifier, leased: Row, steps: list[Row]) -> None:
-        self.generation_id: str = leased["mg_generation_id"]
-        self.clock = DatabaseClock(leased["taken_at"])
-        self.variables: Json = leased["mg_mma_vars"]
-        self.status = Status(leased["mg_mma_status"])
-        self.deadline: datetime | None = leased["mg_deadline_at"]
-        self.cancelling: bool = leased["cancelling"]
-        self.lease = Lease(self.generation_id, leased["mg_lease_no"], leased["mg_user_id"])
-        self.log_seq: int = leased["mg_log_seq"]
-        self.takeovers: int = leased["mg_takeovers"]
+    def __init__(self, db: Database, notifier: Notifier, leased: LeasedGeneration, steps: Sequence[Checkpoint]) -> None:
+        self.generation_id: str = leased.generation_id
+        self.clock = DatabaseClock(leased.taken_at)
+        self.variables: Json = leased.variables
+        self.status = Status(leased.status)
+        self.deadline: datetime | None = leased.deadline_at
+        self.cancelling: bool = leased.cancelling
+        self.lease = Lease(self.generation_id, leased.lease_no, leased.user_id)
+        self.log_seq: int = leased.log_seq
+        self.takeovers: int = leased.takeovers
         self._db = db
         self._notifier = notifier
-        self._written = {row["mg_step_no"]: row for row in steps}
+        self._written = {step.number: step for step in steps}
         self.may_have_stored = any(step_payload.may_have_stored(step) for step in self._steps())
         self._gathered: list[StepWrite] = []
         self._writing = asyncio.Lock()
@@ -88,26 +88,26 @@ class RunStore:
         written = self._written.get(number)
         if written is None:
             return step_payload.empty_step(number, step_type, self.clock)
-        if written["mg_step_type"] == step_type:
-            return self._row(number, written)
-        raise SafelightError(f"step {number} is {written['mg_step_type']!r} in the record, {step_type!r} in the story")
+        if written.type == step_type:
+            return self._row(written)
+        raise SafelightError(f"step {number} is {written.type!r} in the record, {step_type!r} in the story")
 
     def restore(self, sealer: Sealer | None) -> None:
         """Have what steps were given, and gave, as it was written. Raises ConfigError as `restored`."""
-        for row in self._written.values():
-            payload = row["mg_payload"]
-            row["mg_payload"] = restored(sealer, payload, payload.get(SEALED, {}))
+        for number, step in self._written.items():
+            payload = restored(sealer, step.payload, step.payload.get(SEALED, {}))
+            self._written[number] = replace(step, payload=payload)
 
     def result(self) -> StepRow | None:
         """The step whose result was stored when the lease was taken."""
         return next((step for step in self._steps() if step_payload.is_result(step)), None)
 
     def _steps(self) -> Iterator[StepRow]:
-        return (self._row(number, row) for number, row in self._written.items())
+        return map(self._row, self._written.values())
 
-    def _row(self, number: int, written: Row) -> StepRow:
-        payload = written["mg_payload"]
-        return StepRow(number, written["mg_step_type"], payload, self.clock, writes=payload.get("writes", 0))
+    def _row(self, written: Checkpoint) -> StepRow:
+        writes = written.payload.get("writes", 0)
+        return StepRow(written.number, written.type, written.payload, self.clock, writes=writes)
 
     def set(self, path: str, value: Any) -> None:
         variable_map.assign(self.variables, path, value)
@@ -247,7 +247,7 @@ class RunStore:
     async def written_step(self, step: StepRow) -> StepRow:
         """The step as it is written now, whoever has the lease; an empty one if it is not."""
 
-        async def read(conn: Connection) -> Row | None:
+        async def read(conn: Connection) -> Json | None:
             return await runs.payload_of_step(conn, self.generation_id, step.number)
 
         payload = await self._db.retry_transient(read, seconds=OUTAGE_SECONDS_MAX)
@@ -281,7 +281,7 @@ class RunStore:
         """Read the lines that were written without the map, if the map has a place for lines."""
         told = self.variables["userMessages"].get("scan_lines")
 
-        async def read(conn: Connection) -> list[Row]:
+        async def read(conn: Connection) -> list[Json]:
             return await job_log.lines_after(conn, self.generation_id, len(told))
 
         while told is not None and len(told) < self.log_seq:

@@ -45,7 +45,7 @@ async def take(backend: Backend, conn: Connection) -> Lease:
     found = "select mg_generation_id from mega_generations where mg_record_type = 'generation'"
     leased = await runs.take_lease(conn, backend.value(found), VERSIONS)
     assert leased
-    return Lease(leased["mg_generation_id"], leased["mg_lease_no"], leased["mg_user_id"])
+    return Lease(leased.generation_id, leased.lease_no, leased.user_id)
 
 
 def new_step(number: int = 0) -> StepRow:

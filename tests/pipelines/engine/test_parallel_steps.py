@@ -226,9 +226,9 @@ async def test_a_run_reads_of_finished_steps_only_what_they_gave(start: StartBac
     async with backend.app.database() as db, db.connection() as conn:
         read = await runs.checkpoints(conn, ended["generation_id"], ["seedream_generate"])
         whole = await runs.checkpoints(conn, ended["generation_id"], [ITEM])
-    assert all({"output", "timing", "error"} <= row["mg_payload"].keys() for row in read)
-    assert not any({"input", "attempts", "starts"} & row["mg_payload"].keys() for row in read)
-    assert all({"input", "attempts"} <= row["mg_payload"].keys() for row in whole)
+    assert all({"output", "timing", "error"} <= step.payload.keys() for step in read)
+    assert not any({"input", "attempts", "starts"} & step.payload.keys() for step in read)
+    assert all({"input", "attempts"} <= step.payload.keys() for step in whole)
 
 
 @pytest.mark.parametrize(
