@@ -1,4 +1,4 @@
-"""Backends of tests draw small pictures: what they show is no test's matter, and drawing them was most of the work.
+"""Backends of tests draw small pictures: no test depends on their content, and drawing them was most of the work.
 
 The renderer itself is tested at the sizes customers get, as are the demo, the README and every command that a test runs
 as a process: only backends that live in the process of a test are told to draw drafts.
@@ -8,7 +8,8 @@ from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from unittest.mock import patch
 
-from safelight_local import cutout, film, still
+from safelight_local import film, still
+from safelight_local.product import cutout
 
 # The long edge by the size that an order names. 4K stays as it is: tests order it where a step shall take its time.
 STILLS = {"1K": 256, "2K": 320}

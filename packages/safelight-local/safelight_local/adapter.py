@@ -1,4 +1,4 @@
-"""The provider interfaces over the offline darkroom."""
+"""The provider interfaces over the offline renderer."""
 
 import asyncio
 import json
@@ -40,7 +40,7 @@ ASKS_FOR_NOTHING: Json = {"enhance_prompt": False, "sequential_image_generation"
 
 
 class Desk:
-    """Where the darkroom works: how many requests hold their pictures in memory at once, and the room for the work."""
+    """Limits the renderer's memory: how many requests hold their pictures at once, and the pool that does the work."""
 
     def __init__(self, pool: MediaPool | None = None) -> None:
         self.pool = pool or MediaPool(DECODE_BYTES_MAX)
@@ -71,7 +71,7 @@ class LocalTextModel:
 
 
 class _LocalRenderer:
-    """What stills and videos share: the handle holds the whole request, and `check` develops it."""
+    """The base of the still and video providers: the handle holds the whole request, and `check` renders it."""
 
     name = "local"
     settings_used: ClassVar[frozenset[str]]
@@ -144,7 +144,7 @@ class LocalImageProvider(_LocalRenderer):
         return await self._desk.pool.run(RENDER_BYTES, lambda: still.compose(order))
 
     async def _sources(self, pictures: tuple[Picture, ...]) -> dict[str, bytes]:
-        """What the parent was made from. A tweak can do without: it then works on the parent itself."""
+        """Read the pictures the parent was made from. A tweak can do without: it then works on the parent itself."""
         parents = [picture.content for picture in pictures if picture.role == still.PARENT]
         sources = {}
         for url in (url for parent in parents for url in still.source_urls(parent)):

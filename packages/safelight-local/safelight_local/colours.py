@@ -53,7 +53,7 @@ class Swatch:
 
 
 def colour_of(match: re.Match[str]) -> Rgb:
-    """What a match of COLOUR_PATTERN names: `sky blue` is the mean of its two words."""
+    """Return the colour that a match of COLOUR_PATTERN names: `sky blue` is a blend of its two words."""
     first, second = NAMED[match["colour"]], match["second"]
     rgb = blend(first, NAMED[second], 0.4) if second else first
     lighter, purer = _SHADES.get(match["shade"] or "", (1.0, 1.0))
@@ -77,7 +77,7 @@ def hls(rgb: Rgb) -> tuple[float, float, float]:
 
 
 def chroma(rgb: Rgb) -> float:
-    """How far from grey, 0 to 1."""
+    """Return the distance from grey, from 0 to 1."""
     return (max(rgb) - min(rgb)) / 255
 
 

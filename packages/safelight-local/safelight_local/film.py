@@ -12,10 +12,10 @@ from safelight.domain.untrusted.json import parse_json
 from safelight.media import decode
 from safelight.media.decode import Pixels
 from safelight.media.mp4 import FRAMES_PER_SECOND, encode_mp4
-from safelight_local import outline
-from safelight_local.cutout import Box, bounds, cut
 from safelight_local.motion import LOOP_REACH, PUSH, Move, Pose, asks_for_orbit, pose, progress, read_move, widest_zoom
 from safelight_local.picture import SUBJECT_BOX, SUBJECT_OUTLINE, Rendered, VideoOrder
+from safelight_local.product import outline
+from safelight_local.product.cutout import Box, bounds, cut
 from safelight_local.raster import Field, blur, dice, field, grid, noise, resize, smoothstep, yuv_planes
 
 LONG_EDGE = {"standard": 960, "std": 960, "pro": 1280}
@@ -83,7 +83,7 @@ def _prepared(order: VideoOrder, move: Move, still: Pixels, width: int, height: 
 
 
 def _subject(start: bytes, still: Pixels) -> Field | None:
-    """Where the subject is, if it can be told from what is behind it. Our own stills say it, or where to look."""
+    """Return the subject's area if it can be told from its ground. Our own stills state it, or the box to look in."""
     height, width = still.shape[:2]
     facts = decode.probe_image(start)
     texts = decode.image_texts(start) if (facts.width, facts.height) == (width, height) else {}
@@ -103,7 +103,7 @@ def _told_box(texts: Mapping[str, str]) -> Box | None:
 
 
 def _as_a_whole(move: Move) -> Move:
-    """What one object would do, done by the camera, where there is no such object."""
+    """Give the movement of a single object to the camera, for pictures in which no object was found."""
     if not (move.swell or move.drop):
         return move
     return replace(move, push=move.push or PUSH, swell=0.0, drop=0.0)
@@ -145,7 +145,7 @@ def _subject_pose(move: Move, at: Pose, t: float) -> Pose:
 
 
 def _bounce(t: float) -> float:
-    """How high it is: it begins at rest, is lifted in the first quarter, falls in the next and settles."""
+    """Return the height at time `t`: the object is lifted until 0.3, falls until 0.48 and then settles."""
     if t < 0.3:
         return 0.5 - 0.5 * math.cos(math.pi * t / 0.3)
     if t < 0.48:

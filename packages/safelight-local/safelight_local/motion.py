@@ -1,11 +1,11 @@
-"""How a still moves, as read from a motion prompt: base text first, then each revision in order."""
+"""Reads the movement of a film from a motion prompt: base text first, then each revision in order."""
 
 import math
 import re
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 
-from safelight_local.scene import split_prompt
+from safelight_local.scene.scene import split_prompt
 
 PUSH = 0.16
 PUSH_MAX = 0.32
@@ -41,7 +41,7 @@ class Move:
 
 @dataclass(frozen=True, slots=True)
 class Pose:
-    """Where the camera is at one moment. `zoom` 1 shows the whole picture; x and y are parts of the frame."""
+    """The camera's position at one moment. `zoom` 1 shows the whole picture; x and y are parts of the frame."""
 
     zoom: float
     x: float
@@ -71,7 +71,7 @@ def asks_for_orbit(prompt: str) -> bool:
 
 
 def progress(move: Move, t: float) -> float:
-    """How far the movement is at time `t`, both from 0 to 1; a loop goes a part of the way and comes back."""
+    """Return the progress of a movement at time `t`, both from 0 to 1; a loop goes part of the way and comes back."""
     if move.loop:
         return LOOP_REACH * (0.5 - 0.5 * math.cos(2 * math.pi * t))
     if move.linear:

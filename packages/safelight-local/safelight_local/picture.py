@@ -1,4 +1,4 @@
-"""What the offline darkroom works with and gives back."""
+"""The orders that the offline renderer takes and the result it returns."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass

@@ -4,10 +4,10 @@ import cv2
 import numpy as np
 
 from safelight.media.decode import Pixels
-from safelight_local.cutout import cut
+from safelight_local.product.cutout import cut
 from safelight_local.raster import Field, blur, field, linear, luminance, over, resize, smoothstep, to_linear, to_pixels
-from safelight_local.scene import Scene, split_prompt
-from safelight_local.scene_words import read_scene
+from safelight_local.scene.reader import read_scene
+from safelight_local.scene.scene import Scene, split_prompt
 
 EDGE_MAX = 2560
 SHOULDER = 0.82  # from here on highlights are rolled off instead of cut

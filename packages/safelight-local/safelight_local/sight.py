@@ -7,7 +7,7 @@ import numpy as np
 
 from safelight.media.decode import Pixels
 from safelight_local.colours import name_of, palette
-from safelight_local.cutout import bounds, cut, tilt_of
+from safelight_local.product.cutout import bounds, cut, tilt_of
 from safelight_local.raster import Field, field, smoothstep
 
 LOOKING_EDGE = 512
@@ -76,7 +76,7 @@ def caption(sight: Sight, role: str) -> str:
 
 
 def spoken(sight: Sight, role: str) -> str:
-    """What the waiting person is told."""
+    """Return the message for the person who waits."""
     first = sight.subject[0]
     if role == "logo":
         return f"Your logo reads well: {_listed(sight.subject[:2])} on {sight.ground[0]}."

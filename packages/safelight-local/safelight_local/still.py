@@ -11,16 +11,17 @@ import numpy as np
 from safelight.domain.untrusted.json import parse_json
 from safelight.media import decode
 from safelight.media.decode import Pixels
-from safelight_local import logo as logos
-from safelight_local import outline, placing, retouch, shapes
-from safelight_local.backdrop import Stage, build, plinth
+from safelight_local import retouch
 from safelight_local.colours import Rgb, Swatch, blend, chroma, hls, palette, shaded
-from safelight_local.cutout import Subject
-from safelight_local.materials import material
 from safelight_local.picture import SUBJECT_BOX, SUBJECT_OUTLINE, Picture, Rendered, StillOrder
+from safelight_local.product import logo as logos
+from safelight_local.product import outline, placing, shapes
+from safelight_local.product.cutout import Subject
 from safelight_local.raster import Field, dice, field, grid, over, smoothstep, to_pixels
-from safelight_local.scene import Scene
-from safelight_local.scene_words import read_scene
+from safelight_local.scene.backdrop import Stage, build, plinth
+from safelight_local.scene.materials import material
+from safelight_local.scene.reader import read_scene
+from safelight_local.scene.scene import Scene
 
 PARENT = "parent_output"
 RECIPE = "safelight-recipe"
@@ -41,7 +42,7 @@ _HARMONIES: tuple[Rgb, ...] = (
 
 @dataclass(frozen=True, slots=True)
 class Recipe:
-    """What a still was made of; it travels inside the still, so that a tweak can make the same scene again."""
+    """The inputs of a still. They are stored inside the still, so that a tweak can make the same scene again."""
 
     prompt: str
     seed: int

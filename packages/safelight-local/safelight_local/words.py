@@ -8,10 +8,10 @@ from typing import Any
 
 from safelight.domain.errors.base import ConfigError
 from safelight.media import decode
-from safelight_local.clauses import LIGHT_WORDS, SURFACE_WORDS
 from safelight_local.colours import COLOUR_PATTERN, name_of, palette
 from safelight_local.picture import Picture
-from safelight_local.scene import KEPT_AS_IT_IS, REVISION, TAKEN_AFTER, split_prompt
+from safelight_local.scene.clauses import LIGHT_WORDS, SURFACE_WORDS
+from safelight_local.scene.scene import KEPT_AS_IT_IS, REVISION, TAKEN_AFTER, split_prompt
 from safelight_local.sight import caption, look, spoken
 
 Json = dict[str, Any]
@@ -140,7 +140,7 @@ def _taken_after(captions: list[str]) -> str:
 
 
 def _taste(liked: str, said: str) -> str:
-    """What was liked before, where the brief does not say it already."""
+    """Return a sentence about earlier favourites, without the kinds of detail that the brief already states."""
     tags = [tag.strip() for tag in liked.split(",") if tag.strip()]
     kinds = (LIGHT_WORDS, SURFACE_WORDS, COLOUR_PATTERN)
     free = [tag for tag in tags if not any(re.search(kind, tag) and re.search(kind, said) for kind in kinds)]

@@ -1,4 +1,4 @@
-"""What a motion prompt is taken to mean, and films measured frame by frame: camera, loop, crop, bytes."""
+"""Motion prompts are read as movements, and films are measured frame by frame: camera, loop, crop, bytes."""
 
 from itertools import pairwise
 from pathlib import Path
@@ -12,10 +12,10 @@ import skimage.data
 import safelight
 from safelight.domain.errors.base import AssetUnreadable
 from safelight.media import decode
-from safelight_local import outline
 from safelight_local.film import film
 from safelight_local.motion import PAN, PUSH, asks_for_orbit, pose, read_move
 from safelight_local.picture import SUBJECT_OUTLINE, Rendered, VideoOrder
+from safelight_local.product import outline
 
 COFFEE = (Path(safelight.__file__).parent / "samples" / "coffee.jpg").read_bytes()
 ASTRONAUT = decode.encode_jpeg(skimage.data.astronaut())

@@ -116,7 +116,7 @@ def frame(content: bytes, fraction: float) -> np.ndarray:
 
 
 def growth_and_shift(content: bytes, begin: float = 0.0, end: float = 1.0) -> tuple[float, float, float]:
-    """How much larger the picture has become and how far it has moved, by features found in both frames."""
+    """Measure the enlargement and the movement of the picture by features found in both frames."""
     one, other = frame(content, begin).astype(np.uint8), frame(content, end).astype(np.uint8)
     points = cv2.goodFeaturesToTrack(one, 300, 0.01, 8)
     moved, found, _ = cv2.calcOpticalFlowPyrLK(one, other, points, None, winSize=(41, 41), maxLevel=5)

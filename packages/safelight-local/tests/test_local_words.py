@@ -1,4 +1,4 @@
-"""What the offline stand-in says: every answer fits its context's schema and is about what was asked."""
+"""Every answer of the offline stand-in fits its context's schema and is about what was asked."""
 
 import json
 import tomllib

@@ -6,7 +6,6 @@ import cv2
 import numpy as np
 
 from safelight_local.colours import Rgb, blend, shaded
-from safelight_local.materials import TILE, material
 from safelight_local.raster import (
     Field,
     blur,
@@ -21,7 +20,8 @@ from safelight_local.raster import (
     smoothstep,
     warp,
 )
-from safelight_local.scene import Scene
+from safelight_local.scene.materials import TILE, material
+from safelight_local.scene.scene import Scene
 
 SOFT_EDGE = 480  # light has no detail: it is made small
 
@@ -88,7 +88,7 @@ def _ground(stage: Stage) -> Field:
 
 
 def _light(stage: Stage) -> Field:
-    """How much light arrives: a pool round the lamp's side, falling off to the other, times its pattern."""
+    """Return the light on the set: a pool round the lamp's side, falling off to the other, times its pattern."""
     width, height = _soft_size(stage)
     x, y = grid(width, height)
     lamp_x, lamp_y = 0.5 + 0.36 * stage.light_from, 0.26

@@ -4,10 +4,10 @@ import re
 from dataclasses import replace
 from typing import Any
 
-from safelight_local.clauses import BACKDROP, LIGHT, SURFACE, SURFACE_WORDS, THINGS, Clause, clauses
 from safelight_local.colours import COLOUR_PATTERN, Rgb, colour_of
-from safelight_local.scene import Scene, split_prompt, spoken_of_scene
-from safelight_local.scene_rules import AMOUNT_RULES, MOODS, RULES
+from safelight_local.scene.clauses import BACKDROP, LIGHT, SURFACE, SURFACE_WORDS, THINGS, Clause, clauses
+from safelight_local.scene.rules import AMOUNT_RULES, MOODS, RULES
+from safelight_local.scene.scene import Scene, split_prompt, spoken_of_scene
 
 COLOURS_MAX = 4
 _AMOUNT_WORDS = re.compile(
@@ -16,7 +16,7 @@ _AMOUNT_WORDS = re.compile(
 
 
 def read_scene(prompt: str) -> Scene:
-    """What the base text says outright counts before its moods; in a revision a mood is a wish like any other."""
+    """Return the scene of a prompt: demands outrank moods in the base text; in a revision a mood is a demand, too."""
     base, revisions = split_prompt(prompt)
     demands = list(clauses(spoken_of_scene(base)))
     scene = Scene()
@@ -80,7 +80,7 @@ def _coloured(scene: Scene, clause: Clause, left: str) -> Scene:
 
 
 def _with_colour(scene: Scene, rgb: Rgb, after: str, before: str) -> Scene:
-    """What a colour belongs to is the next noun after it, else the last one before it."""
+    """Apply a colour to the next noun after it, else to the last one before it."""
     nouns = {"wall": BACKDROP, "ground": SURFACE, "glow": LIGHT, "": THINGS}
     places = [(found.start(), name) for name, nouns_of in nouns.items() if (found := _first(nouns_of, after))]
     if not places:

@@ -1,12 +1,12 @@
-"""Which words change what in a scene, in the order they are looked for."""
+"""Maps the words of a prompt to changes of the scene, in the order they are looked for."""
 
 from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
-from safelight_local.clauses import BACKDROP, LIGHT, SURFACE, Clause
 from safelight_local.colours import NAMED
-from safelight_local.scene import Scene
+from safelight_local.scene.clauses import BACKDROP, LIGHT, SURFACE, Clause
+from safelight_local.scene.scene import Scene
 
 Change = Callable[[Scene, Clause], Scene]
 

@@ -1,4 +1,4 @@
-"""What a still shows apart from its product, as read from a prompt: base text first, then each revision in order."""
+"""The scene of a still apart from its product, as read from a prompt: base text first, then each revision in order."""
 
 import re
 from dataclasses import dataclass, replace

@@ -6,9 +6,7 @@ import cv2
 import numpy as np
 
 from safelight.media.decode import Pixels
-from safelight_local.backdrop import Stage
-from safelight_local.cutout import Subject, bled, bounds, cut, tilt_of
-from safelight_local.materials import material
+from safelight_local.product.cutout import Subject, bled, bounds, cut, tilt_of
 from safelight_local.raster import (
     Field,
     blur,
@@ -25,6 +23,8 @@ from safelight_local.raster import (
     to_linear,
     warp,
 )
+from safelight_local.scene.backdrop import Stage
+from safelight_local.scene.materials import material
 
 SOURCE_EDGE_MAX = 2000
 PRINT_MARGIN = 0.045
@@ -240,7 +240,7 @@ def _print(photo: Pixels) -> Subject:
 
 
 def _sharpened(colour: Field, scale: float) -> Field:
-    """What was made larger gets some of its crispness back."""
+    """Sharpen a product that was enlarged."""
     if scale <= 1.1:
         return colour
     return field(colour + 0.45 * (colour - blur(colour, min(2.2, 0.7 * scale))))
@@ -257,7 +257,7 @@ def _on_canvas(image: Field, left: int, top: int, shape: tuple[int, int]) -> Fie
 
 
 def _lower_edges(placed: Placed, height: int) -> Field:
-    """Where each column of the product ends, smoothed; columns without product end where nothing is mirrored."""
+    """Return the smoothed lower end of each column; columns without product end so low that nothing is mirrored."""
     covered = placed.cover > 0.5
     has = np.asarray(covered.any(axis=0))
     lower = np.where(has, height - np.argmax(covered[::-1], axis=0), height * 4).astype(np.float32)

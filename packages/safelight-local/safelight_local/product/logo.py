@@ -3,7 +3,7 @@
 import numpy as np
 
 from safelight.media.decode import Pixels
-from safelight_local.cutout import bounds
+from safelight_local.product.cutout import bounds
 from safelight_local.raster import Field, field, luminance, over, resize, smoothstep, to_linear
 
 WIDTH, HEIGHT, MARGIN = 0.16, 0.075, 0.05

@@ -36,7 +36,7 @@ class Subject:
 
 @dataclass(frozen=True, slots=True)
 class Cut:
-    """Where the product is in its photo: `cover` has the photo's size."""
+    """The area of the product in its photo: `cover` has the photo's size."""
 
     cover: Field
     is_clean: bool
@@ -67,7 +67,7 @@ def bounds(cover: Field, level: float = 0.5) -> tuple[int, int, int, int]:
 
 
 def tilt_of(cover: Field) -> float:
-    """How round the lower edge is: a saucer seen from above bends, a box seen from the front does not."""
+    """Measure the bend of the lower edge: a saucer seen from above bends, a box seen from the front does not."""
     left, _, right, bottom = bounds(cover)
     width = right - left
     lower = _lower_edge(cover)

@@ -30,7 +30,7 @@ def to_text(cover: Field) -> str:
 
 
 def from_text(text: str, width: int, height: int) -> Field | None:
-    """What the rings enclose; None where the text is not an outline."""
+    """Return the area that the rings enclose, or None where the text is not an outline."""
     try:
         rings = json.loads(text)
     except (ValueError, RecursionError):

@@ -2,10 +2,10 @@
 
 import numpy as np
 
-from safelight_local.backdrop import Stage, plinth
 from safelight_local.colours import Rgb, blend, shaded
-from safelight_local.placing import FLAT_TILT, Placed, reflected, shadowed
+from safelight_local.product.placing import FLAT_TILT, Placed, reflected, shadowed
 from safelight_local.raster import Field, dice, field, grid, linear, over, smoothstep
+from safelight_local.scene.backdrop import Stage, plinth
 
 
 def arranged(canvas: Field, stage: Stage) -> Field:
