@@ -99,7 +99,7 @@ class Commands(LazyGroup):
         super().__init__(entries=COMMANDS, **attributes)
 
 
-commands = typer.Typer(
+application = typer.Typer(
     cls=Commands,
     no_args_is_help=True,
     rich_markup_mode=None,
@@ -114,7 +114,7 @@ def _print_version(wanted: bool) -> None:
         raise typer.Exit
 
 
-@commands.callback(help="The backend for generative-media products.")
+@application.callback(help="The backend for generative-media products.")
 def options(
     version: Annotated[
         bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version and exit.")
@@ -125,7 +125,7 @@ def options(
 
 def main() -> None:
     try:
-        commands()
+        application()
     except ConfigError as error:
         output.end_with(_on_one_line(error), WRONG_CONFIGURATION)
     except SafelightError as error:

@@ -102,7 +102,7 @@ def test_a_bomb_costs_no_memory():
     program = """
     import re, sys
     from pathlib import Path
-    from safelight import media
+    from safelight.media import decode as media
     from safelight.domain.errors.base import AssetUnreadable
     from tests.media.test_media_safety import BOMBS
     peak = lambda: int(re.search(r"VmHWM:\\s+(\\d+)", Path("/proc/self/status").read_text())[1])

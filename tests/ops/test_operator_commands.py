@@ -14,7 +14,7 @@ import pytest
 from click.testing import Result
 from typer.testing import CliRunner
 
-from safelight.cli import commands, output
+from safelight.cli import application, output
 from safelight.domain.errors.base import InsufficientCredits, InvalidInput, NotFound
 from tests.conftest import Backend, Json, StartBackend
 from tests.pipelines.engine.test_failed_generations import COMMAND, environment, safelight
@@ -33,7 +33,7 @@ async def idle(start: StartBackend, monkeypatch: pytest.MonkeyPatch) -> Backend:
 
 
 async def run(*words: str) -> Result:
-    return await asyncio.to_thread(CliRunner().invoke, commands, list(words))
+    return await asyncio.to_thread(CliRunner().invoke, application, list(words))
 
 
 async def refused(*words: str) -> str:

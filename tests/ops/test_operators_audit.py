@@ -8,7 +8,7 @@ import pytest
 from typer.main import get_command
 from typer.testing import CliRunner
 
-from safelight.cli import commands
+from safelight.cli import application
 from tests.conftest import Backend, StartBackend
 from tests.ops.test_backfill import FEW, Move, old_tables
 
@@ -46,7 +46,7 @@ def names(command: Any, place: tuple[str, ...] = ()) -> set[str]:
 
 
 def test_every_command_is_known_to_change_something_or_not():
-    assert names(get_command(commands)) == DEEDS | NO_DEEDS.keys(), "say whether it is a deed; if so, try it below"
+    assert names(get_command(application)) == DEEDS | NO_DEEDS.keys(), "say whether it is a deed; if so, try it below"
 
 
 @pytest.fixture
@@ -60,7 +60,7 @@ async def idle(start: StartBackend, monkeypatch: pytest.MonkeyPatch) -> Backend:
 async def did(backend: Backend, *words: str) -> list[tuple[str, str | None, Json, Json]]:
     """(action, target, before, after) of what the command left in the audit."""
     known = [row["mg_id"] for row in audit_rows(backend)]
-    done = await asyncio.to_thread(CliRunner().invoke, commands, list(words))
+    done = await asyncio.to_thread(CliRunner().invoke, application, list(words))
     assert done.exit_code == 0, done.output + str(done.exception)
     rows = [row for row in audit_rows(backend) if row["mg_id"] not in known]
     for row in rows:

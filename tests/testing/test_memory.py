@@ -40,7 +40,7 @@ def test_no_file_takes_more_memory_than_there_is_for_one(large: Path):
     program = """
     import re, sys, warnings
     from pathlib import Path
-    from safelight import media
+    from safelight.media import decode as media
     from safelight.domain.errors.base import InvalidInput
     from safelight.media.formats import sniff
     from safelight.storage.assets import checked

@@ -13,7 +13,7 @@ import pytest
 from typer.testing import CliRunner
 
 from safelight.app import App
-from safelight.cli import commands
+from safelight.cli import application
 from safelight.config import Settings
 from safelight.db.money import ledger
 from safelight.domain.errors.base import ConfigError
@@ -132,7 +132,7 @@ async def test_a_balance_has_an_end(idle: Backend):
 
 @pytest.mark.parametrize("amount", ["0", "1.5", "many", "1000001", "inf", "1e400", ""])
 def test_the_command_reads_amounts_as_the_routes_do(amount: str):
-    done = CliRunner().invoke(commands, ["credits", "grant", "pass:user:42", amount])
+    done = CliRunner().invoke(application, ["credits", "grant", "pass:user:42", amount])
     assert done.exit_code == 2
     assert "a whole number from 1 to 1000000" in done.output
 
@@ -142,7 +142,7 @@ def test_the_command_grants_and_says_so_in_the_audit(dsn: str, tmp_path: Path, m
 
     monkeypatch.setenv("SAFELIGHT_DATABASE_URL", dsn)
     monkeypatch.setenv("SAFELIGHT_HOME", str(tmp_path))
-    done = CliRunner().invoke(commands, ["credits", "grant", "pass:user:42", "20"])
+    done = CliRunner().invoke(application, ["credits", "grant", "pass:user:42", "20"])
     assert "+20, balance 20" in done.output
     with psycopg.connect(dsn) as conn:
         [(expires, action, detail)] = conn.execute(

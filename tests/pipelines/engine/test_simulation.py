@@ -99,7 +99,7 @@ def test_the_worlds_are_not_too_kind():
 
 
 def test_the_worlds_of_steps_side_by_side_are_not_too_kind():
-    worlds = told(range(60), is_parallel=True)
+    worlds = told(range(200), is_parallel=True)
     lines = [line for world in worlds for line in world.trace]
     together = [line for line in lines if "write_steps" in line and line.count("succeeded") > 1]
     assert together, "no two steps end in the same moment"
