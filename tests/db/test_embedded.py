@@ -564,7 +564,7 @@ if IS_ROOT:
         theirs = place / "theirs"
         theirs.mkdir()
         NOBODY.give(theirs)
-        script = Path(__file__).with_name("as_account.py")
+        script = Path(__file__).parents[1] / "support" / "as_account.py"
         command = [sys.executable, script, "nobody", place / "roots", theirs / "home", "migrate"]
         ended = subprocess.run(command, capture_output=True, text=True, check=False, cwd=Path(__file__).parents[2])
         assert (ended.returncode, ended.stdout.count("applied")) == (0, 2), ended.stdout + ended.stderr

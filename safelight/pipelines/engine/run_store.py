@@ -171,12 +171,12 @@ class RunStore:
 
     async def _write_one_by_one(self, writes: Sequence[StepWrite]) -> None:
         for write in writes:
-            await self.forget_unwritten()
+            await self._forget_unwritten()
             try:
                 await self._write([write])
             except Unwritable as error:
                 _settle([write], error)
-        await self.forget_unwritten()
+        await self._forget_unwritten()
 
     async def _write(
         self, writes: Sequence[StepWrite], ops: OpsError | None = None, admit: Admit | None = None
@@ -257,6 +257,10 @@ class RunStore:
 
     async def forget_unwritten(self) -> None:
         """Have the variables as they are written."""
+        async with self._writing:  # a write that ends between reading and assigning would be forgotten too
+            await self._forget_unwritten()
+
+    async def _forget_unwritten(self) -> None:
         row = await self._db.retry_transient(
             lambda conn: generations.get(conn, self.generation_id), seconds=OUTAGE_SECONDS_MAX
         )

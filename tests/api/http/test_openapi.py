@@ -132,7 +132,7 @@ def test_errors_are_ours_and_never_the_frameworks():
         ("GET /admin/mega/parity", 503, ["SentenceNotOk", "Refusal"]),
         ("POST /mma/still/create", 402, ["NotEnoughCreditsInDetail"]),
         ("POST /editorial/generate", 402, ["NotEnoughCredits"]),
-        ("POST /motion/suggest", 503, ["ResultPending", "Refusal"]),
+        ("POST /motion/suggest", 503, ["ResultPendingBody", "Refusal"]),
     ],
 )
 def test_a_refusal_has_the_manners_of_its_route(name: str, status: int, models: list[str]):
