@@ -23,5 +23,5 @@ def test_each_threat_names_a_test_that_is_there(row: str):
     for file, name in named:
         current = file or current
         if name:
-            (path,) = (ROOT / "tests").rglob(current)
+            (path,) = (path for folder in ("tests", "packages") for path in (ROOT / folder).rglob(current))
             assert f"def {name}(" in path.read_text(), f"{current}::{name}"

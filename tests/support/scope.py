@@ -9,7 +9,7 @@ import pytest
 
 
 class Scope(StrEnum):
-    """The value of TEST_SCOPE. `ci` is the bounded part of the long run that CI has time for."""
+    """The value of TEST_SCOPE. `ci` is the part of the long run that CI has time for: every variant once."""
 
     USUAL = "usual"
     CI = "ci"
@@ -27,18 +27,18 @@ SLOWEST = (
 )  # fmt: skip
 
 
-def amount(*, usual: int, ci: int, all: int) -> int:
+def amount(*, usual: int, all: int) -> int:
     """A number of cases or repetitions. The tests that use it are marked `scaled`."""
-    return {Scope.USUAL: usual, Scope.CI: ci, Scope.ALL: all}[SCOPE]
+    return all if SCOPE is Scope.ALL else usual
 
 
 def takes(item: pytest.Item) -> bool:
-    """Whether the run takes the test: the usual one all that is not marked `long`, a long one what is marked `long` or
-    `scaled`."""
+    """True if the run takes the test: the usual one takes all that is not marked `long`; the long ones take what is
+    marked `long`, and that of `all` what is marked `scaled` too."""
     is_long = item.get_closest_marker("long") is not None
     if SCOPE is Scope.USUAL:
         return not is_long
-    return is_long or item.get_closest_marker("scaled") is not None
+    return is_long or (SCOPE is Scope.ALL and item.get_closest_marker("scaled") is not None)
 
 
 def rank(item: pytest.Item) -> int:

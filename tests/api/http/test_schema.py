@@ -16,7 +16,7 @@ from tests.support.openapi import ROUTES
 from tests.support.scope import amount
 
 SHARE_MIN = 0.8  # some routes have fewer requests than they may be asked
-CASES = amount(usual=1_000, ci=2_500, all=25_000)
+CASES = amount(usual=1_000, all=25_000)
 COMMAND = str(Path(sys.executable).with_name("schemathesis"))
 CHECKS = "not_a_server_error,status_code_conformance,content_type_conformance,response_schema_conformance"
 ADMIN_TOKEN = "the-token-of-operators-0123456789abcdef"

@@ -9,14 +9,14 @@ import pytest
 from safelight.domain.ids import new_id
 from safelight.pipelines.engine import queue
 from safelight.testing.chaos import scorecard
-from safelight.testing.chaos.customers import Customer, post
+from safelight.testing.chaos.customers import SimulatedCustomer, post
 from safelight.testing.chaos.observer import LOOK_SECONDS, Watch
 from tests.conftest import Backend, StartBackend
 from tests.support.dropping_proxy import Cutter, cutting
 from tests.support.scope import amount
 from tests.support.simulated_provider import simulating
 
-CUTS = amount(usual=100, ci=400, all=2_000)
+CUTS = amount(usual=100, all=2_000)
 SHARE = 0.25
 GENERATIONS_MAX = max(200, CUTS)
 GENERATIONS_AT_ONCE = 40
@@ -35,7 +35,7 @@ async def test_what_is_done_in_a_commit_whose_answer_is_lost_is_done_once(
         backend = await start(**settings, database_url=through, worker_heartbeat_seconds=1)
         await backend.grant(10 * GENERATIONS_MAX)
         watch = Watch(dsn)
-        customer = Customer(backend.client, watch, random.Random(1), backend.pass_id, await backend.upload())
+        customer = SimulatedCustomer(backend.client, watch, random.Random(1), backend.pass_id, await backend.upload())
         looking = asyncio.create_task(keep_looking(watch))
         cutter.is_cutting = True
         while cutter.cuts < CUTS:
@@ -76,7 +76,7 @@ async def keep_looking(watch: Watch) -> None:
         await asyncio.sleep(LOOK_SECONDS)
 
 
-async def until_final(watch: Watch, customer: Customer) -> None:
+async def until_final(watch: Watch, customer: SimulatedCustomer) -> None:
     async with asyncio.timeout(120):
         while not all(watch.is_final(one) for one in customer.accepted):
             await asyncio.sleep(LOOK_SECONDS)

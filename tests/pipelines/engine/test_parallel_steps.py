@@ -19,7 +19,7 @@ from tests.support import killed_worker
 from tests.support.parallel_flow import AT_ONCE, ITEM, ITEMS, OPERATIONS, TABLE, asking, mixed, telling
 from tests.support.scope import amount
 
-KILLS = amount(usual=5, ci=20, all=200)
+KILLS = amount(usual=5, all=200)
 KILLS_SEED = 8
 STATEMENTS_KILLED_AT_MAX = 60
 GENERATION = "where mg_record_type = 'generation' and mg_generation_id = %s"

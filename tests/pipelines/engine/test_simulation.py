@@ -16,9 +16,9 @@ from tests.simulation.seam import simulated
 from tests.support.scope import amount
 
 SEEDS_AT_ONCE = 150
-SEEDS = amount(usual=750, ci=2_000, all=10_050)
+SEEDS = amount(usual=750, all=10_050)
 PARALLEL_SEEDS_AT_ONCE = 60
-PARALLEL_SEEDS = amount(usual=240, ci=600, all=10_000)
+PARALLEL_SEEDS = amount(usual=240, all=10_000)
 # A worker that believes too soon that a start has not arrived makes it again in these, and both are accepted.
 ARRIVES_LATE = (199, 454, 1256, 1995)
 # Of the worlds with steps side by side: a start arrives later than any should, while the last look for it hangs.

@@ -17,7 +17,7 @@ from safelight.pipelines.engine.retry import RetryPolicy
 from safelight.pipelines.engine.snooze import Snooze
 from safelight.pipelines.worker import Worker
 from tests.api.routes.test_failures import SMALL_VIDEO, fail_at
-from tests.conftest import Backend, StartBackend
+from tests.conftest import COFFEE, Backend, StartBackend
 from tests.pipelines.engine.test_resume import wait_for
 from tests.support.s3_servers import s3_server
 from tests.support.simulated_provider import simulating
@@ -254,7 +254,7 @@ async def test_what_was_stored_before_a_cancel_is_deleted(start: StartBackend):
     await wait_for(backend, begun)
     assets = backend.app.assets()
     key = f"{assets.names.result_folder('still', accepted['generation_id'])}/1.png"
-    await assets.put(key, (Path(decode.__file__).parent / "samples" / "coffee.jpg").read_bytes(), "image/png")
+    await assets.put(key, COFFEE.read_bytes(), "image/png")
     small = await backend.client.get(f"/thumbnails/256/{key}", follow_redirects=True)
     assert small.status_code == 200
     answer = await backend.post(f"/mma/generations/{accepted['generation_id']}/cancel", {})
