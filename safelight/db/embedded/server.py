@@ -241,7 +241,12 @@ class Server:
             self._child.poll()
 
     def _is_unused(self) -> bool:
-        alone = locks.seize(self.folder / "users", LAST_TO_LEAVE_SECONDS)
+        """A watcher that stops the server holds the lock alone for as long as that takes; users share it."""
+        users = self.folder / "users"
+        alone = locks.seize(users, LAST_TO_LEAVE_SECONDS)
+        if alone is None:
+            os.close(locks.share(users))
+            alone = locks.seize(users, LAST_TO_LEAVE_SECONDS)
         if alone is not None:
             os.close(alone)
         return alone is not None
