@@ -12,6 +12,9 @@ from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
 import httpx2
+import obstore
+import obstore.exceptions
+from obstore.store import S3Store
 
 from safelight import serve
 from safelight.domain.ids import new_id
@@ -49,6 +52,7 @@ def seaweedfs(folder: Path) -> Iterator[tuple[str, S3Keys]]:
     try:
         endpoint = f"http://127.0.0.1:{ports[0]}"
         _wait_until_it_answers(endpoint)
+        _wait_until_it_stores(endpoint)
         yield endpoint, KEYS
     finally:
         process.kill()
@@ -85,6 +89,28 @@ def _wait_until_it_answers(endpoint: str) -> None:
             assert httpx2.get(endpoint, trust_env=False).status_code == 403, "it believes somebody without a signature"
         except httpx2.TransportError:
             assert time.monotonic() < give_up, "the S3 server does not answer"
+            time.sleep(0.1)
+        else:
+            return
+
+
+def _wait_until_it_stores(endpoint: str) -> None:
+    """It answers before it knows of a disk to write to."""
+    store = S3Store(
+        BUCKET,
+        endpoint=endpoint,
+        access_key_id=KEYS.access_key_id,
+        secret_access_key=KEYS.secret_access_key,
+        region="us-east-1",
+        client_options={"allow_http": True},
+        retry_config={"max_retries": 0},
+    )
+    give_up = time.monotonic() + READY_SECONDS_MAX
+    while True:
+        try:
+            obstore.put(store, "ready", b"1")
+        except obstore.exceptions.BaseError:
+            assert time.monotonic() < give_up, "the S3 server stores nothing"
             time.sleep(0.1)
         else:
             return

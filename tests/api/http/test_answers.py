@@ -3,7 +3,7 @@
 import json
 from typing import Any
 
-import httpx
+import httpx2
 import pytest
 from pydantic import ValidationError
 
@@ -23,7 +23,7 @@ async def test_a_stored_error_of_an_older_backend_is_shown_as_it_is(start: Start
     await backend.grant(1)
     generation_id = (await backend.post("/mma/still/create", {"inputs": {"brief": "a cup"}}))["generation_id"]
     change = "update mega_generations set mg_meta = mg_meta || jsonb_build_object('error', %s::jsonb) where mg_id = %s"
-    async with httpx.AsyncClient(base_url=backend.app.settings.base_url, trust_env=False) as client:
+    async with httpx2.AsyncClient(base_url=backend.app.settings.base_url, trust_env=False) as client:
         for odd in ODD:
             backend.sql(change, json.dumps(odd), f"generation:{generation_id}")
             answer = await client.get(f"/mma/generations/{generation_id}")
