@@ -46,7 +46,7 @@ async def test_what_is_done_in_a_commit_whose_answer_is_lost_is_done_once(
         cutter.is_cutting = False
         looking.cancel()
         await watch.close()
-        assert {row.status for row in watch.generations.values()} == {"done", "suggested"}
+        assert "done" in {row.status for row in watch.generations.values()} <= {"done", "suggested"}
         assert sorted(watch.generations) == sorted(customer.accepted)
         assert await asyncio.to_thread(backend.value, LIKES) == len(customer.accepted)
         await check(backend, simulation.record.by_attempt_key())
