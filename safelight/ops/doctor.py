@@ -23,7 +23,7 @@ from safelight.db.operations.audit import Operator
 from safelight.db.operations.ops_outbox import OpsOutbox
 from safelight.db.operations.ops_rows import OpsError
 from safelight.db.schema import view_leaks
-from safelight.db.schema.problems import INVARIANTS, PROBLEM, Violation
+from safelight.db.schema.problems import INVARIANTS, PROBLEMS, Violation
 from safelight.domain.errors import base
 from safelight.domain.errors.base import AssetUnreadable, ConfigError, NotFound, SafelightError, StorageError
 from safelight.pipelines.engine.reaper import ADOPT_AFTER_SECONDS, Reaper
@@ -71,10 +71,10 @@ def _as_json(found: Violation) -> Json:
     return {
         "invariant": found.problem.invariant,
         "problem": found.problem.name,
-        "says": found.problem.says,
+        "says": found.problem.description,
         "count": found.count,
         "examples": list(found.ids[:EXAMPLES]),
-        "mend": found.problem.mend,
+        "mend": found.problem.remedy,
     }
 
 
@@ -150,11 +150,11 @@ class Doctor:
             async with self._db.transaction() as conn:
                 mended.credits += await _complete_failure(conn, generation_id)
             mended.failures += 1
-        if any(one.problem.invariant == PROBLEM["generation_without_job"].invariant for one in found):
+        if any(one.problem.invariant == PROBLEMS["generation_without_job"].invariant for one in found):
             reaped = await self._reaper.reap()
             mended.queue_warning = reaped.warning
             mended.generations = len(reaped.taken_back) + len(reaped.adopted) + len(reaped.expired_in_queue)
-        if any(one.problem is PROBLEM["view_shows_all_rows"] for one in found):
+        if any(one.problem is PROBLEMS["view_shows_all_rows"] for one in found):
             mended.views = await self._close_views()
         mended.results = await self.delete_refunded_results(files=files)
 
@@ -172,7 +172,7 @@ class Doctor:
             problem = await self._examine_file(row)
             if problem:
                 ids[problem].append(row.generation_id)
-        return [Violation(PROBLEM[name], len(of), tuple(of[:examples])) for name, of in ids.items() if of]
+        return [Violation(PROBLEMS[name], len(of), tuple(of[:examples])) for name, of in ids.items() if of]
 
     async def _examine_refunded(
         self, rows: Sequence[RefundedResult], examples: int
@@ -186,7 +186,7 @@ class Doctor:
                     ids[name].append(row.generation_id)
         except StorageError as error:
             return [], [f"files of refunded and deleted generations could not be looked for: {error}"]
-        return [Violation(PROBLEM[name], len(of), tuple(of[:examples])) for name, of in ids.items() if of], []
+        return [Violation(PROBLEMS[name], len(of), tuple(of[:examples])) for name, of in ids.items() if of], []
 
     async def delete_refunded_results(self, *, files: int = 0) -> int:
         """Delete what refunded generations have left, and clear what leads to it; with `files`, also what came back.

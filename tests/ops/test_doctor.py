@@ -276,10 +276,10 @@ def named(lab: Lab, ids: list[str]) -> list[str]:
 
 
 def test_every_problem_of_the_database_has_a_case_here():
-    from safelight.db.schema.problems import PROBLEM  # noqa: PLC0415
+    from safelight.db.schema.problems import PROBLEMS  # noqa: PLC0415
 
     tampered = {problem for problems in TAMPERING.values() for problem in problems[1]}
-    assert VIOLATIONS.keys() | tampered == PROBLEM.keys() - OF_FILES
+    assert VIOLATIONS.keys() | tampered == PROBLEMS.keys() - OF_FILES
 
 
 @pytest.mark.parametrize("problem", VIOLATIONS)
@@ -374,7 +374,7 @@ SQL_OF_A_MEND = re.compile(
 async def test_the_sql_that_is_printed_mends(lab: Lab, problem: str):
     lab.sql(VIOLATIONS[problem][0])
     [found] = (await lab.examined()).violations
-    [statements] = SQL_OF_A_MEND.findall(found.problem.mend)
+    [statements] = SQL_OF_A_MEND.findall(found.problem.remedy)
     statements = statements.replace("GENERATION_ID", lab.done).replace("ID", found.ids[0])
     with psycopg.connect(lab.dsn, autocommit=True) as conn:
         conn.execute(statements)
@@ -464,7 +464,7 @@ async def test_a_result_that_is_done_and_refunded_is_for_a_person_to_judge(lab: 
     assert lab.found() == found
     assert lab.found("--fix") == found
     [violation] = [one for one in (await lab.examined()).violations if one.problem.invariant == 11]
-    [statements] = SQL_OF_A_MEND.findall(violation.problem.mend.partition("; where it is not")[0])
+    [statements] = SQL_OF_A_MEND.findall(violation.problem.remedy.partition("; where it is not")[0])
     with psycopg.connect(lab.dsn, autocommit=True) as conn:
         conn.execute(statements.replace("ID", lab.done))
     assert lab.found("--fix") == {}

@@ -64,10 +64,10 @@ def _show_findings(findings: Report, mended: Repaired | None) -> None:
         )
         for found in violations:
             count = (str(found.count), "red")
-            output.console.print(output.line("      ", count, f" × {found.problem.says}, e.g."), soft_wrap=True)
+            output.console.print(output.line("      ", count, f" × {found.problem.description}, e.g."), soft_wrap=True)
             for id in found.ids[:EXAMPLES]:
                 output.console.print(f"        {id}", soft_wrap=True)
-            output.console.print(f"      mend: {found.problem.mend}", soft_wrap=True)
+            output.console.print(f"      mend: {found.problem.remedy}", soft_wrap=True)
     for warning in findings.warnings:
         output.console.print(output.line(("!", "yellow"), f" {warning}"), soft_wrap=True)
     output.console.print(f"{_verdict(findings)} ({findings.seconds:.1f} s)")

@@ -121,7 +121,7 @@ async def _begin(conn: Connection) -> None:
 
 def _violations(rows: Sequence[Row]) -> list[Violation]:
     found = []
-    for problem in PROBLEMS:
+    for problem in PROBLEMS.values():
         mine = [row for row in rows if row["problem"] == problem.name]
         if mine:
             found.append(Violation(problem, mine[0]["violations"], tuple(row["id"] for row in mine)))

@@ -175,7 +175,7 @@ class Experiment:
             unreadable_outputs=unreadable,
             results_beside_refunds=refunded,
             cancelled_in_vain=self._cancelled_in_vain(),
-            broken_invariants=[f"{one.problem.says}: {one.count}, e.g. {one.ids[0]}" for one in found],
+            broken_invariants=[f"{one.problem.description}: {one.count}, e.g. {one.ids[0]}" for one in found],
             recorded_double_payments=recorded,
             predictions=self._simulation.record.count(),
             takeovers=Takeovers(
