@@ -32,8 +32,8 @@ class Settings(
     Testing,
     BaseSettings,
 ):
-    """The settings of a deployment, each a variable with the prefix `SAFELIGHT_`. docs/settings.md describes all, in the
-    order of these groups."""
+    """The settings of a deployment, each a variable with the prefix `SAFELIGHT_`. docs/settings.md describes all, in
+    the order of these groups."""
 
     model_config = SettingsConfigDict(env_prefix=PREFIX, extra="ignore", validate_by_name=True)
 

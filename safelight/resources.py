@@ -29,7 +29,6 @@ from safelight.pipelines.settings import SettingsPolicy
 from safelight.pipelines.vendor_pictures import VendorPictures
 from safelight.pipelines.worker import Worker
 from safelight.providers.catalogue import ParameterTables
-from safelight.redaction import Redactor
 from safelight.security.signing import Signer
 from safelight.storage.assets import AssetStore
 from safelight.storage.buckets import Bucket, S3Keys, open_bucket
@@ -41,10 +40,10 @@ class ProcessResources:
     """Resources that know no database. `secret` gives the deployment's secret, which may have to be read from one."""
 
     def __init__(
-        self, settings: Settings, redactor: Redactor, parameter_tables: ParameterTables, secret: Callable[[], str]
+        self, settings: Settings, ops_outbox: OpsOutbox, parameter_tables: ParameterTables, secret: Callable[[], str]
     ) -> None:
         self.settings = settings
-        self._redactor = redactor
+        self.ops_outbox = ops_outbox
         self._secret = secret
         self.fetcher = GuardedFetcher(listed(settings.fetch_allow_hosts))
         self.parameter_tables = parameter_tables
@@ -73,10 +72,6 @@ class ProcessResources:
     @cached_property
     def file_spool(self) -> Spool:
         return Spool(self.settings.home_path / "spool")
-
-    @cached_property
-    def ops_spool(self) -> OpsOutbox:
-        return OpsOutbox(self.settings.home_path / "ops-spool", self._redactor)
 
     @cached_property
     def sealer(self) -> Sealer:
@@ -136,7 +131,7 @@ class PoolResources:
         )
 
     @cached_property
-    def studio(self) -> PipelineContext:
+    def context(self) -> PipelineContext:
         process = self._process
         return PipelineContext(
             self.db,
@@ -159,7 +154,7 @@ class PoolResources:
             start_seconds=settings.provider_start_timeout_seconds,
             result_seconds=settings.provider_result_ttl_seconds,
         )
-        return Worker(self.studio, self.notifier, policy)
+        return Worker(self.context, self.notifier, policy)
 
     @cached_property
     def importer(self) -> InputImporter:
@@ -181,9 +176,8 @@ class PoolResources:
 
     @cached_property
     def doctor(self) -> Doctor:
-        process = self._process
-        dead_after_seconds = process.dead_after_seconds
-        return Doctor(self.db, self.reaper, process.assets, process.ops_spool, dead_after_seconds=dead_after_seconds)
+        process, dead_after_seconds = self._process, self._process.dead_after_seconds
+        return Doctor(self.db, self.reaper, process.assets, process.ops_outbox, dead_after_seconds=dead_after_seconds)
 
 
 def listed(text: str) -> tuple[str, ...]:

@@ -77,7 +77,7 @@ class Lab:
     async def examined(self, **more: int) -> Report:
         app = App(Settings(database_url=self.dsn, home=self.home))
         async with app.database() as db:
-            return await app.doctor(db).check(**more)
+            return await app.on(db).doctor.check(**more)
 
     def found(self, *arguments: str) -> dict[str, list[str]]:
         """The problems and their example ids; the exit code says whether there are any."""
@@ -419,7 +419,7 @@ async def test_two_doctors_at_once_mend_a_failure_once(lab: Lab):
     )
     app = App(Settings(database_url=lab.dsn, home=lab.home))
     async with app.database(4) as db:
-        mended = await asyncio.gather(*(app.doctor(db).repair(at_command_line("a test")) for _ in range(4)))
+        mended = await asyncio.gather(*(app.on(db).doctor.repair(at_command_line("a test")) for _ in range(4)))
     assert sum(one.credits for one in mended) == 1
     assert len(lab.sql("select mg_id from mega_admin where mg_record_type = 'error'")) == 1
     assert lab.found() == {}

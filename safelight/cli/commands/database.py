@@ -1,18 +1,15 @@
-"""Commands for the database: its address, dumps of it, and the embedded server."""
+"""Commands for the database: its address, and the embedded server."""
 
 from pathlib import Path
 
 import typer
 
 from safelight.cli import output
-from safelight.cli.commands import backups
 from safelight.cli.shared import AsJson, command_list, open_database_app
 from safelight.db import embedded
 from safelight.domain.errors.base import InvalidInput, NotFound
 
 commands = command_list()
-commands.command("dump")(backups.db_dump)
-commands.command("restore")(backups.db_restore)
 
 
 @commands.command("url")

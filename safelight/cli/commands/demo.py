@@ -4,6 +4,7 @@ import asyncio
 import os
 import sys
 from collections.abc import Coroutine
+from dataclasses import asdict
 from datetime import datetime
 from pathlib import Path
 from typing import Annotated, Any
@@ -33,7 +34,7 @@ SAMPLE_PRODUCT = Path(__file__).parents[2] / "samples" / "coffee.jpg"
 commands = command_list()
 
 
-@commands.command()
+@commands.command("demo")
 def demo(
     product: Annotated[Path, typer.Option(exists=True, dir_okay=False, help="A product photo.")] = SAMPLE_PRODUCT,
     logo: Annotated[Path | None, typer.Option(exists=True, dir_okay=False, help="A logo.")] = None,
@@ -52,7 +53,7 @@ def demo(
     tell = output.tell_nothing if as_json else output.tell
     report = asyncio.run(_until_interrupted(_demo(app, listening, product, logo, tell)))
     if as_json:
-        output.print_json(report.as_json())
+        output.print_json(asdict(report))
         return
     output.show_report(app, report)
 

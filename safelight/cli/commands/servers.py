@@ -13,7 +13,7 @@ from safelight.setting_checks import check_extras, check_stand_in
 commands = command_list()
 
 
-@commands.command()
+@commands.command("up")
 def up(port: Port = None, host: Host = None) -> None:
     """Run everything on one machine: database, API and worker. Ctrl-C stops it."""
     app, listening = prepared(port, host)
@@ -32,7 +32,7 @@ def up(port: Port = None, host: Host = None) -> None:
     run_until_stopped(app, run())
 
 
-@commands.command()
+@commands.command("api")
 def api(port: Port = None, host: Host = None) -> None:
     """Run the API alone. Workers run elsewhere, on the same database."""
     app, listening = prepared(port, host, must_answer=False)
@@ -50,7 +50,7 @@ def api(port: Port = None, host: Host = None) -> None:
     run_until_stopped(app, run())
 
 
-@commands.command()
+@commands.command("worker")
 def worker() -> None:
     """Run a worker alone. Any number may share one database."""
     app = open_app()
@@ -71,7 +71,7 @@ def worker() -> None:
     run_until_stopped(app, run())
 
 
-@commands.command()
+@commands.command("migrate")
 def migrate() -> None:
     """Apply the migrations. Running it again changes nothing."""
     app = open_app()
@@ -86,7 +86,7 @@ def migrate() -> None:
 async def _who_serves(app: App) -> list[ServedEngine]:
     """Raises ConfigError where it is the stand-in, which is refused; warns of URLs that vendors cannot reach."""
     async with app.database(1) as db:
-        served = await app.serving(db).engines()
+        served = await app.on(db).serving.engines()
     check_stand_in(app.settings, served)
     for warning in unreachable_warnings(served, app.settings.webhook_base_url, app.settings.assets_base_url):
         telemetry.warning(telemetry.Tag.API, warning)

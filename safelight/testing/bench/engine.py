@@ -3,7 +3,7 @@
 import asyncio
 import time
 from collections.abc import Awaitable, Callable
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from statistics import median
 from typing import Any
 
@@ -55,9 +55,6 @@ class EngineResult:
     floor_per_second: float
     engine_per_second: float
     ratio: float
-
-    def as_json(self) -> dict[str, Any]:
-        return asdict(self)
 
 
 async def engine(app: App, pipelines: int) -> EngineResult:

@@ -7,9 +7,8 @@ import tempfile
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import asynccontextmanager, contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from safelight import serve
 from safelight.app import App
@@ -48,9 +47,6 @@ class WaitingResult:
     seconds_until_all_end: float
     warm_mb: float
     peak_mb: float
-
-    def as_json(self) -> dict[str, Any]:
-        return asdict(self)
 
 
 async def waiting(app: App, generations: int) -> WaitingResult:

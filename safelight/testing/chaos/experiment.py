@@ -151,13 +151,13 @@ class Experiment:
         await asyncio.to_thread(self._write_record)
         async with self._app.database() as db:
             refunded = await scorecard.results_beside_refunds(db)
-            doctor = self._app.doctor(db)
+            doctor = self._app.on(db).doctor
             # Of workers that died between a refund and the deletion.
             await doctor.delete_refunded_results(files=self._plan.generations)
             silent, recorded = await scorecard.double_payments(db, self._simulation.record.by_attempt_key())
             ledger_errors = await scorecard.ledger_errors(db)
             errors = await scorecard.errors(db)
-            unreadable = await scorecard.unreadable_outputs(db, self._app.assets())
+            unreadable = await scorecard.unreadable_outputs(db, self._app.resources.assets)
             found = (await doctor.check(files=self._plan.generations)).violations
         watch, accepted = self._watch, self._accepted()
         return Scorecard(
@@ -208,7 +208,7 @@ class Experiment:
 
     async def _grant(self, conn: Connection, pass_id: str) -> None:
         """As much as the dearest orders could cost."""
-        prices = self._app.prices
+        prices = self._app.resources.prices
         credits = 1 + self._plan.generations * max(prices.still_credits, prices.video_credits)
         await customers.ensure(conn, pass_id)
         await ledger.grant(
