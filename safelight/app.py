@@ -19,20 +19,22 @@ from safelight.db.configuration import deployment_secret
 from safelight.db.connection.database import TRANSIENT_ERRORS, Database
 from safelight.db.connection.notifications import Listener, Notifier
 from safelight.db.embedded.supervisor import Restarted, Supervisor
+from safelight.db.operations.ops_rows import process_error
 from safelight.db.schema.migrate import MigrationBlocked
 from safelight.domain.errors.base import SafelightError
+from safelight.domain.errors.categories import Category
 from safelight.domain.shared_secrets import strong_secret
 from safelight.domain.shop_orders import Shop, credit_products
 from safelight.ops.doctor import LatestFindings
 from safelight.ops.queue_watch import QueueWatch
-from safelight.ops.restarts import restart_row
 from safelight.pipelines.engine.queue import Queue, WorkerOptions
 from safelight.private_files import open_home
 from safelight.process.tasks import end_tasks
 from safelight.reports.totals import CustomerCount
-from safelight.resources import PoolResources, ProcessResources, listed
+from safelight.resources import PoolResources, ProcessResources
 from safelight.security import secret_files
 from safelight.setting_checks import ADMIN_TOKEN_SETTING, SECRET_SETTING, check_secret_settings, token_check
+from safelight.settings.values import listed
 from safelight.storage.remote_files import RemoteFiles
 
 DATABASE_START_SECONDS_MAX = 60.0
@@ -71,7 +73,14 @@ class App(DatabaseApp):
             await Supervisor(embedded.server_of(self.home), self._report_restart).run(stop)
 
     def _report_restart(self, restarted: Restarted) -> None:
-        row = restart_row(restarted)
+        row = process_error(
+            Category.API_ERROR,
+            "DATABASE_RESTARTED",
+            f"The embedded database runs again after {restarted.seconds:.1f} s: {restarted.reason}",
+            action="database.restarted",
+            level="warn",
+            extra={"tries": restarted.tries},
+        )
         telemetry.warning(telemetry.Tag.DB_STATUS, row.message)
         self.write_now(row)
 

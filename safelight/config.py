@@ -53,7 +53,6 @@ class Settings(
 
     @property
     def keyed_adapters(self) -> frozenset[str]:
-        """The adapters whose key is set."""
         keys = {"openai": self.openai_api_key, "replicate": self.replicate_token, "fal": self.fal_key}
         return frozenset(adapter for adapter, key in keys.items() if key.get_secret_value())
 

@@ -44,8 +44,6 @@ class Event:
 
 @dataclass(frozen=True, slots=True)
 class DemoResult:
-    """One finished generation of the story."""
-
     chapter: str
     generation_id: str
     seconds: float

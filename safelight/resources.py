@@ -30,6 +30,7 @@ from safelight.pipelines.vendor_pictures import VendorPictures
 from safelight.pipelines.worker import Worker
 from safelight.providers.catalogue import ParameterTables
 from safelight.security.signing import Signer
+from safelight.settings.values import listed
 from safelight.storage.assets import AssetStore
 from safelight.storage.buckets import Bucket, S3Keys, open_bucket
 from safelight.storage.fetch import GuardedFetcher
@@ -178,8 +179,3 @@ class PoolResources:
     def doctor(self) -> Doctor:
         process, dead_after_seconds = self._process, self._process.dead_after_seconds
         return Doctor(self.db, self.reaper, process.assets, process.ops_outbox, dead_after_seconds=dead_after_seconds)
-
-
-def listed(text: str) -> tuple[str, ...]:
-    """Return the parts of a setting that is a list with commas."""
-    return tuple(part.strip() for part in text.split(",") if part.strip())

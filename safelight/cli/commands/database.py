@@ -16,7 +16,7 @@ commands = command_list()
 def db_url() -> None:
     """Print the DSN of the running database, e.g. for `psql "$(safelight db url)"`."""
     app = open_database_app()
-    dsn = app.settings.database_url or embedded.running_dsn(app.home)
+    dsn = app.settings.database_url or embedded.status(app.home).url
     if dsn is None:
         raise NotFound("the embedded database is not running; start it with `safelight up`")
     print(dsn)  # noqa: T201 - the answer itself

@@ -91,14 +91,7 @@ async def _demo(app: App, listening: Any, product: Path, logo: Path | None, tell
     await app.migrate()
     async with app.database() as db, db.transaction() as conn:
         await customers.ensure(conn, pass_id)
-        await ledger.grant(
-            conn,
-            pass_id=pass_id,
-            credits=story.STORY_CREDITS,
-            reason="demo",
-            source="system",
-            ref=("demo", pass_id),
-        )
+        await ledger.adjust(conn, pass_id, story.STORY_CREDITS, ledger.Origin("demo", "system", ("demo", pass_id)))
     base_url = app.settings.base_url
     async with (
         serve.serving(app, listening),

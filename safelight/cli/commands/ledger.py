@@ -8,7 +8,7 @@ from safelight.cli import operator_views, output
 from safelight.cli.apps import open_app
 from safelight.cli.shared import AsJson, command_list, on_database, read_database
 from safelight.db.connection.database import Database
-from safelight.db.money.ledger import BalanceChange
+from safelight.db.money.ledger import BalanceChange, Origin
 from safelight.db.operations import audit
 from safelight.domain import pass_ids
 from safelight.domain.credit_amounts import AMOUNT_MAX, credit_amount
@@ -44,7 +44,8 @@ def grant(
     """Grant credits to a customer, as a ledger row."""
     stated, why = _pass_id(pass_id), _reason(reason)
     app, operator = open_app(), audit.at_command_line("safelight credits grant")
-    adjustment = Adjustment(amount, why, "admin", ("manual", operator.request_id), "credits.grant")
+    origin = Origin(why, "admin", ("manual", operator.request_id))
+    adjustment = Adjustment(amount, origin, "credits.grant")
     days = app.settings.credits_expire_days
 
     async def run(db: Database) -> BalanceChange:

@@ -13,8 +13,6 @@ _queries = load_queries(__file__)
 
 @dataclass(frozen=True, slots=True)
 class ConfigVersion:
-    """One version of a key."""
-
     id: str
     key: str
     value: Row

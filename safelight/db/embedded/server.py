@@ -8,6 +8,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import Literal
 from urllib.parse import quote
 
 from safelight.db.embedded import cluster, locks, postmaster
@@ -78,9 +79,10 @@ class Server:
                 self._stop(signal.SIGINT)
             return is_unused
 
-    def restart(self, first: signal.Signals) -> None:
+    def restart(self, mode: Literal["fast", "immediate"]) -> None:
+        """`fast` ends all connections and shuts down in order; `immediate` is a crash that the start recovers from."""
         with self.deciding() as lock:
-            self._stop(first)
+            self._stop(signal.SIGINT if mode == "fast" else signal.SIGQUIT)
             self.ensure_running(lock)
 
     def heal(self) -> bool:

@@ -1,7 +1,7 @@
 """Generations, and what belongs to a customer's account of them: sessions, events, likes, history."""
 
 from collections.abc import AsyncIterable
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from datetime import datetime
 
 from psycopg.types.json import Jsonb
@@ -16,6 +16,27 @@ _queries = load_queries(__file__)
 HISTORY_ROWS_MAX = 500
 HISTORY_BYTES_MAX = 8 * 1024 * 1024  # of the rows of one page
 IN_PROGRESS_COUNTED_MAX = 10_000
+
+
+@dataclass(frozen=True, slots=True)
+class NewGeneration:
+    """An accepted order; its generation must be taken up by a worker within `start_within_seconds`."""
+
+    generation_id: str
+    parent_generation_id: str | None
+    pass_id: str
+    session_id: str
+    platform: str
+    title: str
+    mode: str
+    provider: str
+    variables: Row
+    meta: Row
+    payload: Row
+    pipeline_version: int
+    idempotency_key: str | None
+    request_hash: str
+    start_within_seconds: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,8 +70,6 @@ class GenerationRow:
 
 @dataclass(frozen=True, slots=True)
 class ListedGeneration(StoredRow):
-    """A generation in a list."""
-
     generation_id = column("mg_generation_id")
     flow = column("flow")
     status = column("mg_mma_status")
@@ -61,8 +80,6 @@ class ListedGeneration(StoredRow):
 
 @dataclass(frozen=True, slots=True)
 class StoredStep(StoredRow):
-    """A step as it is written."""
-
     number = column("mg_step_no")
     type = column("mg_step_type")
     payload = column("mg_payload")
@@ -130,45 +147,18 @@ class LikedItem:
     at: datetime
 
 
-async def insert(
-    conn: Connection,
-    *,
-    generation_id: str,
-    parent_generation_id: str | None,
-    pass_id: str,
-    session_id: str,
-    platform: str,
-    title: str,
-    mode: str,
-    provider: str,
-    variables: Row,
-    meta: Row,
-    payload: Row,
-    pipeline_version: int,
-    idempotency_key: str | None,
-    request_hash: str,
-    start_within_seconds: float,
-) -> None:
+async def insert(conn: Connection, new: NewGeneration) -> None:
+    is_still = new.mode == "still"
     await _queries.insert_generation(
         conn,
-        generation_key=generation_key(generation_id),
-        generation_id=generation_id,
-        parent_key=generation_key(parent_generation_id) if parent_generation_id else None,
-        pass_id=pass_id,
-        session_id=session_id,
-        platform=platform,
-        title=title,
-        type="image" if mode == "still" else "motion",
-        content_type="image" if mode == "still" else "video",
-        provider=provider,
-        mode=mode,
-        variables=Jsonb(variables),
-        meta=Jsonb(meta),
-        payload=Jsonb(payload),
-        pipeline_version=pipeline_version,
-        idempotency_key=idempotency_key,
-        request_hash=request_hash,
-        start_within_seconds=start_within_seconds,
+        **asdict(new)
+        | {name: Jsonb(getattr(new, name)) for name in ("variables", "meta", "payload")}
+        | {
+            "generation_key": generation_key(new.generation_id),
+            "parent_key": generation_key(new.parent_generation_id) if new.parent_generation_id else None,
+            "type": "image" if is_still else "motion",
+            "content_type": "image" if is_still else "video",
+        },
     )
 
 

@@ -18,8 +18,6 @@ LINES_AT_ONCE = 500
 
 @dataclass(frozen=True, slots=True)
 class TailLine:
-    """A line of the job log."""
-
     seq: int
     level: str
     step: str

@@ -2,13 +2,13 @@
 
 from dataclasses import dataclass
 from datetime import datetime
-from functools import partial
 from uuid import UUID
 
 from psycopg.types.json import Jsonb
 
 from safelight.db.connection.database import Connection, Row, load_queries
 from safelight.db.money import ledger
+from safelight.db.money.ledger import Origin
 from safelight.db.operations import daily_counts
 from safelight.db.typed_rows import row_as
 from safelight.domain import pass_ids
@@ -39,14 +39,7 @@ async def ensure(conn: Connection, pass_id: str, *, welcome: Welcome | None = No
     shopify_id = pass_id.removeprefix(pass_ids.SHOPIFY) if pass_id.startswith(pass_ids.SHOPIFY) else None
     created = await _queries.insert_customer(conn, pass_id=pass_id, shopify_customer_id=shopify_id)
     if created and welcome and await daily_counts.take(conn, WELCOME, welcome.address, most=welcome.per_day):
-        await ledger.grant(
-            conn,
-            pass_id=pass_id,
-            credits=welcome.credits,
-            reason=WELCOME,
-            source="system",
-            ref=(WELCOME, pass_id),
-        )
+        await ledger.adjust(conn, pass_id, welcome.credits, Origin(WELCOME, "system", (WELCOME, pass_id)))
 
 
 async def lock(conn: Connection, pass_id: str) -> CustomerRow | None:
@@ -145,9 +138,9 @@ async def _move_all(conn: Connection, source: str, target: str) -> int:
     held = await lock(conn, source)
     if not held or not held.credits:
         return 0
-    move = partial(ledger.adjust, conn, reason="same_email", source="system", ref=("merge", new_id()))
-    await move(pass_id=source, delta=-held.credits)
-    await move(pass_id=target, delta=held.credits, expires_at=held.expires_at)
+    origin = Origin("same_email", "system", ("merge", new_id()))
+    await ledger.adjust(conn, source, -held.credits, origin)
+    await ledger.adjust(conn, target, held.credits, origin, expires_at=held.expires_at)
     return held.credits
 
 

@@ -165,7 +165,6 @@ async def refunded_results(conn: Connection, most: int, *, withdrawn: bool) -> l
 
 
 async def newest_files(conn: Connection, most: int) -> list[StoredResult]:
-    """The files of the newest generations that are done."""
     return await rows_as(StoredResult, _queries.newest_files(conn, most=most))
 
 

@@ -63,16 +63,9 @@ async def apply(conn: Connection, order_id: str) -> TakenBack | None:
 
 async def _take(conn: Connection, pass_id: str, credits: int, refund_id: str) -> int:
     """From the row that was credited, then from those that its credits were gathered into. Returns how many."""
-    taken = 0
+    taken, origin = 0, ledger.Origin("shopify-refund", "shopify", (SHOP_REFUND, refund_id))
     for holder in [row["pass_id"] async for row in _queries.holders(conn, pass_id=pass_id)]:
         if taken < credits and await customers.lock(conn, holder):
-            moved = await ledger.adjust(
-                conn,
-                pass_id=holder,
-                delta=taken - credits,
-                reason="shopify-refund",
-                source="shopify",
-                ref=(SHOP_REFUND, refund_id),
-            )
+            moved = await ledger.adjust(conn, holder, taken - credits, origin)
             taken += moved.before - moved.after
     return taken

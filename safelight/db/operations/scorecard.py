@@ -32,8 +32,6 @@ class HeldGeneration:
 
 @dataclass(frozen=True, slots=True)
 class ErrorCount:
-    """The number of generations that ended with an error code."""
-
     code: str
     times: int
 

@@ -13,8 +13,6 @@ CUSTOMERS_MAX = 500
 
 @dataclass(frozen=True, slots=True)
 class CustomerTotals:
-    """The sums over all customers."""
-
     customers: int
     credits: int
     auto_top_ups: int
@@ -22,8 +20,6 @@ class CustomerTotals:
 
 @dataclass(frozen=True, slots=True)
 class ListedCustomer:
-    """A customer in a list."""
-
     shopify_customer_id: str | None
     email: str | None
     credits: int
@@ -35,8 +31,6 @@ class ListedCustomer:
 
 @dataclass(frozen=True, slots=True)
 class TableSizes:
-    """The number of rows of each table."""
-
     mega_customers: int
     mega_generations: int
 

@@ -85,7 +85,7 @@ async def give_credits(db: Database, credits: int) -> None:
     """Give the customer of the benchmark what all its orders will cost."""
     async with db.transaction() as conn:
         await customers.ensure(conn, CUSTOMER)
-        await ledger.grant(conn, pass_id=CUSTOMER, credits=credits, reason="bench", source="system", ref=("bench", "1"))
+        await ledger.adjust(conn, CUSTOMER, credits, ledger.Origin("bench", "system", ("bench", "1")))
 
 
 async def order_many(db: Database, generations: int) -> list[str]:

@@ -109,9 +109,7 @@ async def _prepare(db: Database, generations: int) -> None:
     async with db.transaction() as conn:
         await serve_every_engine_with(conn, "simulated", check_every_seconds=every, deadline_seconds=3 * SECONDS_MAX)
         await customers.ensure(conn, CUSTOMER)
-        await ledger.grant(
-            conn, pass_id=CUSTOMER, credits=generations, reason="bench", source="system", ref=("bench", "1")
-        )
+        await ledger.adjust(conn, CUSTOMER, generations, ledger.Origin("bench", "system", ("bench", "1")))
 
 
 async def _order(db: Database, generations: int) -> None:

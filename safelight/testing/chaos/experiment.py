@@ -72,7 +72,7 @@ class Postgres:
 
     def restart(self, mode: Literal["fast", "immediate"]) -> None:
         with self._lock:
-            embedded.restart(self._home, mode)
+            embedded.server_of(self._home).restart(mode)
 
     def stop(self) -> None:
         with self._lock:
@@ -211,9 +211,7 @@ class Experiment:
         prices = self._app.resources.prices
         credits = 1 + self._plan.generations * max(prices.still_credits, prices.video_credits)
         await customers.ensure(conn, pass_id)
-        await ledger.grant(
-            conn, pass_id=pass_id, credits=credits, reason="chaos", source="system", ref=("chaos", pass_id)
-        )
+        await ledger.adjust(conn, pass_id, credits, ledger.Origin("chaos", "system", ("chaos", pass_id)))
 
     async def _order(self, number: int) -> None:
         first, last = (self._plan.generations * one // CUSTOMERS for one in (number, number + 1))
