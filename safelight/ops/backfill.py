@@ -159,17 +159,17 @@ class Legacy:
     async def count(self, source: Source) -> int:
         return int((await self._one("select count(*) as rows from {table}", source))["rows"])
 
-    async def rows_after(self, source: Source, after: str | None, most: int) -> list[Row]:
+    async def rows_after(self, source: Source, after: str | None, limit: int) -> list[Row]:
         """Each with its `key`, as JSON text (`content`), and that text's `hash`, in the order of their keys."""
         where = sql.SQL("" if after is None else "where {key} > {after}").format(
             key=sql.Identifier(source.key), after=sql.Literal(after)
         )
         query = sql.SQL(
             "select key::text, content::text, md5(content::text) as hash from ("
-            "select {key} as key, to_jsonb(legacy) as content from {table} legacy {where} order by {key} limit {most}"
+            "select {key} as key, to_jsonb(legacy) as content from {table} legacy {where} order by {key} limit {limit}"
             ") old order by old.key"
         )
-        parts = self._parts(source) | {"where": where, "most": sql.Literal(most)}
+        parts = self._parts(source) | {"where": where, "limit": sql.Literal(limit)}
         return await (await self._conn.execute(query.format(**parts))).fetchall()
 
     async def totals(self, source: Source) -> Totals:

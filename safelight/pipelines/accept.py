@@ -183,7 +183,7 @@ class Acceptance:
             ("suggestion of customer", customer.pass_id, limits.per_customer),
             ("suggestion at address", customer.address, limits.per_address),
         ):
-            if not await daily_counts.take(conn, purpose, key, most=most):
+            if not await daily_counts.take(conn, purpose, key, limit=most):
                 left_seconds = await daily_counts.seconds_left(conn)
                 raise FreeSuggestionsUsedUp(f"The {purpose}: all {most} of today", retry_after_seconds=left_seconds)
 

@@ -152,9 +152,9 @@ def _step(given: Row) -> Row:
 
 
 class LogStatements:
-    async def lines_after(self, conn: Connection, *, job_id: str, after: int, most: int) -> AsyncIterator[Row]:
+    async def lines_after(self, conn: Connection, *, job_id: str, after: int, limit: int) -> AsyncIterator[Row]:
         lines = await conn.ask("lines_after", lambda tables: [one for one in tables.rows.lines if one["seq"] > after])
-        for line in lines[:most]:
+        for line in lines[:limit]:
             yield line
 
 
@@ -291,7 +291,7 @@ class JobStatements:
         if await conn.ask("adopt_generations", act, writes=JOBS):
             yield {"generation_id": conn.server.tables.rows.generation["mg_generation_id"]}
 
-    async def expired_in_queue(self, conn: Connection, *, most: int) -> AsyncIterator[Row]:
+    async def expired_in_queue(self, conn: Connection, *, limit: int) -> AsyncIterator[Row]:
         def act(tables: Tables) -> bool:
             generation = tables.rows.generation
             deadline = generation["mg_deadline_at"]

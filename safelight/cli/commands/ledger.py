@@ -64,7 +64,7 @@ def show_ledger(
 ) -> None:
     """Show the newest ledger entries of a customer, each with the balance after it."""
     stated = _pass_id(pass_id)
-    found: CustomerLedger | None = read_database(lambda conn: customer.ledger_of(conn, stated, most=limit))
+    found: CustomerLedger | None = read_database(lambda conn: customer.ledger_of(conn, stated, limit=limit))
     if found is None:
         raise NotFound(f"there is no customer {stated!r}")
     if as_json:

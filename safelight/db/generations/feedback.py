@@ -16,4 +16,4 @@ async def insert(conn: Connection, row: Row) -> None:
 
 async def count(conn: Connection, pass_id: str) -> int:
     """Count the customer's likes and comments, up to COUNTED_MAX."""
-    return int(await _queries.count_feedback(conn, pass_id=pass_id, most=COUNTED_MAX))
+    return int(await _queries.count_feedback(conn, pass_id=pass_id, limit=COUNTED_MAX))

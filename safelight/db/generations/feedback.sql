@@ -13,5 +13,5 @@ on conflict (mg_id) do nothing;
 select count(*) from (
   select from mega_generations
   where mg_record_type = 'feedback' and mg_pass_id = :pass_id and mg_deleted_at is null
-  limit :most
+  limit :limit
 ) counted;

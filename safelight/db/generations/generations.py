@@ -172,7 +172,7 @@ async def accepted_before(
 
 async def in_progress(conn: Connection, pass_id: str) -> int:
     """Count the customer's unfinished generations, up to IN_PROGRESS_COUNTED_MAX."""
-    return int(await _queries.in_progress(conn, pass_id=pass_id, most=IN_PROGRESS_COUNTED_MAX))
+    return int(await _queries.in_progress(conn, pass_id=pass_id, limit=IN_PROGRESS_COUNTED_MAX))
 
 
 async def get(conn: Connection, generation_id: str) -> GenerationRow | None:
@@ -226,8 +226,8 @@ async def note_withdrawn(conn: Connection, generation_id: str) -> None:
     await _queries.note_withdrawn(conn, generation_key=generation_key(generation_id))
 
 
-async def newest(conn: Connection, *, pass_id: str | None, status: str | None, most: int) -> list[ListedGeneration]:
-    rows = _queries.newest(conn, pass_id=pass_id, status=status, most=most)
+async def newest(conn: Connection, *, pass_id: str | None, status: str | None, limit: int) -> list[ListedGeneration]:
+    rows = _queries.newest(conn, pass_id=pass_id, status=status, limit=limit)
     return [ListedGeneration(row) async for row in rows]
 
 
@@ -269,19 +269,19 @@ async def insert_event(
     return bool(inserted)
 
 
-async def liked(conn: Connection, pass_id: str, most: int) -> list[LikedItem]:
+async def liked(conn: Connection, pass_id: str, limit: int) -> list[LikedItem]:
     """The items that this customer liked or downloaded, newest first."""
-    return await rows_as(LikedItem, _queries.liked(conn, pass_id=pass_id, most=most))
+    return await rows_as(LikedItem, _queries.liked(conn, pass_id=pass_id, limit=limit))
 
 
 async def history(
-    conn: Connection, pass_id: str, *, before: datetime | None, most: int, results_only: bool
+    conn: Connection, pass_id: str, *, before: datetime | None, limit: int, results_only: bool
 ) -> list[HistoryItem]:
     rows = _queries.history(
         conn,
         pass_id=pass_id,
         before=before,
-        most=most,
+        limit=limit,
         results_only=results_only,
         bytes_max=HISTORY_BYTES_MAX,
     )
@@ -289,7 +289,7 @@ async def history(
 
 
 async def credit_history(conn: Connection, pass_id: str) -> list[HistoryItem]:
-    return await _history_items(_queries.credit_history(conn, pass_id=pass_id, most=HISTORY_ROWS_MAX))
+    return await _history_items(_queries.credit_history(conn, pass_id=pass_id, limit=HISTORY_ROWS_MAX))
 
 
 async def _history_items(rows: AsyncIterable[Row]) -> list[HistoryItem]:

@@ -28,7 +28,7 @@ select count(*) from (
   where mg_record_type = 'generation' and mg_pipeline_version is not null
     and mg_mma_status in ('queued', 'scanning', 'prompting', 'generating', 'postscan')
     and mg_pass_id = :pass_id
-  limit :most
+  limit :limit
 ) unfinished;
 
 -- name: by_id^
@@ -87,7 +87,7 @@ where mg_record_type = 'generation'
   and (:pass_id::text is null or mg_pass_id = :pass_id)
   and (:status::text is null or mg_mma_status = :status)
 order by mg_created_at desc
-limit :most;
+limit :limit;
 
 -- name: columns_by_id^
 select generation.*, customer.mg_credits as balance
@@ -156,7 +156,7 @@ left join mega_generations generation
   on generation.mg_id = 'generation:' || latest.item and generation.mg_record_type = 'generation'
 where latest.liked and generation.mg_deleted_at is null
 order by latest.at desc
-limit :most;
+limit :limit;
 
 -- name: history
 -- `results_only` leaves out generations that ended without a picture or video.
@@ -173,7 +173,7 @@ with newest as (
     )
     and (:before::timestamptz is null or mg_created_at < :before)
   order by mg_created_at desc
-  fetch first :most rows with ties
+  fetch first :limit rows with ties
 ), measured as (
   select mg_id, rank() over (order by mg_created_at desc) as place,
     sum(octet_length(listed::text)) over (order by mg_created_at desc) as bytes
@@ -187,7 +187,7 @@ order by mg_created_at desc;
 select * from mega_generations
 where mg_pass_id = :pass_id and mg_record_type = 'credit_transaction'
 order by mg_created_at desc
-limit :most;
+limit :limit;
 
 -- name: lock_generation!
 -- Waits for a write that is under way; the next statement sees what it wrote.

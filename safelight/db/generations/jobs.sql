@@ -55,7 +55,7 @@ where generation.mg_record_type = 'generation' and generation.mg_pipeline_versio
     where job.queueing_lock = generation.mg_generation_id and job.status in ('todo', 'doing')
   )
 order by generation.mg_created_at
-limit :most
+limit :limit
 on conflict do nothing
 returning queueing_lock as generation_id;
 
@@ -68,7 +68,7 @@ where generation.mg_record_type = 'generation' and generation.mg_pipeline_versio
   and generation.mg_lease_no = 0
   and generation.mg_deadline_at < now()
 order by generation.mg_created_at
-limit :most;
+limit :limit;
 
 -- name: put_back!
 -- By the database's clock, which judges what is due.

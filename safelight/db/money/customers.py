@@ -38,7 +38,7 @@ async def ensure(conn: Connection, pass_id: str, *, welcome: Welcome | None = No
     """Create the customer under this id, with the welcome credits, if any, as a ledger row."""
     shopify_id = pass_id.removeprefix(pass_ids.SHOPIFY) if pass_id.startswith(pass_ids.SHOPIFY) else None
     created = await _queries.insert_customer(conn, pass_id=pass_id, shopify_customer_id=shopify_id)
-    if created and welcome and await daily_counts.take(conn, WELCOME, welcome.address, most=welcome.per_day):
+    if created and welcome and await daily_counts.take(conn, WELCOME, welcome.address, limit=welcome.per_day):
         await ledger.adjust(conn, pass_id, welcome.credits, Origin(WELCOME, "system", (WELCOME, pass_id)))
 
 
@@ -120,7 +120,7 @@ async def merge_credits(conn: Connection, pass_id: str, email: str) -> int:
     """Move the credits of rows that have the user's e-mail and are no user's to the user's row. Returns how many."""
     gathered = 0
     async with conn.transaction():
-        rows = [row async for row in _queries.lock_same_email(conn, pass_id=pass_id, email=email, most=SAME_EMAIL_MAX)]
+        rows = [row async for row in _queries.lock_same_email(conn, pass_id=pass_id, email=email, limit=SAME_EMAIL_MAX)]
         for row in rows:
             if row["pass_id"] != pass_id:
                 gathered += await _move_all(conn, row["pass_id"], pass_id)
@@ -129,7 +129,7 @@ async def merge_credits(conn: Connection, pass_id: str, email: str) -> int:
 
 async def pass_ids_of(conn: Connection, pass_id: str) -> list[str]:
     """The ids that are this customer's: the own one first, then those of rows that were merged into it."""
-    rows = _queries.pass_ids_of(conn, pass_id=pass_id, most=1 + SAME_EMAIL_MAX)
+    rows = _queries.pass_ids_of(conn, pass_id=pass_id, limit=1 + SAME_EMAIL_MAX)
     return [row["pass_id"] async for row in rows]
 
 

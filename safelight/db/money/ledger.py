@@ -157,9 +157,9 @@ async def entry_count(conn: Connection, pass_id: str) -> int:
     return int(await _queries.entry_count(conn, pass_id=pass_id) or 0)
 
 
-async def entries(conn: Connection, pass_id: str, *, most: int) -> list[LedgerEntry]:
+async def entries(conn: Connection, pass_id: str, *, limit: int) -> list[LedgerEntry]:
     """The customer's newest entries, newest first, each with the balance after it."""
-    return await rows_as(LedgerEntry, _queries.entries(conn, pass_id=pass_id, most=most))
+    return await rows_as(LedgerEntry, _queries.entries(conn, pass_id=pass_id, limit=limit))
 
 
 async def _insert(

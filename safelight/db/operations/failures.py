@@ -141,11 +141,12 @@ class Found:
 async def read(conn: Connection, question: Question, thresholds: StuckThresholds) -> Found:
     row: Row = await _queries.read(
         conn,
-        **asdict(question) | asdict(thresholds),
+        **asdict(question)
+        | asdict(thresholds)
+        | {"limit": question.limit + 1},  # one more than is shown tells whether there is another page
         before_at=question.before and question.before.created_at,
         before_id=question.before and question.before.generation_id,
-        users_most=USERS_SHOWN_MAX,
-        most=question.limit + 1,  # one more than is shown tells whether there is another page
+        users_limit=USERS_SHOWN_MAX,
     )
     found = values_as(FailedGeneration, map(_with_time, row["generations"]))
     page = found[: question.limit]

@@ -45,7 +45,7 @@ async def summary(conn: Connection) -> CustomerTotals:
 
 async def customers(conn: Connection) -> list[ListedCustomer]:
     """The first CUSTOMERS_MAX customers by their shop's id."""
-    return await rows_as(ListedCustomer, _queries.customers(conn, most=CUSTOMERS_MAX))
+    return await rows_as(ListedCustomer, _queries.customers(conn, limit=CUSTOMERS_MAX))
 
 
 async def rows_of_tables(conn: Connection) -> TableSizes:

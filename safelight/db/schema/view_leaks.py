@@ -16,7 +16,7 @@ async def violations(conn: Connection, *, examples: int, **_: Any) -> AsyncItera
     """The first `examples` of them, as rows of the doctor."""
     found = [row async for row in _queries.leaking_views(conn)]
     for row in found[:examples]:
-        yield {"problem": "view_shows_all_rows", "id": row["id"], "violations": len(found)}
+        yield {"problem": "view_shows_all_rows", "id": row["id"], "total": len(found)}
 
 
 async def close(conn: Connection) -> int:

@@ -75,9 +75,9 @@ class Reaper:
                 work=WORK,
                 imports=IMPORTS,
                 older_than_seconds=self.thresholds.grace_seconds,
-                most=ADOPTED_AT_ONCE,
+                limit=ADOPTED_AT_ONCE,
             )
-            expired_in_queue = await jobs.expired_in_queue(conn, most=GIVEN_UP_AT_ONCE)
+            expired_in_queue = await jobs.expired_in_queue(conn, limit=GIVEN_UP_AT_ONCE)
             alive = await queue_status.alive_workers(
                 conn, queue_names=QUEUE_NAMES, dead_after_seconds=self.thresholds.dead_after_seconds
             )
