@@ -8,7 +8,7 @@ import psycopg
 
 from safelight.config import Settings
 from safelight.db import embedded
-from safelight.db.connection import database_settings
+from safelight.db.configuration import app_config
 from safelight.db.connection.database import Database
 from safelight.db.connection.sessions import connected_now
 from safelight.db.operations import ops_rows
@@ -47,9 +47,7 @@ class DatabaseApp:
         applied = await migrate(self.dsn)
         async with self.database(1) as db, db.connection() as conn, naming_blockers(conn), conn.transaction():
             await install_version_1(conn, self.parameter_tables)
-            await database_settings.store(
-                conn, database_settings.CUSTOMERS_READ_STEPS, self.settings.customers_read_steps
-            )
+            await app_config.store_setting(conn, "customers_read_steps", self.settings.customers_read_steps)
         return applied
 
     @asynccontextmanager

@@ -144,12 +144,7 @@ class Legacy:
         """Raises InvalidInput: the database does not answer, or no old table is there."""
         async with _connected(dsn) as conn:
             await conn.execute("set default_transaction_read_only = on")
-            cursor = await conn.execute(
-                "select relname as name from pg_class join pg_namespace on pg_namespace.oid = relnamespace"
-                " where nspname = %s and relkind in ('r', 'p')",
-                [schema],
-            )
-            names = {row["name"] for row in await cursor.fetchall()}
+            names = {row["name"] async for row in _queries.tables_of_schema(conn, schema=schema)}
             sources = tuple(source for source in SOURCES if source.table in names)
             if not sources:
                 tables = ", ".join(source.table for source in SOURCES)

@@ -3,6 +3,10 @@
 -- under `legacy`, by the old table's name: whole, but for secrets. Where it had some, the hash of the row with them is
 -- beside it, under `legacy_hash`: so both sides can be compared, and a change of what is not kept is seen.
 
+-- name: tables_of_schema
+select relname as name from pg_class join pg_namespace on pg_namespace.oid = relnamespace
+where nspname = :schema and relkind in ('r', 'p');
+
 -- name: prepare#
 -- The name spares old failures the demand that both planes tell of them: the old backend wrote only one.
 select set_config('application_name', 'safelight backfill', false);

@@ -8,7 +8,7 @@ from typing import Any, Literal
 from safelight import telemetry
 from safelight.db.connection.clock import database_time
 from safelight.db.connection.database import Database
-from safelight.db.generations import stored_files
+from safelight.db.generations import generations
 from safelight.db.money import invariants
 from safelight.db.money.invariants import StoredResult
 from safelight.domain.errors.base import AssetUnreadable, NotFound, StorageError
@@ -65,7 +65,7 @@ async def delete_orphans(db: Database, assets: AssetStore, *, hours: float, dele
     async for entries in _older(assets.public, keys.RESULTS, until):
         generation_of = {entry.key: keys.generation_of_result(entry.key) for entry in entries}
         async with db.connection() as conn:
-            unnamed = await stored_files.unnamed(conn, generation_of)
+            unnamed = await generations.unnamed_keys(conn, generation_of)
         await collected.add([entry for entry in entries if entry.key in unnamed], assets.public.delete)
     async for entries in _older(assets.public, thumbnails.FOLDER, until):
         gone = [entry for entry in entries if not await assets.public.has(thumbnails.original_of(entry.key))]

@@ -89,7 +89,7 @@ async def test_what_a_worker_process_holds_is_known_by_its_name(start: StartBack
                     await asyncio.sleep(0.05)
     finally:
         fleet.close()
-    assert [row.generation_id for row in held] == [accepted["generation_id"]]
+    assert list(held) == [accepted["generation_id"]]
 
 
 def record_of(generation_id: str, *attempts: str) -> Record:

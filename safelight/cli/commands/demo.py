@@ -50,7 +50,7 @@ def demo(
     app.check_secrets()
     listening = _demo_socket(app)
     app.start_database()
-    tell = output.tell_nothing if as_json else output.tell
+    tell = (lambda _: None) if as_json else output.tell
     report = asyncio.run(_until_interrupted(_demo(app, listening, product, logo, tell)))
     if as_json:
         output.print_json(asdict(report))

@@ -1,6 +1,6 @@
 """Generations, and what belongs to a customer's account of them: sessions, events, likes, history."""
 
-from collections.abc import AsyncIterable
+from collections.abc import AsyncIterable, Mapping
 from dataclasses import asdict, dataclass
 from datetime import datetime
 
@@ -300,3 +300,9 @@ def _shown_to_customer(row: Row) -> Row:
     """All columns but the hash, which is for the doctor, and the order of a generation."""
     hidden = {"mg_row_hash"} | ({"mg_payload"} if row["mg_record_type"] == "generation" else set())
     return {name: value for name, value in row.items() if name not in hidden}
+
+
+async def unnamed_keys(conn: Connection, generation_of: Mapping[str, str]) -> set[str]:
+    """Of these keys, each with the generation it would be of, those that nothing names and nobody is about to."""
+    rows = _queries.unnamed_keys(conn, keys=list(generation_of), generation_ids=list(generation_of.values()))
+    return {row["key"] async for row in rows}

@@ -44,12 +44,6 @@ class Charge:
 
 
 @dataclass(frozen=True, slots=True)
-class Remaining:
-    balance: int
-    expires_at: datetime | None
-
-
-@dataclass(frozen=True, slots=True)
 class Origin:
     """The reason and the source of a move of credits, and its reference, which moves credits once."""
 
@@ -76,14 +70,14 @@ async def charge(
     Raises:
         InsufficientCredits: nothing was taken.
     """
-    left = row_as(Remaining, await _queries.take_credits(conn, pass_id=pass_id, credits=credits))
+    left: Row | None = await _queries.take_credits(conn, pass_id=pass_id, credits=credits)
     if left is None:
         raise InsufficientCredits(required=credits, balance=await balance_of(conn, pass_id))
-    expires = {"expires_at": left.expires_at.isoformat()} if left.expires_at else {}
+    expires = {"expires_at": left["expires_at"].isoformat()} if left["expires_at"] else {}
     origin = Origin(reason, "mma", ("mma_charge", _reference(generation_id)))
     meta = expires | ({"request_id": request_id} if request_id else {})
-    await _insert(conn, pass_id, -credits, origin, generation_id=generation_id, balance=left.balance, meta=meta)
-    return left.balance
+    await _insert(conn, pass_id, -credits, origin, generation_id=generation_id, balance=left["balance"], meta=meta)
+    return int(left["balance"])
 
 
 async def refund(conn: Connection, *, generation_id: str) -> int:
