@@ -90,7 +90,8 @@ async def find(
     try:
         async with conn.transaction():
             await _begin(conn)
-            rows = [row for read in _CHECKS async for row in read(conn, **parameters)]
+            rows = [row for check in _CHECKS for row in await _first_of_each(conn, check, parameters)]
+            rows += [row async for row in view_leaks.violations(conn, examples=examples)]
     except (UndefinedColumn, UndefinedTable) as error:
         raise ConfigError(f"the database is not up to date, run `safelight migrate`: {error}") from error
     return _violations(rows)
@@ -106,8 +107,13 @@ _CHECKS = (
     _queries.check_unfinished,
     _queries.check_ops_rows,
     _queries.check_history,
-    view_leaks.violations,
 )
+
+
+async def _first_of_each(conn: Connection, check: Any, parameters: dict[str, Any]) -> list[Row]:
+    found = f"({check.sql.rstrip().removesuffix(';')}) found"
+    query = _queries.first_of_each.sql.replace("from found", f"from {found}")
+    return await (await conn.execute(query, parameters)).fetchall()
 
 
 async def _begin(conn: Connection) -> None:

@@ -1,5 +1,5 @@
--- What must never be in a database. Each statement reads one kind of row once and tells every problem it sees there:
--- its name (invariants.py says each in plain words), the first :examples ids, and how many there are.
+-- What must never be in a database. Each check reads one kind of row once and tells every problem it sees there, by its
+-- name (problems.toml says each in plain words) and the row's id.
 -- A generation is ours where it has a pipeline version; older rows have no steps, lines or jobs to be held to.
 
 -- name: begin_pass!
@@ -10,6 +10,16 @@ set transaction isolation level repeatable read, read only;
 -- A row with a problem is rare, which the planner cannot know: it shall not count the cost of handing rows over.
 select set_config('statement_timeout', :statement_timeout, true), set_config('work_mem', :work_mem, true),
   set_config('parallel_tuple_cost', '0', true);
+
+-- name: first_of_each
+-- The first :examples rows of each problem that a check finds, and how many there are: the check stands in place of `found`.
+select problem, id, total
+from (
+  select problem, id, count(*) over (partition by problem) as total,
+    row_number() over (partition by problem order by id) as place
+  from found
+) numbered
+where place <= :examples;
 
 -- name: check_customers
 with ledger as (
@@ -26,13 +36,10 @@ with ledger as (
   ], null) as problems
   from mega_customers customer
   full join ledger using (mg_pass_id)
-), numbered as (
-  select problem, id, count(*) over (partition by problem) as total,
-    row_number() over (partition by problem order by id) as place
-  from violations, unnest(problems) problem
-  where problems <> '{}'
 )
-select problem, id, total from numbered where place <= :examples;
+select problem, id
+from violations, unnest(problems) problem
+where problems <> '{}';
 
 -- name: check_generations
 with line as (
@@ -77,13 +84,10 @@ with line as (
     case when status = 'done' and not deleted and (output_key is null or not made) then 'result_without_file' end
   ], null) as problems
   from generation
-), numbered as (
-  select problem, id, count(*) over (partition by problem) as total,
-    row_number() over (partition by problem order by id) as place
-  from violations, unnest(problems) problem
-  where problems <> '{}'
 )
-select problem, id, total from numbered where place <= :examples;
+select problem, id
+from violations, unnest(problems) problem
+where problems <> '{}';
 
 -- name: check_step_numbers
 with step_number as (
@@ -100,18 +104,15 @@ with step_number as (
     case when steps <> numbers then 'step_row_twice' end
   ], null) as problems
   from step_number
-), numbered as (
-  select problem, id, count(*) over (partition by problem) as total,
-    row_number() over (partition by problem order by id) as place
-  from violations, unnest(problems) problem
-  where problems <> '{}'
-    and exists (
-      select from mega_generations
-      where mg_id = 'generation:' || violations.id and mg_pipeline_version is not null
-        and (problem <> 'step_number_missing' or mg_mma_status in ('done', 'error', 'suggested', 'cancelled', 'partial'))
-    )
 )
-select problem, id, total from numbered where place <= :examples;
+select problem, id
+from violations, unnest(problems) problem
+where problems <> '{}'
+  and exists (
+    select from mega_generations
+    where mg_id = 'generation:' || violations.id and mg_pipeline_version is not null
+      and (problem <> 'step_number_missing' or mg_mma_status in ('done', 'error', 'suggested', 'cancelled', 'partial'))
+  );
 
 -- name: check_steps
 -- The one reading of every payload. `|| '{}'` unpacks it once, `offset 0` keeps it for all that look into it.
@@ -170,17 +171,14 @@ with config as (
       then 'configuration_differs' end
   ], null) as problems
   from step
-), numbered as (
-  select problem, id, count(*) over (partition by problem) as total,
-    row_number() over (partition by problem order by id) as place
-  from violations, unnest(problems) problem, lateral (
-    select mg_mma_status as status, mg_pipeline_version from mega_generations where mg_id = violations.generation_key offset 0
-  ) generation
-  where problems <> '{}' and mg_pipeline_version is not null
-    and (problem <> 'failed_step_of_a_success' or status not in ('error', 'cancelled', 'partial'))
-    and (problem <> 'result_without_hash' or status = 'done')
 )
-select problem, id, total from numbered where place <= :examples;
+select problem, id
+from violations, unnest(problems) problem, lateral (
+  select mg_mma_status as status, mg_pipeline_version from mega_generations where mg_id = violations.generation_key offset 0
+) generation
+where problems <> '{}' and mg_pipeline_version is not null
+  and (problem <> 'failed_step_of_a_success' or status not in ('error', 'cancelled', 'partial'))
+  and (problem <> 'result_without_hash' or status = 'done');
 
 -- name: check_starts
 with start as (
@@ -197,12 +195,9 @@ with start as (
   from start
   group by id
   having count(*) > 1
-), numbered as (
-  select problem, id, count(*) over (partition by problem) as total,
-    row_number() over (partition by problem order by id) as place
-  from violations, unnest(problems) problem
 )
-select problem, id, total from numbered where place <= :examples;
+select problem, id
+from violations, unnest(problems) problem;
 
 -- name: check_failures
 with failure as (
@@ -234,13 +229,10 @@ with failure as (
       then 'failure_without_ops_row' end
   ], null) as problems
   from failure
-), numbered as (
-  select problem, id, count(*) over (partition by problem) as total,
-    row_number() over (partition by problem order by id) as place
-  from violations, unnest(problems) problem
-  where problems <> '{}'
 )
-select problem, id, total from numbered where place <= :examples;
+select problem, id
+from violations, unnest(problems) problem
+where problems <> '{}';
 
 -- name: check_unfinished
 with unfinished as (
@@ -266,13 +258,10 @@ with unfinished as (
     case when overdue then 'deadline_passed' end
   ], null) as problems
   from unfinished
-), numbered as (
-  select problem, id, count(*) over (partition by problem) as total,
-    row_number() over (partition by problem order by id) as place
-  from violations, unnest(problems) problem
-  where problems <> '{}'
 )
-select problem, id, total from numbered where place <= :examples;
+select problem, id
+from violations, unnest(problems) problem
+where problems <> '{}';
 
 -- name: check_ops_rows
 with violations as (
@@ -291,13 +280,10 @@ with violations as (
     on generation.mg_id = 'generation:' || (ops.mg_detail->>'generation_id')
     and generation.mg_record_type = 'generation' and generation.mg_pipeline_version is not null
   where ops.mg_record_type in ('error', 'warn')
-), numbered as (
-  select problem, id, count(*) over (partition by problem) as total,
-    row_number() over (partition by problem order by id) as place
-  from violations, unnest(problems) problem
-  where problems <> '{}'
 )
-select problem, id, total from numbered where place <= :examples;
+select problem, id
+from violations, unnest(problems) problem
+where problems <> '{}';
 
 -- name: check_history
 -- 12: what is history is as it was written; each row has the hash of what it said then. Rows from before there were hashes
@@ -320,12 +306,9 @@ with sealed as (
   select id, case when hash is null then 'history_unsealed' else 'history_changed' end as problem
   from kept
   where hash is distinct from hash_now and (hash is not null or written_at >= (select since from sealed))
-), numbered as (
-  select problem, id, count(*) over (partition by problem) as total,
-    row_number() over (partition by problem order by id) as place
-  from violations
 )
-select problem, id, total from numbered where place <= :examples;
+select problem, id
+from violations;
 -- name: refunded_results
 -- What ended without a result, or was deleted, and may have stored one, the newest first, with the keys that its rows
 -- name.
