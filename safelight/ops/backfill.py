@@ -120,16 +120,6 @@ class ParityReport:
         }
 
 
-@asynccontextmanager
-async def _connected(dsn: str) -> AsyncIterator[AsyncConnection[Row]]:
-    async with AsyncExitStack() as stack:
-        try:
-            conn = await stack.enter_async_context(connected(dsn))
-        except OperationalError as error:
-            raise InvalidInput(f"--from: {error}") from error
-        yield conn
-
-
 class Legacy:
     """The old tables, read only: a schema of some database."""
 
@@ -142,7 +132,11 @@ class Legacy:
     @asynccontextmanager
     async def opened(cls, dsn: str, schema: str) -> AsyncIterator["Legacy"]:
         """Raises InvalidInput: the database does not answer, or no old table is there."""
-        async with _connected(dsn) as conn:
+        async with AsyncExitStack() as stack:
+            try:
+                conn = await stack.enter_async_context(connected(dsn))
+            except OperationalError as error:
+                raise InvalidInput(f"--from: {error}") from error
             await conn.execute("set default_transaction_read_only = on")
             names = {row["name"] async for row in _queries.tables_of_schema(conn, schema=schema)}
             sources = tuple(source for source in SOURCES if source.table in names)

@@ -16,6 +16,7 @@ _queries = load_queries(__file__)
 HISTORY_ROWS_MAX = 500
 HISTORY_BYTES_MAX = 8 * 1024 * 1024  # of the rows of one page
 IN_PROGRESS_COUNTED_MAX = 10_000
+FEEDBACK_COUNTED_MAX = 50
 
 
 @dataclass(frozen=True, slots=True)
@@ -272,6 +273,16 @@ async def insert_event(
 async def liked(conn: Connection, pass_id: str, limit: int) -> list[LikedItem]:
     """The items that this customer liked or downloaded, newest first."""
     return await rows_as(LikedItem, _queries.liked(conn, pass_id=pass_id, limit=limit))
+
+
+async def insert_feedback(conn: Connection, row: Row) -> None:
+    """A row without a comment is a like. Doing it twice is doing it once. `row` names the columns of the statement."""
+    await _queries.insert_feedback(conn, **row | {"meta": Jsonb(row["meta"])})
+
+
+async def count_feedback(conn: Connection, pass_id: str) -> int:
+    """Count the customer's likes and comments, up to FEEDBACK_COUNTED_MAX."""
+    return int(await _queries.count_feedback(conn, pass_id=pass_id, limit=FEEDBACK_COUNTED_MAX))
 
 
 async def history(

@@ -22,6 +22,7 @@ _WRITTEN_OF_STEP = (
     "number", "type", "status", "provider", "model", "latency_ms", "input_chars", "output_chars", "input_tokens",
     "output_tokens",
 )  # fmt: skip
+_WRITTEN_OF_ENDING = ("prompt", "output_url", "output_key", "provider", "model", "error")
 
 
 @dataclass(frozen=True, slots=True)
@@ -194,15 +195,10 @@ async def finish(conn: Connection, lease: Lease, ending: Ending, *, variables: R
         user_id=lease.user_id,
         status=ending.status,
         record_status=ending.status.record_status,
-        error=ending.error,
         meta=Jsonb(ending.meta),
         variables=Jsonb(variables),
-        prompt=ending.prompt,
-        output_url=ending.output_url,
-        output_key=ending.output_key,
-        provider=ending.provider,
-        model=ending.model,
         lines=_json(ending.lines),
+        **{name: getattr(ending, name) for name in _WRITTEN_OF_ENDING},
     )
     return _written(lease, row or await _queries.finished_before(conn, **_fence(lease), status=ending.status))
 
