@@ -18,10 +18,6 @@ from safelight.domain.statuses import Status
 
 _queries = load_queries(__file__)
 
-_WRITTEN_OF_STEP = (
-    "number", "type", "status", "provider", "model", "latency_ms", "input_chars", "output_chars", "input_tokens",
-    "output_tokens",
-)  # fmt: skip
 _WRITTEN_OF_ENDING = ("prompt", "output_url", "output_key", "provider", "model", "error")
 
 
@@ -73,9 +69,19 @@ class StepRow:
 
     def next_write(self, generation_id: str) -> Row:
         """The row as its next write makes it."""
-        return {name: getattr(self, name) for name in _WRITTEN_OF_STEP} | {
+        return {
             "id": step_key(generation_id, self.number),
+            "number": self.number,
+            "type": self.type,
             "payload": self.payload | {"writes": self.writes + 1},
+            "provider": self.provider,
+            "model": self.model,
+            "latency_ms": self.latency_ms,
+            "input_chars": self.input_chars,
+            "output_chars": self.output_chars,
+            "input_tokens": self.input_tokens,
+            "output_tokens": self.output_tokens,
+            "status": self.status,
         }
 
 
