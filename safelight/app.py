@@ -8,16 +8,19 @@ from pathlib import Path
 
 from fastapi import FastAPI
 
-from safelight import request_limits, telemetry
+from safelight import telemetry
 from safelight.adapters import local_fault, webhook_checks
 from safelight.api.app import create_api
+from safelight.api.http.bodies.in_flight import InFlightLimit
+from safelight.api.http.bodies.spooling import RequestBodies
+from safelight.api.http.rate_limits import RateLimiter, RateLimitGroup, address_of
 from safelight.api.http.services import AuthPolicy, Services, WelcomePolicy
 from safelight.config import Settings
 from safelight.database_app import DatabaseApp
 from safelight.db import embedded
 from safelight.db.configuration import deployment_secret
 from safelight.db.connection.database import TRANSIENT_ERRORS, Database
-from safelight.db.connection.notifications import Listener, Notifier
+from safelight.db.connection.notifications import Listener
 from safelight.db.embedded.supervisor import Restarted, Supervisor
 from safelight.db.operations.ops_rows import process_error
 from safelight.db.schema.migrate import MigrationBlocked
@@ -40,6 +43,7 @@ from safelight.storage.remote_files import RemoteFiles
 DATABASE_START_SECONDS_MAX = 60.0
 DATABASE_LOOK_SECONDS = 1.0
 LEAVE_SECONDS = 5.0  # beyond the time that steps get to end
+MEGABYTE = 1024 * 1024
 API_STALL_SECONDS = 1.4  # without a free connection: the answer is a 503
 
 
@@ -99,7 +103,14 @@ class App(DatabaseApp):
             on, resources, settings = self.on(db), self.resources, self.settings
             queue, listener, findings = Queue(db), Listener(self.dsn), LatestFindings(on.doctor)
             queues = QueueWatch(db, dead_after_seconds=resources.dead_after_seconds)
-            bodies = request_limits.bodies(settings, resources.file_spool)
+            bodies = RequestBodies(settings.body_buffer_mb * MEGABYTE, address_of, resources.file_spool)
+            rates = {
+                RateLimitGroup.WRITES: settings.rate_limit_writes_per_minute,
+                RateLimitGroup.PUBLIC: settings.rate_limit_public_per_minute,
+                RateLimitGroup.ERROR_REPORTS: settings.rate_limit_error_reports_per_minute,
+                RateLimitGroup.ADMIN_TOKENS: settings.admin_guesses_per_minute,
+            }
+            streams_max, streams_per_address = settings.streams_max, settings.streams_per_address
             admin_emails = frozenset(email.lower() for email in listed(settings.admin_emails))
             await queue.open()
             await listener.open()
@@ -120,7 +131,7 @@ class App(DatabaseApp):
                     findings=findings,
                     queues=queues,
                     webhook_checks=webhook_checks(settings),
-                    rates=request_limits.rates(settings),
+                    rates=RateLimiter(rates),
                     auth=AuthPolicy(self.tokens, settings.auth == "required", self.admin_token(), admin_emails),
                     shop=self.shop,
                     credits_expire_days=settings.credits_expire_days,
@@ -128,7 +139,7 @@ class App(DatabaseApp):
                     customer_count=CustomerCount(db),
                     wait_seconds=settings.sync_result_timeout_seconds,
                     bodies=bodies,
-                    streams=request_limits.streams(settings),
+                    streams=InFlightLimit("live streams", total_max=streams_max, per_address_max=streams_per_address),
                     serving=on.serving,
                 )
             finally:
@@ -140,9 +151,9 @@ class App(DatabaseApp):
 
     # --- what commands and tests ask for ---------------------------------------------------------------------------
 
-    def on(self, db: Database, notifier: Notifier | None = None) -> PoolResources:
+    def on(self, db: Database) -> PoolResources:
         """Return the resources that work on this pool: keep what is returned, so that each is built once."""
-        return PoolResources(self.resources, db, notifier)
+        return PoolResources(self.resources, db)
 
     # --- secrets ---------------------------------------------------------------------------------------------------
 

@@ -95,11 +95,11 @@ class ProcessResources:
 class PoolResources:
     """Resources that work on one pool of database connections, and share what they are built of."""
 
-    def __init__(self, process: ProcessResources, db: Database, notifier: Notifier | None = None) -> None:
+    def __init__(self, process: ProcessResources, db: Database) -> None:
         self._process = process
         self._settings = process.settings
         self.db = db
-        self.notifier = notifier or Notifier(db)
+        self.notifier = Notifier(db)
 
     @cached_property
     def configuration(self) -> Configuration:
