@@ -293,21 +293,21 @@ def _is_key(column: str) -> bool:
 async def _keep(conn: Connection, source: Source, rows: list[MappedRow]) -> int:
     """Returns how many rows were written."""
     contents, hashes = [row.content for row in rows], [row.hash for row in rows]
-    await _queries.give(conn, table=source.table, contents=contents, hashes=hashes)
+    await _queries.load_batch(conn, table=source.table, contents=contents, hashes=hashes)
     await getattr(_queries, f"map_{source.table}")(conn)
     match source.goes_to:
         case "customers":
             await _queries.insert_customers(conn)
             await _queries.lock_customers(conn)
             written = await _queries.keep_customers(conn)
-            await _settle(conn)
+            await _add_opening_balances(conn)
         case "generations":
             await _queries.insert_owners(conn)
             await _queries.lock_customers(conn)
             await _queries.amend_changed(conn)
             await _queries.drop_changed(conn)
             written = await _queries.keep_generations(conn)
-            await _settle(conn)
+            await _add_opening_balances(conn)
             await _queries.show_outputs(conn)
         case "admin":
             await _queries.amend_changed(conn)
@@ -316,6 +316,6 @@ async def _keep(conn: Connection, source: Source, rows: list[MappedRow]) -> int:
     return int(written)
 
 
-async def _settle(conn: Connection) -> None:
+async def _add_opening_balances(conn: Connection) -> None:
     await _queries.amend_openings(conn)
-    await _queries.settle(conn)
+    await _queries.add_opening_balances(conn)

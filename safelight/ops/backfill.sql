@@ -29,7 +29,7 @@ on conflict (mg_id) do update set mg_value = excluded.mg_value;
 -- name: forget_position!
 delete from mega_admin where mg_id = :id;
 
--- name: give!
+-- name: load_batch!
 -- `kept` is what each row leaves in ours. The rows come as bytes, which nothing changes on their way.
 insert into given (content, hash, kept)
 select row.content, row.hash,
@@ -176,7 +176,7 @@ where exists (
   )
 );
 
--- name: settle!
+-- name: add_opening_balances!
 -- What a customer's ledger does not explain of their balance is its opening entry, so that the balance is the sum.
 insert into mega_generations (
   mg_id, mg_record_type, mg_pass_id, mg_delta, mg_reason, mg_source, mg_ref_type, mg_ref_id, mg_status, mg_source_system

@@ -61,11 +61,11 @@ async def failed(conn: Connection, adapter: str, limits: Limits, text: str) -> N
 
 
 async def back_off(conn: Connection, adapter: str, seconds: float) -> None:
-    await _queries.slow_down(conn, adapter=adapter, seconds=seconds)
+    await _queries.back_off(conn, adapter=adapter, seconds=seconds)
 
 
 async def release_budget(conn: Connection, adapter: str, usd: Decimal) -> None:
-    await _queries.give_back(conn, adapter=adapter, usd=usd)
+    await _queries.release_budget(conn, adapter=adapter, usd=usd)
 
 
 async def circuit_is_open(conn: Connection, adapter: str) -> bool:

@@ -23,7 +23,7 @@ async def requeue_stalled(
     """Put the jobs of workers without a heartbeat back, and those whose generation is so long past its deadline. It
     counts as a take-over of the generation, unless the worker had withdrawn its registration. Returns the
     generations."""
-    rows = _queries.take_back_jobs(
+    rows = _queries.requeue_stalled(
         conn,
         queue_names=list(queue_names),
         dead_after_seconds=dead_after_seconds,
@@ -37,7 +37,7 @@ async def enqueue_orphaned(
 ) -> list[str]:
     """Give a job to unfinished generations that have none: one that imports where their pictures are not ours yet.
     Returns them."""
-    rows = _queries.adopt_generations(
+    rows = _queries.enqueue_orphaned(
         conn,
         queue_name=work.queue_name,
         task_name=work.task_name,

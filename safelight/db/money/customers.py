@@ -113,7 +113,7 @@ async def _new_account(conn: Connection, user_id: str, email: str | None, welcom
 
 async def record_visit(conn: Connection, pass_id: str, email: str | None) -> None:
     """Note that the customer was here, and the e-mail that they sign in with now."""
-    await _queries.touch(conn, pass_id=pass_id, email=email)
+    await _queries.record_visit(conn, pass_id=pass_id, email=email)
 
 
 async def merge_credits(conn: Connection, pass_id: str, email: str) -> int:

@@ -57,7 +57,7 @@ set mg_user_id = :user_id::uuid, mg_email = coalesce(:email, mg_email),
   mg_verified_email = mg_verified_email or :email::text is not null, mg_last_active = now()
 where mg_pass_id = :pass_id and mg_user_id is null;
 
--- name: touch!
+-- name: record_visit!
 update mega_customers
 set mg_last_active = now(), mg_email = coalesce(:email, mg_email),
   mg_verified_email = mg_verified_email or :email::text is not null
