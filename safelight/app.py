@@ -8,47 +8,42 @@ from pathlib import Path
 
 from fastapi import FastAPI
 
-from safelight import request_limits, telemetry
+from safelight import telemetry
 from safelight.adapters import local_fault, webhook_checks
 from safelight.api.app import create_api
+from safelight.api.http.bodies.in_flight import InFlightLimit
 from safelight.api.http.bodies.spooling import RequestBodies
+from safelight.api.http.rate_limits import RateLimiter, RateLimitGroup, address_of
 from safelight.api.http.services import AuthPolicy, Services, WelcomePolicy
 from safelight.config import Settings
 from safelight.database_app import DatabaseApp
 from safelight.db import embedded
 from safelight.db.configuration import deployment_secret
 from safelight.db.connection.database import TRANSIENT_ERRORS, Database
-from safelight.db.connection.notifications import Listener, Notifier
+from safelight.db.connection.notifications import Listener
 from safelight.db.embedded.supervisor import Restarted, Supervisor
-from safelight.db.operations.ops_outbox import OpsOutbox
+from safelight.db.operations.ops_rows import process_error
 from safelight.db.schema.migrate import MigrationBlocked
 from safelight.domain.errors.base import SafelightError
-from safelight.domain.orders import Prices
+from safelight.domain.errors.categories import Category
 from safelight.domain.shared_secrets import strong_secret
 from safelight.domain.shop_orders import Shop, credit_products
-from safelight.ops.doctor import Doctor, LatestFindings
+from safelight.ops.doctor import LatestFindings
 from safelight.ops.queue_watch import QueueWatch
-from safelight.ops.restarts import restart_row
-from safelight.pipelines.context import PipelineContext
 from safelight.pipelines.engine.queue import Queue, WorkerOptions
-from safelight.pipelines.engine.reaper import Reaper
-from safelight.pipelines.engine.sealing import Sealer
-from safelight.pipelines.serving import Serving
 from safelight.private_files import open_home
 from safelight.process.tasks import end_tasks
 from safelight.reports.totals import CustomerCount
-from safelight.resources import PoolResources, ProcessResources, listed
+from safelight.resources import PoolResources, ProcessResources
 from safelight.security import secret_files
-from safelight.security.signing import Signer
 from safelight.setting_checks import ADMIN_TOKEN_SETTING, SECRET_SETTING, check_secret_settings, token_check
-from safelight.storage.assets import AssetStore
-from safelight.storage.fetch import GuardedFetcher
+from safelight.settings.values import listed
 from safelight.storage.remote_files import RemoteFiles
-from safelight.storage.spool import Spool
 
 DATABASE_START_SECONDS_MAX = 60.0
 DATABASE_LOOK_SECONDS = 1.0
 LEAVE_SECONDS = 5.0  # beyond the time that steps get to end
+MEGABYTE = 1024 * 1024
 API_STALL_SECONDS = 1.4  # without a free connection: the answer is a 503
 
 
@@ -62,7 +57,7 @@ class App(DatabaseApp):
         self.tokens = token_check(settings)
         self.shop = Shop(settings.shopify_webhook_secret.get_secret_value(), credit_products(settings.credit_products))
         self._secret = ""
-        self.resources = ProcessResources(settings, self.redactor, self.parameter_tables, self.secret)
+        self.resources = ProcessResources(settings, self.ops_outbox, self.parameter_tables, self.secret)
 
     async def migrate_when_there(self) -> list[str]:
         """As `migrate`; a database that starts, or restarts just now, is waited for."""
@@ -82,7 +77,14 @@ class App(DatabaseApp):
             await Supervisor(embedded.server_of(self.home), self._report_restart).run(stop)
 
     def _report_restart(self, restarted: Restarted) -> None:
-        row = restart_row(restarted)
+        row = process_error(
+            Category.API_ERROR,
+            "DATABASE_RESTARTED",
+            f"The embedded database runs again after {restarted.seconds:.1f} s: {restarted.reason}",
+            action="database.restarted",
+            level="warn",
+            extra={"tries": restarted.tries},
+        )
         telemetry.warning(telemetry.Tag.DB_STATUS, row.message)
         self.write_now(row)
 
@@ -98,100 +100,60 @@ class App(DatabaseApp):
         pool = self.database(self.settings.api_pool_size, stall_seconds=API_STALL_SECONDS, check=True)
         await asyncio.to_thread(self.secret)  # it asks the database, once
         async with pool as db:
-            on, resources = self.on(db), self.resources
+            on, resources, settings = self.on(db), self.resources, self.settings
             queue, listener, findings = Queue(db), Listener(self.dsn), LatestFindings(on.doctor)
             queues = QueueWatch(db, dead_after_seconds=resources.dead_after_seconds)
-            bodies = request_limits.bodies(self.settings, resources.file_spool)
+            bodies = RequestBodies(settings.body_buffer_mb * MEGABYTE, address_of, resources.file_spool)
+            rates = {
+                RateLimitGroup.WRITES: settings.rate_limit_writes_per_minute,
+                RateLimitGroup.PUBLIC: settings.rate_limit_public_per_minute,
+                RateLimitGroup.ERROR_REPORTS: settings.rate_limit_error_reports_per_minute,
+                RateLimitGroup.ADMIN_TOKENS: settings.admin_guesses_per_minute,
+            }
+            streams_max, streams_per_address = settings.streams_max, settings.streams_per_address
+            admin_emails = frozenset(email.lower() for email in listed(settings.admin_emails))
             await queue.open()
             await listener.open()
-            catching_up = asyncio.create_task(resources.ops_spool.flush_periodically(db))
-            following = asyncio.create_task(on.runtime.refresh_periodically())
+            flushing = asyncio.create_task(self.ops_outbox.flush_periodically(db))
+            refreshing = asyncio.create_task(on.runtime.refresh_periodically())
             watching = asyncio.create_task(queues.run())
             try:
-                yield self._services_of(on, queue, listener, bodies, queues, findings)
+                yield Services(
+                    db=db,
+                    spool=self.ops_outbox,
+                    acceptance=on.acceptance(queue),
+                    listener=listener,
+                    assets=resources.assets,
+                    remote_files=RemoteFiles(resources.assets, resources.fetcher, resources.file_spool),
+                    welcome=WelcomePolicy(settings.signup_credits, settings.welcomes_per_day),
+                    reaper=on.reaper,
+                    signer=resources.signer,
+                    findings=findings,
+                    queues=queues,
+                    webhook_checks=webhook_checks(settings),
+                    rates=RateLimiter(rates),
+                    auth=AuthPolicy(self.tokens, settings.auth == "required", self.admin_token(), admin_emails),
+                    shop=self.shop,
+                    credits_expire_days=settings.credits_expire_days,
+                    runtime=on.runtime,
+                    customer_count=CustomerCount(db),
+                    wait_seconds=settings.sync_result_timeout_seconds,
+                    bodies=bodies,
+                    streams=InFlightLimit("live streams", total_max=streams_max, per_address_max=streams_per_address),
+                    serving=on.serving,
+                )
             finally:
                 bodies.close()
-                await end_tasks(following, catching_up, watching, seconds=LEAVE_SECONDS)
+                await end_tasks(refreshing, flushing, watching, seconds=LEAVE_SECONDS)
                 await findings.close()
                 await listener.close()
                 await queue.close()
 
-    def _services_of(
-        self,
-        on: PoolResources,
-        queue: Queue,
-        listener: Listener,
-        bodies: RequestBodies,
-        queues: QueueWatch,
-        findings: LatestFindings,
-    ) -> Services:
-        settings, resources = self.settings, self.resources
-        admin_emails = frozenset(email.lower() for email in listed(settings.admin_emails))
-        return Services(
-            db=on.db,
-            spool=resources.ops_spool,
-            acceptance=on.acceptance(queue),
-            listener=listener,
-            assets=resources.assets,
-            remote_files=RemoteFiles(resources.assets, resources.fetcher, resources.file_spool),
-            welcome=WelcomePolicy(settings.signup_credits, settings.welcomes_per_day),
-            reaper=on.reaper,
-            signer=resources.signer,
-            findings=findings,
-            queues=queues,
-            webhook_checks=webhook_checks(settings),
-            rates=request_limits.rates(settings),
-            auth=AuthPolicy(self.tokens, settings.auth == "required", self.admin_token(), admin_emails),
-            shop=self.shop,
-            credits_expire_days=settings.credits_expire_days,
-            runtime=on.runtime,
-            customer_count=CustomerCount(on.db),
-            wait_seconds=settings.sync_result_timeout_seconds,
-            bodies=bodies,
-            streams=request_limits.streams(settings),
-            serving=on.serving,
-        )
-
     # --- what commands and tests ask for ---------------------------------------------------------------------------
 
-    def on(self, db: Database, notifier: Notifier | None = None) -> PoolResources:
+    def on(self, db: Database) -> PoolResources:
         """Return the resources that work on this pool: keep what is returned, so that each is built once."""
-        return PoolResources(self.resources, db, notifier)
-
-    @property
-    def prices(self) -> Prices:
-        """Prices as the settings state them; operators may have set others (`RuntimeConfig.prices`)."""
-        return self.resources.prices
-
-    def sealer(self) -> Sealer:
-        return self.resources.sealer
-
-    def spool(self) -> OpsOutbox:
-        return self.resources.ops_spool
-
-    def file_spool(self) -> Spool:
-        return self.resources.file_spool
-
-    def fetcher(self) -> GuardedFetcher:
-        return self.resources.fetcher
-
-    def assets(self) -> AssetStore:
-        return self.resources.assets
-
-    def signer(self) -> Signer:
-        return self.resources.signer
-
-    def reaper(self, db: Database, notifier: Notifier) -> Reaper:
-        return self.on(db, notifier).reaper
-
-    def doctor(self, db: Database) -> Doctor:
-        return self.on(db).doctor
-
-    def studio(self, db: Database) -> PipelineContext:
-        return self.on(db).studio
-
-    def serving(self, db: Database) -> Serving:
-        return self.on(db).serving
+        return PoolResources(self.resources, db)
 
     # --- secrets ---------------------------------------------------------------------------------------------------
 
@@ -254,9 +216,9 @@ class App(DatabaseApp):
             on = self.on(db)
             queue = Queue(db, on.worker.run, on.importer.run)
             await queue.open()
-            working = asyncio.create_task(queue.work(self._working_hours()))
+            working = asyncio.create_task(queue.work(self._worker_options()))
             reaping = asyncio.create_task(on.reaper.run())
-            catching_up = asyncio.create_task(self.resources.ops_spool.flush_periodically(db))
+            flushing = asyncio.create_task(self.ops_outbox.flush_periodically(db))
             stopped = asyncio.create_task(stop.wait())
             try:
                 await asyncio.wait({working, reaping, stopped}, return_when=asyncio.FIRST_COMPLETED)
@@ -267,7 +229,7 @@ class App(DatabaseApp):
             finally:
                 queue.stop()
                 seconds = self.settings.worker_shutdown_seconds + LEAVE_SECONDS
-                await end_tasks(working, reaping, catching_up, stopped, seconds=seconds)
+                await end_tasks(working, reaping, flushing, stopped, seconds=seconds)
                 await on.notifier.drain()
                 await queue.close()
 
@@ -279,7 +241,7 @@ class App(DatabaseApp):
             await db.close()
         await working
 
-    def _working_hours(self) -> WorkerOptions:
+    def _worker_options(self) -> WorkerOptions:
         return WorkerOptions(
             concurrency=self.settings.worker_concurrency,
             imports=self.settings.input_fetches_at_once,

@@ -32,7 +32,8 @@ class Settings(
     Testing,
     BaseSettings,
 ):
-    """The settings of a deployment, each a variable with the prefix `SAFELIGHT_`. docs/settings.md describes all."""
+    """The settings of a deployment, each a variable with the prefix `SAFELIGHT_`. docs/settings.md describes all, in
+    the order of these groups."""
 
     model_config = SettingsConfigDict(env_prefix=PREFIX, extra="ignore", validate_by_name=True)
 
@@ -52,7 +53,6 @@ class Settings(
 
     @property
     def keyed_adapters(self) -> frozenset[str]:
-        """The adapters whose key is set."""
         keys = {"openai": self.openai_api_key, "replicate": self.replicate_token, "fal": self.fal_key}
         return frozenset(adapter for adapter, key in keys.items() if key.get_secret_value())
 

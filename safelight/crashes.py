@@ -1,18 +1,15 @@
 """Records crashes of a process in the ops plane."""
 
 import asyncio
-import os
 import sys
 import traceback
-from pathlib import Path
 from typing import Any
 
 from safelight import telemetry
 from safelight.api.http.ops_row_limits import Allowance
 from safelight.database_app import DatabaseApp
-from safelight.db.operations import ops_rows
+from safelight.db.operations.ops_rows import process_error
 from safelight.domain.errors.categories import Category
-from safelight.domain.ids import new_id
 from safelight.domain.untrusted.text import printable_lines
 from safelight.process.open_files import OUT_OF_FILES
 
@@ -48,15 +45,5 @@ def report_task_crashes(app: DatabaseApp) -> None:
 
 def _write_crash(app: DatabaseApp, category: Category, action: str, error: BaseException) -> None:
     telemetry.error(category.emoji, telemetry.Tag.API, f"{action}: {error!r}", error)
-    row = ops_rows.OpsError(
-        category=category,
-        code=category.value,
-        message=f"{type(error).__name__}: {error}",
-        request_id=f"process_{os.getpid()}_{new_id()}",
-        route="process",
-        method=Path(sys.argv[0]).name,
-        http_status=500,
-        action=action,
-        stack="".join(traceback.format_exception(error)),
-    )
-    app.write_now(row)
+    message, stack = f"{type(error).__name__}: {error}", "".join(traceback.format_exception(error))
+    app.write_now(process_error(category, category.value, message, action=action, stack=stack))

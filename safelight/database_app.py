@@ -8,7 +8,7 @@ import psycopg
 
 from safelight.config import Settings
 from safelight.db import embedded
-from safelight.db.connection import database_settings
+from safelight.db.configuration import app_config
 from safelight.db.connection.database import Database
 from safelight.db.connection.sessions import connected_now
 from safelight.db.operations import ops_rows
@@ -29,6 +29,7 @@ class DatabaseApp:
         self.dsn = settings.database_url or ""
         self.redactor = Redactor(settings.secrets)
         self.parameter_tables = ParameterTables()
+        self.ops_outbox = OpsOutbox(self.home / "ops-spool", self.redactor)
 
     def start_database(self, *, must_answer: bool = True) -> str:
         """Returns the DSN; starts the embedded server where no other is set. If it is another's, and must answer,
@@ -44,16 +45,9 @@ class DatabaseApp:
         """Bring the database up to date, with version 1 of our own configuration and what it has to know of our
         settings. Returns what was applied now."""
         applied = await migrate(self.dsn)
-        db = Database(self.dsn, pool_size=1, redactor=self.redactor)
-        await db.open()
-        try:
-            async with db.connection() as conn, naming_blockers(conn), conn.transaction():
-                await install_version_1(conn, self.parameter_tables)
-                await database_settings.store(
-                    conn, database_settings.CUSTOMERS_READ_STEPS, self.settings.customers_read_steps
-                )
-        finally:
-            await db.close()
+        async with self.database(1) as db, db.connection() as conn, naming_blockers(conn), conn.transaction():
+            await install_version_1(conn, self.parameter_tables)
+            await app_config.store_setting(conn, "customers_read_steps", self.settings.customers_read_steps)
         return applied
 
     @asynccontextmanager
@@ -71,7 +65,4 @@ class DatabaseApp:
         try:
             ops_rows.insert_now(self.dsn, row, self.redactor)
         except psycopg.Error:
-            self.spool().keep(row)
-
-    def spool(self) -> OpsOutbox:
-        return OpsOutbox(self.home / "ops-spool", self.redactor)
+            self.ops_outbox.append(row)

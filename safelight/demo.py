@@ -6,7 +6,7 @@ import base64
 import json
 import time
 from collections.abc import Awaitable, Callable, Iterator
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from itertools import count
 from pathlib import Path
 from typing import Any
@@ -44,8 +44,6 @@ class Event:
 
 @dataclass(frozen=True, slots=True)
 class DemoResult:
-    """One finished generation of the story."""
-
     chapter: str
     generation_id: str
     seconds: float
@@ -61,9 +59,6 @@ class DemoReport:
     credits_charged: int = 0
     balance: int = 0
     seconds: float = 0.0
-
-    def as_json(self) -> Json:
-        return asdict(self)
 
 
 @dataclass(frozen=True, slots=True)

@@ -29,8 +29,8 @@ from safelight.pipelines.settings import SettingsPolicy
 from safelight.pipelines.vendor_pictures import VendorPictures
 from safelight.pipelines.worker import Worker
 from safelight.providers.catalogue import ParameterTables
-from safelight.redaction import Redactor
 from safelight.security.signing import Signer
+from safelight.settings.values import listed
 from safelight.storage.assets import AssetStore
 from safelight.storage.buckets import Bucket, S3Keys, open_bucket
 from safelight.storage.fetch import GuardedFetcher
@@ -41,10 +41,10 @@ class ProcessResources:
     """Resources that know no database. `secret` gives the deployment's secret, which may have to be read from one."""
 
     def __init__(
-        self, settings: Settings, redactor: Redactor, parameter_tables: ParameterTables, secret: Callable[[], str]
+        self, settings: Settings, ops_outbox: OpsOutbox, parameter_tables: ParameterTables, secret: Callable[[], str]
     ) -> None:
         self.settings = settings
-        self._redactor = redactor
+        self.ops_outbox = ops_outbox
         self._secret = secret
         self.fetcher = GuardedFetcher(listed(settings.fetch_allow_hosts))
         self.parameter_tables = parameter_tables
@@ -75,10 +75,6 @@ class ProcessResources:
         return Spool(self.settings.home_path / "spool")
 
     @cached_property
-    def ops_spool(self) -> OpsOutbox:
-        return OpsOutbox(self.settings.home_path / "ops-spool", self._redactor)
-
-    @cached_property
     def sealer(self) -> Sealer:
         return Sealer(self._secret().encode())
 
@@ -99,11 +95,11 @@ class ProcessResources:
 class PoolResources:
     """Resources that work on one pool of database connections, and share what they are built of."""
 
-    def __init__(self, process: ProcessResources, db: Database, notifier: Notifier | None = None) -> None:
+    def __init__(self, process: ProcessResources, db: Database) -> None:
         self._process = process
         self._settings = process.settings
         self.db = db
-        self.notifier = notifier or Notifier(db)
+        self.notifier = Notifier(db)
 
     @cached_property
     def configuration(self) -> Configuration:
@@ -136,7 +132,7 @@ class PoolResources:
         )
 
     @cached_property
-    def studio(self) -> PipelineContext:
+    def context(self) -> PipelineContext:
         process = self._process
         return PipelineContext(
             self.db,
@@ -159,7 +155,7 @@ class PoolResources:
             start_seconds=settings.provider_start_timeout_seconds,
             result_seconds=settings.provider_result_ttl_seconds,
         )
-        return Worker(self.studio, self.notifier, policy)
+        return Worker(self.context, self.notifier, policy)
 
     @cached_property
     def importer(self) -> InputImporter:
@@ -181,11 +177,5 @@ class PoolResources:
 
     @cached_property
     def doctor(self) -> Doctor:
-        process = self._process
-        dead_after_seconds = process.dead_after_seconds
-        return Doctor(self.db, self.reaper, process.assets, process.ops_spool, dead_after_seconds=dead_after_seconds)
-
-
-def listed(text: str) -> tuple[str, ...]:
-    """Return the parts of a setting that is a list with commas."""
-    return tuple(part.strip() for part in text.split(",") if part.strip())
+        process, dead_after_seconds = self._process, self._process.dead_after_seconds
+        return Doctor(self.db, self.reaper, process.assets, process.ops_outbox, dead_after_seconds=dead_after_seconds)

@@ -180,9 +180,8 @@ class Backend:
         stated = pass_id or self.pass_id
         async with self.app.database() as db, db.transaction() as conn:
             await customers.ensure(conn, stated)
-            await ledger.grant(
-                conn, pass_id=stated, credits=credits, reason="manual-topup", source="admin", ref=("manual", new_id())
-            )
+            origin = ledger.Origin("manual-topup", "admin", ("manual", new_id()))
+            await ledger.adjust(conn, stated, credits, origin)
 
     async def upload(self, path: Path = COFFEE, kind: str = "product", *, without_lines: int = 0) -> str:
         """The same photo is stored once; one `without_lines` at its end is another."""

@@ -1,7 +1,7 @@
 """The steps of one generation per second: one after the other, and side by side."""
 
 import time
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from statistics import median
 from typing import Any
 
@@ -36,9 +36,6 @@ class ParallelResult:
     sequential_per_second: float
     parallel_per_second: float
     ratio: float
-
-    def as_json(self) -> dict[str, Any]:
-        return asdict(self)
 
 
 async def parallel(app: App, at_once: int) -> ParallelResult:

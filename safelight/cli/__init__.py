@@ -6,90 +6,49 @@ from typing import Annotated, Any
 import typer
 
 from safelight.cli import output
-from safelight.cli.lazy import Entry, Group, LazyGroup
+from safelight.cli.lazy import Group, LazyGroup
 from safelight.domain.errors.base import ConfigError, SafelightError
 
 WRONG_CONFIGURATION = 2  # as for wrong options
 
 
-# The beginning of each help text is here too, so that `--help` imports no command; a test compares them.
-COMMANDS: dict[str, Entry | Group] = {
-    "up": Entry("servers", "Run everything on one machine: database, API and worker."),
-    "api": Entry("servers", "Run the API alone."),
-    "worker": Entry("servers", "Run a worker alone."),
-    "migrate": Entry("servers", "Apply the migrations."),
-    "demo": Entry(
-        "demo", "Run all flows on a real picture: a still, 3 tweaks, a video, a tweak of it, a like, a download."
-    ),
+# Each command, and the module of `cli/commands` that has it.
+COMMANDS: dict[str, str | Group] = {
+    "up": "servers",
+    "api": "servers",
+    "worker": "servers",
+    "migrate": "servers",
+    "demo": "demo",
     "db": Group(
         "The database.",
-        {
-            "dump": Entry("database", "Dump the database to a file, which then contains secrets."),
-            "restore": Entry("database", "Restore a dump into an empty database, e.g."),
-            "url": Entry("database", "Print the DSN of the running database, e.g."),
-            "status": Entry("database", "Show the state of the embedded database."),
-            "stop": Entry("database", "Stop the embedded database, e.g."),
-        },
+        {"dump": "backups", "restore": "backups", "url": "database", "status": "database", "stop": "database"},
     ),
     "generations": Group(
         "Generations and what happened in them.",
         {
-            "list": Entry("generations", "List the newest generations."),
-            "show": Entry("generations", "Show one generation, and each step with its time and outcome."),
-            "logs": Entry("generations", "Show the job log of a generation: the lines its customer saw."),
-            "cancel": Entry(
-                "generation_changes", "Cancel a generation: stop the provider and refund what was not delivered."
-            ),
-            "retry": Entry(
-                "generation_changes",
-                "Retry a failed or cancelled generation: a new one for the same order, charged unless --free.",
-            ),
+            "list": "generations",
+            "show": "generations",
+            "logs": "generations",
+            "cancel": "generation_changes",
+            "retry": "generation_changes",
         },
     ),
-    "credits": Group(
-        "The credits ledger.",
-        {
-            "grant": Entry("ledger", "Grant credits to a customer, as a ledger row."),
-            "ledger": Entry("ledger", "Show the newest ledger entries of a customer, each with the balance after it."),
-        },
-    ),
-    "failures": Entry("failures", "List failed, cancelled and stuck generations, newest first."),
-    "stuck": Entry("failures", "List generations without a live worker or a queued job, or past their deadline."),
-    "status": Entry("status", "Show workers and queues."),
-    "providers": Entry(
-        "providers",
-        "Show adapter and model of each engine, and circuit, load and cost today of each provider with limits.",
-    ),
-    "doctor": Entry("doctor", "Check the invariants on the live database."),
+    "credits": Group("The credits ledger.", {"grant": "ledger", "ledger": "ledger"}),
+    "failures": "failures",
+    "stuck": "failures",
+    "status": "status",
+    "providers": "providers",
+    "doctor": "doctor",
     "assets": Group(
         "Maintenance of stored files: delete temporary and orphaned ones, verify results.",
-        {
-            "expire": Entry("assets", "Delete temporary files (temp/…) older than --hours."),
-            "sweep": Entry("assets", "Delete orphaned results older than --hours, and thumbnails without an original."),
-            "verify": Entry("assets", "Read the newest results and compare their hashes."),
-        },
+        {"expire": "assets", "sweep": "assets", "verify": "assets"},
     ),
-    "recipes": Entry("recipes", "List the SQL recipes, or print one, to be piped into psql."),
-    "backfill": Entry("backfill", "Copy the rows of an older backend's tables, or compare them."),
-    "chaos": Entry(
-        "rehearsals",
-        "Run generations against a failing simulated provider, kill workers, restart the database, and check the end.",
-    ),
+    "recipes": "recipes",
+    "backfill": "backfill",
+    "chaos": "experiments",
     "bench": Group(
         "Benchmarks, as ratios to a baseline that is measured in the same run.",
-        {
-            "engine": Entry("rehearsals", "Measure pipelines of 7 steps per second."),
-            "doctor": Entry("rehearsals", "Measure one run of the doctor on a scratch database with --generations."),
-            "waiting": Entry(
-                "rehearsals",
-                "Measure the memory of one worker while --generations wait for a slow provider,"
-                " and check that all end.",
-            ),
-            "store": Entry(
-                "rehearsals",
-                "Measure the memory that copying a large video takes, from its provider to a directory and to S3.",
-            ),
-        },
+        {"engine": "experiments", "doctor": "experiments", "waiting": "experiments", "store": "experiments"},
     ),
 }
 

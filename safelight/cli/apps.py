@@ -1,10 +1,8 @@
 """The whole app, for commands that serve, work or change what was made."""
 
-import asyncio
-from collections.abc import Coroutine
-from typing import Any
+import socket
 
-from safelight import serve, telemetry
+from safelight import serve
 from safelight.app import App
 from safelight.cli.shared import with_logs
 from safelight.config import Settings
@@ -17,21 +15,8 @@ def open_app(port: int | None = None, host: str | None = None, *, console_lines:
     return with_logs(App(settings), console_lines=console_lines)
 
 
-def prepared(port: int | None, host: str | None, *, must_answer: bool = True) -> tuple[App, Any]:
-    app = open_app(port, host)
-    app.check_secrets()
-    app.check_storage()
-    listening = listen(app)
-    app.start_database(must_answer=must_answer)
-    return app, listening
-
-
-def listen(app: App) -> Any:
+def listen(app: App) -> socket.socket:
+    """Listen where the settings say; the port becomes the one that was free if it is 0."""
     listening = serve.listen(app.settings.host, app.settings.port)
     app.settings.port = listening.getsockname()[1]
     return listening
-
-
-def run_until_stopped(app: App, main_task: Coroutine[Any, Any, None]) -> None:
-    asyncio.run(main_task)
-    telemetry.info("✅", telemetry.Tag.API, f"Stopped; all state is in {app.home}")

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import asdict
 from typing import Any
 
-from safelight.cli.output import console, line, print_json, show_count, show_list
+from safelight.cli.output import console, line, print_json, show_count, show_facts, show_list
 from safelight.db.generations.queue_status import QueueStatus
 from safelight.db.money.ledger import LedgerEntry
 from safelight.reports.customer import CustomerLedger
@@ -57,8 +57,7 @@ def _tell_failure(failure: Json) -> None:
     console.print(line((failure["generation"], "bold"), f"  {failure['status']}", age), soft_wrap=True)
     at_step = f" at {failure['step']}" if failure["step"] else ""
     console.print(line(f"  {failure['code']}{at_step}", (f"  {failure['model']}", "dim")), soft_wrap=True)
-    for name in ("cause", "pass id"):
-        console.print(line((f"  {name:<8}", "dim"), str(failure[name])), soft_wrap=True)
+    show_facts({f"  {name}": str(failure[name]) for name in ("cause", "pass id")}, width=9)
 
 
 def show_ledger(ledger: CustomerLedger) -> None:
@@ -89,7 +88,6 @@ def show_status(status: QueueStatus, *, as_json: bool) -> None:
         facts["abandoned"] = f"{status.abandoned} (their worker stopped answering)"
     if status.results_at_risk:
         facts["at risk"] = f"{status.results_at_risk} results that only their provider has: the storage is unavailable"
-    for name, value in facts.items():
-        console.print(line((f"{name:<12}", "dim"), value), soft_wrap=True)
+    show_facts(facts, width=11)
     if status.alarm:
         console.print(line(("!", "red"), f" {status.alarm}"), soft_wrap=True)

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import shutil
 import sys
-from collections.abc import Collection, Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
@@ -91,6 +91,13 @@ def _print_values(rows: Iterable[Sequence[str]]) -> None:
         print("\t".join(printable(cell.replace("\\", "\\\\")) for cell in row))  # noqa: T201 - the answer itself
 
 
+def show_facts(facts: Mapping[str, Any], *, width: int) -> None:
+    """One line for each fact that has a value, its name first."""
+    for name, value in facts.items():
+        if value:
+            console.print(line((f"{name:<{width}}", "dim"), f" {value}"), soft_wrap=True)
+
+
 def show_count(text: str) -> None:
     """Print the number of rows shown and of all: below a table, or on standard error beside tab-separated values."""
     (console if console.is_terminal else error_console).print(text, soft_wrap=True)
@@ -120,10 +127,6 @@ def show_recipes(rows: list[dict[str, str]]) -> None:
         table.add_row(row["recipe"], row["question"])
     console.print(table)
     console.print(f'{own_command()} recipes RECIPE | psql "$({own_command()} db url)"', soft_wrap=True)
-
-
-def tell_nothing(event: story.Event) -> None:
-    """A `tell` for `--json`, which prints nothing but the report."""
 
 
 def show_cancelling(cancelling: CancelOutcome, *, as_json: bool) -> None:
@@ -196,9 +199,7 @@ def show_generation(details: GenerationDetails) -> None:
         "result": row.output_url,
         "error": row.error,
     }
-    for name, value in facts.items():
-        if value:
-            console.print(line((f"{name:<11}", "dim"), f" {value}"), soft_wrap=True)
+    show_facts(facts, width=11)
     columns = ("no", "step", "ms", "context or settings", "outcome")
     show_list(columns, map(_step, details.steps), ids=("step", "context or settings"))
 
@@ -221,12 +222,15 @@ def _first_text(output: dict[str, Any]) -> str:
 
 def print_addresses(app: App) -> None:
     base = app.settings.base_url
-    console.print(f"API        {base}", soft_wrap=True)
-    console.print(f"Reference  {base}/docs", soft_wrap=True)
-    console.print(f"Database   {DEFAULT_REDACTOR.text(app.dsn)}", soft_wrap=True)
-    console.print(f"Files      {app.home / 'assets'}", soft_wrap=True)
     admin_token = "SAFELIGHT_ADMIN_TOKEN" if app.settings.admin_token.get_secret_value() else app.admin_token_file
-    console.print(f"Admin      the token is in {admin_token}", soft_wrap=True)
+    facts = {
+        "API": base,
+        "Reference": f"{base}/docs",
+        "Database": DEFAULT_REDACTOR.text(app.dsn),
+        "Files": app.home / "assets",
+        "Admin": f"the token is in {admin_token}",
+    }
+    show_facts(facts, width=10)
 
 
 def show_engines(served: Iterable[ServedEngine]) -> None:
@@ -240,9 +244,7 @@ def show_database(status: ServerStatus, *, as_json: bool) -> None:
         return
     facts = {"state": status.state, "process": status.pid, "data": status.data, "address": status.url}
     facts["in use"] = "yes" if status.is_in_use else "no"
-    for name, value in facts.items():
-        if value:
-            console.print(f"{name:<8} {value}", soft_wrap=True, markup=False)
+    show_facts(facts, width=8)
 
 
 def show_generations(rows: list[ListedGeneration]) -> None:

@@ -10,7 +10,7 @@ from safelight import telemetry
 from safelight.config import Settings, deprecated_settings, unknown_settings
 from safelight.crashes import report_crashes
 from safelight.database_app import DatabaseApp
-from safelight.db.connection.database import Connection
+from safelight.db.connection.database import Connection, Database
 from safelight.domain.errors.base import ConfigError
 
 Result = TypeVar("Result")
@@ -53,13 +53,21 @@ def with_logs(app: AnyApp, *, console_lines: bool = True) -> AnyApp:
     return app
 
 
-def read_database(query: Callable[[Connection], Awaitable[Result]]) -> Result:
-    app = open_database_app()
+def on_database(app: DatabaseApp, work: Callable[[Database], Awaitable[Result]]) -> Result:
+    """Start the database and bring it up to date, then run the work on it."""
     app.start_database()
 
     async def run() -> Result:
         await app.migrate()
-        async with app.database() as db, db.connection() as conn:
-            return await query(conn)
+        async with app.database() as db:
+            return await work(db)
 
     return asyncio.run(run())
+
+
+def read_database(query: Callable[[Connection], Awaitable[Result]]) -> Result:
+    async def read(db: Database) -> Result:
+        async with db.connection() as conn:
+            return await query(conn)
+
+    return on_database(open_database_app(), read)

@@ -120,16 +120,6 @@ class ParityReport:
         }
 
 
-@asynccontextmanager
-async def _connected(dsn: str) -> AsyncIterator[AsyncConnection[Row]]:
-    async with AsyncExitStack() as stack:
-        try:
-            conn = await stack.enter_async_context(connected(dsn))
-        except OperationalError as error:
-            raise InvalidInput(f"--from: {error}") from error
-        yield conn
-
-
 class Legacy:
     """The old tables, read only: a schema of some database."""
 
@@ -142,14 +132,13 @@ class Legacy:
     @asynccontextmanager
     async def opened(cls, dsn: str, schema: str) -> AsyncIterator["Legacy"]:
         """Raises InvalidInput: the database does not answer, or no old table is there."""
-        async with _connected(dsn) as conn:
+        async with AsyncExitStack() as stack:
+            try:
+                conn = await stack.enter_async_context(connected(dsn))
+            except OperationalError as error:
+                raise InvalidInput(f"--from: {error}") from error
             await conn.execute("set default_transaction_read_only = on")
-            cursor = await conn.execute(
-                "select relname as name from pg_class join pg_namespace on pg_namespace.oid = relnamespace"
-                " where nspname = %s and relkind in ('r', 'p')",
-                [schema],
-            )
-            names = {row["name"] for row in await cursor.fetchall()}
+            names = {row["name"] async for row in _queries.tables_of_schema(conn, schema=schema)}
             sources = tuple(source for source in SOURCES if source.table in names)
             if not sources:
                 tables = ", ".join(source.table for source in SOURCES)
@@ -159,17 +148,17 @@ class Legacy:
     async def count(self, source: Source) -> int:
         return int((await self._one("select count(*) as rows from {table}", source))["rows"])
 
-    async def rows_after(self, source: Source, after: str | None, most: int) -> list[Row]:
+    async def rows_after(self, source: Source, after: str | None, limit: int) -> list[Row]:
         """Each with its `key`, as JSON text (`content`), and that text's `hash`, in the order of their keys."""
         where = sql.SQL("" if after is None else "where {key} > {after}").format(
             key=sql.Identifier(source.key), after=sql.Literal(after)
         )
         query = sql.SQL(
             "select key::text, content::text, md5(content::text) as hash from ("
-            "select {key} as key, to_jsonb(legacy) as content from {table} legacy {where} order by {key} limit {most}"
+            "select {key} as key, to_jsonb(legacy) as content from {table} legacy {where} order by {key} limit {limit}"
             ") old order by old.key"
         )
-        parts = self._parts(source) | {"where": where, "most": sql.Literal(most)}
+        parts = self._parts(source) | {"where": where, "limit": sql.Literal(limit)}
         return await (await self._conn.execute(query.format(**parts))).fetchall()
 
     async def totals(self, source: Source) -> Totals:
@@ -304,21 +293,21 @@ def _is_key(column: str) -> bool:
 async def _keep(conn: Connection, source: Source, rows: list[MappedRow]) -> int:
     """Returns how many rows were written."""
     contents, hashes = [row.content for row in rows], [row.hash for row in rows]
-    await _queries.give(conn, table=source.table, contents=contents, hashes=hashes)
+    await _queries.load_batch(conn, table=source.table, contents=contents, hashes=hashes)
     await getattr(_queries, f"map_{source.table}")(conn)
     match source.goes_to:
         case "customers":
             await _queries.insert_customers(conn)
             await _queries.lock_customers(conn)
             written = await _queries.keep_customers(conn)
-            await _settle(conn)
+            await _add_opening_balances(conn)
         case "generations":
             await _queries.insert_owners(conn)
             await _queries.lock_customers(conn)
             await _queries.amend_changed(conn)
             await _queries.drop_changed(conn)
             written = await _queries.keep_generations(conn)
-            await _settle(conn)
+            await _add_opening_balances(conn)
             await _queries.show_outputs(conn)
         case "admin":
             await _queries.amend_changed(conn)
@@ -327,6 +316,6 @@ async def _keep(conn: Connection, source: Source, rows: list[MappedRow]) -> int:
     return int(written)
 
 
-async def _settle(conn: Connection) -> None:
+async def _add_opening_balances(conn: Connection) -> None:
     await _queries.amend_openings(conn)
-    await _queries.settle(conn)
+    await _queries.add_opening_balances(conn)

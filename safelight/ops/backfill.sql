@@ -3,6 +3,10 @@
 -- under `legacy`, by the old table's name: whole, but for secrets. Where it had some, the hash of the row with them is
 -- beside it, under `legacy_hash`: so both sides can be compared, and a change of what is not kept is seen.
 
+-- name: tables_of_schema
+select relname as name from pg_class join pg_namespace on pg_namespace.oid = relnamespace
+where nspname = :schema and relkind in ('r', 'p');
+
 -- name: prepare#
 -- The name spares old failures the demand that both planes tell of them: the old backend wrote only one.
 select set_config('application_name', 'safelight backfill', false);
@@ -25,7 +29,7 @@ on conflict (mg_id) do update set mg_value = excluded.mg_value;
 -- name: forget_position!
 delete from mega_admin where mg_id = :id;
 
--- name: give!
+-- name: load_batch!
 -- `kept` is what each row leaves in ours. The rows come as bytes, which nothing changes on their way.
 insert into given (content, hash, kept)
 select row.content, row.hash,
@@ -172,7 +176,7 @@ where exists (
   )
 );
 
--- name: settle!
+-- name: add_opening_balances!
 -- What a customer's ledger does not explain of their balance is its opening entry, so that the balance is the sum.
 insert into mega_generations (
   mg_id, mg_record_type, mg_pass_id, mg_delta, mg_reason, mg_source, mg_ref_type, mg_ref_id, mg_status, mg_source_system

@@ -6,7 +6,7 @@ from datetime import datetime, timedelta
 from safelight.db.connection.clock import database_time
 from safelight.db.connection.database import Connection
 from safelight.db.money import customers, ledger
-from safelight.db.money.ledger import BalanceChange
+from safelight.db.money.ledger import BalanceChange, Origin
 from safelight.db.operations import audit
 from safelight.db.operations.audit import Operator
 from safelight.domain.identities import TargetCustomer
@@ -14,13 +14,10 @@ from safelight.domain.identities import TargetCustomer
 
 @dataclass(frozen=True, slots=True)
 class Adjustment:
-    """`delta` less than 0 takes credits. `ref` is the ledger's reference, which moves credits once; `action` is its
-    name in the audit."""
+    """`delta` less than 0 takes credits; `action` is its name in the audit."""
 
     delta: int
-    reason: str
-    source: str
-    ref: tuple[str, str]
+    origin: Origin
     action: str
 
 
@@ -36,22 +33,15 @@ async def adjust_credits(
     delta = adjustment.delta
     async with conn.transaction():
         await customers.ensure(conn, target.pass_id)
-        moved = await ledger.adjust(
-            conn,
-            pass_id=target.pass_id,
-            delta=delta,
-            reason=adjustment.reason,
-            source=adjustment.source,
-            ref=adjustment.ref,
-            expires_at=await good_until(conn, expire_days) if delta > 0 else None,
-        )
+        expires_at = await good_until(conn, expire_days) if delta > 0 else None
+        moved = await ledger.adjust(conn, target.pass_id, delta, adjustment.origin, expires_at=expires_at)
         await audit.record(
             conn,
             operator,
             adjustment.action,
             target=target.pass_id,
             before={"credits": moved.before},
-            after={"credits": moved.after, "asked": delta, "reason": adjustment.reason},
+            after={"credits": moved.after, "asked": delta, "reason": adjustment.origin.reason},
         )
     return moved
 

@@ -1,4 +1,4 @@
-"""The doctor: finds what breaks an invariant on a live database, says what mends it, and mends what is safe.
+"""The doctor: finds what breaks an invariant on a live database, says what repairs it, and repairs what is safe.
 
 Safe is what a program can know: a refund that is due, the record of a failure, a generation that nobody runs. Balances,
 results and histories that contradict each other are for a person to judge.
@@ -6,7 +6,7 @@ results and histories that contradict each other are for a person to judge.
 
 import asyncio
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -23,9 +23,10 @@ from safelight.db.operations.audit import Operator
 from safelight.db.operations.ops_outbox import OpsOutbox
 from safelight.db.operations.ops_rows import OpsError
 from safelight.db.schema import view_leaks
-from safelight.db.schema.problems import INVARIANTS, PROBLEM, Violation
+from safelight.db.schema.problems import INVARIANTS, PROBLEMS, Violation
 from safelight.domain.errors import base
-from safelight.domain.errors.base import AssetUnreadable, ConfigError, NotFound, SafelightError, StorageError
+from safelight.domain.errors.base import ConfigError, SafelightError, StorageError
+from safelight.ops.maintenance import check_result
 from safelight.pipelines.engine.reaper import ADOPT_AFTER_SECONDS, Reaper
 from safelight.pipelines.engine.step_payload import close, empty_step
 from safelight.pipelines.results import withdraw
@@ -36,8 +37,8 @@ from safelight.storage.assets import AssetStore
 Json = dict[str, Any]
 
 EXAMPLES = 5
-REFUNDED_EXAMINED = 200  # the newest generations without a result whose files are looked for, where no number is given
-MENDED_AT_ONCE = 10_000  # rows of one problem; what is left is for the next run
+REFUNDED_CHECKED = 200  # the newest generations without a result whose files are looked for, where no number is given
+REPAIRED_AT_ONCE = 10_000  # rows of one problem; what is left is for the next run
 RECORDS_OF_A_FAILURE = frozenset({"refund_missing", "failure_without_step", "failure_without_ops_row"})
 MARKED_BY_HAND = SafelightError("The generation was set to a failed status outside its pipeline.", code="MARKED_FAILED")
 
@@ -71,10 +72,10 @@ def _as_json(found: Violation) -> Json:
     return {
         "invariant": found.problem.invariant,
         "problem": found.problem.name,
-        "says": found.problem.says,
+        "says": found.problem.description,
         "count": found.count,
         "examples": list(found.ids[:EXAMPLES]),
-        "mend": found.problem.mend,
+        "mend": found.problem.remedy,
     }
 
 
@@ -122,9 +123,9 @@ class Doctor:
             at_risk = await invariants.results_at_risk(conn)
             queues = await queue.read(conn, self._dead_after_seconds)
             rows = await invariants.newest_files(conn, files) if files else []
-            refunded = await invariants.refunded_results(conn, files or REFUNDED_EXAMINED, withdrawn=bool(files))
-        found += await self._examine_files(rows, examples)
-        readable, unknown = await self._examine_refunded(refunded, examples)
+            refunded = await invariants.refunded_results(conn, files or REFUNDED_CHECKED, withdrawn=bool(files))
+        found += await self._check_files(rows, examples)
+        readable, unknown = await self._check_refunded(refunded, examples)
         found += readable
         refused = await asyncio.to_thread(self._spool.refused_count)
         alarm = [queues.alarm] if queues.alarm else []
@@ -133,30 +134,30 @@ class Doctor:
 
     async def repair(self, operator: Operator, *, files: int = 0) -> Repaired:
         """Write what is safe to write, and that the operator had it written, also where it is broken off. `files` is as
-        `examine` was told."""
-        mended, found = Repaired(), (await self.check(examples=MENDED_AT_ONCE)).violations
+        for `check`."""
+        repaired, found = Repaired(), (await self.check(examples=REPAIRED_AT_ONCE)).violations
         before = {one.problem.name: {"count": one.count, "examples": one.ids[:EXAMPLES]} for one in found}
         try:
-            await self._mend(found, mended, files)
+            await self._repair(found, repaired, files)
         finally:
             async with self._db.transaction() as conn:
-                await audit.record(conn, operator, "doctor.fix", target=None, before=before, after=mended.as_json())
-        return mended
+                await audit.record(conn, operator, "doctor.fix", target=None, before=before, after=repaired.as_json())
+        return repaired
 
-    async def _mend(self, found: Sequence[Violation], mended: Repaired, files: int) -> None:
-        """Each failure is mended in a transaction of its own."""
+    async def _repair(self, found: Sequence[Violation], repaired: Repaired, files: int) -> None:
+        """Each failure is repaired in a transaction of its own."""
         failures = {id for one in found if one.problem.name in RECORDS_OF_A_FAILURE for id in one.ids}
         for generation_id in sorted(failures):
             async with self._db.transaction() as conn:
-                mended.credits += await _complete_failure(conn, generation_id)
-            mended.failures += 1
-        if any(one.problem.invariant == PROBLEM["generation_without_job"].invariant for one in found):
+                repaired.credits += await _complete_failure(conn, generation_id)
+            repaired.failures += 1
+        if any(one.problem.invariant == PROBLEMS["generation_without_job"].invariant for one in found):
             reaped = await self._reaper.reap()
-            mended.queue_warning = reaped.warning
-            mended.generations = len(reaped.taken_back) + len(reaped.adopted) + len(reaped.expired_in_queue)
-        if any(one.problem is PROBLEM["view_shows_all_rows"] for one in found):
-            mended.views = await self._close_views()
-        mended.results = await self.delete_refunded_results(files=files)
+            repaired.queue_warning = reaped.warning
+            repaired.generations = len(reaped.taken_back) + len(reaped.adopted) + len(reaped.expired_in_queue)
+        if any(one.problem.name == "view_shows_all_rows" for one in found):
+            repaired.views = await self._close_views()
+        repaired.results = await self.delete_refunded_results(files=files)
 
     async def _close_views(self) -> int:
         try:
@@ -166,17 +167,14 @@ class Doctor:
             telemetry.warning(telemetry.Tag.DB_UPDATE, f"A view could not be repaired; its owner must do it: {error}")
             return 0
 
-    async def _examine_files(self, rows: Sequence[StoredResult], examples: int) -> list[Violation]:
+    async def _check_files(self, rows: Sequence[StoredResult], examples: int) -> list[Violation]:
         ids: dict[str, list[str]] = {"file_unreadable": [], "file_changed": []}
         for row in rows:
-            problem = await self._examine_file(row)
-            if problem:
-                ids[problem].append(row.generation_id)
-        return [Violation(PROBLEM[name], len(of), tuple(of[:examples])) for name, of in ids.items() if of]
+            if issue := (await check_result(self._assets, row)).issue:
+                ids["file_changed" if issue == "hash_mismatch" else "file_unreadable"].append(row.generation_id)
+        return _violations(ids, examples)
 
-    async def _examine_refunded(
-        self, rows: Sequence[RefundedResult], examples: int
-    ) -> tuple[list[Violation], list[str]]:
+    async def _check_refunded(self, rows: Sequence[RefundedResult], examples: int) -> tuple[list[Violation], list[str]]:
         """The violations, and what could not be told."""
         ids: dict[str, list[str]] = {"refunded_result_readable": [], "deleted_result_readable": []}
         try:
@@ -186,25 +184,19 @@ class Doctor:
                     ids[name].append(row.generation_id)
         except StorageError as error:
             return [], [f"files of refunded and deleted generations could not be looked for: {error}"]
-        return [Violation(PROBLEM[name], len(of), tuple(of[:examples])) for name, of in ids.items() if of], []
+        return _violations(ids, examples), []
 
     async def delete_refunded_results(self, *, files: int = 0) -> int:
         """Delete what refunded generations have left, and clear what leads to it; with `files`, also what came back.
         Returns how many of them had left something."""
         async with self._db.connection() as conn:
-            rows = await invariants.refunded_results(conn, MENDED_AT_ONCE, withdrawn=files > 0)
+            rows = await invariants.refunded_results(conn, REPAIRED_AT_ONCE, withdrawn=files > 0)
         deleted = [await withdraw(self._db, self._assets, row.generation_id, row.mode, row.keys) for row in rows]
         return sum(bool(keys) for keys in deleted)
 
-    async def _examine_file(self, row: StoredResult) -> str | None:
-        try:
-            if await self._assets.sha256_of(row.key) != row.sha256:
-                return "file_changed"
-            await self._assets.inspect(row.key)
-        except (NotFound, StorageError, AssetUnreadable) as error:
-            telemetry.warning(telemetry.Tag.STORAGE_FILE, str(error), generation_id=row.generation_id)
-            return "file_unreadable"
-        return None
+
+def _violations(ids: Mapping[str, Sequence[str]], examples: int) -> list[Violation]:
+    return [Violation(PROBLEMS[name], len(of), tuple(of[:examples])) for name, of in ids.items() if of]
 
 
 def _risk(at_risk: Sequence[ResultAtRisk]) -> list[str]:

@@ -1,14 +1,16 @@
 """The upkeep of stored files: what has had its time, what nobody names, and whether results are as they were."""
 
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from datetime import datetime, timedelta
 from typing import Any, Literal
 
+from safelight import telemetry
 from safelight.db.connection.clock import database_time
 from safelight.db.connection.database import Database
-from safelight.db.generations import stored_files
+from safelight.db.generations import generations
 from safelight.db.money import invariants
+from safelight.db.money.invariants import StoredResult
 from safelight.domain.errors.base import AssetUnreadable, NotFound, StorageError
 from safelight.storage import keys, thumbnails
 from safelight.storage.assets import AssetStore
@@ -30,38 +32,29 @@ class SweepResult:
     keys: list[str]
     deleted: bool
 
-    def as_json(self) -> dict[str, Any]:
-        return asdict(self)
-
 
 class _Collected:
     def __init__(self, *, delete: bool) -> None:
-        self._delete = delete
         self.found = SweepResult(0, 0, [], delete)
 
-    async def add(self, bucket: Bucket, entries: Sequence[FileEntry]) -> None:
-        if self._delete:
-            await bucket.delete([entry.key for entry in entries])
-        self._count(entries)
-
-    async def add_partial(self, bucket: Bucket, entries: Sequence[FileEntry]) -> None:
-        if self._delete:
-            await bucket.delete_partial([entry.key for entry in entries])
-        self._count(entries)
-
-    def _count(self, entries: Sequence[FileEntry]) -> None:
-        self.found.files += len(entries)
+    async def add(self, entries: Sequence[FileEntry], delete: Callable[[list[str]], Awaitable[None]]) -> None:
+        """Count the files, and pass their keys to `delete` if they are to be deleted."""
+        keys = [entry.key for entry in entries]
+        if self.found.deleted:
+            await delete(keys)
+        self.found.files += len(keys)
         self.found.bytes += sum(entry.bytes for entry in entries)
-        self.found.keys += [entry.key for entry in entries][: SHOWN_MAX - len(self.found.keys)]
+        self.found.keys += keys[: SHOWN_MAX - len(self.found.keys)]
 
 
 async def delete_expired(db: Database, assets: AssetStore, *, hours: float, delete: bool) -> SweepResult:
     """Files for the moment (`temp/…`, and a customer's own `…/temp/…`) that are older."""
     collected, until = _Collected(delete=delete), await _hours_ago(db, hours)
     async for entries in _older(assets.public, "temp", until):
-        await collected.add(assets.public, entries)
+        await collected.add(entries, assets.public.delete)
     async for entries in _older(assets.private, "", until):
-        await collected.add(assets.private, [entry for entry in entries if entry.key.split("/")[1:2] == ["temp"]])
+        own = [entry for entry in entries if entry.key.split("/")[1:2] == ["temp"]]
+        await collected.add(own, assets.private.delete)
     return collected.found
 
 
@@ -72,14 +65,15 @@ async def delete_orphans(db: Database, assets: AssetStore, *, hours: float, dele
     async for entries in _older(assets.public, keys.RESULTS, until):
         generation_of = {entry.key: keys.generation_of_result(entry.key) for entry in entries}
         async with db.connection() as conn:
-            unnamed = await stored_files.unnamed(conn, generation_of)
-        await collected.add(assets.public, [entry for entry in entries if entry.key in unnamed])
+            unnamed = await generations.unnamed_keys(conn, generation_of)
+        await collected.add([entry for entry in entries if entry.key in unnamed], assets.public.delete)
     async for entries in _older(assets.public, thumbnails.FOLDER, until):
         gone = [entry for entry in entries if not await assets.public.has(thumbnails.original_of(entry.key))]
-        await collected.add(assets.public, gone)
+        await collected.add(gone, assets.public.delete)
     for bucket in (assets.public, assets.private):
         async for entries in bucket.partial_files():
-            await collected.add_partial(bucket, [entry for entry in entries if entry.changed_at < until])
+            old = [entry for entry in entries if entry.changed_at < until]
+            await collected.add(old, bucket.delete_partial)
     return collected.found
 
 
@@ -103,7 +97,7 @@ class Integrity:
     invalid: int
     missing_files: int
     total_size_bytes: int
-    integrity_issues: list[dict[str, str]]
+    integrity_issues: Sequence[Mapping[str, str]]
 
     @property
     def overall_status(self) -> str:
@@ -118,31 +112,38 @@ class Integrity:
 
 
 async def integrity(db: Database, assets: AssetStore, *, files_max: int) -> Integrity:
-    """Read the newest results, compare their hashes, and decode them: one that was cut before it was stored has the
-    hash it was stored with."""
+    """Check the newest results."""
     async with db.connection() as conn:
         rows = await invariants.newest_files(conn, files_max)
-    issues: list[dict[str, str]] = []
-    size = 0
-    for row in rows:
-        issue, bytes_read = await _look_at(assets, row.key, row.sha256)
-        size += bytes_read
-        if issue:
-            issues.append({"file_id": row.generation_id, "issue": issue, "file_path": row.key})
+    checked = [(row, await check_result(assets, row)) for row in rows]
+    issues = [
+        {"file_id": row.generation_id, "issue": one.issue, "file_path": row.key} for row, one in checked if one.issue
+    ]
     missing = sum(found["issue"] == "file_missing" for found in issues)
+    size = sum(one.bytes for _, one in checked)
     return Integrity(len(rows), len(rows) - len(issues), len(issues) - missing, missing, size, issues)
 
 
-async def _look_at(assets: AssetStore, key: str, sha256: str | None) -> tuple[Issue | None, int]:
-    bytes_read = 0
+@dataclass(slots=True)
+class CheckedResult:
+    """A stored result that was read; `issue` is None if it is as it was stored."""
+
+    issue: Issue | None = None
+    bytes: int = 0
+
+
+async def check_result(assets: AssetStore, row: StoredResult) -> CheckedResult:
+    """Read the file, compare its hash, and decode it: one that was cut before it was stored has the hash it was stored
+    with."""
+    checked = CheckedResult()
     try:
-        received = await assets.public.received(key)
-        bytes_read = received.bytes
-        if received.sha256 != sha256:
-            return "hash_mismatch", bytes_read
-        await assets.inspect(key)
-    except NotFound:
-        return "file_missing", bytes_read
-    except (StorageError, AssetUnreadable):
-        return "validation_error", bytes_read
-    return None, bytes_read
+        received = await assets.public.received(row.key)
+        checked.bytes = received.bytes
+        if received.sha256 != row.sha256:
+            checked.issue = "hash_mismatch"
+        else:
+            await assets.inspect(row.key)
+    except (NotFound, StorageError, AssetUnreadable) as error:
+        telemetry.warning(telemetry.Tag.STORAGE_FILE, str(error), generation_id=row.generation_id)
+        checked.issue = "file_missing" if isinstance(error, NotFound) else "validation_error"
+    return checked

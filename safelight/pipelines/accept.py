@@ -12,7 +12,7 @@ from typing import Any
 from safelight import telemetry
 from safelight.db.connection.database import Connection, Database
 from safelight.db.generations import generations, job_log
-from safelight.db.generations.generations import AcceptedGeneration
+from safelight.db.generations.generations import AcceptedGeneration, NewGeneration
 from safelight.db.money import customers, ledger
 from safelight.db.money.customers import CustomerRow
 from safelight.db.operations import audit, daily_counts
@@ -183,7 +183,7 @@ class Acceptance:
             ("suggestion of customer", customer.pass_id, limits.per_customer),
             ("suggestion at address", customer.address, limits.per_address),
         ):
-            if not await daily_counts.take(conn, purpose, key, most=most):
+            if not await daily_counts.take(conn, purpose, key, limit=most):
                 left_seconds = await daily_counts.seconds_left(conn)
                 raise FreeSuggestionsUsedUp(f"The {purpose}: all {most} of today", retry_after_seconds=left_seconds)
 
@@ -207,8 +207,7 @@ class Acceptance:
             title=order.title,
             meta={"source": "mma", "flow": order.flow.value, "request_id": meta["request"].get("request_id")},
         )
-        await generations.insert(
-            conn,
+        new = NewGeneration(
             generation_id=generation_id,
             parent_generation_id=parent_id,
             pass_id=order.pass_id,
@@ -225,6 +224,7 @@ class Acceptance:
             request_hash=fingerprint,
             start_within_seconds=self.start_within_seconds,
         )
+        await generations.insert(conn, new)
         await generations.insert_event(
             conn,
             event_id=new_id(),

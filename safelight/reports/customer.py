@@ -58,23 +58,23 @@ async def balance(conn: Connection, pass_id: str) -> CustomerBalance:
     return CustomerBalance(customer.credits, customer.expires_at, await ledger.entry_count(conn, pass_id))
 
 
-async def ledger_of(conn: Connection, pass_id: str, *, most: int) -> CustomerLedger | None:
+async def ledger_of(conn: Connection, pass_id: str, *, limit: int) -> CustomerLedger | None:
     """None if there is no such customer."""
     customer = await customers.get(conn, pass_id)
     if customer is None:
         return None
     total = await ledger.entry_count(conn, pass_id)
-    entries = tuple(await ledger.entries(conn, pass_id, most=most))
+    entries = tuple(await ledger.entries(conn, pass_id, limit=limit))
     return CustomerLedger(pass_id, customer.credits, total, entries)
 
 
 async def history(
-    conn: Connection, pass_id: str, *, before: datetime | None, most: int, results_only: bool
+    conn: Connection, pass_id: str, *, before: datetime | None, limit: int, results_only: bool
 ) -> CustomerHistory:
     """Older rows hold URLs that are refused today: they are left out."""
-    page = await generations.history(conn, pass_id, before=before, most=most, results_only=results_only)
+    page = await generations.history(conn, pass_id, before=before, limit=limit, results_only=results_only)
     oldest = page[-1].created_at if page else None
-    more = oldest and await generations.history(conn, pass_id, before=oldest, most=1, results_only=results_only)
+    more = oldest and await generations.history(conn, pass_id, before=oldest, limit=1, results_only=results_only)
     customer = await customers.lock(conn, pass_id)
     entries = await generations.credit_history(conn, pass_id)
     return CustomerHistory(

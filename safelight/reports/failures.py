@@ -112,14 +112,14 @@ def email_of(user: FailuresOfUser) -> str:
     return user.email or NO_EMAIL
 
 
-async def for_customer(conn: Connection, question: Question, patience: StuckThresholds) -> FailureReport:
-    found = await failures.read(conn, question, patience)
+async def for_customer(conn: Connection, question: Question, thresholds: StuckThresholds) -> FailureReport:
+    found = await failures.read(conn, question, thresholds)
     return _report(found, tuple(map(ReportedFailure, found.generations)))
 
 
-async def for_operators(conn: Connection, question: Question, patience: StuckThresholds) -> FailureReport:
+async def for_operators(conn: Connection, question: Question, thresholds: StuckThresholds) -> FailureReport:
     """The report with stacks and causes."""
-    found = await failures.read(conn, question, patience)
+    found = await failures.read(conn, question, thresholds)
     ids = [generation.id for generation in found.generations]
     stacks, causes = await failures.stacks(conn, ids), await failures.causes(conn, ids)
     return _report(

@@ -97,5 +97,5 @@ async def lines(conn: Connection, generation_id: str) -> list[StoredLine] | None
     return await job_log.lines(conn, generation_id)
 
 
-async def newest(conn: Connection, *, pass_id: str | None, status: str | None, most: int) -> list[ListedGeneration]:
-    return await generations.newest(conn, pass_id=pass_id, status=status, most=most)
+async def newest(conn: Connection, *, pass_id: str | None, status: str | None, limit: int) -> list[ListedGeneration]:
+    return await generations.newest(conn, pass_id=pass_id, status=status, limit=limit)

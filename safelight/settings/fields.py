@@ -1,9 +1,9 @@
-"""Declares one setting: its default, its limits, its help text and the processes that read it."""
+"""Declares one setting: its default, its limits and the processes that read it."""
 
 from enum import StrEnum
 from typing import Any
 
-from pydantic import AliasChoices, Field, JsonValue, SecretStr
+from pydantic import AliasChoices, BaseModel, ConfigDict, Field, JsonValue, SecretStr
 
 PREFIX = "SAFELIGHT_"
 
@@ -16,9 +16,14 @@ class ReadBy(StrEnum):
     BOTH = "both"
 
 
+class SettingsGroup(BaseModel):
+    """The help text of a setting is the docstring below it."""
+
+    model_config = ConfigDict(use_attribute_docstrings=True)
+
+
 def setting(
     default: Any,
-    description: str,
     read_by: ReadBy = ReadBy.BOTH,
     *,
     production: bool = False,
@@ -27,11 +32,11 @@ def setting(
 ) -> Any:
     """A field of a group. `production` marks what a public deployment has to set; `checks` are pydantic's."""
     about: dict[str, JsonValue] = {"read_by": read_by.value, "production": production}
-    return Field(default, description=description, validation_alias=names, json_schema_extra=about, **checks)
+    return Field(default, validation_alias=names, json_schema_extra=about, **checks)
 
 
-def secret_setting(description: str, read_by: ReadBy = ReadBy.BOTH, **more: Any) -> Any:
-    return setting(SecretStr(""), description, read_by, **more)
+def secret_setting(read_by: ReadBy = ReadBy.BOTH, **more: Any) -> Any:
+    return setting(SecretStr(""), read_by, **more)
 
 
 def names(name: str, *others: str) -> AliasChoices:

@@ -162,7 +162,7 @@ def public_url(stated: str) -> str:
 
 def networks(stated: str) -> str:
     """Addresses and networks in the form that the HTTP server reads."""
-    proxies = _listed(stated)
+    proxies = listed(stated)
     if proxies == ["*"]:
         return "*"
     for proxy in proxies:
@@ -188,13 +188,14 @@ def host_ports(stated: str) -> str:
 
 
 def _each(stated: str, pattern: str, wanted: str) -> str:
-    for one in _listed(stated):
+    for one in listed(stated):
         if not re.fullmatch(pattern, one):
             raise ValueError(f"{one[:80]!r} is not {wanted}; separate several by commas")
     return stated
 
 
-def _listed(stated: str) -> list[str]:
+def listed(stated: str) -> list[str]:
+    """The parts of a setting that is a list with commas."""
     return [part.strip() for part in stated.split(",") if part.strip()]
 
 

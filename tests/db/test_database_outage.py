@@ -176,12 +176,12 @@ async def test_a_kept_ops_row_waits_until_it_can_be_written_and_is_written_once(
     spool = OpsOutbox(backend.app.home / "spool")
     async with backend.app.database() as db:
         fill_disk(backend, "insert on mega_admin")
-        spool.keep(KEPT)
+        spool.append(KEPT)
         with pytest.raises(psycopg.errors.DiskFull):
             await spool.catch_up(db)
         backend.sql("drop trigger full_disk on mega_admin")
         assert await spool.catch_up(db) == 1
-        spool.keep(KEPT)  # as after a crash between writing it and forgetting it
+        spool.append(KEPT)  # as after a crash between writing it and forgetting it
         assert await spool.catch_up(db) == 1
         assert await spool.catch_up(db) == 0
     assert [one["mg_detail"]["error_code"] for one in backend.ops_rows()] == ["KEPT"]
@@ -191,7 +191,7 @@ async def test_kept_ops_rows_are_tried_again_after_trouble(start: StartBackend, 
     monkeypatch.setattr(ops_outbox, "LOOK_SECONDS", 0.05)
     backend = await start(worker=False)
     fill_disk(backend, "insert on mega_admin")
-    backend.app.spool().keep(KEPT)
+    backend.app.ops_outbox.append(KEPT)
     await asyncio.sleep(0.5)  # it has been tried by then
     backend.sql("drop trigger full_disk on mega_admin")
     await wait_for(backend, "select count(*) from mega_admin where mg_record_type = 'error'", seconds=10)

@@ -10,8 +10,8 @@ from safelight.security.signing import Signer
 
 def test_nodes_with_homes_of_their_own_share_the_first_one_s_secret(dsn, tmp_path):
     first, second = (App(Settings(home=tmp_path / name, database_url=dsn)) for name in ("a", "b"))
-    token = first.signer().token("stream", "g1", seconds=60)
-    assert second.signer().holds("stream", "g1", token)
+    token = first.resources.signer.token("stream", "g1", seconds=60)
+    assert second.resources.signer.holds("stream", "g1", token)
     assert second.secret() != (tmp_path / "b" / "secret").read_text().strip()
 
 

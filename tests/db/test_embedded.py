@@ -412,7 +412,7 @@ async def test_what_is_private_is_so_with_every_umask(place: Path):
     bucket = LocalBucket(place / "home" / "private-assets", is_public=False)
     await bucket.put("owner/one.png", b"x", "image/png")
     await bucket.put_stream("owner/deep/two.png", pieces(), "image/png")
-    OpsOutbox(place / "home" / "ops-spool").keep(KEPT)
+    OpsOutbox(place / "home" / "ops-spool").append(KEPT)
     files = telemetry.PrivateFiles(place / "home" / "backend.log", maxBytes=1, backupCount=2, delay=True)
     for _ in range(3):
         files.emit(telemetry.logging.makeLogRecord({"msg": "a line"}))

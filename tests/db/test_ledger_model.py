@@ -100,7 +100,7 @@ class Shop:
 
     async def violations(self) -> dict[int, int]:
         async with self.backend.app.database() as db:
-            counts = (await self.backend.app.doctor(db).check()).counts()
+            counts = (await self.backend.app.on(db).doctor.check()).counts()
         return {number: count for number, count in counts.items() if number in MONEY and count}
 
 

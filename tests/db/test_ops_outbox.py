@@ -56,7 +56,7 @@ async def test_a_row_that_the_database_refuses_is_set_aside_and_the_rest_goes_on
     idle.sql("alter table mega_admin add constraint no_cats check (mg_error_code not like '%%CAT%%')")
     spool = spool_of(idle)
     for code in ("FIRST", "CAT", "SECOND", "CAT_AGAIN", "THIRD"):
-        spool.keep(row(code))
+        spool.append(row(code))
     assert await catch_up(idle, spool) == 3
     assert codes(idle)[:3] == ["FIRST", "SECOND", "THIRD"]
     assert spool.refused_count() == 2
@@ -72,7 +72,7 @@ async def test_a_row_that_the_database_refuses_is_set_aside_and_the_rest_goes_on
 def whole(code: str) -> bytes:
     """A file as the spool writes it."""
     with tempfile.TemporaryDirectory() as folder:
-        OpsOutbox(Path(folder)).keep(row(code))
+        OpsOutbox(Path(folder)).append(row(code))
         return next(Path(folder).glob("*.json")).read_bytes()
 
 
@@ -93,7 +93,7 @@ FOREIGN = {
 
 async def test_files_that_hold_no_row_are_set_aside_and_the_rest_goes_on(idle: Backend):
     spool = spool_of(idle)
-    spool.keep(row("LAST"))
+    spool.append(row("LAST"))
     folder = idle.app.home / "a-spool" / "waiting"
     for number, content in enumerate(FOREIGN.values()):
         (folder / f"0000-{number}.json").write_bytes(content())
@@ -145,7 +145,7 @@ async def test_what_is_set_aside_is_bounded_in_number_and_in_size(idle: Backend,
 async def test_rows_wait_while_there_is_no_table_for_them(idle: Backend):
     """That is about the database, not about the row."""
     spool = spool_of(idle)
-    spool.keep(row("PATIENT"))
+    spool.append(row("PATIENT"))
     idle.sql("alter table mega_admin rename to away")
     with pytest.raises(psycopg.ProgrammingError):
         await catch_up(idle, spool)
@@ -157,7 +157,7 @@ async def test_a_folder_that_cannot_be_moved_to_stops_nothing(idle: Backend):
     spool = spool_of(idle)
     spool.refused_folder.parent.mkdir(parents=True)
     spool.refused_folder.write_text("a file, where the folder would be")
-    spool.keep(row("GOES_ON"))
+    spool.append(row("GOES_ON"))
     (idle.app.home / "a-spool" / "waiting" / "0.json").write_text("no row")
     assert await catch_up(idle, spool) == 1
     assert await catch_up(idle, spool) == 0
@@ -167,7 +167,7 @@ async def test_a_folder_that_cannot_be_moved_to_stops_nothing(idle: Backend):
 @pytest.mark.parametrize("text", ["a\0b", "\ud800", "x\udfff\0", "\0" * 5000])
 async def test_every_text_can_be_stored(idle: Backend, text: str):
     spool = spool_of(idle)
-    spool.keep(
+    spool.append(
         row("ODD", route=text, method=text, pass_id=text, stack=text, user_agent=text, extra={"said" + text: [text]})
     )
     assert (await catch_up(idle, spool), spool.refused_count()) == (1, 0)
@@ -179,7 +179,7 @@ async def test_the_doctor_says_that_rows_are_set_aside(idle: Backend):
     folder = idle.app.home / "ops-spool"
     folder.mkdir(exist_ok=True)
     (folder / "0.json").write_text("no row")
-    await catch_up(idle, idle.app.spool())
+    await catch_up(idle, idle.app.ops_outbox)
     said = safelight(idle, "doctor", "--json")
     [warning] = [one for one in json.loads(said.stdout)["warnings"] if "set aside" in one]
     assert warning.startswith("1 rows of the ops plane were refused")

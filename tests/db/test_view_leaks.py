@@ -71,7 +71,7 @@ async def shop(start: StartBackend) -> Backend:
 async def leaks(backend: Backend) -> list[str]:
     app = App(Settings(database_url=backend.dsn, home=backend.app.home))
     async with app.database() as db:
-        findings: Report = await app.doctor(db).check()
+        findings: Report = await app.on(db).doctor.check()
     return [id for found in findings.violations if found.problem.name == "view_shows_all_rows" for id in found.ids]
 
 

@@ -138,7 +138,7 @@ def partial_file(folder: Path) -> Path:
 async def test_parts_of_interrupted_copies_are_swept(backend: Backend):
     from datetime import UTC, datetime, timedelta  # noqa: PLC0415
 
-    bucket = backend.app.assets().public
+    bucket = backend.app.resources.assets.public
     path = partial_file(bucket.root)
     found = [entry async for entries in bucket.partial_files() for entry in entries]
     assert [entry.key for entry in found] == ["mma/still/x/1.png#1"]

@@ -217,7 +217,7 @@ async def prices_that_came_over(backend: Backend) -> None:
 async def test_the_doctor_finds_nothing(moved: Move, tmp_path: Path):
     app = App(Settings(database_url=moved.dsn, home=tmp_path))
     async with app.database() as db:
-        assert (await app.doctor(db).check()).violations == ()
+        assert (await app.on(db).doctor.check()).violations == ()
 
 
 def test_a_dry_run_writes_nothing(move: Move):

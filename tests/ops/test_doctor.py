@@ -77,7 +77,7 @@ class Lab:
     async def examined(self, **more: int) -> Report:
         app = App(Settings(database_url=self.dsn, home=self.home))
         async with app.database() as db:
-            return await app.doctor(db).check(**more)
+            return await app.on(db).doctor.check(**more)
 
     def found(self, *arguments: str) -> dict[str, list[str]]:
         """The problems and their example ids; the exit code says whether there are any."""
@@ -276,10 +276,10 @@ def named(lab: Lab, ids: list[str]) -> list[str]:
 
 
 def test_every_problem_of_the_database_has_a_case_here():
-    from safelight.db.schema.problems import PROBLEM  # noqa: PLC0415
+    from safelight.db.schema.problems import PROBLEMS  # noqa: PLC0415
 
     tampered = {problem for problems in TAMPERING.values() for problem in problems[1]}
-    assert VIOLATIONS.keys() | tampered == PROBLEM.keys() - OF_FILES
+    assert VIOLATIONS.keys() | tampered == PROBLEMS.keys() - OF_FILES
 
 
 @pytest.mark.parametrize("problem", VIOLATIONS)
@@ -374,7 +374,7 @@ SQL_OF_A_MEND = re.compile(
 async def test_the_sql_that_is_printed_mends(lab: Lab, problem: str):
     lab.sql(VIOLATIONS[problem][0])
     [found] = (await lab.examined()).violations
-    [statements] = SQL_OF_A_MEND.findall(found.problem.mend)
+    [statements] = SQL_OF_A_MEND.findall(found.problem.remedy)
     statements = statements.replace("GENERATION_ID", lab.done).replace("ID", found.ids[0])
     with psycopg.connect(lab.dsn, autocommit=True) as conn:
         conn.execute(statements)
@@ -419,7 +419,7 @@ async def test_two_doctors_at_once_mend_a_failure_once(lab: Lab):
     )
     app = App(Settings(database_url=lab.dsn, home=lab.home))
     async with app.database(4) as db:
-        mended = await asyncio.gather(*(app.doctor(db).repair(at_command_line("a test")) for _ in range(4)))
+        mended = await asyncio.gather(*(app.on(db).doctor.repair(at_command_line("a test")) for _ in range(4)))
     assert sum(one.credits for one in mended) == 1
     assert len(lab.sql("select mg_id from mega_admin where mg_record_type = 'error'")) == 1
     assert lab.found() == {}
@@ -464,7 +464,7 @@ async def test_a_result_that_is_done_and_refunded_is_for_a_person_to_judge(lab: 
     assert lab.found() == found
     assert lab.found("--fix") == found
     [violation] = [one for one in (await lab.examined()).violations if one.problem.invariant == 11]
-    [statements] = SQL_OF_A_MEND.findall(violation.problem.mend.partition("; where it is not")[0])
+    [statements] = SQL_OF_A_MEND.findall(violation.problem.remedy.partition("; where it is not")[0])
     with psycopg.connect(lab.dsn, autocommit=True) as conn:
         conn.execute(statements.replace("ID", lab.done))
     assert lab.found("--fix") == {}

@@ -58,7 +58,7 @@ async def upload(backend: Backend, **more: object) -> str:
 
 
 async def keys_of(backend: Backend) -> set[str]:
-    assets = backend.app.assets()
+    assets = backend.app.resources.assets
     buckets = (assets.public, assets.private)
     return {
         entry.key
@@ -83,7 +83,7 @@ async def test_what_was_for_the_moment_ends_and_nothing_else(start: StartBackend
 
 
 def aged(backend: Backend, key: str, hours: float) -> None:
-    path = backend.app.assets().path_of(key)
+    path = backend.app.resources.assets.path_of(key)
     assert path
     os.utime(path, (time.time() - hours * HOUR,) * 2)
 
@@ -93,7 +93,7 @@ async def test_a_result_that_no_row_names_is_an_orphan(backend: Backend):
     made = await backend.finished(await backend.create())
     named = backend.value("select mg_output_key from mega_generations where mg_output_key is not null")
     await backend.client.get(f"/thumbnails/256/{named}", follow_redirects=True)
-    assets = backend.app.assets()
+    assets = backend.app.resources.assets
     orphans = {f"mma/still/{new_id()}.png", "mma/video/nothing.mp4", "thumbnails/256/mma/still/gone.png.webp"}
     for key in orphans:
         await assets.put(key, b"x", "image/png")
@@ -115,7 +115,7 @@ async def test_a_result_of_a_generation_under_way_is_no_orphan(start: StartBacke
     await backend.grant(1)
     accepted = await backend.create()
     key = f"mma/still/{accepted['generation_id']}.png"
-    await backend.app.assets().put(key, b"x", "image/png")
+    await backend.app.resources.assets.put(key, b"x", "image/png")
     aged(backend, key, hours=48)
     assert (await in_a_thread(backend, "sweep"))["files"] == 0
 
@@ -153,7 +153,7 @@ async def test_a_result_that_was_cut_before_it_was_stored_is_found(backend: Back
     [issue] = (await in_a_thread(backend, "verify", status=1))["integrity_issues"]
     assert (issue["file_id"], issue["issue"]) == (made["generation_id"], "validation_error")
     async with backend.app.database() as db:
-        [found] = (await backend.app.doctor(db).check(files=10)).violations
+        [found] = (await backend.app.on(db).doctor.check(files=10)).violations
     assert found.problem.name == "file_unreadable"
 
 

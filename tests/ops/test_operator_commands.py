@@ -241,7 +241,7 @@ async def test_a_picture_that_could_not_be_had_is_asked_for_again(idle: Backend)
         [row["picture"] for row in idle.sql(pictures + " and mg_record_type = 'generation'", id)]
         for id in (first, second)
     ]
-    sealer = idle.app.sealer()
+    sealer = idle.app.resources.sealer
     assert sealer.unseal(new["sealed"]) == sealer.unseal(old["sealed"]) == url
     assert idle.value("select queue_name from procrastinate_jobs where queueing_lock = %s", second) == "inputs"
 

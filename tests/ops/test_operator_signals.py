@@ -83,7 +83,9 @@ async def test_work_without_a_worker_is_an_alarm_everywhere(idle: Backend, case:
     assert (health["ok"], health["live"], health["supabase"]) == (True, True, True)
     assert "no worker is alive, and 1 generation waits" in health["not_ready"]
     async with idle.app.database() as db:
-        assert (await idle.app.doctor(db).check()).warnings[0].startswith("no worker is alive, and 1 generation waits")
+        assert (
+            (await idle.app.on(db).doctor.check()).warnings[0].startswith("no worker is alive, and 1 generation waits")
+        )
 
 
 async def test_a_worker_ends_the_alarm(idle: Backend, start: StartBackend):

@@ -29,7 +29,7 @@ async def ledger_errors(backend: Backend) -> list[str]:
 
 async def unreadable_outputs(backend: Backend) -> list[str]:
     async with backend.app.database() as db:
-        return await scorecard.unreadable_outputs(db, backend.app.assets())
+        return await scorecard.unreadable_outputs(db, backend.app.resources.assets)
 
 
 async def test_what_is_right_is_not_named(backend: Backend, done: str):
@@ -66,7 +66,7 @@ async def test_damage_to_the_ledger_is_named(backend: Backend, done: str, damage
 
 async def test_a_result_that_is_gone_or_another_one_is_named(backend: Backend, done: str):
     key = backend.value("select mg_output_key from mega_generations where mg_record_type = 'generation'")
-    path = backend.app.assets().path_of(key)
+    path = backend.app.resources.assets.path_of(key)
     assert path is not None
     path.write_bytes(path.read_bytes() + b"of another prediction")
     assert await unreadable_outputs(backend) == [done]
@@ -89,7 +89,7 @@ async def test_what_a_worker_process_holds_is_known_by_its_name(start: StartBack
                     await asyncio.sleep(0.05)
     finally:
         fleet.close()
-    assert [row.generation_id for row in held] == [accepted["generation_id"]]
+    assert list(held) == [accepted["generation_id"]]
 
 
 def record_of(generation_id: str, *attempts: str) -> Record:

@@ -70,11 +70,11 @@ async def test_a_process_with_api_and_worker_builds_one_of_each_and_what_asks_th
 
 async def test_prices_that_an_operator_sets_hold_for_orders_and_are_never_changed_in_place(start: StartBackend):
     backend = await start(worker=False, admin_token=ADMIN_TOKEN, still_credits=1)
-    stated, body = backend.app.prices, {"override": {"credits": {"imageCost": 3}}}
+    stated, body = backend.app.resources.prices, {"override": {"credits": {"imageCost": 3}}}
     await backend.post("/admin/config/runtime", body, headers={"x-admin-secret": ADMIN_TOKEN})
     await backend.grant(5)
     assert (await backend.create())["credits_cost"] == 3
     assert (await backend.get("/credits/balance", params={"passId": backend.pass_id}))["meta"]["imageCost"] == 3
-    assert stated == backend.app.prices == Prices(still_credits=1, video_credits=stated.video_credits)
+    assert stated == backend.app.resources.prices == Prices(still_credits=1, video_credits=stated.video_credits)
     with pytest.raises(dataclasses.FrozenInstanceError):
         stated.still_credits = 9  # type: ignore[misc]

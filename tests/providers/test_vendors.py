@@ -235,7 +235,7 @@ async def test_all_that_was_made_is_kept_and_what_could_not_be_had_is_said(dsn: 
         for url in (output["output_url"], other["url"]):
             assert Image.open(io.BytesIO((await backend.client.get(url)).content)).width == 512
         async with backend.app.database() as db:
-            assert (await delete_orphans(db, backend.app.assets(), hours=0, delete=False)).keys == []
+            assert (await delete_orphans(db, backend.app.resources.assets, hours=0, delete=False)).keys == []
     assert still["status"] == "done"
     assert output["warnings"] == [
         "File 2 of 3 could not be kept (RESULT_GONE).",

@@ -272,7 +272,7 @@ async def _crashes(planted: Garden, backend: Backend, monkeypatch: pytest.Monkey
 
 def _spooled(planted: Garden, backend: Backend) -> None:
     for number in range(5):
-        backend.app.spool().keep(
+        backend.app.ops_outbox.append(
             ops_rows.OpsError(
                 category=Category.UNCAUGHT_EXCEPTION,
                 code="TEST",

@@ -152,9 +152,9 @@ def _step(given: Row) -> Row:
 
 
 class LogStatements:
-    async def lines_after(self, conn: Connection, *, job_id: str, after: int, most: int) -> AsyncIterator[Row]:
+    async def lines_after(self, conn: Connection, *, job_id: str, after: int, limit: int) -> AsyncIterator[Row]:
         lines = await conn.ask("lines_after", lambda tables: [one for one in tables.rows.lines if one["seq"] > after])
-        for line in lines[:most]:
+        for line in lines[:limit]:
             yield line
 
 
@@ -259,7 +259,7 @@ class JobStatements:
 
         return await conn.ask("wake", act, writes=JOBS)
 
-    async def take_back_jobs(
+    async def requeue_stalled(
         self, conn: Connection, *, dead_after_seconds: float, hung_after_seconds: float, **_: Any
     ) -> AsyncIterator[Row]:
         def act(tables: Tables) -> int:
@@ -277,10 +277,10 @@ class JobStatements:
                     conn.server.add_job(tables.jobs, clock.now())
             return len(dead)
 
-        for _no in range(await conn.ask("take_back_jobs", act, writes=JOBS)):
+        for _no in range(await conn.ask("requeue_stalled", act, writes=JOBS)):
             yield {"generation_id": conn.server.tables.rows.generation["mg_generation_id"]}
 
-    async def adopt_generations(self, conn: Connection, *, older_than_seconds: float, **_: Any) -> AsyncIterator[Row]:
+    async def enqueue_orphaned(self, conn: Connection, *, older_than_seconds: float, **_: Any) -> AsyncIterator[Row]:
         def act(tables: Tables) -> bool:
             is_old = clock.now() - timedelta(seconds=older_than_seconds) > clock.EPOCH
             if not is_old or tables.jobs or tables.rows.is_final:
@@ -288,10 +288,10 @@ class JobStatements:
             conn.server.add_job(tables.jobs, clock.now())
             return True
 
-        if await conn.ask("adopt_generations", act, writes=JOBS):
+        if await conn.ask("enqueue_orphaned", act, writes=JOBS):
             yield {"generation_id": conn.server.tables.rows.generation["mg_generation_id"]}
 
-    async def expired_in_queue(self, conn: Connection, *, most: int) -> AsyncIterator[Row]:
+    async def expired_in_queue(self, conn: Connection, *, limit: int) -> AsyncIterator[Row]:
         def act(tables: Tables) -> bool:
             generation = tables.rows.generation
             deadline = generation["mg_deadline_at"]

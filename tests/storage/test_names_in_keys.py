@@ -89,7 +89,7 @@ async def test_no_pass_id_opens_the_files_of_another(idle: Backend, victim: str)
 
 
 async def test_what_was_stored_before_is_still_its_owners(idle: Backend):
-    private = idle.app.assets().private
+    private = idle.app.resources.assets.private
     plain, hashed = "pass:user:old", "ann+shop@example.com"
     digest = hashlib.sha256(hashed.encode()).hexdigest()
     for key in (f"{plain}/inputs/1-a.jpg", f"sha256:{digest}/inputs/1-b.jpg"):
@@ -103,7 +103,7 @@ async def test_what_was_stored_before_is_still_its_owners(idle: Backend):
 
 @pytest.mark.parametrize("folder", sorted(keys.RESERVED))
 async def test_a_folder_of_ours_is_no_customers(idle: Backend, folder: str):
-    await idle.app.assets().private.put(f"{folder}/note", b"pass:user:ann/inputs/1-a.jpg", "text/plain")
+    await idle.app.resources.assets.private.put(f"{folder}/note", b"pass:user:ann/inputs/1-a.jpg", "text/plain")
     assert await may_read(idle, folder, f"{folder}/note") == 404
     public = await upload(idle, idle.pass_id, kind=f"{folder}/still")
     assert public["key"].startswith(f"uploads/{folder}/still/")
@@ -112,7 +112,7 @@ async def test_a_folder_of_ours_is_no_customers(idle: Backend, folder: str):
 async def test_the_same_content_is_found_again_without_naming_its_owner(idle: Backend):
     first, second = [await upload(idle, "pass:email:ann@example.com", private=True) for _ in range(2)]
     assert first["key"] == second["key"]
-    names = [entry.key async for some in idle.app.assets().private.entries() for entry in some]
+    names = [entry.key async for some in idle.app.resources.assets.private.entries() for entry in some]
     assert len(names) == 2
     guess = hashlib.sha256(b"private/pass:email:ann@example.com/uploads").hexdigest()
     assert not [name for name in names if guess in name or "ann" in name]

@@ -39,7 +39,7 @@ async def backend(storage: dict[str, str], start: StartBackend) -> Backend:
 
 @pytest.fixture
 def assets(storage: dict[str, str], tmp_path: Path) -> AssetStore:
-    return App(Settings(home=tmp_path, **storage)).assets()
+    return App(Settings(home=tmp_path, **storage)).resources.assets
 
 
 async def put(backend: Backend, **more: object) -> dict:
@@ -168,7 +168,7 @@ async def test_a_broken_upload_in_parts_is_taken_back(tmp_path: Path):
         raise ConnectionResetError("the line is dead")
 
     async with s3_server() as (simulation, settings):
-        assets = App(Settings(home=tmp_path, **settings)).assets()
+        assets = App(Settings(home=tmp_path, **settings)).resources.assets
         with pytest.raises(ConnectionResetError):
             await assets.put_stream("mma/video/b.mp4", breaking(), "video/mp4")
         assert (simulation.uploads, simulation.objects) == ({}, {})
@@ -176,7 +176,7 @@ async def test_a_broken_upload_in_parts_is_taken_back(tmp_path: Path):
 
 async def test_files_carry_type_and_cache_rule(tmp_path: Path):
     async with s3_server() as (simulation, settings):
-        assets = App(Settings(home=tmp_path, **settings)).assets()
+        assets = App(Settings(home=tmp_path, **settings)).resources.assets
         await assets.put("mma/still/a.png", b"x", "image/png")
         [stored] = simulation.objects.values()
     assert stored.headers == {"content-type": "image/png", "cache-control": "public, max-age=31536000, immutable"}
@@ -184,14 +184,14 @@ async def test_files_carry_type_and_cache_rule(tmp_path: Path):
 
 @pytest.mark.parametrize("wrong", ["s3_access_key_id", "s3_secret_access_key"])
 async def test_wrong_keys_are_a_storage_error(tmp_path: Path, real_s3: tuple[str, S3Keys], wrong: str):
-    assets = App(Settings(home=tmp_path, **settings_for(*real_s3) | {wrong: "WRONG"})).assets()
+    assets = App(Settings(home=tmp_path, **settings_for(*real_s3) | {wrong: "WRONG"})).resources.assets
     with pytest.raises(StorageError):
         await assets.put("mma/still/a.png", b"x", "image/png")
 
 
 async def test_a_storage_that_is_down_is_a_storage_error(tmp_path: Path):
     async with s3_server() as (simulation, settings):
-        assets = App(Settings(home=tmp_path, **settings)).assets()
+        assets = App(Settings(home=tmp_path, **settings)).resources.assets
         simulation.is_down = True
         with pytest.raises(StorageError):
             await assets.put("mma/still/a.png", b"x", "image/png")
@@ -230,10 +230,10 @@ async def test_a_signed_url_of_s3_says_when_it_ends(start: StartBackend):
 def test_a_storage_url_that_is_none_is_a_clear_error(tmp_path: Path, url: str, said: str):
     settings = Settings(home=tmp_path, storage_url=url, s3_access_key_id="a", s3_secret_access_key="b")
     with pytest.raises(ConfigError, match="SAFELIGHT_STORAGE_URL") as raised:
-        App(settings).assets()
+        _ = App(settings).resources.assets
     assert said in str(raised.value)
 
 
 def test_s3_without_keys_is_a_clear_error(tmp_path: Path):
     with pytest.raises(ConfigError, match="SAFELIGHT_S3_ACCESS_KEY_ID"):
-        App(Settings(home=tmp_path, storage_url="s3://bucket")).assets()
+        _ = App(Settings(home=tmp_path, storage_url="s3://bucket")).resources.assets

@@ -157,7 +157,7 @@ def test_our_own_addresses_are_on_the_web(name: str, url: str):
 def test_loopback_is_ours_only_where_we_are_on_loopback(
     tmp_path: Path, settings: dict[str, Any], url: str, is_ours: bool
 ):
-    assets = App(Settings(home=tmp_path, **settings)).assets()
+    assets = App(Settings(home=tmp_path, **settings)).resources.assets
     assert assets.key_of(url) == ("a.png" if is_ours else None)
     assert assets._private_key(url.replace("/assets/", "/private-assets/")) == ("a.png" if is_ours else None)
 

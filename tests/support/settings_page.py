@@ -6,12 +6,13 @@ python -m tests.support.settings_page
 from pathlib import Path
 from typing import Any, Literal, get_args, get_origin
 
-from pydantic import AliasChoices, BaseModel, SecretStr
+from pydantic import AliasChoices, SecretStr
 from pydantic.fields import FieldInfo
 
-from safelight.settings import GROUPS
-from safelight.settings.fields import PREFIX
+from safelight.config import Settings
+from safelight.settings.fields import PREFIX, SettingsGroup
 
+GROUPS = [group for group in Settings.__bases__ if issubclass(group, SettingsGroup)]
 FILE = Path(__file__).parents[2] / "docs" / "settings.md"
 HEAD = """# Settings
 
@@ -40,7 +41,7 @@ def page() -> str:
     return HEAD + "".join(_section(group) for group in GROUPS) + _renamed()
 
 
-def _section(group: type[BaseModel]) -> str:
+def _section(group: type[SettingsGroup]) -> str:
     rows = [_row(name, field) for name, field in group.model_fields.items()]
     title = {
         "Http": "HTTP",
@@ -54,7 +55,9 @@ def _section(group: type[BaseModel]) -> str:
 def _row(name: str, field: FieldInfo) -> str:
     about = field.json_schema_extra
     assert isinstance(about, dict)
-    text = ("**Required in production.** " if about["production"] else "") + str(field.description).replace("|", "\\|")
+    assert field.description, f"say below {name} what it is for"
+    text = " ".join(field.description.replace("|", "\\|").split())
+    text = ("**Required in production.** " if about["production"] else "") + text
     cells = [f"`{PREFIX}{name.upper()}`", _type(field.annotation), _default(field.default), about["read_by"], text]
     return "| " + " | ".join(map(str, cells)) + " |\n"
 

@@ -245,7 +245,7 @@ async def _tell_operators(request: Request, answer: ErrorResponse, error: Except
     )
     services = _services(request)
     if answer.database_unavailable:
-        services.spool.keep(row)
+        services.spool.append(row)
         return
     await write_ops_row(services, row)
 
@@ -290,4 +290,4 @@ async def write_ops_row(services: Services, row: OpsError) -> None:
         async with services.db.connection() as conn:
             await ops_rows.insert(conn, row)
     except psycopg.Error:
-        services.spool.keep(row)
+        services.spool.append(row)

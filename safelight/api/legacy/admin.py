@@ -18,6 +18,7 @@ from safelight.api.schemas.legacy_responses import Adjusted, Customer, Customers
 from safelight.api.schemas.requests import IdentityBody
 from safelight.db.connection.database import Connection
 from safelight.db.money import customers
+from safelight.db.money.ledger import Origin
 from safelight.domain.credit_amounts import credit_amount
 from safelight.ops.credits import Adjustment, adjust_credits
 from safelight.reports import totals
@@ -78,7 +79,8 @@ async def adjust(
 ) -> Adjusted:
     """A balance never falls below zero: no more is taken than there is."""
     delta = credit_amount(whole_number(body.delta), "delta")
-    adjustment = Adjustment(delta, body.reason, "admin", ("admin", unique_request_id(request)), "credits.adjust")
+    origin = Origin(body.reason, "admin", ("admin", unique_request_id(request)))
+    adjustment = Adjustment(delta, origin, "credits.adjust")
 
     async def work(conn: Connection) -> Adjusted:
         moved = await adjust_credits(conn, operator, target, adjustment, expire_days=services.credits_expire_days)

@@ -29,6 +29,7 @@ from safelight.api.schemas.responses import (
 )
 from safelight.db.connection.database import Connection
 from safelight.db.money import customers, ledger, shop_refunds
+from safelight.db.money.ledger import Origin
 from safelight.db.money.shop_refunds import SHOP_ORDER, TakenBack
 from safelight.db.operations import ops_rows
 from safelight.db.operations.ops_rows import OpsError
@@ -67,7 +68,8 @@ async def add(
     """At most what is there is taken: no balance goes below 0."""
     request.state.pass_id = target.pass_id
     amount = credit_amount(whole_number(body.amount), "amount", takes_text=True, code="INVALID_AMOUNT")
-    adjustment = Adjustment(amount, body.reason, body.source, ("manual", unique_request_id(request)), "credits.add")
+    origin = Origin(body.reason, body.source, ("manual", unique_request_id(request)))
+    adjustment = Adjustment(amount, origin, "credits.add")
 
     async def work(conn: Connection) -> CreditsAdded:
         moved = await adjust_credits(conn, operator, target, adjustment, expire_days=services.credits_expire_days)
@@ -174,15 +176,8 @@ async def _credited(request: Request, conn: Connection, services: Services, orde
     if order.email and order.pass_id is None:
         await customers.note_email_of_buyer(conn, pass_id, order.email, shopify_customer_id=order.customer_id)
     expires_at = await good_until(conn, services.credits_expire_days, order.at)
-    await ledger.grant(
-        conn,
-        pass_id=pass_id,
-        credits=order.credits,
-        reason="shopify-order",
-        source="shopify",
-        ref=(SHOP_ORDER, order.id),
-        expires_at=expires_at,
-    )
+    origin = Origin("shopify-order", "shopify", (SHOP_ORDER, order.id))
+    await ledger.adjust(conn, pass_id, order.credits, origin, expires_at=expires_at)
     telemetry.info("💳", telemetry.Tag.CREDIT, f"Order {order.id} credited {order.credits}", pass_id=pass_id)
     await _take_back(request, conn, order.id, order.refunds)
     row = await customers.get(conn, pass_id)

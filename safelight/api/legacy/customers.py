@@ -149,7 +149,7 @@ async def history_of(
     """One page, the newest first, with the ledger."""
     found = customer.pass_id
     async with services.db.connection() as conn:
-        shown = await report.history(conn, found, before=cursor, most=limit, results_only=results_only)
+        shown = await report.history(conn, found, before=cursor, limit=limit, results_only=results_only)
     return History(
         requestId=request_id(request),
         passId=found,

@@ -15,7 +15,7 @@ from safelight.api.schemas.aliases import Alias, Flag, Long, Short, WebUrl
 from safelight.api.schemas.legacy_responses import Liked, LikePayload, Likes
 from safelight.api.schemas.requests import IdentityBody
 from safelight.db.connection.database import Connection
-from safelight.db.generations import feedback, generations
+from safelight.db.generations import generations
 from safelight.db.money import customers
 from safelight.domain.errors.base import InvalidInput, NotFound
 from safelight.domain.identities import ActingCustomer
@@ -133,5 +133,5 @@ async def _store(conn: Connection, customer: ActingCustomer | None, row: Json) -
     async with conn.transaction():
         if customer:
             await customers.ensure(conn, customer.pass_id, welcome=customer.welcome)
-        await feedback.insert(conn, row)
-        return await feedback.count(conn, customer.pass_id) if customer else None
+        await generations.insert_feedback(conn, row)
+        return await generations.count_feedback(conn, customer.pass_id) if customer else None

@@ -23,7 +23,7 @@ from safelight.api.schemas.legacy_responses import (
 from safelight.api.schemas.order_builder import OrderBuilder, OrderRequest
 from safelight.api.schemas.requests import INSPIRATIONS_MAX, CreateBody, IdentityBody
 from safelight.api.schemas.responses import CreditsCharged
-from safelight.db.generations import feedback
+from safelight.db.generations import generations
 from safelight.db.generations.generations import GenerationRow
 from safelight.domain.errors.base import GenerationFailed, GenerationRejected
 from safelight.domain.identities import ActingCustomer
@@ -171,7 +171,7 @@ async def _profile_meta(services: Services, body: LegacyBody, row: GenerationRow
     if not body.vision:
         return PresetMeta(source="preset_only" if preset_key else "none", likesCount=0, presetKey=preset_key)
     async with services.db.connection() as conn:
-        likes = await feedback.count(conn, row.pass_id)
+        likes = await generations.count_feedback(conn, row.pass_id)
     merge_source = _merge_source(bool(preset_key), learned)
     if not learned:
         return TasteUnknownMeta(

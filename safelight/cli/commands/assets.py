@@ -1,63 +1,44 @@
 """Commands that maintain stored files: delete temporary and orphaned ones, verify results."""
 
-import asyncio
 from collections.abc import Awaitable, Callable
-from typing import Annotated, TypeVar
+from dataclasses import asdict
+from typing import Annotated
 
 import typer
 
-from safelight.app import App
 from safelight.cli import output
 from safelight.cli.apps import open_app
-from safelight.cli.shared import AsJson, command_list
+from safelight.cli.shared import AsJson, command_list, on_database
 from safelight.db.connection.database import Database
 from safelight.db.operations import audit
 from safelight.ops import maintenance
 from safelight.ops.maintenance import SweepResult
 
-Result = TypeVar("Result")
 Delete = Annotated[bool, typer.Option("--delete", help="Delete the files. Without it they are only listed.")]
+TempHours = Annotated[float, typer.Option(min=0, max=maintenance.TEMP_HOURS_MAX, help="Age in hours.")]
+OrphanHours = Annotated[float, typer.Option(min=1, max=8760, help="Age in hours.")]
+FilesMax = Annotated[int, typer.Option("--files", min=1, max=1_000_000, help="Number of results, newest first.")]
 
 commands = command_list()
 
 
 @commands.command("expire")
-def expire(
-    hours: Annotated[
-        float, typer.Option(min=0, max=maintenance.TEMP_HOURS_MAX, help="Age in hours.")
-    ] = maintenance.TEMP_HOURS,
-    delete: Delete = False,
-    as_json: AsJson = False,
-) -> None:
+def expire(hours: TempHours = maintenance.TEMP_HOURS, delete: Delete = False, as_json: AsJson = False) -> None:
     """Delete temporary files (temp/…) older than --hours."""
-    found = _tidied(
-        "expire", hours, lambda app, db: maintenance.delete_expired(db, app.assets(), hours=hours, delete=delete)
-    )
-    _show(found, "expired", as_json=as_json)
+    _sweep("expire", "expired", maintenance.delete_expired, hours, delete=delete, as_json=as_json)
 
 
 @commands.command("sweep")
-def sweep(
-    hours: Annotated[float, typer.Option(min=1, max=8760, help="Age in hours.")] = maintenance.ORPHAN_HOURS,
-    delete: Delete = False,
-    as_json: AsJson = False,
-) -> None:
+def sweep(hours: OrphanHours = maintenance.ORPHAN_HOURS, delete: Delete = False, as_json: AsJson = False) -> None:
     """Delete orphaned results older than --hours, and thumbnails without an original."""
-    found = _tidied(
-        "sweep", hours, lambda app, db: maintenance.delete_orphans(db, app.assets(), hours=hours, delete=delete)
-    )
-    _show(found, "orphaned", as_json=as_json)
+    _sweep("sweep", "orphaned", maintenance.delete_orphans, hours, delete=delete, as_json=as_json)
 
 
 @commands.command("verify")
-def verify(
-    files_max: Annotated[
-        int, typer.Option("--files", min=1, max=1_000_000, help="Number of results, newest first.")
-    ] = 1000,
-    as_json: AsJson = False,
-) -> None:
+def verify(files_max: FilesMax = 1000, as_json: AsJson = False) -> None:
     """Read the newest results and compare their hashes. Exits with 1 if one is missing or changed."""
-    report = _with_database(lambda app, db: maintenance.integrity(db, app.assets(), files_max=files_max))
+    app = open_app(console_lines=False)
+    report = on_database(app, lambda db: maintenance.integrity(db, app.resources.assets, files_max=files_max))
     if as_json:
         output.print_json(report.as_json())
     else:
@@ -72,11 +53,14 @@ def verify(
         raise typer.Exit(1)
 
 
-def _tidied(command: str, hours: float, work: Callable[[App, Database], Awaitable[SweepResult]]) -> SweepResult:
+def _sweep(
+    command: str, what: str, work: Callable[..., Awaitable[SweepResult]], hours: float, *, delete: bool, as_json: bool
+) -> None:
     """Run the work, and record in the audit what it deleted."""
+    app = open_app(console_lines=False)
 
-    async def on_record(app: App, db: Database) -> SweepResult:
-        found = await work(app, db)
+    async def on_record(db: Database) -> SweepResult:
+        found = await work(db, app.resources.assets, hours=hours, delete=delete)
         if found.deleted:
             operator = audit.at_command_line(f"safelight assets {command} --delete")
             asked, done = {"older_than_hours": hours}, {"files": found.files, "bytes": found.bytes, "keys": found.keys}
@@ -84,24 +68,9 @@ def _tidied(command: str, hours: float, work: Callable[[App, Database], Awaitabl
                 await audit.record(conn, operator, f"assets.{command}", target=None, before=asked, after=done)
         return found
 
-    return _with_database(on_record)
-
-
-def _with_database(work: Callable[[App, Database], Awaitable[Result]]) -> Result:
-    app = open_app(console_lines=False)
-    app.start_database()
-
-    async def run() -> Result:
-        await app.migrate()
-        async with app.database() as db:
-            return await work(app, db)
-
-    return asyncio.run(run())
-
-
-def _show(found: SweepResult, what: str, *, as_json: bool) -> None:
+    found = on_database(app, on_record)
     if as_json:
-        output.print_json(found.as_json())
+        output.print_json(asdict(found))
         return
     for key in found.keys:
         output.console.print(f"  {key}", soft_wrap=True)

@@ -1,13 +1,13 @@
 """The backfill from the tables of an older backend."""
 
-import asyncio
 from typing import Annotated
 
 import typer
 
 from safelight.cli import output
 from safelight.cli.apps import open_app
-from safelight.cli.shared import AsJson, command_list
+from safelight.cli.shared import AsJson, command_list, on_database
+from safelight.db.connection.database import Database
 from safelight.db.operations import audit
 from safelight.domain.errors.base import InvalidInput
 from safelight.ops import backfill as old
@@ -16,7 +16,7 @@ from safelight.ops.backfill import Backfill, Legacy, ParityReport, TableResult
 commands = command_list()
 
 
-@commands.command()
+@commands.command("backfill")
 def backfill(
     source: Annotated[
         str | None, typer.Option("--from", help="URL of the old database. Default: our own.", show_default=False)
@@ -35,18 +35,16 @@ def backfill(
     if check and dry_run:
         raise InvalidInput("--check: it writes nothing, so there is nothing to try with --dry-run.")
     app = open_app(console_lines=False)
-    app.start_database()
 
-    async def run() -> list[TableResult] | ParityReport:
-        await app.migrate()
-        async with app.database() as db, Legacy.opened(source or app.dsn, schema) as legacy:
+    async def run(db: Database) -> list[TableResult] | ParityReport:
+        async with Legacy.opened(source or app.dsn, schema) as legacy:
             work = Backfill(db, legacy, app.redactor, batch_rows=batch)
             if check:
                 return await work.check()
             with output.progress_bars() as tell:
                 return await work.run(tell, operator=audit.at_command_line("safelight backfill"), dry_run=dry_run)
 
-    outcome = asyncio.run(run())
+    outcome = on_database(app, run)
     if isinstance(outcome, ParityReport):
         output.show_parity(outcome, as_json=as_json)
         if outcome.differences:

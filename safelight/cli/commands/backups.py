@@ -6,15 +6,18 @@ from typing import Annotated
 import typer
 
 from safelight.cli import output
-from safelight.cli.shared import open_database_app
+from safelight.cli.shared import command_list, open_database_app
 from safelight.database_app import DatabaseApp
 from safelight.db.schema import backups
 
 MEGABYTE = 1024 * 1024
 
+commands = command_list()
+
 DumpFile = Annotated[Path, typer.Argument(dir_okay=False, help="The file of the dump.")]
 
 
+@commands.command("dump")
 def db_dump(file: DumpFile) -> None:
     """Dump the database to a file, which then contains secrets. Stored media files are not included."""
     app = open_database_app()
@@ -27,6 +30,7 @@ def db_dump(file: DumpFile) -> None:
     output.console.print(_files_of(app), soft_wrap=True)
 
 
+@commands.command("restore")
 def db_restore(file: DumpFile) -> None:
     """Restore a dump into an empty database, e.g. of a new home. All of it or nothing."""
     if not file.is_file():

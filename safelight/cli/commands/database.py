@@ -1,25 +1,22 @@
-"""Commands for the database: its address, dumps of it, and the embedded server."""
+"""Commands for the database: its address, and the embedded server."""
 
 from pathlib import Path
 
 import typer
 
 from safelight.cli import output
-from safelight.cli.commands import backups
 from safelight.cli.shared import AsJson, command_list, open_database_app
 from safelight.db import embedded
 from safelight.domain.errors.base import InvalidInput, NotFound
 
 commands = command_list()
-commands.command("dump")(backups.db_dump)
-commands.command("restore")(backups.db_restore)
 
 
 @commands.command("url")
 def db_url() -> None:
     """Print the DSN of the running database, e.g. for `psql "$(safelight db url)"`."""
     app = open_database_app()
-    dsn = app.settings.database_url or embedded.running_dsn(app.home)
+    dsn = app.settings.database_url or embedded.status(app.home).url
     if dsn is None:
         raise NotFound("the embedded database is not running; start it with `safelight up`")
     print(dsn)  # noqa: T201 - the answer itself

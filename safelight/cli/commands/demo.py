@@ -4,6 +4,7 @@ import asyncio
 import os
 import sys
 from collections.abc import Coroutine
+from dataclasses import asdict
 from datetime import datetime
 from pathlib import Path
 from typing import Annotated, Any
@@ -33,7 +34,7 @@ SAMPLE_PRODUCT = Path(__file__).parents[2] / "samples" / "coffee.jpg"
 commands = command_list()
 
 
-@commands.command()
+@commands.command("demo")
 def demo(
     product: Annotated[Path, typer.Option(exists=True, dir_okay=False, help="A product photo.")] = SAMPLE_PRODUCT,
     logo: Annotated[Path | None, typer.Option(exists=True, dir_okay=False, help="A logo.")] = None,
@@ -49,10 +50,10 @@ def demo(
     app.check_secrets()
     listening = _demo_socket(app)
     app.start_database()
-    tell = output.tell_nothing if as_json else output.tell
+    tell = (lambda _: None) if as_json else output.tell
     report = asyncio.run(_until_interrupted(_demo(app, listening, product, logo, tell)))
     if as_json:
-        output.print_json(report.as_json())
+        output.print_json(asdict(report))
         return
     output.show_report(app, report)
 
@@ -90,14 +91,7 @@ async def _demo(app: App, listening: Any, product: Path, logo: Path | None, tell
     await app.migrate()
     async with app.database() as db, db.transaction() as conn:
         await customers.ensure(conn, pass_id)
-        await ledger.grant(
-            conn,
-            pass_id=pass_id,
-            credits=story.STORY_CREDITS,
-            reason="demo",
-            source="system",
-            ref=("demo", pass_id),
-        )
+        await ledger.adjust(conn, pass_id, story.STORY_CREDITS, ledger.Origin("demo", "system", ("demo", pass_id)))
     base_url = app.settings.base_url
     async with (
         serve.serving(app, listening),

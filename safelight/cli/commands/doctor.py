@@ -15,7 +15,7 @@ from safelight.ops.doctor import EXAMPLES, Repaired, Report
 commands = command_list()
 
 
-@commands.command()
+@commands.command("doctor")
 def doctor(
     fix: Annotated[
         bool,
@@ -35,26 +35,26 @@ def doctor(
 
     async def run() -> tuple[Repaired | None, Report]:
         async with app.database() as db:
-            files, doctor = assets_max if assets else 0, app.doctor(db)
+            files, doctor = assets_max if assets else 0, app.on(db).doctor
             operator = audit.at_command_line("safelight doctor --fix")
-            mended = await doctor.repair(operator, files=files) if fix else None
-            return mended, await doctor.check(files=files)
+            repaired = await doctor.repair(operator, files=files) if fix else None
+            return repaired, await doctor.check(files=files)
 
-    mended, findings = asyncio.run(run())
+    repaired, findings = asyncio.run(run())
     if as_json:
-        output.print_json(findings.as_json() | {"mended": mended and mended.as_json()})
+        output.print_json(findings.as_json() | {"mended": repaired and repaired.as_json()})
     else:
-        _show_findings(findings, mended)
+        _show_findings(findings, repaired)
     if findings.violations:
         raise typer.Exit(1)
 
 
-def _show_findings(findings: Report, mended: Repaired | None) -> None:
-    if mended:
+def _show_findings(findings: Report, repaired: Repaired | None) -> None:
+    if repaired:
         output.console.print(
-            f"Repaired: {mended.failures} failures recorded and refunded ({mended.credits} credits),"
-            f" {mended.generations} generations queued again or ended{mended.queue_warning},"
-            f" {mended.results} refunded results deleted, {mended.views} views set to security_invoker.",
+            f"Repaired: {repaired.failures} failures recorded and refunded ({repaired.credits} credits),"
+            f" {repaired.generations} generations queued again or ended{repaired.queue_warning},"
+            f" {repaired.results} refunded results deleted, {repaired.views} views set to security_invoker.",
             soft_wrap=True,
         )
     for number, sentence in INVARIANTS.items():
@@ -64,10 +64,10 @@ def _show_findings(findings: Report, mended: Repaired | None) -> None:
         )
         for found in violations:
             count = (str(found.count), "red")
-            output.console.print(output.line("      ", count, f" × {found.problem.says}, e.g."), soft_wrap=True)
+            output.console.print(output.line("      ", count, f" × {found.problem.description}, e.g."), soft_wrap=True)
             for id in found.ids[:EXAMPLES]:
                 output.console.print(f"        {id}", soft_wrap=True)
-            output.console.print(f"      mend: {found.problem.mend}", soft_wrap=True)
+            output.console.print(f"      mend: {found.problem.remedy}", soft_wrap=True)
     for warning in findings.warnings:
         output.console.print(output.line(("!", "yellow"), f" {warning}"), soft_wrap=True)
     output.console.print(f"{_verdict(findings)} ({findings.seconds:.1f} s)")

@@ -1,6 +1,5 @@
 """Commands that cancel a generation or retry it."""
 
-import asyncio
 from dataclasses import asdict
 from typing import Annotated
 
@@ -10,7 +9,8 @@ from safelight import telemetry
 from safelight.app import App
 from safelight.cli import output
 from safelight.cli.apps import open_app
-from safelight.cli.shared import AsJson, command_list
+from safelight.cli.shared import AsJson, command_list, on_database
+from safelight.db.connection.database import Database
 from safelight.db.operations import audit
 from safelight.ops.retry import GenerationRetry
 from safelight.pipelines import cancel as cancellation
@@ -23,16 +23,9 @@ commands = command_list()
 @commands.command("cancel")
 def cancel(generation_id: str, as_json: AsJson = False) -> None:
     """Cancel a generation: stop the provider and refund what was not delivered. Final."""
-    app = open_app()
-    app.start_database()
-
-    async def run() -> cancellation.CancelOutcome:
-        await app.migrate()
-        async with app.database() as db:
-            operator = audit.at_command_line("safelight generations cancel")
-            return await cancellation.cancel(db, generation_id, operator)
-
-    output.show_cancelling(asyncio.run(run()), as_json=as_json)
+    operator = audit.at_command_line("safelight generations cancel")
+    cancelling = on_database(open_app(), lambda db: cancellation.cancel(db, generation_id, operator))
+    output.show_cancelling(cancelling, as_json=as_json)
 
 
 @commands.command("retry")
@@ -43,8 +36,7 @@ def retry(
 ) -> None:
     """Retry a failed or cancelled generation: a new one for the same order, charged unless --free."""
     app = open_app()
-    app.start_database()
-    accepted = asyncio.run(_retry(app, generation_id, is_free=free))
+    accepted = on_database(app, lambda db: _retry(app, db, generation_id, is_free=free))
     if as_json:
         output.print_json({**asdict(accepted), "retry_of": generation_id})
         return
@@ -53,17 +45,14 @@ def retry(
     output.console.print(f"follow it: safelight generations logs {accepted.generation_id}", soft_wrap=True)
 
 
-async def _retry(app: App, generation_id: str, *, is_free: bool) -> AcceptedOrder:
-    await app.migrate()
-    async with app.database() as db:
-        queue, on = Queue(db), app.on(db)
-        await on.runtime.reload()
-        await queue.open()
-        try:
-            retrying = GenerationRetry(db, on.acceptance(queue), app.assets(), app.sealer())
-            operator = audit.at_command_line("safelight generations retry")
-            with telemetry.about(telemetry.LogIds(request_id=operator.request_id)):
-                accepted = await retrying.retry(generation_id, operator, is_free=is_free)
-        finally:
-            await queue.close()
-    return accepted
+async def _retry(app: App, db: Database, generation_id: str, *, is_free: bool) -> AcceptedOrder:
+    queue, on = Queue(db), app.on(db)
+    await on.runtime.reload()
+    await queue.open()
+    try:
+        retrying = GenerationRetry(db, on.acceptance(queue), app.resources.assets, app.resources.sealer)
+        operator = audit.at_command_line("safelight generations retry")
+        with telemetry.about(telemetry.LogIds(request_id=operator.request_id)):
+            return await retrying.retry(generation_id, operator, is_free=is_free)
+    finally:
+        await queue.close()

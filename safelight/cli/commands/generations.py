@@ -26,7 +26,7 @@ def list_generations(
     as_json: AsJson = False,
 ) -> None:
     """List the newest generations."""
-    rows = read_database(lambda conn: generation.newest(conn, pass_id=pass_id, status=status, most=limit))
+    rows = read_database(lambda conn: generation.newest(conn, pass_id=pass_id, status=status, limit=limit))
     if as_json:
         output.print_json([row.columns for row in rows])
         return

@@ -1,13 +1,14 @@
 """Commands for the credits ledger."""
 
-import asyncio
 from typing import Annotated
 
 import typer
 
 from safelight.cli import operator_views, output
 from safelight.cli.apps import open_app
-from safelight.cli.shared import AsJson, command_list, read_database
+from safelight.cli.shared import AsJson, command_list, on_database, read_database
+from safelight.db.connection.database import Database
+from safelight.db.money.ledger import BalanceChange, Origin
 from safelight.db.operations import audit
 from safelight.domain import pass_ids
 from safelight.domain.credit_amounts import AMOUNT_MAX, credit_amount
@@ -42,20 +43,17 @@ def grant(
 ) -> None:
     """Grant credits to a customer, as a ledger row."""
     stated, why = _pass_id(pass_id), _reason(reason)
-    app = open_app()
-    app.start_database()
+    app, operator = open_app(), audit.at_command_line("safelight credits grant")
+    origin = Origin(why, "admin", ("manual", operator.request_id))
+    adjustment = Adjustment(amount, origin, "credits.grant")
+    days = app.settings.credits_expire_days
 
-    async def run() -> int:
-        await app.migrate()
-        async with app.database() as db, db.transaction() as conn:
-            operator = audit.at_command_line("safelight credits grant")
-            ref = ("manual", operator.request_id)
-            adjustment = Adjustment(amount, why, "admin", ref, "credits.grant")
-            days = app.settings.credits_expire_days
-            moved = await adjust_credits(conn, operator, TargetCustomer(stated), adjustment, expire_days=days)
-            return moved.after
+    async def run(db: Database) -> BalanceChange:
+        async with db.transaction() as conn:
+            return await adjust_credits(conn, operator, TargetCustomer(stated), adjustment, expire_days=days)
 
-    output.console.print(f"{stated}: +{amount}, balance {asyncio.run(run())}", soft_wrap=True)
+    moved = on_database(app, run)
+    output.console.print(f"{stated}: +{amount}, balance {moved.after}", soft_wrap=True)
 
 
 @commands.command("ledger")
@@ -66,7 +64,7 @@ def show_ledger(
 ) -> None:
     """Show the newest ledger entries of a customer, each with the balance after it."""
     stated = _pass_id(pass_id)
-    found: CustomerLedger | None = read_database(lambda conn: customer.ledger_of(conn, stated, most=limit))
+    found: CustomerLedger | None = read_database(lambda conn: customer.ledger_of(conn, stated, limit=limit))
     if found is None:
         raise NotFound(f"there is no customer {stated!r}")
     if as_json:

@@ -1,10 +1,9 @@
 """The command `providers`: the adapter of each engine, and the health of each provider."""
 
-import asyncio
-
 from safelight.cli import output
 from safelight.cli.apps import open_app
-from safelight.cli.shared import AsJson, command_list
+from safelight.cli.shared import AsJson, command_list, on_database
+from safelight.db.connection.database import Database
 from safelight.reports import provider_health
 from safelight.reports.provider_health import ProviderReport
 
@@ -15,14 +14,12 @@ commands = command_list()
 def show(as_json: AsJson = False) -> None:
     """Show adapter and model of each engine, and circuit, load and cost today of each provider with limits."""
     app = open_app()
-    app.start_database()
 
-    async def read() -> ProviderReport:
-        await app.migrate()
-        async with app.database() as db, db.connection() as conn:
-            return await provider_health.read(conn, app.serving(db))
+    async def read(db: Database) -> ProviderReport:
+        async with db.connection() as conn:
+            return await provider_health.read(conn, app.on(db).serving)
 
-    report = asyncio.run(read())
+    report = on_database(app, read)
     if as_json:
         output.print_json(report.as_json())
         return

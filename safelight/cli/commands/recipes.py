@@ -18,7 +18,7 @@ commands = command_list()
 Name = Annotated[str | None, typer.Argument(help="Print this recipe's SQL; without a name, list the recipes.")]
 
 
-@commands.command()
+@commands.command("recipes")
 def recipes(name: Name = None, as_json: AsJson = False) -> None:
     """List the SQL recipes, or print one, to be piped into psql."""
     found = {file.stem: file.read_text() for file in sorted(FOLDER.glob("*.sql"))}

@@ -13,8 +13,6 @@ _queries = load_queries(__file__)
 
 @dataclass(frozen=True, slots=True)
 class ConfigVersion:
-    """One version of a key."""
-
     id: str
     key: str
     value: Row
@@ -42,3 +40,8 @@ async def insert_version(conn: Connection, key: str, version: int, value: Row) -
         value=Jsonb({"version": version, "enabled": True} | value),
     )
     return bool(inserted)
+
+
+async def store_setting(conn: Connection, name: str, value: bool) -> None:
+    """Keep a setting in the database, for its own functions and policies to read."""
+    await _queries.store_setting(conn, name=name, value=Jsonb(value))

@@ -26,3 +26,7 @@ from jsonb_to_recordset(:rules) as rule (
 on conflict (engine, name) do update
 set type = excluded.type, least = excluded.least, most = excluded.most, words = excluded.words,
     pattern = excluded.pattern, single_output = excluded.single_output;
+
+-- name: store_setting!
+insert into safelight.settings as known (name, value) values (:name, :value)
+on conflict (name) do update set value = excluded.value where known.value <> excluded.value;

@@ -1,6 +1,6 @@
 """The state of each provider that all workers share: its rate and load, its circuit, and the cost of today."""
 
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from datetime import datetime
 from decimal import Decimal
 
@@ -47,16 +47,7 @@ class ProviderHealth:
 
 async def admit(conn: Connection, adapter: str, limits: Limits, usd: Decimal) -> Denied | None:
     """Count one more start, or say why there may be none now."""
-    row = await _queries.admit(
-        conn,
-        adapter=adapter,
-        starts_per_minute=limits.starts_per_minute,
-        at_once=limits.at_once,
-        failures_max=limits.failures_max,
-        probe_seconds=limits.probe_seconds,
-        usd=usd,
-        daily_usd_max=limits.daily_usd_max,
-    )
+    row = await _queries.admit(conn, adapter=adapter, usd=usd, **asdict(limits))
     return Denied(row["reason"], row["wait_seconds"]) if row["reason"] else None
 
 
@@ -66,17 +57,15 @@ async def succeeded(conn: Connection, adapter: str, seconds: float) -> None:
 
 
 async def failed(conn: Connection, adapter: str, limits: Limits, text: str) -> None:
-    await _queries.failed(
-        conn, adapter=adapter, failures_max=limits.failures_max, shut_seconds=limits.shut_seconds, text=text
-    )
+    await _queries.failed(conn, adapter=adapter, text=text, **asdict(limits))
 
 
 async def back_off(conn: Connection, adapter: str, seconds: float) -> None:
-    await _queries.slow_down(conn, adapter=adapter, seconds=seconds)
+    await _queries.back_off(conn, adapter=adapter, seconds=seconds)
 
 
 async def release_budget(conn: Connection, adapter: str, usd: Decimal) -> None:
-    await _queries.give_back(conn, adapter=adapter, usd=usd)
+    await _queries.release_budget(conn, adapter=adapter, usd=usd)
 
 
 async def circuit_is_open(conn: Connection, adapter: str) -> bool:

@@ -20,13 +20,13 @@ set failures = failures + 1,
     shut_until = case when failures + 1 >= :failures_max then now() + make_interval(secs => :shut_seconds) end
 where adapter = :adapter;
 
--- name: slow_down!
+-- name: back_off!
 -- The provider says itself when it will take more.
 update safelight.provider_state
 set next_start_at = greatest(next_start_at, now() + make_interval(secs => :seconds))
 where adapter = :adapter;
 
--- name: give_back$
+-- name: release_budget$
 -- What was counted for a start that the provider did not take.
 select safelight.give_back_spend(:adapter, :usd);
 

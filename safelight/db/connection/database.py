@@ -3,8 +3,8 @@ otherwise; sessions run in UTC and find the queue's functions behind ours; no se
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
-from contextlib import asynccontextmanager, contextmanager
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
 from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
@@ -13,7 +13,7 @@ import aiosql
 import psycopg
 from aiosql.adapters.apyformat import AsyncPyFormatAdapter
 from psycopg.adapt import AdaptersMap
-from psycopg.types.json import Json, Jsonb, JsonbDumper, JsonDumper
+from psycopg.types.json import set_json_dumps
 from psycopg.types.string import StrDumperUnknown
 from psycopg_pool import AsyncConnectionPool, PoolTimeout
 
@@ -69,33 +69,20 @@ def clean_adapters(redactor: Redactor) -> AdaptersMap:
     """Return the `context` of a connection, which takes secrets, and what no database can hold, out of every text and
     JSON value that is written."""
 
-    dumps = partial(redactor.dumps, dumps=storable_json)
-
     class CleanText(StrDumperUnknown):
         def dump(self, obj: str) -> Any:
             return super().dump(storable(redactor.text(obj)))
 
-    class CleanJson(JsonDumper):
-        def dump(self, obj: Json) -> Any:
-            with _as_data_error():
-                return super().dump(Json(obj.obj, dumps=dumps))
-
-    class CleanJsonb(JsonbDumper):
-        def dump(self, obj: Jsonb) -> Any:
-            with _as_data_error():
-                return super().dump(Jsonb(obj.obj, dumps=dumps))
-
     adapters = AdaptersMap(psycopg.adapters)
-    for kind, dumper in ((str, CleanText), (Json, CleanJson), (Jsonb, CleanJsonb)):
-        adapters.register_dumper(kind, dumper)
+    adapters.register_dumper(str, CleanText)
+    set_json_dumps(partial(_clean_json, redactor), adapters)
     return adapters
 
 
-@contextmanager
-def _as_data_error() -> Iterator[None]:
+def _clean_json(redactor: Redactor, value: Any) -> str:
     """A value that is no JSON is refused as the server refuses one."""
     try:
-        yield
+        return redactor.dumps(value, dumps=storable_json)
     except (TypeError, ValueError, OverflowError, RecursionError) as error:
         raise psycopg.DataError(f"it is no JSON: {error!r}") from error
 

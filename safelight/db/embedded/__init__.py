@@ -4,13 +4,12 @@ The processes of one home share the server; it stops when the last of them ends,
 """
 
 import atexit
-import signal
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import psycopg
 from psycopg import sql
@@ -28,8 +27,6 @@ __all__ = [
     "ServerStatus",
     "halt",
     "halt_if_unused",
-    "restart",
-    "running_dsn",
     "server_of",
     "start",
     "status",
@@ -39,7 +36,6 @@ __all__ = [
 CONNECT_SECONDS_MAX = 30
 TRY_SECONDS_MAX = 5
 LOOK_SECONDS = 0.1
-_FIRST_SIGNAL = {"fast": signal.SIGINT, "immediate": signal.SIGQUIT}
 
 # The servers that this process uses, by their homes: it leaves them when it ends.
 _servers: dict[Path, Server] = {}
@@ -80,15 +76,6 @@ def server_of(home: Path) -> Server:
     return _servers.setdefault(home, Server(home))
 
 
-def restart(home: Path, mode: Literal["fast", "immediate"]) -> None:
-    """`fast` ends all connections and shuts down in order; `immediate` is a crash that the start recovers from.
-
-    Raises:
-        DatabaseDown: the server did not come back.
-    """
-    server_of(home).restart(_FIRST_SIGNAL[mode])
-
-
 def stop(home: Path) -> None:
     """Leave the home's server; it ends with the last process that uses it."""
     server_of(home).leave()
@@ -103,11 +90,6 @@ def halt_if_unused(home: Path) -> bool:
     """Stop the home's server unless a process uses it. Returns whether none does."""
     with _our_errors(home):
         return not _has_run(home) or server_of(home).halt_if_unused()
-
-
-def running_dsn(home: Path) -> str | None:
-    """The DSN of the home's server if it runs now."""
-    return status(home).url
 
 
 def status(home: Path) -> ServerStatus:

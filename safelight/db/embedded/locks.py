@@ -26,7 +26,6 @@ def seize(path: Path, seconds: float = 0.0) -> int | None:
 
 @contextmanager
 def held(path: Path) -> Iterator[int]:
-    """Hold the lock alone inside this context."""
     descriptor = _insist(path, fcntl.LOCK_EX)
     try:
         yield descriptor

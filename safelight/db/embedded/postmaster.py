@@ -26,8 +26,6 @@ LEAVING_SECONDS = 1.0  # a process that ends in order stops the server itself
 
 @dataclass(frozen=True, slots=True)
 class Member:
-    """One process of a cluster."""
-
     pid: int
     is_postmaster: bool
 
@@ -40,7 +38,6 @@ def members(name: str, data: Path) -> list[Member]:
 
 
 def find(name: str, data: Path) -> int | None:
-    """The pid of the running postmaster."""
     return next((member.pid for member in members(name, data) if member.is_postmaster), None)
 
 
@@ -60,8 +57,8 @@ def is_paused(pid: int) -> bool:
 def stop(name: str, data: Path, first: signal.Signals = signal.SIGINT) -> None:
     """Stop the server, less politely each time that it takes too long, and then whatever its postmaster left behind."""
     pid = find(name, data)
-    patience = ((first, ORDERLY_SECONDS), (signal.SIGQUIT, AT_ONCE_SECONDS), (signal.SIGKILL, KILLED_SECONDS))
-    for number, seconds in patience if pid else ():
+    signals = ((first, ORDERLY_SECONDS), (signal.SIGQUIT, AT_ONCE_SECONDS), (signal.SIGKILL, KILLED_SECONDS))
+    for number, seconds in signals if pid else ():
         if _end([Member(pid or 0, is_postmaster=True)], number, seconds, name, data):
             break
     end_survivors(name, data)

@@ -8,6 +8,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import Literal
 from urllib.parse import quote
 
 from safelight.db.embedded import cluster, locks, postmaster
@@ -78,9 +79,10 @@ class Server:
                 self._stop(signal.SIGINT)
             return is_unused
 
-    def restart(self, first: signal.Signals) -> None:
+    def restart(self, mode: Literal["fast", "immediate"]) -> None:
+        """`fast` ends all connections and shuts down in order; `immediate` is a crash that the start recovers from."""
         with self.deciding() as lock:
-            self._stop(first)
+            self._stop(signal.SIGINT if mode == "fast" else signal.SIGQUIT)
             self.ensure_running(lock)
 
     def heal(self) -> bool:
@@ -131,11 +133,14 @@ class Server:
 
     def state(self) -> str:
         """The word that PostgreSQL keeps in its lock file: starting, ready, stopping; empty where it says nothing."""
+        return self._noted(7).strip()
+
+    def _noted(self, number: int) -> str:
+        """This line of PostgreSQL's lock file, counted from 0; empty if there is none."""
         try:
-            lines = (self.data / "postmaster.pid").read_text(errors="replace").splitlines()
-        except OSError:
+            return (self.data / "postmaster.pid").read_text(errors="replace").splitlines()[number]
+        except (OSError, IndexError):
             return ""
-        return lines[7].strip() if len(lines) > 7 else ""
 
     def is_in_use(self) -> bool:
         with self.deciding():
@@ -143,10 +148,7 @@ class Server:
 
     def socket_folder(self) -> Path:
         """The folder of the socket of the server that runs, which may be one that an older version started."""
-        try:
-            told = (self.data / "postmaster.pid").read_text(errors="replace").splitlines()[4]
-        except (OSError, IndexError):
-            told = ""
+        told = self._noted(4)
         return Path(told) if told and told != str(cluster.OWN_FOLDER) else self.data
 
     def url(self) -> str:

@@ -1,7 +1,7 @@
 """Generations, and what belongs to a customer's account of them: sessions, events, likes, history."""
 
-from collections.abc import AsyncIterable
-from dataclasses import dataclass
+from collections.abc import AsyncIterable, Mapping
+from dataclasses import asdict, dataclass
 from datetime import datetime
 
 from psycopg.types.json import Jsonb
@@ -16,6 +16,28 @@ _queries = load_queries(__file__)
 HISTORY_ROWS_MAX = 500
 HISTORY_BYTES_MAX = 8 * 1024 * 1024  # of the rows of one page
 IN_PROGRESS_COUNTED_MAX = 10_000
+FEEDBACK_COUNTED_MAX = 50
+
+
+@dataclass(frozen=True, slots=True)
+class NewGeneration:
+    """An accepted order; its generation must be taken up by a worker within `start_within_seconds`."""
+
+    generation_id: str
+    parent_generation_id: str | None
+    pass_id: str
+    session_id: str
+    platform: str
+    title: str
+    mode: str
+    provider: str
+    variables: Row
+    meta: Row
+    payload: Row
+    pipeline_version: int
+    idempotency_key: str | None
+    request_hash: str
+    start_within_seconds: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,8 +71,6 @@ class GenerationRow:
 
 @dataclass(frozen=True, slots=True)
 class ListedGeneration(StoredRow):
-    """A generation in a list."""
-
     generation_id = column("mg_generation_id")
     flow = column("flow")
     status = column("mg_mma_status")
@@ -61,8 +81,6 @@ class ListedGeneration(StoredRow):
 
 @dataclass(frozen=True, slots=True)
 class StoredStep(StoredRow):
-    """A step as it is written."""
-
     number = column("mg_step_no")
     type = column("mg_step_type")
     payload = column("mg_payload")
@@ -130,45 +148,18 @@ class LikedItem:
     at: datetime
 
 
-async def insert(
-    conn: Connection,
-    *,
-    generation_id: str,
-    parent_generation_id: str | None,
-    pass_id: str,
-    session_id: str,
-    platform: str,
-    title: str,
-    mode: str,
-    provider: str,
-    variables: Row,
-    meta: Row,
-    payload: Row,
-    pipeline_version: int,
-    idempotency_key: str | None,
-    request_hash: str,
-    start_within_seconds: float,
-) -> None:
+async def insert(conn: Connection, new: NewGeneration) -> None:
+    is_still = new.mode == "still"
     await _queries.insert_generation(
         conn,
-        generation_key=generation_key(generation_id),
-        generation_id=generation_id,
-        parent_key=generation_key(parent_generation_id) if parent_generation_id else None,
-        pass_id=pass_id,
-        session_id=session_id,
-        platform=platform,
-        title=title,
-        type="image" if mode == "still" else "motion",
-        content_type="image" if mode == "still" else "video",
-        provider=provider,
-        mode=mode,
-        variables=Jsonb(variables),
-        meta=Jsonb(meta),
-        payload=Jsonb(payload),
-        pipeline_version=pipeline_version,
-        idempotency_key=idempotency_key,
-        request_hash=request_hash,
-        start_within_seconds=start_within_seconds,
+        **asdict(new)
+        | {name: Jsonb(getattr(new, name)) for name in ("variables", "meta", "payload")}
+        | {
+            "generation_key": generation_key(new.generation_id),
+            "parent_key": generation_key(new.parent_generation_id) if new.parent_generation_id else None,
+            "type": "image" if is_still else "motion",
+            "content_type": "image" if is_still else "video",
+        },
     )
 
 
@@ -182,7 +173,7 @@ async def accepted_before(
 
 async def in_progress(conn: Connection, pass_id: str) -> int:
     """Count the customer's unfinished generations, up to IN_PROGRESS_COUNTED_MAX."""
-    return int(await _queries.in_progress(conn, pass_id=pass_id, most=IN_PROGRESS_COUNTED_MAX))
+    return int(await _queries.in_progress(conn, pass_id=pass_id, limit=IN_PROGRESS_COUNTED_MAX))
 
 
 async def get(conn: Connection, generation_id: str) -> GenerationRow | None:
@@ -236,8 +227,8 @@ async def note_withdrawn(conn: Connection, generation_id: str) -> None:
     await _queries.note_withdrawn(conn, generation_key=generation_key(generation_id))
 
 
-async def newest(conn: Connection, *, pass_id: str | None, status: str | None, most: int) -> list[ListedGeneration]:
-    rows = _queries.newest(conn, pass_id=pass_id, status=status, most=most)
+async def newest(conn: Connection, *, pass_id: str | None, status: str | None, limit: int) -> list[ListedGeneration]:
+    rows = _queries.newest(conn, pass_id=pass_id, status=status, limit=limit)
     return [ListedGeneration(row) async for row in rows]
 
 
@@ -279,19 +270,29 @@ async def insert_event(
     return bool(inserted)
 
 
-async def liked(conn: Connection, pass_id: str, most: int) -> list[LikedItem]:
+async def liked(conn: Connection, pass_id: str, limit: int) -> list[LikedItem]:
     """The items that this customer liked or downloaded, newest first."""
-    return await rows_as(LikedItem, _queries.liked(conn, pass_id=pass_id, most=most))
+    return await rows_as(LikedItem, _queries.liked(conn, pass_id=pass_id, limit=limit))
+
+
+async def insert_feedback(conn: Connection, row: Row) -> None:
+    """A row without a comment is a like. Doing it twice is doing it once. `row` names the columns of the statement."""
+    await _queries.insert_feedback(conn, **row | {"meta": Jsonb(row["meta"])})
+
+
+async def count_feedback(conn: Connection, pass_id: str) -> int:
+    """Count the customer's likes and comments, up to FEEDBACK_COUNTED_MAX."""
+    return int(await _queries.count_feedback(conn, pass_id=pass_id, limit=FEEDBACK_COUNTED_MAX))
 
 
 async def history(
-    conn: Connection, pass_id: str, *, before: datetime | None, most: int, results_only: bool
+    conn: Connection, pass_id: str, *, before: datetime | None, limit: int, results_only: bool
 ) -> list[HistoryItem]:
     rows = _queries.history(
         conn,
         pass_id=pass_id,
         before=before,
-        most=most,
+        limit=limit,
         results_only=results_only,
         bytes_max=HISTORY_BYTES_MAX,
     )
@@ -299,7 +300,7 @@ async def history(
 
 
 async def credit_history(conn: Connection, pass_id: str) -> list[HistoryItem]:
-    return await _history_items(_queries.credit_history(conn, pass_id=pass_id, most=HISTORY_ROWS_MAX))
+    return await _history_items(_queries.credit_history(conn, pass_id=pass_id, limit=HISTORY_ROWS_MAX))
 
 
 async def _history_items(rows: AsyncIterable[Row]) -> list[HistoryItem]:
@@ -310,3 +311,9 @@ def _shown_to_customer(row: Row) -> Row:
     """All columns but the hash, which is for the doctor, and the order of a generation."""
     hidden = {"mg_row_hash"} | ({"mg_payload"} if row["mg_record_type"] == "generation" else set())
     return {name: value for name, value in row.items() if name not in hidden}
+
+
+async def unnamed_keys(conn: Connection, generation_of: Mapping[str, str]) -> set[str]:
+    """Of these keys, each with the generation it would be of, those that nothing names and nobody is about to."""
+    rows = _queries.unnamed_keys(conn, keys=list(generation_of), generation_ids=list(generation_of.values()))
+    return {row["key"] async for row in rows}

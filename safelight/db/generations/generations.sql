@@ -28,7 +28,7 @@ select count(*) from (
   where mg_record_type = 'generation' and mg_pipeline_version is not null
     and mg_mma_status in ('queued', 'scanning', 'prompting', 'generating', 'postscan')
     and mg_pass_id = :pass_id
-  limit :most
+  limit :limit
 ) unfinished;
 
 -- name: by_id^
@@ -87,7 +87,7 @@ where mg_record_type = 'generation'
   and (:pass_id::text is null or mg_pass_id = :pass_id)
   and (:status::text is null or mg_mma_status = :status)
 order by mg_created_at desc
-limit :most;
+limit :limit;
 
 -- name: columns_by_id^
 select generation.*, customer.mg_credits as balance
@@ -156,7 +156,7 @@ left join mega_generations generation
   on generation.mg_id = 'generation:' || latest.item and generation.mg_record_type = 'generation'
 where latest.liked and generation.mg_deleted_at is null
 order by latest.at desc
-limit :most;
+limit :limit;
 
 -- name: history
 -- `results_only` leaves out generations that ended without a picture or video.
@@ -173,7 +173,7 @@ with newest as (
     )
     and (:before::timestamptz is null or mg_created_at < :before)
   order by mg_created_at desc
-  fetch first :most rows with ties
+  fetch first :limit rows with ties
 ), measured as (
   select mg_id, rank() over (order by mg_created_at desc) as place,
     sum(octet_length(listed::text)) over (order by mg_created_at desc) as bytes
@@ -187,7 +187,7 @@ order by mg_created_at desc;
 select * from mega_generations
 where mg_pass_id = :pass_id and mg_record_type = 'credit_transaction'
 order by mg_created_at desc
-limit :most;
+limit :limit;
 
 -- name: lock_generation!
 -- Waits for a write that is under way; the next statement sees what it wrote.
@@ -212,3 +212,44 @@ select generation.mg_mma_status as status
 from mega_generations generation
 where generation.mg_id = :generation_key and generation.mg_record_type = 'generation'
   and (:pass_id::text is null or generation.mg_pass_id = :pass_id);
+
+-- name: unnamed_keys
+-- A result is stored before the row that names it: while its generation runs, it is nobody's orphan. What a generation
+-- has left that ended without a result, or was deleted, is one, whoever names it.
+select stored.key
+from unnest(:keys::text[], :generation_ids::text[]) as stored (key, generation_id)
+where not exists (
+  select from mega_generations named
+  where named.mg_generation_id = stored.generation_id
+    and (
+      named.mg_output_key = stored.key
+      or named.mg_record_type = 'mma_step' and named.mg_payload #>> '{output,output_key}' = stored.key
+      or named.mg_record_type = 'mma_step'
+        and named.mg_payload #> '{output,more_outputs}' @> jsonb_build_array(jsonb_build_object('key', stored.key))
+      or named.mg_record_type = 'generation'
+        and named.mg_mma_status not in ('done', 'error', 'suggested', 'cancelled', 'partial')
+    )
+)
+or exists (
+  select from mega_generations ended
+  where ended.mg_id = 'generation:' || stored.generation_id and ended.mg_pipeline_version is not null
+    and (ended.mg_mma_status in ('error', 'cancelled') or ended.mg_deleted_at is not null)
+);
+
+-- name: insert_feedback!
+insert into mega_generations (
+  mg_id, mg_record_type, mg_pass_id, mg_session_id, mg_generation_id, mg_parent_id, mg_platform, mg_type,
+  mg_result_type, mg_prompt, mg_comment, mg_output_url, mg_image_url, mg_video_url, mg_status, mg_meta, mg_event_at
+) values (
+  'feedback:' || :feedback_id, 'feedback', :pass_id, :session_id, :generation_id,
+  'generation:' || :generation_id::text, :platform, :result_type, :result_type, :prompt, :comment,
+  coalesce(:image_url::text, :video_url::text), :image_url, :video_url, 'succeeded', :meta, now()
+)
+on conflict (mg_id) do nothing;
+
+-- name: count_feedback$
+select count(*) from (
+  select from mega_generations
+  where mg_record_type = 'feedback' and mg_pass_id = :pass_id and mg_deleted_at is null
+  limit :limit
+) counted;

@@ -29,7 +29,7 @@ async def claim(conn: Connection, key_hash: str, request_hash: str, *, busy_seco
         conn, key_hash=key_hash, request_hash=request_hash, hours=KEPT_HOURS, busy_seconds=busy_seconds
     )
     if claimed:
-        await _queries.forget(conn, hours=KEPT_HOURS, most=FORGOTTEN_AT_ONCE_MAX)
+        await _queries.forget(conn, hours=KEPT_HOURS, limit=FORGOTTEN_AT_ONCE_MAX)
         return None
     earlier = row_as(Earlier, await _queries.earlier(conn, key_hash=key_hash))
     return earlier or Earlier(request_hash, None)  # just given up

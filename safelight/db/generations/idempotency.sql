@@ -24,6 +24,6 @@ where key_hash in (
   select key_hash from safelight.idempotent_requests
   where created_at < now() - make_interval(hours => :hours)
   order by created_at
-  limit :most
+  limit :limit
   for update skip locked
 );

@@ -18,8 +18,6 @@ LINES_AT_ONCE = 500
 
 @dataclass(frozen=True, slots=True)
 class TailLine:
-    """A line of the job log."""
-
     seq: int
     level: str
     step: str
@@ -54,17 +52,17 @@ async def insert_first(conn: Connection, generation_id: str, user_id: UUID | Non
     )
 
 
-async def lines_after(conn: Connection, generation_id: str, after: int, most: int = LINES_AT_ONCE) -> list[Row]:
+async def lines_after(conn: Connection, generation_id: str, after: int, limit: int = LINES_AT_ONCE) -> list[Row]:
     if not is_uuid(generation_id):
         return []
-    return [row async for row in _queries.lines_after(conn, job_id=generation_id, after=after, most=most)]
+    return [row async for row in _queries.lines_after(conn, job_id=generation_id, after=after, limit=limit)]
 
 
 async def lines(conn: Connection, generation_id: str) -> list[StoredLine]:
     """The first LINES_AT_ONCE lines of the generation."""
     if not is_uuid(generation_id):
         return []
-    rows = _queries.lines_after(conn, job_id=generation_id, after=0, most=LINES_AT_ONCE)
+    rows = _queries.lines_after(conn, job_id=generation_id, after=0, limit=LINES_AT_ONCE)
     return await rows_as(StoredLine, rows)
 
 
@@ -77,6 +75,6 @@ async def tail(conn: Connection, generation_id: str, after: int) -> Tail | None:
         job_id=generation_id,
         generation_key=generation_key(generation_id),
         after=after,
-        most=LINES_AT_ONCE,
+        limit=LINES_AT_ONCE,
     )
     return Tail(**row | {"lines": values_as(TailLine, row["lines"])}) if row else None

@@ -7,7 +7,7 @@ select seq, level, step, message, details, created_at
 from image_generation_logs
 where job_id = :job_id and seq > :after
 order by seq
-limit :most;
+limit :limit;
 
 -- name: tail^
 -- One statement, so one snapshot: where the status is final, every line of the generation is among the lines.
@@ -19,7 +19,7 @@ select generation.mg_mma_status as status, generation.mg_meta->'error' as error,
     from (
       select seq, level, step, message from image_generation_logs
       where job_id = :job_id and seq > :after
-      order by seq limit :most
+      order by seq limit :limit
     ) line
   ) as lines
 from mega_generations generation

@@ -23,7 +23,7 @@ async def requeue_stalled(
     """Put the jobs of workers without a heartbeat back, and those whose generation is so long past its deadline. It
     counts as a take-over of the generation, unless the worker had withdrawn its registration. Returns the
     generations."""
-    rows = _queries.take_back_jobs(
+    rows = _queries.requeue_stalled(
         conn,
         queue_names=list(queue_names),
         dead_after_seconds=dead_after_seconds,
@@ -33,25 +33,25 @@ async def requeue_stalled(
 
 
 async def enqueue_orphaned(
-    conn: Connection, *, work: QueuedTask, imports: QueuedTask, older_than_seconds: float, most: int
+    conn: Connection, *, work: QueuedTask, imports: QueuedTask, older_than_seconds: float, limit: int
 ) -> list[str]:
     """Give a job to unfinished generations that have none: one that imports where their pictures are not ours yet.
     Returns them."""
-    rows = _queries.adopt_generations(
+    rows = _queries.enqueue_orphaned(
         conn,
         queue_name=work.queue_name,
         task_name=work.task_name,
         import_queue_name=imports.queue_name,
         import_task_name=imports.task_name,
         older_than_seconds=older_than_seconds,
-        most=most,
+        limit=limit,
     )
     return [row["generation_id"] async for row in rows]
 
 
-async def expired_in_queue(conn: Connection, *, most: int) -> list[str]:
+async def expired_in_queue(conn: Connection, *, limit: int) -> list[str]:
     """Generations that no worker has touched before their deadline."""
-    return [row["generation_id"] async for row in _queries.expired_in_queue(conn, most=most)]
+    return [row["generation_id"] async for row in _queries.expired_in_queue(conn, limit=limit)]
 
 
 async def put_back(conn: Connection, job_id: int, *, seconds: float) -> None:

@@ -1,7 +1,7 @@
 -- The queue's rows, seen from outside the queue. Each statement decides and acts at once, so that two reapers, or a
 -- reaper and a worker, cannot both act on the same row.
 
--- name: take_back_jobs
+-- name: requeue_stalled
 -- Jobs of workers without a heartbeat become new jobs, and so do jobs that hang: their generation is long past its
 -- deadline. The old row goes: a worker that was only paused and comes back must not end the job of its successor. They
 -- go before those that have not begun, however many are waiting.
@@ -38,7 +38,7 @@ select queue_name, task_name, queueing_lock, lock, args, attempts + 1, priority 
 on conflict do nothing
 returning queueing_lock as generation_id;
 
--- name: adopt_generations
+-- name: enqueue_orphaned
 -- An unfinished generation that no job will come back for gets one.
 insert into procrastinate_jobs (queue_name, task_name, queueing_lock, lock, args)
 select
@@ -55,7 +55,7 @@ where generation.mg_record_type = 'generation' and generation.mg_pipeline_versio
     where job.queueing_lock = generation.mg_generation_id and job.status in ('todo', 'doing')
   )
 order by generation.mg_created_at
-limit :most
+limit :limit
 on conflict do nothing
 returning queueing_lock as generation_id;
 
@@ -68,7 +68,7 @@ where generation.mg_record_type = 'generation' and generation.mg_pipeline_versio
   and generation.mg_lease_no = 0
   and generation.mg_deadline_at < now()
 order by generation.mg_created_at
-limit :most;
+limit :limit;
 
 -- name: put_back!
 -- By the database's clock, which judges what is due.

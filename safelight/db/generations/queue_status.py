@@ -60,20 +60,12 @@ async def read(conn: Connection, *, queue_names: Sequence[str], dead_after_secon
         await _queries.bound_read(conn, statement_timeout=f"{STATEMENT_SECONDS_MAX}s")
         row: Row = await _queries.read(conn, queue_names=list(queue_names), dead_after_seconds=dead_after_seconds)
         at_risk = await invariants.results_at_risk(conn)
-    return QueueStatus(
-        workers_alive=_processes(row["alive"], queue_names),
-        workers_lost=_processes(row["lost"], queue_names),
-        due={name: row["due"].get(name, 0) for name in queue_names},
-        oldest_due_seconds=row["oldest_due_seconds"],
-        scheduled=row["scheduled"],
-        in_progress=row["in_progress"],
-        abandoned=row["abandoned"],
-        results_at_risk=len(at_risk),
-    )
+    workers = {f"workers_{name}": _processes(row.pop(name), queue_names) for name in ("alive", "lost")}
+    due = {name: row["due"].get(name, 0) for name in queue_names}
+    return QueueStatus(**row | workers | {"due": due, "results_at_risk": len(at_risk)})
 
 
 async def alive_workers(conn: Connection, *, queue_names: Sequence[str], dead_after_seconds: float) -> int:
-    """Count the worker processes that are alive."""
     alive = await _queries.alive_registrations(conn, dead_after_seconds=dead_after_seconds)
     return _processes(int(alive), queue_names)
 

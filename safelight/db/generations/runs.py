@@ -18,6 +18,8 @@ from safelight.domain.statuses import Status
 
 _queries = load_queries(__file__)
 
+_WRITTEN_OF_ENDING = ("prompt", "output_url", "output_key", "provider", "model", "error")
+
 
 @dataclass(frozen=True, slots=True)
 class Lease:
@@ -85,8 +87,6 @@ class StepRow:
 
 @dataclass(frozen=True, slots=True)
 class Ending:
-    """The end of a generation."""
-
     status: Status
     lines: Sequence[LogLine]
     prompt: str | None = None
@@ -201,15 +201,10 @@ async def finish(conn: Connection, lease: Lease, ending: Ending, *, variables: R
         user_id=lease.user_id,
         status=ending.status,
         record_status=ending.status.record_status,
-        error=ending.error,
         meta=Jsonb(ending.meta),
         variables=Jsonb(variables),
-        prompt=ending.prompt,
-        output_url=ending.output_url,
-        output_key=ending.output_key,
-        provider=ending.provider,
-        model=ending.model,
         lines=_json(ending.lines),
+        **{name: getattr(ending, name) for name in _WRITTEN_OF_ENDING},
     )
     return _written(lease, row or await _queries.finished_before(conn, **_fence(lease), status=ending.status))
 

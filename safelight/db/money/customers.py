@@ -2,13 +2,13 @@
 
 from dataclasses import dataclass
 from datetime import datetime
-from functools import partial
 from uuid import UUID
 
 from psycopg.types.json import Jsonb
 
 from safelight.db.connection.database import Connection, Row, load_queries
 from safelight.db.money import ledger
+from safelight.db.money.ledger import Origin
 from safelight.db.operations import daily_counts
 from safelight.db.typed_rows import row_as
 from safelight.domain import pass_ids
@@ -38,15 +38,8 @@ async def ensure(conn: Connection, pass_id: str, *, welcome: Welcome | None = No
     """Create the customer under this id, with the welcome credits, if any, as a ledger row."""
     shopify_id = pass_id.removeprefix(pass_ids.SHOPIFY) if pass_id.startswith(pass_ids.SHOPIFY) else None
     created = await _queries.insert_customer(conn, pass_id=pass_id, shopify_customer_id=shopify_id)
-    if created and welcome and await daily_counts.take(conn, WELCOME, welcome.address, most=welcome.per_day):
-        await ledger.grant(
-            conn,
-            pass_id=pass_id,
-            credits=welcome.credits,
-            reason=WELCOME,
-            source="system",
-            ref=(WELCOME, pass_id),
-        )
+    if created and welcome and await daily_counts.take(conn, WELCOME, welcome.address, limit=welcome.per_day):
+        await ledger.adjust(conn, pass_id, welcome.credits, Origin(WELCOME, "system", (WELCOME, pass_id)))
 
 
 async def lock(conn: Connection, pass_id: str) -> CustomerRow | None:
@@ -120,14 +113,14 @@ async def _new_account(conn: Connection, user_id: str, email: str | None, welcom
 
 async def record_visit(conn: Connection, pass_id: str, email: str | None) -> None:
     """Note that the customer was here, and the e-mail that they sign in with now."""
-    await _queries.touch(conn, pass_id=pass_id, email=email)
+    await _queries.record_visit(conn, pass_id=pass_id, email=email)
 
 
 async def merge_credits(conn: Connection, pass_id: str, email: str) -> int:
     """Move the credits of rows that have the user's e-mail and are no user's to the user's row. Returns how many."""
     gathered = 0
     async with conn.transaction():
-        rows = [row async for row in _queries.lock_same_email(conn, pass_id=pass_id, email=email, most=SAME_EMAIL_MAX)]
+        rows = [row async for row in _queries.lock_same_email(conn, pass_id=pass_id, email=email, limit=SAME_EMAIL_MAX)]
         for row in rows:
             if row["pass_id"] != pass_id:
                 gathered += await _move_all(conn, row["pass_id"], pass_id)
@@ -136,7 +129,7 @@ async def merge_credits(conn: Connection, pass_id: str, email: str) -> int:
 
 async def pass_ids_of(conn: Connection, pass_id: str) -> list[str]:
     """The ids that are this customer's: the own one first, then those of rows that were merged into it."""
-    rows = _queries.pass_ids_of(conn, pass_id=pass_id, most=1 + SAME_EMAIL_MAX)
+    rows = _queries.pass_ids_of(conn, pass_id=pass_id, limit=1 + SAME_EMAIL_MAX)
     return [row["pass_id"] async for row in rows]
 
 
@@ -145,9 +138,9 @@ async def _move_all(conn: Connection, source: str, target: str) -> int:
     held = await lock(conn, source)
     if not held or not held.credits:
         return 0
-    move = partial(ledger.adjust, conn, reason="same_email", source="system", ref=("merge", new_id()))
-    await move(pass_id=source, delta=-held.credits)
-    await move(pass_id=target, delta=held.credits, expires_at=held.expires_at)
+    origin = Origin("same_email", "system", ("merge", new_id()))
+    await ledger.adjust(conn, source, -held.credits, origin)
+    await ledger.adjust(conn, target, held.credits, origin, expires_at=held.expires_at)
     return held.credits
 
 

@@ -57,7 +57,7 @@ set mg_user_id = :user_id::uuid, mg_email = coalesce(:email, mg_email),
   mg_verified_email = mg_verified_email or :email::text is not null, mg_last_active = now()
 where mg_pass_id = :pass_id and mg_user_id is null;
 
--- name: touch!
+-- name: record_visit!
 update mega_customers
 set mg_last_active = now(), mg_email = coalesce(:email, mg_email),
   mg_verified_email = mg_verified_email or :email::text is not null
@@ -68,7 +68,7 @@ where mg_pass_id = :pass_id;
 select mg_pass_id as pass_id from mega_customers
 where mg_pass_id = :pass_id or (lower(mg_email) = :email and mg_user_id is null and mg_deleted_at is null)
 order by mg_pass_id
-limit :most
+limit :limit
 for update;
 
 -- name: note_merged!
@@ -84,7 +84,7 @@ with recursive own as (
   from own
   join mega_customers customer on customer.mg_meta->>'merged_into' = own.pass_id and customer.mg_user_id is null
 )
-select pass_id from own limit :most;
+select pass_id from own limit :limit;
 
 -- name: pass_id_of_verified_email$
 select mg_pass_id from mega_customers

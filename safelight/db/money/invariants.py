@@ -90,24 +90,30 @@ async def find(
     try:
         async with conn.transaction():
             await _begin(conn)
-            rows = [row for read in _READINGS async for row in read(conn, **parameters)]
+            rows = [row for check in _CHECKS for row in await _first_of_each(conn, check, parameters)]
+            rows += [row async for row in view_leaks.violations(conn, examples=examples)]
     except (UndefinedColumn, UndefinedTable) as error:
         raise ConfigError(f"the database is not up to date, run `safelight migrate`: {error}") from error
     return _violations(rows)
 
 
-_READINGS = (
-    _queries.of_customers,
-    _queries.of_generations,
-    _queries.of_step_numbers,
-    _queries.of_steps,
-    _queries.of_starts,
-    _queries.of_failures,
-    _queries.of_unfinished,
-    _queries.of_ops_rows,
-    _queries.of_history,
-    view_leaks.violations,
+_CHECKS = (
+    _queries.check_customers,
+    _queries.check_generations,
+    _queries.check_step_numbers,
+    _queries.check_steps,
+    _queries.check_starts,
+    _queries.check_failures,
+    _queries.check_unfinished,
+    _queries.check_ops_rows,
+    _queries.check_history,
 )
+
+
+async def _first_of_each(conn: Connection, check: Any, parameters: dict[str, Any]) -> list[Row]:
+    found = f"({check.sql.rstrip().removesuffix(';')}) found"
+    query = _queries.first_of_each.sql.replace("from found", f"from {found}")
+    return await (await conn.execute(query, parameters)).fetchall()
 
 
 async def _begin(conn: Connection) -> None:
@@ -121,10 +127,10 @@ async def _begin(conn: Connection) -> None:
 
 def _violations(rows: Sequence[Row]) -> list[Violation]:
     found = []
-    for problem in PROBLEMS:
+    for problem in PROBLEMS.values():
         mine = [row for row in rows if row["problem"] == problem.name]
         if mine:
-            found.append(Violation(problem, mine[0]["violations"], tuple(row["id"] for row in mine)))
+            found.append(Violation(problem, mine[0]["total"], tuple(row["id"] for row in mine)))
     return found
 
 
@@ -158,15 +164,14 @@ async def results_at_risk(conn: Connection) -> list[ResultAtRisk]:
     return await rows_as(ResultAtRisk, _queries.results_at_risk(conn))
 
 
-async def refunded_results(conn: Connection, most: int, *, withdrawn: bool) -> list[RefundedResult]:
+async def refunded_results(conn: Connection, limit: int, *, withdrawn: bool) -> list[RefundedResult]:
     """The newest generations that ended without a result and may have left files; with `withdrawn`, also those whose
     files were deleted before."""
-    return await rows_as(RefundedResult, _queries.refunded_results(conn, most=most, withdrawn=withdrawn))
+    return await rows_as(RefundedResult, _queries.refunded_results(conn, limit=limit, withdrawn=withdrawn))
 
 
-async def newest_files(conn: Connection, most: int) -> list[StoredResult]:
-    """The files of the newest generations that are done."""
-    return await rows_as(StoredResult, _queries.newest_files(conn, most=most))
+async def newest_files(conn: Connection, limit: int) -> list[StoredResult]:
+    return await rows_as(StoredResult, _queries.newest_files(conn, limit=limit))
 
 
 async def failure(conn: Connection, generation_id: str) -> FailureRecord | None:

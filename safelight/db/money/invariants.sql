@@ -1,5 +1,5 @@
--- What must never be in a database. Each statement reads one kind of row once and tells every problem it sees there:
--- its name (invariants.py says each in plain words), the first :examples ids, and how many there are.
+-- What must never be in a database. Each check reads one kind of row once and tells every problem it sees there, by its
+-- name (problems.toml says each in plain words) and the row's id.
 -- A generation is ours where it has a pipeline version; older rows have no steps, lines or jobs to be held to.
 
 -- name: begin_pass!
@@ -11,13 +11,23 @@ set transaction isolation level repeatable read, read only;
 select set_config('statement_timeout', :statement_timeout, true), set_config('work_mem', :work_mem, true),
   set_config('parallel_tuple_cost', '0', true);
 
--- name: of_customers
+-- name: first_of_each
+-- The first :examples rows of each problem that a check finds, and how many there are: the check stands in place of `found`.
+select problem, id, total
+from (
+  select problem, id, count(*) over (partition by problem) as total,
+    row_number() over (partition by problem order by id) as place
+  from found
+) numbered
+where place <= :examples;
+
+-- name: check_customers
 with ledger as (
   select mg_pass_id, sum(mg_delta) as total
   from mega_generations
   where mg_record_type = 'credit_transaction'
   group by mg_pass_id
-), seen as (
+), violations as (
   select coalesce(customer.mg_pass_id, ledger.mg_pass_id, '(nobody)') as id, array_remove(array[
     -- 1: the balance is the sum of the ledger
     case when coalesce(mg_credits, 0) <> coalesce(total, 0) then 'balance_is_not_the_sum' end,
@@ -26,15 +36,12 @@ with ledger as (
   ], null) as problems
   from mega_customers customer
   full join ledger using (mg_pass_id)
-), ranked as (
-  select problem, id, count(*) over (partition by problem) as violations,
-    row_number() over (partition by problem order by id) as place
-  from seen, unnest(problems) problem
-  where problems <> '{}'
 )
-select problem, id, violations from ranked where place <= :examples;
+select problem, id
+from violations, unnest(problems) problem
+where problems <> '{}';
 
--- name: of_generations
+-- name: check_generations
 with line as (
   select 'generation:' || job_id as generation_key, count(*) as lines, min(seq) as first, max(seq) as last
   from image_generation_logs
@@ -61,7 +68,7 @@ with line as (
   left join line on line.generation_key = mg_id
   left join made using (mg_generation_id)
   where mg_record_type = 'generation' and mg_pipeline_version is not null
-), seen as (
+), violations as (
   select id, array_remove(array[
     -- 2: what was delivered was charged at its price (a suggestion alone has the price 0)
     case when status in ('done', 'suggested') and to_jsonb(charged) <> price then 'charge_is_not_the_price' end,
@@ -71,49 +78,43 @@ with line as (
     case when refunded > charged or refunded > 0 and status in ('done', 'suggested') then 'refund_too_high' end,
     -- 11: what is done was not given back as a whole
     case when status = 'done' and charged > 0 and refunded >= charged then 'refunded_result_delivered' end,
-    -- 4: the lines of the job log are numbered 1, 2, 3, … up to the number the generation knows
+    -- 4: the lines of the job log are step_number 1, 2, 3, … up to the number the generation knows
     case when first_line <> 1 or last_line <> lines or last_line <> log_seq then 'line_number_missing' end,
     -- 7: what is done has a file, and a step that made it; what its customer deleted has none
     case when status = 'done' and not deleted and (output_key is null or not made) then 'result_without_file' end
   ], null) as problems
   from generation
-), ranked as (
-  select problem, id, count(*) over (partition by problem) as violations,
-    row_number() over (partition by problem order by id) as place
-  from seen, unnest(problems) problem
-  where problems <> '{}'
 )
-select problem, id, violations from ranked where place <= :examples;
+select problem, id
+from violations, unnest(problems) problem
+where problems <> '{}';
 
--- name: of_step_numbers
-with numbered as (
+-- name: check_step_numbers
+with step_number as (
   select mg_generation_id as id, count(*) as steps, count(distinct mg_step_no) as numbers,
     min(mg_step_no) as first, max(mg_step_no) as last
   from mega_generations
   where mg_record_type = 'mma_step'
   group by mg_generation_id
-), seen as (
+), violations as (
   select id, array_remove(array[
-    -- 4: the steps of a generation are numbered 0, 1, 2, … (while some run side by side, one may not have begun yet)
+    -- 4: the steps of a generation are step_number 0, 1, 2, … (while some run side by side, one may not have begun yet)
     case when first <> 0 or last <> numbers - 1 then 'step_number_missing' end,
     -- 5: a step has one row
     case when steps <> numbers then 'step_row_twice' end
   ], null) as problems
-  from numbered
-), ranked as (
-  select problem, id, count(*) over (partition by problem) as violations,
-    row_number() over (partition by problem order by id) as place
-  from seen, unnest(problems) problem
-  where problems <> '{}'
-    and exists (
-      select from mega_generations
-      where mg_id = 'generation:' || seen.id and mg_pipeline_version is not null
-        and (problem <> 'step_number_missing' or mg_mma_status in ('done', 'error', 'suggested', 'cancelled', 'partial'))
-    )
+  from step_number
 )
-select problem, id, violations from ranked where place <= :examples;
+select problem, id
+from violations, unnest(problems) problem
+where problems <> '{}'
+  and exists (
+    select from mega_generations
+    where mg_id = 'generation:' || violations.id and mg_pipeline_version is not null
+      and (problem <> 'step_number_missing' or mg_mma_status in ('done', 'error', 'suggested', 'cancelled', 'partial'))
+  );
 
--- name: of_steps
+-- name: check_steps
 -- The one reading of every payload. `|| '{}'` unpacks it once, `offset 0` keeps it for all that look into it.
 with config as (
   select mg_id, safelight.content_hash(mg_value) as hash
@@ -135,7 +136,7 @@ with config as (
     offset 0
   ) unpacked
   offset 0
-), seen as (
+), violations as (
   select id, generation_key, array_remove(array[
     -- 3: a failed step is one of a generation that failed, or one of many side by side
     case when payload->>'error' is not null and not payload ? 'item' then 'failed_step_of_a_success' end,
@@ -170,24 +171,21 @@ with config as (
       then 'configuration_differs' end
   ], null) as problems
   from step
-), ranked as (
-  select problem, id, count(*) over (partition by problem) as violations,
-    row_number() over (partition by problem order by id) as place
-  from seen, unnest(problems) problem, lateral (
-    select mg_mma_status as status, mg_pipeline_version from mega_generations where mg_id = seen.generation_key offset 0
-  ) generation
-  where problems <> '{}' and mg_pipeline_version is not null
-    and (problem <> 'failed_step_of_a_success' or status not in ('error', 'cancelled', 'partial'))
-    and (problem <> 'result_without_hash' or status = 'done')
 )
-select problem, id, violations from ranked where place <= :examples;
+select problem, id
+from violations, unnest(problems) problem, lateral (
+  select mg_mma_status as status, mg_pipeline_version from mega_generations where mg_id = violations.generation_key offset 0
+) generation
+where problems <> '{}' and mg_pipeline_version is not null
+  and (problem <> 'failed_step_of_a_success' or status not in ('error', 'cancelled', 'partial'))
+  and (problem <> 'result_without_hash' or status = 'done');
 
--- name: of_starts
+-- name: check_starts
 with start as (
   select value->>'attempt_key' as id, value->>'outcome' as outcome
   from mega_generations, jsonb_path_query(mg_payload, '$.starts[*]') value
   where mg_record_type = 'mma_step' and strpos(mg_step_type, '_generate') > 0
-), seen as (
+), violations as (
   select id, array_remove(array[
     -- 6: a provider accepts one request for an attempt key
     case when count(*) filter (where outcome = 'accepted') > 1 then 'two_requests_accepted' end,
@@ -197,14 +195,11 @@ with start as (
   from start
   group by id
   having count(*) > 1
-), ranked as (
-  select problem, id, count(*) over (partition by problem) as violations,
-    row_number() over (partition by problem order by id) as place
-  from seen, unnest(problems) problem
 )
-select problem, id, violations from ranked where place <= :examples;
+select problem, id
+from violations, unnest(problems) problem;
 
--- name: of_failures
+-- name: check_failures
 with failure as (
   select mg_generation_id as id, mg_mma_status as status,
     num_nonnulls(mg_output_url, mg_output_key) > 0 or jsonb_path_exists(mg_mma_vars, '$.outputs.* ? (@ != null)')
@@ -222,7 +217,7 @@ with failure as (
   from mega_generations generation
   where mg_record_type = 'generation' and mg_pipeline_version is not null
     and mg_mma_status in ('error', 'cancelled', 'partial')
-), seen as (
+), violations as (
   select id, array_remove(array[
     -- 3: the run plane shows which step failed
     case when status <> 'cancelled' and not has_failed_step then 'failure_without_step' end,
@@ -234,15 +229,12 @@ with failure as (
       then 'failure_without_ops_row' end
   ], null) as problems
   from failure
-), ranked as (
-  select problem, id, count(*) over (partition by problem) as violations,
-    row_number() over (partition by problem order by id) as place
-  from seen, unnest(problems) problem
-  where problems <> '{}'
 )
-select problem, id, violations from ranked where place <= :examples;
+select problem, id
+from violations, unnest(problems) problem
+where problems <> '{}';
 
--- name: of_unfinished
+-- name: check_unfinished
 with unfinished as (
   select mg_generation_id as id, mg_deadline_at < now() - make_interval(secs => :overdue_seconds) as overdue,
     job.status is null as without_job,
@@ -256,7 +248,7 @@ with unfinished as (
   where mg_record_type = 'generation' and mg_pipeline_version is not null
     and mg_mma_status in ('queued', 'scanning', 'prompting', 'generating', 'postscan')
     and mg_created_at < now() - make_interval(secs => :accepted_seconds)
-), seen as (
+), violations as (
   select id, array_remove(array[
     -- 8: somebody will come back for it
     case when without_job then 'generation_without_job' end,
@@ -266,16 +258,13 @@ with unfinished as (
     case when overdue then 'deadline_passed' end
   ], null) as problems
   from unfinished
-), ranked as (
-  select problem, id, count(*) over (partition by problem) as violations,
-    row_number() over (partition by problem order by id) as place
-  from seen, unnest(problems) problem
-  where problems <> '{}'
 )
-select problem, id, violations from ranked where place <= :examples;
+select problem, id
+from violations, unnest(problems) problem
+where problems <> '{}';
 
--- name: of_ops_rows
-with seen as (
+-- name: check_ops_rows
+with violations as (
   select ops.mg_id as id, array_remove(array[
     -- 3: what ended well has no failed step in the ops plane
     case when ops.mg_record_type = 'error' and ops.mg_detail->>'step_type' is not null
@@ -291,15 +280,12 @@ with seen as (
     on generation.mg_id = 'generation:' || (ops.mg_detail->>'generation_id')
     and generation.mg_record_type = 'generation' and generation.mg_pipeline_version is not null
   where ops.mg_record_type in ('error', 'warn')
-), ranked as (
-  select problem, id, count(*) over (partition by problem) as violations,
-    row_number() over (partition by problem order by id) as place
-  from seen, unnest(problems) problem
-  where problems <> '{}'
 )
-select problem, id, violations from ranked where place <= :examples;
+select problem, id
+from violations, unnest(problems) problem
+where problems <> '{}';
 
--- name: of_history
+-- name: check_history
 -- 12: what is history is as it was written; each row has the hash of what it said then. Rows from before there were hashes
 -- have none.
 with sealed as (
@@ -316,16 +302,13 @@ with sealed as (
   union all
   select 'image_generation_logs:' || job_id || ':' || seq, created_at, row_hash, safelight.row_hash(line)
   from image_generation_logs line
-), seen as (
+), violations as (
   select id, case when hash is null then 'history_unsealed' else 'history_changed' end as problem
   from kept
   where hash is distinct from hash_now and (hash is not null or written_at >= (select since from sealed))
-), ranked as (
-  select problem, id, count(*) over (partition by problem) as violations,
-    row_number() over (partition by problem order by id) as place
-  from seen
 )
-select problem, id, violations from ranked where place <= :examples;
+select problem, id
+from violations;
 -- name: refunded_results
 -- What ended without a result, or was deleted, and may have stored one, the newest first, with the keys that its rows
 -- name.
@@ -359,7 +342,7 @@ where generation.mg_record_type = 'generation' and generation.mg_pipeline_versio
     )
   )
 order by generation.mg_created_at desc
-limit :most;
+limit :limit;
 
 -- name: newest_files
 select generation.mg_generation_id as generation_id, generation.mg_output_key as key,
@@ -375,7 +358,7 @@ join lateral (
 where generation.mg_record_type = 'generation' and generation.mg_pipeline_version is not null
   and generation.mg_mma_status = 'done' and generation.mg_output_key is not null and generation.mg_deleted_at is null
 order by generation.mg_created_at desc
-limit :most;
+limit :limit;
 
 -- name: results_at_risk
 -- Made, paid for, and nowhere but at their provider, who forgets them at `lost_at`.

@@ -44,11 +44,18 @@ class Charge:
 
 
 @dataclass(frozen=True, slots=True)
-class Remaining:
-    """The credits that are left after a charge."""
+class Origin:
+    """The reason and the source of a move of credits, and its reference, which moves credits once."""
 
-    balance: int
-    expires_at: datetime | None
+    reason: str
+    source: str
+    ref: tuple[str, str]
+
+
+@dataclass(frozen=True, slots=True)
+class BalanceChange:
+    before: int
+    after: int
 
 
 def _reference(generation_id: str) -> str:
@@ -63,22 +70,14 @@ async def charge(
     Raises:
         InsufficientCredits: nothing was taken.
     """
-    left = row_as(Remaining, await _queries.take_credits(conn, pass_id=pass_id, credits=credits))
+    left: Row | None = await _queries.take_credits(conn, pass_id=pass_id, credits=credits)
     if left is None:
         raise InsufficientCredits(required=credits, balance=await balance_of(conn, pass_id))
-    await _insert(
-        conn,
-        pass_id=pass_id,
-        generation_id=generation_id,
-        delta=-credits,
-        reason=reason,
-        source="mma",
-        ref=("mma_charge", _reference(generation_id)),
-        balance=left.balance,
-        meta=({"expires_at": left.expires_at.isoformat()} if left.expires_at else {})
-        | ({"request_id": request_id} if request_id else {}),
-    )
-    return left.balance
+    expires = {"expires_at": left["expires_at"].isoformat()} if left["expires_at"] else {}
+    origin = Origin(reason, "mma", ("mma_charge", _reference(generation_id)))
+    meta = expires | ({"request_id": request_id} if request_id else {})
+    await _insert(conn, pass_id, -credits, origin, generation_id=generation_id, balance=left["balance"], meta=meta)
+    return int(left["balance"])
 
 
 async def refund(conn: Connection, *, generation_id: str) -> int:
@@ -89,15 +88,8 @@ async def refund(conn: Connection, *, generation_id: str) -> int:
     if charged is None:
         return 0
     await expire(conn, charged.pass_id)  # what lapsed before must not take the refund with it
-    inserted = await _insert(
-        conn,
-        pass_id=charged.pass_id,
-        generation_id=generation_id,
-        delta=charged.credits,
-        reason="mma_refund",
-        source="mma",
-        ref=("mma_refund", _reference(generation_id)),
-    )
+    origin = Origin("mma_refund", "mma", ("mma_refund", _reference(generation_id)))
+    inserted = await _insert(conn, charged.pass_id, charged.credits, origin, generation_id=generation_id)
     if not inserted:
         return 0
     if charged.has_expired:
@@ -111,55 +103,13 @@ async def refund(conn: Connection, *, generation_id: str) -> int:
 
 async def _insert_lapsed(conn: Connection, generation_id: str, charged: Charge) -> None:
     """The credits come back and are gone at the same moment: two entries, and the balance stays as it is."""
-    await _insert(
-        conn,
-        pass_id=charged.pass_id,
-        generation_id=generation_id,
-        delta=-charged.credits,
-        reason="expired",
-        source="system",
-        ref=("expiration", _reference(generation_id)),
-        meta={"expires_at": charged.expires_at.isoformat()} if charged.expires_at else None,
-    )
-
-
-async def grant(
-    conn: Connection,
-    *,
-    pass_id: str,
-    credits: int,
-    reason: str,
-    source: str,
-    ref: tuple[str, str],
-    expires_at: datetime | None = None,
-) -> int:
-    """Add credits to an existing customer. Returns the balance after it.
-
-    Raises:
-        NotFound: there is no such customer.
-        InvalidInput: the balance would be beyond what anybody may have.
-    """
-    moved = await adjust(
-        conn, pass_id=pass_id, delta=credits, reason=reason, source=source, ref=ref, expires_at=expires_at
-    )
-    return moved.after
-
-
-@dataclass(frozen=True, slots=True)
-class BalanceChange:
-    before: int
-    after: int
+    origin = Origin("expired", "system", ("expiration", _reference(generation_id)))
+    meta = {"expires_at": charged.expires_at.isoformat()} if charged.expires_at else None
+    await _insert(conn, charged.pass_id, -charged.credits, origin, generation_id=generation_id, meta=meta)
 
 
 async def adjust(
-    conn: Connection,
-    *,
-    pass_id: str,
-    delta: int,
-    reason: str,
-    source: str,
-    ref: tuple[str, str],
-    expires_at: datetime | None = None,
+    conn: Connection, pass_id: str, delta: int, origin: Origin, *, expires_at: datetime | None = None
 ) -> BalanceChange:
     """Move an existing customer's balance, in one transaction; at most all that is there is taken. With `expires_at`
     the whole balance is good until then at least.
@@ -176,16 +126,7 @@ async def adjust(
         after = max(before + delta, 0)
         if after > BALANCE_MAX:
             raise InvalidInput(f"amount: a balance is at most {BALANCE_MAX}; this one is {before}.")
-        is_new = after != before and await _insert(
-            conn,
-            pass_id=pass_id,
-            generation_id=None,
-            delta=after - before,
-            reason=reason,
-            source=source,
-            ref=ref,
-            balance=after,
-        )
+        is_new = after != before and await _insert(conn, pass_id, after - before, origin, balance=after)
         if is_new:
             await _queries.set_balance(conn, pass_id=pass_id, credits=after, expires_at=expires_at)
     return BalanceChange(before, after if is_new else before)
@@ -210,20 +151,18 @@ async def entry_count(conn: Connection, pass_id: str) -> int:
     return int(await _queries.entry_count(conn, pass_id=pass_id) or 0)
 
 
-async def entries(conn: Connection, pass_id: str, *, most: int) -> list[LedgerEntry]:
+async def entries(conn: Connection, pass_id: str, *, limit: int) -> list[LedgerEntry]:
     """The customer's newest entries, newest first, each with the balance after it."""
-    return await rows_as(LedgerEntry, _queries.entries(conn, pass_id=pass_id, most=most))
+    return await rows_as(LedgerEntry, _queries.entries(conn, pass_id=pass_id, limit=limit))
 
 
 async def _insert(
     conn: Connection,
-    *,
     pass_id: str,
-    generation_id: str | None,
     delta: int,
-    reason: str,
-    source: str,
-    ref: tuple[str, str],
+    origin: Origin,
+    *,
+    generation_id: str | None = None,
     balance: int | None = None,
     meta: Row | None = None,
 ) -> bool:
@@ -234,10 +173,10 @@ async def _insert(
         pass_id=pass_id,
         generation_id=generation_id,
         delta=delta,
-        reason=reason,
-        source=source,
-        ref_type=ref[0],
-        ref_id=ref[1],
+        reason=origin.reason,
+        source=origin.source,
+        ref_type=origin.ref[0],
+        ref_id=origin.ref[1],
         meta=Jsonb(moved | (meta or {})),
     )
     return bool(inserted)

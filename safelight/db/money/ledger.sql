@@ -79,4 +79,4 @@ select mg_created_at as at, mg_delta as delta,
 from mega_generations
 where mg_record_type = 'credit_transaction' and mg_pass_id = :pass_id
 order by mg_created_at desc, mg_id desc
-limit :most;
+limit :limit;

@@ -1,7 +1,7 @@
 """The operators' audit: one `admin_audit` row in `mega_admin` for each action, with its actor, its target, and the
 state before and after."""
 
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 
 from psycopg.types.json import Jsonb
 
@@ -34,24 +34,13 @@ async def record(
     conn: Connection, operator: Operator, action: str, *, target: str | None, before: Row, after: Row
 ) -> None:
     """Write what was done, in the transaction that does it."""
+    detail = {
+        "actor": operator.name,
+        "target": target,
+        "before": before,
+        "after": after,
+        "request_id": operator.request_id,
+    }
     await _queries.insert_action(
-        conn,
-        id=f"admin_audit:{new_id()}",
-        pass_id=operator.pass_id,
-        user_id=operator.user_id,
-        email=operator.email,
-        ip=operator.ip,
-        user_agent=operator.user_agent,
-        action=action,
-        route=operator.route,
-        method=operator.method,
-        detail=Jsonb(
-            {
-                "actor": operator.name,
-                "target": target,
-                "before": before,
-                "after": after,
-                "request_id": operator.request_id,
-            }
-        ),
+        conn, id=f"admin_audit:{new_id()}", action=action, detail=Jsonb(detail), **asdict(operator)
     )

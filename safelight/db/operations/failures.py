@@ -1,6 +1,6 @@
 """Failed, cancelled and stuck generations, as operators and owners ask for them."""
 
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from datetime import datetime
 from enum import StrEnum
 
@@ -108,8 +108,6 @@ class Cause:
 
 @dataclass(frozen=True, slots=True)
 class UnfinishedCount:
-    """The number of unfinished generations of one liveness."""
-
     liveness: str
     is_stuck: bool
     count: int
@@ -140,20 +138,15 @@ class Found:
         return self.failed + self.stuck + self.cancelled
 
 
-async def read(conn: Connection, question: Question, patience: StuckThresholds) -> Found:
+async def read(conn: Connection, question: Question, thresholds: StuckThresholds) -> Found:
     row: Row = await _queries.read(
         conn,
-        kind=question.kind,
-        hours=question.hours,
-        user_id=question.user_id,
-        pass_id=question.pass_id,
-        session_id=question.session_id,
+        **asdict(question)
+        | asdict(thresholds)
+        | {"limit": question.limit + 1},  # one more than is shown tells whether there is another page
         before_at=question.before and question.before.created_at,
         before_id=question.before and question.before.generation_id,
-        dead_after_seconds=patience.dead_after_seconds,
-        grace_seconds=patience.grace_seconds,
-        users_most=USERS_SHOWN_MAX,
-        most=question.limit + 1,  # one more than is shown tells whether there is another page
+        users_limit=USERS_SHOWN_MAX,
     )
     found = values_as(FailedGeneration, map(_with_time, row["generations"]))
     page = found[: question.limit]
@@ -175,16 +168,12 @@ async def causes(conn: Connection, generation_ids: list[str]) -> dict[str, Cause
     return {cause.generation_id: cause for cause in found}
 
 
-async def unfinished(conn: Connection, patience: StuckThresholds) -> list[UnfinishedCount]:
+async def unfinished(conn: Connection, thresholds: StuckThresholds) -> list[UnfinishedCount]:
     """The unfinished generations, counted by their liveness."""
-    rows = _queries.unfinished(
-        conn, dead_after_seconds=patience.dead_after_seconds, grace_seconds=patience.grace_seconds
-    )
-    return await rows_as(UnfinishedCount, rows)
+    return await rows_as(UnfinishedCount, _queries.unfinished(conn, **asdict(thresholds)))
 
 
 async def owners(conn: Connection, generation_ids: list[str]) -> list[GenerationsOfUser]:
-    """The users whose generations these are."""
     return await rows_as(GenerationsOfUser, _queries.owners(conn, generation_ids=generation_ids))
 
 

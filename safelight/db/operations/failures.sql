@@ -27,12 +27,12 @@ with found as materialized (
   from found
   group by pass_id
   order by count(*) desc, pass_id
-  limit :users_most
+  limit :users_limit
 ), page as (
   select * from found
   where :before_at::timestamptz is null or (created_at, id) < (:before_at, :before_id)
   order by created_at desc, id desc
-  limit :most
+  limit :limit
 )
 select
   (select count(*) from found where kind = 'failed') as failed,

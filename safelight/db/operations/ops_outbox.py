@@ -73,7 +73,7 @@ class OpsOutbox:
         self._redactor = redactor
         self._immovable: set[str] = set()
 
-    def keep(self, error: OpsError) -> None:
+    def append(self, error: OpsError) -> None:
         """Keep the row. Where that is not possible either, the log line keeps what it would have said."""
         try:
             make_private_folder(self._folder)

@@ -1,7 +1,10 @@
 """The ops plane: one `error` or `warn` row in `mega_admin` for each thing that is broken (docs/contract/errors.md)."""
 
+import os
+import sys
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any, Literal
 
 from psycopg.types.json import Jsonb
@@ -19,8 +22,12 @@ MESSAGE_CHARS_MAX = 2000
 STACK_CHARS_MAX = 4000
 
 
-# What rows lack that an earlier version kept while its database was away.
-_ABSENT_BEFORE: dict[str, Any] = {"user_id": None, "email": None, "source": "safelight"}
+# The fields that stand in columns of the same meaning, and those that stand in `mg_detail` under their own names.
+_IN_COLUMNS = ("pass_id", "action", "route", "method", "ip", "user_agent", "user_id", "email", "source", "at")
+_IN_DETAIL = (
+    "level", "request_id", "pass_id", "route", "http_status", "generation_id", "step_type", "provider", "model",
+    "provider_http_status", "settings", "retry",
+)  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,28 +64,32 @@ class OpsError:
 
     def detail(self) -> Row:
         return self.extra | {
+            **{name: getattr(self, name) for name in _IN_DETAIL},
             "emoji": self.category.emoji,
-            "level": self.level,
             "category": self.category.value,
             "error_code": self.code,
             "message": excerpt(self.message, MESSAGE_CHARS_MAX),
-            "request_id": self.request_id,
-            "pass_id": self.pass_id,
-            "route": self.route,
-            "http_status": self.http_status,
             "http": {"route": self.route, "method": self.method, "status": self.http_status},
-            "generation_id": self.generation_id,
-            "step_type": self.step_type,
-            "provider": self.provider,
-            "model": self.model,
-            "provider_http_status": self.provider_http_status,
             "ctx": self.context,
             **_flat("ctx", self.context),
-            "settings": self.settings,
             **_flat("settings", self.settings),
-            "retry": self.retry,
             "stack": _cut(self.stack),
         }
+
+
+def process_error(category: Category, code: str, message: str, *, action: str, **more: Any) -> OpsError:
+    """An error of this process that no request caused; `more` is what else an OpsError has."""
+    return OpsError(
+        category=category,
+        code=code,
+        message=message,
+        action=action,
+        request_id=f"process_{os.getpid()}_{new_id()}",
+        route="process",
+        method=Path(sys.argv[0]).name,
+        http_status=500,
+        **more,
+    )
 
 
 async def insert(conn: Connection, error: OpsError) -> None:
@@ -87,35 +98,24 @@ async def insert(conn: Connection, error: OpsError) -> None:
 
 
 async def insert_columns(conn: Connection, values: dict[str, Any]) -> None:
-    await _queries.insert_row(conn, **_ABSENT_BEFORE | values)
+    await _queries.insert_row(conn, **values)
 
 
 def columns(error: OpsError) -> dict[str, Any]:
     """As any database, and any file, can hold them."""
-    found: dict[str, Any] = storable(_columns(error))
+    found: dict[str, Any] = storable(
+        {name: getattr(error, name) for name in _IN_COLUMNS}
+        | {
+            "id": f"{error.level}:{error.id}",
+            "record_type": error.level,
+            "status": error.http_status,
+            "detail": error.detail(),
+            "error_code": f"{error.category.emoji} {error.code}",
+            "error_message": excerpt(error.message, MESSAGE_CHARS_MAX),
+            "error_stack": _cut(error.stack),
+        }
+    )
     return found | {"detail": Jsonb(found["detail"])}
-
-
-def _columns(error: OpsError) -> dict[str, Any]:
-    return {
-        "id": f"{error.level}:{error.id}",
-        "record_type": error.level,
-        "pass_id": error.pass_id,
-        "action": error.action,
-        "route": error.route,
-        "method": error.method,
-        "status": error.http_status,
-        "detail": error.detail(),
-        "error_code": f"{error.category.emoji} {error.code}",
-        "error_message": excerpt(error.message, MESSAGE_CHARS_MAX),
-        "error_stack": _cut(error.stack),
-        "ip": error.ip,
-        "user_agent": error.user_agent,
-        "user_id": error.user_id,
-        "email": error.email,
-        "source": error.source,
-        "at": error.at,
-    }
 
 
 def _cut(stack: str | None) -> str | None:

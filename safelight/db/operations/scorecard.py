@@ -23,22 +23,6 @@ class GenerationNow:
 
 
 @dataclass(frozen=True, slots=True)
-class HeldGeneration:
-    """An unfinished generation that a worker process has."""
-
-    generation_id: str
-    lease_no: int
-
-
-@dataclass(frozen=True, slots=True)
-class ErrorCount:
-    """The number of generations that ended with an error code."""
-
-    code: str
-    times: int
-
-
-@dataclass(frozen=True, slots=True)
 class Output:
     """The file of a generation that is done, and the hash that it was stored with."""
 
@@ -58,17 +42,18 @@ async def generations_now(conn: Connection) -> list[GenerationNow]:
     return await rows_as(GenerationNow, _queries.generations_now(conn))
 
 
-async def held_by(conn: Connection, name: str) -> list[HeldGeneration]:
-    return await rows_as(HeldGeneration, _queries.held_by(conn, name=name))
+async def held_by(conn: Connection, name: str) -> dict[str, int]:
+    """The unfinished generations that a worker process has, each with the number of its lease."""
+    return {row["generation_id"]: row["lease_no"] async for row in _queries.held_by(conn, name=name)}
 
 
 async def ledger_errors(conn: Connection) -> list[str]:
     return [row["problem"] async for row in _queries.ledger_errors(conn)]
 
 
-async def errors(conn: Connection) -> list[ErrorCount]:
-    """The error codes, the most frequent first."""
-    return await rows_as(ErrorCount, _queries.errors(conn))
+async def errors(conn: Connection) -> dict[str, int]:
+    """The number of generations that ended with each error code, the most frequent first."""
+    return {row["code"]: row["times"] async for row in _queries.errors(conn)}
 
 
 async def results_beside_refunds(conn: Connection) -> list[str]:

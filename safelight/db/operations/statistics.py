@@ -13,8 +13,6 @@ CUSTOMERS_MAX = 500
 
 @dataclass(frozen=True, slots=True)
 class CustomerTotals:
-    """The sums over all customers."""
-
     customers: int
     credits: int
     auto_top_ups: int
@@ -22,8 +20,6 @@ class CustomerTotals:
 
 @dataclass(frozen=True, slots=True)
 class ListedCustomer:
-    """A customer in a list."""
-
     shopify_customer_id: str | None
     email: str | None
     credits: int
@@ -35,8 +31,6 @@ class ListedCustomer:
 
 @dataclass(frozen=True, slots=True)
 class TableSizes:
-    """The number of rows of each table."""
-
     mega_customers: int
     mega_generations: int
 
@@ -51,7 +45,7 @@ async def summary(conn: Connection) -> CustomerTotals:
 
 async def customers(conn: Connection) -> list[ListedCustomer]:
     """The first CUSTOMERS_MAX customers by their shop's id."""
-    return await rows_as(ListedCustomer, _queries.customers(conn, most=CUSTOMERS_MAX))
+    return await rows_as(ListedCustomer, _queries.customers(conn, limit=CUSTOMERS_MAX))
 
 
 async def rows_of_tables(conn: Connection) -> TableSizes:

@@ -13,7 +13,7 @@ select mg_shopify_customer_id as shopify_customer_id, mg_email as email, mg_cred
 from mega_customers
 where mg_deleted_at is null
 order by mg_shopify_customer_id, mg_pass_id
-limit :most;
+limit :limit;
 
 -- name: rows_of_tables^
 select (select count(*) from mega_customers) as mega_customers,

@@ -63,7 +63,7 @@ async def migrate(dsn: str) -> list[str]:
         await refuse_transaction_pooler(conn, dsn)
         await _take_lock(conn)
         async with naming_blockers(conn):
-            await _ensure_record(conn)
+            await _queries.ensure_record(conn)
             await queue_schema.refuse_newer(conn)
             applied = [migration.name for migration in available() if await _apply_once(conn, migration)]
             return applied + await queue_schema.upgrade(conn)
@@ -103,24 +103,11 @@ def _told(holders: list[Row]) -> str:
     return f"{'; '.join(sessions)}; to end it: select pg_terminate_backend(pid)" if sessions else "it has just ended"
 
 
-async def _ensure_record(conn: Connection) -> None:
-    await conn.execute("create schema if not exists supabase_migrations")
-    await conn.execute(
-        "create table if not exists supabase_migrations.schema_migrations (version text not null primary key)"
-    )
-    await conn.execute(
-        "alter table supabase_migrations.schema_migrations"
-        " add column if not exists statements text[], add column if not exists name text"
-    )
-
-
 async def _apply_once(conn: Connection, migration: Migration) -> bool:
     async with conn.transaction():
-        cursor = await conn.execute(
-            "insert into supabase_migrations.schema_migrations (version, name, statements) values (%s, %s, %s)"
-            " on conflict (version) do nothing",
-            [migration.version, migration.name, migration.statements],
+        is_new = await _queries.record(
+            conn, version=migration.version, name=migration.name, statements=migration.statements
         )
-        if cursor.rowcount:
+        if is_new:
             await conn.execute(sql.SQL(migration.text))
-        return bool(cursor.rowcount)
+        return bool(is_new)

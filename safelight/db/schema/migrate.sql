@@ -19,3 +19,14 @@ join pg_class c on c.oid = l.relation join pg_namespace n on n.oid = c.relnamesp
 where l.granted and a.datname = current_database() and l.pid <> pg_backend_pid()
   and n.nspname in ('public', 'safelight', 'procrastinate', 'supabase_migrations')
 order by a.xact_start limit 3;
+
+-- name: ensure_record#
+-- The table as the Supabase CLI makes it.
+create schema if not exists supabase_migrations;
+create table if not exists supabase_migrations.schema_migrations (version text not null primary key);
+alter table supabase_migrations.schema_migrations
+  add column if not exists statements text[], add column if not exists name text;
+
+-- name: record!
+insert into supabase_migrations.schema_migrations (version, name, statements) values (:version, :name, :statements)
+on conflict (version) do nothing;

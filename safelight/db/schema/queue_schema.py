@@ -68,13 +68,15 @@ async def upgrade(conn: Connection) -> list[str]:
         QueueSchemaMismatch: it is older than what can be upgraded.
     """
     if not await _queries.is_installed(conn):
-        await _install(conn)
+        async with conn.transaction():
+            await conn.execute(sql.SQL("create schema if not exists {}").format(sql.Identifier(QUEUE_SCHEMA)))
+            await _apply(conn, SchemaManager.get_schema(), shipped())
         return []
     applied = []
     known = set(await _recorded(conn)) or await _record_found(conn)
     for migration in shipped():
         if migration.name not in known:
-            await _apply(conn, migration)
+            await _apply(conn, migration.text, [migration])
             applied.append(f"{PACKAGE} {migration.name}")
     return applied
 
@@ -85,24 +87,13 @@ async def _recorded(conn: Connection) -> list[str]:
     return [row["name"] async for row in _queries.recorded(conn)]
 
 
-async def _install(conn: Connection) -> None:
-    async with conn.transaction():
-        await conn.execute(sql.SQL("create schema if not exists {}").format(sql.Identifier(QUEUE_SCHEMA)))
-        await _execute(conn, SchemaManager.get_schema())
-        await _record(conn, shipped(), was_there=False)
-
-
-async def _apply(conn: Connection, migration: QueueMigration) -> None:
-    async with conn.transaction():
-        await _execute(conn, migration.text)
-        await _record(conn, [migration], was_there=False)
-
-
-async def _execute(conn: Connection, text: str) -> None:
+async def _apply(conn: Connection, text: str, migrations: list[QueueMigration]) -> None:
     """The package's statements name no schema: they find ours. What they made is guarded as our own tables are."""
-    await conn.execute(sql.SQL("set local search_path = {}").format(sql.Identifier(QUEUE_SCHEMA)))
-    await conn.execute(sql.SQL(text))
-    await conn.execute("select safelight.guard_rows()")
+    async with conn.transaction():
+        await conn.execute(sql.SQL("set local search_path = {}").format(sql.Identifier(QUEUE_SCHEMA)))
+        await conn.execute(sql.SQL(text))
+        await conn.execute("select safelight.guard_rows()")
+        await _record(conn, migrations, was_there=False)
 
 
 async def _record_found(conn: Connection) -> set[str]:

@@ -1,7 +1,6 @@
 """Views that show customers rows of others, because they read our tables as their owner."""
 
 from collections.abc import AsyncIterator
-from typing import Any
 
 from psycopg import sql
 
@@ -12,11 +11,11 @@ _queries = load_queries(__file__)
 LOCK_SECONDS_MAX = 10
 
 
-async def violations(conn: Connection, *, examples: int, **_: Any) -> AsyncIterator[Row]:
+async def violations(conn: Connection, *, examples: int) -> AsyncIterator[Row]:
     """The first `examples` of them, as rows of the doctor."""
     found = [row async for row in _queries.leaking_views(conn)]
     for row in found[:examples]:
-        yield {"problem": "view_shows_all_rows", "id": row["id"], "violations": len(found)}
+        yield {"problem": "view_shows_all_rows", "id": row["id"], "total": len(found)}
 
 
 async def close(conn: Connection) -> int:

@@ -3,7 +3,7 @@
 import asyncio
 import json
 import sys
-from typing import Any
+from typing import Any, cast
 
 from safelight import telemetry
 from safelight.app import App
@@ -15,14 +15,13 @@ from safelight.testing.bench.memory import peak_mb
 
 
 async def copy(url: str) -> dict[str, Any]:
-    app = App(Settings())
-    unused: Any = None
-    studio = PipelineContext(
-        unused, unused, unused, app.assets(), app.fetcher(), unused, unused, app.file_spool(), unused
+    files, unused = App(Settings()).resources, cast(Any, None)
+    context = PipelineContext(
+        unused, unused, unused, files.assets, files.fetcher, unused, unused, files.file_spool, unused
     )
     before = peak_mb("self")
     stored = await own_copy(
-        studio, OutputFile("video/mp4", url=url), mode="video", stem="mma/video/bench", vendor="bench"
+        context, OutputFile("video/mp4", url=url), mode="video", stem="mma/video/bench", vendor="bench"
     )
     return {"before_mb": before, "after_mb": peak_mb("self"), "bytes": stored.bytes, "sha256": stored.sha256}
 

@@ -4,7 +4,7 @@ import asyncio
 import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import Any
 
 from psycopg import sql
@@ -48,9 +48,6 @@ class DoctorResult:
     rows_per_second: int
     violations: int
 
-    def as_json(self) -> dict[str, Any]:
-        return asdict(self)
-
 
 async def doctor(app: App, generations: int) -> DoctorResult:
     """Ten steps and twelve lines a generation; every fiftieth failed and was refunded."""
@@ -58,7 +55,7 @@ async def doctor(app: App, generations: int) -> DoctorResult:
         started = time.perf_counter()
         await _fill(app, generations)
         filled = time.perf_counter()
-        findings = await app.doctor(db).check()
+        findings = await app.on(db).doctor.check()
         async with db.connection() as conn:
             size = await _queries.size(conn)
     return DoctorResult(

@@ -3,7 +3,7 @@
 import asyncio
 import time
 from collections.abc import Awaitable, Callable
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from statistics import median
 from typing import Any
 
@@ -56,9 +56,6 @@ class EngineResult:
     engine_per_second: float
     ratio: float
 
-    def as_json(self) -> dict[str, Any]:
-        return asdict(self)
-
 
 async def engine(app: App, pipelines: int) -> EngineResult:
     """Seven no-op steps with a 1 KB audit row each, ten pipelines at a time: the engine beside a hand-written
@@ -88,7 +85,7 @@ async def give_credits(db: Database, credits: int) -> None:
     """Give the customer of the benchmark what all its orders will cost."""
     async with db.transaction() as conn:
         await customers.ensure(conn, CUSTOMER)
-        await ledger.grant(conn, pass_id=CUSTOMER, credits=credits, reason="bench", source="system", ref=("bench", "1"))
+        await ledger.adjust(conn, CUSTOMER, credits, ledger.Origin("bench", "system", ("bench", "1")))
 
 
 async def order_many(db: Database, generations: int) -> list[str]:

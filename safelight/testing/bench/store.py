@@ -8,7 +8,7 @@ import tempfile
 import time
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -47,9 +47,6 @@ class Copied:
 class StoreResult:
     megabytes: int
     copies: tuple[Copied, ...]
-
-    def as_json(self) -> dict[str, Any]:
-        return asdict(self)
 
 
 async def store(megabytes: int) -> StoreResult:

@@ -7,9 +7,8 @@ import tempfile
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import asynccontextmanager, contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from safelight import serve
 from safelight.app import App
@@ -48,9 +47,6 @@ class WaitingResult:
     seconds_until_all_end: float
     warm_mb: float
     peak_mb: float
-
-    def as_json(self) -> dict[str, Any]:
-        return asdict(self)
 
 
 async def waiting(app: App, generations: int) -> WaitingResult:
@@ -113,9 +109,7 @@ async def _prepare(db: Database, generations: int) -> None:
     async with db.transaction() as conn:
         await serve_every_engine_with(conn, "simulated", check_every_seconds=every, deadline_seconds=3 * SECONDS_MAX)
         await customers.ensure(conn, CUSTOMER)
-        await ledger.grant(
-            conn, pass_id=CUSTOMER, credits=generations, reason="bench", source="system", ref=("bench", "1")
-        )
+        await ledger.adjust(conn, CUSTOMER, generations, ledger.Origin("bench", "system", ("bench", "1")))
 
 
 async def _order(db: Database, generations: int) -> None:

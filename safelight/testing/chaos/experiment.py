@@ -72,7 +72,7 @@ class Postgres:
 
     def restart(self, mode: Literal["fast", "immediate"]) -> None:
         with self._lock:
-            embedded.restart(self._home, mode)
+            embedded.server_of(self._home).restart(mode)
 
     def stop(self) -> None:
         with self._lock:
@@ -151,13 +151,13 @@ class Experiment:
         await asyncio.to_thread(self._write_record)
         async with self._app.database() as db:
             refunded = await scorecard.results_beside_refunds(db)
-            doctor = self._app.doctor(db)
+            doctor = self._app.on(db).doctor
             # Of workers that died between a refund and the deletion.
             await doctor.delete_refunded_results(files=self._plan.generations)
             silent, recorded = await scorecard.double_payments(db, self._simulation.record.by_attempt_key())
             ledger_errors = await scorecard.ledger_errors(db)
             errors = await scorecard.errors(db)
-            unreadable = await scorecard.unreadable_outputs(db, self._app.assets())
+            unreadable = await scorecard.unreadable_outputs(db, self._app.resources.assets)
             found = (await doctor.check(files=self._plan.generations)).violations
         watch, accepted = self._watch, self._accepted()
         return Scorecard(
@@ -175,7 +175,7 @@ class Experiment:
             unreadable_outputs=unreadable,
             results_beside_refunds=refunded,
             cancelled_in_vain=self._cancelled_in_vain(),
-            broken_invariants=[f"{one.problem.says}: {one.count}, e.g. {one.ids[0]}" for one in found],
+            broken_invariants=[f"{one.problem.description}: {one.count}, e.g. {one.ids[0]}" for one in found],
             recorded_double_payments=recorded,
             predictions=self._simulation.record.count(),
             takeovers=Takeovers(
@@ -208,12 +208,10 @@ class Experiment:
 
     async def _grant(self, conn: Connection, pass_id: str) -> None:
         """As much as the dearest orders could cost."""
-        prices = self._app.prices
+        prices = self._app.resources.prices
         credits = 1 + self._plan.generations * max(prices.still_credits, prices.video_credits)
         await customers.ensure(conn, pass_id)
-        await ledger.grant(
-            conn, pass_id=pass_id, credits=credits, reason="chaos", source="system", ref=("chaos", pass_id)
-        )
+        await ledger.adjust(conn, pass_id, credits, ledger.Origin("chaos", "system", ("chaos", pass_id)))
 
     async def _order(self, number: int) -> None:
         first, last = (self._plan.generations * one // CUSTOMERS for one in (number, number + 1))

@@ -56,9 +56,9 @@ class Watch:
         held = await self._asked(lambda conn: scorecard.held_by(conn, name))
         waiting = {one.generation_id for one in self.takeovers if one.seconds is None}
         self.takeovers += [
-            Takeover(row.generation_id, killed_at, row.lease_no)
-            for row in held
-            if row.generation_id not in waiting  # for the take-over from one that had this name before
+            Takeover(generation_id, killed_at, lease_no)
+            for generation_id, lease_no in held.items()
+            if generation_id not in waiting  # for the take-over from one that had this name before
         ]
 
     def is_final(self, generation_id: str) -> bool:

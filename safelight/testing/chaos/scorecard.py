@@ -88,7 +88,7 @@ async def ledger_errors(db: Database) -> list[str]:
 async def errors(db: Database) -> dict[str, int]:
     """Count the generations that ended with each error code."""
     async with db.connection() as conn:
-        return {error.code: error.times for error in await scorecard.errors(conn)}
+        return await scorecard.errors(conn)
 
 
 async def unreadable_outputs(db: Database, assets: AssetStore) -> list[str]:

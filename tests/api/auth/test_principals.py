@@ -361,7 +361,7 @@ async def test_a_token_that_was_not_signed_for_this_stream_or_not_for_now_lets_n
     backend = await start(worker=False, auth=auth, **SETTINGS)
     accepted, _ = await order_of_user(backend)
     other, _ = await order_of_user(backend)
-    signer, generation_id = backend.app.signer(), accepted["generation_id"]
+    signer, generation_id = backend.app.resources.signer, accepted["generation_id"]
     signed = httpx2.URL(accepted["sse_url"]).params["token"]
     expired = Signer(backend.app.secret().encode(), clock=lambda: time.time() - 2 * stream_urls.SECONDS)
     for wrong in (

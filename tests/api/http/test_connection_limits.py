@@ -295,7 +295,7 @@ async def test_who_keeps_a_connection_without_asking_is_closed(connect: Connect)
 
 async def test_answers_that_are_not_read_are_given_up(guarded: Backend, connect: Connect):
     key = "product/anon/1-large-film.mp4"
-    await guarded.app.assets().put(key, b"\0" * (24 * MEGABYTE), "video/mp4")
+    await guarded.app.resources.assets.put(key, b"\0" * (24 * MEGABYTE), "video/mp4")
     get = f"GET /assets/{key} HTTP/1.1\r\nHost: x\r\n".encode()
     for more in (b"", b"Connection: close\r\n"):
         unread = [await connect(content=get + more + b"\r\n", limit=1024) for _ in range(5)]

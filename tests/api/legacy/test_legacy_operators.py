@@ -300,7 +300,7 @@ async def test_a_crash_names_what_seed_000_asks_for_and_stands_beside_its_genera
     [row] = backend.ops_rows(generation_id)
     assert (row["mg_route"], row["mg_user_agent"], row["mg_actor_pass_id"]) == ("/studio", "Safari", backend.pass_id)
     async with backend.app.database() as db:
-        assert (await backend.app.doctor(db).check()).violations == ()
+        assert (await backend.app.on(db).doctor.check()).violations == ()
 
 
 async def test_both_spellings_of_a_report_count_and_ids_are_made_safe(idle: Backend):
@@ -326,7 +326,7 @@ async def test_a_reported_crash_is_no_record_of_a_failure(start: StartBackend):
     await backend.post("/api/log-error", {"message": "x", "generation_id": generation_id})
     backend.sql("delete from mega_admin where mg_record_type = 'warn'")
     async with backend.app.database() as db:
-        found = (await backend.app.doctor(db).check()).violations
+        found = (await backend.app.on(db).doctor.check()).violations
     assert [one.problem.name for one in found] == ["failure_without_ops_row"]
 
 

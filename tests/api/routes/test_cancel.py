@@ -242,7 +242,7 @@ async def test_what_nobody_began_is_cancelled_and_refunded_without_a_worker(star
         assert (row["mg_record_type"], row["mg_detail"]["error_code"]) == ("warn", "MMA_CANCELLED")
     assert backend.balance() == backend.ledger_sum() == 7
     async with backend.app.database() as db:
-        assert (await backend.app.doctor(db).check()).violations == ()
+        assert (await backend.app.on(db).doctor.check()).violations == ()
 
 
 async def test_a_worker_that_comes_later_leaves_a_cancelled_order_alone(dsn: str, start: StartBackend):

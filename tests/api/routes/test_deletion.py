@@ -40,7 +40,7 @@ def kept(backend: Backend, generation_id: str) -> list[Json]:
 
 async def doctor(backend: Backend, **more: Any) -> list[str]:
     async with backend.app.database() as db:
-        findings = await backend.app.doctor(db).check(**more)
+        findings = await backend.app.on(db).doctor.check(**more)
     return [found.problem.name for found in findings.violations]
 
 

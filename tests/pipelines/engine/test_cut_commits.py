@@ -87,4 +87,4 @@ async def check(backend: Backend, accepted_starts: dict) -> None:
     assert set(Counter(key.rsplit(":", 1)[0] for key in accepted_starts).values()) == {1}
     async with backend.app.database() as db:
         assert await scorecard.ledger_errors(db) == []
-        assert (await backend.app.doctor(db).check()).violations == ()
+        assert (await backend.app.on(db).doctor.check()).violations == ()

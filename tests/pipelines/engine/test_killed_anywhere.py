@@ -86,5 +86,5 @@ async def check(backend: Backend, accepted_starts: dict[str, list[Any]], generat
     assert [len(starts) for starts in accepted_starts.values()] == [1] * generations
     assert len({key.split(":")[0] for key in accepted_starts}) == generations
     async with backend.app.database() as db:
-        findings = await backend.app.doctor(db).check(files=generations)
+        findings = await backend.app.on(db).doctor.check(files=generations)
     assert findings.violations == ()

@@ -57,7 +57,7 @@ async def hold_all(backend: Backend, generation_id: str, *, steps: int = ITEMS) 
     )
     assert [line["text"] for line in told] == [line["message"] for line in lines]
     async with backend.app.database() as db:
-        findings = await backend.app.doctor(db).check()
+        findings = await backend.app.on(db).doctor.check()
     assert findings.violations == ()
 
 

@@ -12,7 +12,6 @@ from safelight.app import App
 from safelight.config import Settings
 from safelight.db import embedded
 from safelight.db.connection.database import Database
-from safelight.db.connection.notifications import Notifier
 from safelight.pipelines.engine.reaper import HUNG_AFTER_SECONDS, Reaped
 from tests.conftest import Backend, StartBackend, running
 
@@ -240,7 +239,7 @@ async def test_an_unfinished_generation_without_a_job_gets_one(start: StartBacke
 
 
 async def reap(backend: Backend, db: Database) -> Reaped:
-    return await backend.app.reaper(db, Notifier(db)).reap()
+    return await backend.app.on(db).reaper.reap()
 
 
 async def test_a_generation_of_a_newer_version_is_left_to_newer_workers(start: StartBackend):

@@ -50,7 +50,7 @@ async def check(backend: Backend, made: Json) -> None:
     assert (await backend.client.get(url)).status_code == 200
     assert made["mma_vars"]["scans"]["output_still_crt"]
     async with backend.app.database() as db:
-        assert (await backend.app.doctor(db).check(files=10)).violations == ()
+        assert (await backend.app.on(db).doctor.check(files=10)).violations == ()
 
 
 def check_last_look(backend: Backend, generation_id: str, error: str) -> None:
@@ -252,7 +252,7 @@ async def test_what_was_stored_before_a_cancel_is_deleted(start: StartBackend):
         "select count(*) from mega_generations where mg_step_type = 'seedream_generate' and mg_payload ? 'operation'"
     )
     await wait_for(backend, begun)
-    assets = backend.app.assets()
+    assets = backend.app.resources.assets
     key = f"{assets.names.result_folder('still', accepted['generation_id'])}/1.png"
     await assets.put(key, COFFEE.read_bytes(), "image/png")
     small = await backend.client.get(f"/thumbnails/256/{key}", follow_redirects=True)
@@ -264,7 +264,7 @@ async def test_what_was_stored_before_a_cancel_is_deleted(start: StartBackend):
             await asyncio.sleep(0.05)
     assert (await backend.client.get(f"/assets/{key}")).status_code == 404
     async with backend.app.database() as db:
-        assert (await backend.app.doctor(db).check(files=10)).violations == ()
+        assert (await backend.app.on(db).doctor.check(files=10)).violations == ()
 
 
 # --- a customer cancels at any statement ------------------------------------------------------------------------------
@@ -332,7 +332,7 @@ async def test_a_customer_may_cancel_at_any_statement(dsn: str, start: StartBack
         await idle.grant(5 * STATEMENTS_MAX)
         picture, statuses = await idle.upload(), []
         async with idle.app.database(4) as db:
-            worker = Worker(idle.app.studio(db), Notifier(db), RetryPolicy(0.02))
+            worker = Worker(idle.app.on(db).context, Notifier(db), RetryPolicy(0.02))
             for number in range(1, STATEMENTS_MAX):
                 statuses.append(await cancelled_at(number, worker, idle, await order(idle, picture)))
                 if statuses[-1] is None:
@@ -340,7 +340,7 @@ async def test_a_customer_may_cancel_at_any_statement(dsn: str, start: StartBack
         assert set(statuses) == {"cancelled", "done", None}
         assert len(statuses) > 12
         async with idle.app.database() as db:
-            assert (await idle.app.doctor(db).check(files=STATEMENTS_MAX)).violations == ()
+            assert (await idle.app.on(db).doctor.check(files=STATEMENTS_MAX)).violations == ()
     assert idle.balance() == idle.ledger_sum()
 
 

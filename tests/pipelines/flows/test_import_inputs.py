@@ -241,7 +241,7 @@ async def test_a_private_picture_that_was_shared_by_url_is_copied(start: StartBa
     await start()
     done = await backend.finished(accepted)
     assert done["status"] == "done"
-    folder = backend.app.assets().names.owner(other)
+    folder = backend.app.resources.assets.names.owner(other)
     assert f"/private-assets/{folder}/inputs/" in unquote(done["mma_vars"]["assets"]["product_image_url"])
 
 

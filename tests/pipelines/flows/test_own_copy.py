@@ -68,7 +68,7 @@ async def test_no_result_is_lost_to_an_outage_of_half_a_providers_memory(
         while "safelight_results_at_risk 6" not in (await backend.client.get("/metrics")).text:
             await asyncio.sleep(0.2)
     async with backend.app.database() as db:
-        findings = await backend.app.doctor(db).check()
+        findings = await backend.app.on(db).doctor.check()
     assert "6 results are at risk" in findings.warnings[0]
     await asyncio.sleep(OUTAGE_SECONDS)
     storage.is_down = False

@@ -27,7 +27,7 @@ STAND_IN = ServedEngine("seedream", "still", "local", "darkroom-still-1", ("REPL
 async def lines(backend: Backend, **keys: str) -> list[str]:
     app = App(Settings(database_url=backend.dsn, home=backend.app.home, **keys))
     async with app.database() as db:
-        return [engine.line for engine in await app.serving(db).engines()]
+        return [engine.line for engine in await app.on(db).serving.engines()]
 
 
 async def test_each_engine_says_who_serves_it_and_why(backend: Backend):

@@ -5,13 +5,15 @@ import random
 import shutil
 import sys
 import tempfile
-from collections.abc import Coroutine
+from collections.abc import Callable, Coroutine
+from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated, Any, Literal, TypeVar
 
 import typer
 
 from safelight import serve, telemetry
+from safelight.app import App
 from safelight.cli import chaos_card, output
 from safelight.cli.apps import open_app
 from safelight.cli.shared import AsJson, command_list
@@ -42,28 +44,24 @@ def bench_engine(
     as_json: AsJson = False,
 ) -> None:
     """Measure pipelines of 7 steps per second. Baseline: plain psycopg that writes the same rows."""
-    app = open_app(console_lines=False)
-    app.start_database()
     if parallel:
-        _bench_parallel(app, parallel, as_json=as_json)
+        steps = _measure(bench.parallel, parallel)
+        _show(
+            steps,
+            f"steps one after the other  {steps.sequential_per_second:8.1f} steps/s",
+            f"{steps.at_once:2} steps at once           {steps.parallel_per_second:8.1f} steps/s",
+            f"ratio                      {steps.ratio:8.3f}   (target {PARALLEL_RATIO_TO_REACH})",
+            as_json=as_json,
+        )
         return
-    result = asyncio.run(bench.engine(app, pipelines))
-    if as_json:
-        output.print_json(result.as_json())
-        return
-    output.console.print(f"baseline (plain psycopg)  {result.floor_per_second:8.1f} pipelines/s")
-    output.console.print(f"the engine                {result.engine_per_second:8.1f} pipelines/s")
-    output.console.print(f"ratio                     {result.ratio:8.3f}   (target {ENGINE_RATIO_TO_REACH})")
-
-
-def _bench_parallel(app: Any, at_once: int, *, as_json: bool) -> None:
-    result = asyncio.run(bench.parallel(app, at_once))
-    if as_json:
-        output.print_json(result.as_json())
-        return
-    output.console.print(f"steps one after the other  {result.sequential_per_second:8.1f} steps/s")
-    output.console.print(f"{result.at_once:2} steps at once           {result.parallel_per_second:8.1f} steps/s")
-    output.console.print(f"ratio                      {result.ratio:8.3f}   (target {PARALLEL_RATIO_TO_REACH})")
+    result = _measure(bench.engine, pipelines)
+    _show(
+        result,
+        f"baseline (plain psycopg)  {result.floor_per_second:8.1f} pipelines/s",
+        f"the engine                {result.engine_per_second:8.1f} pipelines/s",
+        f"ratio                     {result.ratio:8.3f}   (target {ENGINE_RATIO_TO_REACH})",
+        as_json=as_json,
+    )
 
 
 @commands.command("doctor")
@@ -72,17 +70,14 @@ def bench_doctor(
     as_json: AsJson = False,
 ) -> None:
     """Measure one run of the doctor on a scratch database with --generations."""
-    app = open_app(console_lines=False)
-    app.start_database()
-    result = asyncio.run(bench.doctor(app, generations))
-    if as_json:
-        output.print_json(result.as_json())
-        return
-    output.console.print(
+    result = _measure(bench.doctor, generations)
+    _show(
+        result,
         f"{result.generations} generations, {result.rows} rows, {result.database_bytes / 1e9:.1f} GB"
-        f" (filled in {result.fill_seconds:.0f} s)"
+        f" (filled in {result.fill_seconds:.0f} s)",
+        f"one run: {result.seconds:.1f} s, {result.rows_per_second} rows/s",
+        as_json=as_json,
     )
-    output.console.print(f"one run: {result.seconds:.1f} s, {result.rows_per_second} rows/s")
 
 
 @commands.command("waiting")
@@ -91,19 +86,14 @@ def bench_waiting(
     as_json: AsJson = False,
 ) -> None:
     """Measure the memory of one worker while --generations wait for a slow provider, and check that all end."""
-    app = open_app(console_lines=False)
-    app.start_database()
-    result = asyncio.run(bench.waiting(app, generations))
-    if as_json:
-        output.print_json(result.as_json())
-        return
-    output.console.print(
+    result = _measure(bench.waiting, generations)
+    _show(
+        result,
         f"{result.generations} waiting after {result.seconds_until_all_wait:.0f} s;"
-        f" {result.done} done {result.seconds_until_all_end:.0f} s after the provider answered"
-    )
-    output.console.print(
+        f" {result.done} done {result.seconds_until_all_end:.0f} s after the provider answered",
         f"memory of the worker: {result.warm_mb:.0f} MB warm, {result.peak_mb:.0f} MB peak"
-        f"   (target below {WAITING_MB_TO_REACH})"
+        f"   (target below {WAITING_MB_TO_REACH})",
+        as_json=as_json,
     )
 
 
@@ -115,23 +105,34 @@ def bench_store(
     """Measure the memory that copying a large video takes, from its provider to a directory and to S3."""
     telemetry.configure("WARNING", None, console=False)
     result = asyncio.run(bench.store(megabytes))
+    lines = [
+        f"{copy.storage:6}  {result.megabytes} MB in {copy.seconds:.0f} s, {'whole' if copy.is_whole else 'BROKEN'}\n"
+        f"        memory grew by {copy.growth_mb:.0f} MB from {copy.before_mb:.0f} MB"
+        f"   (target below {STORE_MB_TO_REACH})"
+        for copy in result.copies
+    ]
+    _show(result, *lines, as_json=as_json)
+
+
+def _measure(work: Callable[[App, int], Coroutine[Any, Any, Result]], size: int) -> Result:
+    app = open_app(console_lines=False)
+    app.start_database()
+    return asyncio.run(work(app, size))
+
+
+def _show(result: Any, *lines: str, as_json: bool) -> None:
     if as_json:
-        output.print_json(result.as_json())
+        output.print_json(asdict(result))
         return
-    for copy in result.copies:
-        arrived = "whole" if copy.is_whole else "BROKEN"
-        output.console.print(f"{copy.storage:6}  {result.megabytes} MB in {copy.seconds:.0f} s, {arrived}")
-        output.console.print(
-            f"        memory grew by {copy.growth_mb:.0f} MB from {copy.before_mb:.0f} MB"
-            f"   (target below {STORE_MB_TO_REACH})"
-        )
+    for line in lines:
+        output.console.print(line)
 
 
 # --- chaos -----------------------------------------------------------------------------------------------------------
 
 
 @commands.command("chaos")
-def rehearse_chaos(
+def run_chaos(
     generations: Annotated[int, typer.Option(min=1, max=100_000, help="Number of generations to order.")] = 200,
     workers: Annotated[int, typer.Option(min=1, max=32, help="Worker processes.")] = 4,
     kill_every: Annotated[
