@@ -1,4 +1,4 @@
-"""What keeps the code as docs and style say. The numbers here only ever go down."""
+"""Checks of the style of the code. The numbers here only ever go down."""
 
 import ast
 import re

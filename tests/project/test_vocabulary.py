@@ -10,6 +10,7 @@ import pytest
 
 ROOT = Path(__file__).parents[2]
 SOURCES = sorted([*(ROOT / "safelight").rglob("*.py"), *ROOT.glob("packages/*/safelight_*/**/*.py")])
+TESTS = sorted([*(ROOT / "tests").rglob("*.py"), *ROOT.glob("packages/*/tests/**/*.py")])
 MODULES_IN_A_FOLDER_MAX = 15
 # Each was replaced by a standard term, and does not come back as the name of anything.
 RETIRED = set(
@@ -55,10 +56,14 @@ def documented(path: Path) -> Iterator[tuple[int, str]]:
                 yield getattr(node, "lineno", 1), text
 
 
-@pytest.mark.parametrize("path", SOURCES, ids=lambda path: str(path.relative_to(ROOT)))
-def test_docstrings_name_their_subject_first(path: Path) -> None:
-    found = [f"line {line}: {text.splitlines()[0]}" for line, text in documented(path) if RIDDLES.match(text)]
-    assert not found, f"begin with the subject or the verb: {found}"
+def test_docstrings_name_their_subject_first() -> None:
+    found = [
+        f"{path.relative_to(ROOT)}:{line}: {text.splitlines()[0]}"
+        for path in (*SOURCES, *TESTS)
+        for line, text in documented(path)
+        if RIDDLES.match(text)
+    ]
+    assert not found, "begin with the subject or the verb:\n" + "\n".join(found)
 
 
 def test_a_class_name_stands_for_one_class() -> None:

@@ -1,4 +1,4 @@
-"""How much of the suite a run takes: `make test` takes each kind of fault, `make test-long` takes every combination and
+"""The scope of a run: `make test` takes each kind of fault, `make test-long` takes every combination and
 many repetitions. docs/testing.md lists what is where."""
 
 import os
