@@ -21,6 +21,7 @@ PRELOADED = [
     "tests.support.parallel_flow",
     "safelight.ops.doctor",
     "safelight.serve",
+    "safelight_local.adapter",
     "rich.console",
     "typer",
 ]
@@ -52,6 +53,37 @@ def run_safelight(
             raise TimeoutExpired(["safelight", *arguments], timeout, output.read_bytes(), errors.read_bytes())
         code, texts = process.exitcode, (output.read_text(), errors.read_text())
     return CompletedProcess(["safelight", *arguments], code, *texts)
+
+
+class Started:
+    """A `safelight` that runs beside the test, with the methods of a `subprocess.Popen`. Nothing of its output is kept."""
+
+    def __init__(self, *arguments: str, environment: Mapping[str, str]) -> None:
+        nowhere = Path(os.devnull)
+        self._process = forked_processes().Process(target=_main, args=(arguments, dict(environment), nowhere, nowhere))
+        self._process.start()
+
+    @property
+    def pid(self) -> int:
+        assert self._process.pid
+        return self._process.pid
+
+    def send_signal(self, number: int) -> None:
+        if self._process.is_alive():
+            os.kill(self.pid, number)
+
+    def terminate(self) -> None:
+        self._process.terminate()
+
+    def kill(self) -> None:
+        self._process.kill()
+
+    def wait(self, timeout: float | None = SECONDS_MAX) -> int | None:
+        self._process.join(timeout)
+        return self._process.exitcode
+
+    def poll(self) -> int | None:
+        return self._process.exitcode
 
 
 def _main(arguments: tuple[str, ...], environment: dict[str, str], output: Path, errors: Path) -> None:
