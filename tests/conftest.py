@@ -2,13 +2,16 @@
 
 import asyncio
 import base64
+import importlib.metadata
 import os
 import pwd
 import shutil
 import subprocess
+import sys
 import tempfile
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -41,27 +44,48 @@ for _key in ("OPENAI_API_KEY", "REPLICATE_API_TOKEN", "FAL_KEY"):
 os.environ["SAFELIGHT_STAND_IN"] = "allow"  # tests have databases of their own, and no vendor
 POSTGRES_15 = Path(os.environ.get("POSTGRES_15_BIN", "/usr/lib/postgresql/15/bin"))
 WAIT_SECONDS = 120
+SERVER_SETTINGS = (
+    "fsync = off", "synchronous_commit = off", "full_page_writes = off", "autovacuum = off", "max_wal_size = '128MB'",
+)  # fmt: skip
+MEMORY_FOLDER = Path("/dev/shm")
+MEMORY_FREE_BYTES_MIN = 2 * 1024**3
+_entry_points = importlib.metadata.entry_points
+
+
+@lru_cache
+def _entry_points_on(path: tuple[str, ...], **wanted: Any) -> Any:
+    return _entry_points(**wanted)
+
+
+# Each App looks for installed adapters: to read the metadata of all packages takes a third of its start.
+importlib.metadata.entry_points = lambda **wanted: _entry_points_on(tuple(sys.path), **wanted)  # type: ignore[assignment]
 pytest.register_assert_rewrite("safelight.testing.adapter_contract")
 
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """What the scope leaves out is no part of the run: it is neither skipped nor deselected."""
+    """Remove the tests that the scope leaves out: they count neither as skipped nor as deselected."""
     items[:] = sorted(filter(scope.takes, items), key=scope.rank)
 
 
 @pytest.fixture(scope="session")
 def postgres() -> Iterator[str]:
     """The DSN of the session's server (its maintenance database)."""
-    with tempfile.TemporaryDirectory(prefix="sl") as folder:
+    with tempfile.TemporaryDirectory(prefix="sl", dir=memory_folder()) as folder:
         dsn = embedded.start(Path(folder))
         with psycopg.connect(dsn, autocommit=True) as conn:
             # Nothing here outlives the session, so the disk need not be waited for.
-            for setting in ("fsync = off", "synchronous_commit = off", "full_page_writes = off"):
+            for setting in SERVER_SETTINGS:
                 conn.execute(sql.SQL(f"alter system set {setting}"))
             conn.execute("select pg_reload_conf()")
         yield dsn
         embedded.stop(Path(folder))
+
+
+def memory_folder() -> str | None:
+    """A folder whose files lie in memory, if there is room for the servers of all pytest processes."""
+    has_room = MEMORY_FOLDER.is_dir() and shutil.disk_usage(MEMORY_FOLDER).free >= MEMORY_FREE_BYTES_MIN
+    return str(MEMORY_FOLDER) if has_room else None
 
 
 def dsn_of(server: str, database: str) -> str:

@@ -112,7 +112,7 @@ def read_only(backend: Backend, name: str, *, on: bool) -> None:
 
 
 async def test_a_full_disk_is_waited_out(start: StartBackend):
-    """Where the disk is full, the server refuses to extend a table with this very code."""
+    """If the disk is full, the server refuses to extend a table with this very code."""
     backend = await start()
     await backend.grant(2)
     accepted = await backend.create(settings={"seedream": {"size": "4K"}})

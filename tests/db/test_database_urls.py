@@ -16,20 +16,14 @@ from safelight.db.connection.sessions import TransactionPooler, connected
 from safelight.db.schema import migrate as migrations
 from safelight.db.schema.migrate import MIGRATION_LOCK, MigrationBlocked
 from tests.conftest import blank_database, running
+from tests.support.commands import run_safelight
 from tests.support.poolers import PGBOUNCER, pgbouncer
 
 PASSWORD = "S3cretPw99"
 
 
 def safelight(home: Path, *arguments: str, **settings: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [sys.executable, "-m", "safelight", *arguments],
-        env=os.environ | {"SAFELIGHT_HOME": str(home)} | settings,
-        capture_output=True,
-        text=True,
-        timeout=90,
-        check=False,
-    )
+    return run_safelight(*arguments, environment=os.environ | {"SAFELIGHT_HOME": str(home)} | settings)
 
 
 @pytest.mark.parametrize(

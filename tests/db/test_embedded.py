@@ -455,7 +455,7 @@ def test_a_folder_that_is_more_than_a_home_is_not_closed(place: Path, monkeypatc
 
 
 async def supervised(home: Path, harm: Callable[[], object]) -> Restarted:
-    """What is reported when the server is back after the harm."""
+    """Do the harm, and return the report of the server that is back."""
     reports: list[Restarted] = []
     stop = asyncio.Event()
     running = asyncio.create_task(Supervisor(embedded.server_of(home), reports.append).run(stop))

@@ -1,4 +1,4 @@
-"""Whatever customers order, repeat, stop and are refunded, the ledger is what a model of it in memory says."""
+"""The ledger equals a model of it in memory, whatever customers order, repeat, stop and are refunded."""
 
 import asyncio
 import threading
@@ -106,7 +106,7 @@ class Shop:
 
 @dataclass
 class Account:
-    """What the ledger of one customer should be. `first` holds the order that each idempotency key stands for."""
+    """The expected ledger of one customer. `first` holds the order that each idempotency key stands for."""
 
     pass_id: str
     entries: list[tuple[str, int]] = field(default_factory=list)
@@ -193,7 +193,7 @@ class LedgerMachine(RuleBasedStateMachine):
 
     @rule(refused=some.sampled_from((0.5, 0.0, 1.0)), stops=some.integers(1, 3))
     def work_off(self, refused: float, stops: int) -> None:
-        """What is done is paid for; what failed or was stopped is given back."""
+        """A finished generation is paid for; one that failed or was stopped is refunded."""
         whose = {generation_id: account.pass_id for generation_id, (account, _) in self.waiting.items()}
         stopped = list(whose)[:stops]
         told = self.shop.run(self.shop.work_off(whose, stopped, Faults(refused=refused)))

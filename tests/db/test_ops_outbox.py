@@ -1,4 +1,4 @@
-"""What operators must know is not lost to one bad row, one bad file, or a flood of cheap requests."""
+"""Rows of the ops plane are not lost to one bad row, one bad file, or a flood of cheap requests."""
 
 import asyncio
 import json

@@ -1,4 +1,4 @@
-"""Who may read and write what, for each role, on the embedded PostgreSQL and on PostgreSQL 15. What there is to guard is
+"""The rights of each role to read and write, on the embedded PostgreSQL and on PostgreSQL 15. What there is to guard is
 read from the catalogue: a new table, view or function that nobody guards fails here."""
 
 from collections.abc import AsyncIterator, Iterator

@@ -76,7 +76,7 @@ async def leaks(backend: Backend) -> list[str]:
 
 
 def rows_read(backend: Backend, view: str) -> int:
-    """How many rows of others a signed-in user reads there; one who may not read it reads none."""
+    """The number of others' rows that a signed-in user reads there; 0 for one who may not read it."""
     with psycopg.connect(backend.dsn) as conn:
         conn.execute("set role authenticated")
         try:

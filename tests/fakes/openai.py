@@ -34,7 +34,7 @@ KEY = "sk-fake"
 
 @dataclass
 class Scripted:
-    """What the next call gets instead of a good answer."""
+    """The answer to the next call, instead of a good one."""
 
     status: int = 200
     body: Any = None

@@ -1,4 +1,4 @@
-"""Which adapter serves which engine, in a test's database."""
+"""The settings by which a test's database says which adapter serves which engine."""
 
 from safelight.app import App
 from safelight.config import Settings

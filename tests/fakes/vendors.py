@@ -19,7 +19,7 @@ MODELS: dict[str, dict[str, str]] = {
 
 
 def settings_for(adapter: str, wire: Wire) -> Json:
-    """What lets a backend reach the fake."""
+    """The settings that let a backend reach the fake."""
     shared = {"fetch_allow_hosts": wire.address, "provider_poll_interval_seconds": 0.05}
     if adapter == "fal":
         return shared | {

@@ -1,4 +1,4 @@
-"""What the fakes share: scripted answers, latency, broken connections, result files, webhooks."""
+"""The common part of the fakes: scripted answers, latency, broken connections, result files, webhooks."""
 
 import asyncio
 import time
@@ -62,7 +62,7 @@ class Work:
 
 @dataclass
 class Announcing:
-    """How the end of the work is told. `early`: at once, before the start is answered."""
+    """The webhook of an ended operation. `early`: at once, before the start is answered."""
 
     times: int = 1
     early: bool = False

@@ -27,7 +27,7 @@ PASSED, FAILED = 0, 1
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
-    """What a test said: pytest's exit code, None where it did not end in time."""
+    """The outcome of a test: pytest's exit code, None if it did not end in time."""
 
     code: int | None
     reason: str
@@ -51,7 +51,7 @@ def main() -> None:
 
 
 def copy_tree(folder: Path) -> None:
-    """What git knows of, or would."""
+    """The files that git tracks, or would."""
     command = ["git", "ls-files", "--cached", "--others", "--exclude-standard"]
     for name in subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True).stdout.splitlines():
         if (ROOT / name).is_file():
@@ -60,7 +60,7 @@ def copy_tree(folder: Path) -> None:
 
 
 def try_out(folder: Path, number: int, mutation: Mutation) -> bool:
-    """Whether the mutation is caught. Its test must pass without it, or its failing says nothing."""
+    """Return True if the mutation is caught. Its test must pass without it, or its failure says nothing."""
     sound = verdict_on_sound_code(folder, mutation.test)
     if sound.code != PASSED:
         say(f"{number:3} NOT TRIED {mutation.title}\n    {mutation.test} fails without it: {sound.reason}")

@@ -77,7 +77,7 @@ class Move:
         return out.getvalue() if "--json" in arguments else f"{out.getvalue()}{err.getvalue()}{said}"
 
     def taken(self, *arguments: str) -> dict[str, int]:
-        """How many rows of each table were written."""
+        """The number of rows of each table that were written."""
         return {one["table"]: one["written"] for one in json.loads(self.backfill("--json", *arguments))["tables"]}
 
     def check(self, *, status: int = 0) -> Json:

@@ -67,7 +67,7 @@ class OldHouse:
         return json.dumps({"headers": headers, "stated": [stated], "ours": OWN, **self.garden.keyed()})
 
     def secrets_in(self, *, old: bool) -> Any:
-        """Where they are found: in the old tables, or in any other."""
+        """The places in which they are found: in the old tables, or in any other."""
         everything = all_tables(self.move)
         places = {place: text for place, text in everything.items() if place.startswith("legacy.") == old}
         return found_in(self.garden, places)

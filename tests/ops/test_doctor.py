@@ -6,7 +6,6 @@ import os
 import re
 import shutil
 import subprocess
-import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,8 +21,8 @@ from safelight.db.schema import migrate
 from safelight.db.schema.problems import INVARIANTS
 from safelight.ops.doctor import Report
 from tests.conftest import WAIT_SECONDS, Backend, _database, running
+from tests.support.commands import run_safelight
 
-COMMAND = str(Path(sys.executable).with_name("safelight"))
 HISTORY = ("mega_generations", "mega_admin", "image_generation_logs")
 ALWAYS_AGAIN = "\n".join(
     re.findall(r"alter table [^;]*enable always trigger[^;]*;", "\n".join(one.text for one in migrate.available()))
@@ -65,14 +64,7 @@ class Lab:
 
     def safelight(self, *arguments: str) -> subprocess.CompletedProcess[str]:
         settings = {"SAFELIGHT_DATABASE_URL": self.dsn, "SAFELIGHT_HOME": str(self.home), "COLUMNS": "200"}
-        return subprocess.run(
-            [COMMAND, *arguments],
-            env=os.environ | settings,
-            capture_output=True,
-            text=True,
-            timeout=120,
-            check=False,
-        )
+        return run_safelight(*arguments, environment=os.environ | settings)
 
     async def examined(self, **more: int) -> Report:
         app = App(Settings(database_url=self.dsn, home=self.home))

@@ -5,8 +5,6 @@ import hashlib
 import io
 import json
 import os
-import subprocess
-import sys
 import time
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -18,6 +16,7 @@ from PIL import Image
 from safelight.domain.ids import new_id
 from tests.api.routes.test_files import data_url
 from tests.conftest import COFFEE, Backend, StartBackend
+from tests.support.commands import run_safelight
 from tests.support.s3_servers import s3_server
 
 Json = dict[str, Any]
@@ -35,14 +34,7 @@ async def storage(request: pytest.FixtureRequest) -> AsyncIterator[dict[str, str
 
 def assets_command(backend: Backend, *words: str, status: int = 0) -> Json:
     settings = backend.app.settings.model_copy(update={"database_url": backend.dsn})
-    done = subprocess.run(
-        [sys.executable, "-m", "safelight", "assets", *words, "--json"],
-        env=settings.as_environment(),
-        capture_output=True,
-        text=True,
-        check=False,
-        timeout=120,
-    )
+    done = run_safelight("assets", *words, "--json", environment=settings.as_environment())
     assert done.returncode == status, done.stderr + done.stdout
     return dict(json.loads(done.stdout))
 
@@ -183,7 +175,5 @@ async def test_a_small_picture_that_cannot_be_made_is_a_clear_error(start: Start
 
 
 def test_the_commands_explain_themselves(tmp_path: Path):
-    done = subprocess.run(
-        [sys.executable, "-m", "safelight", "assets", "--help"], capture_output=True, text=True, check=True, timeout=60
-    )
+    done = run_safelight("assets", "--help", environment=os.environ)
     assert all(word in done.stdout for word in ("expire", "sweep", "verify"))

@@ -1,4 +1,4 @@
-"""What customers and providers wrote reaches terminals and log lines as text: it styles nothing, moves no cursor, and
+"""Text of customers and providers reaches terminals and log lines as text: it styles nothing, moves no cursor, and
 begins no line of its own."""
 
 import json
@@ -71,7 +71,7 @@ def test_the_last_line_of_a_failed_command_is_one(text: str):
 
 
 def test_only_one_module_prints():
-    """Whoever needs to print asks `cli.output`, which knows how."""
+    """Only `cli.output` prints; the other modules call it."""
     sources = Path(output.__file__).parents[1].rglob("*.py")
     makers = [
         path.name for path in sources if re.search(r"\bConsole\(|\bText[.(]|from_markup|rich\.print", path.read_text())

@@ -127,7 +127,7 @@ def resolved(backend: Backend, generation_id: str, step_type: str) -> Json:
 
 
 async def test_nothing_that_is_not_in_the_models_table_reaches_the_vendor(dsn: str, start: StartBackend):
-    """Whoever stated it: the request, the customer's row, or the parent of a tweak."""
+    """Stated by any of them: the request, the customer's row, or the parent of a tweak."""
     async with vendor(dsn, "replicate") as (wire, settings):
         backend = await start(**settings)
         await backend.grant(2)

@@ -6,10 +6,9 @@ from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 
-import pytest
-
 ROOT = Path(__file__).parents[2]
 SOURCES = sorted([*(ROOT / "safelight").rglob("*.py"), *ROOT.glob("packages/*/safelight_*/**/*.py")])
+TESTS = sorted([*(ROOT / "tests").rglob("*.py"), *ROOT.glob("packages/*/tests/**/*.py")])
 MODULES_IN_A_FOLDER_MAX = 15
 # Each was replaced by a standard term, and does not come back as the name of anything.
 RETIRED = set(
@@ -41,10 +40,10 @@ def names(tree: ast.AST) -> Iterator[str]:
                 yield name
 
 
-@pytest.mark.parametrize("path", SOURCES, ids=lambda path: str(path.relative_to(ROOT)))
-def test_no_identifier_is_a_retired_word(path: Path) -> None:
-    found = set(names(ast.parse(path.read_text()))) & (RETIRED - ON_THE_WIRE)
-    assert not found, f"use the standard terms of docs/glossary.md instead of {sorted(found)}"
+def test_no_identifier_is_a_retired_word() -> None:
+    for path in SOURCES:
+        found = set(names(ast.parse(path.read_text()))) & (RETIRED - ON_THE_WIRE)
+        assert not found, f"{path}: use the standard terms of docs/glossary.md instead of {sorted(found)}"
 
 
 def documented(path: Path) -> Iterator[tuple[int, str]]:
@@ -55,10 +54,14 @@ def documented(path: Path) -> Iterator[tuple[int, str]]:
                 yield getattr(node, "lineno", 1), text
 
 
-@pytest.mark.parametrize("path", SOURCES, ids=lambda path: str(path.relative_to(ROOT)))
-def test_docstrings_name_their_subject_first(path: Path) -> None:
-    found = [f"line {line}: {text.splitlines()[0]}" for line, text in documented(path) if RIDDLES.match(text)]
-    assert not found, f"begin with the subject or the verb: {found}"
+def test_docstrings_name_their_subject_first() -> None:
+    found = [
+        f"{path.relative_to(ROOT)}:{line}: {text.splitlines()[0]}"
+        for path in (*SOURCES, *TESTS)
+        for line, text in documented(path)
+        if RIDDLES.match(text)
+    ]
+    assert not found, "begin with the subject or the verb:\n" + "\n".join(found)
 
 
 def test_a_class_name_stands_for_one_class() -> None:

@@ -1,4 +1,4 @@
-"""What is particular about Replicate's and fal's adapters, their models and the table of their errors."""
+"""Particulars of Replicate's and fal's adapters, their models and the table of their errors."""
 
 import sys
 from collections.abc import Iterator

@@ -1,6 +1,6 @@
 """Each thing that a provider can do wrong, several times: one decision every time, paid once, refunded where it fails.
 
-Three times each, side by side; in the long run a hundred times.
+Twice each, side by side; in the long run a hundred times.
 """
 
 import asyncio
@@ -19,7 +19,7 @@ from tests.fakes.wire import Break, Scripted, generation_of
 from tests.providers.test_openai import EYES, FAILURES
 from tests.support.scope import amount
 
-TIMES = amount(usual=3, all=100)
+TIMES = amount(usual=2, all=100)
 AT_ONCE = 20
 NOBODY = "http://127.0.0.1:9"  # where webhooks go that nobody needs
 QUICK = {"worker_concurrency": 50, "retry_base_seconds": 0.02, "provider_start_timeout_seconds": 2.0}

@@ -1,4 +1,4 @@
-"""What vendors answer in ways of their own: refusals in good answers, files in other places, letters nobody can store."""
+"""Peculiar answers of vendors: refusals in good answers, files in other places, letters nobody can store."""
 
 import base64
 import io

@@ -5,8 +5,6 @@ import base64
 import json
 import logging
 import os
-import subprocess
-import sys
 from collections.abc import Iterator
 from contextlib import AsyncExitStack
 from pathlib import Path
@@ -24,10 +22,10 @@ from safelight.providers.simulated import results, server
 from safelight.providers.simulated.faults import Faults
 from safelight.providers.simulated.server import Simulation
 from tests.conftest import COFFEE, Backend, Json, running
+from tests.support.commands import run_safelight
 from tests.support.secret_samples import Garden, opaque
 from tests.support.simulated_provider import simulating
 
-COMMAND = str(Path(sys.executable).with_name("safelight"))
 PLANTED_MIN = 500
 OWN = {
     name: f"owned-{opaque(number)}"
@@ -248,7 +246,7 @@ async def _uploads(planted: Garden, backend: Backend) -> None:
 
 
 async def _crashes(planted: Garden, backend: Backend, monkeypatch: pytest.MonkeyPatch) -> None:
-    """What nobody expected: in a route, in a background task, and in the lines of libraries."""
+    """Unexpected errors: in a route, in a background task, and in the lines of libraries."""
 
     async def fail(*_: Any, **__: Any) -> Any:
         raise RuntimeError(planted.text()) from ValueError(f"{'x' * 3900} {planted.text()}")
@@ -335,9 +333,7 @@ def _exports(backend: Backend) -> str:
     )  # fmt: skip
     said = []
     for command in commands:
-        ran = subprocess.run(
-            [COMMAND, *command], env=environment, capture_output=True, text=True, timeout=120, check=False
-        )
+        ran = run_safelight(*command, environment=environment)
         assert json.loads(ran.stdout) is not None, ran.stderr
         said.append(ran.stdout + ran.stderr)
     return "".join(said)

@@ -1,4 +1,4 @@
-"""What the redactor hides, and what it leaves alone."""
+"""The redactor hides secrets, and leaves the rest alone."""
 
 import json
 import random
@@ -210,6 +210,6 @@ HOSTILE = [
 @pytest.mark.timeout(60)
 @pytest.mark.parametrize("part", HOSTILE)
 def test_a_hostile_megabyte_is_read_in_one_go(part: str):
-    """What goes back over what it has read would take hours for it."""
+    """A pattern that backtracks would take hours for it."""
     shown = redactor.text(part * (1_000_000 // len(part)))
     assert redactor.text(shown) == shown

@@ -1,8 +1,6 @@
 """A secret that could be guessed, or is none, stops the start with one line; those in files are whole and private."""
 
 import os
-import subprocess
-import sys
 import threading
 from pathlib import Path
 from typing import Any
@@ -13,8 +11,8 @@ from safelight.app import App
 from safelight.config import Settings
 from safelight.domain.errors.base import ConfigError
 from safelight.domain.shared_secrets import SECRET_CHARS_MIN, same_secret
+from tests.support.commands import run_safelight
 
-COMMAND = str(Path(sys.executable).with_name("safelight"))
 FILES = ["admin-token", "secret"]
 NO_SECRETS = {
     "empty": b"",
@@ -162,7 +160,7 @@ def test_a_command_ends_with_one_line(tmp_path: Path, command: str, files: dict[
         (tmp_path / name).write_text(content)
         (tmp_path / name).chmod(0o600)
     environment = {**os.environ, "SAFELIGHT_HOME": str(tmp_path), "SAFELIGHT_PORT": "0", **settings}
-    done = subprocess.run([COMMAND, command], env=environment, capture_output=True, text=True, timeout=60, check=False)
+    done = run_safelight(command, environment=environment)
     [line] = done.stderr.splitlines()
     assert line.startswith(
         f"safelight: {tmp_path / next(iter(files))} " if files else "safelight: SAFELIGHT_ADMIN_TOKEN "

@@ -1,4 +1,4 @@
-"""What goes wrong in one world, drawn from its seed. After `calm_at` nothing more does, so that every story must end."""
+"""The faults of one world, drawn from its seed. There are none after `calm_at`, so that every story must end."""
 
 from dataclasses import dataclass, field
 from random import Random
@@ -86,14 +86,14 @@ class Weather:
         return self.rng.choice(kinds if self.has_fatal_faults else [kind for kind in kinds if kind not in FATAL])
 
     def on_its_way_seconds(self) -> float:
-        """How long a start that was sent needs to arrive and be accepted."""
+        """The time that a start needs to arrive and be accepted."""
         return 0.0 if self.is_calm or self.rng.random() < 0.6 else self.rng.choice(self.slow_arrivals)
 
     def storage_fault(self) -> bool:
         return not self.is_calm and self.more.random() < self.call_fault_rate
 
     def fate(self) -> str | None:
-        """What befalls a process at one await."""
+        """The fault of a process at one await."""
         if self.is_calm or self.rng.random() >= self.fate_rate:
             return None
         name = self.rng.choice(("kills_left", "pauses_left", "stops_left"))

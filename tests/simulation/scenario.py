@@ -31,7 +31,7 @@ GENERATION_ID = "00000000-0000-7000-8000-000000000001"
 
 @dataclass(frozen=True)
 class Sabotage:
-    """What is broken on purpose, to see that the simulation finds it."""
+    """A part that is broken on purpose, to see that the simulation finds it."""
 
     ignores_fence: bool = False
     counts_repeated_writes: bool = False
@@ -40,7 +40,7 @@ class Sabotage:
 
 @dataclass(frozen=True)
 class Told:
-    """What happened in one world."""
+    """The outcome of one world."""
 
     seed: int
     status: str

@@ -86,7 +86,7 @@ class Server:
             transaction.abort()
 
     def note_shown(self, rows: Rows) -> None:
-        """What a customer may read leads to the result of a generation that is not done."""
+        """Note it if a customer may read the way to the result of a generation that is not done."""
         if rows.generation["mg_mma_status"] != Status.DONE and ADDRESS in f"{rows.generation} {rows.lines}":
             self.shown_too_early = True
 

@@ -70,7 +70,7 @@ class Service:
 
     @property
     def can_be_asked(self) -> bool:
-        """Whether every look-up was answered, and could be: all starts arrived in time."""
+        """True if every look-up was answered, and could be: all starts arrived in time."""
         return self.weather.looks_up and not self.look_ups_lost and all(work.is_in_time for work in self.accepted)
 
     def of_key(self, attempt_key: str) -> list[Work]:

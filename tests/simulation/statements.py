@@ -1,4 +1,4 @@
-"""What each SQL statement that the runner sends does, on the model. Names and parameters are those of the .sql files."""
+"""The effect of each SQL statement of the runner, on the model. Names and parameters are those of the .sql files."""
 
 import json
 from collections.abc import AsyncIterator
@@ -242,7 +242,7 @@ class GenerationStatements:
 
 
 class QueueStatements:
-    """What is only said, and decides nothing, takes no part in the weather."""
+    """Log lines decide nothing: no fault befalls them."""
 
     async def alive_registrations(self, conn: Connection, *, dead_after_seconds: float) -> int:
         alive_after = clock.now() - timedelta(seconds=dead_after_seconds)

@@ -37,7 +37,7 @@ class Cutter:
 
 @dataclass
 class Conversation:
-    """What one connection is in the middle of."""
+    """The state of one connection."""
 
     prepared: dict[bytes, bool] = field(default_factory=dict)  # by name: whether the statement writes
     asked: int = 0

@@ -453,7 +453,7 @@ ROUTES = (
 
 
 def differences(found: Any, shape: Any, at: str = "") -> list[str]:
-    """Where an answer is not of the shape; empty where it is."""
+    """The places at which an answer is not of the shape; empty if it is."""
     match shape:
         case Or():
             tried = [differences(found, each, at) for each in shape.shapes]

@@ -23,7 +23,7 @@ FULL_NAMES = {
 
 
 def run_time_packages() -> set[str]:
-    """What an installation of safelight with all extras brings along, on this machine."""
+    """The distributions of an installation of safelight with all extras, on this machine."""
     found = {("safelight", "all")}
     waiting = list(found)
     while waiting:

@@ -34,7 +34,7 @@ CHUNK_BYTES = 65_536
 
 @dataclass(frozen=True)
 class Place:
-    """Where a node runs: what its command begins with, where it finds the database, where it is found itself."""
+    """The place of a node: the prefix of its command, the address of its database, and its own."""
 
     command_prefix: tuple[str, ...]
     database: str

@@ -18,7 +18,7 @@ class Queries:
         self._in_use = Lock()
 
     def rows(self, query: str, values: tuple[Any, ...]) -> list[DictRow]:
-        """What the statement returns; it is committed."""
+        """Run and commit the statement, and return its rows."""
         if not self._in_use.acquire(blocking=False):
             with self._connect() as own:
                 return _rows(own, query, values)

@@ -1,4 +1,4 @@
-"""How much of the suite a run takes: `make test` takes each kind of fault, `make test-long` takes every combination and
+"""The scope of a run: `make test` takes each kind of fault, `make test-long` takes every combination and
 many repetitions. docs/testing.md lists what is where."""
 
 import os
@@ -21,9 +21,10 @@ LONG = pytest.mark.long
 # The files that take longest, the longest first: begun at the end, they would keep one processor busy and the others
 # waiting. A name that fits no file is an error of tests/project/test_tidy.py.
 SLOWEST = (
-    "test_every_route", "test_embedded", "test_resume", "test_several_machines", "test_demo", "test_provider_faults",
-    "test_killed_anywhere", "test_memory", "test_delivered_results", "test_schema", "test_doctor", "test_chaos",
-    "test_generated_clients", "test_simulation", "test_planted_secrets", "test_cut_commits", "test_backfill",
+    "test_every_route", "test_several_machines", "test_resume", "test_embedded", "test_demo", "test_local_studio",
+    "test_provider_faults", "test_killed_anywhere", "test_memory", "test_wrong_clocks", "test_schema", "test_simulation",
+    "test_chaos", "test_generated_clients", "test_readme", "test_planted_secrets", "test_cut_commits", "test_backfill",
+    "test_doctor", "test_connection_limits", "test_database_outage", "test_delivered_results",
 )  # fmt: skip
 
 

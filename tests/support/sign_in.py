@@ -25,7 +25,7 @@ SIGNED_BY_SECRET = {"jwt_secret": SECRET, "jwt_issuer": ISSUER}
 
 
 def claims(user_id: str | None = None, email: str | None = None, **more: Any) -> dict[str, Any]:
-    """What an access token of Supabase says; a claim that is None is left out."""
+    """The claims of an access token of Supabase; a claim that is None is left out."""
     now = int(time.time())
     stated = {
         "iss": ISSUER,

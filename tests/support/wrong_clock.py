@@ -40,4 +40,7 @@ def set_wrong(errors: list[float]) -> None:
 if __name__ == "__main__":
     set_wrong([float(minutes) for minutes in sys.argv.pop(1).split(",")])
     sys.argv[0] = "safelight"
-    runpy.run_module("safelight", run_name="__main__")
+    from tests.support.drafts import drafts
+
+    with drafts():
+        runpy.run_module("safelight", run_name="__main__")

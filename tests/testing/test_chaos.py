@@ -14,10 +14,11 @@ from typing import Any
 import psutil
 import pytest
 
+from tests.support.commands import run_safelight
 from tests.support.scope import LONG, amount
 
 COMMAND = [str(Path(sys.executable).with_name("safelight")), "chaos"]
-GENERATIONS = amount(usual=40, all=300)
+GENERATIONS = amount(usual=24, all=300)
 MINUTES_MAX = amount(usual=4, all=20)
 QUICK = {"SAFELIGHT_WORKER_HEARTBEAT_SECONDS": "1", "SAFELIGHT_WORKER_POLL_SECONDS": "0.2"}
 
@@ -113,6 +114,6 @@ def test_ctrl_c_leaves_nothing_running(folder: Path):
     ],
 )
 def test_wrong_options_are_named(options: str, named: str):
-    run = subprocess.run([*COMMAND, *options.split()], capture_output=True, text=True, check=False)
+    run = run_safelight("chaos", *options.split(), environment=os.environ)
     assert run.returncode == 2
     assert named in run.stderr

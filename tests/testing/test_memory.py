@@ -20,6 +20,7 @@ from safelight.media.decode import DECODE_BYTES_MAX
 from safelight.media.decoding_pool import MediaPool, MemoryBudget
 from tests.conftest import Backend, Json, StartBackend, client_of
 from tests.support.bombs import LARGE, REFUSED, film
+from tests.support.scope import LONG
 
 MEGABYTE = 1024 * 1024
 PROCESS_MEGABYTES_MAX = 600
@@ -129,10 +130,11 @@ async def uploaded(client: httpx2.AsyncClient, content: bytes, *, status: int = 
     return dict(answer.json())
 
 
-async def test_large_pictures_side_by_side_stay_within_the_bound(server: Server, large: Path):
+@pytest.mark.parametrize("every", [2, pytest.param(1, marks=LONG)], ids=["every other one", "all"])
+async def test_large_pictures_side_by_side_stay_within_the_bound(server: Server, large: Path, every: int):
     """Uploads, thumbnails and orders, each of all of them, at the same time."""
     client = server.client
-    stored = await asyncio.gather(*(uploaded(client, (large / name).read_bytes()) for name in LARGE))
+    stored = await asyncio.gather(*(uploaded(client, (large / name).read_bytes()) for name in list(LARGE)[::every]))
     stored.append(await uploaded(client, film()))
     pictures = [one["url"] for one in stored][:10]
     small = [client.get(f"/thumbnails/{256 if n % 2 else 1024}/{one['key']}") for n, one in enumerate(stored)]

@@ -21,6 +21,7 @@ from tests.api.routes.test_files import data_url
 from tests.conftest import COFFEE, Backend, Json, _database, running
 from tests.security.test_planted_secrets import all_tables
 from tests.support.openapi import BODY_ROUTES, ROUTES, Route, body_schema, resolved
+from tests.support.scope import LONG
 from tests.support.sign_in import SIGNED_BY_SECRET, bearer, token
 
 ADMIN_TOKEN = "the-operators-token-0123456789abcdef"
@@ -149,7 +150,7 @@ class World:
         return answer
 
     def rows(self) -> dict[str, str]:
-        """What the database and the storage hold of A, as hashes."""
+        """A's rows in the database and in the storage, as hashes."""
         of_a = "select coalesce(string_agg(t::text, e'\\n' order by t::text), '') as rows from {} t where {}"
         tables = {
             "mega_customers": "mg_pass_id = %s",
@@ -294,6 +295,8 @@ async def world(
 
 IN_THE_STRICTER_MODE = pytest.mark.parametrize("world", ["required"], indirect=True)
 IN_THE_LAXER_MODE = pytest.mark.parametrize("world", ["optional"], indirect=True)
+# Who has a token is known in either mode.
+WITH_TOKENS = pytest.mark.parametrize("world", ["optional", pytest.param("required", marks=LONG)], indirect=True)
 
 
 # --- the calls of a route -------------------------------------------------------------------------------------------
@@ -334,7 +337,7 @@ def put(body: Json, place: tuple[str, ...], value: Any) -> Json:
 
 
 def plain_body(route: Route) -> Json | None:
-    """What the document shows, without what names anything of anybody's."""
+    """The example of the document, without the fields that name somebody's things."""
     if route not in BODY_ROUTES:
         return None
     body: Json = {}
@@ -390,7 +393,7 @@ def by_name(routes: list[Route]) -> Any:
 
 
 def leaks(world: World, call: Call, answer: httpx2.Response, shown_to_all: tuple[str, ...] = ()) -> list[str]:
-    """What of A's is in the answer, beside the ids and addresses that everybody here knows."""
+    """Values of A's in the answer, beside the ids and addresses that everybody here knows."""
     text = f"{answer.headers.multi_items()} {answer.text}"
     for value in sorted((one for known in world.values.values() for one in known), key=len, reverse=True):
         if f"{value}?" not in text:  # a URL made to pass would hold it so
@@ -431,6 +434,7 @@ def test_operators_routes_say_so_and_what_is_open_exists():
     assert OPEN.keys() <= {str(route) for route in ROUTES}
 
 
+@WITH_TOKENS
 async def test_another_user_sees_and_changes_nothing(world: World):
     before = held(world)
     for route in ROUTES:
@@ -493,6 +497,7 @@ async def test_an_operator_may_use_every_route_of_operators(world: World):
         assert "planted-brief" in str(await world.backend.get(f"/mma/generations/{generation_id}", headers=ADMIN))
 
 
+@WITH_TOKENS
 async def test_another_user_and_the_admin_token_leave_a_visitors_row_to_the_visitor(world: World):
     for route in ROUTES:
         for headers in (world.b, ADMIN):
@@ -502,7 +507,16 @@ async def test_another_user_and_the_admin_token_leave_a_visitors_row_to_the_visi
             assert owners(world.customers()) == owners(before), route
 
 
-@pytest.mark.parametrize("is_first_visit", [True, False], ids=["on the first visit", "later"])
+@pytest.mark.parametrize(
+    ("world", "is_first_visit"),
+    [
+        pytest.param("optional", True, id="optional-on the first visit"),
+        pytest.param("required", False, id="required-later"),
+        pytest.param("optional", False, id="optional-later", marks=LONG),
+        pytest.param("required", True, id="required-on the first visit", marks=LONG),
+    ],
+    indirect=["world"],
+)
 async def test_a_signed_in_operator_takes_over_nobodys_row(world: World, is_first_visit: bool):
     """Nor does anybody's row get an e-mail, a user or credits by it, but for the credits that the operator gives."""
     for route in ROUTES:
@@ -572,7 +586,16 @@ async def test_a_form_is_answered_as_the_same_json_is(world: World):
 
 
 @IN_THE_LAXER_MODE
-@pytest.mark.parametrize("text", ["", "0", "-7", "true", "[object Object]", "x" * 9000, "ä漢🎬", "9" * 400])
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        "-7",
+        "[object Object]",
+        "9" * 400,
+        *(pytest.param(text, marks=LONG) for text in ("0", "true", "x" * 9000, "ä漢🎬")),
+    ],
+)
 async def test_whatever_a_form_holds_no_route_fails(world: World, text: str):
     for route in BODY_ROUTES:
         names = [place[0] for place, _ in fields(body_schema(route))]
@@ -584,7 +607,7 @@ async def test_whatever_a_form_holds_no_route_fails(world: World, text: str):
 
 
 def flat_body(body: Json) -> Json:
-    """What of it a form can say."""
+    """The part of a body that a form can hold."""
     return {name: value for name, value in body.items() if not isinstance(value, dict)}
 
 

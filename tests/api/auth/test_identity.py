@@ -1,4 +1,4 @@
-"""Who is asking: access tokens and what is wrong with them, whose row they lead to, and that nobody is somebody else."""
+"""Identity: access tokens and their faults, the row that each leads to, and that nobody is taken for somebody else."""
 
 import asyncio
 import base64
@@ -153,7 +153,7 @@ def rows(backend: Backend) -> int:
 
 
 async def refusals(backend: Backend, forged: str) -> set[tuple[int, str]]:
-    """What each kind of route says to it, with a pass id stated besides."""
+    """The answer of each kind of route to it, with a pass id stated besides."""
     headers = bearer(forged) | {"X-Mina-Pass-Id": "pass:user:victim"}
     body = {"passId": "pass:user:victim", **BRIEF}
     answers = [

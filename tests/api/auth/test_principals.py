@@ -1,4 +1,4 @@
-"""Who acts and who is acted on: what each route declares, what a row of a user needs in every mode, what is shown to whoever
+"""The acting and the target customer: what each route declares, what a row of a user needs in every mode, what is shown to whoever
 knows no more than an id, and streams by signed URLs."""
 
 import ast
@@ -78,7 +78,7 @@ def test_every_route_declares_who_acts_or_that_nobody_does():
 
 
 def test_no_route_finds_out_by_hand_who_acts():
-    """What does is in `identity.py`, and only the dependencies, the middleware and the operators' check may use it."""
+    """Identity is decided in `identity.py`, and only the dependencies, the middleware and the operators' check may use it."""
     for file in API.rglob("*.py"):
         if file.parent.name == "auth":
             continue

@@ -131,7 +131,7 @@ async def is_served(connect: Connect, address: str = HOME) -> bool:
 
 
 async def answers_of(clients: list[Client]) -> list[bytes]:
-    """What each got until it was closed."""
+    """The bytes that each got until it was closed."""
     return await asyncio.gather(*(client.rest() for client in clients))
 
 

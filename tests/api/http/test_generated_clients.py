@@ -34,7 +34,7 @@ pytestmark = pytest.mark.skipif(not shutil.which("npm"), reason="npm is not inst
 
 
 async def run(folder: Path, *command: str, **variables: str) -> str:
-    """What the command says; it must succeed."""
+    """Run the command, which must succeed, and return its output."""
     process = await asyncio.create_subprocess_exec(
         *command,
         cwd=folder,

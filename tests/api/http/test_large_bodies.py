@@ -48,7 +48,7 @@ async def posted(backend: Backend, path: str, content: bytes | str, media_type: 
 
 
 async def longest_turn(work: asyncio.Future[Any]) -> float:
-    """How much of its own time the event loop's thread spent at most without a turn for others, until `work` ended."""
+    """The longest time that the event loop's thread spent without a turn for others, until `work` ended."""
     longest, before = 0.0, time.thread_time()
     while not work.done():
         await asyncio.sleep(0)

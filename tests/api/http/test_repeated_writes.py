@@ -200,7 +200,7 @@ async def test_a_key_is_kept_for_a_day(idle: Backend):
 
 
 async def test_a_write_whose_process_died_is_done_by_the_next(idle: Backend):
-    """What is at work on a key may be gone; then the same request, and no other, goes on."""
+    """If the process that works on a key is gone, the same request, and no other, goes on."""
     key, pass_id = new_id(), f"pass:user:{new_id()}"
     await post(idle, "/feedback/like", LIKE, key, pass_id)
     idle.sql("update safelight.idempotent_requests set answer = null, busy_until = now() - interval '1 second'")

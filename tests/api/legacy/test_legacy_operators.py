@@ -1,4 +1,4 @@
-"""What operators see and change by the legacy routes, and what browsers report."""
+"""Operators' legacy routes: what they show and change, and the reports of browsers."""
 
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -317,7 +317,7 @@ async def test_both_spellings_of_a_report_count_and_ids_are_made_safe(idle: Back
 
 
 async def test_a_reported_crash_is_no_record_of_a_failure(start: StartBackend):
-    """What anybody may report must not hide that the ops plane lacks a row."""
+    """Reports that anybody may send must not hide that the ops plane lacks a row."""
     backend = await start(worker=False)
     await backend.grant(1)
     accepted = await backend.create()

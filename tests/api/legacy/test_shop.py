@@ -1,4 +1,4 @@
-"""What a shop says gives credits to whom it names, takes them back once, and gives nobody access to anything."""
+"""A shop's orders give credits to the customer they name, take them back once, and give nobody access to anything."""
 
 import asyncio
 from typing import Any

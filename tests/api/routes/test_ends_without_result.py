@@ -1,4 +1,4 @@
-"""What ends a generation from outside its steps is as visible as what goes wrong in them: in both planes, in the
+"""An end of a generation from outside its steps is as visible as what goes wrong in them: in both planes, in the
 operators' list with its type, in its owner's list, and in the ledger."""
 
 import asyncio

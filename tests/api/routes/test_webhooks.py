@@ -1,4 +1,4 @@
-"""What providers call when something has ended: signed, fresh and new, or nothing happens."""
+"""Webhooks of providers: unless one is signed, fresh and new, nothing happens."""
 
 import asyncio
 import random

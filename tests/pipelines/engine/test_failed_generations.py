@@ -11,6 +11,7 @@ import pytest
 
 from safelight.pipelines.engine.reaper import stuck_thresholds
 from tests.conftest import Backend, Json, StartBackend
+from tests.support.commands import run_safelight
 
 COMMAND = str(Path(sys.executable).with_name("safelight"))
 ALL = "/api/admin/failed-generations"
@@ -309,9 +310,7 @@ async def test_who_states_nobody_sees_nothing(quiet: Backend):
 
 
 def safelight(backend: Backend, *arguments: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [COMMAND, *arguments], env=environment(backend), capture_output=True, text=True, timeout=120, check=False
-    )
+    return run_safelight(*arguments, environment=environment(backend))
 
 
 def environment(backend: Backend) -> dict[str, str]:

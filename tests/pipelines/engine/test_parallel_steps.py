@@ -1,7 +1,6 @@
 """Steps that run side by side: each begins, fails, waits and ends by itself, and none is lost or doubled."""
 
 import asyncio
-import multiprocessing
 import signal
 from random import Random
 from typing import Any
@@ -16,6 +15,7 @@ from safelight.domain.steps import StepType
 from safelight.pipelines.engine.parallel import ITEMS_MAX, STEPS_AT_ONCE_MAX, ItemResult, ParallelSteps
 from tests.conftest import Backend, Json, StartBackend
 from tests.support import killed_worker
+from tests.support.commands import forked_processes
 from tests.support.parallel_flow import AT_ONCE, ITEM, ITEMS, OPERATIONS, TABLE, asking, mixed, telling
 from tests.support.scope import amount
 
@@ -258,8 +258,7 @@ async def test_workers_may_be_killed_at_random_while_steps_run_side_by_side(dsn:
         "retry_base_seconds": 0.02,
         "log_level": "ERROR",
     }
-    processes = multiprocessing.get_context("forkserver")
-    processes.set_forkserver_preload(["tests.support.killed_worker", "tests.support.parallel_flow"])
+    processes = forked_processes()
     killed = 0
     for _ in range(kills):
         accepted = await backend.create()

@@ -3,8 +3,6 @@
 import asyncio
 import os
 import signal
-import subprocess
-import sys
 import time
 from pathlib import Path
 
@@ -14,6 +12,7 @@ from safelight.db import embedded
 from safelight.db.connection.database import Database
 from safelight.pipelines.engine.reaper import HUNG_AFTER_SECONDS, Reaped
 from tests.conftest import Backend, StartBackend, running
+from tests.support.commands import Started
 
 WHOLE_STORY_SECONDS = 200  # through a restart, on a slow machine
 STILL_STEPS = ["scan_product", "like_history", "gpt_reader", "seedream_generate", "postscan_output_still"]
@@ -58,16 +57,13 @@ async def test_each_wake_up_takes_a_new_lease(start: StartBackend):
     assert lease >= 2
 
 
-def worker_process(backend: Backend, **environment: str) -> subprocess.Popen:
-    command = [str(Path(sys.executable).with_name("safelight")), "worker"]
+def worker_process(backend: Backend, **environment: str) -> Started:
     settings = {
         "SAFELIGHT_DATABASE_URL": backend.dsn,
         "SAFELIGHT_HOME": str(backend.app.home),
         "SAFELIGHT_PUBLIC_URL": backend.app.settings.base_url,
     }
-    return subprocess.Popen(
-        command, env=os.environ | settings | environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
-    )
+    return Started("worker", environment=os.environ | settings | environment)
 
 
 async def test_a_run_that_was_cut_off_goes_on_where_it_stopped(start: StartBackend):

@@ -16,9 +16,9 @@ from tests.simulation.seam import simulated
 from tests.support.scope import amount
 
 SEEDS_AT_ONCE = 150
-SEEDS = amount(usual=750, all=10_050)
+SEEDS = amount(usual=300, all=10_050)
 PARALLEL_SEEDS_AT_ONCE = 60
-PARALLEL_SEEDS = amount(usual=240, all=10_000)
+PARALLEL_SEEDS = amount(usual=120, all=10_000)
 # A worker that believes too soon that a start has not arrived makes it again in these, and both are accepted.
 ARRIVES_LATE = (199, 454, 1256, 1995)
 # Of the worlds with steps side by side: a start arrives later than any should, while the last look for it hangs.
@@ -44,7 +44,7 @@ def cancelled_anywhere(*, is_parallel: bool = False) -> list[Told]:
 
 
 def broken(worlds: list[Told]) -> str:
-    """What broke, and how to see it again."""
+    """The broken worlds, and the command that shows each again."""
     return "\n".join(
         f"seed {one.seed}: {one.broken} (see it: python -m tests.simulation --seed {one.seed})"
         for one in worlds

@@ -18,11 +18,12 @@ from tests.api.legacy.test_credits_routes import SHOP_SECRET, order, signature
 from tests.conftest import Backend, StartBackend
 from tests.contracts.test_adapters import on_replicate
 from tests.support.machines import free_port
+from tests.support.scope import LONG
 
 ROOT = Path(__file__).parents[3]
 WAIT_SECONDS = 2.0
 BEHIND, LITTLE_BEHIND, LITTLE_AHEAD, AHEAD, JUMPS = "-180", "-40", "40", "120", "120,-180,40"
-ANY = (BEHIND, LITTLE_BEHIND, LITTLE_AHEAD, AHEAD, JUMPS)
+ANY = (BEHIND, JUMPS, *(pytest.param(minutes, marks=LONG) for minutes in (LITTLE_BEHIND, LITTLE_AHEAD, AHEAD)))
 
 
 def command(backend: Backend, minutes: str, *arguments: str, **environment: str) -> tuple[list[str], dict[str, str]]:
@@ -90,7 +91,7 @@ async def test_workers_whose_clocks_are_apart_take_nothing_from_each_other(start
     assert backend.balance() == backend.ledger_sum() == 0
 
 
-@pytest.mark.parametrize("minutes", [LITTLE_AHEAD, JUMPS])
+@pytest.mark.parametrize("minutes", [LITTLE_AHEAD, pytest.param(JUMPS, marks=LONG)])
 async def test_a_new_attempt_comes_after_its_pause(start: StartBackend, tmp_path: Path, minutes: str):
     backend = await start(worker=False)
     await backend.grant(1)
@@ -107,7 +108,7 @@ async def test_a_new_attempt_comes_after_its_pause(start: StartBackend, tmp_path
     assert backend.balance() == 1
 
 
-@pytest.mark.parametrize("minutes", [BEHIND, AHEAD, JUMPS])
+@pytest.mark.parametrize("minutes", [BEHIND, AHEAD, pytest.param(JUMPS, marks=LONG)])
 async def test_credits_are_good_for_as_long_as_they_should_be(start: StartBackend, minutes: str):
     backend = await start(worker=False)
     grant, environment = command(
@@ -118,7 +119,7 @@ async def test_credits_are_good_for_as_long_as_they_should_be(start: StartBacken
     assert 86_400 - 600 < backend.value(left, backend.pass_id) <= 86_400
 
 
-@pytest.mark.parametrize("minutes", [BEHIND, AHEAD])
+@pytest.mark.parametrize("minutes", [BEHIND, pytest.param(AHEAD, marks=LONG)])
 async def test_credits_of_a_shops_order_without_a_date_are_good_for_as_long_as_they_should_be(
     start: StartBackend, tmp_path: Path, minutes: str
 ):

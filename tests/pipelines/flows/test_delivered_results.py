@@ -326,7 +326,7 @@ async def run_to_the_end(worker: Worker, backend: Backend, generation_id: str, s
 @pytest.mark.timeout(300)
 @pytest.mark.parametrize("order", [order_still, order_video])
 async def test_a_customer_may_cancel_at_any_statement(dsn: str, start: StartBackend, order: Order):
-    """Whatever they are told is true, and they have the file or the credits, never both and never neither."""
+    """The customer is told the truth, and has the file or the credits, never both and never neither."""
     async with simulating(dsn) as (_, settings):
         idle = await start(worker=False, **settings)
         await idle.grant(5 * STATEMENTS_MAX)

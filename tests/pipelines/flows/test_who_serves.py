@@ -1,4 +1,4 @@
-"""Who serves each engine is said by the commands, by /health and by each generation; where customers are served from a
+"""The adapter that serves each engine is named by the commands, by /health and by each generation; where customers are served from a
 shared database, the offline stand-in is refused unless it is allowed."""
 
 import importlib.metadata
