@@ -115,7 +115,7 @@ class TextAnswer:
 
 
 class MediaProvider(Protocol):
-    """Generates stills or videos; the registry's `modes` say which of the two an engine makes. `find` looks up, by its
+    """Generates stills or videos; the registry's `modes` say which of the two an engine makes. `look_up` finds, by its
     attempt key, a start whose answer was lost; it was sent after `noted_at`, which is the database's time. It returns
     None if the service never received the start, and raises LookupUnsupported if the service cannot say."""
 
@@ -124,7 +124,7 @@ class MediaProvider(Protocol):
     async def start(self, request: GenerationRequest) -> Operation: ...
     async def check(self, operation: Operation) -> Pending | Succeeded: ...
     async def cancel(self, operation: Operation) -> CancelResult: ...
-    async def find(self, attempt_key: str, noted_at: datetime) -> Operation | None: ...
+    async def look_up(self, attempt_key: str, noted_at: datetime) -> Operation | None: ...
 
 
 class TextModel(Protocol):

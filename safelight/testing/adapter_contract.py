@@ -38,7 +38,7 @@ WAIT_CHECKS_MAX = 200
 class Bench:
     """An adapter's image or video provider and what is behind it.
 
-    `kind` is `image` or `video`; `model` is sent in every request; `looks_up` says whether `find` can look a start up;
+    `kind` is `image` or `video`; `model` is sent in every request; `looks_up` says whether `look_up` can find a start;
     `unused_role` is the role of a picture that the provider does not use. `slow` makes the service take minutes, and
     `received` returns all that it was asked for, as text.
     """
@@ -114,12 +114,12 @@ class AdapterContract:
         request, began = bench.request(), datetime.now(UTC)
         operation = await bench.provider.start(request)
         if bench.looks_up:
-            found = await bench.provider.find(request.attempt_key, began)
+            found = await bench.provider.look_up(request.attempt_key, began)
             assert found is None or found.handle == operation.handle
-            assert await bench.provider.find(new_key(), began) is None
+            assert await bench.provider.look_up(new_key(), began) is None
         else:
             with pytest.raises(LookupUnsupported):
-                await bench.provider.find(request.attempt_key, began)
+                await bench.provider.look_up(request.attempt_key, began)
 
     async def test_nothing_of_the_request_is_dropped_in_silence(self, bench: Bench) -> None:
         extra = ReferenceImage(bench.unused_role, "https://example.com/extra.jpg")

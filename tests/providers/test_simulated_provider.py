@@ -181,7 +181,7 @@ async def test_each_fault_of_a_check_and_of_an_answer_is_one_of_our_errors(simul
     service.simulation.record.accept(KEY, "image", seconds=0, will_fail=False)
     calls = (
         service.image.check(Operation({"id": "p000001"})),
-        service.image.find(KEY, NOTED_AT),
+        service.image.look_up(KEY, NOTED_AT),
         service.image.cancel(Operation({"id": "p000001"})),
         service.text.complete(question()),
     )
@@ -229,14 +229,14 @@ async def test_a_start_whose_answer_was_lost_is_found(simulate: StartService, fa
 async def found_in_the_end(service: Service, key: str) -> Operation | None:
     while True:
         try:
-            return await service.image.find(key, NOTED_AT)
+            return await service.image.look_up(key, NOTED_AT)
         except ProviderError:
             continue
 
 
 async def test_what_never_arrived_is_not_found(simulate: StartService):
     service = await simulate()
-    assert await service.image.find(KEY, NOTED_AT) is None
+    assert await service.image.look_up(KEY, NOTED_AT) is None
 
 
 async def test_cancelling_stops_what_is_under_way(simulate: StartService):

@@ -116,7 +116,7 @@ class _LocalRenderer:
         """Nothing runs between start and check, so whatever was begun is as good as stopped."""
         return CancelResult.STOPPED
 
-    async def find(self, attempt_key: str, noted_at: datetime) -> Operation | None:
+    async def look_up(self, attempt_key: str, noted_at: datetime) -> Operation | None:
         """A start leaves nothing behind but its handle."""
         return None
 

@@ -13,7 +13,7 @@ from safelight.providers.base import Adapter, CancelResult, GenerationRequest, O
 from safelight.providers.errors import Call, VendorError, map_error, retry_after
 from safelight.providers.http_client import READ_SECONDS, VendorClient, WebhookUrl
 from safelight.providers.outputs import succeeded
-from safelight.providers.parameters import Models, fit
+from safelight.providers.parameters import Models, build_input
 
 Json = dict[str, Any]
 
@@ -74,12 +74,12 @@ class _Queue:
             case status:
                 raise ProviderContractBroken(f"fal status {status!r} after cancelling")
 
-    async def find(self, attempt_key: str, noted_at: datetime) -> Operation | None:
+    async def look_up(self, attempt_key: str, noted_at: datetime) -> Operation | None:
         """fal does not store our keys, and its queue has no list of requests to search."""
         raise LookupUnsupported("fal: a start cannot be looked up")
 
     async def start(self, request: GenerationRequest) -> Operation:
-        fitted = fit(MODELS.named(request.model), request)
+        fitted = build_input(MODELS.named(request.model), request)
         query = {"fal_webhook": self._webhook_url(request.attempt_key)} if self._webhook_url else None
         path = f"/{request.model}"
         queued = await self._client.call("start", _Queued, "POST", path, params=query, json=fitted.input)

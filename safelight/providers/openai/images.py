@@ -92,7 +92,7 @@ class OpenAIImageProvider:
         except ProviderRejected:
             return await self._service.retrieve(response_id)
 
-    async def find(self, attempt_key: str, noted_at: datetime) -> Operation | None:
+    async def look_up(self, attempt_key: str, noted_at: datetime) -> Operation | None:
         """The metadata of a response hold the key, but the API has no list of responses."""
         raise LookupUnsupported("openai: responses cannot be looked up by their metadata")
 

@@ -14,7 +14,7 @@ from safelight.providers.base import Adapter, CancelResult, GenerationRequest, O
 from safelight.providers.errors import Call, VendorError, map_error, retry_after
 from safelight.providers.http_client import READ_SECONDS, VendorClient, WebhookUrl
 from safelight.providers.outputs import succeeded
-from safelight.providers.parameters import Models, fit
+from safelight.providers.parameters import Models, build_input
 
 Json = dict[str, Any]
 
@@ -72,7 +72,7 @@ class _Predictions:
         prediction = await self._get("cancel", operation)
         return CancelResult.TOO_LATE if prediction.status in ("succeeded", "failed") else CancelResult.STOPPED
 
-    async def find(self, attempt_key: str, noted_at: datetime) -> Operation | None:
+    async def look_up(self, attempt_key: str, noted_at: datetime) -> Operation | None:
         """Find the prediction by its webhook, which names the attempt. Its absence is certain only if every prediction
         since the start shows a webhook. Inputs cannot be compared instead, since two generations may have the same.
 
@@ -98,7 +98,7 @@ class _Predictions:
 
     async def start(self, request: GenerationRequest) -> Operation:
         name, _, version = request.model.partition(":")
-        fitted = fit(MODELS.named(name), request)
+        fitted = build_input(MODELS.named(name), request)
         body: Json = {"input": fitted.input}
         if self._webhook_url:
             body |= {"webhook": self._webhook_url(request.attempt_key), "webhook_events_filter": ["completed"]}

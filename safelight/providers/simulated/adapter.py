@@ -157,7 +157,7 @@ class _SimulatedPredictions:
             case status:
                 raise ProviderContractBroken(f"simulated status {status!r} after cancelling")
 
-    async def find(self, attempt_key: str, noted_at: datetime) -> Operation | None:
+    async def look_up(self, attempt_key: str, noted_at: datetime) -> Operation | None:
         found = await self._service.call(_PredictionList, "GET", "/predictions", params={"attempt_key": attempt_key})
         return _operation(found.results[0]) if found.results else None
 
