@@ -10,13 +10,14 @@ from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
-from typing import Any, Protocol
+from typing import Any, Literal, Protocol
 
 from safelight.domain.orders import Mode
 from safelight.media.decoding_pool import MediaPool
 from safelight.providers.fault_injection import Fault
 
 Json = dict[str, Any]
+Kind = Literal["image", "video"]
 ReadImage = Callable[[str], Awaitable[bytes]]  # the bytes behind an input URL
 
 

@@ -17,10 +17,8 @@ from typing import Any, Literal
 from pydantic import BaseModel, ConfigDict
 
 from safelight.domain.errors.base import ConfigError, ProviderRejected
-from safelight.providers.base import GenerationRequest, ReferenceImage
+from safelight.providers.base import GenerationRequest, Json, Kind, ReferenceImage
 from safelight.redaction import excerpt
-
-Json = dict[str, Any]
 
 
 class Parameter(BaseModel):
@@ -74,7 +72,7 @@ class Model(BaseModel):
 
     name: str
     source: str
-    kind: Literal["image", "video"]
+    kind: Kind
     parameters: dict[str, Parameter]
     images: dict[str, ImageSlot] = {}
     seconds: float | None = None  # of each video, if it cannot be set

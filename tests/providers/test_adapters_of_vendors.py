@@ -19,7 +19,7 @@ from safelight.domain.errors.base import (
 from safelight.providers.base import CancelResult, GenerationRequest, ReferenceImage
 from safelight.providers.errors import VendorError, map_error, table
 from safelight.providers.fal import adapter as fal_module
-from safelight.providers.outputs import files_in
+from safelight.providers.outputs import succeeded
 from safelight.providers.parameters import build_input
 from safelight.providers.replicate import adapter as replicate_module
 from safelight.testing.adapter_contract import PICTURE, new_key
@@ -158,7 +158,7 @@ def test_a_model_without_a_description_is_an_error_of_configuration():
     ],
 )
 def test_the_first_url_of_an_output_is_its_first_file(output: Any):
-    first = files_in(output, "image", "x")[0]
+    first = succeeded(output, "image", "x", {}, ()).outputs[0]
     assert (first.url, first.media_type) == ("https://x.example/a.png", "image/png")
 
 
@@ -167,7 +167,7 @@ def test_the_first_url_of_an_output_is_its_first_file(output: Any):
 )
 def test_an_output_without_a_url_breaks_the_contract(output: Any):
     with pytest.raises(ProviderContractBroken) as caught:
-        files_in(output, "image", "x")
+        succeeded(output, "image", "x", {}, ())
     assert caught.value.code == "NO_URL"
 
 

@@ -32,12 +32,7 @@ from safelight.providers.base import (
     Succeeded,
     TextRequest,
 )
-from safelight.providers.simulated.adapter import (
-    SimulatedImageProvider,
-    SimulatedService,
-    SimulatedTextModel,
-    SimulatedVideoProvider,
-)
+from safelight.providers.simulated.adapter import simulated_adapter
 from safelight.providers.simulated.faults import CallFault, Faults, Latency
 from safelight.providers.simulated.server import HangUpProtocol, Simulation
 
@@ -53,7 +48,7 @@ SCHEMA = {
         "sure": {"type": "boolean"},
     },
 }
-INSTANT = Latency.instant()
+INSTANT = Latency(0, 0, 0)
 SLOW = Latency(answer_seconds=0, image_seconds=60, video_seconds=60)
 
 
@@ -63,10 +58,8 @@ class Service:
     def __init__(self, simulation: Simulation, url: str) -> None:
         self.simulation = simulation
         self.url = url
-        self.connection = SimulatedService(url, read_seconds=0.3)
-        self.text = SimulatedTextModel(self.connection)
-        self.image = SimulatedImageProvider(self.connection)
-        self.video = SimulatedVideoProvider(self.connection)
+        adapter: Any = simulated_adapter(url, read_seconds=0.3)
+        self.text, self.image, self.video = adapter.text, adapter.image, adapter.video
 
     async def record(self) -> dict[str, Any]:
         async with httpx2.AsyncClient(base_url=self.url, trust_env=False) as client:
@@ -84,9 +77,7 @@ async def simulate() -> AsyncIterator[StartService]:
             listening = serve.listen("127.0.0.1", 0)
             simulation = Simulation(seed, Faults(**faults), pace, webhook_url)
             await stack.enter_async_context(serve.answering(simulation.app, listening, HangUpProtocol))
-            service = Service(simulation, f"http://127.0.0.1:{listening.getsockname()[1]}")
-            stack.push_async_callback(service.connection.close)
-            return service
+            return Service(simulation, f"http://127.0.0.1:{listening.getsockname()[1]}")
 
         yield start
 
@@ -202,10 +193,9 @@ async def test_a_rate_limit_says_when_to_come_back(simulate: StartService):
 async def test_a_service_that_is_not_there_was_never_asked(simulate: StartService):
     with serve.listen("127.0.0.1", 0) as closed:
         url = f"http://127.0.0.1:{closed.getsockname()[1]}"
-    connection = SimulatedService(url)
+    adapter: Any = simulated_adapter(url)
     with pytest.raises(ProviderUnavailable):
-        await SimulatedImageProvider(connection).start(still())
-    await connection.close()
+        await adapter.image.start(still())
 
 
 @pytest.mark.parametrize("fault", ["closed_after", "silent_after", "wrong_shape"])
@@ -322,4 +312,3 @@ def test_a_probability_is_between_0_and_1(name: str, share: float):
 def test_the_faults_of_a_call_exclude_each_other():
     with pytest.raises(ValueError, match="together 1 at most"):
         Faults(rate_limited=0.6, unavailable=0.6)
-    assert Faults.none() == Faults()

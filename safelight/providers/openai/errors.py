@@ -1,15 +1,13 @@
 """Errors of OpenAI, brought into the form that the common error table reads."""
 
-import httpx2
 import openai
 
 from safelight.domain.errors.base import OutcomeUnknown, ProviderError, ProviderTimeout, ProviderUnavailable
 from safelight.providers.errors import Call, VendorError, map_error, retry_after
+from safelight.providers.http_client import NEVER_SENT
 
 NAME = "openai"
 KEY_NOT_TAKEN = "SAFELIGHT_OPENAI_API_KEY is not accepted, or may not do this"  # its message repeats a part of the key
-
-_NEVER_SENT = (httpx2.ConnectError, httpx2.ConnectTimeout, httpx2.PoolTimeout)
 
 
 def error_of_call(call: Call, error: openai.APIError) -> ProviderError:
@@ -17,7 +15,7 @@ def error_of_call(call: Call, error: openai.APIError) -> ProviderError:
     if isinstance(error, openai.APIStatusError):
         return _error_of_status(call, error)
     message = f"{NAME} {call}: {error.message} {error.__cause__!r}"
-    if isinstance(error.__cause__, _NEVER_SENT):
+    if isinstance(error.__cause__, NEVER_SENT):
         return ProviderUnavailable(message)
     if call == "start":
         return OutcomeUnknown(message)

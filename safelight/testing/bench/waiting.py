@@ -103,7 +103,7 @@ async def _measure(
 @asynccontextmanager
 async def _slow_service() -> AsyncIterator[tuple[Simulation, str]]:
     pace = Latency(answer_seconds=0, image_seconds=100 * SECONDS_MAX, video_seconds=100 * SECONDS_MAX)
-    simulation, listening = Simulation(1, Faults.none(), pace), serve.listen("127.0.0.1", 0)
+    simulation, listening = Simulation(1, Faults(), pace), serve.listen("127.0.0.1", 0)
     async with serve.answering(simulation.app, listening, HangUpProtocol):
         yield simulation, f"127.0.0.1:{listening.getsockname()[1]}"
 

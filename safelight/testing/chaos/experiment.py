@@ -189,9 +189,7 @@ class Experiment:
 
     def _write_record(self) -> None:
         """Write the simulated provider's own record into the home, for whoever examines it later."""
-        record = self._simulation.record.by_attempt_key()
-        told = {key: [one.as_json() for one in accepted] for key, accepted in record.items()}
-        (self._app.home / "record.json").write_text(json.dumps(told, indent=1))
+        (self._app.home / "record.json").write_text(json.dumps(self._simulation.record.as_json(), indent=1))
 
     # --- customers ---------------------------------------------------------------------------------------------------
 
