@@ -198,7 +198,7 @@ class Doctor:
 
     async def _examine_file(self, row: StoredResult) -> str | None:
         try:
-            if await self._assets.sha256_of(row.key) != row.sha256:
+            if (await self._assets.public.received(row.key)).sha256 != row.sha256:
                 return "file_changed"
             await self._assets.inspect(row.key)
         except (NotFound, StorageError, AssetUnreadable) as error:

@@ -78,8 +78,8 @@ async def delete_orphans(db: Database, assets: AssetStore, *, hours: float, dele
         gone = [entry for entry in entries if not await assets.public.has(thumbnails.original_of(entry.key))]
         await collected.add(assets.public, gone)
     for bucket in (assets.public, assets.private):
-        async for entries in bucket.partial_files():
-            await collected.add_partial(bucket, [entry for entry in entries if entry.changed_at < until])
+        partial = await bucket.partial_files()
+        await collected.add_partial(bucket, [entry for entry in partial if entry.changed_at < until])
     return collected.found
 
 

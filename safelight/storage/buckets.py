@@ -117,11 +117,10 @@ class Bucket:
 
     async def received(self, key: str) -> Received:
         """Size and hash of the stored file, read in chunks."""
-        return await self._call(key, self._received, key)
+        return await self.use(key, _received)
 
     async def use(self, key: str, work: Callable[[BinaryIO], Result]) -> Result:
         """Run `work` in a thread with the file, open for reading and seeking, and return its result."""
-
         return await self._call(key, self.use_now, key, work)
 
     def use_now(self, key: str, work: Callable[[BinaryIO], Result]) -> Result:
@@ -153,15 +152,13 @@ class Bucket:
         while listed := await self._call(prefix, lambda: next(iter(listing), None)):
             yield [_entry(each) for each in listed]
 
-    async def partial_files(self) -> AsyncIterator[list[FileEntry]]:
-        """Parts of files whose upload was interrupted, in batches. An S3 service does not list them; its own lifecycle
-        rules remove them."""
-        none: tuple[list[FileEntry], ...] = ()
-        for entries in none:
-            yield entries
+    async def partial_files(self) -> list[FileEntry]:
+        """Parts of files whose upload was interrupted. An S3 service does not list them; its own lifecycle rules remove
+        them."""
+        return []
 
     async def delete_partial(self, keys: Sequence[str]) -> None:
-        """Delete a file that `partial_files` returned."""
+        """Delete files that `partial_files` returned."""
 
     async def signed_url(self, method: str, key: str, seconds: int) -> str | None:
         """A signed URL of the store itself for one method and a limited time; None if the store has none."""
@@ -199,13 +196,6 @@ class Bucket:
 
     def _attributes(self, media_type: str) -> Attributes | None:
         return None
-
-    def _received(self, key: str) -> Received:
-        digest, size = hashlib.sha256(), 0
-        for chunk in self._store.get(key).stream(min_chunk_size=BLOCK_BYTES):
-            digest.update(chunk)
-            size += len(chunk)
-        return Received(size, digest.hexdigest())
 
     async def _call(self, key: str, call: Callable[..., Result], *values: Any, **named: Any) -> Result:
         with _our_errors(key):
@@ -273,10 +263,9 @@ class LocalBucket(Bucket):
         path = self.root / key
         return path if path.is_file() else None
 
-    async def partial_files(self) -> AsyncIterator[list[FileEntry]]:
+    async def partial_files(self) -> list[FileEntry]:
         found = await self._call("", lambda: [_entry_of(self.root, path) for path in self.root.rglob(PARTIAL_NAMES)])
-        for at in range(0, len(found), LISTED_AT_ONCE):
-            yield [entry for entry in found[at : at + LISTED_AT_ONCE] if entry]
+        return [entry for entry in found if entry]
 
     async def delete_partial(self, keys: Sequence[str]) -> None:
         for key in keys:
@@ -295,15 +284,8 @@ class S3Bucket(Bucket):
         self._signing_store = store
 
     async def signed_url(self, method: str, key: str, seconds: int) -> str | None:
-        signed: str = await self._call(
-            key,
-            obstore.sign,
-            self._signing_store,
-            method,
-            key,
-            timedelta(seconds=seconds),
-        )
-        return signed
+        lasting = timedelta(seconds=seconds)
+        return str(await self._call(key, obstore.sign, self._signing_store, method, key, lasting))
 
     def _attributes(self, media_type: str) -> Attributes | None:
         return {"Content-Type": media_type, "Cache-Control": self._cache_control}
@@ -359,6 +341,11 @@ def _s3_options(query: str, setting: str) -> dict[str, str]:
             there_are = "endpoint=https://HOST, region=NAME, path_style=true|false"
             raise ConfigError(f"{setting}: {name[:40]!r} is unknown or has a wrong value; there are {there_are}.")
     return options
+
+
+def _received(file: BinaryIO) -> Received:
+    digest = hashlib.file_digest(file, "sha256")
+    return Received(file.tell(), digest.hexdigest())
 
 
 def _write(writer: Any, digest: Any, block: bytes) -> None:

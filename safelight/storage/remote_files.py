@@ -2,9 +2,11 @@
 
 from dataclasses import dataclass
 
-from safelight.storage.assets import AssetStore, StoredFile
+from safelight.storage.assets import UPLOAD_BYTES_MAX, AssetStore, StoredFile
 from safelight.storage.fetch import GuardedFetcher
 from safelight.storage.spool import Spool
+
+FETCH_SECONDS = 60.0  # for a foreign file that a request waits for
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,4 +23,8 @@ class RemoteFiles:
         Raises:
             InvalidInput: also where it cannot be read.
         """
-        return await self.assets.put_fetched(self.fetcher, self.spool, url, kind=kind, customer=customer)
+        async with self.fetcher.stream(url, bytes_max=UPLOAD_BYTES_MAX, seconds_max=FETCH_SECONDS) as chunks:
+            file = await self.spool.receive(chunks)
+        with file:
+            name = url.split("?", 1)[0].rsplit("/", 1)[-1]
+            return await self.assets.put_received(file, kind=kind, customer=customer, name=name)

@@ -106,7 +106,7 @@ async def results_beside_refunds(db: Database) -> list[str]:
 
 async def _sha256(assets: AssetStore, key: str | None) -> str | None:
     try:
-        return await assets.sha256_of(key or "")
+        return (await assets.public.received(key or "")).sha256
     except NotFound:
         return None
 
