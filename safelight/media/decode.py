@@ -4,7 +4,6 @@ import io
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
-from itertools import islice
 from struct import error as StructError  # noqa: N812  # Pillow lets it through on truncated headers
 from typing import BinaryIO
 
@@ -28,7 +27,6 @@ DECODE_BYTES_MAX = 320 * 1024 * 1024  # memory that decoding one picture or vide
 WHOLE_PIXELS_MAX = 2560 * 2560  # larger pictures are reduced while they are decoded
 SIDE_MAX = 2048
 SCANS_MAX = 100
-VIDEO_FRAMES_MAX = 100_000
 FRAMES_DECODED_MAX = 3_000
 TEXT_CHARS_MAX = 100_000
 REDUCED_QUALITY = 90
@@ -78,15 +76,6 @@ class ImageFacts:
     format: str
     width: int
     height: int
-
-
-@dataclass(frozen=True, slots=True)
-class VideoFacts:
-    codec: str
-    width: int
-    height: int
-    frames: int
-    duration_seconds: float
 
 
 # --- pictures ------------------------------------------------------------------------------------------------------
@@ -286,21 +275,6 @@ def _saved(pixels: Pixels, kind: str, **options: object) -> bytes:
 
 
 # --- videos --------------------------------------------------------------------------------------------------------
-
-
-def probe_video(video: bytes | BinaryIO) -> VideoFacts:
-    """Reads no more of a file than the facts need."""
-    with films.our_errors(), films.opened(video) as container:
-        stream = films.video_stream(container)
-        packets = islice(container.demux(stream), VIDEO_FRAMES_MAX)
-        frames = stream.frames or sum(1 for packet in packets if packet.size)
-        return VideoFacts(
-            codec=stream.codec_context.name,
-            width=stream.codec_context.width,
-            height=stream.codec_context.height,
-            frames=frames,
-            duration_seconds=films.duration_seconds(container, stream),
-        )
 
 
 def frame_at(video: bytes | BinaryIO, fraction: float) -> bytes:

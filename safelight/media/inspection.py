@@ -74,7 +74,8 @@ def _must_have_its_end(content: bytes) -> None:
         case "image/png":
             _must_be_whole_png(content)
         case "image/gif":
-            if content[formats.end_of_gif(content) - 1 : formats.end_of_gif(content)] != b";":
+            *_, last = formats.gif_parts(content)
+            if last.name != b";":
                 raise AssetUnreadable("the picture is cut: it has no trailer")
         case "image/webp":
             if 8 + int.from_bytes(content[4:8], "little") > len(content):
@@ -151,9 +152,3 @@ class _Decoded:
             if self.size == _NO_SIZE:
                 self.size = films.shown_size(frame, self._shape)
             self._pixels_left -= frame.width * frame.height
-
-
-def facts_of(content: bytes) -> MediaFacts:
-    """`inspect_film` for a video, else `inspect_picture`."""
-    is_film = (sniff(content[:HEAD_BYTES]) or "").startswith("video/")
-    return inspect_film(content) if is_film else inspect_picture(content)

@@ -1,10 +1,12 @@
 """The offline stand-in from its front door: real photographs in, pictures and videos out."""
 
+import io
 import json
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import av
 import cv2
 import numpy as np
 import pytest
@@ -22,7 +24,7 @@ from safelight.domain.errors.base import (
     ProviderTimeout,
     ProviderUnavailable,
 )
-from safelight.media import decode
+from safelight.media import decode, inspection
 from safelight.providers.base import GenerationRequest, Pending, ReferenceImage, Succeeded
 from safelight.providers.fault_injection import Fault
 from safelight_local.adapter import LocalImageProvider, LocalVideoProvider
@@ -266,8 +268,11 @@ async def test_a_tweak_whose_product_is_gone_is_a_retouch():
 
 async def test_a_video_plays_at_once_and_everywhere():
     content = await video("Slow push-in", ("start_frame", "coffee"), duration=3)
-    facts = decode.probe_video(content)
-    assert (facts.codec, facts.frames, facts.duration_seconds) == ("h264", 72, 3.0)
+    with av.open(io.BytesIO(content)) as container:
+        [stream] = container.streams.video
+        assert (stream.codec_context.name, stream.frames) == ("h264", 72)
+    facts = inspection.inspect_film(content)
+    assert facts.seconds == 3.0
     assert (facts.width, facts.height) == (960, 640)
     assert content.find(b"moov") < content.find(b"mdat"), "the index comes first"
 
@@ -394,7 +399,7 @@ def test_a_picture_with_too_many_pixels_is_refused_before_it_is_unpacked():
 @pytest.mark.parametrize("content", [b"", b"no video" * 100, COFFEE])
 def test_bytes_that_are_no_video_are_said_to_be_unreadable(content):
     with pytest.raises(AssetUnreadable):
-        decode.probe_video(content)
+        inspection.inspect_film(content)
     with pytest.raises(AssetUnreadable):
         decode.frame_at(content, 0.5)
 
