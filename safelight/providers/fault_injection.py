@@ -4,15 +4,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Self
 
-from safelight.domain.errors.base import (
-    ContentRefused,
-    ProviderContractBroken,
-    ProviderError,
-    ProviderRateLimited,
-    ProviderRejected,
-    ProviderTimeout,
-    ProviderUnavailable,
-)
+from safelight.domain.errors import base as errors
 from safelight.domain.steps import StepType
 
 
@@ -24,6 +16,16 @@ class FaultKind(StrEnum):
     REFUSED = "refused"
     BAD_SHAPE = "bad_shape"
     BAD_JSON = "bad_json"
+
+
+_ERRORS: dict[FaultKind, tuple[type[errors.ProviderError], int]] = {
+    FaultKind.TIMEOUT: (errors.ProviderTimeout, 504),
+    FaultKind.UNAVAILABLE: (errors.ProviderUnavailable, 503),
+    FaultKind.RATE_LIMITED: (errors.ProviderRateLimited, 429),
+    FaultKind.REJECTED: (errors.ProviderRejected, 400),
+    FaultKind.REFUSED: (errors.ContentRefused, 422),
+    FaultKind.BAD_SHAPE: (errors.ProviderContractBroken, 200),
+}
 
 
 @dataclass(slots=True)
@@ -52,32 +54,18 @@ class Fault:
         """True if the model's answer in this step shall be unusable rather than missing."""
         return self.kind is FaultKind.BAD_JSON and step_type == self.step_type
 
-    def strike(self, step_type: str) -> None:
+    def inject(self, step_type: str) -> None:
         """Raise what the step is to fail with."""
         if step_type != self.step_type or self.kind is FaultKind.BAD_JSON or self.times == 0:
             return
         if self.times is not None:
             self.times -= 1
-        raise _error(self.kind, step_type)
+        error, status = _ERRORS[self.kind]
+        raised = error(f"local: {self.kind} on purpose in {step_type}", provider_http_status=status)
+        raised.retry_after_seconds = 1.0 if self.kind is FaultKind.RATE_LIMITED else None
+        raise raised
 
 
-def strike(fault: Fault | None, step_type: str) -> None:
+def inject(fault: Fault | None, step_type: str) -> None:
     if fault is not None:
-        fault.strike(step_type)
-
-
-def _error(kind: FaultKind, step_type: str) -> ProviderError:
-    message = f"local: {kind} on purpose in {step_type}"
-    match kind:
-        case FaultKind.TIMEOUT:
-            return ProviderTimeout(message, provider_http_status=504)
-        case FaultKind.UNAVAILABLE:
-            return ProviderUnavailable(message, provider_http_status=503)
-        case FaultKind.RATE_LIMITED:
-            return ProviderRateLimited(message, provider_http_status=429, retry_after_seconds=1.0)
-        case FaultKind.REJECTED:
-            return ProviderRejected(message, provider_http_status=400)
-        case FaultKind.REFUSED:
-            return ContentRefused(message, provider_http_status=422)
-        case _:
-            return ProviderContractBroken(message, provider_http_status=200)
+        fault.inject(step_type)

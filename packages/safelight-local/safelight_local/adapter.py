@@ -22,7 +22,7 @@ from safelight.providers.base import (
     TextAnswer,
     TextRequest,
 )
-from safelight.providers.fault_injection import Fault, strike
+from safelight.providers.fault_injection import Fault, inject
 from safelight_local import film, still, words
 from safelight_local.picture import Picture, Rendered, StillOrder, VideoOrder
 
@@ -56,7 +56,7 @@ class LocalTextModel:
         self._desk = desk or Desk()
 
     async def complete(self, request: TextRequest) -> TextAnswer:
-        strike(self._fault, request.step_type)
+        inject(self._fault, request.step_type)
         if self._fault and self._fault.corrupts_answer(request.step_type):
             return TextAnswer({"unexpected": "shape"}, '{"unexpected": "shape"}')
         async with self._desk.place:
@@ -89,7 +89,7 @@ class _LocalRenderer:
         self._desk = desk or Desk()
 
     async def start(self, request: GenerationRequest) -> Operation:
-        strike(self._fault, request.step_type)
+        inject(self._fault, request.step_type)
         _refuse_unusable(request)
         handle = {
             "step_type": request.step_type,

@@ -7,28 +7,19 @@ import tempfile
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import asynccontextmanager, contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
-from safelight import serve
 from safelight.app import App
 from safelight.config import Settings
 from safelight.db.connection.database import Database, load_queries
-from safelight.db.money import customers, ledger
 from safelight.domain.errors.base import SafelightError
-from safelight.domain.identities import ActingCustomer
-from safelight.domain.ids import new_id
-from safelight.domain.orders import Flow, Order, Prices
-from safelight.pipelines.accept import Acceptance
-from safelight.pipelines.engine.queue import Queue
 from safelight.pipelines.registry import serve_every_engine_with
 from safelight.providers.simulated.faults import Faults, Latency
 from safelight.providers.simulated.server import HangUpProtocol, Simulation
 from safelight.testing.bench.memory import peak_mb
-from safelight.testing.bench.scratch import scratch_database
+from safelight.testing.bench.scratch import BenchResult, give_credits, order_many, scratch_database, serving
 
-CUSTOMER = "pass:anon:bench"
 SECONDS_MAX = 3600.0  # for each of the two phases; the provider holds back longer
 CHECKS_A_SECOND = 40  # what the registry asks of the one worker while all wait
 CHECK_EVERY_SECONDS_MIN = 10.0
@@ -39,7 +30,7 @@ _queries = load_queries(__file__)
 
 
 @dataclass(frozen=True, slots=True)
-class WaitingResult:
+class WaitingResult(BenchResult):
     """`warm_mb` and `peak_mb` are the worker's resident memory: at its highest after a few generations, and of all."""
 
     generations: int
@@ -48,9 +39,6 @@ class WaitingResult:
     seconds_until_all_end: float
     warm_mb: float
     peak_mb: float
-
-    def as_json(self) -> dict[str, Any]:
-        return asdict(self)
 
 
 async def waiting(app: App, generations: int) -> WaitingResult:
@@ -78,10 +66,10 @@ async def _measure(
         async with db.connection() as conn:
             return int(await _queries.finished(conn))
 
-    await _order(db, WARM_UP)
+    await order_many(db, WARM_UP)
     await _until(worker, started, WARM_UP)
     warm = peak_mb(worker.pid)
-    await _order(db, generations - WARM_UP)
+    await order_many(db, generations - WARM_UP)
     began = time.monotonic()
     await _until(worker, started, generations)
     all_wait = time.monotonic()
@@ -103,32 +91,16 @@ async def _measure(
 @asynccontextmanager
 async def _slow_service() -> AsyncIterator[tuple[Simulation, str]]:
     pace = Latency(answer_seconds=0, image_seconds=100 * SECONDS_MAX, video_seconds=100 * SECONDS_MAX)
-    simulation, listening = Simulation(1, Faults(), pace), serve.listen("127.0.0.1", 0)
-    async with serve.answering(simulation.app, listening, HangUpProtocol):
-        yield simulation, f"127.0.0.1:{listening.getsockname()[1]}"
+    simulation = Simulation(1, Faults(), pace)
+    async with serving(simulation.app, HangUpProtocol) as address:
+        yield simulation, address
 
 
 async def _prepare(db: Database, generations: int) -> None:
     every = max(CHECK_EVERY_SECONDS_MIN, generations / CHECKS_A_SECOND)
     async with db.transaction() as conn:
         await serve_every_engine_with(conn, "simulated", check_every_seconds=every, deadline_seconds=3 * SECONDS_MAX)
-        await customers.ensure(conn, CUSTOMER)
-        await ledger.grant(
-            conn, pass_id=CUSTOMER, credits=generations, reason="bench", source="system", ref=("bench", "1")
-        )
-
-
-async def _order(db: Database, generations: int) -> None:
-    queue = Queue(db)
-    await queue.open()
-    prices = Prices(still_credits=1, video_credits=5)
-    acceptance = Acceptance(db, queue, lambda: prices, start_within_seconds=3 * SECONDS_MAX)
-    for _ in range(generations):
-        order = Order(
-            flow=Flow.STILL_CREATE, pass_id=CUSTOMER, session_id=new_id(), platform="web", title="bench", brief="a cup"
-        )
-        await acceptance.accept(order, ActingCustomer(CUSTOMER), idempotency_key=None, request={})
-    await queue.close()
+    await give_credits(db, generations)
 
 
 # --- the worker's process --------------------------------------------------------------------------------------------

@@ -1,4 +1,4 @@
-"""Runs a rehearsal: a home of its own, the simulated service, the processes, the injected, and the count at the end."""
+"""Runs an experiment: a home of its own, the simulated service, the processes, the faults, and the count at the end."""
 
 import asyncio
 import json
@@ -61,7 +61,7 @@ class Progress:
 
 
 class Postgres:
-    """The rehearsal's own server. Stopping it waits for a restart that is under way."""
+    """The experiment's own server. Stopping it waits for a restart that is under way."""
 
     def __init__(self, home: Path) -> None:
         self._home = home
@@ -94,9 +94,9 @@ async def run_experiment(home: Path, plan: ChaosPlan, tell: Callable[[Progress],
         stack.push_async_callback(watch.close)
         client = httpx2.AsyncClient(base_url=app.settings.base_url, timeout=REQUEST_SECONDS, trust_env=False)
         await stack.enter_async_context(client)
-        rehearsal = Experiment(plan, app, simulation, postgres, fleet, watch, client, tell)
-        await rehearsal.run()
-        return await rehearsal.count()
+        experiment = Experiment(plan, app, simulation, postgres, fleet, watch, client, tell)
+        await experiment.run()
+        return await experiment.count()
 
 
 class Experiment:
@@ -120,7 +120,7 @@ class Experiment:
         self._client = client
         self._tell = tell
         self._customers: list[SimulatedCustomer] = []
-        self._blows = InjectedFaults()
+        self._injected = InjectedFaults()
         self._over = asyncio.Event()
         self._seconds = 0.0
 
@@ -149,15 +149,15 @@ class Experiment:
     async def count(self) -> Scorecard:
         await self._watch.look()
         await asyncio.to_thread(self._write_record)
-        async with self._app.database() as db:
-            refunded = await scorecard.results_beside_refunds(db)
+        async with self._app.database(pool_size=3) as db, db.connection() as conn:
+            refunded = await tables.results_beside_refunds(conn)
             doctor = self._app.doctor(db)
             # Of workers that died between a refund and the deletion.
             await doctor.delete_refunded_results(files=self._plan.generations)
-            silent, recorded = await scorecard.double_payments(db, self._simulation.record.by_attempt_key())
-            ledger_errors = await scorecard.ledger_errors(db)
-            errors = await scorecard.errors(db)
-            unreadable = await scorecard.unreadable_outputs(db, self._app.assets())
+            silent, recorded = await scorecard.double_payments(conn, self._simulation.record.by_attempt_key())
+            ledger_errors = await tables.ledger_errors(conn)
+            errors = {error.code: error.times for error in await tables.errors(conn)}
+            unreadable = await scorecard.unreadable_outputs(conn, self._app.assets())
             found = (await doctor.check(files=self._plan.generations)).violations
         watch, accepted = self._watch, self._accepted()
         return Scorecard(
@@ -245,7 +245,7 @@ class Experiment:
             await asyncio.sleep(LOOK_SECONDS)
 
     def _all_injected(self) -> InjectedFaults:
-        return replace(self._blows, processes_ended_by_themselves=self._fleet.ended_by_themselves)
+        return replace(self._injected, processes_ended_by_themselves=self._fleet.ended_by_themselves)
 
     # --- injected faults ---------------------------------------------------------------------------------------------
 
@@ -253,12 +253,12 @@ class Experiment:
         self,
         group: asyncio.TaskGroup,
         every_seconds: float,
-        strike: Callable[[asyncio.TaskGroup, random.Random], Coroutine[Any, Any, None]],
+        inject: Callable[[asyncio.TaskGroup, random.Random], Coroutine[Any, Any, None]],
     ) -> None:
         async def now_and_then() -> None:
-            rng = self._dice(strike.__name__)
+            rng = self._dice(inject.__name__)
             while not await self._is_over_within(every_seconds * rng.uniform(*JITTER)):
-                await strike(group, rng)
+                await inject(group, rng)
 
         if every_seconds:
             group.create_task(now_and_then())
@@ -269,11 +269,11 @@ class Experiment:
         if worker is None:
             return
         if is_pause and not self._fleet.is_one_paused:
-            self._blows = replace(self._blows, pauses=self._blows.pauses + 1)
+            self._injected = replace(self._injected, pauses=self._injected.pauses + 1)
             seconds = pause_heartbeats * self._app.settings.worker_heartbeat_seconds
             group.create_task(self._pause(worker, seconds))
             return
-        self._blows = replace(self._blows, kills=self._blows.kills + 1)
+        self._injected = replace(self._injected, kills=self._injected.kills + 1)
         self._fleet.kill(worker)
         await self._watch.note_kill(worker.name)
 
@@ -284,9 +284,9 @@ class Experiment:
 
     async def _restart_database(self, _: asyncio.TaskGroup, rng: random.Random) -> None:
         """A crash and a shutdown in turn."""
-        mode: Literal["fast", "immediate"] = "fast" if self._blows.database_restarts % 2 else "immediate"
+        mode: Literal["fast", "immediate"] = "fast" if self._injected.database_restarts % 2 else "immediate"
         await asyncio.to_thread(self._postgres.restart, mode)
-        self._blows = replace(self._blows, database_restarts=self._blows.database_restarts + 1)
+        self._injected = replace(self._injected, database_restarts=self._injected.database_restarts + 1)
 
     async def _is_over_within(self, seconds: float) -> bool:
         try:

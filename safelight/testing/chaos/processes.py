@@ -1,4 +1,4 @@
-"""The processes of a rehearsal: one API and its workers. Whatever is signalled here was started here."""
+"""The processes of an experiment: one API and its workers. Whatever is signalled here was started here."""
 
 import random
 import signal
