@@ -2,34 +2,13 @@
 
 import io
 from collections.abc import Callable
-from typing import Any, Protocol
 
 import numpy as np
 from PIL import Image, ImageCms
 
+from safelight.media.heic import LazyPicture
+
 ToSrgb = Callable[[Image.Image], Image.Image]
-
-
-class LazyPicture(Protocol):
-    """A picture that is decoded when its pixels are first read, as Pillow's are."""
-
-    @property
-    def mode(self) -> str: ...
-    @property
-    def size(self) -> tuple[int, int]: ...
-    @property
-    def width(self) -> int: ...
-    @property
-    def height(self) -> int: ...
-    @property
-    def format(self) -> str | None: ...
-    @property
-    def info(self) -> dict[str | tuple[int, int], Any]: ...
-    def draft(self, mode: str | None, size: tuple[int, int] | None) -> object: ...
-    def load(self) -> object: ...
-    def crop(self, box: tuple[int, int, int, int]) -> Image.Image: ...
-    def getextrema(self) -> tuple[float, float] | tuple[tuple[int, int], ...]: ...
-
 
 PROFILE_BYTES_MAX = 4 * 1024 * 1024
 SRGB_DIFFERENCE_MAX = 2  # of 255: a profile that shifts no colour by more counts as sRGB

@@ -16,9 +16,8 @@ from PIL import Image, PngImagePlugin
 
 from safelight.domain.errors.base import AssetUnreadable
 from safelight.media import colours, films, formats
-from safelight.media.colours import LazyPicture
 from safelight.media.formats import size_of_picture, sniff
-from safelight.media.heic import HeicPicture
+from safelight.media.heic import HeicPicture, LazyPicture
 
 Pixels = NDArray[np.uint8]
 

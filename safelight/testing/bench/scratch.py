@@ -1,8 +1,10 @@
-"""Parts of all benchmarks: a database to throw away, orders, servers, and two rates side by side."""
+"""Parts of all benchmarks: a database to throw away, orders, servers, two rates side by side, and memory."""
 
+import re
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from dataclasses import asdict, dataclass
+from pathlib import Path
 from statistics import median
 from typing import Any, Literal
 from urllib.parse import urlsplit, urlunsplit
@@ -15,6 +17,7 @@ from safelight import serve
 from safelight.app import App
 from safelight.db.connection.database import Database
 from safelight.db.money import customers, ledger
+from safelight.domain.errors.base import SafelightError
 from safelight.domain.identities import ActingCustomer
 from safelight.domain.ids import new_id
 from safelight.domain.orders import Flow, Order, Prices
@@ -24,6 +27,8 @@ from safelight.pipelines.engine.queue import Queue
 CUSTOMER = "pass:anon:bench"
 ROUNDS = 5
 QUEUE_SECONDS = 3 * 3600  # that an order may wait for a worker
+
+PEAK_MEMORY = re.compile(r"^VmHWM:\s+(\d+) kB$", re.MULTILINE)
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,3 +88,11 @@ async def compared(
     _warm_up, *rounds = [(await baseline(), await ours()) for _ in range(ROUNDS + 1)]
     ratio = median(our_rate / base_rate for base_rate, our_rate in rounds)
     return round(median(one for one, _ in rounds), 1), round(median(one for _, one in rounds), 1), round(ratio, 3)
+
+
+def peak_mb(process: int | str) -> float:
+    """The most that the process ever had in memory at once; `self` is this one."""
+    found = PEAK_MEMORY.search(Path(f"/proc/{process}/status").read_text())
+    if found is None:
+        raise SafelightError("the memory of a process cannot be read here: this benchmark needs Linux")
+    return round(int(found[1]) * 1024 / 1e6, 1)

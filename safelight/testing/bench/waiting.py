@@ -17,8 +17,7 @@ from safelight.domain.errors.base import SafelightError
 from safelight.pipelines.registry import serve_every_engine_with
 from safelight.providers.simulated.faults import Faults, Latency
 from safelight.providers.simulated.server import HangUpProtocol, Simulation
-from safelight.testing.bench.memory import peak_mb
-from safelight.testing.bench.scratch import BenchResult, give_credits, order_many, scratch_database, serving
+from safelight.testing.bench.scratch import BenchResult, give_credits, order_many, peak_mb, scratch_database, serving
 
 SECONDS_MAX = 3600.0  # for each of the two phases; the provider holds back longer
 CHECKS_A_SECOND = 40  # what the registry asks of the one worker while all wait

@@ -8,7 +8,7 @@ import time
 from collections import Counter
 from collections.abc import Callable, Coroutine
 from contextlib import AsyncExitStack
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -99,30 +99,20 @@ async def run_experiment(home: Path, plan: ChaosPlan, tell: Callable[[Progress],
         return await experiment.count()
 
 
+@dataclass
 class Experiment:
-    def __init__(
-        self,
-        plan: ChaosPlan,
-        app: App,
-        simulation: Simulation,
-        postgres: Postgres,
-        fleet: Fleet,
-        watch: Watch,
-        client: httpx2.AsyncClient,
-        tell: Callable[[Progress], None],
-    ) -> None:
-        self._plan = plan
-        self._app = app
-        self._simulation = simulation
-        self._postgres = postgres
-        self._fleet = fleet
-        self._watch = watch
-        self._client = client
-        self._tell = tell
-        self._customers: list[SimulatedCustomer] = []
-        self._injected = InjectedFaults()
-        self._over = asyncio.Event()
-        self._seconds = 0.0
+    _plan: ChaosPlan
+    _app: App
+    _simulation: Simulation
+    _postgres: Postgres
+    _fleet: Fleet
+    _watch: Watch
+    _client: httpx2.AsyncClient
+    _tell: Callable[[Progress], None]
+    _customers: list[SimulatedCustomer] = field(default_factory=list)
+    _injected: InjectedFaults = field(default_factory=InjectedFaults)
+    _over: asyncio.Event = field(default_factory=asyncio.Event)
+    _seconds: float = 0.0
 
     async def run(self) -> None:
         """Until every generation is final, or the time is up."""
