@@ -15,7 +15,7 @@ from contextlib import asynccontextmanager, closing, contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, BinaryIO, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 from urllib.parse import parse_qs, unquote, urlsplit
 
 import obstore
@@ -119,11 +119,11 @@ class Bucket:
         """Size and hash of the stored file, read in chunks."""
         return await self.use(key, _received)
 
-    async def use(self, key: str, work: Callable[[BinaryIO], Result]) -> Result:
+    async def use(self, key: str, work: Callable[[io.BufferedReader], Result]) -> Result:
         """Run `work` in a thread with the file, open for reading and seeking, and return its result."""
         return await self._call(key, self.use_now, key, work)
 
-    def use_now(self, key: str, work: Callable[[BinaryIO], Result]) -> Result:
+    def use_now(self, key: str, work: Callable[[io.BufferedReader], Result]) -> Result:
         """As `use`, for callers that run in a thread already."""
         with _our_errors(key), closing(self._open(key)) as file:
             return work(file)
@@ -191,7 +191,7 @@ class Bucket:
                 telemetry.Tag.STORAGE, f"An interrupted upload could not be aborted; parts of it may remain: {error}"
             )
 
-    def _open(self, key: str) -> BinaryIO:
+    def _open(self, key: str) -> io.BufferedReader:
         return io.BufferedReader(_StoredFile(obstore.open_reader(self._store, key, buffer_size=BLOCK_BYTES)))
 
     def _attributes(self, media_type: str) -> Attributes | None:
@@ -271,7 +271,7 @@ class LocalBucket(Bucket):
         for key in keys:
             await self._call(key, (self.root / key).unlink, missing_ok=True)
 
-    def _open(self, key: str) -> BinaryIO:
+    def _open(self, key: str) -> io.BufferedReader:
         return (self.root / key).open("rb")
 
 
@@ -343,7 +343,7 @@ def _s3_options(query: str, setting: str) -> dict[str, str]:
     return options
 
 
-def _received(file: BinaryIO) -> Received:
+def _received(file: io.BufferedReader) -> Received:
     digest = hashlib.file_digest(file, "sha256")
     return Received(file.tell(), digest.hexdigest())
 
