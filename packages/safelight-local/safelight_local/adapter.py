@@ -3,30 +3,16 @@
 import asyncio
 import json
 from datetime import datetime
-from typing import Any, ClassVar
+from typing import ClassVar
 
 from safelight.domain.errors.base import ProviderRejected, SafelightError
 from safelight.media.decode import DECODE_BYTES_MAX
 from safelight.media.decoding_pool import MediaPool
-from safelight.providers.base import (
-    Adapter,
-    AdapterContext,
-    CancelResult,
-    GenerationRequest,
-    Operation,
-    OutputFile,
-    Pending,
-    ReadImage,
-    ReferenceImage,
-    Succeeded,
-    TextAnswer,
-    TextRequest,
-)
+from safelight.providers import base
+from safelight.providers.base import Adapter, AdapterContext, CancelResult, GenerationRequest, Json, Operation
 from safelight.providers.fault_injection import Fault, inject
 from safelight_local import film, still, words
 from safelight_local.picture import Picture, Rendered, StillOrder, VideoOrder
-
-Json = dict[str, Any]
 
 PROMPT_CHARS_MAX = 10_000
 IMAGES_MAX = 20
@@ -50,23 +36,23 @@ class Desk:
 class LocalTextModel:
     name = "local"
 
-    def __init__(self, read_image: ReadImage, fault: Fault | None = None, desk: Desk | None = None) -> None:
+    def __init__(self, read_image: base.ReadImage, fault: Fault | None = None, desk: Desk | None = None) -> None:
         self._read = read_image
         self._fault = fault
         self._desk = desk or Desk()
 
-    async def complete(self, request: TextRequest) -> TextAnswer:
+    async def complete(self, request: base.TextRequest) -> base.TextAnswer:
         inject(self._fault, request.step_type)
         if self._fault and self._fault.corrupts_answer(request.step_type):
-            return TextAnswer({"unexpected": "shape"}, '{"unexpected": "shape"}')
+            return base.TextAnswer({"unexpected": "shape"}, '{"unexpected": "shape"}')
         async with self._desk.place:
             pictures = tuple([Picture(image.role, image.url, await self._content(image)) for image in request.images])
             data = await self._desk.pool.run(
                 LOOK_BYTES, lambda: words.answer(request.context_key, request.user, pictures)
             )
-        return TextAnswer(data, json.dumps(data, ensure_ascii=False))
+        return base.TextAnswer(data, json.dumps(data, ensure_ascii=False))
 
-    async def _content(self, image: ReferenceImage) -> bytes:
+    async def _content(self, image: base.ReferenceImage) -> bytes:
         return image.content if image.content is not None else await self._read(image.url)
 
 
@@ -78,7 +64,7 @@ class _LocalRenderer:
 
     def __init__(
         self,
-        read_image: ReadImage,
+        read_image: base.ReadImage,
         fault: Fault | None = None,
         wait_seconds: float = 0.0,
         desk: Desk | None = None,
@@ -101,16 +87,16 @@ class _LocalRenderer:
         }
         return Operation(handle, self._wait_seconds)
 
-    async def check(self, operation: Operation) -> Pending | Succeeded:
+    async def check(self, operation: Operation) -> base.Pending | base.Succeeded:
         handle = operation.handle
         remaining = self._wait_seconds - operation.under_way_seconds
         if remaining > 0:
-            return Pending(remaining)
+            return base.Pending(remaining)
         async with self._desk.place:
             rendered = await self._render(handle)
-        output = OutputFile(rendered.media_type, content=rendered.content)
+        output = base.OutputFile(rendered.media_type, content=rendered.content)
         response = {"model": handle["model"], "width": rendered.width, "height": rendered.height}
-        return Succeeded((output,), response, (*rendered.warnings, *self._unused(handle["settings"])))
+        return base.Succeeded((output,), response, (*rendered.warnings, *self._unused(handle["settings"])))
 
     async def cancel(self, operation: Operation) -> CancelResult:
         """Nothing runs between start and check, so whatever was begun is as good as stopped."""
