@@ -121,11 +121,7 @@ def decode_image(content: bytes, side_max: int | None = None) -> Pixels:
 def reduced(content: bytes, *, bytes_max: int = REDUCED_BYTES_MAX) -> bytes:
     """The same picture, if every reader shows it as browsers do. Otherwise, and if it has more than WHOLE_PIXELS_MAX
     pixels or more bytes than these, a JPEG of at most SIDE_MAX a side, upright and in sRGB, or a PNG where it is
-    transparent.
-
-    Raises:
-        AssetUnreadable: it is no picture.
-    """
+    transparent. Raises AssetUnreadable if it is no picture."""
     image = open_picture(content)
     if image.width * image.height <= WHOLE_PIXELS_MAX and len(content) <= bytes_max and _is_plain(content, image):
         return content
@@ -185,11 +181,7 @@ def thumbnail(content: bytes, size: int, quality: int) -> bytes:
 
 def open_picture(content: bytes) -> LazyPicture:
     """All bounds are checked before a decoder gets the bytes: some decoders allocate the whole picture when they open
-    it.
-
-    Raises:
-        AssetUnreadable: it is not a picture, or is larger than we decode.
-    """
+    it. Raises AssetUnreadable if it is not a picture, or is larger than we decode."""
     structure, media_type = formats.structure_of(content), sniff(content) or ""
     if structure.parts > formats.PARTS_MAX or structure.scans > SCANS_MAX:
         raise AssetUnreadable(f"more than {formats.PARTS_MAX} parts, or {SCANS_MAX} scans")
@@ -236,11 +228,8 @@ def _scale(width: int, height: int, side_max: int) -> int:
 
 
 def upright(content: bytes, image: LazyPicture, side_max: int | None) -> Image.Image:
-    """The decoded picture as RGBA in sRGB, upright, no side longer than `side_max`.
-
-    Raises:
-        AssetUnreadable: it is not whole.
-    """
+    """The decoded picture as RGBA in sRGB, upright, no side longer than `side_max`. Raises AssetUnreadable if it is not
+    whole."""
     try:
         if side_max is not None:
             scale = _scale(*image.size, side_max)

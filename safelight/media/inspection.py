@@ -38,11 +38,8 @@ def bytes_to_inspect(head: bytes) -> int:
 
 
 def inspect_picture(content: bytes) -> MediaFacts:
-    """Decode the picture to its end.
-
-    Raises:
-        AssetUnreadable: it is not a picture, is larger than we decode, or is truncated.
-    """
+    """Decode the picture to its end. Raises AssetUnreadable if it is not a picture, is larger than we decode, or is
+    truncated."""
     image = decode.open_picture(content)
     _must_have_its_end(content)
     try:
@@ -94,11 +91,8 @@ def _must_be_whole_png(content: bytes) -> None:
 
 
 def inspect_film(video: bytes | BinaryIO) -> MediaFacts:
-    """Read the video to its end, and decode its frames up to FILM_PIXELS_CHECKED_MAX pixels.
-
-    Raises:
-        AssetUnreadable: it is not a video, is larger than we decode, or is truncated.
-    """
+    """Read the video to its end, and decode its frames up to FILM_PIXELS_CHECKED_MAX pixels. Raises AssetUnreadable if
+    it is not a video, is larger than we decode, or is truncated."""
     file = io.BytesIO(video) if isinstance(video, bytes) else video
     file.seek(0)
     media_type = sniff(file.read(HEAD_BYTES)) or ""

@@ -114,11 +114,8 @@ class BuiltInput:
 
 
 def build_input(model: Model, request: GenerationRequest) -> BuiltInput:
-    """The model's input, and warnings about parts of the request that are left out or changed.
-
-    Raises:
-        ProviderRejected: a value the model cannot take, or a required one is missing; the message names it.
-    """
+    """The model's input, and warnings about parts of the request that are left out or changed. Raises ProviderRejected
+    if a value is one that the model cannot take, or a required one is missing; the message names it."""
     warnings: list[str] = []
     images = _placed(model, request.images, warnings)
     stated = {name: value for name, value in request.settings.items() if value is not None}
@@ -247,11 +244,8 @@ class SettingRefused(ValueError):
 
 
 def allowed(name: str, parameter: Parameter, stated: Any, *, by_customer: bool) -> tuple[Any, list[str]]:
-    """The value as it is stored, in our words, and warnings about it.
-
-    Raises:
-        SettingRefused: it is of the wrong type, out of its bounds, or more than the price covers.
-    """
+    """The value as it is stored, in our words, and warnings about it. Raises SettingRefused if it is of the wrong type,
+    out of its bounds, or more than the price covers."""
     warnings: list[str] = []
     single = parameter.single_output
     if single is not None and stated != single and finite_number(stated) != single:

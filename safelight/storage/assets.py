@@ -103,11 +103,7 @@ class AssetStore:
         return _key_in(parts.path, own.path) if is_ours else None
 
     async def put(self, key: str, content: bytes, media_type: str) -> StoredFile:
-        """Store the bytes atomically; an existing file is replaced.
-
-        Raises:
-            StorageError: nothing was stored.
-        """
+        """Store the bytes atomically; an existing file is replaced. Raises StorageError if nothing was stored."""
         telemetry.info("☁️", telemetry.Tag.STORAGE, f"Storing {key} ({len(content)} bytes, {media_type})")
         await self.public.put(key, content, media_type)
         telemetry.info("✅", telemetry.Tag.STORAGE, f"Successfully stored {key}")
@@ -115,11 +111,7 @@ class AssetStore:
 
     async def put_picture(self, stem: str, file: BinaryIO) -> StoredFile:
         """Store a vendor's picture from an open file, once it is decoded whole: as it is published, under a key that
-        begins with `stem`.
-
-        Raises:
-            AssetUnreadable: it is not a picture, or is truncated.
-        """
+        begins with `stem`. Raises AssetUnreadable if it is not a picture, or is truncated."""
         async with self._room(file):
             picture = await self.pool.do(lambda: publishing.published(file.read(), publishing.DELIVERED_AS))
             key = f"{stem}.{keys.EXTENSIONS[picture.media_type]}"
@@ -166,11 +158,8 @@ class AssetStore:
 
     async def put_upload(self, content: bytes, *, kind: str, customer: str | None, name: str) -> StoredFile:
         """Store a client's file under a new key; content that this customer sent before keeps its key. `customer` is
-        None for an unknown visitor.
-
-        Raises:
-            InvalidInput: it is empty, too large, or not a picture or video by its bytes.
-        """
+        None for an unknown visitor. Raises InvalidInput if it is empty, too large, or not a picture or video by its
+        bytes."""
         return await self._put_new(self.public, await self.checked(content), kind=kind, customer=customer, name=name)
 
     def upload_key(self, kind: str, customer: str | None, name: str, media_type: str) -> str:
@@ -178,11 +167,7 @@ class AssetStore:
         return keys.upload_key(kind, self.names.owner(customer), name, keys.EXTENSIONS[media_type])
 
     async def put_promised(self, key: str, content: bytes, media_type: str) -> StoredFile:
-        """Store the file that is sent to a signed upload URL.
-
-        Raises:
-            AlreadyStored: the URL was used.
-        """
+        """Store the file that is sent to a signed upload URL. Raises AlreadyStored if the URL was used."""
         if await self.public.has(key):  # not every S3 service supports conditional writes
             raise AlreadyStored(f"The key {key!r} has a file already.")
         await self.public.create(key, content, media_type)
@@ -199,11 +184,7 @@ class AssetStore:
         return await self._put_new(self.private, await self.checked(content), kind=kind, customer=customer, name=name)
 
     async def put_private_picture(self, file: BinaryIO, *, kind: str, customer: str) -> StoredFile:
-        """As `put_private`, from an open file.
-
-        Raises:
-            InvalidInput: also if it is not a picture.
-        """
+        """As `put_private`, from an open file. Raises InvalidInput also if it is not a picture."""
         async with self._room(file):
             ours = await self.pool.do(lambda: checked_picture(file.read()))
             return await self._put_new(self.private, ours, kind=kind, customer=customer, name="")
@@ -337,10 +318,7 @@ class AssetStore:
 
 def checked(content: bytes, stored_as: str | None = None) -> Published:
     """A client's file as it is published. A picture that has to be converted gets the type `stored_as`, if given.
-
-    Raises:
-        InvalidInput: it is empty, too large, of an unknown type, or damaged.
-    """
+    Raises InvalidInput if it is empty, too large, of an unknown type, or damaged."""
     if not content:
         raise InvalidInput("The file is empty.", code="EMPTY_FILE")
     if len(content) > UPLOAD_BYTES_MAX:

@@ -81,11 +81,8 @@ class Bucket:
         await self._call(key, self._store.put, key, content, attributes=self._attributes(media_type))
 
     async def create(self, key: str, content: bytes, media_type: str) -> None:
-        """As `put`, for a new key: of two calls at the same moment one succeeds.
-
-        Raises:
-            AlreadyStored: the key has a file.
-        """
+        """As `put`, for a new key: of two calls at the same moment one succeeds. Raises AlreadyStored if the key has a
+        file."""
         attributes = self._attributes(media_type)
         try:
             await self._call(key, self._store.put, key, content, attributes=attributes, mode="create")
@@ -292,11 +289,8 @@ class S3Bucket(Bucket):
 
 
 def open_bucket(url: str, s3_keys: S3Keys, *, is_public: bool, setting: str) -> Bucket:
-    """`file:///PATH`, or `s3://BUCKET[/PREFIX]?endpoint=…&region=…&path_style=…`.
-
-    Raises:
-        ConfigError: the URL is neither; the message names the setting that holds it.
-    """
+    """`file:///PATH`, or `s3://BUCKET[/PREFIX]?endpoint=…&region=…&path_style=…`. Raises ConfigError if the URL is
+    neither; the message names the setting that holds it."""
     parts = urlsplit(url)
     if parts.scheme == "file" and not parts.netloc and parts.path.startswith("/") and not parts.query:
         return _open_folder(Path(unquote(parts.path)), is_public=is_public, setting=setting)

@@ -61,11 +61,8 @@ class GuardedFetcher:
     async def stream(
         self, url: str, *, bytes_max: int, seconds_max: float = STREAM_SECONDS_MAX
     ) -> AsyncIterator[AsyncIterator[bytes]]:
-        """The file's bytes as they arrive. `seconds_max` includes the time that the caller spends on them.
-
-        Raises:
-            RemoteFileRefused: the URL may not be read, or could not be; the type and the message name the reason.
-        """
+        """The file's bytes as they arrive. `seconds_max` includes the time that the caller spends on them. Raises
+        RemoteFileRefused if the URL may not be read, or could not be; the type and the message name the reason."""
         try:
             async with (
                 asyncio.timeout(seconds_max) as bound,

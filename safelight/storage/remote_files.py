@@ -18,11 +18,8 @@ class RemoteFiles:
     spool: Spool
 
     async def copy(self, url: str, *, kind: str, customer: str | None) -> StoredFile:
-        """Store a public copy of a file on another server, which is held on disk while it arrives.
-
-        Raises:
-            InvalidInput: also where it cannot be read.
-        """
+        """Store a public copy of a file on another server, which is held on disk while it arrives. Raises InvalidInput
+        also if it cannot be read."""
         async with self.fetcher.stream(url, bytes_max=UPLOAD_BYTES_MAX, seconds_max=FETCH_SECONDS) as chunks:
             file = await self.spool.receive(chunks)
         with file:

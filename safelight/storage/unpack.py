@@ -27,11 +27,7 @@ class Unpacker(Protocol):
 
 
 async def unpacked(chunks: AsyncIterable[bytes], encoding: str) -> AsyncIterator[bytes]:
-    """The decompressed bytes.
-
-    Raises:
-        RemoteFileRefused: the encoding is unknown, or the data is damaged.
-    """
+    """The decompressed bytes. Raises RemoteFileRefused if the encoding is unknown, or the data is damaged."""
     for name in reversed(_names(encoding)):
         chunks = _unpacked(chunks, name)
     async for chunk in chunks:

@@ -15,11 +15,7 @@ _OPENS = re.compile(r"[\[{]")
 
 def parse_json(content: bytes | str) -> Any:
     """The parsed value. NUL and lone surrogates in texts are replaced; numbers that a database cannot hold become None:
-    NaN, infinities, 1e400.
-
-    Raises:
-        ValueError: it is no JSON, or is nested deeper than DEPTH_MAX.
-    """
+    NaN, infinities, 1e400. Raises ValueError if it is no JSON, or is nested deeper than DEPTH_MAX."""
     text = text_of(content)
     try:
         value = json.loads(text, parse_constant=_nothing, parse_float=_finite, parse_int=_whole)

@@ -67,11 +67,8 @@ class ReplicateProvider(RemoteProvider):
     async def look_up(self, attempt_key: str, noted_at: datetime) -> Operation | None:
         """Find the prediction by its webhook, which names the attempt. Its absence is certain only if every prediction
         since the start shows a webhook. Inputs cannot be compared instead, since two generations may have the same.
-
-        Raises:
-            LookupUnsupported: no webhook is configured, Replicate does not show webhooks, or there are too many
-                predictions.
-        """
+        Raises LookupUnsupported if no webhook is configured, Replicate does not show webhooks, or there are too many
+        predictions."""
         if self._webhook_url is None:
             raise LookupUnsupported("replicate: a start can be looked up only by its webhook, and none is configured")
         wanted = self._webhook_url(attempt_key)

@@ -41,11 +41,8 @@ class WaitingResult(BenchResult):
 
 
 async def waiting(app: App, generations: int) -> WaitingResult:
-    """Stills that one worker process starts at a provider which gives nothing back before all have been started.
-
-    Raises:
-        SafelightError: the worker ended by itself, or a phase took longer than an hour.
-    """
+    """Stills that one worker process starts at a provider which gives nothing back before all have been started. Raises
+    SafelightError if the worker ended by itself, or a phase took longer than an hour."""
     with tempfile.TemporaryDirectory(prefix="safelight-bench-") as home:
         async with scratch_database(app), _slow_service() as (simulation, address), app.database(4) as db:
             await _prepare(db, generations)
