@@ -9,7 +9,7 @@ class Status(StrEnum):
     record_status: str  # `mg_status`: the coarse status for older readers (docs/contract/rows.md)
     friendly: str  # `status_text`: a sentence for the waiting customer
 
-    def __new__(cls, name: str, record_status: str, friendly: str) -> "Status":
+    def __new__(cls, name: str, record_status: str = "processing", friendly: str = "") -> "Status":
         status = str.__new__(cls, name)
         status._value_, status.record_status, status.friendly = name, record_status, friendly
         return status

@@ -9,23 +9,23 @@ from safelight.domain.steps import StepType
 
 
 class FaultKind(StrEnum):
-    TIMEOUT = "timeout"
-    UNAVAILABLE = "unavailable"
-    RATE_LIMITED = "rate_limited"
-    REJECTED = "rejected"
-    REFUSED = "refused"
+    error: type[errors.ProviderError]
+    http_status: int
+
+    def __new__(
+        cls, name: str, error: type[errors.ProviderError] = errors.ProviderContractBroken, http_status: int = 200
+    ) -> "FaultKind":
+        kind = str.__new__(cls, name)
+        kind._value_, kind.error, kind.http_status = name, error, http_status
+        return kind
+
+    TIMEOUT = "timeout", errors.ProviderTimeout, 504
+    UNAVAILABLE = "unavailable", errors.ProviderUnavailable, 503
+    RATE_LIMITED = "rate_limited", errors.ProviderRateLimited, 429
+    REJECTED = "rejected", errors.ProviderRejected, 400
+    REFUSED = "refused", errors.ContentRefused, 422
     BAD_SHAPE = "bad_shape"
     BAD_JSON = "bad_json"
-
-
-_ERRORS: dict[FaultKind, tuple[type[errors.ProviderError], int]] = {
-    FaultKind.TIMEOUT: (errors.ProviderTimeout, 504),
-    FaultKind.UNAVAILABLE: (errors.ProviderUnavailable, 503),
-    FaultKind.RATE_LIMITED: (errors.ProviderRateLimited, 429),
-    FaultKind.REJECTED: (errors.ProviderRejected, 400),
-    FaultKind.REFUSED: (errors.ContentRefused, 422),
-    FaultKind.BAD_SHAPE: (errors.ProviderContractBroken, 200),
-}
 
 
 @dataclass(slots=True)
@@ -60,10 +60,9 @@ class Fault:
             return
         if self.times is not None:
             self.times -= 1
-        error, status = _ERRORS[self.kind]
-        raised = error(f"local: {self.kind} on purpose in {step_type}", provider_http_status=status)
-        raised.retry_after_seconds = 1.0 if self.kind is FaultKind.RATE_LIMITED else None
-        raise raised
+        pause = 1.0 if self.kind is FaultKind.RATE_LIMITED else None
+        message = f"local: {self.kind} on purpose in {step_type}"
+        raise self.kind.error(message, provider_http_status=self.kind.http_status, retry_after_seconds=pause)
 
 
 def inject(fault: Fault | None, step_type: str) -> None:

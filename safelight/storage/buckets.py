@@ -78,16 +78,15 @@ class Bucket:
 
     async def put(self, key: str, content: bytes, media_type: str) -> None:
         """Store the bytes atomically; an existing file is replaced."""
-        await self._call(key, self._store.put, key, content, attributes=self._attributes(media_type))
+        await self._put(key, content, media_type)
 
     async def create(self, key: str, content: bytes, media_type: str) -> None:
         """As `put`, for a new key: of two calls at the same moment one succeeds. Raises AlreadyStored if the key has a
         file."""
-        attributes = self._attributes(media_type)
-        try:
-            await self._call(key, self._store.put, key, content, attributes=attributes, mode="create")
-        except AlreadyExistsError as error:
-            raise AlreadyStored(f"The key {key!r} has a file already.") from error
+        await self._put(key, content, media_type, mode="create")
+
+    async def _put(self, key: str, content: bytes, media_type: str, **options: Any) -> None:
+        await self._call(key, self._store.put, key, content, attributes=self._attributes(media_type), **options)
 
     async def put_stream(self, key: str, chunks: AsyncIterable[bytes], media_type: str) -> Received:
         """Store the bytes as they arrive, atomically: an error of `chunks` leaves nothing behind."""
@@ -365,8 +364,8 @@ def _our_errors(key: str) -> Iterator[None]:
         yield
     except FileNotFoundError as error:
         raise NotFound(f"No file has the key {key!r}.") from error
-    except AlreadyExistsError:
-        raise
+    except AlreadyExistsError as error:
+        raise AlreadyStored(f"The key {key!r} has a file already.") from error
     except (BaseError, OSError) as error:
         raise StorageError(f"{key}: {excerpt(' '.join(str(error).split()), 500)}") from error
 

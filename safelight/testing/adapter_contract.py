@@ -28,9 +28,16 @@ from safelight.domain.errors.base import (
     ProviderUnavailable,
 )
 from safelight.domain.ids import new_id
-from safelight.providers.base import CancelResult, GenerationRequest, Operation, Pending, ReferenceImage, Succeeded
+from safelight.providers.base import (
+    CancelResult,
+    GenerationRequest,
+    Json,
+    Operation,
+    Pending,
+    ReferenceImage,
+    Succeeded,
+)
 
-Json = dict[str, Any]
 PICTURE = "https://example.com/cup.jpg"
 WAIT_CHECKS_MAX = 200
 

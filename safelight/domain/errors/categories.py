@@ -8,7 +8,7 @@ class Category(StrEnum):
 
     emoji: str
 
-    def __new__(cls, name: str, emoji: str) -> "Category":
+    def __new__(cls, name: str, emoji: str = "") -> "Category":
         category = str.__new__(cls, name)
         category._value_ = name
         category.emoji = emoji

@@ -1,12 +1,12 @@
 """Stills: a background response whose only tool generates the picture. The handle is the response's id."""
 
 from datetime import datetime
-from typing import Any
 
 from safelight.domain.errors.base import LookupUnsupported, ProviderContractBroken, ProviderError, ProviderRejected
 from safelight.providers.base import (
     CancelResult,
     GenerationRequest,
+    Json,
     Operation,
     OutputFile,
     Pending,
@@ -20,8 +20,6 @@ from safelight.providers.openai.service import OpenAIService
 from safelight.providers.openai.sizes import size_for
 from safelight.providers.outputs import content_of
 from safelight.redaction import excerpt
-
-Json = dict[str, Any]
 
 CHECK_AFTER_SECONDS = 2.0
 IMAGES_MAX = 16
