@@ -98,8 +98,6 @@ class Succeeded:
 
 
 class CancelResult(StrEnum):
-    """The outcome of a request to cancel."""
-
     STOPPED = "stopped"
     TOO_LATE = "too_late"  # the result exists, or will
     UNSUPPORTED = "unsupported"  # the service cannot cancel: the work goes on and may cost

@@ -11,8 +11,6 @@ FETCH_SECONDS = 60.0  # for a foreign file that a request waits for
 
 @dataclass(frozen=True, slots=True)
 class RemoteFiles:
-    """Copies of files on other servers."""
-
     assets: AssetStore
     fetcher: GuardedFetcher
     spool: Spool

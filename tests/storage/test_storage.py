@@ -105,6 +105,7 @@ async def test_a_private_file_is_read_by_its_owner_for_a_while(backend: Backend)
     assert "no-store" in answer.headers["cache-control"]
 
 
+@pytest.mark.parametrize("storage", ["folder", "seaweedfs"], indirect=True)  # the simulation takes every signature
 async def test_a_private_file_is_nobody_elses(backend: Backend):
     stored = await put(backend, private=True)
     other = {"passId": "pass:user:other", "key": stored["key"]}

@@ -53,7 +53,7 @@ async def store(megabytes: int) -> StoreResult:
     head, blocks = _film(megabytes)
     size = len(head) + blocks * len(BLOCK)
     with tempfile.TemporaryDirectory(prefix="safelight-bench-") as home:
-        film, bucket = Starlette(routes=[Route("/film.mp4", _sender(head, blocks))]), SimulatedS3(KEYS, keep=False).app
+        film, bucket = Starlette(routes=[Route("/film.mp4", _sender(head, blocks))]), SimulatedS3(keep=False).app
         async with serving(film) as provider, serving(bucket) as endpoint:
             settings = Settings(home=Path(home), fetch_allow_hosts=provider)
             in_s3 = {

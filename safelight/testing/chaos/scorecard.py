@@ -15,8 +15,6 @@ TAKEOVER_SECONDS_TO_REACH = 30.0
 
 @dataclass(frozen=True, slots=True)
 class InjectedFaults:
-    """The faults that were injected."""
-
     kills: int = 0
     pauses: int = 0
     database_restarts: int = 0
