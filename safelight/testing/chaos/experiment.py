@@ -3,7 +3,6 @@
 import asyncio
 import json
 import random
-import threading
 import time
 from collections import Counter
 from collections.abc import Callable, Coroutine
@@ -60,31 +59,11 @@ class Progress:
     injected: InjectedFaults
 
 
-class Postgres:
-    """The experiment's own server. Stopping it waits for a restart that is under way."""
-
-    def __init__(self, home: Path) -> None:
-        self._home = home
-        self._lock = threading.Lock()
-
-    def start(self) -> str:
-        return embedded.start(self._home)
-
-    def restart(self, mode: Literal["fast", "immediate"]) -> None:
-        with self._lock:
-            embedded.restart(self._home, mode)
-
-    def stop(self) -> None:
-        with self._lock:
-            embedded.stop(self._home)
-
-
 async def run_experiment(home: Path, plan: ChaosPlan, tell: Callable[[Progress], None]) -> Scorecard:
     """All state is in `home`, which must be empty. Whatever was started has ended when this returns or raises."""
-    postgres = Postgres(home)
     async with AsyncExitStack() as stack:
-        dsn = postgres.start()  # nothing else runs yet, and a server half started could not be stopped
-        stack.push_async_callback(asyncio.to_thread, postgres.stop)
+        dsn = embedded.start(home)  # nothing else runs yet, and a server half started could not be stopped
+        stack.push_async_callback(asyncio.to_thread, embedded.stop, home)  # after a restart that is under way
         simulation, app = await stack.enter_async_context(stage(home, dsn, plan.seed, plan.provider))
         fleet = Fleet(app.settings, home / "logs", plan.workers)
         stack.callback(fleet.close)
@@ -94,7 +73,7 @@ async def run_experiment(home: Path, plan: ChaosPlan, tell: Callable[[Progress],
         stack.push_async_callback(watch.close)
         client = httpx2.AsyncClient(base_url=app.settings.base_url, timeout=REQUEST_SECONDS, trust_env=False)
         await stack.enter_async_context(client)
-        experiment = Experiment(plan, app, simulation, postgres, fleet, watch, client, tell)
+        experiment = Experiment(plan, app, simulation, fleet, watch, client, tell)
         await experiment.run()
         return await experiment.count()
 
@@ -104,7 +83,6 @@ class Experiment:
     _plan: ChaosPlan
     _app: App
     _simulation: Simulation
-    _postgres: Postgres
     _fleet: Fleet
     _watch: Watch
     _client: httpx2.AsyncClient
@@ -275,7 +253,7 @@ class Experiment:
     async def _restart_database(self, _: asyncio.TaskGroup, rng: random.Random) -> None:
         """A crash and a shutdown in turn."""
         mode: Literal["fast", "immediate"] = "fast" if self._injected.database_restarts % 2 else "immediate"
-        await asyncio.to_thread(self._postgres.restart, mode)
+        await asyncio.to_thread(embedded.restart, self._app.home, mode)
         self._injected = replace(self._injected, database_restarts=self._injected.database_restarts + 1)
 
     async def _is_over_within(self, seconds: float) -> bool:
