@@ -82,7 +82,8 @@ def _transform(profile: ImageCms.ImageCmsProfile, mode: str) -> ImageCms.ImageCm
 
 
 def _applied(transform: ImageCms.ImageCmsTransform, part: Image.Image, mode: str) -> Image.Image:
-    alpha = part.convert("RGBA").getchannel("A") if _has_alpha(part) else None
+    has_alpha = part.mode in _ALPHA_MODES or "transparency" in part.info
+    alpha = part.convert("RGBA").getchannel("A") if has_alpha else None
     if part.mode == "LAB":
         mode = "LAB"
     coloured = part if part.mode == mode else part.convert(mode)
@@ -92,10 +93,6 @@ def _applied(transform: ImageCms.ImageCmsTransform, part: Image.Image, mode: str
     if alpha:
         shown.putalpha(alpha)
     return shown
-
-
-def _has_alpha(part: Image.Image) -> bool:
-    return part.mode in _ALPHA_MODES or "transparency" in part.info
 
 
 def _is_srgb(profile: ImageCms.ImageCmsProfile, mode: str) -> bool:

@@ -49,11 +49,8 @@ def _is_deep(value: Any) -> bool:
     """Iterates level by level, without recursion."""
     level = [value]
     for _ in range(DEPTH_MAX + 1):
-        level = [item for one in level if isinstance(one, dict | list) for item in _items(one)]
+        containers = (one.values() if isinstance(one, dict) else one for one in level if isinstance(one, dict | list))
+        level = [item for items in containers for item in items]
         if not level:
             return False
     return True
-
-
-def _items(value: dict[str, Any] | list[Any]) -> list[Any]:
-    return list(value.values()) if isinstance(value, dict) else value

@@ -10,7 +10,6 @@ from safelight.providers.base import (
     Operation,
     OutputFile,
     Pending,
-    ReferenceImage,
     Succeeded,
 )
 from safelight.providers.openai.errors import error_of_failure
@@ -62,7 +61,8 @@ class OpenAIImageProvider:
             max_tool_calls=1,
             metadata={"attempt_key": request.attempt_key},
         )
-        return Operation({"id": reply.id}, CHECK_AFTER_SECONDS, (*warnings, *_not_used(unused)))
+        warnings += [f"openai: the {one.role} picture is not used: {IMAGES_MAX} is all it takes" for one in unused]
+        return Operation({"id": reply.id}, CHECK_AFTER_SECONDS, tuple(warnings))
 
     async def check(self, operation: Operation) -> Pending | Succeeded:
         reply = await self._service.retrieve(operation.handle["id"])
@@ -120,10 +120,6 @@ def _tool(image_model: str, request: GenerationRequest) -> tuple[Json, list[str]
         ):
             warnings.append(f"openai: {excerpt(name, 40)} {excerpt(str(value), 40)!r} is not used")
     return {"type": "image_generation", "model": image_model, "size": size} | chosen, warnings
-
-
-def _not_used(images: tuple[ReferenceImage, ...]) -> list[str]:
-    return [f"openai: the {image.role} picture is not used: {IMAGES_MAX} is all it takes" for image in images]
 
 
 def _final(error: ProviderError) -> ProviderError:
