@@ -3,15 +3,7 @@
 from datetime import datetime
 
 from safelight.domain.errors.base import LookupUnsupported, ProviderContractBroken, ProviderError, ProviderRejected
-from safelight.providers.base import (
-    CancelResult,
-    GenerationRequest,
-    Json,
-    Operation,
-    OutputFile,
-    Pending,
-    Succeeded,
-)
+from safelight.providers.base import CancelResult, GenerationRequest, Json, Operation, OutputFile, Pending, Succeeded
 from safelight.providers.openai.errors import error_of_failure
 from safelight.providers.openai.pictures import Pictures
 from safelight.providers.openai.replies import ImageCall, Reply, error_of_end, refusal_in_words

@@ -23,15 +23,8 @@ from safelight.pipelines.engine.retry import RetryPolicy
 from safelight.pipelines.engine.run import Run
 from safelight.pipelines.flows.media_steps import end
 from safelight.pipelines.worker import Worker
-from safelight.testing.bench.scratch import (
-    CUSTOMER,
-    ROUNDS,
-    BenchResult,
-    compared,
-    give_credits,
-    order_many,
-    scratch_database,
-)
+from safelight.testing.bench import scratch
+from safelight.testing.bench.scratch import CUSTOMER, ROUNDS, BenchResult
 
 AT_ONCE = 10
 AUDIT_BYTES = 1024
@@ -63,9 +56,9 @@ class EngineResult(BenchResult):
 async def engine(app: App, pipelines: int) -> EngineResult:
     """Seven no-op steps with a 1 KB audit row each, ten pipelines at a time: the engine beside a hand-written
     loop that writes the same rows with plain psycopg, one transaction a step; in turn, round by round."""
-    async with scratch_database(app), app.database(AT_ONCE + 2) as db:
-        await give_credits(db, 2 * (ROUNDS + 1) * pipelines)
-        rates = await compared(
+    async with scratch.scratch_database(app), app.database(AT_ONCE + 2) as db:
+        await scratch.give_credits(db, 2 * (ROUNDS + 1) * pipelines)
+        rates = await scratch.compared(
             lambda: _timed(db, pipelines, _write_by_hand), lambda: _timed(db, pipelines, _run_with_engine)
         )
     return EngineResult(pipelines, ROUNDS, AT_ONCE, *rates)
@@ -73,7 +66,7 @@ async def engine(app: App, pipelines: int) -> EngineResult:
 
 async def _timed(db: Database, pipelines: int, run: Callable[[Database, list[str]], Awaitable[None]]) -> float:
     """Pipelines per second, from the moment all are accepted until all are done."""
-    ids = await order_many(db, pipelines)
+    ids = await scratch.order_many(db, pipelines)
     started = time.perf_counter()
     await run(db, ids)
     return pipelines / (time.perf_counter() - started)
