@@ -182,7 +182,9 @@ def _word(name: str, parameter: Parameter, stated: Any, warnings: list[str]) -> 
 
 
 def _number(name: str, parameter: Parameter, stated: Any, warnings: list[str]) -> float | int:
-    wanted = _as_number(name, stated)
+    wanted = finite_number(stated)
+    if wanted is None:
+        raise _refusal(name, f"must be a number, not {excerpt(str(stated), 100)!r}")
     number = wanted
     if parameter.allowed:
         number = min(parameter.allowed, key=lambda allowed: (abs(allowed - wanted), -allowed))
@@ -193,13 +195,6 @@ def _number(name: str, parameter: Parameter, stated: Any, warnings: list[str]) -
     number = round(number) if parameter.type == "integer" else number
     if number != wanted:
         warnings.append(f"{name} {wanted:g} is not possible with this model; {number:g} was taken.")
-    return number
-
-
-def _as_number(name: str, stated: Any) -> float:
-    number = finite_number(stated)
-    if number is None:
-        raise _refusal(name, f"must be a number, not {excerpt(str(stated), 100)!r}")
     return number
 
 

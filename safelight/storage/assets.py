@@ -98,9 +98,10 @@ class AssetStore:
             plain_url(url)
         except RemoteUrlInvalid:
             return None
-        parts, own = urlsplit(url), urlsplit(prefix)
+        parts, own = urlsplit(url), urlsplit(f"{prefix}/")
         is_ours = url.startswith(f"{prefix}/") or (own.hostname in LOOPBACK and parts.hostname in LOOPBACK)
-        return _key_in(parts.path, own.path) if is_ours else None
+        key = unquote(parts.path.removeprefix(own.path))
+        return key if is_ours and parts.path.startswith(own.path) and keys.is_valid_key(key) else None
 
     async def put(self, key: str, content: bytes, media_type: str) -> StoredFile:
         """Store the bytes atomically; an existing file is replaced. Raises StorageError if nothing was stored."""
@@ -348,11 +349,6 @@ def _with_facts(stored: StoredFile, ours: Published) -> StoredFile:
     return replace(
         stored, width=facts.width, height=facts.height, seconds=facts.seconds, converted_from=ours.converted_from
     )
-
-
-def _key_in(path: str, prefix: str) -> str | None:
-    key = unquote(path.removeprefix(f"{prefix}/"))
-    return key if path.startswith(f"{prefix}/") and keys.is_valid_key(key) else None
 
 
 def _sha256(content: bytes) -> str:

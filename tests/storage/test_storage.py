@@ -134,7 +134,7 @@ async def test_a_stream_is_stored_whole_with_its_hash(assets: AssetStore):
     stored = await assets.put_stream("mma/video/a.mp4", chunks(content), "video/mp4")
     assert (stored.bytes, stored.sha256) == (len(content), hashlib.sha256(content).hexdigest())
     assert (await assets.public.received("mma/video/a.mp4")).sha256 == stored.sha256
-    middle = await assets.use("mma/video/a.mp4", lambda file: (file.seek(1_000_000), bytes(file.read(10)))[1])
+    middle = await assets.public.use("mma/video/a.mp4", lambda file: (file.seek(1_000_000), bytes(file.read(10)))[1])
     assert middle == content[1_000_000:1_000_010]
 
 

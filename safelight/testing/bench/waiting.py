@@ -2,7 +2,6 @@
 
 import asyncio
 import subprocess
-import sys
 import tempfile
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
@@ -18,6 +17,7 @@ from safelight.pipelines.registry import serve_every_engine_with
 from safelight.providers.simulated.faults import Faults, Latency
 from safelight.providers.simulated.server import HangUpProtocol, Simulation
 from safelight.testing.bench.scratch import BenchResult, give_credits, order_many, peak_mb, scratch_database, serving
+from safelight.testing.chaos.processes import start_process
 
 SECONDS_MAX = 3600.0  # for each of the two phases; the provider holds back longer
 CHECKS_A_SECOND = 40  # what the registry asks of the one worker while all wait
@@ -104,13 +104,7 @@ async def _prepare(db: Database, generations: int) -> None:
 
 @contextmanager
 def _worker(settings: Settings) -> Iterator[subprocess.Popen[bytes]]:
-    with (settings.home / "worker.log").open("wb") as output:
-        worker = subprocess.Popen(
-            [sys.executable, "-m", "safelight", "worker"],
-            env=settings.as_environment(),
-            stdout=output,
-            stderr=output,
-        )
+    worker = start_process("worker", settings, settings.home / "worker.log")
     try:
         yield worker
     finally:
