@@ -91,27 +91,15 @@ class GuardedFetcher:
         raise errors.RemoteFileRefused(f"The URL redirects more than {REDIRECTS_MAX} times.")
 
 
-class _PublicAddressesOnly(httpcore2.AsyncNetworkBackend):
+class _PublicAddressesOnly(httpcore2.AnyIOBackend):
     def __init__(self, allow_hosts: frozenset[str]) -> None:
         self._allow_hosts = allow_hosts
-        self._inner = httpcore2.AnyIOBackend()
         self._resolver = _Resolver()
 
-    async def connect_tcp(
-        self,
-        host: str,
-        port: int,
-        timeout: float | None = None,  # noqa: ASYNC109 - the signature of httpcore2
-        local_address: str | None = None,
-        socket_options: Any = None,
-    ) -> httpcore2.AsyncNetworkStream:
-        if f"{host}:{port}" in self._allow_hosts:
-            return await self._inner.connect_tcp(host, port, timeout, local_address, socket_options)
-        address = _public_address(host, port, await self._resolver.addresses(host, port))
-        return await self._inner.connect_tcp(address, port, timeout, local_address, socket_options)
-
-    async def sleep(self, seconds: float) -> None:
-        await asyncio.sleep(seconds)
+    async def connect_tcp(self, host: str, port: int, *more: Any, **named: Any) -> httpcore2.AsyncNetworkStream:
+        if f"{host}:{port}" not in self._allow_hosts:
+            host = _public_address(host, port, await self._resolver.addresses(host, port))
+        return await super().connect_tcp(host, port, *more, **named)
 
 
 class _Resolver:
