@@ -33,14 +33,23 @@ class Desk:
         self.place = asyncio.Semaphore(REQUESTS_AT_ONCE)
 
 
-class LocalTextModel:
+class _Local:
     name = "local"
 
-    def __init__(self, read_image: base.ReadImage, fault: Fault | None = None, desk: Desk | None = None) -> None:
+    def __init__(
+        self,
+        read_image: base.ReadImage,
+        fault: Fault | None = None,
+        wait_seconds: float = 0.0,
+        desk: Desk | None = None,
+    ) -> None:
         self._read = read_image
         self._fault = fault
+        self._wait_seconds = wait_seconds
         self._desk = desk or Desk()
 
+
+class LocalTextModel(_Local):
     async def complete(self, request: base.TextRequest) -> base.TextAnswer:
         inject(self._fault, request.step_type)
         if self._fault and self._fault.corrupts_answer(request.step_type):
@@ -56,23 +65,10 @@ class LocalTextModel:
         return image.content if image.content is not None else await self._read(image.url)
 
 
-class _LocalRenderer:
+class _LocalRenderer(_Local):
     """The base of the still and video providers: the handle holds the whole request, and `check` renders it."""
 
-    name = "local"
     settings_used: ClassVar[frozenset[str]]
-
-    def __init__(
-        self,
-        read_image: base.ReadImage,
-        fault: Fault | None = None,
-        wait_seconds: float = 0.0,
-        desk: Desk | None = None,
-    ) -> None:
-        self._read = read_image
-        self._fault = fault
-        self._wait_seconds = wait_seconds
-        self._desk = desk or Desk()
 
     async def start(self, request: GenerationRequest) -> Operation:
         inject(self._fault, request.step_type)
@@ -174,9 +170,5 @@ def _refuse_unusable(request: GenerationRequest) -> None:
 
 def make_adapter(context: AdapterContext) -> Adapter:
     """The entry point `local` of the group `safelight.adapters`."""
-    read, fault, desk = context.read_image, context.fault, Desk(context.media_pool)
-    return Adapter(
-        text=LocalTextModel(read, fault, desk),
-        image=LocalImageProvider(read, fault, context.latency_seconds, desk),
-        video=LocalVideoProvider(read, fault, context.latency_seconds, desk),
-    )
+    shared = context.read_image, context.fault, context.latency_seconds, Desk(context.media_pool)
+    return Adapter(LocalTextModel(*shared), LocalImageProvider(*shared), LocalVideoProvider(*shared))
