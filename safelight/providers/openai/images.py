@@ -4,9 +4,8 @@ from datetime import datetime
 
 from safelight.domain.errors.base import LookupUnsupported, ProviderContractBroken, ProviderError, ProviderRejected
 from safelight.providers.base import CancelResult, GenerationRequest, Json, Operation, OutputFile, Pending, Succeeded
-from safelight.providers.openai.errors import error_of_failure
 from safelight.providers.openai.pictures import Pictures
-from safelight.providers.openai.replies import ImageCall, Reply, error_of_end, refusal_in_words
+from safelight.providers.openai.replies import ImageCall, Reply, error_of_end, error_of_failure, refusal_in_words
 from safelight.providers.openai.service import OpenAIService
 from safelight.providers.openai.sizes import size_for
 from safelight.providers.outputs import content_of
