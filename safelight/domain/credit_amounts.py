@@ -10,11 +10,8 @@ AMOUNT_MAX = 1_000_000
 def credit_amount(
     stated: Any, field: str, *, takes_text: bool = False, minimum: int = -AMOUNT_MAX, code: str | None = None
 ) -> int:
-    """Read a whole number of credits that is not 0; with `takes_text` also one that is written as a text.
-
-    Raises:
-        InvalidInput: it is none, or out of bounds; the message names the field.
-    """
+    """Read a whole number of credits that is not 0; with `takes_text` also one that is written as a text. Raises
+    InvalidInput if it is none, or out of bounds; the message names the field."""
     kinds = str | int | float if takes_text else int | float
     try:
         amount = float(stated) if isinstance(stated, kinds) and not isinstance(stated, bool) else 0.0

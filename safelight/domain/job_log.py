@@ -1,6 +1,6 @@
 """Lines of the job log, which the waiting customer reads."""
 
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
 Level = Literal["info", "success", "warning", "error"]
@@ -18,9 +18,4 @@ class LogLine:
     details: dict[str, Any] | None = None
 
     def to_json(self) -> dict[str, Any]:
-        return {
-            "level": self.level,
-            "step": self.step,
-            "message": self.message[:LINE_CHARS_MAX],
-            "details": self.details,
-        }
+        return asdict(self) | {"message": self.message[:LINE_CHARS_MAX]}

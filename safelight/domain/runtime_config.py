@@ -3,7 +3,7 @@
 An override holds some of the leaves; a number outside the range of its leaf counts as the nearest end of the range.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -71,43 +71,28 @@ LEAVES: dict[str, OverrideLeaf] = {
 
 def checked(override: Tree) -> Tree:
     """The override as it is stored. Raises InvalidInput (INVALID_OVERRIDE), which names the invalid path."""
-    kept: Tree = {}
     for path, value in _leaves(override):
-        leaf = LEAVES.get(path)
-        if leaf is None:
+        if path not in LEAVES:
             raise _invalid(f"override.{path}: there is no such setting")
-        if not leaf.accepts(value):
-            raise _invalid(f"override.{path}: it must be a {leaf.type_name}")
-        put(kept, path, leaf.clamped(value))
-    return kept
+        if not LEAVES[path].accepts(value):
+            raise _invalid(f"override.{path}: it must be a {LEAVES[path].type_name}")
+    return known(override)
 
 
 def known(override: Tree) -> Tree:
     """The valid part of a stored override, which anybody may have written."""
-    kept: Tree = {}
-    for path, value in _leaves(override):
-        leaf = LEAVES.get(path)
-        if leaf and leaf.accepts(value):
-            put(kept, path, leaf.clamped(value))
-    return kept
+    valid = ((path, value) for path, value in _leaves(override) if path in LEAVES and LEAVES[path].accepts(value))
+    return _tree((path, LEAVES[path].clamped(value)) for path, value in valid)
 
 
 def effective(defaults: Tree, override: Tree) -> Tree:
     """The defaults, with the valid part of the override over them."""
-    merged: Tree = {}
-    for tree in (defaults, known(override)):
-        for path, value in _leaves(tree):
-            put(merged, path, value)
-    return merged
+    return _tree([*_leaves(defaults), *_leaves(known(override))])
 
 
 def without(override: Tree, path: str) -> Tree:
     """The override without a leaf or branch; unchanged if it has no such one."""
-    kept: Tree = {}
-    for each, value in _leaves(override):
-        if each != path and not each.startswith(f"{path}."):
-            put(kept, each, value)
-    return kept
+    return _tree(leaf for leaf in _leaves(override) if leaf[0] != path and not leaf[0].startswith(f"{path}."))
 
 
 def at(tree: Mapping[str, Any], path: str) -> Any:
@@ -123,6 +108,13 @@ def put(tree: Tree, path: str, value: Any) -> None:
     for branch in branches:
         tree = tree.setdefault(branch, {})
     tree[last] = value
+
+
+def _tree(leaves: Iterable[tuple[str, Any]]) -> Tree:
+    tree: Tree = {}
+    for path, value in leaves:
+        put(tree, path, value)
+    return tree
 
 
 def _leaves(tree: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:

@@ -10,11 +10,8 @@ NEW_SECRET = "`openssl rand -hex 32` makes a new one"  # noqa: S105 - a command,
 
 
 def strong_secret(stated: str, source: str, remedy: str = NEW_SECRET) -> str:
-    """The secret without surrounding white space. `source` names the setting or file that it comes from.
-
-    Raises:
-        ConfigError: it is empty, short, or holds what a header cannot carry; the message says what to do.
-    """
+    """The secret without surrounding white space. `source` names the setting or file that it comes from. Raises
+    ConfigError if it is empty, short, or holds what a header cannot carry; the message says what to do."""
     secret = stated.strip()
     if len(secret) < SECRET_CHARS_MIN:
         found = f"has {len(secret)} characters" if secret else "is empty"

@@ -6,52 +6,28 @@ from enum import StrEnum
 class Status(StrEnum):
     """`mg_mma_status`. The database holds the same list as a CHECK."""
 
-    QUEUED = "queued"
-    SCANNING = "scanning"
-    PROMPTING = "prompting"
-    GENERATING = "generating"
-    POSTSCAN = "postscan"
-    DONE = "done"
-    ERROR = "error"
-    SUGGESTED = "suggested"
-    CANCELLED = "cancelled"
-    PARTIAL = "partial"
+    record_status: str  # `mg_status`: the coarse status for older readers (docs/contract/rows.md)
+    friendly: str  # `status_text`: a sentence for the waiting customer
+
+    def __new__(cls, name: str, record_status: str = "processing", friendly: str = "") -> "Status":
+        status = str.__new__(cls, name)
+        status._value_, status.record_status, status.friendly = name, record_status, friendly
+        return status
+
+    QUEUED = "queued", "pending", "Waiting for a free place in the darkroom."
+    SCANNING = "scanning", "processing", "Looking closely at your pictures."
+    PROMPTING = "prompting", "processing", "Writing down how this should look."
+    GENERATING = "generating", "processing", "Developing your result."
+    POSTSCAN = "postscan", "processing", "Taking a last look before you do."
+    DONE = "done", "succeeded", "Ready."
+    ERROR = "error", "failed", "This one did not work out."
+    SUGGESTED = "suggested", "succeeded", "Here is an idea for the movement."
+    CANCELLED = "cancelled", "cancelled", "Stopped."
+    PARTIAL = "partial", "completed_partial", "Partly ready."
 
     @property
     def is_terminal(self) -> bool:
         return self in TERMINAL
 
-    @property
-    def record_status(self) -> str:
-        """`mg_status`: the coarse status for older readers (docs/contract/rows.md)."""
-        return _RECORD_STATUS.get(self, "processing")
-
-    @property
-    def friendly(self) -> str:
-        """`status_text`: a sentence for the waiting customer."""
-        return _FRIENDLY[self]
-
 
 TERMINAL = frozenset({Status.DONE, Status.ERROR, Status.SUGGESTED, Status.CANCELLED, Status.PARTIAL})
-
-_RECORD_STATUS = {
-    Status.QUEUED: "pending",
-    Status.DONE: "succeeded",
-    Status.SUGGESTED: "succeeded",
-    Status.PARTIAL: "completed_partial",
-    Status.ERROR: "failed",
-    Status.CANCELLED: "cancelled",
-}
-
-_FRIENDLY = {
-    Status.QUEUED: "Waiting for a free place in the darkroom.",
-    Status.SCANNING: "Looking closely at your pictures.",
-    Status.PROMPTING: "Writing down how this should look.",
-    Status.GENERATING: "Developing your result.",
-    Status.POSTSCAN: "Taking a last look before you do.",
-    Status.DONE: "Ready.",
-    Status.ERROR: "This one did not work out.",
-    Status.SUGGESTED: "Here is an idea for the movement.",
-    Status.CANCELLED: "Stopped.",
-    Status.PARTIAL: "Partly ready.",
-}

@@ -7,29 +7,31 @@ from safelight.domain.statuses import Status
 
 
 class StepType(StrEnum):
-    SCAN_PRODUCT = "scan_product"
-    SCAN_LOGO = "scan_logo"
-    SCAN_INSPIRATION = "scan_inspiration"
-    LIKE_HISTORY = "like_history"
-    GPT_READER = "gpt_reader"
-    SEEDREAM_GENERATE = "seedream_generate"
-    POSTSCAN_OUTPUT_STILL = "postscan_output_still"
-    GPT_FEEDBACK_STILL = "gpt_feedback_still"
-    SEEDREAM_GENERATE_FEEDBACK = "seedream_generate_feedback"
-    POSTSCAN_OUTPUT_STILL_FEEDBACK = "postscan_output_still_feedback"
-    SCAN_INPUT_STILL = "scan_input_still"
-    MOTION_SUGGESTION = "motion_suggestion"
-    GPT_READER_MOTION = "gpt_reader_motion"
-    KLING_GENERATE = "kling_generate"
-    POSTSCAN_OUTPUT_VIDEO = "postscan_output_video"
-    GPT_FEEDBACK_MOTION = "gpt_feedback_motion"
-    KLING_GENERATE_FEEDBACK = "kling_generate_feedback"
-    POSTSCAN_OUTPUT_VIDEO_FEEDBACK = "postscan_output_video_feedback"
+    status: Status  # of the generation while this step runs
 
-    @property
-    def status(self) -> Status:
-        """The status of the generation while this step runs."""
-        return Status.GENERATING if self in GENERATE_STEPS else _STATUSES.get(self, Status.PROMPTING)
+    def __new__(cls, name: str, status: Status = Status.PROMPTING) -> "StepType":
+        step_type = str.__new__(cls, name)
+        step_type._value_, step_type.status = name, status
+        return step_type
+
+    SCAN_PRODUCT = "scan_product", Status.SCANNING
+    SCAN_LOGO = "scan_logo", Status.SCANNING
+    SCAN_INSPIRATION = "scan_inspiration", Status.SCANNING
+    LIKE_HISTORY = "like_history", Status.SCANNING
+    GPT_READER = "gpt_reader", Status.PROMPTING
+    SEEDREAM_GENERATE = "seedream_generate", Status.GENERATING
+    POSTSCAN_OUTPUT_STILL = "postscan_output_still", Status.POSTSCAN
+    GPT_FEEDBACK_STILL = "gpt_feedback_still", Status.PROMPTING
+    SEEDREAM_GENERATE_FEEDBACK = "seedream_generate_feedback", Status.GENERATING
+    POSTSCAN_OUTPUT_STILL_FEEDBACK = "postscan_output_still_feedback", Status.POSTSCAN
+    SCAN_INPUT_STILL = "scan_input_still", Status.SCANNING
+    MOTION_SUGGESTION = "motion_suggestion", Status.PROMPTING
+    GPT_READER_MOTION = "gpt_reader_motion", Status.PROMPTING
+    KLING_GENERATE = "kling_generate", Status.GENERATING
+    POSTSCAN_OUTPUT_VIDEO = "postscan_output_video", Status.POSTSCAN
+    GPT_FEEDBACK_MOTION = "gpt_feedback_motion", Status.PROMPTING
+    KLING_GENERATE_FEEDBACK = "kling_generate_feedback", Status.GENERATING
+    POSTSCAN_OUTPUT_VIDEO_FEEDBACK = "postscan_output_video_feedback", Status.POSTSCAN
 
 
 # The engine whose result a step stores, by the name that public error codes use.
@@ -46,13 +48,4 @@ LAST_LOOK_OF = {
     StepType.SEEDREAM_GENERATE_FEEDBACK: StepType.POSTSCAN_OUTPUT_STILL_FEEDBACK,
     StepType.KLING_GENERATE: StepType.POSTSCAN_OUTPUT_VIDEO,
     StepType.KLING_GENERATE_FEEDBACK: StepType.POSTSCAN_OUTPUT_VIDEO_FEEDBACK,
-}
-
-_STATUSES = {
-    StepType.SCAN_PRODUCT: Status.SCANNING,
-    StepType.SCAN_LOGO: Status.SCANNING,
-    StepType.SCAN_INSPIRATION: Status.SCANNING,
-    StepType.SCAN_INPUT_STILL: Status.SCANNING,
-    StepType.LIKE_HISTORY: Status.SCANNING,
-    **dict.fromkeys(LAST_LOOK_OF.values(), Status.POSTSCAN),
 }

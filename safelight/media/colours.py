@@ -2,34 +2,13 @@
 
 import io
 from collections.abc import Callable
-from typing import Any, Protocol
 
 import numpy as np
 from PIL import Image, ImageCms
 
+from safelight.media.heic import LazyPicture
+
 ToSrgb = Callable[[Image.Image], Image.Image]
-
-
-class LazyPicture(Protocol):
-    """A picture that is decoded when its pixels are first read, as Pillow's are."""
-
-    @property
-    def mode(self) -> str: ...
-    @property
-    def size(self) -> tuple[int, int]: ...
-    @property
-    def width(self) -> int: ...
-    @property
-    def height(self) -> int: ...
-    @property
-    def format(self) -> str | None: ...
-    @property
-    def info(self) -> dict[str | tuple[int, int], Any]: ...
-    def draft(self, mode: str | None, size: tuple[int, int] | None) -> object: ...
-    def load(self) -> object: ...
-    def crop(self, box: tuple[int, int, int, int]) -> Image.Image: ...
-    def getextrema(self) -> tuple[float, float] | tuple[tuple[int, int], ...]: ...
-
 
 PROFILE_BYTES_MAX = 4 * 1024 * 1024
 SRGB_DIFFERENCE_MAX = 2  # of 255: a profile that shifts no colour by more counts as sRGB
@@ -103,7 +82,8 @@ def _transform(profile: ImageCms.ImageCmsProfile, mode: str) -> ImageCms.ImageCm
 
 
 def _applied(transform: ImageCms.ImageCmsTransform, part: Image.Image, mode: str) -> Image.Image:
-    alpha = part.convert("RGBA").getchannel("A") if _has_alpha(part) else None
+    has_alpha = part.mode in _ALPHA_MODES or "transparency" in part.info
+    alpha = part.convert("RGBA").getchannel("A") if has_alpha else None
     if part.mode == "LAB":
         mode = "LAB"
     coloured = part if part.mode == mode else part.convert(mode)
@@ -113,10 +93,6 @@ def _applied(transform: ImageCms.ImageCmsTransform, part: Image.Image, mode: str
     if alpha:
         shown.putalpha(alpha)
     return shown
-
-
-def _has_alpha(part: Image.Image) -> bool:
-    return part.mode in _ALPHA_MODES or "transparency" in part.info
 
 
 def _is_srgb(profile: ImageCms.ImageCmsProfile, mode: str) -> bool:

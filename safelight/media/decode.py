@@ -4,7 +4,6 @@ import io
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
-from itertools import islice
 from struct import error as StructError  # noqa: N812  # Pillow lets it through on truncated headers
 from typing import BinaryIO
 
@@ -17,9 +16,8 @@ from PIL import Image, PngImagePlugin
 
 from safelight.domain.errors.base import AssetUnreadable
 from safelight.media import colours, films, formats
-from safelight.media.colours import LazyPicture
 from safelight.media.formats import size_of_picture, sniff
-from safelight.media.heic import HeicPicture
+from safelight.media.heic import HeicPicture, LazyPicture
 
 Pixels = NDArray[np.uint8]
 
@@ -28,7 +26,6 @@ DECODE_BYTES_MAX = 320 * 1024 * 1024  # memory that decoding one picture or vide
 WHOLE_PIXELS_MAX = 2560 * 2560  # larger pictures are reduced while they are decoded
 SIDE_MAX = 2048
 SCANS_MAX = 100
-VIDEO_FRAMES_MAX = 100_000
 FRAMES_DECODED_MAX = 3_000
 TEXT_CHARS_MAX = 100_000
 REDUCED_QUALITY = 90
@@ -80,15 +77,6 @@ class ImageFacts:
     height: int
 
 
-@dataclass(frozen=True, slots=True)
-class VideoFacts:
-    codec: str
-    width: int
-    height: int
-    frames: int
-    duration_seconds: float
-
-
 # --- pictures ------------------------------------------------------------------------------------------------------
 
 
@@ -133,11 +121,7 @@ def decode_image(content: bytes, side_max: int | None = None) -> Pixels:
 def reduced(content: bytes, *, bytes_max: int = REDUCED_BYTES_MAX) -> bytes:
     """The same picture, if every reader shows it as browsers do. Otherwise, and if it has more than WHOLE_PIXELS_MAX
     pixels or more bytes than these, a JPEG of at most SIDE_MAX a side, upright and in sRGB, or a PNG where it is
-    transparent.
-
-    Raises:
-        AssetUnreadable: it is no picture.
-    """
+    transparent. Raises AssetUnreadable if it is no picture."""
     image = open_picture(content)
     if image.width * image.height <= WHOLE_PIXELS_MAX and len(content) <= bytes_max and _is_plain(content, image):
         return content
@@ -197,11 +181,7 @@ def thumbnail(content: bytes, size: int, quality: int) -> bytes:
 
 def open_picture(content: bytes) -> LazyPicture:
     """All bounds are checked before a decoder gets the bytes: some decoders allocate the whole picture when they open
-    it.
-
-    Raises:
-        AssetUnreadable: it is not a picture, or is larger than we decode.
-    """
+    it. Raises AssetUnreadable if it is not a picture, or is larger than we decode."""
     structure, media_type = formats.structure_of(content), sniff(content) or ""
     if structure.parts > formats.PARTS_MAX or structure.scans > SCANS_MAX:
         raise AssetUnreadable(f"more than {formats.PARTS_MAX} parts, or {SCANS_MAX} scans")
@@ -248,11 +228,8 @@ def _scale(width: int, height: int, side_max: int) -> int:
 
 
 def upright(content: bytes, image: LazyPicture, side_max: int | None) -> Image.Image:
-    """The decoded picture as RGBA in sRGB, upright, no side longer than `side_max`.
-
-    Raises:
-        AssetUnreadable: it is not whole.
-    """
+    """The decoded picture as RGBA in sRGB, upright, no side longer than `side_max`. Raises AssetUnreadable if it is not
+    whole."""
     try:
         if side_max is not None:
             scale = _scale(*image.size, side_max)
@@ -286,21 +263,6 @@ def _saved(pixels: Pixels, kind: str, **options: object) -> bytes:
 
 
 # --- videos --------------------------------------------------------------------------------------------------------
-
-
-def probe_video(video: bytes | BinaryIO) -> VideoFacts:
-    """Reads no more of a file than the facts need."""
-    with films.our_errors(), films.opened(video) as container:
-        stream = films.video_stream(container)
-        packets = islice(container.demux(stream), VIDEO_FRAMES_MAX)
-        frames = stream.frames or sum(1 for packet in packets if packet.size)
-        return VideoFacts(
-            codec=stream.codec_context.name,
-            width=stream.codec_context.width,
-            height=stream.codec_context.height,
-            frames=frames,
-            duration_seconds=films.duration_seconds(container, stream),
-        )
 
 
 def frame_at(video: bytes | BinaryIO, fraction: float) -> bytes:

@@ -5,80 +5,59 @@ from typing import BinaryIO
 
 from safelight.domain.errors.base import AssetUnreadable
 
-ELEMENTS_MAX = 2_000_000
+PARTS_MAX = 2_000_000
+HEAD_BYTES = 16  # as much of a part as tells its name and length
 
 _BOX_FILES = frozenset({"video/mp4", "video/quicktime"})
 _SEGMENT, _CLUSTER = b"\x18\x53\x80\x67", b"\x1f\x43\xb6\x75"
 _RIFF_LISTS = frozenset({b"RIFF", b"LIST"})
 
+_Length = tuple[int, bytes] | None  # of a part, with its name; None if there is none, or it ends with the file
+
 
 def must_be_whole(file: BinaryIO, media_type: str) -> None:
-    """Raises AssetUnreadable if a part ends beyond the end of the file, or there are more than ELEMENTS_MAX parts."""
-    if media_type in _BOX_FILES:
-        _walk_boxes(file)
-    elif media_type == "video/webm":
-        _walk_elements(file)
-    else:
-        _walk_riff(file)
-
-
-def _must_end(at: int, end: int, name: bytes) -> None:
-    if at > end:
-        raise AssetUnreadable(f"the film is cut: {name!r} ends {at - end} bytes after the file")
-
-
-def _walk_boxes(file: BinaryIO) -> None:
+    """Raises AssetUnreadable if a part ends beyond the end of the file, or there are more than PARTS_MAX parts."""
+    read = _box if media_type in _BOX_FILES else _element if media_type == "video/webm" else _riff_list
     end, at = file.seek(0, os.SEEK_END), 0
-    for _ in range(ELEMENTS_MAX):
+    for _ in range(PARTS_MAX):
         file.seek(at)
-        head = file.read(16)
-        if len(head) < 8:
+        found = read(file.read(HEAD_BYTES))
+        if found is None:
             return
-        size, name = int.from_bytes(head[:4], "big"), head[4:8]
-        if size == 0 or not name.isascii():  # size 0: up to the end of the file; else not a box
-            return
-        size = int.from_bytes(head[8:16], "big") if size == 1 else size
-        if size < 8:
-            return
-        at += size
-        _must_end(at, end, name)
-    raise AssetUnreadable(f"more than {ELEMENTS_MAX} boxes")
+        at += found[0]
+        if at > end:
+            raise AssetUnreadable(f"the film is cut: {found[1]!r} ends {at - end} bytes after the file")
+        at += at % 2 if read is _riff_list else 0  # the last one may lack this byte
+    raise AssetUnreadable(f"more than {PARTS_MAX} parts")
 
 
-def _walk_riff(file: BinaryIO) -> None:
-    """Walks the RIFF chunks. A chunk of size 0 belongs to a recording that was not finished; it ends with the file."""
-    end, at = file.seek(0, os.SEEK_END), 0
-    for _ in range(ELEMENTS_MAX):
-        file.seek(at)
-        head = file.read(8)
-        if head[:4] not in _RIFF_LISTS or len(head) < 8:
-            return
-        size = int.from_bytes(head[4:8], "little")
-        at += 8 + size + size % 2
-        _must_end(at - size % 2, end, head[:4])
-    raise AssetUnreadable(f"more than {ELEMENTS_MAX} lists")
+def _box(head: bytes) -> _Length:
+    size, name = int.from_bytes(head[:4], "big"), head[4:8]
+    if len(head) < 8 or size == 0 or not name.isascii():  # size 0: up to the end of the file; else not a box
+        return None
+    size = int.from_bytes(head[8:16], "big") if size == 1 else size
+    return None if size < 8 else (size, name)
 
 
-def _walk_elements(file: BinaryIO) -> None:
-    """In a live recording the segment and its clusters have no stated length; then the elements inside are walked."""
-    end, at = file.seek(0, os.SEEK_END), 0
-    for _ in range(ELEMENTS_MAX):
-        file.seek(at)
-        head = file.read(12)
-        if not head:
-            return
-        name_bytes = _length_of(head[0])
-        name = head[:name_bytes]
-        size_bytes = _length_of(head[name_bytes]) if len(head) > name_bytes else 0
-        if not name_bytes or not size_bytes or len(head) < name_bytes + size_bytes:
-            raise AssetUnreadable("the film is cut in the head of an element")
-        size = int.from_bytes(head[name_bytes : name_bytes + size_bytes], "big") & ((1 << 7 * size_bytes) - 1)
-        at += name_bytes + size_bytes
-        if size == (1 << 7 * size_bytes) - 1 and name in (_SEGMENT, _CLUSTER):
-            continue
-        at += size
-        _must_end(at, end, name)
-    raise AssetUnreadable(f"more than {ELEMENTS_MAX} elements")
+def _riff_list(head: bytes) -> _Length:
+    """A list of size 0 belongs to a recording that was not finished; it ends with the file."""
+    if head[:4] not in _RIFF_LISTS or len(head) < 8:
+        return None
+    return 8 + int.from_bytes(head[4:8], "little"), head[:4]
+
+
+def _element(head: bytes) -> _Length:
+    """In a live recording the segment and its clusters have no stated length; then the elements inside follow."""
+    if not head:
+        return None
+    name_bytes = _length_of(head[0])
+    name = head[:name_bytes]
+    size_bytes = _length_of(head[name_bytes]) if len(head) > name_bytes else 0
+    if not name_bytes or not size_bytes or len(head) < name_bytes + size_bytes:
+        raise AssetUnreadable("the film is cut in the head of an element")
+    unknown = (1 << 7 * size_bytes) - 1
+    size = int.from_bytes(head[name_bytes : name_bytes + size_bytes], "big") & unknown
+    return name_bytes + size_bytes + (0 if size == unknown and name in (_SEGMENT, _CLUSTER) else size), name
 
 
 def _length_of(first: int) -> int:

@@ -71,11 +71,8 @@ def _must_have_few_samples(file: BinaryIO) -> None:
 
 
 def video_stream(container: InputContainer) -> VideoStream:
-    """The first stream of moving pictures; the cover of a piece of music is a video stream of one picture.
-
-    Raises:
-        AssetUnreadable: there is none, or its frames are larger than we decode.
-    """
+    """The first stream of moving pictures; the cover of a piece of music is a video stream of one picture. Raises
+    AssetUnreadable if there is none, or its frames are larger than we decode."""
     streams = [one for one in container.streams.video if not one.disposition & Disposition.attached_pic]
     if not streams:
         raise AssetUnreadable("the file holds no video")

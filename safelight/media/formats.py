@@ -309,27 +309,15 @@ def boxes_of_file(file: BinaryIO, names: Collection[bytes], bytes_max: int) -> I
     raise AssetUnreadable(f"more than {PARTS_MAX} boxes")
 
 
-def end_of_gif(content: bytes) -> int:
-    """Offset of the end of the trailer; the length of the content if there is no trailer."""
-    *_, last = gif_parts(content)
-    return last.end if last.name == b";" else len(content)
-
-
-@dataclass(frozen=True, slots=True)
-class GifPart(Part):
-    """`name` is the label of an extension, `,` for a picture, `;` for the trailer, empty for the head."""
-
-    end: int
-
-
-def gif_parts(content: bytes) -> Iterator[GifPart]:
-    """The head, then extensions and pictures up to the trailer, or to the first byte that is not part of a GIF."""
+def gif_parts(content: bytes) -> Iterator[Part]:
+    """The head, then extensions and pictures up to the trailer, or to the first byte that is not part of a GIF. Their
+    names: the label of an extension, `,` for a picture, `;` for the trailer, empty for the head."""
     at = 13 + _colours(content[10:11])
-    yield GifPart(content[:at], b"", b"", at)
+    yield Part(content[:at], b"", b"")
     while at < len(content):
         match content[at]:
             case 0x3B:
-                yield GifPart(content[at : at + 1], b";", b"", at + 1)
+                yield Part(content[at : at + 1], b";", b"")
                 return
             case 0x21:
                 name, body, end = content[at + 1 : at + 2], at + 2, _after_blocks(content, at + 2)
@@ -338,7 +326,7 @@ def gif_parts(content: bytes) -> Iterator[GifPart]:
                 name, end = b",", _after_blocks(content, body)
             case _:
                 return
-        yield GifPart(content[at:end], name, content[body:end], end)
+        yield Part(content[at:end], name, content[body:end])
         at = end
 
 

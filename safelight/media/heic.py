@@ -52,3 +52,6 @@ class HeicPicture:
 
     def _pixels(self) -> NDArray[np.uint8]:
         return np.asarray(self._file)[:, : self.width]
+
+
+LazyPicture = Image.Image | HeicPicture  # decoded when its pixels are first read

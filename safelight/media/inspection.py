@@ -6,6 +6,7 @@ read to its end, and its frames are decoded up to FILM_PIXELS_CHECKED_MAX pixels
 
 import io
 import zlib
+from collections.abc import Iterator
 from typing import Any, BinaryIO
 
 import av
@@ -38,11 +39,8 @@ def bytes_to_inspect(head: bytes) -> int:
 
 
 def inspect_picture(content: bytes) -> MediaFacts:
-    """Decode the picture to its end.
-
-    Raises:
-        AssetUnreadable: it is not a picture, is larger than we decode, or is truncated.
-    """
+    """Decode the picture to its end. Raises AssetUnreadable if it is not a picture, is larger than we decode, or is
+    truncated."""
     image = decode.open_picture(content)
     _must_have_its_end(content)
     try:
@@ -74,7 +72,8 @@ def _must_have_its_end(content: bytes) -> None:
         case "image/png":
             _must_be_whole_png(content)
         case "image/gif":
-            if content[formats.end_of_gif(content) - 1 : formats.end_of_gif(content)] != b";":
+            *_, last = formats.gif_parts(content)
+            if last.name != b";":
                 raise AssetUnreadable("the picture is cut: it has no trailer")
         case "image/webp":
             if 8 + int.from_bytes(content[4:8], "little") > len(content):
@@ -93,11 +92,8 @@ def _must_be_whole_png(content: bytes) -> None:
 
 
 def inspect_film(video: bytes | BinaryIO) -> MediaFacts:
-    """Read the video to its end, and decode its frames up to FILM_PIXELS_CHECKED_MAX pixels.
-
-    Raises:
-        AssetUnreadable: it is not a video, is larger than we decode, or is truncated.
-    """
+    """Read the video to its end, and decode its frames up to FILM_PIXELS_CHECKED_MAX pixels. Raises AssetUnreadable if
+    it is not a video, is larger than we decode, or is truncated."""
     file = io.BytesIO(video) if isinstance(video, bytes) else video
     file.seek(0)
     media_type = sniff(file.read(HEAD_BYTES)) or ""
@@ -106,54 +102,36 @@ def inspect_film(video: bytes | BinaryIO) -> MediaFacts:
     # An edit list skips samples, which would then look missing.
     with films.our_errors(), films.opened(file, ignore_editlist="1") as container:
         stream = films.video_stream(container)
-        read = _read_to_the_end(container, stream)
-        seconds = films.duration_seconds(container, stream) or read.end_seconds
-        return MediaFacts(media_type, *read.size, seconds=round(seconds, 3))
+        size, end_seconds = _read_to_the_end(container, stream)
+        seconds = films.duration_seconds(container, stream) or end_seconds
+        return MediaFacts(media_type, *size, seconds=round(seconds, 3))
 
 
-def _read_to_the_end(container: InputContainer, stream: VideoStream) -> "_Decoded":
-    check = _Decoded(stream)
+def _read_to_the_end(container: InputContainer, stream: VideoStream) -> tuple[tuple[int, int], float]:
+    """Returns the displayed size of the first frame, and where the last packet ends, in seconds."""
+    size, samples, end_seconds, pixels_left = _NO_SIZE, 0, 0.0, FILM_PIXELS_CHECKED_MAX
+    shape = films.pixel_shape(stream)
     for packets, packet in enumerate(container.demux(), 1):
         if packet.is_corrupt or packets > PACKETS_MAX:
             raise AssetUnreadable(f"the film is cut, or has more than {PACKETS_MAX} packets")
-        if packet.stream is stream:
-            check.take(packet)
-    if check.size == _NO_SIZE:
-        raise AssetUnreadable("the video holds no frame")
-    if "mp4" in container.format.name and check.samples < stream.frames:
-        raise AssetUnreadable(f"the film is cut: {check.samples} of {stream.frames} frames are there")
-    return check
-
-
-class _Decoded:
-    """Decodes the packets of one stream until enough is decoded; the last packet is empty. `size` is the displayed size
-    of the first frame."""
-
-    def __init__(self, stream: VideoStream) -> None:
-        self.size = _NO_SIZE
-        self.samples = 0
-        self.end_seconds = 0.0
-        self._shape = films.pixel_shape(stream)
-        self._pixels_left = FILM_PIXELS_CHECKED_MAX
-
-    def take(self, packet: "av.Packet[Any]") -> None:
-        self.samples += bool(packet.size)
+        if packet.stream is not stream:
+            continue
+        samples += bool(packet.size)  # the last packet is empty
         if packet.pts is not None and packet.time_base is not None:
-            end = float((packet.pts + (packet.duration or 0)) * packet.time_base)
-            self.end_seconds = max(self.end_seconds, end)
-        if self._pixels_left <= 0:
-            return
-        for frame in packet.decode():
-            if not isinstance(frame, av.VideoFrame):
-                continue
+            end_seconds = max(end_seconds, float((packet.pts + (packet.duration or 0)) * packet.time_base))
+        for frame in _frames(packet) if pixels_left > 0 else ():
+            size = films.shown_size(frame, shape) if size == _NO_SIZE else size
+            pixels_left -= frame.width * frame.height
+    if size == _NO_SIZE:
+        raise AssetUnreadable("the video holds no frame")
+    if "mp4" in container.format.name and samples < stream.frames:
+        raise AssetUnreadable(f"the film is cut: {samples} of {stream.frames} frames are there")
+    return size, end_seconds
+
+
+def _frames(packet: "av.Packet[Any]") -> Iterator[av.VideoFrame]:
+    for frame in packet.decode():
+        if isinstance(frame, av.VideoFrame):
             if frame.is_corrupt:
                 raise AssetUnreadable(f"the film is damaged at {frame.time or 0.0:.2f} s")
-            if self.size == _NO_SIZE:
-                self.size = films.shown_size(frame, self._shape)
-            self._pixels_left -= frame.width * frame.height
-
-
-def facts_of(content: bytes) -> MediaFacts:
-    """`inspect_film` for a video, else `inspect_picture`."""
-    is_film = (sniff(content[:HEAD_BYTES]) or "").startswith("video/")
-    return inspect_film(content) if is_film else inspect_picture(content)
+            yield frame

@@ -62,11 +62,8 @@ def bytes_to_publish(head: bytes) -> int:
 
 
 def published(content: bytes, stored_as: Mapping[str, str] = UPLOADED_AS) -> Published:
-    """The file as it is stored, after it was decoded to its end.
-
-    Raises:
-        AssetUnreadable: it is not a picture or video, is truncated, or is larger than we decode.
-    """
+    """The file as it is stored, after it was decoded to its end. Raises AssetUnreadable if it is not a picture or
+    video, is truncated, or is larger than we decode."""
     media_type = sniff(content[:HEAD_BYTES]) or ""
     if media_type in stored_as:
         return converted(content, stored_as[media_type])

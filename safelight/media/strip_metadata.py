@@ -42,11 +42,8 @@ class PartsUnclear(AssetUnreadable):
 
 
 def published(content: bytes, media_type: str) -> bytes:
-    """The file without personal metadata; the same bytes if it has none.
-
-    Raises:
-        PartsUnclear: it is a picture whose parts cannot be followed to its end.
-    """
+    """The file without personal metadata; the same bytes if it has none. Raises PartsUnclear if it is a picture whose
+    parts cannot be followed to its end."""
     clean = _CLEANERS.get(media_type)
     return clean(content) if clean else content
 

@@ -71,9 +71,8 @@ async def delete_orphans(db: Database, assets: AssetStore, *, hours: float, dele
         gone = [entry for entry in entries if not await assets.public.has(thumbnails.original_of(entry.key))]
         await collected.add(gone, assets.public.delete)
     for bucket in (assets.public, assets.private):
-        async for entries in bucket.partial_files():
-            old = [entry for entry in entries if entry.changed_at < until]
-            await collected.add(old, bucket.delete_partial)
+        partial = await bucket.partial_files()
+        await collected.add([entry for entry in partial if entry.changed_at < until], bucket.delete_partial)
     return collected.found
 
 

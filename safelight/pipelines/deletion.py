@@ -7,7 +7,7 @@ from safelight.db.connection.database import Database
 from safelight.db.generations import deletions, generations
 from safelight.db.generations.deletions import Deletable
 from safelight.domain.errors.base import NotFound
-from safelight.domain.errors.requests import GenerationInProgress
+from safelight.domain.errors.retries import GenerationInProgress
 from safelight.domain.statuses import Status
 from safelight.pipelines.results import withdraw
 from safelight.storage import results

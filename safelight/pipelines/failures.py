@@ -10,8 +10,8 @@ from safelight.db.generations.runs import Ending, StepRow, WriteOutcome
 from safelight.db.money import ledger
 from safelight.db.operations import ops_rows
 from safelight.db.operations.ops_rows import OpsError
-from safelight.domain.errors.base import Cancelled, SafelightError, type_name
-from safelight.domain.errors.codes import engine_of, public_code
+from safelight.domain.errors.base import Cancelled, SafelightError
+from safelight.domain.errors.codes import engine_of, public_code, type_name
 from safelight.domain.job_log import LogLine
 from safelight.domain.statuses import Status
 from safelight.pipelines.engine.attempts import as_error

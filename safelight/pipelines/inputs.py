@@ -55,6 +55,6 @@ class Inputs:
         key = self.assets.private_key_of(url)
         if key is not None:  # whoever ordered had a URL that passes, so this very file may be copied for them
             address = self.assets.private_address(key)
-            return address, None if self.assets.is_of(key, customer) else {"url": address, "key": key}
+            return address, None if self.assets.names.is_owner(customer, key) else {"url": address, "key": key}
         shown = DEFAULT_REDACTOR.text(url)
         return shown, {"url": shown} | ({"sealed": self.sealer.seal(url)} if DEFAULT_REDACTOR.has_secret(url) else {})

@@ -10,13 +10,14 @@ from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
-from typing import Any, Protocol
+from typing import Any, Literal, Protocol
 
 from safelight.domain.orders import Mode
 from safelight.media.decoding_pool import MediaPool
 from safelight.providers.fault_injection import Fault
 
 Json = dict[str, Any]
+Kind = Literal["image", "video"]
 ReadImage = Callable[[str], Awaitable[bytes]]  # the bytes behind an input URL
 
 
@@ -97,8 +98,6 @@ class Succeeded:
 
 
 class CancelResult(StrEnum):
-    """The outcome of a request to cancel."""
-
     STOPPED = "stopped"
     TOO_LATE = "too_late"  # the result exists, or will
     UNSUPPORTED = "unsupported"  # the service cannot cancel: the work goes on and may cost
@@ -115,7 +114,7 @@ class TextAnswer:
 
 
 class MediaProvider(Protocol):
-    """Generates stills or videos; the registry's `modes` say which of the two an engine makes. `find` looks up, by its
+    """Generates stills or videos; the registry's `modes` say which of the two an engine makes. `look_up` finds, by its
     attempt key, a start whose answer was lost; it was sent after `noted_at`, which is the database's time. It returns
     None if the service never received the start, and raises LookupUnsupported if the service cannot say."""
 
@@ -124,7 +123,7 @@ class MediaProvider(Protocol):
     async def start(self, request: GenerationRequest) -> Operation: ...
     async def check(self, operation: Operation) -> Pending | Succeeded: ...
     async def cancel(self, operation: Operation) -> CancelResult: ...
-    async def find(self, attempt_key: str, noted_at: datetime) -> Operation | None: ...
+    async def look_up(self, attempt_key: str, noted_at: datetime) -> Operation | None: ...
 
 
 class TextModel(Protocol):

@@ -34,19 +34,19 @@ class ParameterTables:
             _rule(engine_id, stated, parameter)
             for engine_id in engine_ids
             for name, parameter in self.of_engine(engine_id).parameters.items()
-            for stated in (name, *parameter.also)
+            for stated in (name, *parameter.aliases)
         ]
 
 
 def _rule(engine_id: str, name: str, parameter: Parameter) -> dict[str, Any]:
-    least, most = parameter.bounds
+    minimum, maximum = parameter.bounds
     return {
         "engine": engine_id,
         "name": name,
         "type": parameter.type,
-        "least": least,
-        "most": most,
-        "words": list(parameter.words),
+        "least": minimum,
+        "most": maximum,
+        "words": list(parameter.choices),
         "pattern": parameter.pattern,
         "single_output": parameter.single_output,
     }

@@ -4,24 +4,26 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Self
 
-from safelight.domain.errors.base import (
-    ContentRefused,
-    ProviderContractBroken,
-    ProviderError,
-    ProviderRateLimited,
-    ProviderRejected,
-    ProviderTimeout,
-    ProviderUnavailable,
-)
+from safelight.domain.errors import base as errors
 from safelight.domain.steps import StepType
 
 
 class FaultKind(StrEnum):
-    TIMEOUT = "timeout"
-    UNAVAILABLE = "unavailable"
-    RATE_LIMITED = "rate_limited"
-    REJECTED = "rejected"
-    REFUSED = "refused"
+    error: type[errors.ProviderError]
+    http_status: int
+
+    def __new__(
+        cls, name: str, error: type[errors.ProviderError] = errors.ProviderContractBroken, http_status: int = 200
+    ) -> "FaultKind":
+        kind = str.__new__(cls, name)
+        kind._value_, kind.error, kind.http_status = name, error, http_status
+        return kind
+
+    TIMEOUT = "timeout", errors.ProviderTimeout, 504
+    UNAVAILABLE = "unavailable", errors.ProviderUnavailable, 503
+    RATE_LIMITED = "rate_limited", errors.ProviderRateLimited, 429
+    REJECTED = "rejected", errors.ProviderRejected, 400
+    REFUSED = "refused", errors.ContentRefused, 422
     BAD_SHAPE = "bad_shape"
     BAD_JSON = "bad_json"
 
@@ -52,32 +54,17 @@ class Fault:
         """True if the model's answer in this step shall be unusable rather than missing."""
         return self.kind is FaultKind.BAD_JSON and step_type == self.step_type
 
-    def strike(self, step_type: str) -> None:
+    def inject(self, step_type: str) -> None:
         """Raise what the step is to fail with."""
         if step_type != self.step_type or self.kind is FaultKind.BAD_JSON or self.times == 0:
             return
         if self.times is not None:
             self.times -= 1
-        raise _error(self.kind, step_type)
+        pause = 1.0 if self.kind is FaultKind.RATE_LIMITED else None
+        message = f"local: {self.kind} on purpose in {step_type}"
+        raise self.kind.error(message, provider_http_status=self.kind.http_status, retry_after_seconds=pause)
 
 
-def strike(fault: Fault | None, step_type: str) -> None:
+def inject(fault: Fault | None, step_type: str) -> None:
     if fault is not None:
-        fault.strike(step_type)
-
-
-def _error(kind: FaultKind, step_type: str) -> ProviderError:
-    message = f"local: {kind} on purpose in {step_type}"
-    match kind:
-        case FaultKind.TIMEOUT:
-            return ProviderTimeout(message, provider_http_status=504)
-        case FaultKind.UNAVAILABLE:
-            return ProviderUnavailable(message, provider_http_status=503)
-        case FaultKind.RATE_LIMITED:
-            return ProviderRateLimited(message, provider_http_status=429, retry_after_seconds=1.0)
-        case FaultKind.REJECTED:
-            return ProviderRejected(message, provider_http_status=400)
-        case FaultKind.REFUSED:
-            return ContentRefused(message, provider_http_status=422)
-        case _:
-            return ProviderContractBroken(message, provider_http_status=200)
+        fault.inject(step_type)

@@ -2,19 +2,14 @@
 
 import asyncio
 from collections.abc import Callable, Collection, Mapping
-from typing import Any, TypeVar
+from typing import Any, TypeVar, get_args
 
 import httpx2
 from pydantic import TypeAdapter
 
-from safelight.domain.errors.base import (
-    OutcomeUnknown,
-    ProviderContractBroken,
-    ProviderError,
-    ProviderTimeout,
-    ProviderUnavailable,
-)
+from safelight.domain.errors import base as errors
 from safelight.domain.untrusted.json import parse_json, text_of
+from safelight.providers.base import Adapter, Kind, MediaProvider
 from safelight.providers.errors import Call, VendorError, map_error
 from safelight.redaction import excerpt
 
@@ -31,7 +26,7 @@ ANSWER_BYTES_MAX = 4 * 1024 * 1024
 RESULT_BYTES_MAX = 24 * 1024 * 1024  # of an answer that may contain its files
 _MAY_HOLD_FILES: frozenset[Call] = frozenset({"check", "result"})
 
-_NEVER_SENT = (httpx2.ConnectError, httpx2.ConnectTimeout, httpx2.PoolTimeout)
+NEVER_SENT = (httpx2.ConnectError, httpx2.ConnectTimeout, httpx2.PoolTimeout)
 
 
 class VendorClient:
@@ -50,27 +45,31 @@ class VendorClient:
             trust_env=False,
         )
 
-    async def close(self) -> None:
-        await self._client.aclose()
-
     async def call(
-        self, call: Call, shape: type[Shape], method: str, path: str, *, taken: Collection[int] = (), **more: Any
+        self,
+        call: Call,
+        shape: type[Shape],
+        method: str,
+        path: str,
+        *,
+        accept_statuses: Collection[int] = (),
+        **more: Any,
     ) -> Shape:
-        """Send a request; the answer must have this shape, and other fields of it are ignored. `taken` are statuses
-        other than 2xx whose answers are accepted too.
+        """Send a request; the answer must have this shape, and other fields of it are ignored. `accept_statuses` are
+        statuses other than 2xx whose answers are accepted too.
 
         Raises:
             OutcomeUnknown: a start was sent, and its answer is missing or not understood: it may have been accepted.
             ProviderError: any other type, by the vendor's answer.
         """
         response = await self._exchange(call, method, path, more)
-        if not (response.is_success or response.status_code in taken):
+        if not (response.is_success or response.status_code in accept_statuses):
             raise map_error(self._explain(call, response))
         try:
             return TypeAdapter(shape).validate_python(parse_json(response.content))
         except ValueError as error:  # not JSON, or another shape
             said = f"{method} {path}: {excerpt(text_of(response.content[:EXCERPT_BYTES]), 200)!r}"
-            raise self._ambiguous(call, ProviderContractBroken, said, response.status_code) from error
+            raise self._ambiguous(call, errors.ProviderContractBroken, said, response.status_code) from error
 
     async def _exchange(self, call: Call, method: str, path: str, more: dict[str, Any]) -> httpx2.Response:
         bytes_max = RESULT_BYTES_MAX if call in _MAY_HOLD_FILES else ANSWER_BYTES_MAX
@@ -81,18 +80,38 @@ class VendorClient:
                     content += chunk
                     if len(content) > bytes_max:
                         said = f"an answer of more than {bytes_max} bytes"
-                        raise self._ambiguous(call, ProviderContractBroken, said, response.status_code)
+                        raise self._ambiguous(call, errors.ProviderContractBroken, said, response.status_code)
                 return httpx2.Response(response.status_code, headers=_plain(response.headers), content=bytes(content))
-        except _NEVER_SENT as error:
-            raise ProviderUnavailable(f"{self.vendor}: {error!r}") from error
+        except NEVER_SENT as error:
+            raise errors.ProviderUnavailable(f"{self.vendor}: {error!r}") from error
         except (httpx2.TimeoutException, TimeoutError) as error:
-            raise self._ambiguous(call, ProviderTimeout, repr(error)) from error
+            raise self._ambiguous(call, errors.ProviderTimeout, repr(error)) from error
         except (httpx2.RequestError, httpx2.DecodingError) as error:
-            raise self._ambiguous(call, ProviderUnavailable, repr(error)) from error
+            raise self._ambiguous(call, errors.ProviderUnavailable, repr(error)) from error
 
-    def _ambiguous(self, call: Call, kind: type[ProviderError], said: str, status: int | None = None) -> ProviderError:
-        kind = OutcomeUnknown if call == "start" else kind
+    def _ambiguous(
+        self, call: Call, kind: type[errors.ProviderError], said: str, status: int | None = None
+    ) -> errors.ProviderError:
+        kind = errors.OutcomeUnknown if call == "start" else kind
         return kind(f"{self.vendor} {call}: {said}", provider_http_status=status)
+
+
+class RemoteProvider(MediaProvider):
+    """Common part of the media providers over a `VendorClient`."""
+
+    def __init__(
+        self, kind: Kind, client: VendorClient, webhook_url: WebhookUrl | None, check_after_seconds: float
+    ) -> None:
+        self.kind = kind
+        self._client = client
+        self._webhook_url = webhook_url
+        self._check_after_seconds = check_after_seconds
+
+    @classmethod
+    def adapter(cls, client: VendorClient, webhook_url: WebhookUrl | None, check_after_seconds: float) -> Adapter:
+        """The adapter of a service that makes stills and videos in the same way."""
+        image, video = (cls(kind, client, webhook_url, check_after_seconds) for kind in get_args(Kind))
+        return Adapter(image=image, video=video)
 
 
 def _plain(headers: httpx2.Headers) -> httpx2.Headers:

@@ -7,15 +7,13 @@ import mimetypes
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any
 from urllib.parse import unquote_to_bytes
 
 from safelight.domain.errors.base import ContentRefused, ProviderContractBroken, ProviderError
-from safelight.providers.base import Json, OutputFile, Succeeded
+from safelight.providers.base import Json, Kind, OutputFile, Succeeded
 from safelight.providers.errors import WITHHELD, VendorError, map_error, table
 from safelight.redaction import excerpt
-
-Kind = Literal["image", "video"]
 
 FILES_MAX = 20
 TEXTS_READ_MAX = 50
@@ -64,11 +62,6 @@ def succeeded(output: Any, kind: Kind, vendor: str, response: Json, warnings: tu
     withheld = len(found) - len(given)
     said = (f"{withheld} of {len(found)} results were withheld by the service's content filter.",) if withheld else ()
     return Succeeded(given, response, (*warnings, *said))
-
-
-def files_in(output: Any, kind: Kind, vendor: str) -> tuple[OutputFile, ...]:
-    """Raises as `succeeded`."""
-    return succeeded(output, kind, vendor, {}, ()).outputs
 
 
 def _files(value: Any, kind: Kind, name: str = "") -> list[_Found]:

@@ -1,9 +1,9 @@
 """The parameters of a model, as data: one TOML file for each model. A request is fitted to it, with a warning for each
 setting of the customer that is left out or changed.
 
-`fit` makes a vendor's input: unknown settings are left out with a warning, defaults are filled in, numbers are brought
-into their bounds, and long text is cut; an unknown word and a missing required value are refused. `allowed` checks one
-setting before that: its type, its bounds, and that the price of one result covers it.
+`build_input` makes a vendor's input: unknown settings are left out with a warning, defaults are filled in, numbers are
+brought into their bounds, and long text is cut; an unknown word and a missing required value are refused. `allowed`
+checks one setting before that: its type, its bounds, and that the price of one result covers it.
 """
 
 import math
@@ -17,15 +17,13 @@ from typing import Any, Literal
 from pydantic import BaseModel, ConfigDict
 
 from safelight.domain.errors.base import ConfigError, ProviderRejected
-from safelight.providers.base import GenerationRequest, ReferenceImage
+from safelight.providers.base import GenerationRequest, Json, Kind, ReferenceImage
 from safelight.redaction import excerpt
-
-Json = dict[str, Any]
 
 
 class Parameter(BaseModel):
-    """`also` are alternative names; `translate` maps our words to the vendor's, `nearest` does so with a warning; a
-    number is replaced by the nearest one `among` these; `sent_as` is the format of the value, e.g. {}s.
+    """`translate` maps our choices to the vendor's, `nearest` does so with a warning; a number is replaced by the
+    nearest `allowed` one; `format` is that of the value as it is sent, e.g. {}s.
 
     `single_output` is the only allowed value, with which one result is made: a generation pays for one. A customer may
     set only `customer_choices`, which the price covers; an operator may set others."""
@@ -36,36 +34,36 @@ class Parameter(BaseModel):
     required: bool = False
     default: Any = None
     default_without_images: Any = None
-    also: tuple[str, ...] = ()
+    aliases: tuple[str, ...] = ()
     translate: dict[str, Any] = {}
     nearest: dict[str, Any] = {}
-    words: tuple[str, ...] = ()
+    choices: tuple[str, ...] = ()
     pattern: str | None = None
     example: str | None = None
-    among: tuple[float, ...] = ()
-    least: float | None = None
-    most: float | None = None
+    allowed: tuple[float, ...] = ()
+    minimum: float | None = None
+    maximum: float | None = None
     chars_max: int | None = None
-    sent_as: str | None = None
+    format: str | None = None
     single_output: int | bool | str | None = None
     customer_choices: tuple[int | bool | str, ...] = ()
 
     @property
     def bounds(self) -> tuple[float | None, float | None]:
         """The smallest and the largest number that may be stated."""
-        least = min(self.among, default=None) if self.least is None else self.least
-        most = max(self.among, default=None) if self.most is None else self.most
-        return least, most
+        minimum = min(self.allowed, default=None) if self.minimum is None else self.minimum
+        maximum = max(self.allowed, default=None) if self.maximum is None else self.maximum
+        return minimum, maximum
 
 
 class ImageSlot(BaseModel):
-    """An input for pictures of these roles: at most `most` of them, as a list if `listed`."""
+    """An input for pictures of these roles: at most `maximum` of them, as a list if `is_list`."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     roles: tuple[str, ...]
-    listed: bool = False
-    most: int = 1
+    is_list: bool = False
+    maximum: int = 1
     required: bool = False
 
 
@@ -74,7 +72,7 @@ class Model(BaseModel):
 
     name: str
     source: str
-    kind: Literal["image", "video"]
+    kind: Kind
     parameters: dict[str, Parameter]
     images: dict[str, ImageSlot] = {}
     seconds: float | None = None  # of each video, if it cannot be set
@@ -84,14 +82,14 @@ class Model(BaseModel):
         if name == "prompt":
             return None
         found = self.parameters.get(name)
-        return found or next((one for one in self.parameters.values() if name in one.also), None)
+        return found or next((one for one in self.parameters.values() if name in one.aliases), None)
 
     def seconds_of(self, settings: Mapping[str, Any]) -> float:
         """Length in seconds of a result with these settings; 0 for a picture."""
         duration = self.parameters.get("duration")
         if duration is None:
             return self.seconds or 0.0
-        named = (settings.get(name) for name in ("duration", *duration.also))
+        named = (settings.get(name) for name in ("duration", *duration.aliases))
         return float(next((value for value in named if value is not None), duration.default or 0))
 
 
@@ -115,12 +113,9 @@ class BuiltInput:
     warnings: tuple[str, ...]
 
 
-def fit(model: Model, request: GenerationRequest) -> BuiltInput:
-    """The model's input, and warnings about parts of the request that are left out or changed.
-
-    Raises:
-        ProviderRejected: a value the model cannot take, or a required one is missing; the message names it.
-    """
+def build_input(model: Model, request: GenerationRequest) -> BuiltInput:
+    """The model's input, and warnings about parts of the request that are left out or changed. Raises ProviderRejected
+    if a value is one that the model cannot take, or a required one is missing; the message names it."""
     warnings: list[str] = []
     images = _placed(model, request.images, warnings)
     stated = {name: value for name, value in request.settings.items() if value is not None}
@@ -129,7 +124,7 @@ def fit(model: Model, request: GenerationRequest) -> BuiltInput:
         stated.setdefault("seed", request.seed)
     given: Json = {}
     for name, parameter in model.parameters.items():
-        known_as = next((key for key in (name, *parameter.also) if key in stated), name)
+        known_as = next((key for key in (name, *parameter.aliases) if key in stated), name)
         said = warnings if known_as == "prompt" or request.is_told_of(known_as) else []
         value = _value(known_as, parameter, stated.pop(known_as, None), bool(images), said)
         if value is not None:
@@ -148,7 +143,7 @@ def _value(name: str, parameter: Parameter, stated: Any, has_images: bool, warni
         if stated is None:
             return None
     value = _read(name, parameter, stated, warnings)
-    return value if parameter.sent_as is None else parameter.sent_as.format(value)
+    return value if parameter.format is None else parameter.format.format(value)
 
 
 def _read(name: str, parameter: Parameter, stated: Any, warnings: list[str]) -> Any:
@@ -174,7 +169,7 @@ def _cut(name: str, parameter: Parameter, stated: str, warnings: list[str]) -> s
 
 def _word(name: str, parameter: Parameter, stated: Any, warnings: list[str]) -> Any:
     word = str(stated)
-    if word in parameter.words:
+    if word in parameter.choices:
         return word
     if word in parameter.translate:
         return parameter.translate[word]
@@ -182,29 +177,24 @@ def _word(name: str, parameter: Parameter, stated: Any, warnings: list[str]) -> 
         chosen = parameter.nearest[word]
         warnings.append(f"{name} {word} is not possible with this model; {chosen} was taken.")
         return chosen
-    allowed = ", ".join([*parameter.words, *parameter.translate, *parameter.nearest])
+    allowed = ", ".join([*parameter.choices, *parameter.translate, *parameter.nearest])
     raise _refusal(name, f"must be one of {allowed}, not {word[:100]!r}")
 
 
 def _number(name: str, parameter: Parameter, stated: Any, warnings: list[str]) -> float | int:
-    wanted = _as_number(name, stated)
+    wanted = finite_number(stated)
+    if wanted is None:
+        raise _refusal(name, f"must be a number, not {excerpt(str(stated), 100)!r}")
     number = wanted
-    if parameter.among:
-        number = min(parameter.among, key=lambda allowed: (abs(allowed - wanted), -allowed))
-    if parameter.least is not None:
-        number = max(number, parameter.least)
-    if parameter.most is not None:
-        number = min(number, parameter.most)
+    if parameter.allowed:
+        number = min(parameter.allowed, key=lambda allowed: (abs(allowed - wanted), -allowed))
+    if parameter.minimum is not None:
+        number = max(number, parameter.minimum)
+    if parameter.maximum is not None:
+        number = min(number, parameter.maximum)
     number = round(number) if parameter.type == "integer" else number
     if number != wanted:
         warnings.append(f"{name} {wanted:g} is not possible with this model; {number:g} was taken.")
-    return number
-
-
-def _as_number(name: str, stated: Any) -> float:
-    number = finite_number(stated)
-    if number is None:
-        raise _refusal(name, f"must be a number, not {excerpt(str(stated), 100)!r}")
     return number
 
 
@@ -224,7 +214,7 @@ def _placed(model: Model, images: tuple[ReferenceImage, ...], warnings: list[str
     placed: dict[str, list[str]] = {name: [] for name in model.images}
     for image in images:
         room = [
-            name for name, slot in model.images.items() if image.role in slot.roles and len(placed[name]) < slot.most
+            name for name, slot in model.images.items() if image.role in slot.roles and len(placed[name]) < slot.maximum
         ]
         if room:
             placed[room[0]].append(image.url)
@@ -233,7 +223,7 @@ def _placed(model: Model, images: tuple[ReferenceImage, ...], warnings: list[str
     for name, slot in model.images.items():
         if slot.required and not placed[name]:
             raise _refusal(name, f"is missing: it takes a picture that is a {' or a '.join(slot.roles)}")
-    return {name: urls if model.images[name].listed else urls[0] for name, urls in placed.items() if urls}
+    return {name: urls if model.images[name].is_list else urls[0] for name, urls in placed.items() if urls}
 
 
 def _refusal(name: str, what: str) -> ProviderRejected:
@@ -249,11 +239,8 @@ class SettingRefused(ValueError):
 
 
 def allowed(name: str, parameter: Parameter, stated: Any, *, by_customer: bool) -> tuple[Any, list[str]]:
-    """The value as it is stored, in our words, and warnings about it.
-
-    Raises:
-        SettingRefused: it is of the wrong type, out of its bounds, or more than the price covers.
-    """
+    """The value as it is stored, in our words, and warnings about it. Raises SettingRefused if it is of the wrong type,
+    out of its bounds, or more than the price covers."""
     warnings: list[str] = []
     single = parameter.single_output
     if single is not None and stated != single and finite_number(stated) != single:
@@ -281,8 +268,8 @@ def _of_type(name: str, parameter: Parameter, stated: Any, warnings: list[str]) 
 
 
 def _known_word(parameter: Parameter, stated: Any) -> str:
-    """The word as it is stated, if it is allowed; `fit` translates it into the vendor's."""
-    known = [*parameter.words, *parameter.translate, *parameter.nearest]
+    """The word as it is stated, if it is allowed; `build_input` translates it into the vendor's."""
+    known = [*parameter.choices, *parameter.translate, *parameter.nearest]
     if isinstance(stated, str) and (stated in known or re.fullmatch(parameter.pattern or "(?!)", stated)):
         return stated
     form = f", or look like {parameter.example}" if parameter.pattern else ""
@@ -290,12 +277,12 @@ def _known_word(parameter: Parameter, stated: Any) -> str:
 
 
 def _within_bounds(name: str, parameter: Parameter, stated: Any, warnings: list[str]) -> float | int:
-    least, most = parameter.bounds
-    number, whole = finite_number(stated), parameter.type == "integer" and not parameter.among
-    is_low = number is None or (least is not None and number < least)
-    if number is None or is_low or (most is not None and number > most) or (whole and number != round(number)):
+    minimum, maximum = parameter.bounds
+    number, whole = finite_number(stated), parameter.type == "integer" and not parameter.allowed
+    is_low = number is None or (minimum is not None and number < minimum)
+    if number is None or is_low or (maximum is not None and number > maximum) or (whole and number != round(number)):
         kind = "a whole number" if whole else "a number"
-        span = "".join(f" {word} {end:g}" for word, end in (("from", least), ("to", most)) if end is not None)
+        span = "".join(f" {word} {end:g}" for word, end in (("from", minimum), ("to", maximum)) if end is not None)
         raise SettingRefused(f"must be {kind}{span}")
     return _number(name, parameter, number, warnings)
 

@@ -56,11 +56,8 @@ def _embedded(address: ipaddress.IPv6Address) -> ipaddress.IPv4Address | None:
 
 def plain_url(url: str, *, chars_max: int = URL_CHARS_MAX) -> str:
     """The URL in ASCII, corrected as browsers do: without surrounding white space, tabs and newlines, and with
-    percent-encoding in path and query where it is needed.
-
-    Raises:
-        RemoteUrlInvalid: it is not a plain http or https URL.
-    """
+    percent-encoding in path and query where it is needed. Raises RemoteUrlInvalid if it is not a plain http or https
+    URL."""
     url = _LEFT_OUT.sub("", url.strip(_TRIMMED))
     if len(url) > chars_max or url[:5].lower() == "data:":
         raise RemoteUrlInvalid(too_long(url, chars_max))

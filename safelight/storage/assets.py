@@ -22,8 +22,7 @@ from safelight.security.signing import Signer
 from safelight.storage import keys
 from safelight.storage.addresses import plain_url
 from safelight.storage.buckets import Bucket
-from safelight.storage.fetch import GuardedFetcher
-from safelight.storage.spool import Spool, head_of, size_of
+from safelight.storage.spool import head_of, size_of
 
 ROUTE = "/assets"
 PRIVATE_ROUTE = "/private-assets"
@@ -31,7 +30,6 @@ UPLOAD_BYTES_MAX = 20 * 1024 * 1024
 UPLOAD_URL_SECONDS = 600
 FILE_BYTES_MAX = 50 * 1024 * 1024  # of a file that is read whole
 HEADER_BYTES = 256 * 1024  # of a file, from which its size in pixels is read
-FETCH_SECONDS = 60.0  # for a foreign file that a request waits for
 COPIES = 4  # of a file's bytes, while it is checked and stored
 SIGNED_SECONDS_MIN, SIGNED_SECONDS, SIGNED_SECONDS_MAX = 60, 3600, 86_400
 LOOPBACK = ("127.0.0.1", "localhost", "::1")
@@ -100,16 +98,13 @@ class AssetStore:
             plain_url(url)
         except RemoteUrlInvalid:
             return None
-        parts, own = urlsplit(url), urlsplit(prefix)
+        parts, own = urlsplit(url), urlsplit(f"{prefix}/")
         is_ours = url.startswith(f"{prefix}/") or (own.hostname in LOOPBACK and parts.hostname in LOOPBACK)
-        return _key_in(parts.path, own.path) if is_ours else None
+        key = unquote(parts.path.removeprefix(own.path))
+        return key if is_ours and parts.path.startswith(own.path) and keys.is_valid_key(key) else None
 
     async def put(self, key: str, content: bytes, media_type: str) -> StoredFile:
-        """Store the bytes atomically; an existing file is replaced.
-
-        Raises:
-            StorageError: nothing was stored.
-        """
+        """Store the bytes atomically; an existing file is replaced. Raises StorageError if nothing was stored."""
         telemetry.info("☁️", telemetry.Tag.STORAGE, f"Storing {key} ({len(content)} bytes, {media_type})")
         await self.public.put(key, content, media_type)
         telemetry.info("✅", telemetry.Tag.STORAGE, f"Successfully stored {key}")
@@ -117,18 +112,14 @@ class AssetStore:
 
     async def put_picture(self, stem: str, file: BinaryIO) -> StoredFile:
         """Store a vendor's picture from an open file, once it is decoded whole: as it is published, under a key that
-        begins with `stem`.
-
-        Raises:
-            AssetUnreadable: it is not a picture, or is truncated.
-        """
+        begins with `stem`. Raises AssetUnreadable if it is not a picture, or is truncated."""
         async with self._room(file):
             picture = await self.pool.do(lambda: publishing.published(file.read(), publishing.DELIVERED_AS))
             key = f"{stem}.{keys.EXTENSIONS[picture.media_type]}"
             return _with_facts(await self.put(key, picture.content, picture.media_type), picture)
 
     async def inspect_film(self, key: str) -> MediaFacts:
-        """Decode a stored video. Raises as `read`, and AssetUnreadable if it is truncated."""
+        """Decode a stored video. Raises as `use_film`, and AssetUnreadable if it is truncated."""
         return await self.use_film(key, inspection.inspect_film)
 
     async def inspect(self, key: str) -> MediaFacts:
@@ -149,26 +140,16 @@ class AssetStore:
         telemetry.info("✅", telemetry.Tag.STORAGE, f"Successfully stored {key} ({received.bytes} bytes)")
         return StoredFile(key, self.url_of(key), media_type, received.bytes, received.sha256)
 
-    async def read(self, key: str) -> bytes:
-        """Raises:
-        NotFound: no file has this key.
-        StorageError: it could not be read.
-        """
-        return await self.public.read(key)
-
-    async def use(self, key: str, work: Callable[[BinaryIO], Result]) -> Result:
-        """Run `work` with the open file in a thread, and return its result: only what it needs is read. Raises as
-        `read`."""
-        return await self.public.use(key, work)
-
     async def use_film(self, key: str, work: Callable[[BinaryIO], Result]) -> Result:
-        """As `use`, for work that decodes frames of a video: in a thread of the pool, once the memory is free."""
+        """Run `work`, which decodes frames of a video, with the open file in a thread of the pool, once the memory is
+        free.
+
+        Raises:
+            NotFound: no file has this key.
+            StorageError: it could not be read.
+        """
         await self.public.entry(key)
         return await self.pool.run(decode.DECODE_BYTES_MAX, lambda: self.public.use_now(key, work))
-
-    async def sha256_of(self, key: str) -> str:
-        """The hash of a file, read in chunks. Raises as `read`."""
-        return (await self.public.received(key)).sha256
 
     def path_of(self, key: str) -> Path | None:
         """The path of the file; None if it is not on this machine."""
@@ -178,57 +159,36 @@ class AssetStore:
 
     async def put_upload(self, content: bytes, *, kind: str, customer: str | None, name: str) -> StoredFile:
         """Store a client's file under a new key; content that this customer sent before keeps its key. `customer` is
-        None for an unknown visitor.
-
-        Raises:
-            InvalidInput: it is empty, too large, or not a picture or video by its bytes.
-        """
-        return await self._put_public(await self.checked(content), kind=kind, customer=customer, name=name)
+        None for an unknown visitor. Raises InvalidInput if it is empty, too large, or not a picture or video by its
+        bytes."""
+        return await self._put_new(self.public, await self.checked(content), kind=kind, customer=customer, name=name)
 
     def upload_key(self, kind: str, customer: str | None, name: str, media_type: str) -> str:
         """A new key for a public file that a client sends."""
         return keys.upload_key(kind, self.names.owner(customer), name, keys.EXTENSIONS[media_type])
 
     async def put_promised(self, key: str, content: bytes, media_type: str) -> StoredFile:
-        """Store the file that is sent to a signed upload URL.
-
-        Raises:
-            AlreadyStored: the URL was used.
-        """
+        """Store the file that is sent to a signed upload URL. Raises AlreadyStored if the URL was used."""
         if await self.public.has(key):  # not every S3 service supports conditional writes
             raise AlreadyStored(f"The key {key!r} has a file already.")
         await self.public.create(key, content, media_type)
         return StoredFile(key, self.url_of(key), media_type, len(content), await asyncio.to_thread(_sha256, content))
 
-    async def put_fetched(
-        self, fetcher: GuardedFetcher, spool: Spool, url: str, *, kind: str, customer: str | None
-    ) -> StoredFile:
-        """As `put_upload`, for a file on another server, which is held on disk while it arrives.
-
-        Raises:
-            InvalidInput: also if it cannot be fetched.
-        """
-        async with fetcher.stream(url, bytes_max=UPLOAD_BYTES_MAX, seconds_max=FETCH_SECONDS) as chunks:
-            file = await spool.receive(chunks)
-        name = url.split("?", 1)[0].rsplit("/", 1)[-1]
-        with file:
-            async with self._room(file):
-                ours = await self.pool.do(lambda: checked(file.read()))
-                return await self._put_public(ours, kind=kind, customer=customer, name=name)
+    async def put_received(self, file: BinaryIO, *, kind: str, customer: str | None, name: str) -> StoredFile:
+        """As `put_upload`, from an open file."""
+        async with self._room(file):
+            ours = await self.pool.do(lambda: checked(file.read()))
+            return await self._put_new(self.public, ours, kind=kind, customer=customer, name=name)
 
     async def put_private(self, content: bytes, *, kind: str, customer: str, name: str) -> StoredFile:
         """As `put_upload`, for a private file. The URL is valid for an hour."""
-        return await self._put_private(await self.checked(content), kind=kind, customer=customer, name=name)
+        return await self._put_new(self.private, await self.checked(content), kind=kind, customer=customer, name=name)
 
     async def put_private_picture(self, file: BinaryIO, *, kind: str, customer: str) -> StoredFile:
-        """As `put_private`, from an open file.
-
-        Raises:
-            InvalidInput: also if it is not a picture.
-        """
+        """As `put_private`, from an open file. Raises InvalidInput also if it is not a picture."""
         async with self._room(file):
             ours = await self.pool.do(lambda: checked_picture(file.read()))
-            return await self._put_private(ours, kind=kind, customer=customer, name="")
+            return await self._put_new(self.private, ours, kind=kind, customer=customer, name="")
 
     async def copy_private_picture(self, key: str, *, kind: str, customer: str) -> StoredFile:
         """A copy of a private file, for this customer. Raises as `put_private_picture`, and NotFound."""
@@ -236,7 +196,7 @@ class AssetStore:
         head = await self.private.use(key, lambda file: head_of(file, HEADER_BYTES))
         async with self.pool.room(COPIES * entry.bytes + publishing.bytes_to_publish(head)):
             ours = await self.pool.do(lambda: checked_picture(self.private.read_now(key)))
-            return await self._put_private(ours, kind=kind, customer=customer, name="")
+            return await self._put_new(self.private, ours, kind=kind, customer=customer, name="")
 
     async def checked(self, content: bytes, stored_as: str | None = None) -> Published:
         """As `checked`, in a thread."""
@@ -258,31 +218,21 @@ class AssetStore:
         needed = entry.bytes + await bucket.use(key, lambda file: decode.bytes_to_decode(file.read(HEADER_BYTES)))
         return await self.pool.run(needed, lambda: work(bucket.read_now(key)))
 
-    async def _put_public(self, ours: Published, *, kind: str, customer: str | None, name: str) -> StoredFile:
-        key = self.upload_key(kind, customer, name, ours.media_type)
-        digest = await asyncio.to_thread(_sha256, ours.content)
-        note = self.names.same_content("public", customer, kind, digest)
-        stored = await self._put_once(self.public, key, ours.content, ours.media_type, note, digest)
-        return _with_facts(stored, ours)
-
-    async def _put_private(self, ours: Published, *, kind: str, customer: str, name: str) -> StoredFile:
-        key = keys.private_key(kind, self.names.owner(customer), name, keys.EXTENSIONS[ours.media_type])
-        digest = await asyncio.to_thread(_sha256, ours.content)
-        note = self.names.same_content("private", customer, kind, digest)
-        stored = await self._put_once(self.private, key, ours.content, ours.media_type, note, digest)
-        return _with_facts(stored, ours)
-
-    async def _put_once(
-        self, bucket: Bucket, key: str, content: bytes, media_type: str, note: str, digest: str
+    async def _put_new(
+        self, bucket: Bucket, ours: Published, *, kind: str, customer: str | None, name: str
     ) -> StoredFile:
-        known = await self._known(bucket, note)
-        if known is None:
-            telemetry.info("☁️", telemetry.Tag.STORAGE, f"Storing {key} ({len(content)} bytes, {media_type})")
-            await bucket.put(key, content, media_type)
+        is_public, digest = bucket is self.public, await asyncio.to_thread(_sha256, ours.content)
+        note = self.names.same_content("public" if is_public else "private", customer, kind, digest)
+        key = await self._known(bucket, note)
+        if key is None:
+            make_key = keys.upload_key if is_public else keys.private_key
+            key = make_key(kind, self.names.owner(customer), name, keys.EXTENSIONS[ours.media_type])
+            size = f"{len(ours.content)} bytes, {ours.media_type}"
+            telemetry.info("☁️", telemetry.Tag.STORAGE, f"Storing {key} ({size})")
+            await bucket.put(key, ours.content, ours.media_type)
             await self.private.put(note, key.encode(), "text/plain")
-        key = known or key
-        url = self.url_of(key) if bucket is self.public else await self.signed_url(key, SIGNED_SECONDS)
-        return StoredFile(key, url, media_type, len(content), digest)
+        url = self.url_of(key) if is_public else await self.signed_url(key, SIGNED_SECONDS)
+        return _with_facts(StoredFile(key, url, ours.media_type, len(ours.content), digest), ours)
 
     async def _known(self, bucket: Bucket, note: str) -> str | None:
         """The key under which this content is already stored; None if it is new."""
@@ -312,10 +262,6 @@ class AssetStore:
     def is_own(self, url: str) -> bool:
         """True for the plain address of a file of ours, public or private."""
         return self.key_of(url) is not None or ("?" not in url and self._private_key(url) is not None)
-
-    def is_of(self, key: str, customer: str) -> bool:
-        """True if this is the key of a private file of the customer."""
-        return self.names.is_owner(customer, key)
 
     def private_address(self, key: str) -> str:
         """The address by which rows name a private file. It has no signature, so it gives no access."""
@@ -373,10 +319,7 @@ class AssetStore:
 
 def checked(content: bytes, stored_as: str | None = None) -> Published:
     """A client's file as it is published. A picture that has to be converted gets the type `stored_as`, if given.
-
-    Raises:
-        InvalidInput: it is empty, too large, of an unknown type, or damaged.
-    """
+    Raises InvalidInput if it is empty, too large, of an unknown type, or damaged."""
     if not content:
         raise InvalidInput("The file is empty.", code="EMPTY_FILE")
     if len(content) > UPLOAD_BYTES_MAX:
@@ -406,11 +349,6 @@ def _with_facts(stored: StoredFile, ours: Published) -> StoredFile:
     return replace(
         stored, width=facts.width, height=facts.height, seconds=facts.seconds, converted_from=ours.converted_from
     )
-
-
-def _key_in(path: str, prefix: str) -> str | None:
-    key = unquote(path.removeprefix(f"{prefix}/"))
-    return key if path.startswith(f"{prefix}/") and keys.is_valid_key(key) else None
 
 
 def _sha256(content: bytes) -> str:

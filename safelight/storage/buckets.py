@@ -15,7 +15,7 @@ from contextlib import asynccontextmanager, closing, contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, BinaryIO, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 from urllib.parse import parse_qs, unquote, urlsplit
 
 import obstore
@@ -78,19 +78,15 @@ class Bucket:
 
     async def put(self, key: str, content: bytes, media_type: str) -> None:
         """Store the bytes atomically; an existing file is replaced."""
-        await self._call(key, self._store.put, key, content, attributes=self._attributes(media_type))
+        await self._put(key, content, media_type)
 
     async def create(self, key: str, content: bytes, media_type: str) -> None:
-        """As `put`, for a new key: of two calls at the same moment one succeeds.
+        """As `put`, for a new key: of two calls at the same moment one succeeds. Raises AlreadyStored if the key has a
+        file."""
+        await self._put(key, content, media_type, mode="create")
 
-        Raises:
-            AlreadyStored: the key has a file.
-        """
-        attributes = self._attributes(media_type)
-        try:
-            await self._call(key, self._store.put, key, content, attributes=attributes, mode="create")
-        except AlreadyExistsError as error:
-            raise AlreadyStored(f"The key {key!r} has a file already.") from error
+    async def _put(self, key: str, content: bytes, media_type: str, **options: Any) -> None:
+        await self._call(key, self._store.put, key, content, attributes=self._attributes(media_type), **options)
 
     async def put_stream(self, key: str, chunks: AsyncIterable[bytes], media_type: str) -> Received:
         """Store the bytes as they arrive, atomically: an error of `chunks` leaves nothing behind."""
@@ -117,14 +113,13 @@ class Bucket:
 
     async def received(self, key: str) -> Received:
         """Size and hash of the stored file, read in chunks."""
-        return await self._call(key, self._received, key)
+        return await self.use(key, _received)
 
-    async def use(self, key: str, work: Callable[[BinaryIO], Result]) -> Result:
+    async def use(self, key: str, work: Callable[[io.BufferedReader], Result]) -> Result:
         """Run `work` in a thread with the file, open for reading and seeking, and return its result."""
-
         return await self._call(key, self.use_now, key, work)
 
-    def use_now(self, key: str, work: Callable[[BinaryIO], Result]) -> Result:
+    def use_now(self, key: str, work: Callable[[io.BufferedReader], Result]) -> Result:
         """As `use`, for callers that run in a thread already."""
         with _our_errors(key), closing(self._open(key)) as file:
             return work(file)
@@ -153,15 +148,13 @@ class Bucket:
         while listed := await self._call(prefix, lambda: next(iter(listing), None)):
             yield [_entry(each) for each in listed]
 
-    async def partial_files(self) -> AsyncIterator[list[FileEntry]]:
-        """Parts of files whose upload was interrupted, in batches. An S3 service does not list them; its own lifecycle
-        rules remove them."""
-        none: tuple[list[FileEntry], ...] = ()
-        for entries in none:
-            yield entries
+    async def partial_files(self) -> list[FileEntry]:
+        """Parts of files whose upload was interrupted. An S3 service does not list them; its own lifecycle rules remove
+        them."""
+        return []
 
     async def delete_partial(self, keys: Sequence[str]) -> None:
-        """Delete a file that `partial_files` returned."""
+        """Delete files that `partial_files` returned."""
 
     async def signed_url(self, method: str, key: str, seconds: int) -> str | None:
         """A signed URL of the store itself for one method and a limited time; None if the store has none."""
@@ -194,18 +187,11 @@ class Bucket:
                 telemetry.Tag.STORAGE, f"An interrupted upload could not be aborted; parts of it may remain: {error}"
             )
 
-    def _open(self, key: str) -> BinaryIO:
+    def _open(self, key: str) -> io.BufferedReader:
         return io.BufferedReader(_StoredFile(obstore.open_reader(self._store, key, buffer_size=BLOCK_BYTES)))
 
     def _attributes(self, media_type: str) -> Attributes | None:
         return None
-
-    def _received(self, key: str) -> Received:
-        digest, size = hashlib.sha256(), 0
-        for chunk in self._store.get(key).stream(min_chunk_size=BLOCK_BYTES):
-            digest.update(chunk)
-            size += len(chunk)
-        return Received(size, digest.hexdigest())
 
     async def _call(self, key: str, call: Callable[..., Result], *values: Any, **named: Any) -> Result:
         with _our_errors(key):
@@ -273,16 +259,15 @@ class LocalBucket(Bucket):
         path = self.root / key
         return path if path.is_file() else None
 
-    async def partial_files(self) -> AsyncIterator[list[FileEntry]]:
+    async def partial_files(self) -> list[FileEntry]:
         found = await self._call("", lambda: [_entry_of(self.root, path) for path in self.root.rglob(PARTIAL_NAMES)])
-        for at in range(0, len(found), LISTED_AT_ONCE):
-            yield [entry for entry in found[at : at + LISTED_AT_ONCE] if entry]
+        return [entry for entry in found if entry]
 
     async def delete_partial(self, keys: Sequence[str]) -> None:
         for key in keys:
             await self._call(key, (self.root / key).unlink, missing_ok=True)
 
-    def _open(self, key: str) -> BinaryIO:
+    def _open(self, key: str) -> io.BufferedReader:
         return (self.root / key).open("rb")
 
 
@@ -295,26 +280,16 @@ class S3Bucket(Bucket):
         self._signing_store = store
 
     async def signed_url(self, method: str, key: str, seconds: int) -> str | None:
-        signed: str = await self._call(
-            key,
-            obstore.sign,
-            self._signing_store,
-            method,
-            key,
-            timedelta(seconds=seconds),
-        )
-        return signed
+        lasting = timedelta(seconds=seconds)
+        return str(await self._call(key, obstore.sign, self._signing_store, method, key, lasting))
 
     def _attributes(self, media_type: str) -> Attributes | None:
         return {"Content-Type": media_type, "Cache-Control": self._cache_control}
 
 
 def open_bucket(url: str, s3_keys: S3Keys, *, is_public: bool, setting: str) -> Bucket:
-    """`file:///PATH`, or `s3://BUCKET[/PREFIX]?endpoint=…&region=…&path_style=…`.
-
-    Raises:
-        ConfigError: the URL is neither; the message names the setting that holds it.
-    """
+    """`file:///PATH`, or `s3://BUCKET[/PREFIX]?endpoint=…&region=…&path_style=…`. Raises ConfigError if the URL is
+    neither; the message names the setting that holds it."""
     parts = urlsplit(url)
     if parts.scheme == "file" and not parts.netloc and parts.path.startswith("/") and not parts.query:
         return _open_folder(Path(unquote(parts.path)), is_public=is_public, setting=setting)
@@ -361,6 +336,11 @@ def _s3_options(query: str, setting: str) -> dict[str, str]:
     return options
 
 
+def _received(file: io.BufferedReader) -> Received:
+    digest = hashlib.file_digest(file, "sha256")
+    return Received(file.tell(), digest.hexdigest())
+
+
 def _write(writer: Any, digest: Any, block: bytes) -> None:
     digest.update(block)
     writer.write(block)
@@ -384,8 +364,8 @@ def _our_errors(key: str) -> Iterator[None]:
         yield
     except FileNotFoundError as error:
         raise NotFound(f"No file has the key {key!r}.") from error
-    except AlreadyExistsError:
-        raise
+    except AlreadyExistsError as error:
+        raise AlreadyStored(f"The key {key!r} has a file already.") from error
     except (BaseError, OSError) as error:
         raise StorageError(f"{key}: {excerpt(' '.join(str(error).split()), 500)}") from error
 

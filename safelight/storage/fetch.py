@@ -6,7 +6,7 @@ point elsewhere between check and connection (DNS rebinding). Each redirect is c
 
 import asyncio
 import socket
-from collections.abc import AsyncIterator, Iterable
+from collections.abc import AsyncIterable, AsyncIterator, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
 from functools import cached_property
@@ -18,15 +18,7 @@ from urllib.parse import urljoin, urlsplit
 import httpcore2
 import httpx2
 
-from safelight.domain.errors.base import (
-    RemoteAddressRefused,
-    RemoteFileGone,
-    RemoteFileRefused,
-    RemoteFileTooLarge,
-    RemoteFileUnavailable,
-    RemoteHostUnknown,
-    RemotePortRefused,
-)
+from safelight.domain.errors import base as errors
 from safelight.storage.addresses import FETCHED_URL_CHARS_MAX, PORTS, is_public, plain_url
 from safelight.storage.unpack import unpacked
 
@@ -42,6 +34,7 @@ RESOLVING_MAX = 64  # names that are being resolved, or wait for it
 
 _REDIRECTS = (301, 302, 303, 307, 308)
 _PASSING = (408, 425, 429)
+_TIMEOUTS = {"connect": CONNECT_SECONDS, "read": READ_SECONDS, "write": READ_SECONDS, "pool": CONNECT_SECONDS}
 
 
 class GuardedFetcher:
@@ -68,11 +61,8 @@ class GuardedFetcher:
     async def stream(
         self, url: str, *, bytes_max: int, seconds_max: float = STREAM_SECONDS_MAX
     ) -> AsyncIterator[AsyncIterator[bytes]]:
-        """The file's bytes as they arrive. `seconds_max` includes the time that the caller spends on them.
-
-        Raises:
-            RemoteFileRefused: the URL may not be read, or could not be; the type and the message name the reason.
-        """
+        """The file's bytes as they arrive. `seconds_max` includes the time that the caller spends on them. Raises
+        RemoteFileRefused if the URL may not be read, or could not be; the type and the message name the reason."""
         try:
             async with (
                 asyncio.timeout(seconds_max) as bound,
@@ -83,45 +73,33 @@ class GuardedFetcher:
         except TimeoutError as error:
             if not bound.expired():
                 raise
-            raise RemoteFileUnavailable(f"The file did not arrive within {seconds_max:.0f} s.") from error
+            raise errors.RemoteFileUnavailable(f"The file did not arrive within {seconds_max:.0f} s.") from error
         except (httpcore2.NetworkError, httpcore2.ProtocolError, httpcore2.TimeoutException) as error:
-            raise RemoteFileUnavailable(f"The file could not be read: {type(error).__name__}.") from error
+            raise errors.RemoteFileUnavailable(f"The file could not be read: {type(error).__name__}.") from error
 
     @asynccontextmanager
     async def _answer(self, pool: httpcore2.AsyncConnectionPool, url: str) -> AsyncIterator[httpcore2.Response]:
         for _ in range(REDIRECTS_MAX + 1):
             url = plain_url(url, chars_max=FETCHED_URL_CHARS_MAX)
-            async with pool.stream("GET", url, headers=_headers(url), extensions=_timeouts()) as response:
+            async with pool.stream("GET", url, headers=_headers(url), extensions={"timeout": _TIMEOUTS}) as response:
                 location = _header(response, b"location")
                 if response.status not in _REDIRECTS or not location:
                     _refuse_problem(response)
                     yield response
                     return
             url = urljoin(url, _browser_text(location))
-        raise RemoteFileRefused(f"The URL redirects more than {REDIRECTS_MAX} times.")
+        raise errors.RemoteFileRefused(f"The URL redirects more than {REDIRECTS_MAX} times.")
 
 
-class _PublicAddressesOnly(httpcore2.AsyncNetworkBackend):
+class _PublicAddressesOnly(httpcore2.AnyIOBackend):
     def __init__(self, allow_hosts: frozenset[str]) -> None:
         self._allow_hosts = allow_hosts
-        self._inner = httpcore2.AnyIOBackend()
         self._resolver = _Resolver()
 
-    async def connect_tcp(
-        self,
-        host: str,
-        port: int,
-        timeout: float | None = None,  # noqa: ASYNC109 - the signature of httpcore2
-        local_address: str | None = None,
-        socket_options: Any = None,
-    ) -> httpcore2.AsyncNetworkStream:
-        if f"{host}:{port}" in self._allow_hosts:
-            return await self._inner.connect_tcp(host, port, timeout, local_address, socket_options)
-        address = _public_address(host, port, await self._resolver.addresses(host, port))
-        return await self._inner.connect_tcp(address, port, timeout, local_address, socket_options)
-
-    async def sleep(self, seconds: float) -> None:
-        await asyncio.sleep(seconds)
+    async def connect_tcp(self, host: str, port: int, *more: Any, **named: Any) -> httpcore2.AsyncNetworkStream:
+        if f"{host}:{port}" not in self._allow_hosts:
+            host = _public_address(host, port, await self._resolver.addresses(host, port))
+        return await super().connect_tcp(host, port, *more, **named)
 
 
 class _Resolver:
@@ -134,17 +112,19 @@ class _Resolver:
     async def addresses(self, host: str, port: int) -> list[str]:
         """Raises RemoteFileRefused if the host has none, or the answer takes too long."""
         if not self._room.acquire(blocking=False):
-            raise RemoteFileUnavailable("Too many names are looked up just now.")
+            raise errors.RemoteFileUnavailable("Too many names are looked up just now.")
         looking = self._threads.submit(socket.getaddrinfo, host, port, type=socket.SOCK_STREAM)
         looking.add_done_callback(lambda _: self._room.release())  # an abandoned look-up still holds its thread
         try:
             async with asyncio.timeout(RESOLVE_SECONDS):
                 found = await asyncio.wrap_future(looking)
         except TimeoutError as error:
-            raise RemoteHostUnknown(f"The host {host!r} was not found within {RESOLVE_SECONDS:.0f} s.") from error
+            raise errors.RemoteHostUnknown(
+                f"The host {host!r} was not found within {RESOLVE_SECONDS:.0f} s."
+            ) from error
         except (OSError, UnicodeError) as error:
             passing = isinstance(error, socket.gaierror) and error.errno == socket.EAI_AGAIN
-            problem = RemoteHostUnknown if passing else RemoteAddressRefused
+            problem = errors.RemoteHostUnknown if passing else errors.RemoteAddressRefused
             raise problem(f"The host {host!r} has no address: {error}.") from error
         return [str(info[4][0]) for info in found]
 
@@ -153,9 +133,9 @@ def _public_address(host: str, port: int, addresses: list[str]) -> str:
     """One address of the host. Raises RemoteFileRefused unless all of its addresses are public."""
     if port not in PORTS:
         allowed = ", ".join(map(str, sorted(PORTS)))
-        raise RemotePortRefused(f"The port {port} is not one that files are read from: {allowed}.")
+        raise errors.RemotePortRefused(f"The port {port} is not one that files are read from: {allowed}.")
     if not addresses or not all(is_public(address) for address in addresses):
-        raise RemoteAddressRefused(f"The host {host!r} is not a public address.")
+        raise errors.RemoteAddressRefused(f"The host {host!r} is not a public address.")
     return addresses[0]
 
 
@@ -163,31 +143,31 @@ def _refuse_problem(response: httpcore2.Response) -> None:
     status = response.status
     if status == 200:
         return
-    problem = RemoteFileUnavailable if status >= 500 or status in _PASSING else RemoteFileGone
+    problem = errors.RemoteFileUnavailable if status >= 500 or status in _PASSING else errors.RemoteFileGone
     raise problem(f"The server answered {status} instead of 200.")
 
 
 async def _bounded(response: httpcore2.Response, bytes_max: int) -> AsyncIterator[bytes]:
-    too_large = RemoteFileTooLarge(f"The file is larger than {bytes_max} bytes.")
+    """The file's bytes, counted as they are transferred and again as they are unpacked."""
     stated = _header(response, b"content-length") or ""
-    if stated.isdecimal() and int(stated) > bytes_max:
-        raise too_large
-    seen = 0
-    async for chunk in unpacked(_counted(response, bytes_max, too_large), _header(response, b"content-encoding") or ""):
-        seen += len(chunk)
-        if seen > bytes_max:
-            raise too_large
+    if stated.isdecimal():
+        _must_fit(int(stated), bytes_max)
+    transferred = _counted(response.aiter_stream(), bytes_max)
+    async for chunk in _counted(unpacked(transferred, _header(response, b"content-encoding") or ""), bytes_max):
         yield chunk
 
 
-async def _counted(response: httpcore2.Response, bytes_max: int, too_large: RemoteFileTooLarge) -> AsyncIterator[bytes]:
-    """The bytes as they are transferred, before they are unpacked."""
+async def _counted(chunks: AsyncIterable[bytes], bytes_max: int) -> AsyncIterator[bytes]:
     seen = 0
-    async for chunk in response.aiter_stream():
+    async for chunk in chunks:
         seen += len(chunk)
-        if seen > bytes_max:
-            raise too_large
+        _must_fit(seen, bytes_max)
         yield chunk
+
+
+def _must_fit(size: int, bytes_max: int) -> None:
+    if size > bytes_max:
+        raise errors.RemoteFileTooLarge(f"The file is larger than {bytes_max} bytes.")
 
 
 def _browser_text(location: str) -> str:
@@ -205,17 +185,6 @@ def _headers(url: str) -> list[tuple[bytes, bytes]]:
         (b"accept", b"*/*"),
         (b"accept-encoding", b"identity"),
     ]
-
-
-def _timeouts() -> dict[str, Any]:
-    return {
-        "timeout": {
-            "connect": CONNECT_SECONDS,
-            "read": READ_SECONDS,
-            "write": READ_SECONDS,
-            "pool": CONNECT_SECONDS,
-        }
-    }
 
 
 def _header(response: httpcore2.Response, name: bytes) -> str | None:

@@ -106,9 +106,5 @@ def is_valid_key(key: str) -> bool:
 
 def _named(text: str, unsafe: str) -> str:
     """The text as a part of a key; empty if it holds a secret, or looks like one."""
-    safe = _safe(text, unsafe)
+    safe = re.sub(r"\.{2,}", ".", re.sub(unsafe, "_", text)).strip("._")
     return "" if DEFAULT_REDACTOR.has_secret(text) or DEFAULT_REDACTOR.has_secret(safe) else safe
-
-
-def _safe(text: str, unsafe: str) -> str:
-    return re.sub(r"\.{2,}", ".", re.sub(unsafe, "_", text)).strip("._")

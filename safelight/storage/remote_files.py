@@ -2,23 +2,24 @@
 
 from dataclasses import dataclass
 
-from safelight.storage.assets import AssetStore, StoredFile
+from safelight.storage.assets import UPLOAD_BYTES_MAX, AssetStore, StoredFile
 from safelight.storage.fetch import GuardedFetcher
 from safelight.storage.spool import Spool
+
+FETCH_SECONDS = 60.0  # for a foreign file that a request waits for
 
 
 @dataclass(frozen=True, slots=True)
 class RemoteFiles:
-    """Copies of files on other servers."""
-
     assets: AssetStore
     fetcher: GuardedFetcher
     spool: Spool
 
     async def copy(self, url: str, *, kind: str, customer: str | None) -> StoredFile:
-        """Store a public copy of a file on another server, which is held on disk while it arrives.
-
-        Raises:
-            InvalidInput: also where it cannot be read.
-        """
-        return await self.assets.put_fetched(self.fetcher, self.spool, url, kind=kind, customer=customer)
+        """Store a public copy of a file on another server, which is held on disk while it arrives. Raises InvalidInput
+        also if it cannot be read."""
+        async with self.fetcher.stream(url, bytes_max=UPLOAD_BYTES_MAX, seconds_max=FETCH_SECONDS) as chunks:
+            file = await self.spool.receive(chunks)
+        with file:
+            name = url.split("?", 1)[0].rsplit("/", 1)[-1]
+            return await self.assets.put_received(file, kind=kind, customer=customer, name=name)

@@ -8,10 +8,7 @@ from safelight.storage.assets import AssetStore
 
 async def stored(assets: AssetStore, mode: str, generation_id: str, named: Collection[str] = ()) -> list[str]:
     """The keys of the files that are there: all in the generation's folder, and those of `named` that are its own.
-
-    Raises:
-        StorageError: the files cannot be listed.
-    """
+    Raises StorageError if the files cannot be listed."""
     folder = assets.names.result_folder(mode, generation_id)
     found = [entry.key async for entries in assets.public.entries(folder) for entry in entries]
     others = [key for key in named if keys.generation_of_result(key) == generation_id and key not in found]

@@ -3,7 +3,6 @@ a decompression bomb is never held in memory."""
 
 import zlib
 from collections.abc import AsyncIterable, AsyncIterator, Callable, Iterator
-from typing import Protocol
 
 import brotli
 
@@ -17,21 +16,8 @@ _DEFLATE_RAW, _DEFLATE_ZLIB, _GZIP = -zlib.MAX_WBITS, zlib.MAX_WBITS, 16 + zlib.
 _BROKEN = (zlib.error, brotli.error)
 
 
-class Unpacker(Protocol):
-    def feed(self, chunk: bytes) -> Iterator[bytes]:
-        """The decompressed bytes, in pieces of about PIECE_BYTES at most."""
-
-    @property
-    def is_whole(self) -> bool:
-        """True if the end of the compressed data is reached."""
-
-
 async def unpacked(chunks: AsyncIterable[bytes], encoding: str) -> AsyncIterator[bytes]:
-    """The decompressed bytes.
-
-    Raises:
-        RemoteFileRefused: the encoding is unknown, or the data is damaged.
-    """
+    """The decompressed bytes. Raises RemoteFileRefused if the encoding is unknown, or the data is damaged."""
     for name in reversed(_names(encoding)):
         chunks = _unpacked(chunks, name)
     async for chunk in chunks:
@@ -105,6 +91,9 @@ class _Brotli:
         while piece or not self._inner.can_accept_more_data():
             yield piece
             piece = self._inner.process(b"", output_buffer_limit=PIECE_BYTES)
+
+
+Unpacker = _AsItIs | _Zlib | _Brotli  # `is_whole` at the end of the compressed data
 
 
 def _gzip(beginning: bytes) -> Unpacker:

@@ -18,15 +18,7 @@ from typing import Any
 
 import pytest
 
-from safelight.domain.errors.base import (
-    LookupUnsupported,
-    OutcomeUnknown,
-    ProviderContractBroken,
-    ProviderRateLimited,
-    ProviderRejected,
-    ProviderTimeout,
-    ProviderUnavailable,
-)
+from safelight.domain.errors import base as errors
 from safelight.domain.ids import new_id
 from safelight.providers.base import CancelResult, GenerationRequest, Operation, Pending, ReferenceImage, Succeeded
 
@@ -38,7 +30,7 @@ WAIT_CHECKS_MAX = 200
 class Bench:
     """An adapter's image or video provider and what is behind it.
 
-    `kind` is `image` or `video`; `model` is sent in every request; `looks_up` says whether `find` can look a start up;
+    `kind` is `image` or `video`; `model` is sent in every request; `looks_up` says whether `look_up` can find a start;
     `unused_role` is the role of a picture that the provider does not use. `slow` makes the service take minutes, and
     `received` returns all that it was asked for, as text.
     """
@@ -114,12 +106,12 @@ class AdapterContract:
         request, began = bench.request(), datetime.now(UTC)
         operation = await bench.provider.start(request)
         if bench.looks_up:
-            found = await bench.provider.find(request.attempt_key, began)
+            found = await bench.provider.look_up(request.attempt_key, began)
             assert found is None or found.handle == operation.handle
-            assert await bench.provider.find(new_key(), began) is None
+            assert await bench.provider.look_up(new_key(), began) is None
         else:
-            with pytest.raises(LookupUnsupported):
-                await bench.provider.find(request.attempt_key, began)
+            with pytest.raises(errors.LookupUnsupported):
+                await bench.provider.look_up(request.attempt_key, began)
 
     async def test_nothing_of_the_request_is_dropped_in_silence(self, bench: Bench) -> None:
         extra = ReferenceImage(bench.unused_role, "https://example.com/extra.jpg")
@@ -144,24 +136,24 @@ class RemoteAdapterContract(AdapterContract):
     @pytest.mark.parametrize("how", ["closed_before", "closed_after", "silent_after"])
     async def test_a_start_without_an_answer_is_an_unknown_outcome(self, bench: Bench, how: str) -> None:
         self.breaks(bench, "start", how)
-        with pytest.raises(OutcomeUnknown):
+        with pytest.raises(errors.OutcomeUnknown):
             await bench.provider.start(bench.request())
 
     @pytest.mark.parametrize("body", [{"surprise": 1}, [], "<html>", "null"])
     async def test_a_start_whose_answer_has_another_shape_is_an_unknown_outcome(self, bench: Bench, body: Any) -> None:
         self.answers(bench, "start", 200, body)
-        with pytest.raises(OutcomeUnknown):
+        with pytest.raises(errors.OutcomeUnknown):
             await bench.provider.start(bench.request())
 
     @pytest.mark.parametrize("status", [500, 502, 504])
     async def test_a_start_that_a_gateway_answers_for_is_an_unknown_outcome(self, bench: Bench, status: int) -> None:
         self.answers(bench, "start", status, "Bad Gateway")
-        with pytest.raises(OutcomeUnknown):
+        with pytest.raises(errors.OutcomeUnknown):
             await bench.provider.start(bench.request())
 
     async def test_a_check_without_an_answer_may_be_made_again(self, bench: Bench) -> None:
         operation = await bench.provider.start(bench.request())
-        for how, expected in (("closed_after", ProviderUnavailable), ("silent_after", ProviderTimeout)):
+        for how, expected in (("closed_after", errors.ProviderUnavailable), ("silent_after", errors.ProviderTimeout)):
             self.breaks(bench, "check", how)
             with pytest.raises(expected) as caught:
                 await bench.provider.check(stored(operation))
@@ -171,30 +163,30 @@ class RemoteAdapterContract(AdapterContract):
     async def test_a_check_whose_answer_has_another_shape_breaks_the_contract(self, bench: Bench, body: Any) -> None:
         operation = await bench.provider.start(bench.request())
         self.answers(bench, "check", 200, body)
-        with pytest.raises(ProviderContractBroken):
+        with pytest.raises(errors.ProviderContractBroken):
             await bench.provider.check(stored(operation))
 
     async def test_a_rate_limit_says_for_how_long(self, bench: Bench) -> None:
         self.answers(bench, "start", 429, {"detail": "slow down"}, {"Retry-After": "12"})
-        with pytest.raises(ProviderRateLimited) as caught:
+        with pytest.raises(errors.ProviderRateLimited) as caught:
             await bench.provider.start(bench.request())
         assert caught.value.retry_after_seconds == 12
         assert caught.value.provider_http_status == 429
 
     async def test_unavailable_is_refused_and_may_be_tried_again(self, bench: Bench) -> None:
         self.answers(bench, "start", 503, "Service Unavailable")
-        with pytest.raises(ProviderUnavailable):
+        with pytest.raises(errors.ProviderUnavailable):
             await bench.provider.start(bench.request())
 
     async def test_an_answer_without_end_is_cut_off(self, bench: Bench) -> None:
         operation = await bench.provider.start(bench.request())
         self.answers(bench, "check", 200, "x" * 5_000_000)
-        with pytest.raises(ProviderContractBroken):
+        with pytest.raises(errors.ProviderContractBroken):
             await bench.provider.check(stored(operation))
 
     async def test_what_the_service_does_not_know_is_an_error_that_is_safe_to_show(self, bench: Bench) -> None:
         operation = await bench.provider.start(bench.request())
-        with pytest.raises(ProviderRejected) as caught:
+        with pytest.raises(errors.ProviderRejected) as caught:
             await bench.provider.check(Operation({**operation.handle, "id": "gone", "request_id": "gone"}))
         assert bench.provider.name in str(caught.value)
         assert bench.provider.name not in caught.value.safe_message.lower()

@@ -51,7 +51,7 @@ class SimulatedBench(Bench):
 
 @asynccontextmanager
 async def simulated(kind: str) -> AsyncIterator[Bench]:
-    simulation, listening = Simulation(1, Faults.none(), Latency.instant()), serve.listen("127.0.0.1", 0)
+    simulation, listening = Simulation(1, Faults(), Latency(0, 0, 0)), serve.listen("127.0.0.1", 0)
     async with serve.answering(simulation.app, listening, HangUpProtocol):
         yield SimulatedBench(simulation, f"http://127.0.0.1:{listening.getsockname()[1]}", kind)
 

@@ -140,7 +140,7 @@ async def test_parts_of_interrupted_copies_are_swept(backend: Backend):
 
     bucket = backend.app.resources.assets.public
     path = partial_file(bucket.root)
-    found = [entry async for entries in bucket.partial_files() for entry in entries]
+    found = await bucket.partial_files()
     assert [entry.key for entry in found] == ["mma/still/x/1.png#1"]
     assert found[0].changed_at > datetime.now(UTC) - timedelta(minutes=5)
     await bucket.delete_partial([entry.key for entry in found])

@@ -15,7 +15,7 @@ import pytest
 from PIL import Image, PngImagePlugin
 
 from safelight.domain.errors.base import AssetUnreadable
-from safelight.media import decode, formats, publishing, strip_metadata
+from safelight.media import decode, formats, inspection, publishing, strip_metadata
 from safelight.media.mp4 import encode_mp4
 from tests.api.routes.test_files import data_url
 from tests.conftest import COFFEE, Backend
@@ -226,7 +226,7 @@ def test_a_place_in_a_film_is_not_published():
     published = publishing.published(content).content
     assert b"52.52" not in published
     assert len(published) == len(content)
-    assert decode.probe_video(published) == decode.probe_video(content)
+    assert inspection.inspect_film(published) == inspection.inspect_film(content)
 
 
 PAYLOAD = b"PK\x03\x04 a second file <script>alert(1)</script>"
@@ -263,8 +263,8 @@ def test_a_progressive_picture_of_several_scans_keeps_them_all():
 
 def test_films_are_probed_before_use_and_damaged_ones_are_refused():
     content = film()
-    assert decode.probe_video(content).frames == 12
-    assert decode.probe_video(io.BytesIO(content)).width == 64
+    assert inspection.inspect_film(content).seconds == pytest.approx(0.5)
+    assert inspection.inspect_film(io.BytesIO(content)).width == 64
     for damaged in (
         content[:100],
         content[: len(content) // 3],

@@ -23,13 +23,13 @@ async def done(backend: Backend) -> str:
 
 
 async def ledger_errors(backend: Backend) -> list[str]:
-    async with backend.app.database() as db:
-        return await scorecard.ledger_errors(db)
+    async with backend.app.database() as db, db.connection() as conn:
+        return await tables.ledger_errors(conn)
 
 
 async def unreadable_outputs(backend: Backend) -> list[str]:
-    async with backend.app.database() as db:
-        return await scorecard.unreadable_outputs(db, backend.app.resources.assets)
+    async with backend.app.database() as db, db.connection() as conn:
+        return await scorecard.unreadable_outputs(conn, backend.app.resources.assets)
 
 
 async def test_what_is_right_is_not_named(backend: Backend, done: str):
@@ -100,8 +100,8 @@ def record_of(generation_id: str, *attempts: str) -> Record:
 
 
 async def payments(backend: Backend, record: Record) -> Any:
-    async with backend.app.database() as db:
-        return await scorecard.double_payments(db, record.by_attempt_key())
+    async with backend.app.database() as db, db.connection() as conn:
+        return await scorecard.double_payments(conn, record.by_attempt_key())
 
 
 ON_RECORD = {

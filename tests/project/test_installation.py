@@ -175,7 +175,7 @@ async def test_the_wheel_alone_serves_and_works_on_another_postgres(production: 
     """With another service than those of the extras behind every engine."""
     async with App(Settings(database_url=dsn)).database() as db, db.transaction() as conn:
         await serve_every_engine_with(conn, "simulated")
-    simulation, listening = Simulation(1, Faults.none(), Latency.instant()), serve.listen("127.0.0.1", 0)
+    simulation, listening = Simulation(1, Faults(), Latency(0, 0, 0)), serve.listen("127.0.0.1", 0)
     settings = {
         "SAFELIGHT_DATABASE_URL": dsn,
         "SAFELIGHT_SIMULATED_URL": f"http://127.0.0.1:{listening.getsockname()[1]}",

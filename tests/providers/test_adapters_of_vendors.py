@@ -19,8 +19,8 @@ from safelight.domain.errors.base import (
 from safelight.providers.base import CancelResult, GenerationRequest, ReferenceImage
 from safelight.providers.errors import VendorError, map_error, table
 from safelight.providers.fal import adapter as fal_module
-from safelight.providers.outputs import files_in
-from safelight.providers.parameters import fit
+from safelight.providers.outputs import succeeded
+from safelight.providers.parameters import build_input
 from safelight.providers.replicate import adapter as replicate_module
 from safelight.testing.adapter_contract import PICTURE, new_key
 from tests.conftest import StartBackend
@@ -49,7 +49,7 @@ def request(*roles: str, prompt: str = "a cup", **settings: Any) -> GenerationRe
 
 def fitted(name: str, *roles: str, prompt: str = "a cup", **settings: Any) -> tuple[dict[str, Any], list[str]]:
     models = replicate_module.MODELS if "fal-ai" not in name else fal_module.MODELS
-    found = fit(models.named(name), request(*roles, prompt=prompt, **settings))
+    found = build_input(models.named(name), request(*roles, prompt=prompt, **settings))
     return found.input, list(found.warnings)
 
 
@@ -158,7 +158,7 @@ def test_a_model_without_a_description_is_an_error_of_configuration():
     ],
 )
 def test_the_first_url_of_an_output_is_its_first_file(output: Any):
-    first = files_in(output, "image", "x")[0]
+    first = succeeded(output, "image", "x", {}, ()).outputs[0]
     assert (first.url, first.media_type) == ("https://x.example/a.png", "image/png")
 
 
@@ -167,7 +167,7 @@ def test_the_first_url_of_an_output_is_its_first_file(output: Any):
 )
 def test_an_output_without_a_url_breaks_the_contract(output: Any):
     with pytest.raises(ProviderContractBroken) as caught:
-        files_in(output, "image", "x")
+        succeeded(output, "image", "x", {}, ())
     assert caught.value.code == "NO_URL"
 
 
@@ -244,25 +244,25 @@ async def test_replicate_is_looked_through_page_by_page():
         operation = await bench.provider.start(first)
         for _ in range(4):
             await bench.provider.start(bench.request())
-        found = await bench.provider.find(first.attempt_key, began)
+        found = await bench.provider.look_up(first.attempt_key, began)
         assert found.handle == operation.handle
-        assert await bench.provider.find(new_key(), began) is None
+        assert await bench.provider.look_up(new_key(), began) is None
         wire.page_size = 1
         for _ in range(replicate_module.PAGES_LOOKED_THROUGH_MAX):
             await bench.provider.start(bench.request())
         with pytest.raises(LookupUnsupported):
-            await bench.provider.find(first.attempt_key, began)
+            await bench.provider.look_up(first.attempt_key, began)
 
 
 async def test_a_prediction_that_hides_its_webhook_may_be_the_one_looked_for():
     async with on_replicate("image", SEEDREAM) as bench:
         wire: Any = bench.wire
         asked, began = bench.request(), datetime.now(UTC)
-        assert await bench.provider.find(asked.attempt_key, began) is None  # there is none at all
+        assert await bench.provider.look_up(asked.attempt_key, began) is None  # there is none at all
         wire.shows_webhooks = False
         await bench.provider.start(asked)
         with pytest.raises(LookupUnsupported):
-            await bench.provider.find(asked.attempt_key, began)
+            await bench.provider.look_up(asked.attempt_key, began)
 
 
 async def test_a_version_of_a_model_can_be_named():
@@ -281,7 +281,7 @@ async def test_a_version_of_a_model_can_be_named():
 
 @pytest.fixture
 def package(tmp_path: Path) -> Iterator[str]:
-    """An installed package that brings the adapter `borrowed`, which is the darkroom under another name, and one that
+    """An installed package that brings the adapter `borrowed`, which is the offline renderer under another name, and one that
     cannot be loaded."""
     (tmp_path / "borrowed_adapter.py").write_text(
         "from safelight.media.decoding_pool import MediaPool\n"

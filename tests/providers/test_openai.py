@@ -10,8 +10,8 @@ from PIL import Image
 
 from safelight.config import Settings
 from safelight.domain.errors.base import ProviderTimeout
-from safelight.providers.openai.errors import error_of_failure
 from safelight.providers.openai.pictures import is_readable_from_outside
+from safelight.providers.openai.replies import error_of_failure
 from safelight.providers.openai.schemas import answer_format
 from safelight.providers.openai.sizes import size_for
 from tests.conftest import COFFEE, Backend, StartBackend

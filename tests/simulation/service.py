@@ -120,7 +120,7 @@ class Client:
         work.is_stopped = True
         return CancelResult.STOPPED
 
-    async def find(self, attempt_key: str, noted_at: datetime) -> Operation | None:
+    async def look_up(self, attempt_key: str, noted_at: datetime) -> Operation | None:
         self._service.look_ups_lost += 1
         await self._call(f"find {attempt_key}", UNREACHABLE, BUSY, HANGS)
         self._service.look_ups_lost -= 1

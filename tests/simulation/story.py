@@ -97,7 +97,7 @@ def _operation(process: Any, run: Run, item: int | None = None) -> Callable[[Any
             start=start,
             check=client.check,
             cancel=client.cancel,
-            find=client.find,
+            look_up=client.look_up,
             complete=complete,
             begin_line="Setting up.",
         )

@@ -102,7 +102,7 @@ class Provider:
             start=self.start,
             check=self.check,
             cancel=self.cancel,
-            find=self.find,
+            look_up=self.look_up,
             complete=complete,
             begin_line=f"Item {item} begins.",
         )
@@ -123,7 +123,7 @@ class Provider:
     async def cancel(self, _: Operation) -> CancelResult:
         return CancelResult.UNSUPPORTED
 
-    async def find(self, attempt_key: str, _: datetime) -> Operation | None:
+    async def look_up(self, attempt_key: str, _: datetime) -> Operation | None:
         found = await self._ask("select count(*) from outside.start where attempt_key = %s", attempt_key)
         return Operation({"key": attempt_key}) if found else None
 

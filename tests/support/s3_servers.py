@@ -31,7 +31,7 @@ READY_SECONDS_MAX = 60
 @asynccontextmanager
 async def s3_server(*, keep: bool = True) -> AsyncIterator[tuple[SimulatedS3, dict[str, str]]]:
     """The simulation, and the settings that let a backend keep its files there."""
-    simulation, listening = SimulatedS3(KEYS, keep=keep), serve.listen("127.0.0.1", 0)
+    simulation, listening = SimulatedS3(keep=keep), serve.listen("127.0.0.1", 0)
     async with serve.answering(simulation.app, listening):
         yield simulation, settings_for(f"http://127.0.0.1:{listening.getsockname()[1]}", KEYS)
 

@@ -55,7 +55,7 @@ async def simulating(
 ) -> AsyncIterator[tuple[Simulation, dict[str, str]]]:
     """The simulation, and the settings that let a backend reach it. `more` are faults, `faulty` and `looks_up`."""
     options = {name: more.pop(name) for name in ("faulty", "looks_up") if name in more}
-    simulation = Simulation(seed, Faults(**more), pace or Latency.instant(), **options)
+    simulation = Simulation(seed, Faults(**more), pace or Latency(0, 0, 0), **options)
     listening = serve.listen("127.0.0.1", 0)
     address = f"127.0.0.1:{listening.getsockname()[1]}"
     with psycopg.connect(dsn) as conn:

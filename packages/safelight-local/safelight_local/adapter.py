@@ -3,30 +3,16 @@
 import asyncio
 import json
 from datetime import datetime
-from typing import Any, ClassVar
+from typing import ClassVar
 
 from safelight.domain.errors.base import ProviderRejected, SafelightError
 from safelight.media.decode import DECODE_BYTES_MAX
 from safelight.media.decoding_pool import MediaPool
-from safelight.providers.base import (
-    Adapter,
-    AdapterContext,
-    CancelResult,
-    GenerationRequest,
-    Operation,
-    OutputFile,
-    Pending,
-    ReadImage,
-    ReferenceImage,
-    Succeeded,
-    TextAnswer,
-    TextRequest,
-)
-from safelight.providers.fault_injection import Fault, strike
+from safelight.providers import base
+from safelight.providers.base import Adapter, AdapterContext, CancelResult, GenerationRequest, Json, Operation
+from safelight.providers.fault_injection import Fault, inject
 from safelight_local import film, still, words
 from safelight_local.picture import Picture, Rendered, StillOrder, VideoOrder
-
-Json = dict[str, Any]
 
 PROMPT_CHARS_MAX = 10_000
 IMAGES_MAX = 20
@@ -47,38 +33,12 @@ class Desk:
         self.place = asyncio.Semaphore(REQUESTS_AT_ONCE)
 
 
-class LocalTextModel:
+class _Local:
     name = "local"
-
-    def __init__(self, read_image: ReadImage, fault: Fault | None = None, desk: Desk | None = None) -> None:
-        self._read = read_image
-        self._fault = fault
-        self._desk = desk or Desk()
-
-    async def complete(self, request: TextRequest) -> TextAnswer:
-        strike(self._fault, request.step_type)
-        if self._fault and self._fault.corrupts_answer(request.step_type):
-            return TextAnswer({"unexpected": "shape"}, '{"unexpected": "shape"}')
-        async with self._desk.place:
-            pictures = tuple([Picture(image.role, image.url, await self._content(image)) for image in request.images])
-            data = await self._desk.pool.run(
-                LOOK_BYTES, lambda: words.answer(request.context_key, request.user, pictures)
-            )
-        return TextAnswer(data, json.dumps(data, ensure_ascii=False))
-
-    async def _content(self, image: ReferenceImage) -> bytes:
-        return image.content if image.content is not None else await self._read(image.url)
-
-
-class _LocalRenderer:
-    """The base of the still and video providers: the handle holds the whole request, and `check` renders it."""
-
-    name = "local"
-    settings_used: ClassVar[frozenset[str]]
 
     def __init__(
         self,
-        read_image: ReadImage,
+        read_image: base.ReadImage,
         fault: Fault | None = None,
         wait_seconds: float = 0.0,
         desk: Desk | None = None,
@@ -88,8 +48,30 @@ class _LocalRenderer:
         self._wait_seconds = wait_seconds
         self._desk = desk or Desk()
 
+
+class LocalTextModel(_Local):
+    async def complete(self, request: base.TextRequest) -> base.TextAnswer:
+        inject(self._fault, request.step_type)
+        if self._fault and self._fault.corrupts_answer(request.step_type):
+            return base.TextAnswer({"unexpected": "shape"}, '{"unexpected": "shape"}')
+        async with self._desk.place:
+            pictures = tuple([Picture(image.role, image.url, await self._content(image)) for image in request.images])
+            data = await self._desk.pool.run(
+                LOOK_BYTES, lambda: words.answer(request.context_key, request.user, pictures)
+            )
+        return base.TextAnswer(data, json.dumps(data, ensure_ascii=False))
+
+    async def _content(self, image: base.ReferenceImage) -> bytes:
+        return image.content if image.content is not None else await self._read(image.url)
+
+
+class _LocalRenderer(_Local):
+    """The base of the still and video providers: the handle holds the whole request, and `check` renders it."""
+
+    settings_used: ClassVar[frozenset[str]]
+
     async def start(self, request: GenerationRequest) -> Operation:
-        strike(self._fault, request.step_type)
+        inject(self._fault, request.step_type)
         _refuse_unusable(request)
         handle = {
             "step_type": request.step_type,
@@ -101,22 +83,22 @@ class _LocalRenderer:
         }
         return Operation(handle, self._wait_seconds)
 
-    async def check(self, operation: Operation) -> Pending | Succeeded:
+    async def check(self, operation: Operation) -> base.Pending | base.Succeeded:
         handle = operation.handle
         remaining = self._wait_seconds - operation.under_way_seconds
         if remaining > 0:
-            return Pending(remaining)
+            return base.Pending(remaining)
         async with self._desk.place:
             rendered = await self._render(handle)
-        output = OutputFile(rendered.media_type, content=rendered.content)
+        output = base.OutputFile(rendered.media_type, content=rendered.content)
         response = {"model": handle["model"], "width": rendered.width, "height": rendered.height}
-        return Succeeded((output,), response, (*rendered.warnings, *self._unused(handle["settings"])))
+        return base.Succeeded((output,), response, (*rendered.warnings, *self._unused(handle["settings"])))
 
     async def cancel(self, operation: Operation) -> CancelResult:
         """Nothing runs between start and check, so whatever was begun is as good as stopped."""
         return CancelResult.STOPPED
 
-    async def find(self, attempt_key: str, noted_at: datetime) -> Operation | None:
+    async def look_up(self, attempt_key: str, noted_at: datetime) -> Operation | None:
         """A start leaves nothing behind but its handle."""
         return None
 
@@ -188,9 +170,5 @@ def _refuse_unusable(request: GenerationRequest) -> None:
 
 def make_adapter(context: AdapterContext) -> Adapter:
     """The entry point `local` of the group `safelight.adapters`."""
-    read, fault, desk = context.read_image, context.fault, Desk(context.media_pool)
-    return Adapter(
-        text=LocalTextModel(read, fault, desk),
-        image=LocalImageProvider(read, fault, context.latency_seconds, desk),
-        video=LocalVideoProvider(read, fault, context.latency_seconds, desk),
-    )
+    shared = context.read_image, context.fault, context.latency_seconds, Desk(context.media_pool)
+    return Adapter(LocalTextModel(*shared), LocalImageProvider(*shared), LocalVideoProvider(*shared))

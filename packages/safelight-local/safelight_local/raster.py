@@ -55,6 +55,16 @@ def resize(image: Field, width: int, height: int) -> Field:
     return field(cv2.resize(image, (max(1, width), max(1, height)), interpolation=how))
 
 
+def bounded(pixels: Pixels, edge_max: int) -> Pixels:
+    """The picture, no edge longer than this."""
+    height, width = pixels.shape[:2]
+    scale = min(1.0, edge_max / max(height, width))
+    if scale == 1.0:
+        return pixels
+    size = max(1, round(width * scale)), max(1, round(height * scale))
+    return np.asarray(cv2.resize(pixels, size, interpolation=cv2.INTER_AREA), np.uint8)
+
+
 def smooth_resize(image: Field, width: int, height: int) -> Field:
     """For fields without detail: no overshoot, and fast."""
     return field(cv2.resize(image, (width, height), interpolation=cv2.INTER_LINEAR))

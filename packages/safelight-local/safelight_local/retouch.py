@@ -1,11 +1,22 @@
 """Changes to a finished picture: grading, and the tweaks of pictures whose recipe is not known."""
 
-import cv2
 import numpy as np
 
 from safelight.media.decode import Pixels
 from safelight_local.product.cutout import cut
-from safelight_local.raster import Field, blur, field, linear, luminance, over, resize, smoothstep, to_linear, to_pixels
+from safelight_local.raster import (
+    Field,
+    blur,
+    bounded,
+    field,
+    linear,
+    luminance,
+    over,
+    resize,
+    smoothstep,
+    to_linear,
+    to_pixels,
+)
 from safelight_local.scene.reader import read_scene
 from safelight_local.scene.scene import Scene, split_prompt
 
@@ -13,14 +24,16 @@ EDGE_MAX = 2560
 SHOULDER = 0.82  # from here on highlights are rolled off instead of cut
 
 
-def graded(light: Field, *, warmth: float, contrast: float, saturation: float) -> Field:
+def graded(light: Field, scene: Scene) -> Field:
+    """Exposure, warmth, contrast and saturation of the scene."""
+    warmth = scene.warmth
     balance = field([1.0 + 0.10 * warmth, 1.0 + 0.012 * warmth, 1.0 - 0.13 * warmth])
-    light = field(light * balance)
-    if contrast:
-        light = field(0.22 * np.power(np.maximum(light, 1e-4) / 0.22, 1.0 + contrast))
-    if saturation != 1.0:
+    light = field(field(light * 2.0**scene.exposure_stops) * balance)
+    if scene.contrast:
+        light = field(0.22 * np.power(np.maximum(light, 1e-4) / 0.22, 1.0 + scene.contrast))
+    if scene.saturation != 1.0:
         grey = luminance(field(light))[..., None]
-        light = field(grey + (light - grey) * saturation)
+        light = field(grey + (light - grey) * scene.saturation)
     return field(np.maximum(light, 0.0))
 
 
@@ -35,16 +48,10 @@ def retouched(pixels: Pixels, prompt: str) -> Pixels:
     _, revisions = split_prompt(prompt)
     text = " ".join(f"Revision: {revision}" for revision in revisions) if revisions else f"Revision: {prompt}"
     scene = read_scene(text)
-    photo = _bounded(pixels)
+    photo = bounded(pixels, EDGE_MAX)
     light = to_linear(np.ascontiguousarray(photo[..., :3]))
     light = _with_backdrop(light, photo, scene)
-    light = graded(
-        field(light * 2.0**scene.exposure_stops),
-        warmth=scene.warmth,
-        contrast=scene.contrast,
-        saturation=scene.saturation,
-    )
-    return to_pixels(_framed(light, scene))
+    return to_pixels(_framed(graded(light, scene), scene))
 
 
 def _with_backdrop(light: Field, photo: Pixels, scene: Scene) -> Field:
@@ -78,13 +85,3 @@ def _framed(light: Field, scene: Scene) -> Field:
     top = round(float(np.clip((height - crop_height) / 2 - scene.shift_y * height, 0, height - crop_height)))
     window = field(np.ascontiguousarray(light[top : top + crop_height, left : left + crop_width]))
     return field(np.maximum(resize(window, width, height), 0.0))
-
-
-def _bounded(pixels: Pixels) -> Pixels:
-    height, width = pixels.shape[:2]
-    scale = min(1.0, EDGE_MAX / max(height, width))
-    if scale == 1.0:
-        return pixels
-    return np.asarray(
-        cv2.resize(pixels, (round(width * scale), round(height * scale)), interpolation=cv2.INTER_AREA), np.uint8
-    )

@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 import cv2
@@ -51,13 +51,7 @@ class Recipe:
 
     def to_text(self) -> str:
         images = [{"role": role, "url": url} for role, url in self.images]
-        shape = {
-            "version": RECIPE_VERSION,
-            "prompt": self.prompt,
-            "seed": self.seed,
-            "settings": dict(self.settings),
-            "images": images,
-        }
+        shape = asdict(self) | {"version": RECIPE_VERSION, "settings": dict(self.settings), "images": images}
         return json.dumps(shape, sort_keys=True, default=str)
 
 
@@ -136,13 +130,7 @@ def _developed(canvas: Field, stage: Stage) -> Field:
     x, y = grid(stage.width, stage.height)
     corner = np.hypot((x - 0.5) * 1.1, y - 0.5)
     canvas *= (1.0 - 0.5 * scene.vignette * smoothstep(0.38, 0.86, field(corner)))[..., None]
-    canvas = retouch.graded(
-        field(canvas * 2.0**scene.exposure_stops),
-        warmth=scene.warmth,
-        contrast=scene.contrast,
-        saturation=scene.saturation,
-    )
-    canvas = retouch.rolled_off(canvas)
+    canvas = retouch.rolled_off(retouch.graded(canvas, scene))
     speckle = field(dice(stage.seed, "grain").standard_normal((stage.height, stage.width), dtype=np.float32))
     return field(canvas * (1.0 + 0.010 * scene.grain * speckle)[..., None])
 
@@ -234,13 +222,8 @@ def _cast(pictures: tuple[Picture, ...]) -> tuple[Cast, list[str]]:
     inspiring = by_role.pop("style_hero", []) + by_role.pop("inspiration", [])
     product, logo = by_role.pop("product", []), by_role.pop("logo", [])
     warnings = [f"local: {len(extra)} picture(s) not used: {role}" for role, extra in by_role.items()]
-    for role, given in (
-        ("product", product[1:]),
-        ("logo", logo[1:]),
-        ("inspiration", inspiring[INSPIRATIONS_USED_MAX:]),
-    ):
-        if given:
-            warnings.append(f"local: {len(given)} picture(s) not used: {role}")
+    unused = {"product": product[1:], "logo": logo[1:], "inspiration": inspiring[INSPIRATIONS_USED_MAX:]}
+    warnings += [f"local: {len(extra)} picture(s) not used: {role}" for role, extra in unused.items() if extra]
     cast = Cast(
         decode.decode_image(product[0].content, PRODUCT_EDGE_MAX) if product else None,
         decode.decode_image(logo[0].content, LOGO_EDGE_MAX) if logo else None,

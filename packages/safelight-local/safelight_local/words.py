@@ -4,17 +4,15 @@ import re
 import zlib
 from collections import Counter
 from collections.abc import Callable
-from typing import Any
 
 from safelight.domain.errors.base import ConfigError
 from safelight.media import decode
+from safelight.providers.base import Json
 from safelight_local.colours import COLOUR_PATTERN, name_of, palette
 from safelight_local.picture import Picture
 from safelight_local.scene.clauses import LIGHT_WORDS, SURFACE_WORDS
 from safelight_local.scene.scene import KEPT_AS_IT_IS, REVISION, TAKEN_AFTER, split_prompt
 from safelight_local.sight import caption, look, spoken
-
-Json = dict[str, Any]
 
 MESSAGE_CHARS_MAX = 140
 LOOKING_EDGE_MAX = 1024

@@ -11,7 +11,7 @@ import skimage.data
 
 import safelight
 from safelight.domain.errors.base import AssetUnreadable
-from safelight.media import decode
+from safelight.media import decode, inspection
 from safelight_local.film import film
 from safelight_local.motion import PAN, PUSH, asks_for_orbit, pose, read_move
 from safelight_local.picture import SUBJECT_OUTLINE, Rendered, VideoOrder
@@ -128,17 +128,17 @@ def test_slower_said_again_is_slower_again():
 )  # fmt: skip
 def test_a_film_has_the_size_that_was_asked_for(settings, size):
     result = filmed("Push in", COFFEE, **settings)
-    facts = decode.probe_video(result.content)
-    assert (facts.codec, facts.width, facts.height) == ("h264", *size)
+    facts = inspection.inspect_film(result.content)
+    assert (facts.media_type, facts.width, facts.height) == ("video/mp4", *size)
     assert (result.width, result.height) == size
-    assert facts.duration_seconds == pytest.approx(1.0, abs=0.1)
+    assert facts.seconds == pytest.approx(1.0, abs=0.1)
 
 
 @pytest.mark.parametrize(("asked", "seconds"), [(None, 5), (0.2, 1), (60, 10)])
 def test_a_duration_has_its_bounds(asked, seconds):
     small = decode.encode_png(np.ascontiguousarray(decode.decode_image(ROCKET)[:64, :256]))
-    facts = decode.probe_video(filmed("Pan left", small, duration=asked).content)
-    assert facts.duration_seconds == pytest.approx(seconds, abs=0.1)
+    facts = inspection.inspect_film(filmed("Pan left", small, duration=asked).content)
+    assert facts.seconds == pytest.approx(seconds, abs=0.1)
 
 
 def test_the_index_comes_before_the_pictures_and_the_bytes_are_always_the_same():

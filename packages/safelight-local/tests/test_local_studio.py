@@ -1,28 +1,21 @@
 """The offline stand-in from its front door: real photographs in, pictures and videos out."""
 
+import io
 import json
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import av
 import cv2
 import numpy as np
 import pytest
 import skimage.data
 
 import safelight
-from safelight.domain.errors.base import (
-    AssetUnreadable,
-    ContentRefused,
-    NotFound,
-    ProviderContractBroken,
-    ProviderError,
-    ProviderRateLimited,
-    ProviderRejected,
-    ProviderTimeout,
-    ProviderUnavailable,
-)
-from safelight.media import decode
+from safelight.domain.errors import base as errors
+from safelight.domain.errors.base import AssetUnreadable, NotFound, ProviderRejected
+from safelight.media import decode, inspection
 from safelight.providers.base import GenerationRequest, Pending, ReferenceImage, Succeeded
 from safelight.providers.fault_injection import Fault
 from safelight_local.adapter import LocalImageProvider, LocalVideoProvider
@@ -36,14 +29,7 @@ PHOTOS = {
 }
 MORNING = "A calm morning on a glossy acrylic table, soft light from the left."
 RATIOS = {
-    "9:16": 9 / 16,
-    "3:4": 3 / 4,
-    "2:3": 2 / 3,
-    "4:5": 4 / 5,
-    "1:1": 1.0,
-    "3:2": 1.5,
-    "4:3": 4 / 3,
-    "16:9": 16 / 9,
+    f"{wide}:{high}": wide / high for wide, high in ((9, 16), (3, 4), (2, 3), (4, 5), (1, 1), (3, 2), (4, 3), (16, 9))
 }
 
 
@@ -60,27 +46,18 @@ class Shelf:
 
 
 def still_request(prompt: str, *images: tuple[str, str], seed: int = 3, **settings: Any) -> GenerationRequest:
-    return GenerationRequest(
-        step_type="seedream_generate",
-        model="darkroom-still-1",
-        prompt=prompt,
-        images=tuple(ReferenceImage(role, url) for role, url in images),
-        settings={"size": "1K", "aspect_ratio": "1:1", **settings},
-        seed=seed,
-        attempt_key="generation:seedream_generate",
-    )
+    stated = {"size": "1K", "aspect_ratio": "1:1", **settings}
+    return request("seedream_generate", "darkroom-still-1", prompt, images, stated, seed)
 
 
 def video_request(prompt: str, *images: tuple[str, str], **settings: Any) -> GenerationRequest:
-    return GenerationRequest(
-        step_type="kling_generate",
-        model="darkroom-motion-1",
-        prompt=prompt,
-        images=tuple(ReferenceImage(role, url) for role, url in images),
-        settings={"duration": 1, "mode": "standard", **settings},
-        seed=3,
-        attempt_key="generation:kling_generate",
-    )
+    stated = {"duration": 1, "mode": "standard", **settings}
+    return request("kling_generate", "darkroom-motion-1", prompt, images, stated, 3)
+
+
+def request(step_type: str, model: str, prompt: str, images: Any, settings: Any, seed: int) -> GenerationRequest:
+    pictures = tuple(ReferenceImage(role, url) for role, url in images)
+    return GenerationRequest(step_type, model, prompt, pictures, settings, seed, f"generation:{step_type}")
 
 
 async def made(provider: Any, request: Any) -> Succeeded:
@@ -266,8 +243,11 @@ async def test_a_tweak_whose_product_is_gone_is_a_retouch():
 
 async def test_a_video_plays_at_once_and_everywhere():
     content = await video("Slow push-in", ("start_frame", "coffee"), duration=3)
-    facts = decode.probe_video(content)
-    assert (facts.codec, facts.frames, facts.duration_seconds) == ("h264", 72, 3.0)
+    with av.open(io.BytesIO(content)) as container:
+        [stream] = container.streams.video
+        assert (stream.codec_context.name, stream.frames) == ("h264", 72)
+    facts = inspection.inspect_film(content)
+    assert facts.seconds == 3.0
     assert (facts.width, facts.height) == (960, 640)
     assert content.find(b"moov") < content.find(b"mdat"), "the index comes first"
 
@@ -353,15 +333,15 @@ async def test_an_operation_is_pending_for_as_long_as_it_was_told_to_take():
 @pytest.mark.parametrize(
     ("kind", "error", "status"),
     [
-        ("timeout", ProviderTimeout, 504),
-        ("unavailable", ProviderUnavailable, 503),
-        ("rate_limited", ProviderRateLimited, 429),
+        ("timeout", errors.ProviderTimeout, 504),
+        ("unavailable", errors.ProviderUnavailable, 503),
+        ("rate_limited", errors.ProviderRateLimited, 429),
         ("rejected", ProviderRejected, 400),
-        ("refused", ContentRefused, 422),
-        ("bad_shape", ProviderContractBroken, 200),
+        ("refused", errors.ContentRefused, 422),
+        ("bad_shape", errors.ProviderContractBroken, 200),
     ],
 )
-async def test_a_fault_strikes_its_step_and_no_other(kind: str, error: type[ProviderError], status: int):
+async def test_a_fault_strikes_its_step_and_no_other(kind: str, error: type[errors.ProviderError], status: int):
     provider = LocalImageProvider(Shelf().read, Fault.parse(f"seedream_generate:{kind}"))
     with pytest.raises(error) as raised:
         await provider.start(still_request("Plain"))
@@ -394,7 +374,7 @@ def test_a_picture_with_too_many_pixels_is_refused_before_it_is_unpacked():
 @pytest.mark.parametrize("content", [b"", b"no video" * 100, COFFEE])
 def test_bytes_that_are_no_video_are_said_to_be_unreadable(content):
     with pytest.raises(AssetUnreadable):
-        decode.probe_video(content)
+        inspection.inspect_film(content)
     with pytest.raises(AssetUnreadable):
         decode.frame_at(content, 0.5)
 

@@ -11,7 +11,7 @@ from safelight.api.http.file_responses import StoredFileResponse
 from safelight.api.http.rate_limits import RateLimitGroup, per_address
 from safelight.api.http.services import FromApp, Services
 from safelight.domain.errors.base import InvalidInput, NotFound, StorageError
-from safelight.domain.errors.requests import DownloadFailed
+from safelight.domain.errors.retries import DownloadFailed
 from safelight.storage import keys
 from safelight.storage.buckets import IMMUTABLE
 

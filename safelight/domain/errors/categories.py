@@ -6,34 +6,24 @@ from enum import StrEnum
 class Category(StrEnum):
     """The ASCII name is the key; the emoji is for display."""
 
-    API_ERROR = "API_ERROR"
-    FRONTEND_CRASH = "FRONTEND_CRASH"
-    AUTH_ERROR = "AUTH_ERROR"
-    VALIDATION_ERROR = "VALIDATION_ERROR"
-    TIMEOUT = "TIMEOUT"
-    PROVIDER_ERROR = "PROVIDER_ERROR"
-    UNHANDLED_REJECTION = "UNHANDLED_REJECTION"
-    UNCAUGHT_EXCEPTION = "UNCAUGHT_EXCEPTION"
-    CONFIG_ERROR = "CONFIG_ERROR"
-    GPT_SCHEMA_ERROR = "GPT_SCHEMA_ERROR"
+    emoji: str
 
-    @property
-    def emoji(self) -> str:
-        return _EMOJI[self]
+    def __new__(cls, name: str, emoji: str = "") -> "Category":
+        category = str.__new__(cls, name)
+        category._value_ = name
+        category.emoji = emoji
+        return category
 
-
-_EMOJI = {
-    Category.API_ERROR: "🔥",
-    Category.FRONTEND_CRASH: "🖥️",
-    Category.AUTH_ERROR: "🚫",
-    Category.VALIDATION_ERROR: "⚠️",
-    Category.TIMEOUT: "⏱️",
-    Category.PROVIDER_ERROR: "🛰️",
-    Category.UNHANDLED_REJECTION: "🧵",
-    Category.UNCAUGHT_EXCEPTION: "💥",
-    Category.CONFIG_ERROR: "🎛️",
-    Category.GPT_SCHEMA_ERROR: "🧠",
-}
+    API_ERROR = "API_ERROR", "🔥"
+    FRONTEND_CRASH = "FRONTEND_CRASH", "🖥️"
+    AUTH_ERROR = "AUTH_ERROR", "🚫"
+    VALIDATION_ERROR = "VALIDATION_ERROR", "⚠️"
+    TIMEOUT = "TIMEOUT", "⏱️"
+    PROVIDER_ERROR = "PROVIDER_ERROR", "🛰️"
+    UNHANDLED_REJECTION = "UNHANDLED_REJECTION", "🧵"
+    UNCAUGHT_EXCEPTION = "UNCAUGHT_EXCEPTION", "💥"
+    CONFIG_ERROR = "CONFIG_ERROR", "🎛️"
+    GPT_SCHEMA_ERROR = "GPT_SCHEMA_ERROR", "🧠"
 
 
 def category_of_status(status: int) -> Category:

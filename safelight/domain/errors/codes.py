@@ -1,7 +1,7 @@
 """Public error codes: the engine that failed and the kind of failure, e.g. SEEDREAM_TIMEOUT. The ops plane puts MMA_
 before it."""
 
-from safelight.domain.errors.base import Cancelled, ProviderError, SafelightError
+from safelight.domain.errors.base import Cancelled, ProviderError, ProviderRateLimited, SafelightError
 from safelight.domain.errors.categories import Category
 from safelight.domain.steps import GENERATE_STEPS
 
@@ -16,3 +16,12 @@ def public_code(step_type: str | None, error: SafelightError) -> str:
 def engine_of(step_type: str | None) -> str | None:
     """The engine whose result the step stores; None for every other step."""
     return GENERATE_STEPS.get(step_type or "")
+
+
+# Queries and alerts of operators look for this name (docs/contract/failures-in-sql.md).
+_TYPE_NAMES: dict[type[Exception], str] = {ProviderRateLimited: "RateLimitError"}
+
+
+def type_name(error: Exception) -> str:
+    """The name of the error in `errorContext.type` of a failed generation."""
+    return _TYPE_NAMES.get(type(error), type(error).__name__)

@@ -1,6 +1,6 @@
 """Errors of requests that may succeed later; `Retry-After` of the answer says when."""
 
-from safelight.domain.errors.base import SafelightError
+from safelight.domain.errors.base import InvalidInput, SafelightError
 from safelight.domain.errors.categories import Category
 
 
@@ -46,7 +46,7 @@ class TooManyRequests(RetryLater):
     code = "TOO_MANY_REQUESTS"
     safe_message = "That was a lot at once. Please try again in a moment."
 
-    def __init__(self, message: str, *, retry_after_seconds: float, is_news: bool) -> None:
+    def __init__(self, message: str, *, retry_after_seconds: float, is_news: bool = False) -> None:
         super().__init__(message, retry_after_seconds=retry_after_seconds)
         self.is_news = is_news
 
@@ -56,9 +56,6 @@ class FreeSuggestionsUsedUp(TooManyRequests):
 
     code = "FREE_SUGGESTIONS_USED_UP"
     safe_message = "Today's free suggestions are used up. Credits lift this limit; else come back tomorrow."
-
-    def __init__(self, message: str, *, retry_after_seconds: float) -> None:
-        super().__init__(message, retry_after_seconds=retry_after_seconds, is_news=False)
 
 
 class TooManyInProgress(RetryLater):
@@ -71,3 +68,18 @@ class TooManyInProgress(RetryLater):
     def __init__(self, limit: int, *, retry_after_seconds: float) -> None:
         super().__init__(f"{limit} generations are in progress", retry_after_seconds=retry_after_seconds)
         self.safe_message = f"You have {limit} generations in progress. Please wait until one of them has ended."
+
+
+class GenerationInProgress(InvalidInput):
+    """The request is refused until the generation, or one made from it, is final."""
+
+    http_status = 409
+    code = "GENERATION_IN_PROGRESS"
+
+
+class DownloadFailed(SafelightError):
+    """The storage does not deliver one of our files."""
+
+    http_status = 502
+    code = "DOWNLOAD_FAILED"
+    safe_message = "The file cannot be read just now. Please try again in a moment."

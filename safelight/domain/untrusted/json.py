@@ -15,11 +15,7 @@ _OPENS = re.compile(r"[\[{]")
 
 def parse_json(content: bytes | str) -> Any:
     """The parsed value. NUL and lone surrogates in texts are replaced; numbers that a database cannot hold become None:
-    NaN, infinities, 1e400.
-
-    Raises:
-        ValueError: it is no JSON, or is nested deeper than DEPTH_MAX.
-    """
+    NaN, infinities, 1e400. Raises ValueError if it is no JSON, or is nested deeper than DEPTH_MAX."""
     text = text_of(content)
     try:
         value = json.loads(text, parse_constant=_nothing, parse_float=_finite, parse_int=_whole)
@@ -53,11 +49,8 @@ def _is_deep(value: Any) -> bool:
     """Iterates level by level, without recursion."""
     level = [value]
     for _ in range(DEPTH_MAX + 1):
-        level = [item for one in level if isinstance(one, dict | list) for item in _items(one)]
+        containers = (one.values() if isinstance(one, dict) else one for one in level if isinstance(one, dict | list))
+        level = [item for items in containers for item in items]
         if not level:
             return False
     return True
-
-
-def _items(value: dict[str, Any] | list[Any]) -> list[Any]:
-    return list(value.values()) if isinstance(value, dict) else value

@@ -41,10 +41,10 @@ class Plan:
 @dataclass(frozen=True, slots=True)
 class OperationPlan:
     """An operation about to begin, or to be looked at again. `provider` is the engine's name, `adapter` and `vendor`
-    are who serves it. `start` and `find` take the key of one attempt, `find` also the time before which it was not
-    sent; `seconds_max` is the model's deadline, from its start; it is looked at every `check_every_seconds`, or less
-    often where the provider says so. `admit` returns where a start may be made now, and raises where it may not; `usd`
-    is what an accepted one costs."""
+    are who serves it. `start` and `look_up` take the key of one attempt, `look_up` also the time before which it was
+    not sent; `seconds_max` is the model's deadline, from its start; it is looked at every `check_every_seconds`, or
+    less often where the provider says so. `admit` returns where a start may be made now, and raises where it may not;
+    `usd` is what an accepted one costs."""
 
     input: Json
     provider: str
@@ -53,7 +53,7 @@ class OperationPlan:
     start: Callable[[str], Awaitable[Operation]]
     check: Callable[[Operation], Awaitable[Pending | Succeeded]]
     cancel: Callable[[Operation], Awaitable[CancelResult]]
-    find: Callable[[str, datetime], Awaitable[Operation | None]]
+    look_up: Callable[[str, datetime], Awaitable[Operation | None]]
     complete: Callable[[Succeeded], Awaitable[Outcome]]
     begin_line: str | None = None
     check_every_seconds: float = 0.0

@@ -165,7 +165,9 @@ class Run(ParallelSteps):
     async def _look_up(self, step: StepRow, planned: OperationPlan, key: str) -> Operation | None:
         """Raises LookupUnsupported where the provider cannot say, or could not after several tries."""
         try:
-            return await bounded(planned.find(key, step_payload.noted_at(step.payload["starts"][-1])), CALL_SECONDS_MAX)
+            return await bounded(
+                planned.look_up(key, step_payload.noted_at(step.payload["starts"][-1])), CALL_SECONDS_MAX
+            )
         except LookupUnsupported:
             raise
         except ProviderError as error:
@@ -247,7 +249,7 @@ class Run(ParallelSteps):
         for start in step_payload.given_up_starts(step):
             key = start["attempt_key"]
             try:
-                operation = await bounded(planned.find(key, step_payload.noted_at(start)), CALL_SECONDS_MAX)
+                operation = await bounded(planned.look_up(key, step_payload.noted_at(start)), CALL_SECONDS_MAX)
             except ProviderError as error:
                 text = f"The abandoned start {key} could not be looked up again: {error}"
                 await self.record.write(step, [], ops=self._double_charge_warning(step, key, text))

@@ -13,9 +13,9 @@ from safelight.domain.errors.base import (
     RemoteFileGone,
     RemoteFileRefused,
     RemoteFileUnavailable,
+    ResultDamaged,
     StorageError,
 )
-from safelight.domain.errors.results import ResultDamaged
 from safelight.media.formats import HEAD_BYTES, sniff
 from safelight.pipelines.context import PipelineContext
 from safelight.providers.base import OutputFile

@@ -91,7 +91,7 @@ async def _plan(
         start=started,
         check=lambda operation: gate.track_poll(engine, provider.check(operation)),
         cancel=provider.cancel,
-        find=provider.find,
+        look_up=provider.look_up,
         complete=lambda answer: _store(studio, run, wanted, answer, given),
         admit=(lambda conn: gate.admit(conn, run, engine, usd)) if engine.limits else None,
         begin_line=wanted.begin_line,

@@ -2,7 +2,7 @@
 
 from datetime import datetime
 from pathlib import Path
-from typing import Annotated, Any, ClassVar, Literal
+from typing import Annotated, Any
 
 import httpx2
 from pydantic import BaseModel, StringConstraints
@@ -11,11 +11,9 @@ from safelight.domain.errors.base import LookupUnsupported, ProviderContractBrok
 from safelight.domain.untrusted.json import parse_json, text_of
 from safelight.providers.base import Adapter, CancelResult, GenerationRequest, Operation, Pending, Succeeded
 from safelight.providers.errors import Call, VendorError, map_error, retry_after
-from safelight.providers.http_client import READ_SECONDS, VendorClient, WebhookUrl
+from safelight.providers.http_client import READ_SECONDS, RemoteProvider, VendorClient, WebhookUrl
 from safelight.providers.outputs import succeeded
-from safelight.providers.parameters import Models, fit
-
-Json = dict[str, Any]
+from safelight.providers.parameters import Models, build_input
 
 NAME = "fal"
 MODELS = Models(Path(__file__).with_name("models"))
@@ -33,16 +31,10 @@ class _Status(BaseModel):
     error_type: str | None = None
 
 
-class _Queue:
-    """Common part of stills and videos. The handle is the request's id and the app it was sent to."""
+class FalProvider(RemoteProvider):
+    """The handle is the request's id and the app it was sent to."""
 
     name = NAME
-    kind: ClassVar[Literal["image", "video"]]
-
-    def __init__(self, client: VendorClient, webhook_url: WebhookUrl | None, check_after_seconds: float) -> None:
-        self._client = client
-        self._webhook_url = webhook_url
-        self._check_after_seconds = check_after_seconds
 
     async def check(self, operation: Operation) -> Pending | Succeeded:
         state = await self._status("check", operation)
@@ -63,7 +55,9 @@ class _Queue:
         before = await self._status("cancel", operation)
         if before.status == "COMPLETED":
             return CancelResult.TOO_LATE
-        answer = await self._client.call("cancel", _Status, "PUT", f"{_path(operation)}/cancel", taken=(400, 404))
+        answer = await self._client.call(
+            "cancel", _Status, "PUT", f"{_path(operation)}/cancel", accept_statuses=(400, 404)
+        )
         match answer.status:
             case "OK":
                 return CancelResult.STOPPED
@@ -74,12 +68,12 @@ class _Queue:
             case status:
                 raise ProviderContractBroken(f"fal status {status!r} after cancelling")
 
-    async def find(self, attempt_key: str, noted_at: datetime) -> Operation | None:
+    async def look_up(self, attempt_key: str, noted_at: datetime) -> Operation | None:
         """fal does not store our keys, and its queue has no list of requests to search."""
         raise LookupUnsupported("fal: a start cannot be looked up")
 
     async def start(self, request: GenerationRequest) -> Operation:
-        fitted = fit(MODELS.named(request.model), request)
+        fitted = build_input(MODELS.named(request.model), request)
         query = {"fal_webhook": self._webhook_url(request.attempt_key)} if self._webhook_url else None
         path = f"/{request.model}"
         queued = await self._client.call("start", _Queued, "POST", path, params=query, json=fitted.input)
@@ -95,14 +89,6 @@ class _Queue:
         if isinstance(result, dict) and "seed" in result:
             response["seed"] = result["seed"]
         return succeeded(result, self.kind, NAME, response, tuple(operation.warnings))
-
-
-class FalImageProvider(_Queue):
-    kind = "image"
-
-
-class FalVideoProvider(_Queue):
-    kind = "video"
 
 
 def _app(model: str) -> str:
@@ -142,5 +128,4 @@ def fal_adapter(
     read_seconds: float = READ_SECONDS,
 ) -> Adapter:
     client = VendorClient(NAME, url, {"Authorization": f"Key {key}"}, parse_error, read_seconds=read_seconds)
-    shared = (client, webhook_url, check_after_seconds)
-    return Adapter(image=FalImageProvider(*shared), video=FalVideoProvider(*shared))
+    return FalProvider.adapter(client, webhook_url, check_after_seconds)

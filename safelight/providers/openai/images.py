@@ -1,27 +1,15 @@
 """Stills: a background response whose only tool generates the picture. The handle is the response's id."""
 
 from datetime import datetime
-from typing import Any
 
 from safelight.domain.errors.base import LookupUnsupported, ProviderContractBroken, ProviderError, ProviderRejected
-from safelight.providers.base import (
-    CancelResult,
-    GenerationRequest,
-    Operation,
-    OutputFile,
-    Pending,
-    ReferenceImage,
-    Succeeded,
-)
-from safelight.providers.openai.errors import error_of_failure
+from safelight.providers.base import CancelResult, GenerationRequest, Json, Operation, OutputFile, Pending, Succeeded
 from safelight.providers.openai.pictures import Pictures
-from safelight.providers.openai.replies import ImageCall, Reply, error_of_end, refusal_in_words
+from safelight.providers.openai.replies import ImageCall, Reply, error_of_end, error_of_failure, refusal_in_words
 from safelight.providers.openai.service import OpenAIService
 from safelight.providers.openai.sizes import size_for
 from safelight.providers.outputs import content_of
 from safelight.redaction import excerpt
-
-Json = dict[str, Any]
 
 CHECK_AFTER_SECONDS = 2.0
 IMAGES_MAX = 16
@@ -64,7 +52,8 @@ class OpenAIImageProvider:
             max_tool_calls=1,
             metadata={"attempt_key": request.attempt_key},
         )
-        return Operation({"id": reply.id}, CHECK_AFTER_SECONDS, (*warnings, *_not_used(unused)))
+        warnings += [f"openai: the {one.role} picture is not used: {IMAGES_MAX} is all it takes" for one in unused]
+        return Operation({"id": reply.id}, CHECK_AFTER_SECONDS, tuple(warnings))
 
     async def check(self, operation: Operation) -> Pending | Succeeded:
         reply = await self._service.retrieve(operation.handle["id"])
@@ -92,7 +81,7 @@ class OpenAIImageProvider:
         except ProviderRejected:
             return await self._service.retrieve(response_id)
 
-    async def find(self, attempt_key: str, noted_at: datetime) -> Operation | None:
+    async def look_up(self, attempt_key: str, noted_at: datetime) -> Operation | None:
         """The metadata of a response hold the key, but the API has no list of responses."""
         raise LookupUnsupported("openai: responses cannot be looked up by their metadata")
 
@@ -122,10 +111,6 @@ def _tool(image_model: str, request: GenerationRequest) -> tuple[Json, list[str]
         ):
             warnings.append(f"openai: {excerpt(name, 40)} {excerpt(str(value), 40)!r} is not used")
     return {"type": "image_generation", "model": image_model, "size": size} | chosen, warnings
-
-
-def _not_used(images: tuple[ReferenceImage, ...]) -> list[str]:
-    return [f"openai: the {image.role} picture is not used: {IMAGES_MAX} is all it takes" for image in images]
 
 
 def _final(error: ProviderError) -> ProviderError:

@@ -2,15 +2,12 @@
 
 import base64
 import ipaddress
-from typing import Any
 from urllib.parse import urlsplit
 
 from safelight.domain.errors.base import ProviderRejected
 from safelight.media import decode
 from safelight.media.decoding_pool import MediaPool
-from safelight.providers.base import ReadImage, ReferenceImage
-
-Json = dict[str, Any]
+from safelight.providers.base import Json, ReadImage, ReferenceImage
 
 INLINE_BYTES_MAX = 50_000_000  # of all pictures of one request together
 PICTURE_BYTES_MAX = 4 * 1024 * 1024

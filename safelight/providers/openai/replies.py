@@ -5,8 +5,9 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, BeforeValidator, StringConstraints
 
 from safelight.domain.errors.base import ContentRefused, ProviderContractBroken, ProviderError
-from safelight.providers.openai.errors import error_of_failure
+from safelight.providers.errors import VendorError, map_error
 
+NAME = "openai"
 REASONS = {
     name: f"the answer ended with {name}" for name in ("content_filter", "content_filtered", "safety", "moderation")
 }
@@ -90,6 +91,11 @@ class Reply(BaseModel):
     @property
     def image_calls(self) -> list[ImageCall]:
         return [item for item in self.output if isinstance(item, ImageCall)]
+
+
+def error_of_failure(code: str | None, message: str) -> ProviderError:
+    """The error of ours for a response with the status `failed`."""
+    return map_error(VendorError(NAME, "result", 0, message, frozenset({code} if code else ())))
 
 
 def error_of_end(reply: Reply) -> ProviderError | None:

@@ -4,7 +4,7 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
-Json = dict[str, Any]
+from safelight.providers.base import Json
 
 NAME_CHARS_MAX = 64
 _KEPT = frozenset({

@@ -6,11 +6,11 @@ from typing import Any
 import httpx2
 import openai
 
-from safelight.domain.errors.base import OutcomeUnknown, ProviderContractBroken
+from safelight.domain.errors import base as errors
 from safelight.domain.untrusted.json import parse_json, text_of
-from safelight.providers.errors import Call
-from safelight.providers.openai.errors import error_of_call
-from safelight.providers.openai.replies import Reply
+from safelight.providers.errors import Call, VendorError, map_error, retry_after
+from safelight.providers.http_client import NEVER_SENT
+from safelight.providers.openai.replies import NAME, Reply
 from safelight.redaction import excerpt
 
 CONNECT_SECONDS = 5.0
@@ -18,6 +18,7 @@ CALL_SECONDS = 30.0
 ANSWER_SECONDS = 110.0  # nothing is sent before the whole answer
 CONNECTIONS_MAX = 100
 EXCERPT_BYTES = 4000
+KEY_NOT_TAKEN = "SAFELIGHT_OPENAI_API_KEY is not accepted, or may not do this"  # its message repeats a part of the key
 
 
 class OpenAIService:
@@ -65,10 +66,28 @@ async def _read(call: Call, sending: Awaitable[Any]) -> Reply:
     try:
         response: httpx2.Response = (await sending).http_response
     except openai.APIError as error:
-        raise error_of_call(call, error) from error
+        raise _error_of_call(call, error) from error
     try:
         return Reply.model_validate(parse_json(response.content))
     except ValueError as error:  # not JSON, or another shape
-        kind = OutcomeUnknown if call == "start" else ProviderContractBroken
+        kind = errors.OutcomeUnknown if call == "start" else errors.ProviderContractBroken
         message = f"openai {call}: {excerpt(text_of(response.content[:EXCERPT_BYTES]), 200)!r}"
         raise kind(message, provider_http_status=response.status_code) from error
+
+
+def _error_of_call(call: Call, error: openai.APIError) -> errors.ProviderError:
+    """The error of ours for an exception of the SDK."""
+    if isinstance(error, openai.APIStatusError):
+        return _error_of_status(call, error)
+    message = f"{NAME} {call}: {error.message} {error.__cause__!r}"
+    if isinstance(error.__cause__, NEVER_SENT):
+        return errors.ProviderUnavailable(message)
+    is_timeout = isinstance(error, openai.APITimeoutError)
+    kind = errors.ProviderTimeout if is_timeout else errors.ProviderUnavailable
+    return errors.OutcomeUnknown(message) if call == "start" else kind(message)
+
+
+def _error_of_status(call: Call, error: openai.APIStatusError) -> errors.ProviderError:
+    status, codes = error.status_code, frozenset(str(code) for code in (error.code, error.type) if code)
+    text = KEY_NOT_TAKEN if status in (401, 403) else f"{error.message} ({error.request_id})"
+    return map_error(VendorError(NAME, call, status, text, codes, retry_after(error.response.headers)))

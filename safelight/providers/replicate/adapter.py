@@ -3,20 +3,18 @@
 import re
 from datetime import datetime, timedelta
 from pathlib import Path
-from typing import Annotated, Any, ClassVar, Literal
+from typing import Annotated, Any
 
 import httpx2
 from pydantic import BaseModel, StringConstraints
 
 from safelight.domain.errors.base import LookupUnsupported, ProviderContractBroken
 from safelight.domain.untrusted.json import text_of
-from safelight.providers.base import Adapter, CancelResult, GenerationRequest, Operation, Pending, Succeeded
+from safelight.providers.base import Adapter, CancelResult, GenerationRequest, Json, Operation, Pending, Succeeded
 from safelight.providers.errors import Call, VendorError, map_error, retry_after
-from safelight.providers.http_client import READ_SECONDS, VendorClient, WebhookUrl
+from safelight.providers.http_client import READ_SECONDS, RemoteProvider, VendorClient, WebhookUrl
 from safelight.providers.outputs import succeeded
-from safelight.providers.parameters import Models, fit
-
-Json = dict[str, Any]
+from safelight.providers.parameters import Models, build_input
 
 NAME = "replicate"
 PAGES_LOOKED_THROUGH_MAX = 10  # of 100 predictions each
@@ -41,16 +39,10 @@ class _Page(BaseModel):
     next: str | None = None
 
 
-class _Predictions:
-    """Common part of stills and videos. The handle is the prediction's id."""
+class ReplicateProvider(RemoteProvider):
+    """The handle is the prediction's id."""
 
     name = NAME
-    kind: ClassVar[Literal["image", "video"]]
-
-    def __init__(self, client: VendorClient, webhook_url: WebhookUrl | None, check_after_seconds: float) -> None:
-        self._client = client
-        self._webhook_url = webhook_url
-        self._check_after_seconds = check_after_seconds
 
     async def check(self, operation: Operation) -> Pending | Succeeded:
         prediction = await self._get("check", operation)
@@ -72,14 +64,11 @@ class _Predictions:
         prediction = await self._get("cancel", operation)
         return CancelResult.TOO_LATE if prediction.status in ("succeeded", "failed") else CancelResult.STOPPED
 
-    async def find(self, attempt_key: str, noted_at: datetime) -> Operation | None:
+    async def look_up(self, attempt_key: str, noted_at: datetime) -> Operation | None:
         """Find the prediction by its webhook, which names the attempt. Its absence is certain only if every prediction
         since the start shows a webhook. Inputs cannot be compared instead, since two generations may have the same.
-
-        Raises:
-            LookupUnsupported: no webhook is configured, Replicate does not show webhooks, or there are too many
-                predictions.
-        """
+        Raises LookupUnsupported if no webhook is configured, Replicate does not show webhooks, or there are too many
+        predictions."""
         if self._webhook_url is None:
             raise LookupUnsupported("replicate: a start can be looked up only by its webhook, and none is configured")
         wanted = self._webhook_url(attempt_key)
@@ -98,7 +87,7 @@ class _Predictions:
 
     async def start(self, request: GenerationRequest) -> Operation:
         name, _, version = request.model.partition(":")
-        fitted = fit(MODELS.named(name), request)
+        fitted = build_input(MODELS.named(name), request)
         body: Json = {"input": fitted.input}
         if self._webhook_url:
             body |= {"webhook": self._webhook_url(request.attempt_key), "webhook_events_filter": ["completed"]}
@@ -112,14 +101,6 @@ class _Predictions:
 
     def _operation(self, prediction: _Prediction, warnings: tuple[str, ...] = ()) -> Operation:
         return Operation({"id": prediction.id}, self._check_after_seconds, warnings)
-
-
-class ReplicateImageProvider(_Predictions):
-    kind = "image"
-
-
-class ReplicateVideoProvider(_Predictions):
-    kind = "video"
 
 
 def _told(prediction: _Prediction) -> Any:
@@ -146,5 +127,4 @@ def replicate_adapter(
     read_seconds: float = READ_SECONDS,
 ) -> Adapter:
     client = VendorClient(NAME, url, {"Authorization": f"Bearer {token}"}, parse_error, read_seconds=read_seconds)
-    shared = (client, webhook_url, check_after_seconds)
-    return Adapter(image=ReplicateImageProvider(*shared), video=ReplicateVideoProvider(*shared))
+    return ReplicateProvider.adapter(client, webhook_url, check_after_seconds)

@@ -4,17 +4,15 @@ import base64
 import hashlib
 import json
 import time
-from typing import Any
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
-from safelight.providers.simulated.predictions import Kind, Prediction, PredictionStatus
+from safelight.providers.base import Json, Kind
+from safelight.providers.simulated.predictions import Prediction, PredictionStatus
 from safelight.providers.simulated.server import Simulation, WebhookTarget, file_url, nothing
-
-Json = dict[str, Any]
 
 PATH = "/fal"
 KEYS_PATH = f"{PATH}/.well-known/jwks.json"
@@ -52,17 +50,13 @@ class AsFal:
         return await self._simulation.answer(request, "start", attempt_key, accept)
 
     async def status(self, request: Request) -> Response:
-        prediction = self._simulation.record.get(request.path_params["id"])
-        if prediction is None:
-            return nothing()
-        return await self._simulation.answer(request, "check", prediction.attempt_key, lambda: _state(prediction))
+        return await self._simulation.answer_for(request, "check", _state)
 
     async def result(self, request: Request) -> Response:
         prediction = self._simulation.record.get(request.path_params["id"])
         if prediction is None or prediction.status is not PredictionStatus.SUCCEEDED:
             return nothing()
-        made = lambda: _made(prediction, request)  # noqa: E731
-        return await self._simulation.answer(request, "check", prediction.attempt_key, made)
+        return await self._simulation.answer_for(request, "check", lambda one: _made(one, request))
 
     async def cancel(self, request: Request) -> Response:
         """A request that has left the queue is only asked to stop, and goes on."""

@@ -8,17 +8,15 @@ import json
 import secrets
 import time
 from datetime import datetime
-from typing import Any
 
 from pydantic import BaseModel
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
-from safelight.providers.simulated.predictions import Kind, Prediction, PredictionStatus
-from safelight.providers.simulated.server import Simulation, WebhookTarget, file_url, nothing
-
-Json = dict[str, Any]
+from safelight.providers.base import Json, Kind
+from safelight.providers.simulated.predictions import Prediction, PredictionStatus
+from safelight.providers.simulated.server import Simulation, WebhookTarget, file_url
 
 PATH = "/replicate/v1"
 PAGE = 100
@@ -69,22 +67,10 @@ class AsReplicate:
         return await self._simulation.answer(request, "find", "predictions", page)
 
     async def check(self, request: Request) -> Response:
-        prediction = self._simulation.record.get(request.path_params["id"])
-        if prediction is None:
-            return nothing()
-        shown = lambda: self._shown(prediction, request)  # noqa: E731
-        return await self._simulation.answer(request, "check", prediction.attempt_key, shown)
+        return await self._simulation.answer_for(request, "check", lambda one: self._shown(one, request))
 
     async def cancel(self, request: Request) -> Response:
-        prediction = self._simulation.record.get(request.path_params["id"])
-        if prediction is None:
-            return nothing()
-
-        def stop() -> Json:
-            prediction.cancel()
-            return self._shown(prediction, request)
-
-        return await self._simulation.answer(request, "cancel", prediction.attempt_key, stop)
+        return await self._simulation.answer_for(request, "cancel", lambda one: self._shown(one.cancel(), request))
 
     def _shown(self, prediction: Prediction, request: Request) -> Json:
         status = prediction.status

@@ -52,10 +52,6 @@ class Faults:
             raise ValueError(f"{', '.join(CallFault)}: together 1 at most, not {of_calls}")
 
     @classmethod
-    def none(cls) -> Self:
-        return cls()
-
-    @classmethod
     def flaky(cls) -> Self:
         """The faults of a real service on a bad day."""
         return cls(
@@ -94,10 +90,6 @@ class Latency:
     image_seconds: float = 0.6
     video_seconds: float = 1.5
     hang_seconds: float = 30.0
-
-    @classmethod
-    def instant(cls) -> Self:
-        return cls(answer_seconds=0, image_seconds=0, video_seconds=0)
 
 
 class SeededRandom:

@@ -3,10 +3,9 @@
 import time
 from dataclasses import asdict, dataclass
 from enum import StrEnum
-from typing import Any, Literal
+from typing import Self
 
-Json = dict[str, Any]
-Kind = Literal["image", "video"]
+from safelight.providers.base import Json, Kind
 
 STARTING_SHARE = 0.1
 
@@ -41,10 +40,11 @@ class Prediction:
             return PredictionStatus.PROCESSING
         return PredictionStatus.FAILED if self.will_fail else PredictionStatus.SUCCEEDED
 
-    def cancel(self) -> None:
+    def cancel(self) -> Self:
         """Cancel the prediction, unless it has ended."""
         if time.time() < self.ends_at:
             self.cancelled_at = self.cancelled_at or time.time()
+        return self
 
     def as_json(self) -> Json:
         return asdict(self) | {"status": self.status}
@@ -84,3 +84,6 @@ class Record:
 
     def by_attempt_key(self) -> dict[str, list[Prediction]]:
         return dict(self._by_attempt_key)
+
+    def as_json(self) -> Json:
+        return {key: [one.as_json() for one in accepted] for key, accepted in self._by_attempt_key.items()}

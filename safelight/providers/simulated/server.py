@@ -2,10 +2,9 @@
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Iterable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
-from typing import Any, Protocol
 
 import httpx2
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
@@ -15,11 +14,10 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
+from safelight.providers.base import Json, Kind
 from safelight.providers.simulated import results
 from safelight.providers.simulated.faults import CallFault, Faults, Latency, SeededRandom
-from safelight.providers.simulated.predictions import Kind, Prediction, PredictionStatus, Record
-
-Json = dict[str, Any]
+from safelight.providers.simulated.predictions import Prediction, PredictionStatus, Record
 
 RETRY_AFTER_SECONDS = 1
 SILENT_SECONDS_MAX = 120.0
@@ -59,18 +57,13 @@ class WebhookTarget:
     signed: Callable[[Prediction], tuple[bytes, dict[str, str]]] = lambda _: (b"", {})
 
 
-class WireFormat(Protocol):
-    """The wire format of a vendor, as routes over the simulation."""
-
-    def routes(self) -> list[Route]: ...
-
-
 CALLS = frozenset({"start", "ask", "find", "check", "cancel"})
 
 
 class Simulation:
     """One service. `webhook_url` returns the address of the webhook for an attempt key; only the calls in `faulty` have
-    faults; without `look_up` the service cannot find a prediction by its attempt key."""
+    faults; without `look_up` the service cannot find a prediction by its attempt key; `formats` make routes over the
+    simulation in the wire format of a vendor."""
 
     def __init__(
         self,
@@ -81,7 +74,7 @@ class Simulation:
         *,
         faulty: frozenset[str] = CALLS,
         looks_up: bool = True,
-        formats: Sequence[Callable[["Simulation"], WireFormat]] = (),
+        formats: Sequence[Callable[["Simulation"], Iterable[Route]]] = (),
     ) -> None:
         self._faulty = faulty
         self._looks_up = looks_up
@@ -95,12 +88,12 @@ class Simulation:
             routes=[
                 Route("/predictions", self.start, methods=["POST"]),
                 Route("/predictions", self.find),
-                Route("/predictions/{prediction_id}", self.check),
-                Route("/predictions/{prediction_id}/cancel", self.cancel, methods=["POST"]),
+                Route("/predictions/{id}", self.check),
+                Route("/predictions/{id}/cancel", self.cancel, methods=["POST"]),
                 Route("/answers", self.ask, methods=["POST"]),
-                Route("/files/{prediction_id}.{extension}", self.file),
+                Route("/files/{id}.{extension}", self.file),
                 Route("/record", self.show_record),
-                *(route for speak in formats for route in speak(self).routes()),
+                *(route for routes_of in formats for route in routes_of(self)),
             ],
             exception_handlers={ValidationError: _refuse_body},
             lifespan=self._lifespan,
@@ -138,24 +131,13 @@ class Simulation:
         return await self.answer(request, "find", attempt_key, found)
 
     async def check(self, request: Request) -> Response:
-        prediction = self.record.get(request.path_params["prediction_id"])
-        if prediction is None:
-            return nothing()
-        return await self.answer(request, "check", prediction.attempt_key, lambda: _shown(prediction, request))
+        return await self.answer_for(request, "check", lambda prediction: _shown(prediction, request))
 
     async def cancel(self, request: Request) -> Response:
-        prediction = self.record.get(request.path_params["prediction_id"])
-        if prediction is None:
-            return nothing()
-
-        def stop() -> Json:
-            prediction.cancel()
-            return _shown(prediction, request)
-
-        return await self.answer(request, "cancel", prediction.attempt_key, stop)
+        return await self.answer_for(request, "cancel", lambda prediction: _shown(prediction.cancel(), request))
 
     async def file(self, request: Request) -> Response:
-        prediction = self.record.get(request.path_params["prediction_id"])
+        prediction = self.record.get(request.path_params["id"])
         if prediction is None or prediction.status is not PredictionStatus.SUCCEEDED:
             return nothing()
         if prediction.kind == "image":
@@ -164,10 +146,16 @@ class Simulation:
 
     async def show_record(self, _: Request) -> Response:
         """All predictions, without faults."""
-        record = self.record.by_attempt_key()
-        return JSONResponse({key: [one.as_json() for one in accepted] for key, accepted in record.items()})
+        return JSONResponse(self.record.as_json())
 
     # --- what they share ---------------------------------------------------------------------------------------------
+
+    async def answer_for(self, request: Request, what: str, make: Callable[[Prediction], Json]) -> Response:
+        """As `answer`, about the prediction that the path names."""
+        prediction = self.record.get(request.path_params["id"])
+        if prediction is None:
+            return nothing()
+        return await self.answer(request, what, prediction.attempt_key, lambda: make(prediction))
 
     async def answer(
         self, request: Request, what: str, about: str, make: Callable[[], Json], *, status: int = 200

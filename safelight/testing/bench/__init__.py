@@ -1,20 +1,9 @@
 """Benchmarks: ratios to a baseline measured in the same run, because machines are shared and noisy."""
 
-from safelight.bench.parallel import ParallelResult, parallel
-from safelight.testing.bench.doctor import DoctorResult, doctor
-from safelight.testing.bench.engine import EngineResult, engine
-from safelight.testing.bench.store import StoreResult, store
-from safelight.testing.bench.waiting import WaitingResult, waiting
+from safelight.testing.bench.doctor import doctor
+from safelight.testing.bench.engine import engine
+from safelight.testing.bench.parallel import parallel
+from safelight.testing.bench.store import store
+from safelight.testing.bench.waiting import waiting
 
-__all__ = [
-    "DoctorResult",
-    "EngineResult",
-    "ParallelResult",
-    "StoreResult",
-    "WaitingResult",
-    "doctor",
-    "engine",
-    "parallel",
-    "store",
-    "waiting",
-]
+__all__ = ["doctor", "engine", "parallel", "store", "waiting"]

@@ -11,7 +11,7 @@ from safelight.config import Settings
 from safelight.pipelines.context import PipelineContext
 from safelight.pipelines.flows.ingest_outputs import own_copy
 from safelight.providers.base import OutputFile
-from safelight.testing.bench.memory import peak_mb
+from safelight.testing.bench.scratch import peak_mb
 
 
 async def copy(url: str) -> dict[str, Any]:

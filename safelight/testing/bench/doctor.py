@@ -16,7 +16,7 @@ from safelight.db.connection.sessions import connected
 from safelight.db.operations.ops_rows import OpsError
 from safelight.domain.errors.categories import Category
 from safelight.domain.steps import StepType
-from safelight.testing.bench.scratch import scratch_database
+from safelight.testing.bench.scratch import BenchResult, scratch_database
 
 FILLED_AT_ONCE = 5_000
 FILLERS = 2
@@ -37,7 +37,7 @@ _queries = load_queries(__file__)
 
 
 @dataclass(frozen=True, slots=True)
-class DoctorResult:
+class DoctorResult(BenchResult):
     """One pass of the doctor over a database of this size; `violations` shows that it was sound."""
 
     generations: int
@@ -105,10 +105,7 @@ async def _insert_chunks(app: App, chunks: list[int], generations: int, shape: d
 async def _filler(app: App) -> AsyncIterator[Connection]:
     """A connection that loads quickly: no triggers, no waiting for the disk."""
     async with connected(app.dsn) as conn:
-        for setting in (
-            "session_replication_role = replica",
-            "synchronous_commit = off",
-            "maintenance_work_mem = '1GB'",
-        ):
-            await conn.execute(sql.SQL(f"set {setting}"))
+        await conn.execute("set session_replication_role = replica")
+        await conn.execute("set synchronous_commit = off")
+        await conn.execute("set maintenance_work_mem = '1GB'")
         yield conn

@@ -4,7 +4,6 @@ import asyncio
 import time
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
-from statistics import median
 from typing import Any
 
 from psycopg.types.json import Jsonb
@@ -12,13 +11,11 @@ from psycopg.types.json import Jsonb
 from safelight.app import App
 from safelight.db.connection.database import Database
 from safelight.db.connection.notifications import Notifier
-from safelight.db.money import customers, ledger
-from safelight.domain.identities import ActingCustomer
-from safelight.domain.ids import generation_key, new_id, step_key
-from safelight.domain.orders import Flow, Order, Prices
+from safelight.domain.ids import generation_key, step_key
+from safelight.domain.orders import Flow
 from safelight.domain.statuses import Status
 from safelight.domain.steps import StepType
-from safelight.pipelines.accept import PIPELINE_VERSION, Acceptance
+from safelight.pipelines.accept import PIPELINE_VERSION
 from safelight.pipelines.context import PipelineContext
 from safelight.pipelines.engine.plans import Outcome, Plan
 from safelight.pipelines.engine.queue import Queue, WorkerOptions
@@ -26,13 +23,12 @@ from safelight.pipelines.engine.retry import RetryPolicy
 from safelight.pipelines.engine.run import Run
 from safelight.pipelines.flows.media_steps import end
 from safelight.pipelines.worker import Worker
-from safelight.testing.bench.scratch import scratch_database
+from safelight.testing.bench import scratch
+from safelight.testing.bench.scratch import CUSTOMER, ROUNDS, BenchResult
 
 AT_ONCE = 10
-ROUNDS = 5
 AUDIT_BYTES = 1024
 HOURS = WorkerOptions(concurrency=AT_ONCE, imports=1, poll_seconds=0.05, shutdown_seconds=0, heartbeat_seconds=5)
-CUSTOMER = "pass:anon:bench"
 STEPS = (
     StepType.SCAN_PRODUCT,
     StepType.SCAN_LOGO,
@@ -46,7 +42,7 @@ AUDIT_ROW = {"audit": "x" * AUDIT_BYTES}
 
 
 @dataclass(frozen=True, slots=True)
-class EngineResult:
+class EngineResult(BenchResult):
     """Pipelines per second (medians over the rounds), and what the engine keeps of the baseline's speed."""
 
     pipelines: int
@@ -60,46 +56,20 @@ class EngineResult:
 async def engine(app: App, pipelines: int) -> EngineResult:
     """Seven no-op steps with a 1 KB audit row each, ten pipelines at a time: the engine beside a hand-written
     loop that writes the same rows with plain psycopg, one transaction a step; in turn, round by round."""
-    async with scratch_database(app), app.database(AT_ONCE + 2) as db:
-        await give_credits(db, 2 * (ROUNDS + 1) * pipelines)
-        floor, ours = [], []
-        for number in range(ROUNDS + 1):
-            floor_rate = await _timed(db, pipelines, _write_by_hand)
-            our_rate = await _timed(db, pipelines, _run_with_engine)
-            if number:  # the first round warms both up
-                floor.append(floor_rate)
-                ours.append(our_rate)
-    ratio = median(our_rate / floor_rate for our_rate, floor_rate in zip(ours, floor, strict=True))
-    return EngineResult(pipelines, ROUNDS, AT_ONCE, round(median(floor), 1), round(median(ours), 1), round(ratio, 3))
+    async with scratch.scratch_database(app), app.database(AT_ONCE + 2) as db:
+        await scratch.give_credits(db, 2 * (ROUNDS + 1) * pipelines)
+        rates = await scratch.compared(
+            lambda: _timed(db, pipelines, _write_by_hand), lambda: _timed(db, pipelines, _run_with_engine)
+        )
+    return EngineResult(pipelines, ROUNDS, AT_ONCE, *rates)
 
 
 async def _timed(db: Database, pipelines: int, run: Callable[[Database, list[str]], Awaitable[None]]) -> float:
     """Pipelines per second, from the moment all are accepted until all are done."""
-    ids = await order_many(db, pipelines)
+    ids = await scratch.order_many(db, pipelines)
     started = time.perf_counter()
     await run(db, ids)
     return pipelines / (time.perf_counter() - started)
-
-
-async def give_credits(db: Database, credits: int) -> None:
-    """Give the customer of the benchmark what all its orders will cost."""
-    async with db.transaction() as conn:
-        await customers.ensure(conn, CUSTOMER)
-        await ledger.adjust(conn, CUSTOMER, credits, ledger.Origin("bench", "system", ("bench", "1")))
-
-
-async def order_many(db: Database, generations: int) -> list[str]:
-    """Accept so many generations, each with a job. Returns their ids."""
-    queue = Queue(db)
-    await queue.open()
-    acceptance = Acceptance(db, queue, lambda: Prices(still_credits=1, video_credits=5), start_within_seconds=3600)
-    order = Order(
-        flow=Flow.STILL_CREATE, pass_id=CUSTOMER, session_id=new_id(), platform="web", title="bench", brief="bench"
-    )
-    customer = ActingCustomer(CUSTOMER)
-    accepted = [await acceptance.accept(order, customer, idempotency_key=None, request={}) for _ in range(generations)]
-    await queue.close()
-    return [one.generation_id for one in accepted]
 
 
 # --- the engine ------------------------------------------------------------------------------------------------------

@@ -6,8 +6,7 @@ import json
 import sys
 import tempfile
 import time
-from collections.abc import AsyncIterator, Iterator
-from contextlib import asynccontextmanager
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -18,12 +17,12 @@ from starlette.requests import Request
 from starlette.responses import StreamingResponse
 from starlette.routing import Route
 
-from safelight import serve
 from safelight.config import Settings
 from safelight.domain.errors.base import SafelightError
 from safelight.providers.simulated import results
 from safelight.storage.buckets import S3Keys
 from safelight.storage.simulated import SimulatedS3
+from safelight.testing.bench.scratch import BenchResult, serving
 
 BLOCK = bytes(range(256)) * 4096
 SECONDS_MAX = 3600
@@ -44,7 +43,7 @@ class Copied:
 
 
 @dataclass(frozen=True, slots=True)
-class StoreResult:
+class StoreResult(BenchResult):
     megabytes: int
     copies: tuple[Copied, ...]
 
@@ -54,10 +53,11 @@ async def store(megabytes: int) -> StoreResult:
     head, blocks = _film(megabytes)
     size = len(head) + blocks * len(BLOCK)
     with tempfile.TemporaryDirectory(prefix="safelight-bench-") as home:
-        async with _provider(head, blocks) as provider, _bucket() as endpoint:
+        film, bucket = Starlette(routes=[Route("/film.mp4", _sender(head, blocks))]), SimulatedS3(keep=False).app
+        async with serving(film) as provider, serving(bucket) as endpoint:
             settings = Settings(home=Path(home), fetch_allow_hosts=provider)
             in_s3 = {
-                "storage_url": f"s3://bench?endpoint={endpoint}",
+                "storage_url": f"s3://bench?endpoint=http://{endpoint}",
                 "s3_access_key_id": SecretStr(KEYS.access_key_id),
                 "s3_secret_access_key": SecretStr(KEYS.secret_access_key),
             }
@@ -95,9 +95,6 @@ async def _copied(name: str, url: str, settings: Settings, wanted: tuple[int, st
     )
 
 
-# --- a provider, and a bucket service --------------------------------------------------------------------------------
-
-
 def _film(megabytes: int) -> tuple[bytes, int]:
     """A film's beginning, and how many blocks follow it in a box that players skip."""
     film, blocks = results.film("bench"), megabytes * 1_000_000 // len(BLOCK)
@@ -112,24 +109,14 @@ def _sha256(head: bytes, blocks: int) -> str:
     return digest.hexdigest()
 
 
-@asynccontextmanager
-async def _provider(head: bytes, blocks: int) -> AsyncIterator[str]:
+def _sender(head: bytes, blocks: int) -> Callable[[Request], StreamingResponse]:
     def film() -> Iterator[bytes]:
         yield head
         for _ in range(blocks):
             yield BLOCK
 
-    async def answer(_: Request) -> StreamingResponse:
+    def answer(_: Request) -> StreamingResponse:
         size = len(head) + blocks * len(BLOCK)
         return StreamingResponse(film(), media_type="video/mp4", headers={"Content-Length": str(size)})
 
-    listening = serve.listen("127.0.0.1", 0)
-    async with serve.answering(Starlette(routes=[Route("/film.mp4", answer)]), listening):
-        yield f"127.0.0.1:{listening.getsockname()[1]}"
-
-
-@asynccontextmanager
-async def _bucket() -> AsyncIterator[str]:
-    listening = serve.listen("127.0.0.1", 0)
-    async with serve.answering(SimulatedS3(KEYS, keep=False).app, listening):
-        yield f"http://127.0.0.1:{listening.getsockname()[1]}"
+    return answer

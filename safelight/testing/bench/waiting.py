@@ -2,7 +2,6 @@
 
 import asyncio
 import subprocess
-import sys
 import tempfile
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
@@ -10,24 +9,16 @@ from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from safelight import serve
 from safelight.app import App
 from safelight.config import Settings
 from safelight.db.connection.database import Database, load_queries
-from safelight.db.money import customers, ledger
 from safelight.domain.errors.base import SafelightError
-from safelight.domain.identities import ActingCustomer
-from safelight.domain.ids import new_id
-from safelight.domain.orders import Flow, Order, Prices
-from safelight.pipelines.accept import Acceptance
-from safelight.pipelines.engine.queue import Queue
 from safelight.pipelines.registry import serve_every_engine_with
 from safelight.providers.simulated.faults import Faults, Latency
 from safelight.providers.simulated.server import HangUpProtocol, Simulation
-from safelight.testing.bench.memory import peak_mb
-from safelight.testing.bench.scratch import scratch_database
+from safelight.testing.bench.scratch import BenchResult, give_credits, order_many, peak_mb, scratch_database, serving
+from safelight.testing.chaos.processes import start_process
 
-CUSTOMER = "pass:anon:bench"
 SECONDS_MAX = 3600.0  # for each of the two phases; the provider holds back longer
 CHECKS_A_SECOND = 40  # what the registry asks of the one worker while all wait
 CHECK_EVERY_SECONDS_MIN = 10.0
@@ -38,7 +29,7 @@ _queries = load_queries(__file__)
 
 
 @dataclass(frozen=True, slots=True)
-class WaitingResult:
+class WaitingResult(BenchResult):
     """`warm_mb` and `peak_mb` are the worker's resident memory: at its highest after a few generations, and of all."""
 
     generations: int
@@ -50,11 +41,8 @@ class WaitingResult:
 
 
 async def waiting(app: App, generations: int) -> WaitingResult:
-    """Stills that one worker process starts at a provider which gives nothing back before all have been started.
-
-    Raises:
-        SafelightError: the worker ended by itself, or a phase took longer than an hour.
-    """
+    """Stills that one worker process starts at a provider which gives nothing back before all have been started. Raises
+    SafelightError if the worker ended by itself, or a phase took longer than an hour."""
     with tempfile.TemporaryDirectory(prefix="safelight-bench-") as home:
         async with scratch_database(app), _slow_service() as (simulation, address), app.database(4) as db:
             await _prepare(db, generations)
@@ -74,10 +62,10 @@ async def _measure(
         async with db.connection() as conn:
             return int(await _queries.finished(conn))
 
-    await _order(db, WARM_UP)
+    await order_many(db, WARM_UP)
     await _until(worker, started, WARM_UP)
     warm = peak_mb(worker.pid)
-    await _order(db, generations - WARM_UP)
+    await order_many(db, generations - WARM_UP)
     began = time.monotonic()
     await _until(worker, started, generations)
     all_wait = time.monotonic()
@@ -99,30 +87,16 @@ async def _measure(
 @asynccontextmanager
 async def _slow_service() -> AsyncIterator[tuple[Simulation, str]]:
     pace = Latency(answer_seconds=0, image_seconds=100 * SECONDS_MAX, video_seconds=100 * SECONDS_MAX)
-    simulation, listening = Simulation(1, Faults.none(), pace), serve.listen("127.0.0.1", 0)
-    async with serve.answering(simulation.app, listening, HangUpProtocol):
-        yield simulation, f"127.0.0.1:{listening.getsockname()[1]}"
+    simulation = Simulation(1, Faults(), pace)
+    async with serving(simulation.app, HangUpProtocol) as address:
+        yield simulation, address
 
 
 async def _prepare(db: Database, generations: int) -> None:
     every = max(CHECK_EVERY_SECONDS_MIN, generations / CHECKS_A_SECOND)
     async with db.transaction() as conn:
         await serve_every_engine_with(conn, "simulated", check_every_seconds=every, deadline_seconds=3 * SECONDS_MAX)
-        await customers.ensure(conn, CUSTOMER)
-        await ledger.adjust(conn, CUSTOMER, generations, ledger.Origin("bench", "system", ("bench", "1")))
-
-
-async def _order(db: Database, generations: int) -> None:
-    queue = Queue(db)
-    await queue.open()
-    prices = Prices(still_credits=1, video_credits=5)
-    acceptance = Acceptance(db, queue, lambda: prices, start_within_seconds=3 * SECONDS_MAX)
-    for _ in range(generations):
-        order = Order(
-            flow=Flow.STILL_CREATE, pass_id=CUSTOMER, session_id=new_id(), platform="web", title="bench", brief="a cup"
-        )
-        await acceptance.accept(order, ActingCustomer(CUSTOMER), idempotency_key=None, request={})
-    await queue.close()
+    await give_credits(db, generations)
 
 
 # --- the worker's process --------------------------------------------------------------------------------------------
@@ -130,13 +104,7 @@ async def _order(db: Database, generations: int) -> None:
 
 @contextmanager
 def _worker(settings: Settings) -> Iterator[subprocess.Popen[bytes]]:
-    with (settings.home / "worker.log").open("wb") as output:
-        worker = subprocess.Popen(
-            [sys.executable, "-m", "safelight", "worker"],
-            env=settings.as_environment(),
-            stdout=output,
-            stderr=output,
-        )
+    worker = start_process("worker", settings, settings.home / "worker.log")
     try:
         yield worker
     finally:

@@ -1,4 +1,4 @@
-"""A rehearsal of the worst days: generations are ordered over HTTP and run against a simulated service while workers
+"""An experiment on the worst days: generations are ordered over HTTP and run against a simulated service while workers
 are killed and paused and the database is restarted; then everything is counted."""
 
 from safelight.testing.chaos.environment import VendorFormat

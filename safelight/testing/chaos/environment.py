@@ -51,7 +51,7 @@ async def stage(home: Path, dsn: str, seed: int, provider: VendorFormat) -> Asyn
     app = App(settings)
     app.start_database()
     webhook_secret = settings.replicate_webhook_secret.get_secret_value()
-    formats = (lambda simulation: AsReplicate(simulation, webhook_secret), AsFal)
+    formats = (lambda of: AsReplicate(of, webhook_secret).routes(), lambda of: AsFal(of).routes())
     simulation = Simulation(seed, Faults.flaky(), Latency(), _webhook_url(settings), formats=formats)
     async with serve.answering(simulation.app, listening, HangUpProtocol):
         await app.migrate()

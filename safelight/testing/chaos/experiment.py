@@ -1,14 +1,13 @@
-"""Runs a rehearsal: a home of its own, the simulated service, the processes, the injected, and the count at the end."""
+"""Runs an experiment: a home of its own, the simulated service, the processes, the faults, and the count at the end."""
 
 import asyncio
 import json
 import random
-import threading
 import time
 from collections import Counter
 from collections.abc import Callable, Coroutine
 from contextlib import AsyncExitStack
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -60,31 +59,11 @@ class Progress:
     injected: InjectedFaults
 
 
-class Postgres:
-    """The rehearsal's own server. Stopping it waits for a restart that is under way."""
-
-    def __init__(self, home: Path) -> None:
-        self._home = home
-        self._lock = threading.Lock()
-
-    def start(self) -> str:
-        return embedded.start(self._home)
-
-    def restart(self, mode: Literal["fast", "immediate"]) -> None:
-        with self._lock:
-            embedded.server_of(self._home).restart(mode)
-
-    def stop(self) -> None:
-        with self._lock:
-            embedded.stop(self._home)
-
-
 async def run_experiment(home: Path, plan: ChaosPlan, tell: Callable[[Progress], None]) -> Scorecard:
     """All state is in `home`, which must be empty. Whatever was started has ended when this returns or raises."""
-    postgres = Postgres(home)
     async with AsyncExitStack() as stack:
-        dsn = postgres.start()  # nothing else runs yet, and a server half started could not be stopped
-        stack.push_async_callback(asyncio.to_thread, postgres.stop)
+        dsn = embedded.start(home)  # nothing else runs yet, and a server half started could not be stopped
+        stack.push_async_callback(asyncio.to_thread, embedded.stop, home)  # after a restart that is under way
         simulation, app = await stack.enter_async_context(stage(home, dsn, plan.seed, plan.provider))
         fleet = Fleet(app.settings, home / "logs", plan.workers)
         stack.callback(fleet.close)
@@ -94,35 +73,24 @@ async def run_experiment(home: Path, plan: ChaosPlan, tell: Callable[[Progress],
         stack.push_async_callback(watch.close)
         client = httpx2.AsyncClient(base_url=app.settings.base_url, timeout=REQUEST_SECONDS, trust_env=False)
         await stack.enter_async_context(client)
-        rehearsal = Experiment(plan, app, simulation, postgres, fleet, watch, client, tell)
-        await rehearsal.run()
-        return await rehearsal.count()
+        experiment = Experiment(plan, app, simulation, fleet, watch, client, tell)
+        await experiment.run()
+        return await experiment.count()
 
 
+@dataclass
 class Experiment:
-    def __init__(
-        self,
-        plan: ChaosPlan,
-        app: App,
-        simulation: Simulation,
-        postgres: Postgres,
-        fleet: Fleet,
-        watch: Watch,
-        client: httpx2.AsyncClient,
-        tell: Callable[[Progress], None],
-    ) -> None:
-        self._plan = plan
-        self._app = app
-        self._simulation = simulation
-        self._postgres = postgres
-        self._fleet = fleet
-        self._watch = watch
-        self._client = client
-        self._tell = tell
-        self._customers: list[SimulatedCustomer] = []
-        self._blows = InjectedFaults()
-        self._over = asyncio.Event()
-        self._seconds = 0.0
+    _plan: ChaosPlan
+    _app: App
+    _simulation: Simulation
+    _fleet: Fleet
+    _watch: Watch
+    _client: httpx2.AsyncClient
+    _tell: Callable[[Progress], None]
+    _customers: list[SimulatedCustomer] = field(default_factory=list)
+    _injected: InjectedFaults = field(default_factory=InjectedFaults)
+    _over: asyncio.Event = field(default_factory=asyncio.Event)
+    _seconds: float = 0.0
 
     async def run(self) -> None:
         """Until every generation is final, or the time is up."""
@@ -149,15 +117,15 @@ class Experiment:
     async def count(self) -> Scorecard:
         await self._watch.look()
         await asyncio.to_thread(self._write_record)
-        async with self._app.database() as db:
-            refunded = await scorecard.results_beside_refunds(db)
+        async with self._app.database(pool_size=3) as db, db.connection() as conn:
+            refunded = await tables.results_beside_refunds(conn)
             doctor = self._app.on(db).doctor
             # Of workers that died between a refund and the deletion.
             await doctor.delete_refunded_results(files=self._plan.generations)
-            silent, recorded = await scorecard.double_payments(db, self._simulation.record.by_attempt_key())
-            ledger_errors = await scorecard.ledger_errors(db)
-            errors = await scorecard.errors(db)
-            unreadable = await scorecard.unreadable_outputs(db, self._app.resources.assets)
+            silent, recorded = await scorecard.double_payments(conn, self._simulation.record.by_attempt_key())
+            ledger_errors = await tables.ledger_errors(conn)
+            errors = await tables.errors(conn)
+            unreadable = await scorecard.unreadable_outputs(conn, self._app.resources.assets)
             found = (await doctor.check(files=self._plan.generations)).violations
         watch, accepted = self._watch, self._accepted()
         return Scorecard(
@@ -189,9 +157,7 @@ class Experiment:
 
     def _write_record(self) -> None:
         """Write the simulated provider's own record into the home, for whoever examines it later."""
-        record = self._simulation.record.by_attempt_key()
-        told = {key: [one.as_json() for one in accepted] for key, accepted in record.items()}
-        (self._app.home / "record.json").write_text(json.dumps(told, indent=1))
+        (self._app.home / "record.json").write_text(json.dumps(self._simulation.record.as_json(), indent=1))
 
     # --- customers ---------------------------------------------------------------------------------------------------
 
@@ -245,7 +211,7 @@ class Experiment:
             await asyncio.sleep(LOOK_SECONDS)
 
     def _all_injected(self) -> InjectedFaults:
-        return replace(self._blows, processes_ended_by_themselves=self._fleet.ended_by_themselves)
+        return replace(self._injected, processes_ended_by_themselves=self._fleet.ended_by_themselves)
 
     # --- injected faults ---------------------------------------------------------------------------------------------
 
@@ -253,12 +219,12 @@ class Experiment:
         self,
         group: asyncio.TaskGroup,
         every_seconds: float,
-        strike: Callable[[asyncio.TaskGroup, random.Random], Coroutine[Any, Any, None]],
+        inject: Callable[[asyncio.TaskGroup, random.Random], Coroutine[Any, Any, None]],
     ) -> None:
         async def now_and_then() -> None:
-            rng = self._dice(strike.__name__)
+            rng = self._dice(inject.__name__)
             while not await self._is_over_within(every_seconds * rng.uniform(*JITTER)):
-                await strike(group, rng)
+                await inject(group, rng)
 
         if every_seconds:
             group.create_task(now_and_then())
@@ -269,11 +235,11 @@ class Experiment:
         if worker is None:
             return
         if is_pause and not self._fleet.is_one_paused:
-            self._blows = replace(self._blows, pauses=self._blows.pauses + 1)
+            self._injected = replace(self._injected, pauses=self._injected.pauses + 1)
             seconds = pause_heartbeats * self._app.settings.worker_heartbeat_seconds
             group.create_task(self._pause(worker, seconds))
             return
-        self._blows = replace(self._blows, kills=self._blows.kills + 1)
+        self._injected = replace(self._injected, kills=self._injected.kills + 1)
         self._fleet.kill(worker)
         await self._watch.note_kill(worker.name)
 
@@ -284,9 +250,9 @@ class Experiment:
 
     async def _restart_database(self, _: asyncio.TaskGroup, rng: random.Random) -> None:
         """A crash and a shutdown in turn."""
-        mode: Literal["fast", "immediate"] = "fast" if self._blows.database_restarts % 2 else "immediate"
-        await asyncio.to_thread(self._postgres.restart, mode)
-        self._blows = replace(self._blows, database_restarts=self._blows.database_restarts + 1)
+        mode: Literal["fast", "immediate"] = "fast" if self._injected.database_restarts % 2 else "immediate"
+        await asyncio.to_thread(embedded.server_of(self._app.home).restart, mode)
+        self._injected = replace(self._injected, database_restarts=self._injected.database_restarts + 1)
 
     async def _is_over_within(self, seconds: float) -> bool:
         try:

@@ -1,4 +1,4 @@
-"""The processes of a rehearsal: one API and its workers. Whatever is signalled here was started here."""
+"""The processes of an experiment: one API and its workers. Whatever is signalled here was started here."""
 
 import random
 import signal
@@ -24,6 +24,18 @@ class Process:
     is_paused: bool = False
 
 
+def start_process(command: str, settings: Settings, log: Path) -> subprocess.Popen[bytes]:
+    """Run a command of ours, which appends what it prints to the log. Ctrl-C in a terminal does not reach it."""
+    with log.open("ab") as output:
+        return subprocess.Popen(  # noqa: S603 - our own command
+            [sys.executable, "-m", "safelight", command],
+            env=settings.as_environment(),
+            stdout=output,
+            stderr=output,
+            start_new_session=True,
+        )
+
+
 class Fleet:
     """`folder` gets what the processes print: one file a place, with all its lives."""
 
@@ -40,15 +52,10 @@ class Fleet:
             self._start(name)
 
     def _start(self, name: str) -> None:
-        with (self._folder / f"{name}.log").open("ab") as output:
-            running = subprocess.Popen(  # noqa: S603 - our own command
-                [sys.executable, "-m", "safelight", "api" if name == API else "worker"],
-                env=self._settings_of(name).as_environment(),
-                stdout=output,
-                stderr=output,
-                start_new_session=True,  # Ctrl-C in a terminal is for us, and we end them
-            )
-        self._processes.append(Process(name, running))
+        command = "api" if name == API else "worker"
+        self._processes.append(
+            Process(name, start_process(command, self._settings_of(name), self._folder / f"{name}.log"))
+        )
 
     def _settings_of(self, name: str) -> Settings:
         if name == API:

@@ -4,7 +4,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from safelight.db.connection.database import Database
+from safelight.db.connection.database import Connection
 from safelight.db.operations import scorecard
 from safelight.domain.errors.base import NotFound
 from safelight.providers.simulated.predictions import Prediction
@@ -15,8 +15,6 @@ TAKEOVER_SECONDS_TO_REACH = 30.0
 
 @dataclass(frozen=True, slots=True)
 class InjectedFaults:
-    """The faults that were injected."""
-
     kills: int = 0
     pauses: int = 0
     database_restarts: int = 0
@@ -80,41 +78,22 @@ class Scorecard:
         return {"clean": self.is_clean, **asdict(self)}
 
 
-async def ledger_errors(db: Database) -> list[str]:
-    async with db.connection() as conn:
-        return await scorecard.ledger_errors(conn)
-
-
-async def errors(db: Database) -> dict[str, int]:
-    """Count the generations that ended with each error code."""
-    async with db.connection() as conn:
-        return await scorecard.errors(conn)
-
-
-async def unreadable_outputs(db: Database, assets: AssetStore) -> list[str]:
+async def unreadable_outputs(conn: Connection, assets: AssetStore) -> list[str]:
     """Generations that are done and whose file is not there, or not the one that was stored."""
-    async with db.connection() as conn:
-        outputs = await scorecard.outputs(conn)
+    outputs = await scorecard.outputs(conn)
     return [one.generation_id for one in outputs if await _sha256(assets, one.key) != (one.sha256 or "none")]
-
-
-async def results_beside_refunds(db: Database) -> list[str]:
-    """Generations whose credits went back although their result was stored, or whose rows lead to a result."""
-    async with db.connection() as conn:
-        return await scorecard.results_beside_refunds(conn)
 
 
 async def _sha256(assets: AssetStore, key: str | None) -> str | None:
     try:
-        return await assets.sha256_of(key or "")
+        return (await assets.public.received(key or "")).sha256
     except NotFound:
         return None
 
 
-async def double_payments(db: Database, record: Mapping[str, Iterable[Prediction]]) -> tuple[list[str], list[str]]:
+async def double_payments(conn: Connection, record: Mapping[str, Iterable[Prediction]]) -> tuple[list[str], list[str]]:
     """The steps for which the service was paid more than once, as it says itself: silent ones, and those on record."""
-    async with db.connection() as conn:
-        on_record = await scorecard.recorded_double_starts(conn)
+    on_record = await scorecard.recorded_double_starts(conn)
     paid: dict[tuple[str, str], int] = {}
     for attempt_key, predictions in record.items():
         generation_id, step = attempt_key.split(":")[:2]

@@ -91,7 +91,7 @@ async def test_a_provider_that_does_not_answer_is_left_alone_and_then_tried_with
         accepted = await order(backend, 4)
         row = await opened_circuit(backend)
         assert row["last_failure"].split(":")[0] == "ProviderUnavailable"
-        simulation.faults = Faults.none()
+        simulation.faults = Faults()
         made = await asyncio.gather(*(backend.finished(one) for one in accepted))
         assert {one["status"] for one in made} <= {"done", "error"}
         again = await order(backend, 1)

@@ -6,9 +6,9 @@ from collections import Counter
 
 import pytest
 
+from safelight.db.operations import scorecard
 from safelight.domain.ids import new_id
 from safelight.pipelines.engine import queue
-from safelight.testing.chaos import scorecard
 from safelight.testing.chaos.customers import SimulatedCustomer, post
 from safelight.testing.chaos.observer import LOOK_SECONDS, Watch
 from tests.conftest import Backend, StartBackend
@@ -85,6 +85,6 @@ async def until_final(watch: Watch, customer: SimulatedCustomer) -> None:
 async def check(backend: Backend, accepted_starts: dict) -> None:
     assert {len(starts) for starts in accepted_starts.values()} == {1}
     assert set(Counter(key.rsplit(":", 1)[0] for key in accepted_starts).values()) == {1}
-    async with backend.app.database() as db:
-        assert await scorecard.ledger_errors(db) == []
+    async with backend.app.database() as db, db.connection() as conn:
+        assert await scorecard.ledger_errors(conn) == []
         assert (await backend.app.on(db).doctor.check()).violations == ()

@@ -49,7 +49,7 @@ async def test_a_start_that_never_arrived_is_made_again(dsn: str, start: StartBa
         await backend.grant(1)
         accepted = await backend.create()
         await wait_for(backend, LOST)
-        simulation.faults = Faults.none()
+        simulation.faults = Faults()
         still = await backend.finished(accepted)
     assert still["status"] == "done"
     outcomes = [one["outcome"] for one in generating_step(backend, still["generation_id"])["starts"]]
@@ -64,7 +64,7 @@ async def test_a_start_that_arrives_late_is_waited_for(dsn: str, start: StartBac
         await backend.grant(1)
         accepted = await backend.create()
         await wait_for(backend, LOST)
-        simulation.faults = Faults.none()
+        simulation.faults = Faults()
         body = {"kind": "image", "attempt_key": f"{accepted['generation_id']}:3:1", "request": {}}
         async with httpx2.AsyncClient() as late:
             answer = await late.post(f"{settings['simulated_url']}/predictions", json=body)

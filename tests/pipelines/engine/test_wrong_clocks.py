@@ -152,5 +152,5 @@ async def test_a_lost_start_is_found_whatever_clock_its_generation_was_named_by(
     async with on_replicate("image", "bytedance/seedream-4") as bench:
         request, noted_at = bench.request(key), datetime.now(UTC)
         operation = await bench.provider.start(request)
-        assert (await bench.provider.find(key, noted_at)).handle == operation.handle
-        assert await bench.provider.find(new_key(), noted_at) is None
+        assert (await bench.provider.look_up(key, noted_at)).handle == operation.handle
+        assert await bench.provider.look_up(new_key(), noted_at) is None

@@ -10,6 +10,7 @@ from safelight_local.product.cutout import Subject, bled, bounds, cut, tilt_of
 from safelight_local.raster import (
     Field,
     blur,
+    bounded,
     dice,
     field,
     grid,
@@ -47,7 +48,7 @@ class Placed:
 
 def subject_of(pixels: Pixels) -> Subject:
     """The product without its ground, or, where it cannot be taken out cleanly, its photo as a print."""
-    photo = _bounded(pixels)
+    photo = bounded(pixels, SOURCE_EDGE_MAX)
     found = cut(photo)
     if not found.is_clean:
         return _print(photo)
@@ -214,15 +215,6 @@ def _contact(cover: Field, box: list[float], tilt: float) -> Field:
 
 
 # --- pictures ------------------------------------------------------------------------------------------------------
-
-
-def _bounded(pixels: Pixels) -> Pixels:
-    height, width = pixels.shape[:2]
-    scale = min(1.0, SOURCE_EDGE_MAX / max(height, width))
-    if scale == 1.0:
-        return pixels
-    size = max(1, round(width * scale)), max(1, round(height * scale))
-    return np.asarray(cv2.resize(pixels, size, interpolation=cv2.INTER_AREA), np.uint8)
 
 
 def _print(photo: Pixels) -> Subject:

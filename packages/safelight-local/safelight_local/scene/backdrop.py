@@ -59,10 +59,6 @@ def build(stage: Stage) -> Field:
     return field(canvas * _light(stage)[..., None] * exposure + _glows(stage) * min(1.0, exposure + 0.4))
 
 
-def contact_shade(stage: Stage) -> float:
-    return 0.55 if stage.scene.light_hardness < 0.4 else 0.7
-
-
 def _wall(stage: Stage) -> Field:
     texture = clouds(dice(stage.seed, "wall"), 256, 3, 3, 5)
     shape = smooth_resize(texture, stage.width, stage.height)

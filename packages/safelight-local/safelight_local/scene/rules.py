@@ -77,10 +77,6 @@ def _brightness(step: float) -> Change:
     return change
 
 
-def _light_side(side: float) -> Change:
-    return _sets(light_from=side)
-
-
 def _monochrome(scene: Scene, clause: Clause) -> Scene:
     return replace(scene, saturation=1.0 if clause.negated else 0.0)
 
@@ -167,7 +163,7 @@ RULES: tuple[tuple[str, Change], ...] = (
         r"light(?:ing)? (?:to the )?right",
         lambda scene, clause: _to_side(scene, clause, 0.75),
     ),
-    (r"from above|overhead light\w*|top[ -]?light\w*", _light_side(0.08)),
+    (r"from above|overhead light\w*|top[ -]?light\w*", _sets(light_from=0.08)),
     (r"\bsofter\b|more diffused?", _adds("light_hardness", -0.3)),
     (r"\bharder\b|\bharsher\b|\bcrisper\b", _adds("light_hardness", 0.3)),
     (r"\bsoft(?:ly)?\b(?! blue| pink| green| grey)|diffused?|gentle light|softbox", _sets(light_hardness=0.08)),

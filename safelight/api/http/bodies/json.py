@@ -15,8 +15,7 @@ from starlette.types import Scope
 
 from safelight.api.http.bodies.multipart import read_parts
 from safelight.api.http.bodies.spooling import RequestBodies
-from safelight.domain.errors.base import InvalidInput, PayloadTooLarge
-from safelight.domain.errors.requests import UnsupportedMediaType
+from safelight.domain.errors.base import InvalidInput, PayloadTooLarge, UnsupportedMediaType
 from safelight.redaction import excerpt
 
 SMALL_JSON_BYTES_MAX = 64 * 1024

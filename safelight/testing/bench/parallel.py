@@ -2,7 +2,6 @@
 
 import time
 from dataclasses import dataclass
-from statistics import median
 from typing import Any
 
 from safelight.app import App
@@ -17,17 +16,16 @@ from safelight.pipelines.engine.retry import RetryPolicy
 from safelight.pipelines.engine.run import Run
 from safelight.pipelines.flows.media_steps import end
 from safelight.pipelines.worker import Worker
-from safelight.testing.bench.engine import give_credits, no_studio, noop_plan, order_many
-from safelight.testing.bench.scratch import scratch_database
+from safelight.testing.bench.engine import no_studio, noop_plan
+from safelight.testing.bench.scratch import ROUNDS, BenchResult, compared, give_credits, order_many, scratch_database
 
 STEPS_OF_GENERATION = 64
 GENERATIONS = 10  # a round, one at a time
-ROUNDS = 5
 CONNECTIONS = 4
 
 
 @dataclass(frozen=True, slots=True)
-class ParallelResult:
+class ParallelResult(BenchResult):
     """Steps per second (medians over the rounds), and what running them side by side gains."""
 
     steps: int
@@ -52,21 +50,15 @@ async def parallel(app: App, at_once: int) -> ParallelResult:
 
     async with scratch_database(app), app.database(CONNECTIONS) as db:
         await give_credits(db, 2 * (ROUNDS + 1) * GENERATIONS)
-        rounds = []
-        for number in range(ROUNDS + 1):
-            rates = [await _timed(db, number, flow) for flow in (one_by_one, side_by_side)]
-            if number:  # the first round warms both up
-                rounds.append(rates)
-    sequential, beside = (median(rates) for rates in zip(*rounds, strict=True))
-    ratio = median(beside / sequential for sequential, beside in rounds)
-    return ParallelResult(STEPS_OF_GENERATION, ROUNDS, at_once, round(sequential, 1), round(beside, 1), round(ratio, 3))
+        rates = await compared(lambda: _timed(db, one_by_one), lambda: _timed(db, side_by_side))
+    return ParallelResult(STEPS_OF_GENERATION, ROUNDS, at_once, *rates)
 
 
 async def _step(run: Run, _: int) -> None:
     await run.step(StepType.SCAN_INSPIRATION, noop_plan)
 
 
-async def _timed(db: Database, number: int, flow: Any) -> float:
+async def _timed(db: Database, flow: Any) -> float:
     """Steps per second, from the lease of each generation to its end."""
     ids = await order_many(db, GENERATIONS)
     notifier = Notifier(db)
