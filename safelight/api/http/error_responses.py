@@ -45,48 +45,45 @@ class Refusal(ResponseModel):
     """Every error answer, but for what is said of the route."""
 
     ok: Literal[False] = False
-    error: Annotated[str, Field(examples=["VALIDATION_ERROR"])]
-    message: Annotated[str, Field(examples=["passId: what is wrong."])]
+    error: str = Field(examples=["VALIDATION_ERROR"])
+    message: str = Field(examples=["passId: what is wrong."])
     requestId: RequestId
     retry_after_seconds: RetryAfter = MISSING
 
 
 class NotEnoughCredits(Refusal):
-    error: Annotated[str, Field(examples=["INSUFFICIENT_CREDITS"])]
-    message: Annotated[str, Field(examples=["This needs 5 credits, and you have 2."])]
-    requiredCredits: Annotated[Count, Field(examples=[5])]
-    currentCredits: Annotated[int, Field(examples=[2])]
+    error: str = Field(examples=["INSUFFICIENT_CREDITS"])
+    message: str = Field(examples=["This needs 5 credits, and you have 2."])
+    requiredCredits: Count = Field(examples=[5])
+    currentCredits: int = Field(examples=[2])
     passId: PassId | None
 
 
 class CreditsNeeded(ResponseModel):
-    required: Annotated[Count, Field(examples=[5])]
-    needed: Annotated[Count, Field(examples=[5])]
-    balance: Annotated[int, Field(examples=[2])]
+    required: Count = Field(examples=[5])
+    needed: Count = Field(examples=[5])
+    balance: int = Field(examples=[2])
 
 
 class NotEnoughCreditsInDetail(NotEnoughCredits):
-    message: Annotated[str, Field(examples=["INSUFFICIENT_CREDITS: this needs 5 credits and the balance is 2."])]
+    message: str = Field(examples=["INSUFFICIENT_CREDITS: this needs 5 credits and the balance is 2."])
     details: CreditsNeeded
 
 
 class ResultPendingBody(Refusal):
     """It goes on by itself."""
 
-    error: Annotated[str, Field(examples=["STILL_MAKING"])]
-    message: Annotated[
-        str,
-        Field(
-            examples=["This takes longer than usual and goes on by itself. The result will be in your history."],
-        ),
-    ]
+    error: str = Field(examples=["STILL_MAKING"])
+    message: str = Field(
+        examples=["This takes longer than usual and goes on by itself. The result will be in your history."]
+    )
     generationId: GenerationId
 
 
 class Sentence(ResponseModel):
     """An error of the oldest routes."""
 
-    error: Annotated[str, Field(examples=["customerId: say whose settings these are."])]
+    error: str = Field(examples=["customerId: say whose settings these are."])
     retry_after_seconds: RetryAfter = MISSING
 
 

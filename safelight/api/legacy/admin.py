@@ -1,7 +1,7 @@
 """The operators' legacy routes: totals, customers, parity, credits (docs/contract/legacy.md)."""
 
 from dataclasses import asdict
-from typing import Annotated, Any
+from typing import Any
 
 from fastapi import APIRouter, Request
 
@@ -13,7 +13,7 @@ from safelight.api.http.error_responses import BY_OPERATORS, error_responses
 from safelight.api.http.idempotency import OnceForKey
 from safelight.api.http.request_ids import unique_request_id
 from safelight.api.http.services import FromApp
-from safelight.api.schemas.aliases import Alias, Short
+from safelight.api.schemas.aliases import Short, aliased
 from safelight.api.schemas.legacy_responses import Adjusted, Customer, Customers, Parity, RowsOfTables, Summary
 from safelight.api.schemas.requests import IdentityBody
 from safelight.db.connection.database import Connection
@@ -59,8 +59,8 @@ async def parity(services: FromApp) -> Parity:
 class AdjustBody(IdentityBody):
     """Credits to give, or with a minus to take."""
 
-    delta: Annotated[Any, Alias("", "A whole number that is not 0; less than 0 takes.", example=10)] = None
-    reason: Annotated[Short, Alias("", "Why, for the ledger.")] = "admin-adjust"
+    delta: Any = aliased("", "A whole number that is not 0; less than 0 takes.", example=10)
+    reason: Short = aliased("", "Why, for the ledger.", default="admin-adjust")
 
 
 @router.post(

@@ -1,7 +1,7 @@
 """`/billing/settings`: automatic top-up of a customer's credits (docs/contract/legacy.md)."""
 
 import math
-from typing import Annotated, Any
+from typing import Any
 
 from fastapi import APIRouter
 
@@ -12,7 +12,7 @@ from safelight.api.http.error_responses import error_responses
 from safelight.api.http.idempotency import OnceForKey
 from safelight.api.http.rate_limits import RateLimitGroup, limited_route, per_address
 from safelight.api.http.services import FromApp
-from safelight.api.schemas.aliases import Alias, Flag
+from safelight.api.schemas.aliases import Flag, aliased
 from safelight.api.schemas.legacy_responses import AutoTopUps, AutoTopUpsKept, AutoTopUpsUnknown
 from safelight.api.schemas.requests import IdentityBody
 from safelight.db.connection.database import TRANSIENT_ERRORS, Connection
@@ -59,10 +59,10 @@ def _unknown(stated: str | None) -> AutoTopUpsUnknown:
 class BillingBody(IdentityBody):
     """Automatic top-ups as a customer wants them."""
 
-    enabled: Annotated[Flag | Any, Alias("", "Whether credits are bought by themselves.", example=True)] = False
-    monthly_limit_packs: Annotated[
-        Any, Alias("monthlyLimitPacks", "At most so many packs a month; what is no number is 0.", example=3)
-    ] = 0
+    enabled: Flag | Any = aliased("", "Whether credits are bought by themselves.", default=False, example=True)
+    monthly_limit_packs: Any = aliased(
+        "monthlyLimitPacks", "At most so many packs a month; what is no number is 0.", default=0, example=3
+    )
 
 
 @router.post(

@@ -9,7 +9,7 @@ import re
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Request
-from pydantic import AfterValidator, BeforeValidator, Field
+from pydantic import AfterValidator, BeforeValidator
 
 from safelight.api.auth.principals import no_identity
 from safelight.api.http.bodies.json import SmallRoute
@@ -18,7 +18,7 @@ from safelight.api.http.errors import write_ops_row
 from safelight.api.http.rate_limits import RateLimitGroup, limited_route
 from safelight.api.http.request_ids import request_id
 from safelight.api.http.services import FromApp
-from safelight.api.schemas.aliases import Alias, AliasedModel
+from safelight.api.schemas.aliases import AliasedModel, aliased
 from safelight.api.schemas.responses import Ok
 from safelight.db.operations.ops_rows import MESSAGE_CHARS_MAX, STACK_CHARS_MAX, OpsError
 from safelight.domain.errors.base import InsufficientCredits
@@ -80,25 +80,25 @@ Id = Annotated[Word, AfterValidator(_one_of_ours)]
 class ClientErrorBody(AliasedModel):
     """A crash as a browser reports it (docs/contract/errors.md). Every field is optional, and none is proven."""
 
-    message: Annotated[str, _cut(MESSAGE_CHARS_MAX), Alias("", "What went wrong.")] = ""
-    stack: Annotated[str, _cut(STACK_CHARS_MAX), Alias("", "Where in the code.")] = ""
-    url: Annotated[Word, AfterValidator(_page), Alias("", "The page.")] = ROUTE_OF_NOWHERE
-    user_agent: Annotated[Word | None, Alias("userAgent", "The browser.")] = None
-    route: Annotated[Word, AfterValidator(_route), Alias("", "The route of the client's own router, before `url`.")] = (
-        ""
+    message: Annotated[str, _cut(MESSAGE_CHARS_MAX)] = aliased("", "What went wrong.", default="")
+    stack: Annotated[str, _cut(STACK_CHARS_MAX)] = aliased("", "Where in the code.", default="")
+    url: Annotated[Word, AfterValidator(_page)] = aliased("", "The page.", default=ROUTE_OF_NOWHERE)
+    user_agent: Word | None = aliased("userAgent", "The browser.")
+    route: Annotated[Word, AfterValidator(_route)] = aliased(
+        "", "The route of the client's own router, before `url`.", default=""
     )
-    pass_id: Annotated[Id | None, Alias("passId", "The customer.")] = None
-    generation_id: Annotated[Id | None, Alias("generationId", "What the page showed or waited for.")] = None
-    client_version: Annotated[Word | None, Alias("clientVersion", "The client's version.")] = None
-    component: Annotated[Word | None, Alias("componentName", "The component that crashed.")] = None
-    device: Annotated[Word | None, Alias("", "The device.")] = None
-    status: Annotated[
-        Word, Alias("statusCode|status_code|httpStatus|http_status", "The status of an answer of ours.", example=402)
-    ] = ""
-    code: Annotated[Word, Alias("errorCode|error_code", "The code of an answer of ours.")] = ""
-    user_id: Annotated[Word | None, Alias("userId", "The signed-in user, a uuid.")] = None
-    email: Annotated[Word | None, Alias("", "Their address.")] = None
-    extra: Annotated[dict[str, Any], BeforeValidator(_small_object), Alias("", "Anything else.")] = Field(default={})
+    pass_id: Id | None = aliased("passId", "The customer.")
+    generation_id: Id | None = aliased("generationId", "What the page showed or waited for.")
+    client_version: Word | None = aliased("clientVersion", "The client's version.")
+    component: Word | None = aliased("componentName", "The component that crashed.")
+    device: Word | None = aliased("", "The device.")
+    status: Word = aliased(
+        "statusCode|status_code|httpStatus|http_status", "The status of an answer of ours.", default="", example=402
+    )
+    code: Word = aliased("errorCode|error_code", "The code of an answer of ours.", default="")
+    user_id: Word | None = aliased("userId", "The signed-in user, a uuid.")
+    email: Word | None = aliased("", "Their address.")
+    extra: Annotated[dict[str, Any], BeforeValidator(_small_object)] = aliased("", "Anything else.", default={})
 
     @property
     def is_about_credits(self) -> bool:

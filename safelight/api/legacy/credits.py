@@ -17,7 +17,7 @@ from safelight.api.http.error_responses import BY_OPERATORS, error_responses
 from safelight.api.http.idempotency import OnceForKey
 from safelight.api.http.request_ids import prefixed, request_id, unique_request_id
 from safelight.api.http.services import FromApp, Services
-from safelight.api.schemas.aliases import Alias, Short
+from safelight.api.schemas.aliases import Short, aliased
 from safelight.api.schemas.requests import IdentityBody
 from safelight.api.schemas.responses import (
     CreditsAdded,
@@ -49,9 +49,9 @@ operators = APIRouter(route_class=StrictRoute)
 class AddBody(IdentityBody):
     """Credits for a customer, or off them."""
 
-    amount: Annotated[Any, Alias("", "A whole number that is not 0; negative takes.", example=20)] = None
-    reason: Annotated[Short, Alias("", "Why; it is in the ledger.")] = "manual-topup"
-    source: Annotated[Short, Alias("", "Where it comes from; it is in the ledger.")] = "api"
+    amount: Any = aliased("", "A whole number that is not 0; negative takes.", example=20)
+    reason: Short = aliased("", "Why; it is in the ledger.", default="manual-topup")
+    source: Short = aliased("", "Where it comes from; it is in the ledger.", default="api")
 
 
 @operators.post(

@@ -13,7 +13,7 @@ from safelight.api.http.rate_limits import RateLimitGroup, limited_route, per_ad
 from safelight.api.http.request_ids import request_id
 from safelight.api.http.services import FromApp, Services
 from safelight.api.schemas import legacy_responses
-from safelight.api.schemas.aliases import Alias, Short
+from safelight.api.schemas.aliases import Short, aliased
 from safelight.api.schemas.legacy_responses import (
     CreditHistory,
     FeedbackItem,
@@ -45,9 +45,9 @@ router = APIRouter(route_class=limited_route(RateLimitGroup.PUBLIC), tags=["acco
 class SessionBody(IdentityBody):
     """A sitting of one customer: what is made in it belongs together."""
 
-    session_id: Annotated[Short | None, Alias("sessionId", "A uuid to use; else a new one.")] = None
-    platform: Annotated[Short, Alias("", "Where results will be shown.", example="tiktok")] = "tiktok"
-    title: Annotated[Short, Alias("", "What it is about.")] = "Mina session"
+    session_id: Short | None = aliased("sessionId", "A uuid to use; else a new one.")
+    platform: Short = aliased("", "Where results will be shown.", default="tiktok", example="tiktok")
+    title: Short = aliased("", "What it is about.", default="Mina session")
 
 
 @router.post(

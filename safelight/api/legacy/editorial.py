@@ -1,9 +1,7 @@
 """`/editorial/generate`: a still by a brief, answered when the picture exists (docs/contract/legacy.md)."""
 
-from typing import Annotated
 
 from fastapi import APIRouter, Request
-from pydantic import Field
 
 from safelight.api.auth.principals import CustomerOrAnonymous
 from safelight.api.http.error_responses import STILL_MAKING_MEANS, error_responses
@@ -12,7 +10,7 @@ from safelight.api.http.services import FromApp
 from safelight.api.legacy import orders
 from safelight.api.legacy.orders import LegacyBody
 from safelight.api.routes.mma import IdempotencyKey
-from safelight.api.schemas.aliases import Alias, Long
+from safelight.api.schemas.aliases import Long, aliased
 from safelight.api.schemas.legacy_responses import GptOfStill, StillMade
 from safelight.db.generations.generations import GenerationRow
 from safelight.domain.errors.base import InvalidInput
@@ -27,10 +25,8 @@ router = APIRouter(route_class=limited_route(RateLimitGroup.WRITES), tags=["lega
 class EditorialBody(LegacyBody):
     """A brief, a product photo, or both."""
 
-    brief: Annotated[Long, Alias("", "What the picture should be.", example="A calm morning on a stone table")] = ""
-    images_max: Annotated[int, Alias("maxImages", "How many pictures are wanted; one is made.")] = Field(
-        default=1, ge=0, le=100
-    )
+    brief: Long = aliased("", "What the picture should be.", default="", example="A calm morning on a stone table")
+    images_max: int = aliased("maxImages", "How many pictures are wanted; one is made.", default=1, ge=0, le=100)
 
 
 @router.post(

@@ -1,6 +1,6 @@
 """`/feedback/like`: likes, and what people say about a result (docs/contract/legacy.md)."""
 
-from typing import Annotated, Any, Literal
+from typing import Any, Literal
 
 from fastapi import APIRouter, Request
 
@@ -11,7 +11,7 @@ from safelight.api.http.idempotency import OnceForKey
 from safelight.api.http.rate_limits import RateLimitGroup, check_pass, limited_route
 from safelight.api.http.request_ids import request_id
 from safelight.api.http.services import FromApp, Services
-from safelight.api.schemas.aliases import Alias, Flag, Long, Short, WebUrl
+from safelight.api.schemas.aliases import Flag, Long, Short, WebUrl, aliased
 from safelight.api.schemas.legacy_responses import Liked, LikePayload, Likes
 from safelight.api.schemas.requests import IdentityBody
 from safelight.db.connection.database import Connection
@@ -32,15 +32,15 @@ router = APIRouter(route_class=limited_route(RateLimitGroup.WRITES), tags=["lega
 class FeedbackLikeBody(IdentityBody):
     """An empty comment is a like, any other is feedback."""
 
-    result_type: Annotated[Literal["image", "motion"], Alias("resultType", "What it is about.")] = "image"
-    platform: Annotated[Short, Alias("", "Where it is shown.", example="tiktok")] = "tiktok"
-    prompt: Annotated[Long, Alias("", "The result's prompt; may be left out where `generationId` is known.")] = ""
-    comment: Annotated[Long, Alias("", "What is said about it.")] = ""
-    image_url: Annotated[WebUrl | None, Alias("imageUrl", "The still.")] = None
-    video_url: Annotated[WebUrl | None, Alias("videoUrl", "The video.")] = None
-    session_id: Annotated[Short | None, Alias("sessionId", "The session.")] = None
-    generation_id: Annotated[Short | None, Alias("generationId", "The generation it is about.")] = None
-    liked: Annotated[Flag, Alias("", "false takes a like back.")] = True
+    result_type: Literal["image", "motion"] = aliased("resultType", "What it is about.", default="image")
+    platform: Short = aliased("", "Where it is shown.", default="tiktok", example="tiktok")
+    prompt: Long = aliased("", "The result's prompt; may be left out where `generationId` is known.", default="")
+    comment: Long = aliased("", "What is said about it.", default="")
+    image_url: WebUrl | None = aliased("imageUrl", "The still.")
+    video_url: WebUrl | None = aliased("videoUrl", "The video.")
+    session_id: Short | None = aliased("sessionId", "The session.")
+    generation_id: Short | None = aliased("generationId", "The generation it is about.")
+    liked: Flag = aliased("", "false takes a like back.", default=True)
 
 
 @router.post(

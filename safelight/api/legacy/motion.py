@@ -1,9 +1,7 @@
 """`/motion/suggest` and `/motion/generate`: a movement and a video for a still (docs/contract/legacy.md)."""
 
-from typing import Annotated
 
 from fastapi import APIRouter, Request
-from pydantic import Field
 
 from safelight.api.auth.principals import CustomerOrAnonymous
 from safelight.api.http.error_responses import STILL_MAKING_MEANS, error_responses
@@ -13,7 +11,7 @@ from safelight.api.http.services import FromApp
 from safelight.api.legacy import orders
 from safelight.api.legacy.orders import STYLE_CHARS_MAX, Json, LegacyBody
 from safelight.api.routes.mma import IdempotencyKey
-from safelight.api.schemas.aliases import Alias, Long, Short, Url
+from safelight.api.schemas.aliases import Long, Short, Url, aliased
 from safelight.api.schemas.examples import SAMPLE_URL
 from safelight.api.schemas.legacy_responses import Gpt, GptError, GptWithStyle, Suggestion, VideoMade
 from safelight.domain.errors.base import InvalidInput
@@ -30,11 +28,15 @@ router = APIRouter(route_class=limited_route(RateLimitGroup.WRITES), tags=["lega
 class MotionBody(LegacyBody):
     """A frame to begin with, and how it should move."""
 
-    motion_description: Annotated[Long, Alias("motionDescription|text|motionBrief", "How it should move.")] = ""
-    motion_styles: Annotated[
-        list[Short],
-        Alias("motionStyles|motionStyleKeys|movementStyle", "Movements to join.", joined=True, example=["fix_camera"]),
-    ] = Field(default=[], max_length=MOTION_STYLES_MAX)
+    motion_description: Long = aliased("motionDescription|text|motionBrief", "How it should move.", default="")
+    motion_styles: list[Short] = aliased(
+        "motionStyles|motionStyleKeys|movementStyle",
+        "Movements to join.",
+        default=[],
+        joined=True,
+        example=["fix_camera"],
+        max_length=MOTION_STYLES_MAX,
+    )
 
     @property
     def movement_style(self) -> str:
@@ -47,18 +49,12 @@ class MotionBody(LegacyBody):
 
 
 class MotionSuggestBody(MotionBody):
-    reference_image_url: Annotated[
-        Url | None, Alias("referenceImageUrl", "The still to set in motion.", example=SAMPLE_URL)
-    ] = None
+    reference_image_url: Url | None = aliased("referenceImageUrl", "The still to set in motion.", example=SAMPLE_URL)
 
 
 class MotionGenerateBody(MotionBody):
-    last_image_url: Annotated[
-        Url | None, Alias("lastImageUrl", "The frame the video begins with.", example=SAMPLE_URL)
-    ] = None
-    duration_seconds: Annotated[
-        float | None, Alias("durationSeconds", "Clamped to 1…10.", example=5), Field(allow_inf_nan=False)
-    ] = None
+    last_image_url: Url | None = aliased("lastImageUrl", "The frame the video begins with.", example=SAMPLE_URL)
+    duration_seconds: float | None = aliased("durationSeconds", "Clamped to 1…10.", example=5, allow_inf_nan=False)
 
 
 @router.post(

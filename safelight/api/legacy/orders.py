@@ -5,13 +5,13 @@ from datetime import UTC, datetime
 from typing import Annotated, Any
 
 from fastapi import Request
-from pydantic import BeforeValidator, Field
+from pydantic import BeforeValidator
 
 from safelight.api.http.rate_limits import RateLimitGroup, check_pass
 from safelight.api.http.request_ids import request_id
 from safelight.api.http.services import Services
 from safelight.api.routes.waiting import wait_until_final
-from safelight.api.schemas.aliases import Alias, Flag, Short, Url
+from safelight.api.schemas.aliases import Flag, Short, Url, aliased
 from safelight.api.schemas.legacy_responses import (
     MergeSource,
     PresetMeta,
@@ -52,22 +52,22 @@ WebUrls = Annotated[list[Url], BeforeValidator(_http_only)]
 class LegacyBody(IdentityBody):
     """The part of a legacy body that all of them share."""
 
-    session_id: Annotated[Short | None, Alias("sessionId", "A uuid, with or without `sess_` before it.")] = None
-    platform: Annotated[Short, Alias("", "Where it will be shown.", example="tiktok")] = "tiktok"
-    tone: Annotated[Short, Alias("", "A style in a few words.", example="still-life")] = ""
-    style_preset_key: Annotated[
-        Short, Alias("stylePresetKey", f"One of {', '.join(STYLE_PRESETS)}; anything else is no preset.")
-    ] = ""
-    vision: Annotated[Flag, Alias("minaVisionEnabled", "Learn from what this customer liked.")] = False
-    aspect_ratio: Annotated[
-        Short | None, Alias("aspectRatio|motionAspectRatio", f"One of {', '.join(RATIOS)}; else by platform.")
-    ] = None
-    product_image_url: Annotated[Url | None, Alias("productImageUrl", "The product's photo.")] = None
-    logo_image_url: Annotated[Url | None, Alias("logoImageUrl", "A logo.")] = None
-    style_image_urls: Annotated[WebUrls, Alias("styleImageUrls", "Pictures whose mood to take up.")] = Field(
-        default=[], max_length=INSPIRATIONS_MAX
+    session_id: Short | None = aliased("sessionId", "A uuid, with or without `sess_` before it.")
+    platform: Short = aliased("", "Where it will be shown.", default="tiktok", example="tiktok")
+    tone: Short = aliased("", "A style in a few words.", default="", example="still-life")
+    style_preset_key: Short = aliased(
+        "stylePresetKey", f"One of {', '.join(STYLE_PRESETS)}; anything else is no preset.", default=""
     )
-    idempotency_key: Annotated[Short | None, Alias("idempotencyKey", "As the header `Idempotency-Key`.")] = None
+    vision: Flag = aliased("minaVisionEnabled", "Learn from what this customer liked.", default=False)
+    aspect_ratio: Short | None = aliased(
+        "aspectRatio|motionAspectRatio", f"One of {', '.join(RATIOS)}; else by platform."
+    )
+    product_image_url: Url | None = aliased("productImageUrl", "The product's photo.")
+    logo_image_url: Url | None = aliased("logoImageUrl", "A logo.")
+    style_image_urls: WebUrls = aliased(
+        "styleImageUrls", "Pictures whose mood to take up.", default=[], max_length=INSPIRATIONS_MAX
+    )
+    idempotency_key: Short | None = aliased("idempotencyKey", "As the header `Idempotency-Key`.")
 
     @property
     def preset(self) -> StylePreset | None:

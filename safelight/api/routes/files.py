@@ -7,7 +7,6 @@ from typing import Annotated, Any
 
 from fastapi import APIRouter, Query, Request, Response
 from fastapi.responses import RedirectResponse
-from pydantic import Field
 
 from safelight import telemetry
 from safelight.api.auth.principals import IdentifiedByBody, no_identity
@@ -20,7 +19,7 @@ from safelight.api.http.middleware import is_head
 from safelight.api.http.rate_limits import RateLimitGroup, check_pass, limited_route, per_address
 from safelight.api.http.request_ids import request_id
 from safelight.api.http.services import FromApp, Services
-from safelight.api.schemas.aliases import Alias, Short
+from safelight.api.schemas.aliases import Short, aliased
 from safelight.api.schemas.requests import IdentityBody
 from safelight.api.schemas.responses import (
     KeptFile,
@@ -77,16 +76,13 @@ class UploadBody(IdentityBody):
     """With `dataUrl` the bytes are stored now; without it the answer holds a URL to PUT them to. The same route takes
     `multipart/form-data`: the file as the one part with a file name, and these fields beside it."""
 
-    data_url: Annotated[
-        str | None,
-        Alias("dataUrl", "The file as a base64 data URL.", example="data:image/png;base64,iVBORw0…"),
-    ] = None
-    kind: Annotated[Short, Alias("folder", "What it is: product, logo, inspiration, …", example="product")] = "uploads"
-    filename: Annotated[Short, Alias("fileName|file_name", "The file's name.", example="cup.jpg")] = ""
-    content_type: Annotated[
-        Short | None, Alias("contentType", "The media type that will be PUT.", example="image/jpeg")
-    ] = None
-    private: Annotated[bool, Alias("isPrivate", "Only its owner may read it, by URLs that pass.")] = False
+    data_url: str | None = aliased(
+        "dataUrl", "The file as a base64 data URL.", example="data:image/png;base64,iVBORw0…"
+    )
+    kind: Short = aliased("folder", "What it is: product, logo, inspiration, …", default="uploads", example="product")
+    filename: Short = aliased("fileName|file_name", "The file's name.", default="", example="cup.jpg")
+    content_type: Short | None = aliased("contentType", "The media type that will be PUT.", example="image/jpeg")
+    private: bool = aliased("isPrivate", "Only its owner may read it, by URLs that pass.", default=False)
 
 
 @uploads.post(
@@ -212,10 +208,10 @@ async def read_private(services: FromApp, key: str, expires: Expires, signature:
 class SignedUrlBody(IdentityBody):
     """A private file, and how long its URL may be used."""
 
-    key: Annotated[Short, Alias("path|filePath", "The file's key.")] = ""
-    expires_in: Annotated[
-        int, Alias("expiresIn", "Seconds.", example=3600), Field(ge=SIGNED_SECONDS_MIN, le=SIGNED_SECONDS_MAX)
-    ] = SIGNED_SECONDS
+    key: Short = aliased("path|filePath", "The file's key.", default="")
+    expires_in: int = aliased(
+        "expiresIn", "Seconds.", default=SIGNED_SECONDS, example=3600, ge=SIGNED_SECONDS_MIN, le=SIGNED_SECONDS_MAX
+    )
 
 
 @router.post(

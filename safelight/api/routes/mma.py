@@ -5,7 +5,7 @@ from datetime import UTC, datetime
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Body, Header, Path, Request
-from pydantic import Field, field_validator
+from pydantic import field_validator
 
 from safelight.api.auth.principals import ByIdViewer, CustomerOrAnonymous, CustomerOrOperator
 from safelight.api.auth.stream_urls import stream_url
@@ -16,7 +16,7 @@ from safelight.api.http.rate_limits import RateLimitGroup, check_pass, limited_r
 from safelight.api.http.request_ids import request_id
 from safelight.api.http.services import FromApp
 from safelight.api.schemas import examples
-from safelight.api.schemas.aliases import Alias, Short
+from safelight.api.schemas.aliases import Short, aliased
 from safelight.api.schemas.generation_responses import (
     Accepted,
     BalanceOrNone,
@@ -219,19 +219,18 @@ async def cancel(
 class EventBody(IdentityBody):
     """Something the customer did: like, dislike, download, preference_set, …"""
 
-    event_type: Annotated[Short, Alias("eventType", "What happened.", example="like")] = Field(min_length=1)
-    generation_id: Annotated[
-        Short | None, Alias("generationId|payload.generation_id|payload.generationId", "What it happened to.")
-    ] = None
-    event_id: Annotated[Short | None, Alias("eventId", "The event's own id: stated twice, stored once.")] = None
-    payload: Annotated[
-        dict[str, Any],
-        Alias(
-            "",
-            f"More about it, e.g. tags; at most {EVENT_PAYLOAD_BYTES_MAX} bytes as JSON.",
-            example={"tags": ["soft light"]},
-        ),
-    ] = Field(default={}, validate_default=False)
+    event_type: Short = aliased("eventType", "What happened.", default=..., example="like", min_length=1)
+    generation_id: Short | None = aliased(
+        "generationId|payload.generation_id|payload.generationId", "What it happened to."
+    )
+    event_id: Short | None = aliased("eventId", "The event's own id: stated twice, stored once.")
+    payload: dict[str, Any] = aliased(
+        "",
+        f"More about it, e.g. tags; at most {EVENT_PAYLOAD_BYTES_MAX} bytes as JSON.",
+        default={},
+        example={"tags": ["soft light"]},
+        validate_default=False,
+    )
 
     @field_validator("payload")
     @classmethod

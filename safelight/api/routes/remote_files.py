@@ -1,6 +1,5 @@
 """Copies of remote files. A file of ours stays where it is, and does not count against any rate limit."""
 
-from typing import Annotated
 
 from fastapi import APIRouter, Depends, Request
 
@@ -12,7 +11,7 @@ from safelight.api.http.idempotency import OnceForKey
 from safelight.api.http.rate_limits import RateLimitGroup, check_address, check_pass
 from safelight.api.http.services import FromApp, Services
 from safelight.api.schemas import examples
-from safelight.api.schemas.aliases import Alias, Short, Url
+from safelight.api.schemas.aliases import Short, Url, aliased
 from safelight.api.schemas.requests import IdentityBody
 from safelight.api.schemas.responses import OwnCopy
 from safelight.domain.errors.base import InvalidInput
@@ -24,8 +23,8 @@ router = APIRouter(route_class=SmallRoute, tags=["files"])
 class StoreRemoteBody(IdentityBody):
     """A remote file to keep a copy of."""
 
-    url: Annotated[Url | None, Alias("sourceUrl", "Where the file is now.", example=examples.SAMPLE_URL)] = None
-    kind: Annotated[Short, Alias("folder", "What it is.")] = "generations"
+    url: Url | None = aliased("sourceUrl", "Where the file is now.", example=examples.SAMPLE_URL)
+    kind: Short = aliased("folder", "What it is.", default="generations")
 
 
 async def _count_remote(request: Request, services: FromApp, body: StoreRemoteBody) -> None:
@@ -51,8 +50,8 @@ async def store_remote(
 class StoreGenerationBody(IdentityBody):
     """A result to keep a copy of, by its URL or the first of several."""
 
-    url: Annotated[Url | None, Alias("urls.0", "Where the file is now.", example=examples.SAMPLE_URL)] = None
-    folder: Annotated[Short, Alias("", "What it is.")] = "generations"
+    url: Url | None = aliased("urls.0", "Where the file is now.", example=examples.SAMPLE_URL)
+    folder: Short = aliased("", "What it is.", default="generations")
 
 
 async def _count_generation(request: Request, services: FromApp, body: StoreGenerationBody) -> None:

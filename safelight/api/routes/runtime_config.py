@@ -3,7 +3,7 @@
 Each change is an `admin_audit` row; every process goes by it within a few seconds, this one at once.
 """
 
-from typing import Annotated, Any
+from typing import Any
 
 from fastapi import APIRouter
 
@@ -13,7 +13,7 @@ from safelight.api.http.bodies.json import StrictRoute
 from safelight.api.http.error_responses import BY_OPERATORS, error_responses
 from safelight.api.http.idempotency import OnceForKey
 from safelight.api.http.services import FromApp, Services
-from safelight.api.schemas.aliases import Alias, AliasedModel, Short
+from safelight.api.schemas.aliases import AliasedModel, Short, aliased
 from safelight.api.schemas.legacy_responses import Effective, Leaf, Runtime, RuntimeMeta, RuntimeTree, Unset
 from safelight.db.configuration import runtime_config
 from safelight.db.connection.database import Connection
@@ -26,13 +26,11 @@ reloading = APIRouter(tags=["legacy"], dependencies=[ADMIN_ONLY_BY_KEY_TOO])  # 
 
 
 class OverrideBody(AliasedModel):
-    override: Annotated[
-        Any, Alias("", "All that is to differ from the defaults.", example={"credits": {"imageCost": 2}})
-    ] = None
+    override: Any = aliased("", "All that is to differ from the defaults.", example={"credits": {"imageCost": 2}})
 
 
 class PathBody(AliasedModel):
-    path: Annotated[Short, Alias("", "A leaf or a branch.", example="credits.imageCost")] = ""
+    path: Short = aliased("", "A leaf or a branch.", default="", example="credits.imageCost")
 
 
 @router.get(

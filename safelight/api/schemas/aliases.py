@@ -12,6 +12,7 @@ from pydantic import (
     BaseModel,
     BeforeValidator,
     ConfigDict,
+    Field,
     GetJsonSchemaHandler,
     StringConstraints,
     model_validator,
@@ -40,6 +41,15 @@ class Alias:
         if self.example is not None:
             described["examples"] = [self.example]
         return described
+
+
+def aliased(
+    names: str, description: str, *, default: Any = None, joined: bool = False, example: Any = None, **rules: Any
+) -> Any:
+    """A field of an `AliasedModel`. `rules` are those of pydantic's `Field`; `default=...` makes it required."""
+    field = Field(default, **rules)
+    field.metadata.append(Alias(names, description, joined, example))
+    return field
 
 
 def clean_text(value: Any) -> Any:

@@ -25,12 +25,12 @@ NoId = Annotated[list[str], Field(examples=[[]])]
 
 class Project(ResponseModel):
     id: PassId
-    name: Annotated[str, Field(examples=["All work"])]
+    name: str = Field(examples=["All work"])
 
 
 class SessionOfFailed(ResponseModel):
     id: SessionId | None
-    name: Annotated[str | None, Field(examples=["Mina session"])]
+    name: str | None = Field(examples=["Mina session"])
     project: Project | None
 
 
@@ -39,15 +39,13 @@ class ErrorContextOfUser(ErrorContext):
 
 
 class ErrorContextOfOperators(ErrorContextOfUser):
-    stack: Annotated[
-        str | None, Field(description="From the ops plane.", examples=["Traceback (most recent call last): …"])
-    ]
+    stack: str | None = Field(description="From the ops plane.", examples=["Traceback (most recent call last): …"])
 
 
 class Parameters(Stored):
     """The order as it was accepted; where it failed or was cancelled, also why."""
 
-    error: Annotated[StoredTextOrNull, Field(examples=["The picture service took too long to answer."])] = MISSING
+    error: StoredTextOrNull = Field(default=MISSING, examples=["The picture service took too long to answer."])
     errorContext: ErrorContextOfUser | MISSING = MISSING
 
 
@@ -56,21 +54,21 @@ class Failed(ResponseModel):
 
     id: GenerationId
     sessionId: SessionId | None
-    modelId: Annotated[str | None, Field(examples=["seedream"])]
+    modelId: str | None = Field(examples=["seedream"])
     prompt: Prompt | None
-    status: Annotated[Literal["queued", "processing", "failed", "cancelled"], Field(examples=["failed"])]
+    status: Literal["queued", "processing", "failed", "cancelled"] = Field(examples=["failed"])
     parameters: Parameters
     createdAt: StoredTime
     session: SessionOfFailed
-    errorMessage: Annotated[str | None, Field(examples=["The picture service took too long to answer."])]
+    errorMessage: str | None = Field(examples=["The picture service took too long to answer."])
     isStuck: bool
-    stuckReason: Annotated[Literal["past-deadline", "worker-lost", "no-job"] | None, Field(examples=[None])]
-    ageMinutes: Annotated[Count, Field(examples=[12])]
+    stuckReason: Literal["past-deadline", "worker-lost", "no-job"] | None = Field(examples=[None])
+    ageMinutes: Count = Field(examples=[12])
 
 
 class UserOfFailed(ResponseModel):
     id: PassId
-    displayName: Annotated[str | None, Field(examples=["Ada"])]
+    displayName: str | None = Field(examples=["Ada"])
     username: PassId | None
 
 
@@ -83,21 +81,21 @@ class FailedOfSomebody(Failed):
 
 class Counts(ResponseModel):
     failed: Count
-    stuck: Annotated[Count, Field(examples=[0])]
-    cancelled: Annotated[Count, Field(examples=[0])]
+    stuck: Count = Field(examples=[0])
+    cancelled: Count = Field(examples=[0])
 
 
 class FailedInShort(ResponseModel):
     id: GenerationId
-    status: Annotated[str, Field(examples=["failed"])]
-    errorMessage: Annotated[str | None, Field(examples=["The picture service took too long to answer."])]
+    status: str = Field(examples=["failed"])
+    errorMessage: str | None = Field(examples=["The picture service took too long to answer."])
     createdAt: StoredTime
 
 
 class FailedByUser(Counts):
     userId: PassId
-    userDisplayName: Annotated[str, Field(examples=["Ada"])]
-    userEmail: Annotated[Email, Field(description="`N/A` where it is not known.")]
+    userDisplayName: str = Field(examples=["Ada"])
+    userEmail: Email = Field(description="`N/A` where it is not known.")
     count: Count
     generations: list[FailedInShort]
 
@@ -109,7 +107,7 @@ class AdminFailureReport(Ok):
     summary: Counts
     byUser: list[FailedByUser]
     generations: list[FailedOfSomebody]
-    nextCursor: Annotated[str | None, Field(examples=[None])]
+    nextCursor: str | None = Field(examples=[None])
 
 
 class FailedOfKind(ResponseModel):
@@ -121,15 +119,15 @@ class CustomerFailureReport(Ok):
     """Newest first; what is stuck shows however old it is."""
 
     failed: FailedOfKind
-    stuck: Annotated[FailedOfKind, Field(examples=[{"count": 0, "generations": []}])]
-    cancelled: Annotated[FailedOfKind, Field(examples=[{"count": 0, "generations": []}])]
+    stuck: FailedOfKind = Field(examples=[{"count": 0, "generations": []}])
+    cancelled: FailedOfKind = Field(examples=[{"count": 0, "generations": []}])
     total: Count
-    nextCursor: Annotated[str | None, Field(examples=[None])]
+    nextCursor: str | None = Field(examples=[None])
 
 
 class OwnerOfCleaned(ResponseModel):
     userId: PassId
-    userEmail: Annotated[str, Field(description="`unknown` where it is not known.", examples=["unknown"])]
+    userEmail: str = Field(description="`unknown` where it is not known.", examples=["unknown"])
     count: Count
 
 
@@ -142,13 +140,12 @@ class Heuristic(ResponseModel):
 class CleanedUp(Ok):
     """The generations that were queued again, and why the others were left alone."""
 
-    message: Annotated[str, Field(examples=["1 stuck generation(s) were queued again."])]
+    message: str = Field(examples=["1 stuck generation(s) were queued again."])
     cleaned: Count
-    scanned: Annotated[Count, Field(examples=[3])]
-    skippedReasons: Annotated[
-        dict[str, Count],
-        Field(description="How many were left alone, by why.", examples=[{"running": 1, "waiting": 1}]),
-    ]
+    scanned: Count = Field(examples=[3])
+    skippedReasons: dict[str, Count] = Field(
+        description="How many were left alone, by why.", examples=[{"running": 1, "waiting": 1}]
+    )
     generationIds: list[GenerationId]
     takenBack: list[GenerationId]
     adopted: NoId

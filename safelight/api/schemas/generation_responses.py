@@ -44,17 +44,14 @@ class Accepted(WithWarnings):
 
     generation_id: Uuid
     status: Literal[Status.QUEUED] = Status.QUEUED
-    sse_url: Annotated[
-        str,
-        Field(
-            description="Where it can be followed live. Use it as it is: a user's holds a signature.",
-            json_schema_extra={"format": "uri-reference"},
-            examples=[f"/mma/stream/{GENERATION}"],
-        ),
-    ]
+    sse_url: str = Field(
+        description="Where it can be followed live. Use it as it is: a user's holds a signature.",
+        json_schema_extra={"format": "uri-reference"},
+        examples=[f"/mma/stream/{GENERATION}"],
+    )
     generationId: Uuid
     passId: PassId
-    parent_generation_id: Annotated[str | None, Field(examples=[None])]
+    parent_generation_id: str | None = Field(examples=[None])
     credits_cost: Count
     credits: CreditsCharged
     billing: Bill
@@ -64,10 +61,10 @@ class Outputs(ResponseModel):
     """Width and height are those the result is shown with; only a video has `seconds`. Results of older versions have
     none of the three."""
 
-    seedream_image_url: Annotated[StoredUriOrNull, Field(examples=[STILL_URL])]
-    kling_video_url: Annotated[StoredUriOrNull, Field(examples=[None])]
-    width: Annotated[StoredWhole, Field(examples=[1024])] = MISSING
-    height: Annotated[StoredWhole, Field(examples=[1280])] = MISSING
+    seedream_image_url: StoredUriOrNull = Field(examples=[STILL_URL])
+    kling_video_url: StoredUriOrNull = Field(examples=[None])
+    width: StoredWhole = Field(default=MISSING, examples=[1024])
+    height: StoredWhole = Field(default=MISSING, examples=[1280])
     seconds: StoredNumber = MISSING
 
 
@@ -75,27 +72,25 @@ class ErrorContext(Stored):
     """The reason why a generation has no result, as far as its owner may read it. Generations of an older backend may
     say less, and have keys of their own."""
 
-    code: Annotated[StoredTextOrNull, Field(examples=["SEEDREAM_TIMEOUT"])] = MISSING
-    message: Annotated[
-        StoredTextOrNull,
-        Field(examples=["The picture service took too long to answer. Please try again. Your credits were returned."]),
-    ] = MISSING
-    step: Annotated[StoredTextOrNull, Field(examples=["seedream_generate"])] = MISSING
-    provider: Annotated[StoredTextOrNull, Field(examples=["seedream"])] = MISSING
-    type: Annotated[StoredText, Field(examples=["ProviderTimeout"])] = MISSING
-    timestamp: Annotated[StoredTime, Field(examples=["2025-12-19T08:00:09.120+00:00"])] = MISSING
-    category: Annotated[StoredText, Field(examples=["TIMEOUT"])] = MISSING
-    httpStatus: Annotated[StoredWhole, Field(examples=[504])] = MISSING
-    isRetryable: Annotated[Any, WithJsonSchema({"type": "boolean"}), Field(examples=[True])] = MISSING
+    code: StoredTextOrNull = Field(default=MISSING, examples=["SEEDREAM_TIMEOUT"])
+    message: StoredTextOrNull = Field(
+        default=MISSING,
+        examples=["The picture service took too long to answer. Please try again. Your credits were returned."],
+    )
+    step: StoredTextOrNull = Field(default=MISSING, examples=["seedream_generate"])
+    provider: StoredTextOrNull = Field(default=MISSING, examples=["seedream"])
+    type: StoredText = Field(default=MISSING, examples=["ProviderTimeout"])
+    timestamp: StoredTime = Field(default=MISSING, examples=["2025-12-19T08:00:09.120+00:00"])
+    category: StoredText = Field(default=MISSING, examples=["TIMEOUT"])
+    httpStatus: StoredWhole = Field(default=MISSING, examples=[504])
+    isRetryable: Annotated[Any, WithJsonSchema({"type": "boolean"})] = Field(default=MISSING, examples=[True])
 
 
 class CreditsOfGeneration(ResponseModel):
-    balance: Annotated[Credits | None, Field(description="Null where its customer has no row any more.")]
-    cost: Annotated[
-        Any,
-        WithJsonSchema({"anyOf": [{"type": "integer", "minimum": 0}, {"type": "null"}]}),
-        Field(description="Null where an older backend made it.", examples=[1]),
-    ]
+    balance: Credits | None = Field(description="Null where its customer has no row any more.")
+    cost: Annotated[Any, WithJsonSchema({"anyOf": [{"type": "integer", "minimum": 0}, {"type": "null"}]})] = Field(
+        description="Null where an older backend made it.", examples=[1]
+    )
 
 
 class Generation(Ok):
@@ -104,32 +99,24 @@ class Generation(Ok):
     null."""
 
     generation_id: GenerationId
-    status: Annotated[Status, Field(examples=[Status.DONE])]
-    state: Annotated[Status, Field(description="The same as `status`.", examples=[Status.DONE])]
-    status_text: Annotated[str, Field(description="The status for a person who waits.", examples=["Ready."])]
+    status: Status = Field(examples=[Status.DONE])
+    state: Status = Field(description="The same as `status`.", examples=[Status.DONE])
+    status_text: str = Field(description="The status for a person who waits.", examples=["Ready."])
     mode: Mode | None
-    mma_vars: Annotated[
-        Json,
-        Field(
-            description="The canonical variable map: all that is known of it so far.",
-            examples=[{"version": "2025-12-19", "mode": "still", "prompts": {"clean_prompt": "A cup …"}}],
-        ),
-    ]
+    mma_vars: Json = Field(
+        description="The canonical variable map: all that is known of it so far.",
+        examples=[{"version": "2025-12-19", "mode": "still", "prompts": {"clean_prompt": "A cup …"}}],
+    )
     outputs: Outputs
-    prompt: Annotated[Prompt | None, Field(description="What the engine was asked.")]
-    error: Annotated[ErrorContext | None, Field(examples=[None])]
+    prompt: Prompt | None = Field(description="What the engine was asked.")
+    error: ErrorContext | None = Field(examples=[None])
     credits: CreditsOfGeneration | None
-    parent_generation_id: Annotated[str | None, Field(examples=[None])]
-    warnings: Annotated[
-        StoredTexts,
-        Field(
-            description="What was not used, changed, or came otherwise than ordered. Shown to the owner.",
-            examples=[["9:16 was ordered; the result is 1:1 (1024 x 1024)."]],
-        ),
-    ]
-    stand_in: Annotated[
-        bool, Field(description="Whether the result was made by the offline stand-in, not by a vendor's model.")
-    ]
+    parent_generation_id: str | None = Field(examples=[None])
+    warnings: StoredTexts = Field(
+        description="What was not used, changed, or came otherwise than ordered. Shown to the owner.",
+        examples=[["9:16 was ordered; the result is 1:1 (1024 x 1024)."]],
+    )
+    stand_in: bool = Field(description="Whether the result was made by the offline stand-in, not by a vendor's model.")
     created_at: Time
     updated_at: Time
 
@@ -142,9 +129,9 @@ class Cancelling(WithWarnings):
     """The generation after a request to stop it."""
 
     generation_id: GenerationId
-    status: Annotated[Status, Field(examples=[Status.CANCELLED])]
-    cancelled: Annotated[bool, Field(examples=[True])]
-    too_late: Annotated[bool | None, Field(description="Null while that is not known yet.")]
+    status: Status = Field(examples=[Status.CANCELLED])
+    cancelled: bool = Field(examples=[True])
+    too_late: bool | None = Field(description="Null while that is not known yet.")
     refunded_credits: Count
     credits: BalanceOrNone
 
@@ -152,12 +139,10 @@ class Cancelling(WithWarnings):
 class Preferences(Stored):
     """The taste of a customer: likes, and subjects that must never be shown."""
 
-    hard_blocks: Annotated[StoredTexts, Field(examples=[[]])] = MISSING
-    tag_weights: Annotated[
-        Any,
-        WithJsonSchema({"type": "object", "additionalProperties": {"type": "number"}}),
-        Field(examples=[{"soft light": 1}]),
-    ] = MISSING
+    hard_blocks: StoredTexts = Field(default=MISSING, examples=[[]])
+    tag_weights: Annotated[Any, WithJsonSchema({"type": "object", "additionalProperties": {"type": "number"}})] = Field(
+        default=MISSING, examples=[{"soft light": 1}]
+    )
     updated_at: StoredTime = MISSING
     source: StoredText = MISSING
 

@@ -51,8 +51,8 @@ class StyleProfile(ResponseModel):
 class PresetMeta(ResponseModel):
     """Without `minaVisionEnabled`: whether the preset alone shaped it."""
 
-    source: Annotated[Literal["preset_only", "none"], Field(examples=["none"])]
-    likesCount: Annotated[Count, Field(examples=[0])]
+    source: Literal["preset_only", "none"] = Field(examples=["none"])
+    likesCount: Count = Field(examples=[0])
     presetKey: Annotated[str | None, NONE]
 
 
@@ -87,16 +87,16 @@ class Gpt(ResponseModel):
 class GptWithStyle(Gpt):
     styleProfile: Annotated[StyleProfile | None, NONE]
     styleProfileMeta: StyleMeta
-    userMessage: Annotated[str, Field(description="The last friendly line.", examples=["Your picture is ready."])]
+    userMessage: str = Field(description="The last friendly line.", examples=["Your picture is ready."])
 
 
 class GptOfStill(GptWithStyle):
-    imageTexts: Annotated[list[str], Field(description="What was seen in each picture.", examples=[["A white cup"]])]
+    imageTexts: list[str] = Field(description="What was seen in each picture.", examples=[["A white cup"]])
 
 
 class Made(WithRequestId):
-    message: Annotated[str, Field(examples=["Your picture is ready."])]
-    prompt: Annotated[StoredText, Field(examples=[PROMPT])]
+    message: str = Field(examples=["Your picture is ready."])
+    prompt: StoredText = Field(examples=[PROMPT])
     generationId: Uuid
     sessionId: SessionUuid
     passId: PassId
@@ -110,12 +110,12 @@ class StillMade(Made):
 
 
 class VideoMade(Made):
-    videoUrl: Annotated[str, Field(json_schema_extra={"format": "uri"}, examples=[VIDEO_URL])]
+    videoUrl: str = Field(json_schema_extra={"format": "uri"}, examples=[VIDEO_URL])
     gpt: GptWithStyle
 
 
 class Suggestion(WithRequestId):
-    suggestion: Annotated[str, Field(examples=["Push in slowly while steam rises from the cup."])]
+    suggestion: str = Field(examples=["Push in slowly while steam rises from the cup."])
     passId: PassId
     gpt: Gpt
 
@@ -132,11 +132,11 @@ class LikePayload(ResponseModel):
 
 
 class Likes(ResponseModel):
-    likesForCustomer: Annotated[Count | None, Field(description="Comments included; null of nobody.", examples=[3])]
+    likesForCustomer: Count | None = Field(description="Comments included; null of nobody.", examples=[3])
 
 
 class Liked(WithRequestId):
-    message: Annotated[str, Field(examples=["Thank you, noted."])]
+    message: str = Field(examples=["Thank you, noted."])
     payload: LikePayload
     totals: Likes
     passId: PassId | None
@@ -150,14 +150,14 @@ class Row(Stored):
         extra="allow", json_schema_extra={"patternProperties": {"^mg_": {}}, "additionalProperties": False}
     )
 
-    mg_id: Annotated[str, Field(examples=[f"generation:{GENERATION}"])]
+    mg_id: str = Field(examples=[f"generation:{GENERATION}"])
     mg_created_at: Time
 
 
 class Item(Row):
     """The row, and what of it clients know by other names."""
 
-    id: Annotated[str, Field(examples=[f"generation:{GENERATION}"])]
+    id: str = Field(examples=[f"generation:{GENERATION}"])
     passId: PassId | None
     sessionId: SessionId | None
     platform: Platform | None
@@ -165,39 +165,39 @@ class Item(Row):
 
 
 class SessionItem(Item):
-    title: Annotated[str | None, Field(examples=["Mina session"])]
+    title: str | None = Field(examples=["Mina session"])
 
 
 class GenerationItem(Item):
     generationId: GenerationId | None
-    type: Annotated[str | None, Field(examples=["image"])]
-    mode: Annotated[str | None, Field(examples=["still"])]
+    type: str | None = Field(examples=["image"])
+    mode: str | None = Field(examples=["still"])
     prompt: Prompt | None
-    outputUrl: Annotated[str | None, Field(examples=[STILL_URL])]
-    status: Annotated[str | None, Field(examples=["done"])]
-    meta: Annotated[StoredObject, Field(examples=[{"cost": 1}])]
+    outputUrl: str | None = Field(examples=[STILL_URL])
+    status: str | None = Field(examples=["done"])
+    meta: StoredObject = Field(examples=[{"cost": 1}])
 
 
 class FeedbackItem(Item):
-    resultType: Annotated[str | None, Field(examples=["image"])]
+    resultType: str | None = Field(examples=["image"])
     prompt: Prompt | None
     comment: Text | None
-    imageUrl: Annotated[str | None, Field(examples=[STILL_URL])]
+    imageUrl: str | None = Field(examples=[STILL_URL])
     videoUrl: Annotated[str | None, NONE]
 
 
 class CreditHistory(ResponseModel):
     balance: Credits
     expiresAt: Annotated[Time | None, NONE]
-    history: Annotated[list[Row], Field(description="The ledger, newest first.")]
+    history: list[Row] = Field(description="The ledger, newest first.")
 
 
 class Page(ResponseModel):
-    limit: Annotated[Count, Field(examples=[200])]
-    cursor: Annotated[Time | None, Field(description="As it was stated.", examples=[None])]
+    limit: Count = Field(examples=[200])
+    cursor: Time | None = Field(description="As it was stated.", examples=[None])
     nextCursor: Annotated[Time | None, NONE]
     hasMore: bool
-    returned: Annotated[Count, Field(examples=[3])]
+    returned: Count = Field(examples=[3])
 
 
 class History(WithRequestId):
@@ -214,18 +214,16 @@ class History(WithRequestId):
 
 
 class TotalUsers(Ok):
-    totalUsers: Annotated[Count, Field(examples=[1234])]
-    source: Annotated[
-        Literal["mega_customers", "no-supabase"], Field(description="`no-supabase`: the database is away.")
-    ]
+    totalUsers: Count = Field(examples=[1234])
+    source: Literal["mega_customers", "no-supabase"] = Field(description="`no-supabase`: the database is away.")
 
 
 class AutoTopUps(ResponseModel):
     """Automatic top-ups of a customer."""
 
     customerId: PassId
-    enabled: Annotated[bool, Field(examples=[True])]
-    monthlyLimitPacks: Annotated[Count, Field(examples=[3])]
+    enabled: bool = Field(examples=[True])
+    monthlyLimitPacks: Count = Field(examples=[3])
     passId: PassId
 
 
@@ -246,14 +244,14 @@ class AutoTopUpsUnknown(ResponseModel):
 
 
 class Summary(Ok):
-    totalCustomers: Annotated[Count, Field(examples=[120])]
-    totalCredits: Annotated[int, Field(examples=[1450])]
-    autoTopupOn: Annotated[Count, Field(examples=[7])]
+    totalCustomers: Count = Field(examples=[120])
+    totalCredits: int = Field(examples=[1450])
+    autoTopupOn: Count = Field(examples=[7])
     source: Literal["mega_customers"] = "mega_customers"
 
 
 class Customer(ResponseModel):
-    shopify_customer_id: Annotated[str | None, Field(examples=["8812345"])]
+    shopify_customer_id: str | None = Field(examples=["8812345"])
     email: Email | None
     credits: Credits
     last_active: Time | None
@@ -268,8 +266,8 @@ class Customers(ResponseModel):
 
 
 class RowsOfTables(ResponseModel):
-    mega_customers: Annotated[Count, Field(examples=[120])]
-    mega_generations: Annotated[Count, Field(examples=[4310])]
+    mega_customers: Count = Field(examples=[120])
+    mega_generations: Count = Field(examples=[4310])
 
 
 class Parity(Ok):
@@ -279,17 +277,17 @@ class Parity(Ok):
 class Adjusted(WithRequestId):
     customerId: PassId
     passId: PassId
-    balance: Annotated[Count, Field(examples=[23])]
-    creditsBefore: Annotated[Count, Field(examples=[13])]
-    creditsAfter: Annotated[Count, Field(examples=[23])]
+    balance: Count = Field(examples=[23])
+    creditsBefore: Count = Field(examples=[13])
+    creditsAfter: Count = Field(examples=[23])
     expiresAt: Annotated[Time | None, NONE]
     source: Literal["mega_customers"] = "mega_customers"
 
 
 class ModelsOfEngines(ResponseModel):
-    seedream: Annotated[str | None, Field(examples=["darkroom-still-1"])]
-    kling: Annotated[str | None, Field(examples=["darkroom-motion-1"])]
-    gpt: Annotated[str | None, Field(examples=["darkroom-eyes-1"])]
+    seedream: str | None = Field(examples=["darkroom-still-1"])
+    kling: str | None = Field(examples=["darkroom-motion-1"])
+    gpt: str | None = Field(examples=["darkroom-eyes-1"])
 
 
 class RuntimeTree(ResponseModel):
@@ -297,15 +295,10 @@ class RuntimeTree(ResponseModel):
 
     models: ModelsOfEngines
     credits: CostsOfModes
-    replicate: Annotated[
-        dict[str, Json],
-        Field(
-            description="Settings of each engine.", examples=[{"seedream": {"size": "2K"}, "kling": {"mode": "pro"}}]
-        ),
-    ]
-    gpt: Annotated[
-        dict[str, Json], Field(description="Settings of each task.", examples=[{"editorial": {"temperature": 0.8}}])
-    ]
+    replicate: dict[str, Json] = Field(
+        description="Settings of each engine.", examples=[{"seedream": {"size": "2K"}, "kling": {"mode": "pro"}}]
+    )
+    gpt: dict[str, Json] = Field(description="Settings of each task.", examples=[{"editorial": {"temperature": 0.8}}])
 
 
 class Effective(Ok):
@@ -313,25 +306,23 @@ class Effective(Ok):
 
 
 class Unset(Effective):
-    override: Annotated[Json, Field(examples=[{}])]
+    override: Json = Field(examples=[{}])
 
 
 class RuntimeMeta(ResponseModel):
     updatedAt: Time | None
-    updatedBy: Annotated[str | None, Field(examples=["admin"])]
-    ttlMs: Annotated[
-        Count, Field(description="Within so many milliseconds every process goes by a change.", examples=[5000])
-    ]
+    updatedBy: str | None = Field(examples=["admin"])
+    ttlMs: Count = Field(description="Within so many milliseconds every process goes by a change.", examples=[5000])
 
 
 class Leaf(ResponseModel):
-    path: Annotated[str, Field(examples=["credits.imageCost"])]
-    type: Annotated[LeafType, Field(examples=["integer"])]
-    description: Annotated[str, Field(examples=["Credits charged for a still."])]
+    path: str = Field(examples=["credits.imageCost"])
+    type: LeafType = Field(examples=["integer"])
+    description: str = Field(examples=["Credits charged for a still."])
 
 
 class Runtime(Effective):
     defaults: RuntimeTree
-    override: Annotated[Json, Field(examples=[{"credits": {"imageCost": 2}}])]
+    override: Json = Field(examples=[{"credits": {"imageCost": 2}}])
     meta: RuntimeMeta
-    leaves: Annotated[list[Leaf], Field(serialization_alias="schema")]
+    leaves: list[Leaf] = Field(serialization_alias="schema")

@@ -99,23 +99,16 @@ class WithRequestId(Ok):
 
 class FrontPage(Ok):
     service: Literal["safelight"] = "safelight"
-    version: Annotated[str, Field(examples=[__version__])]
-    links: Annotated[
-        dict[str, str],
-        Field(description="What one looks for first: name and path.", examples=[{"docs": "/docs"}]),
-    ]
+    version: str = Field(examples=[__version__])
+    links: dict[str, str] = Field(description="What one looks for first: name and path.", examples=[{"docs": "/docs"}])
 
 
 class WithWarnings(WithRequestId):
     """An answer that says what of the body was not used."""
 
-    warnings: Annotated[
-        list[str],
-        Field(
-            description="Each field of the body that is not known, and what is not done as stated.",
-            examples=[[]],
-        ),
-    ]
+    warnings: list[str] = Field(
+        description="Each field of the body that is not known, and what is not done as stated.", examples=[[]]
+    )
 
 
 class CreditsCharged(ResponseModel):
@@ -129,7 +122,7 @@ class CreditsCharged(ResponseModel):
 
 
 class User(ResponseModel):
-    id: Annotated[str, Field(json_schema_extra={"format": "uuid"}, examples=[USER])]
+    id: str = Field(json_schema_extra={"format": "uuid"}, examples=[USER])
     email: Email | None
 
 
@@ -144,7 +137,7 @@ class Visitor(WithRequestId):
 
     user: None = None
     isAdmin: Literal[False] = False
-    passId: Annotated[PassId, Field(description="The stated one, or a new one.")]
+    passId: PassId = Field(description="The stated one, or a new one.")
 
 
 class VisitorForNow(Visitor):
@@ -181,7 +174,7 @@ class Session(ResponseModel):
     id: SessionUuid
     customerId: CustomerId
     platform: Platform
-    title: Annotated[str, Field(examples=["Mina session"])]
+    title: str = Field(examples=["Mina session"])
     createdAt: Time
 
 
@@ -193,35 +186,35 @@ class SessionBegun(WithRequestId):
 
 class CostsOfModes(ResponseModel):
     imageCost: Count
-    motionCost: Annotated[Count, Field(examples=[5])]
+    motionCost: Count = Field(examples=[5])
 
 
 class Balance(WithRequestId):
     customerId: CustomerId
-    balance: Annotated[Count, Field(examples=[13])]
-    historyLength: Annotated[Count, Field(description="How many entries the ledger has of them.")]
+    balance: Count = Field(examples=[13])
+    historyLength: Count = Field(description="How many entries the ledger has of them.")
     meta: CostsOfModes
     source: Literal["mega"] = "mega"
     passId: PassId | None
-    expiresAt: Annotated[datetime | None, Field(description="When the next credits expire.", examples=[None])]
+    expiresAt: datetime | None = Field(description="When the next credits expire.", examples=[None])
 
 
 class CreditsAdded(WithRequestId):
     customerId: PassId
-    newBalance: Annotated[Count, Field(examples=[33])]
+    newBalance: Count = Field(examples=[33])
     source: Literal["mega"] = "mega"
     passId: PassId
 
 
 class OrderSeen(WithRequestId):
-    orderId: Annotated[str, Field(examples=["5678901234567"])]
+    orderId: str = Field(examples=["5678901234567"])
 
 
 class OrderCredited(OrderSeen):
     customerId: PassId
     passId: PassId
-    credited: Annotated[int, Field(ge=1, examples=[50])]
-    balance: Annotated[Count, Field(examples=[50])]
+    credited: int = Field(ge=1, examples=[50])
+    balance: Count = Field(examples=[50])
     expiresAt: Time | None
 
 
@@ -262,8 +255,8 @@ class KeptFile(Ok):
     """A file of ours without its URLs: one that is signed is made anew for each answer."""
 
     key: Key
-    contentType: Annotated[str, Field(examples=["image/jpeg"])]
-    bytes: Annotated[Count, Field(examples=[79975])]
+    contentType: str = Field(examples=["image/jpeg"])
+    bytes: Count = Field(examples=[79975])
 
 
 class StoredPublic(KeptFile):
@@ -307,7 +300,7 @@ class OwnCopy(Ok):
 
 
 class Written(OwnCopy):
-    bytes: Annotated[Count, Field(examples=[79975])]
+    bytes: Count = Field(examples=[79975])
 
 
 class SignedUrl(WithRequestId):
