@@ -17,7 +17,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from safelight import __version__
 from safelight.api.auth.identity import HEADER, authenticated
-from safelight.api.auth.principals import no_identity
+from safelight.api.auth.principals import is_anonymous, no_identity
 from safelight.api.http import errors, openapi, request_ids
 from safelight.api.http.access_log import AccessLog
 from safelight.api.http.middleware import CompressHistory, Cors, HeadAsGet
@@ -95,7 +95,7 @@ def create_api(
         app.include_router(router)
     for path in ("/health", "/api/health"):
         app.add_api_route(path, health, methods=["GET"], **_HEALTH_ROUTE)
-    openapi.install_openapi(app, server)
+    openapi.install_openapi(app, server, is_anonymous)
     app.add_middleware(HeadAsGet)
     app.add_middleware(RequestContextMiddleware)
     app.add_middleware(CompressHistory)

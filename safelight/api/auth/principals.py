@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import Annotated, Any
 
 from fastapi import Depends, Header, Path, Query, Request
+from fastapi.routing import APIRoute
 
 from safelight.api.auth import identity, stream_urls, visitors
 from safelight.api.auth.identity import HEADER, Stated
@@ -264,3 +265,8 @@ class NoIdentity:
 
 def no_identity(why: str) -> Any:
     return Depends(NoIdentity(why))
+
+
+def is_anonymous(route: APIRoute) -> bool:
+    """True if the route says that it looks at nobody's identity."""
+    return any(isinstance(dependency.call, NoIdentity) for dependency in route.dependant.dependencies)

@@ -24,6 +24,11 @@ class ErrorFormat:
     is_operators: bool = False
     says_not_ok: bool = False
 
+    @property
+    def failure_codes(self) -> list[str]:
+        """The codes of answers with 500, where they are its own."""
+        return [self.failed, *([self.away[1]] if self.away[0] == 500 else [])] if self.failed else []
+
 
 NO_DB_500 = (500, NO_DB)
 _ANY_OTHER = ErrorFormat()

@@ -1,5 +1,5 @@
-"""Error responses in the OpenAPI document: the statuses that a route may answer with beside 200, and the models of
-their bodies, by the same table that shapes them (`manners.py`)."""
+"""Error responses in the OpenAPI document. Most of them follow from what a route declares; it states the others. The
+models of their bodies are chosen by the table that shapes them (`error_formats.py`)."""
 
 from typing import Annotated, Literal
 
@@ -27,15 +27,23 @@ MEANINGS = {
 STILL_MAKING_MEANS = "It goes on; ask again with the same idempotency key, or look at `/mma/generations/{id}`."
 
 
-def error_responses(*statuses: int) -> Responses:
-    """500 is always among them, and 403 wherever it matters who is calling."""
-    more = (403, 500) if 401 in statuses else (500,)
-    return {status: {"description": MEANINGS[status]} for status in (*statuses, *more)}
-
-
-BY_OPERATORS = error_responses(400, 401, 503)
 # A path that is no text, and an address that stated too many wrong admin tokens: refused before a route is looked for.
-ANYWHERE: dict[int, Json] = {status: {"description": MEANINGS[status]} for status in (400, 429)}
+ANYWHERE = (400, 429, 500)
+IDENTIFIED = (401, 403, 503)
+
+
+def error_responses(*statuses: int) -> Responses:
+    return {status: {"description": MEANINGS[status]} for status in statuses}
+
+
+def implied_responses(route: str, operation: Json, *, is_anonymous: bool) -> Responses:
+    """The error responses that follow from what a route declares: its body, its idempotency key, who may call it."""
+    has_key = any(parameter["name"] == "Idempotency-Key" for parameter in operation.get("parameters", ()))
+    statuses = (*ANYWHERE, *(() if is_anonymous else IDENTIFIED), *((422,) if has_key else ()))
+    found = error_responses(*statuses, *((413,) if "requestBody" in operation else ()))
+    if codes := error_formats.of(route).failure_codes:
+        found[500]["description"] += f" Codes: {', '.join(codes)}."
+    return found
 
 
 RetryAfter = Annotated[int | MISSING, Field(ge=1, description="As the header `Retry-After`, where that is sent.")]

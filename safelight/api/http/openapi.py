@@ -1,7 +1,7 @@
 """The OpenAPI document: what the framework makes of the routes, put right where the framework cannot know better.
 
-Errors are ours, in the shape that `manners.py` gives each route, and each answer has an example, made of those of its
-fields. Where JSON is read, forms are read too; the document leaves them out, because a client that is made of it would
+Errors are ours, in the shape that `error_formats.py` gives each route, and each answer has an example, made of those of
+its fields. Where JSON is read, forms are read too; the document leaves them out, because a client that is made of it would
 send one kind only, and that is JSON.
 """
 
@@ -29,19 +29,20 @@ RETRY_AFTER: Json = {"Retry-After": {"description": "Seconds.", "schema": {"type
 OF_TYPES: Json = {"boolean": False, "integer": 1, "number": 1, "string": "…", "null": None}
 
 
-def install_openapi(app: FastAPI, server: Callable[[], str]) -> None:
-    """The application shows this document from now on; its examples name files of this server."""
+def install_openapi(app: FastAPI, server: Callable[[], str], is_anonymous: Callable[[APIRoute], bool]) -> None:
+    """The application shows this document from now on; its examples name files of this server. `is_anonymous` says
+    whether a route looks at nobody's identity."""
 
     def document() -> Json:
         if app.openapi_schema is None:
-            found = _patch_schema(app, FastAPI.openapi(app))
+            found = _patch_schema(app, FastAPI.openapi(app), is_anonymous)
             app.openapi_schema = json.loads(json.dumps(found).replace(SERVER, json.dumps(server())[1:-1]))
         return app.openapi_schema
 
     app.openapi = document  # type: ignore[method-assign]
 
 
-def _patch_schema(app: FastAPI, document: Json) -> Json:
+def _patch_schema(app: FastAPI, document: Json, is_anonymous: Callable[[APIRoute], bool]) -> Json:
     schemas = document["components"]["schemas"]
     schemas |= _schemas(*error_responses.MODELS, *generation_responses.EVENTS.values())
     for model in error_responses.MODELS:
@@ -50,7 +51,9 @@ def _patch_schema(app: FastAPI, document: Json) -> Json:
         schemas.pop(name, None)
     for route, method in _routes(app):
         operation = document["paths"][route.path_format][method.lower()]
-        _complete(operation, route, f"{method} {route.path}", schemas)
+        name = f"{method} {route.path}"
+        implied = error_responses.implied_responses(name, operation, is_anonymous=is_anonymous(route.original_route))
+        _complete(operation, route, {**implied, **route.responses}, name, schemas)
     client_schemas.simplify(document)
     return document
 
@@ -62,10 +65,9 @@ def _routes(app: FastAPI) -> Iterator[tuple[RouteContext, str]]:
                 yield route, method
 
 
-def _complete(operation: Json, route: RouteContext, name: str, schemas: Json) -> None:
-    if 422 not in route.responses:
-        operation["responses"].pop("422", None)
-    for status, stated in {**error_responses.ANYWHERE, **route.responses}.items():
+def _complete(operation: Json, route: RouteContext, stated_responses: Json, name: str, schemas: Json) -> None:
+    operation["responses"].pop("422", None)
+    for status, stated in stated_responses.items():
         response = operation["responses"].setdefault(str(status), {"description": stated.get("description", "")})
         if status >= 400:
             _refuse(response, stated, name, status)

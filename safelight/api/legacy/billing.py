@@ -8,7 +8,6 @@ from fastapi import APIRouter
 from safelight import telemetry
 from safelight.api.auth.principals import ActingByBody, CustomerIfReachable, Unreachable
 from safelight.api.http import idempotency
-from safelight.api.http.error_responses import error_responses
 from safelight.api.http.idempotency import OnceForKey
 from safelight.api.http.rate_limits import RateLimitGroup, limited_route, per_address
 from safelight.api.http.services import FromApp
@@ -29,7 +28,6 @@ router = APIRouter(route_class=limited_route(RateLimitGroup.PUBLIC), tags=["acco
     "/billing/settings",
     summary="Automatic top-ups of a customer",
     dependencies=[per_address(RateLimitGroup.PUBLIC)],
-    responses=error_responses(400, 401, 429, 503),
 )
 async def settings(services: FromApp, customer: CustomerIfReachable) -> AutoTopUpsKept | AutoTopUpsUnknown:
     """While the database is away, they are shown as off, with another source."""
@@ -65,11 +63,7 @@ class BillingBody(IdentityBody):
     )
 
 
-@router.post(
-    "/billing/settings",
-    summary="Set the automatic top-ups of a customer",
-    responses=error_responses(400, 401, 413, 422, 429, 503),
-)
+@router.post("/billing/settings", summary="Set the automatic top-ups of a customer")
 async def save_settings(once: OnceForKey, body: BillingBody, customer: ActingByBody) -> AutoTopUps:
     acting = _required(customer)
     enabled, packs = bool(body.enabled), _packs(body.monthly_limit_packs)

@@ -13,7 +13,6 @@ from pydantic import AfterValidator, BeforeValidator
 
 from safelight.api.auth.principals import no_identity
 from safelight.api.http.bodies.json import SmallRoute
-from safelight.api.http.error_responses import error_responses
 from safelight.api.http.errors import write_ops_row
 from safelight.api.http.rate_limits import RateLimitGroup, limited_route
 from safelight.api.http.request_ids import request_id
@@ -112,7 +111,6 @@ class ClientErrorBody(AliasedModel):
     "/api/log-error",
     summary="Report a crash of the client",
     dependencies=[no_identity("Pages on which nobody has signed in crash too, and nothing is told.")],
-    responses=error_responses(400, 413, 429),
 )
 async def log_error(request: Request, services: FromApp, body: ClientErrorBody) -> Ok:
     """The answer is the same whether a row was written or not."""

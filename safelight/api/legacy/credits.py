@@ -13,7 +13,7 @@ from safelight.api.auth.principals import Target, no_identity
 from safelight.api.http import idempotency
 from safelight.api.http.bodies import json
 from safelight.api.http.bodies.json import StrictRequest, StrictRoute, whole_number
-from safelight.api.http.error_responses import BY_OPERATORS, error_responses
+from safelight.api.http.error_responses import error_responses
 from safelight.api.http.idempotency import OnceForKey
 from safelight.api.http.request_ids import prefixed, request_id, unique_request_id
 from safelight.api.http.services import FromApp, Services
@@ -59,7 +59,6 @@ class AddBody(IdentityBody):
     summary="Add credits to a customer, or take them",
     tags=["operations"],
     dependencies=[prefixed("credits_")],
-    responses={**BY_OPERATORS, **error_responses(413, 422)},
 )
 async def add(
     request: Request, services: FromApp, operator: ByOperator, once: OnceForKey, body: AddBody, target: Target
@@ -122,7 +121,7 @@ _ORDER: Json = {
     tags=["webhooks"],
     dependencies=[prefixed("shopify_"), no_identity("The shop's signature is checked.")],
     responses={
-        **error_responses(413, 503),
+        **error_responses(503),
         400: {"description": "The order has no id, or names nobody; or it is no JSON."},
         401: {"description": "The shop did not sign this."},
     },

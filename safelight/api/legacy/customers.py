@@ -50,11 +50,7 @@ class SessionBody(IdentityBody):
     title: Short = aliased("", "What it is about.", default="Mina session")
 
 
-@router.post(
-    "/sessions/start",
-    summary="Begin a session",
-    responses=error_responses(400, 401, 413, 422, 429, 503),
-)
+@router.post("/sessions/start", summary="Begin a session")
 async def start_session(
     request: Request, services: FromApp, once: OnceForKey, body: SessionBody, customer: ActingByBody
 ) -> SessionBegun:
@@ -87,12 +83,7 @@ async def _begun(
     return SessionBegun(requestId=request_id(request), session=session, sessionId=session_id, passId=pass_id)
 
 
-@router.get(
-    "/credits/balance",
-    summary="A customer's credits",
-    dependencies=[per_address(RateLimitGroup.PUBLIC)],
-    responses=error_responses(400, 401, 429, 503),
-)
+@router.get("/credits/balance", summary="A customer's credits", dependencies=[per_address(RateLimitGroup.PUBLIC)])
 async def balance(request: Request, services: FromApp, customer: ActingByQuery) -> Balance:
     found = customer.pass_id if customer else None
     async with services.db.transaction() as conn:
@@ -117,7 +108,7 @@ async def balance(request: Request, services: FromApp, customer: ActingByQuery) 
     summary="What a customer made, said and paid",
     dependencies=[per_address(RateLimitGroup.PUBLIC)],
     response_description=HISTORY_DESCRIPTION,
-    responses=error_responses(400, 401, 404, 429, 503),
+    responses=error_responses(404),
 )
 async def history(
     request: Request,

@@ -1,6 +1,5 @@
 """`/editorial/generate`: a still by a brief, answered when the picture exists (docs/contract/legacy.md)."""
 
-
 from fastapi import APIRouter, Request
 
 from safelight.api.auth.principals import CustomerOrAnonymous
@@ -33,9 +32,8 @@ class EditorialBody(LegacyBody):
     "/editorial/generate",
     summary="Make a still, and wait for it",
     responses={
-        **error_responses(401, 402, 413, 422, 429),
+        **error_responses(402),
         400: {"description": "MISSING_INPUT, or a field is wrong."},
-        500: {"description": "EDITORIAL_GENERATION_ERROR, refunded; NO_DB."},
         503: {"description": STILL_MAKING_MEANS},
     },
 )

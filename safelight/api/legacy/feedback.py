@@ -47,9 +47,8 @@ class FeedbackLikeBody(IdentityBody):
     "/feedback/like",
     summary="Like a result, or say something about it",
     responses={
-        **error_responses(401, 404, 413, 422, 429, 503),
+        **error_responses(404),
         400: {"description": "MISSING_PROMPT, or a field is wrong."},
-        500: {"description": "FEEDBACK_ERROR; NO_DB."},
     },
 )
 async def like(

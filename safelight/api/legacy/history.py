@@ -24,25 +24,17 @@ RecordId = Annotated[str, Path(max_length=300, description="The id of a generati
 
 router = APIRouter(route_class=StrictRoute, tags=["legacy"])
 
-_ERRORS = {
-    **error_responses(400, 401, 429),
-    500: {"description": "HISTORY_FAILED"},
-    503: {"description": "NO_SUPABASE"},
-}
-
 
 @router.get(
     "/history",
     summary="What the stated customer made, said and paid",
     response_description=customers.HISTORY_DESCRIPTION,
-    responses=_ERRORS,
     dependencies=_LIMITED,
 )
 @router.get(
     "/history/trimmed",
     summary="The same as `/history`",
     response_description=customers.HISTORY_DESCRIPTION,
-    responses=_ERRORS,
     dependencies=_LIMITED,
 )
 async def own_history(
@@ -68,9 +60,8 @@ async def delete_nothing() -> Deleted:
     "/history/{record_id}",
     summary="Delete a result",
     responses={
-        **error_responses(400, 401, 404, 429, 503),
+        **error_responses(404),
         409: {"description": "It is not final, or something unfinished is made from it."},
-        500: {"description": "DELETE_FAILED"},
     },
     dependencies=_DELETE_LIMITED,
 )

@@ -1,6 +1,5 @@
 """`/motion/suggest` and `/motion/generate`: a movement and a video for a still (docs/contract/legacy.md)."""
 
-
 from fastapi import APIRouter, Request
 
 from safelight.api.auth.principals import CustomerOrAnonymous
@@ -61,9 +60,7 @@ class MotionGenerateBody(MotionBody):
     "/motion/suggest",
     summary="Suggest a movement for a still, free",
     responses={
-        **error_responses(401, 413, 422, 429),
         400: {"description": "MISSING_REFERENCE_IMAGE, or a field is wrong."},
-        500: {"description": "MOTION_SUGGESTION_ERROR; NO_DB."},
         503: {"description": STILL_MAKING_MEANS},
     },
 )
@@ -97,9 +94,8 @@ async def motion_suggest(
     "/motion/generate",
     summary="Make a video of a still, and wait for it",
     responses={
-        **error_responses(401, 402, 413, 422, 429),
+        **error_responses(402),
         400: {"description": "MISSING_LAST_IMAGE, MISSING_MOTION_DESCRIPTION, or a field is wrong."},
-        500: {"description": "MOTION_GENERATION_ERROR, refunded; NO_DB."},
         503: {"description": STILL_MAKING_MEANS},
     },
 )

@@ -6,7 +6,6 @@ from fastapi import APIRouter, Request
 from safelight.api.auth.operators import is_on_allow_list
 from safelight.api.auth.principals import SignIn, SigningIn
 from safelight.api.http import errors
-from safelight.api.http.error_responses import error_responses
 from safelight.api.http.rate_limits import RateLimitGroup, per_address
 from safelight.api.http.request_ids import prefixed, request_id
 from safelight.api.http.services import FromApp, Services
@@ -32,12 +31,7 @@ DEGRADED = "Something went wrong on our side; you can go on as a visitor."
 router = APIRouter(tags=["account"])
 
 
-@router.get(
-    "/me",
-    summary="Who am I?",
-    dependencies=[per_address(RateLimitGroup.PUBLIC), prefixed("me_")],
-    responses=error_responses(401, 429, 503),
-)
+@router.get("/me", summary="Who am I?", dependencies=[per_address(RateLimitGroup.PUBLIC), prefixed("me_")])
 async def me(request: Request, services: FromApp, sign_in: SigningIn) -> Me:
     """Without a token nothing is written. With one, the user's row is found or made. Where tokens cannot be checked
     just now, or something is wrong on our side, the client may go on as a visitor."""
@@ -79,7 +73,6 @@ def _visitor_for_now(request: Request, sign_in: SignIn, reason: str) -> VisitorF
     "/auth/shopify-sync",
     summary="Sign in: find or make the user's row, and gather the credits of their e-mail",
     dependencies=[per_address(RateLimitGroup.PUBLIC)],
-    responses=error_responses(403, 429),
 )
 async def sync(request: Request, services: FromApp, sign_in: SigningIn) -> Login:
     """Only the token counts; whatever the body states is ignored. Without one that holds, nobody is logged in."""

@@ -30,7 +30,7 @@ router = APIRouter(tags=["files"])
         206: {"description": "A part of it.", "content": _FILES},
         304: {"description": "The client has it: `If-None-Match` names it."},
         416: {"description": "The file has no such part.", "content": {"text/plain": {"schema": {"type": "string"}}}},
-        **error_responses(400, 404, 429, 503),
+        **error_responses(404, 503),
         502: {"description": "Its store does not give it to us."},
     },
     dependencies=[

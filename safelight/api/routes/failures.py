@@ -10,7 +10,6 @@ from fastapi import APIRouter, Depends, Query
 from safelight.api.auth.operators import ADMIN_ONLY, ByOperator
 from safelight.api.auth.principals import ActingByQuery
 from safelight.api.http import idempotency
-from safelight.api.http.error_responses import BY_OPERATORS, error_responses
 from safelight.api.http.idempotency import OnceForKey
 from safelight.api.http.rate_limits import RateLimitGroup as Rate
 from safelight.api.http.rate_limits import per_address
@@ -101,7 +100,6 @@ Before = Annotated[Cursor | None, Depends(_cursor)]
     summary="Failed, cancelled and stuck generations of everybody",
     dependencies=[ADMIN_ONLY],
     response_description="Newest first. The counts are of all that was asked for, `generations` is one page of it.",
-    responses=BY_OPERATORS,
 )
 async def failed_of_all(
     services: FromApp,
@@ -123,7 +121,6 @@ async def failed_of_all(
     summary="A customer's own failed, cancelled and stuck generations",
     dependencies=[per_address(Rate.PUBLIC)],
     response_description="Newest first; what is stuck shows however old it is.",
-    responses=error_responses(400, 401, 429, 503),
 )
 async def failed_of_one(
     services: FromApp,
@@ -145,7 +142,6 @@ async def failed_of_one(
     "/api/admin/cleanup-stuck-generations",
     summary="Have what is stuck taken up again, now",
     response_description="The generations that were queued again, and why the others were left alone.",
-    responses={**BY_OPERATORS, **error_responses(422)},
 )
 async def cleanup(services: FromApp, operator: ByOperator, once: OnceForKey) -> CleanedUp:
     """Runs the pass that every worker runs every few seconds: generations whose worker is gone or that have no job get

@@ -85,11 +85,7 @@ class UploadBody(IdentityBody):
     private: bool = aliased("isPrivate", "Only its owner may read it, by URLs that pass.", default=False)
 
 
-@uploads.post(
-    "/api/r2/upload-signed",
-    summary="Upload a file, or get a URL to upload it to",
-    responses=error_responses(400, 401, 413, 422, 429, 503),
-)
+@uploads.post("/api/r2/upload-signed", summary="Upload a file, or get a URL to upload it to")
 async def upload(
     request: Request, services: FromApp, once: OnceForKey, body: UploadBody, owner: IdentifiedByBody
 ) -> Upload:
@@ -144,11 +140,7 @@ async def _upload_ticket(services: Services, once: Once, body: UploadBody, owner
     )
 
 
-@router.post(
-    "/api/r2/presign",
-    summary="Get a URL to upload a file to",
-    responses=error_responses(400, 401, 413, 422, 429, 503),
-)
+@router.post("/api/r2/presign", summary="Get a URL to upload a file to")
 async def presign(
     request: Request, services: FromApp, once: OnceForKey, body: UploadBody, owner: IdentifiedByBody
 ) -> Ticket:
@@ -217,7 +209,7 @@ class SignedUrlBody(IdentityBody):
 @router.post(
     "/api/assets/signed-url",
     summary="A fresh URL of a private file of one's own",
-    responses=error_responses(400, 401, 404, 413, 429, 503),
+    responses=error_responses(404),
 )
 async def sign_url(request: Request, services: FromApp, body: SignedUrlBody, owner: IdentifiedByBody) -> SignedUrl:
     _customer(request, owner)
@@ -239,7 +231,7 @@ async def sign_url(request: Request, services: FromApp, body: SignedUrlBody, own
     dependencies=[per_address(RateLimitGroup.PUBLIC), _PUBLIC],
     response_class=Response,
     status_code=307,
-    responses={307: {"description": "Where it is, for good."}, **error_responses(400, 404, 429)},
+    responses={307: {"description": "Where it is, for good."}, **error_responses(404)},
 )
 async def read_thumbnail(services: FromApp, size: int, key: str) -> Response:
     small = await thumbnails.thumbnail(services.assets, key, size)
@@ -251,7 +243,7 @@ async def read_thumbnail(services: FromApp, size: int, key: str) -> Response:
     summary="Upload to a URL that was given out for it",
     dependencies=[per_address(RateLimitGroup.WRITES), _SIGNED],
     responses={
-        **error_responses(400, 404, 413, 429, 503),
+        **error_responses(404, 503),
         403: {"description": "The URL is not valid, or no longer, or has been used: it takes one file."},
     },
     openapi_extra={"requestBody": {"required": True, "content": _FILES}},

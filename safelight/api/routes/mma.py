@@ -51,7 +51,7 @@ Json = dict[str, Any]
 
 EVENT_PAYLOAD_BYTES_MAX = 16 * 1024
 CREATE_ERRORS: Responses = {
-    **error_responses(400, 401, 402, 413, 422, 429, 503),
+    **error_responses(402),
     404: {"description": "There is no such parent generation."},
 }
 ROUTES_OF_FLOWS = {
@@ -136,7 +136,7 @@ for each_flow in Flow:
     "/mma/generations/{generation_id}",
     summary="A generation: status, variables, outputs",
     response_description="The generation as it is now.",
-    responses=error_responses(400, 401, 404, 503),
+    responses=error_responses(404),
 )
 async def fetch(
     services: FromApp, generation_id: Annotated[str, Path(max_length=200)], viewer: ByIdViewer
@@ -189,7 +189,7 @@ def _outputs(stored: Json) -> Outputs:
     description="Reaches the provider, refunds what was not delivered, and is final. Where it is too late, the result"
     " is delivered: once it is stored, every request is too late. `too_late` is null while that is not known yet: then"
     " follow the stream.",
-    responses=error_responses(400, 401, 404, 413, 422, 429, 503),
+    responses=error_responses(404),
 )
 async def cancel(
     request: Request,
@@ -251,7 +251,7 @@ class EventBody(IdentityBody):
     "/mma/events",
     summary="Store an event; likes and blocks shape what comes next",
     response_description="Stored.",
-    responses=error_responses(400, 401, 404, 413, 422, 429, 503),
+    responses=error_responses(404),
 )
 async def store_event(
     request: Request, services: FromApp, once: OnceForKey, body: EventBody, customer: CustomerOrAnonymous

@@ -5,7 +5,6 @@ from dataclasses import asdict
 from fastapi import APIRouter
 
 from safelight.api.auth.operators import ADMIN_ONLY
-from safelight.api.http.error_responses import BY_OPERATORS
 from safelight.api.http.services import FromApp
 from safelight.api.schemas.service_responses import Provider, Providers
 from safelight.reports import provider_health
@@ -17,7 +16,6 @@ router = APIRouter(tags=["operations"])
     "/api/admin/providers",
     summary="Circuit, load and today's cost of each provider",
     dependencies=[ADMIN_ONLY],
-    responses=BY_OPERATORS,
 )
 async def health(services: FromApp) -> Providers:
     """Adapters that have limits in the registry and were asked for something. `circuit`: `closed` is well, `failing`

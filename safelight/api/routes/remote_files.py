@@ -1,12 +1,10 @@
 """Copies of remote files. A file of ours stays where it is, and does not count against any rate limit."""
 
-
 from fastapi import APIRouter, Depends, Request
 
 from safelight.api.auth.principals import IdentifiedByBody
 from safelight.api.http import idempotency
 from safelight.api.http.bodies.json import SmallRoute
-from safelight.api.http.error_responses import error_responses
 from safelight.api.http.idempotency import OnceForKey
 from safelight.api.http.rate_limits import RateLimitGroup, check_address, check_pass
 from safelight.api.http.services import FromApp, Services
@@ -34,7 +32,6 @@ async def _count_remote(request: Request, services: FromApp, body: StoreRemoteBo
 @router.post(
     "/api/r2/store-remote-signed",
     summary="Keep our own copy of a remote file",
-    responses=error_responses(400, 401, 413, 422, 429, 503),
     dependencies=[Depends(_count_remote)],
 )
 async def store_remote(
@@ -61,11 +58,7 @@ async def _count_generation(request: Request, services: FromApp, body: StoreGene
 @router.post(
     "/store-remote-generation",
     summary="Keep our own copy of a result",
-    responses={
-        **error_responses(401, 413, 422, 429, 503),
-        400: {"description": "NO_URL, or the file cannot be had."},
-        500: {"description": "STORE_REMOTE_FAILED"},
-    },
+    responses={400: {"description": "NO_URL, or the file cannot be had."}},
     dependencies=[Depends(_count_generation)],
 )
 async def store_remote_generation(

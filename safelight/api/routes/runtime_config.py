@@ -10,7 +10,6 @@ from fastapi import APIRouter
 from safelight.api.auth.operators import ADMIN_ONLY_BY_KEY_TOO, ByOperatorWithKey
 from safelight.api.http import idempotency
 from safelight.api.http.bodies.json import StrictRoute
-from safelight.api.http.error_responses import BY_OPERATORS, error_responses
 from safelight.api.http.idempotency import OnceForKey
 from safelight.api.http.services import FromApp, Services
 from safelight.api.schemas.aliases import AliasedModel, Short, aliased
@@ -33,11 +32,7 @@ class PathBody(AliasedModel):
     path: Short = aliased("", "A leaf or a branch.", default="", example="credits.imageCost")
 
 
-@router.get(
-    "/admin/config/runtime",
-    summary="What is set while everything runs, and what that makes of the defaults",
-    responses={**BY_OPERATORS, 500: {"description": "CONFIG_READ_FAILED"}},
-)
+@router.get("/admin/config/runtime", summary="What is set while everything runs, and what that makes of the defaults")
 async def read(services: FromApp) -> Runtime:
     async with services.db.connection() as conn:
         row = await runtime_config.read(conn)
@@ -58,12 +53,7 @@ async def read(services: FromApp) -> Runtime:
 @router.post(
     "/admin/config/runtime",
     summary="Set all that is to differ from the defaults",
-    responses={
-        **BY_OPERATORS,
-        **error_responses(413, 422),
-        400: {"description": "INVALID_OVERRIDE"},
-        500: {"description": "CONFIG_SAVE_FAILED"},
-    },
+    responses={400: {"description": "INVALID_OVERRIDE"}},
 )
 async def replace(services: FromApp, operator: ByOperatorWithKey, once: OnceForKey, body: OverrideBody) -> Effective:
     override = body.override
@@ -82,12 +72,7 @@ async def replace(services: FromApp, operator: ByOperatorWithKey, once: OnceForK
 @router.post(
     "/admin/config/runtime/unset",
     summary="Let a leaf or a branch be as by default again",
-    responses={
-        **BY_OPERATORS,
-        **error_responses(413, 422),
-        400: {"description": "MISSING_PATH"},
-        500: {"description": "CONFIG_UNSET_FAILED"},
-    },
+    responses={400: {"description": "MISSING_PATH"}},
 )
 async def unset(services: FromApp, operator: ByOperatorWithKey, once: OnceForKey, body: PathBody) -> Unset:
     if not body.path:
@@ -106,11 +91,7 @@ async def _effective(services: Services, conn: Connection) -> RuntimeTree:
     return RuntimeTree.model_validate(await services.runtime.effective(conn))
 
 
-@reloading.post(
-    "/admin/config/runtime/reload",
-    summary="Have this process read again what is set",
-    responses=BY_OPERATORS,
-)
+@reloading.post("/admin/config/runtime/reload", summary="Have this process read again what is set")
 async def reload(services: FromApp) -> Effective:
     await services.runtime.reload()
     async with services.db.connection() as conn:

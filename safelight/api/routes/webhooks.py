@@ -15,7 +15,7 @@ from safelight.domain.errors.base import NotFound
 router = APIRouter(tags=["webhooks"])
 
 _REFUSALS: Responses = {
-    **error_responses(400, 404, 413, 503),
+    **error_responses(404, 503),
     401: {"description": "Not signed by the provider, or too long ago."},
     409: {"description": "The very same webhook was taken before."},
     502: {"description": "The provider's keys, by which we know its signature, cannot be had."},
