@@ -94,7 +94,7 @@ def _operator(
         name=name,
         route=request.scope["route"].path,
         method=request.method,
-        request_id=request_id(request),
+        request_id=request_id(),
         pass_id=pass_id,
         user_id=user_id,
         email=email,

@@ -120,7 +120,7 @@ async def handle(request: Request, error: Exception) -> JSONResponse:
         "ok": False,
         "error": answer.code,
         "message": DEFAULT_REDACTOR.text(answer.message),
-        "requestId": request_id(request),
+        "requestId": request_id(),
         **answer.more,
     }
     if "Retry-After" in answer.headers:
@@ -276,7 +276,7 @@ async def report_wrong_admin_token(request: Request) -> None:
 
 def _asked(request: Request) -> dict[str, Any]:
     return {
-        "request_id": request_id(request),
+        "request_id": request_id(),
         "route": _route(request),
         "method": request.method,
         "ip": request.client.host if request.client else None,

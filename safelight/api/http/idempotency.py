@@ -46,8 +46,11 @@ WriteKey = Annotated[
 ]
 
 
-def actor(by: ActingCustomer | Operator | None) -> str | None:
-    """Return the name under which keys of a caller are kept; None for nobody, who has no keys."""
+Caller = ActingCustomer | Operator | None  # nobody has no keys
+
+
+def _name(by: Caller) -> str | None:
+    """The name under which keys of a caller are kept."""
     if isinstance(by, Operator):
         return f"operator:{by.name}"
     return f"customer:{by.pass_id}" if by else None
@@ -62,14 +65,14 @@ class Once:
         self._services = services
         self._key = key
 
-    def id_for(self, actor: str | None) -> str:
+    def id_for(self, by: Caller) -> str:
         """An id for what the write makes: the same one for all its tries."""
-        key_hash = self._key_hash(actor)
+        key_hash = self._key_hash(by)
         return str(uuid.UUID(key_hash[:32], version=5)) if key_hash else new_id()
 
     async def in_transaction(
         self,
-        actor: str | None,
+        by: Caller,
         model: type[Model],
         work: Callable[[Connection], Awaitable[Model]],
         *,
@@ -81,7 +84,7 @@ class Once:
         Raises:
             IdempotencyConflict: the key was used for another request.
         """
-        key_hash = self._key_hash(actor)
+        key_hash = self._key_hash(by)
         request_hash = await self._request_hash() if key_hash else ""
 
         async def attempt(conn: Connection) -> Model:
@@ -102,7 +105,7 @@ class Once:
 
     async def outside(
         self,
-        actor: str | None,
+        by: Caller,
         model: type[Model],
         work: Callable[[], Awaitable[Model]],
         *,
@@ -115,7 +118,7 @@ class Once:
             IdempotencyConflict: the key was used for another request.
             RequestInProgress: it is being done, and takes long.
         """
-        key_hash = self._key_hash(actor)
+        key_hash = self._key_hash(by)
         if key_hash is None:
             return await work()
         request_hash = await self._request_hash()
@@ -152,8 +155,8 @@ class Once:
         self._request.state.pass_id = getattr(answer, "passId", None) or getattr(self._request.state, "pass_id", None)
         return answer
 
-    def _key_hash(self, actor: str | None) -> str | None:
-        key = (self._key or "").strip()
+    def _key_hash(self, by: Caller) -> str | None:
+        key, actor = (self._key or "").strip(), _name(by)
         if not key or actor is None:
             return None
         return hashlib.sha256("\n".join((actor, self._request.scope["route"].path, key)).encode()).hexdigest()

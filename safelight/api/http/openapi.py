@@ -1,8 +1,8 @@
 """The OpenAPI document: what the framework makes of the routes, put right where the framework cannot know better.
 
 Errors are ours, in the shape that `error_formats.py` gives each route, and each answer has an example, made of those of
-its fields. Where JSON is read, forms are read too; the document leaves them out, because a client that is made of it would
-send one kind only, and that is JSON.
+its fields. Where JSON is read, forms are read too; the document leaves them out, because a client that is made of it
+would send one kind only, and that is JSON.
 """
 
 import json

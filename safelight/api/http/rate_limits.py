@@ -4,8 +4,7 @@ Counted by each process for itself, one number a key, no row and no query: what 
 than the flood. With N processes the bound is N times as wide; credits, not this, are what keeps spending exact.
 
 Use `limited_route(RateLimitGroup.ERROR_REPORTS)` as a router's `route_class` (it refuses before the body is read),
-`per_address(kind)` as a dependency where there is no body, and `check_pass(request, kind, pass_id)` once it is known
-who asks.
+`per_address(kind)` as a dependency where there is no body, and `RateLimiter.check_customer` once it is known who asks.
 """
 
 import ipaddress
@@ -20,6 +19,7 @@ from fastapi import Depends, Request
 
 from safelight.api.http.bodies.json import Handler, StrictRoute
 from safelight.domain.errors.retries import TooManyRequests
+from safelight.domain.identities import ActingCustomer
 
 KEYS_MAX = 50_000
 KEY_CHARS_MAX = 200
@@ -60,6 +60,11 @@ class RateLimiter:
             now = self._clock()
             allowance = self._allowance(kind, key, now)
             allowance.whole_at = self._whole_at(kind, allowance, now, 60.0 / per_minute)
+
+    def check_customer(self, kind: RateLimitGroup, customer: ActingCustomer | None) -> None:
+        """Raises TooManyRequests. Nobody is counted by their address alone."""
+        if customer:
+            self.acquire(kind, f"pass {customer.pass_id}")
 
     def check(self, kind: RateLimitGroup, key: str) -> None:
         """Raises TooManyRequests where `take` would; takes nothing."""
@@ -103,12 +108,8 @@ class RateLimiter:
 def check_address(request: Request, kind: RateLimitGroup) -> None:
     """Raises TooManyRequests."""
     factor = ORDERS_FACTOR if kind is RateLimitGroup.WRITES else 1
-    rates(request).acquire(kind, f"address {address_of(request)}", factor=factor)
-
-
-def check_pass(request: Request, kind: RateLimitGroup, pass_id: str) -> None:
-    """Raises TooManyRequests."""
-    rates(request).acquire(kind, f"pass {pass_id}")
+    rates: RateLimiter = request.app.state.services.rates
+    rates.acquire(kind, f"address {address_of(request)}", factor=factor)
 
 
 def per_address(kind: RateLimitGroup) -> Any:
@@ -135,11 +136,6 @@ def limited_route(kind: RateLimitGroup, base: type[StrictRoute] = StrictRoute) -
             return limited
 
     return LimitedRoute
-
-
-def rates(request: Request) -> RateLimiter:
-    found: RateLimiter = request.app.state.services.rates
-    return found
 
 
 def address_of(request: Request) -> str:

@@ -10,6 +10,7 @@ from fastapi import Depends, Request
 from starlette.datastructures import Headers
 from starlette.types import Scope
 
+from safelight import telemetry
 from safelight.redaction import DEFAULT_REDACTOR
 
 HEADER = "X-Request-Id"
@@ -30,13 +31,14 @@ def _stated(headers: Headers) -> str:
     return DEFAULT_REDACTOR.safe_id(safe) if safe else ""
 
 
-def request_id(request: Request) -> str:
-    return str(getattr(request.state, "request_id", ""))
+def request_id() -> str:
+    """The id of the request that the current context serves."""
+    return str(telemetry.known("request_id") or "")
 
 
 def unique_request_id(request: Request) -> str:
     """Return the id for what must be written once: a client may state the same `request_id` again, which is in it."""
-    stated, unique = request_id(request), str(request.state.unique_request_id)
+    stated, unique = request_id(), str(request.state.unique_request_id)
     return unique if stated == unique else f"{stated}:{unique}"
 
 

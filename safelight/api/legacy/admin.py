@@ -7,7 +7,6 @@ from fastapi import APIRouter, Request
 
 from safelight.api.auth.operators import ADMIN_ONLY_BY_KEY_TOO, ByOperatorWithKey
 from safelight.api.auth.principals import Target
-from safelight.api.http import idempotency
 from safelight.api.http.bodies.json import StrictRoute, whole_number
 from safelight.api.http.idempotency import OnceForKey
 from safelight.api.http.request_ids import unique_request_id
@@ -67,7 +66,6 @@ async def adjust(
         moved = await adjust_credits(conn, operator, target, adjustment, expire_days=services.credits_expire_days)
         customer = await customers.get(conn, target.pass_id)
         return Adjusted(
-            requestId=operator.request_id,
             customerId=target.pass_id,
             passId=target.pass_id,
             balance=moved.after,
@@ -76,4 +74,4 @@ async def adjust(
             expiresAt=customer.expires_at if customer else None,
         )
 
-    return await once.in_transaction(idempotency.actor(operator), Adjusted, work)
+    return await once.in_transaction(operator, Adjusted, work)

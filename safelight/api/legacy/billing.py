@@ -7,7 +7,6 @@ from fastapi import APIRouter
 
 from safelight import telemetry
 from safelight.api.auth.principals import ActingByBody, CustomerIfReachable, Unreachable
-from safelight.api.http import idempotency
 from safelight.api.http.idempotency import OnceForKey
 from safelight.api.http.rate_limits import RateLimitGroup, limited_route, per_address
 from safelight.api.http.services import FromApp
@@ -73,7 +72,7 @@ async def save_settings(once: OnceForKey, body: BillingBody, customer: ActingByB
         await customers.save_auto_top_up(conn, acting.pass_id, {"enabled": enabled, "monthlyLimitPacks": packs})
         return AutoTopUps(customerId=acting.pass_id, enabled=enabled, monthlyLimitPacks=packs, passId=acting.pass_id)
 
-    return await once.in_transaction(idempotency.actor(acting), AutoTopUps, work, insist=True)
+    return await once.in_transaction(acting, AutoTopUps, work, insist=True)
 
 
 def _required(customer: ActingCustomer | None) -> ActingCustomer:

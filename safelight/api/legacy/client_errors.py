@@ -103,8 +103,8 @@ class ClientErrorBody(AliasedModel):
     def is_about_credits(self) -> bool:
         """Return true if the client only passes on that there were not enough credits: our own 402. Where it is an
         error of the client's, the code of it stands in the message (docs/contract/http.md)."""
-        said = (self.status, self.code, *(str(self.extra.get(name, "")) for name in _SAID_BY_EXTRA))
-        return bool({"402", InsufficientCredits.code} & set(said)) or _SAYS_402.search(self.message) is not None
+        stated = (self.status, self.code, *(str(self.extra.get(name, "")) for name in _SAID_BY_EXTRA))
+        return bool({"402", InsufficientCredits.code} & set(stated)) or _SAYS_402.search(self.message) is not None
 
 
 @router.post(
@@ -128,7 +128,7 @@ def _row(request: Request, body: ClientErrorBody) -> OpsError:
         code=category.value if is_crash else InsufficientCredits.code,
         level="error" if is_crash else "warn",
         message=body.message or "(no message)",
-        request_id=request_id(request),
+        request_id=request_id(),
         route=body.route or body.url,
         method="FRONTEND",
         http_status=STATUS if is_crash else InsufficientCredits.http_status,

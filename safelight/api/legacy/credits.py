@@ -10,7 +10,6 @@ from fastapi import APIRouter, Header, Request
 from safelight import telemetry
 from safelight.api.auth.operators import ByOperator
 from safelight.api.auth.principals import Target, no_identity
-from safelight.api.http import idempotency
 from safelight.api.http.bodies import json
 from safelight.api.http.bodies.json import StrictRequest, StrictRoute, whole_number
 from safelight.api.http.error_responses import error_responses
@@ -71,13 +70,12 @@ async def add(
     async def work(conn: Connection) -> CreditsAdded:
         moved = await adjust_credits(conn, operator, target, adjustment, expire_days=services.credits_expire_days)
         return CreditsAdded(
-            requestId=request_id(request),
             customerId=target.pass_id,
             newBalance=moved.after,
             passId=target.pass_id,
         )
 
-    return await once.in_transaction(idempotency.actor(operator), CreditsAdded, work)
+    return await once.in_transaction(operator, CreditsAdded, work)
 
 
 # --- the shop -------------------------------------------------------------------------------------------------------
@@ -144,18 +142,18 @@ async def shop_order(
     payload, products = await services.bodies.work(json.parse, content), services.shop.products
     if shop_orders.is_refund(payload, topic):
         refund = shop_orders.read_refund(payload, products)
-        return await _refunded(request, services, refund.order_id, (refund,))
+        return await _refunded(services, refund.order_id, (refund,))
     order = shop_orders.read(payload, products, topic)
     if order.refusal:
         if order.refunds:
-            return await _refunded(request, services, order.id, order.refunds)
-        return OrderWithoutCredits(requestId=request_id(request), orderId=order.id, reason=order.refusal)
+            return await _refunded(services, order.id, order.refunds)
+        return OrderWithoutCredits(orderId=order.id, reason=order.refusal)
     if not order.credits:
-        return OrderWithoutCredits(requestId=request_id(request), orderId=order.id, reason="NO_MATCHING_PRODUCT")
+        return OrderWithoutCredits(orderId=order.id, reason="NO_MATCHING_PRODUCT")
     async with services.db.transaction() as conn:
         if await ledger.is_in_ledger(conn, (SHOP_ORDER, order.id)):
-            await _take_back(request, conn, order.id, order.refunds)
-            return OrderKnown(requestId=request_id(request), orderId=order.id)
+            await _take_back(conn, order.id, order.refunds)
+            return OrderKnown(orderId=order.id)
         return await _credited(request, conn, services, order)
 
 
@@ -183,10 +181,9 @@ async def _credited(request: Request, conn: Connection, services: Services, orde
         expires_at=expires_at,
     )
     telemetry.info("💳", telemetry.Tag.CREDIT, f"Order {order.id} credited {order.credits}", pass_id=pass_id)
-    await _take_back(request, conn, order.id, order.refunds)
+    await _take_back(conn, order.id, order.refunds)
     row = await customers.get(conn, pass_id)
     return OrderCredited(
-        requestId=request_id(request),
         orderId=order.id,
         customerId=pass_id,
         passId=pass_id,
@@ -196,33 +193,29 @@ async def _credited(request: Request, conn: Connection, services: Services, orde
     )
 
 
-async def _refunded(
-    request: Request, services: Services, order_id: str, refunds: tuple[ShopRefund, ...]
-) -> OrderRefunded:
+async def _refunded(services: Services, order_id: str, refunds: tuple[ShopRefund, ...]) -> OrderRefunded:
     """A refund whose order we do not know yet is kept until we do: webhooks come in any order."""
     async with services.db.transaction() as conn:
         await ledger.is_in_ledger(conn, (SHOP_ORDER, order_id))  # nobody else settles this order meanwhile
-        back = await _take_back(request, conn, order_id, refunds)
+        back = await _take_back(conn, order_id, refunds)
     taken, due = (back.taken, back.due) if back else (0, 0)
-    return OrderRefunded(requestId=request_id(request), orderId=order_id, takenBack=taken, missing=due - taken)
+    return OrderRefunded(orderId=order_id, takenBack=taken, missing=due - taken)
 
 
-async def _take_back(
-    request: Request, conn: Connection, order_id: str, refunds: tuple[ShopRefund, ...]
-) -> TakenBack | None:
+async def _take_back(conn: Connection, order_id: str, refunds: tuple[ShopRefund, ...]) -> TakenBack | None:
     """Take back what was refunded; what is no longer there, operators read of."""
     new = [refund for refund in refunds if await shop_refunds.record(conn, refund)]
     back = await shop_refunds.apply(conn, order_id)
     unclear = [refund.id for refund in new if refund.credits == 0]
     if (back and back.taken < back.due) or unclear:
         missing = back.due - back.taken if back else 0
-        told = f"{missing} credits of it are spent" if missing else f"no credits are named by {', '.join(unclear)}"
+        reason = f"{missing} credits of it are spent" if missing else f"no credits are named by {', '.join(unclear)}"
         row = OpsError(
             category=Category.VALIDATION_ERROR,
             code="SHOP_REFUND_NOT_COVERED",
-            message=f"The shop refunded order {order_id}, and {told}.",
+            message=f"The shop refunded order {order_id}, and {reason}.",
             level="warn",
-            request_id=request_id(request),
+            request_id=request_id(),
             route="/api/credits/shopify-order",
             method="POST",
             http_status=200,

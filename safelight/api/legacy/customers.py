@@ -3,10 +3,9 @@
 from datetime import UTC, datetime
 from typing import Annotated, Any
 
-from fastapi import APIRouter, Query, Request
+from fastapi import APIRouter, Query
 
 from safelight.api.auth.principals import ActingByBody, ActingByQuery, CustomerOfPath
-from safelight.api.http import idempotency
 from safelight.api.http.error_responses import error_responses
 from safelight.api.http.idempotency import OnceForKey
 from safelight.api.http.rate_limits import RateLimitGroup, limited_route, per_address
@@ -51,16 +50,11 @@ class SessionBody(IdentityBody):
 
 
 @router.post("/sessions/start", summary="Begin a session")
-async def start_session(
-    request: Request, services: FromApp, once: OnceForKey, body: SessionBody, customer: ActingByBody
-) -> SessionBegun:
-    actor = idempotency.actor(customer)
-    return await once.in_transaction(actor, SessionBegun, lambda conn: _begun(conn, request, body, customer))
+async def start_session(once: OnceForKey, body: SessionBody, customer: ActingByBody) -> SessionBegun:
+    return await once.in_transaction(customer, SessionBegun, lambda conn: _begun(conn, body, customer))
 
 
-async def _begun(
-    conn: Connection, request: Request, body: SessionBody, customer: ActingCustomer | None
-) -> SessionBegun:
+async def _begun(conn: Connection, body: SessionBody, customer: ActingCustomer | None) -> SessionBegun:
     platform, pass_id = body.platform.lower(), customer.pass_id if customer else None
     session_id = await own_session_id(conn, body.session_id, pass_id)
     if customer and pass_id:  # a visitor without any id has no row, so no session row either
@@ -71,7 +65,7 @@ async def _begun(
             pass_id=pass_id,
             platform=platform,
             title=body.title,
-            meta={"request_id": request_id(request)},
+            meta={"request_id": request_id()},
         )
     session = Session(
         id=session_id,
@@ -80,11 +74,11 @@ async def _begun(
         title=body.title,
         createdAt=datetime.now(UTC),
     )
-    return SessionBegun(requestId=request_id(request), session=session, sessionId=session_id, passId=pass_id)
+    return SessionBegun(session=session, sessionId=session_id, passId=pass_id)
 
 
 @router.get("/credits/balance", summary="A customer's credits", dependencies=[per_address(RateLimitGroup.PUBLIC)])
-async def balance(request: Request, services: FromApp, customer: ActingByQuery) -> Balance:
+async def balance(services: FromApp, customer: ActingByQuery) -> Balance:
     found = customer.pass_id if customer else None
     async with services.db.transaction() as conn:
         credits = CustomerBalance()
@@ -93,7 +87,6 @@ async def balance(request: Request, services: FromApp, customer: ActingByQuery) 
             credits = await report.balance(conn, found)
     prices = services.runtime.prices
     return Balance(
-        requestId=request_id(request),
         customerId=found or ANONYMOUS,
         balance=credits.credits,
         historyLength=credits.entry_count,
@@ -111,7 +104,6 @@ async def balance(request: Request, services: FromApp, customer: ActingByQuery) 
     responses=error_responses(404),
 )
 async def history(
-    request: Request,
     services: FromApp,
     customer: CustomerOfPath,
     limit: Annotated[
@@ -125,11 +117,10 @@ async def history(
     cursor: Annotated[datetime | None, Query(description="`page.nextCursor` of the page before.")] = None,
 ) -> History:
     """The older clients state no limit, and show an empty card for each generation without a result."""
-    return await history_of(request, services, customer, limit or PAGE_DEFAULT, cursor, results_only=limit is None)
+    return await history_of(services, customer, limit or PAGE_DEFAULT, cursor, results_only=limit is None)
 
 
 async def history_of(
-    request: Request,
     services: Services,
     customer: ActingCustomer,
     limit: int,
@@ -142,7 +133,6 @@ async def history_of(
     async with services.db.connection() as conn:
         shown = await report.history(conn, found, before=cursor, most=limit, results_only=results_only)
     return History(
-        requestId=request_id(request),
         passId=found,
         customerId=found,
         passIdsChecked=[found],

@@ -1,14 +1,12 @@
 """`/editorial/generate`: a still by a brief, answered when the picture exists (docs/contract/legacy.md)."""
 
-from fastapi import APIRouter, Request
+from fastapi import APIRouter
 
-from safelight.api.auth.principals import CustomerOrAnonymous
 from safelight.api.http.error_responses import STILL_MAKING_MEANS, error_responses
 from safelight.api.http.rate_limits import RateLimitGroup, limited_route
-from safelight.api.http.services import FromApp
 from safelight.api.legacy import orders
 from safelight.api.legacy.orders import LegacyBody
-from safelight.api.routes.mma import IdempotencyKey
+from safelight.api.routes.ordering import Orders
 from safelight.api.schemas.aliases import Long, aliased
 from safelight.api.schemas.legacy_responses import GptOfStill, StillMade
 from safelight.db.generations.generations import GenerationRow
@@ -37,13 +35,7 @@ class EditorialBody(LegacyBody):
         503: {"description": STILL_MAKING_MEANS},
     },
 )
-async def editorial_generate(
-    request: Request,
-    services: FromApp,
-    body: EditorialBody,
-    customer: CustomerOrAnonymous,
-    key: IdempotencyKey = None,
-) -> StillMade:
+async def editorial_generate(body: EditorialBody, ordering: Orders) -> StillMade:
     """Runs the same pipeline as `/mma/still/create`. Asked again with the same idempotency key, also at another
     process, it gives the same picture, once charged."""
     if not (body.brief or body.product_image_url):
@@ -53,11 +45,11 @@ async def editorial_generate(
     create = body.create_body(
         assets={}, inputs={"userBrief": body.brief, "aspect_ratio": ratio, "maxImages": body.images_max}
     )
-    row = await orders.make(request, services, Flow.STILL_CREATE, body, create, customer=customer, key=key)
+    row = await orders.make(ordering, Flow.STILL_CREATE, create)
     url = orders.result_url(row)
-    style = await orders.style_of(services, body, row)
+    style = await orders.style_of(ordering.services, body, row)
     gpt = GptOfStill(**style, imageTexts=_captions(row), userMessage=orders.last_line(row))
-    return StillMade(**orders.result_of(request, row, MESSAGE), imageUrl=url, imageUrls=[url], gpt=gpt)
+    return StillMade(**orders.result_of(row, MESSAGE), imageUrl=url, imageUrls=[url], gpt=gpt)
 
 
 def _captions(row: GenerationRow) -> list[str]:

@@ -2,13 +2,12 @@
 
 from typing import Any, Literal
 
-from fastapi import APIRouter, Request
+from fastapi import APIRouter
 
 from safelight.api.auth.principals import IdentifiedByBody
-from safelight.api.http import idempotency
 from safelight.api.http.error_responses import error_responses
 from safelight.api.http.idempotency import OnceForKey
-from safelight.api.http.rate_limits import RateLimitGroup, check_pass, limited_route
+from safelight.api.http.rate_limits import RateLimitGroup, limited_route
 from safelight.api.http.request_ids import request_id
 from safelight.api.http.services import FromApp, Services
 from safelight.api.schemas.aliases import Flag, Long, Short, WebUrl, aliased
@@ -51,27 +50,18 @@ class FeedbackLikeBody(IdentityBody):
         400: {"description": "MISSING_PROMPT, or a field is wrong."},
     },
 )
-async def like(
-    request: Request, services: FromApp, once: OnceForKey, body: FeedbackLikeBody, customer: IdentifiedByBody
-) -> Liked:
+async def like(services: FromApp, once: OnceForKey, body: FeedbackLikeBody, customer: IdentifiedByBody) -> Liked:
     """Pictures and videos that are not ours yet are copied first: what is liked must still be there tomorrow."""
     pass_id = customer.pass_id if customer else None
-    if pass_id:
-        check_pass(request, RateLimitGroup.WRITES, pass_id)
+    services.rates.check_customer(RateLimitGroup.WRITES, customer)
     async with services.db.connection() as conn:
         prompt = await _prompt(conn, body, pass_id)
-    actor = idempotency.actor(customer)
-    feedback_id = once.id_for(actor)  # one for all tries
-    return await once.outside(actor, Liked, lambda: _liked(request, services, body, customer, prompt, feedback_id))
+    feedback_id = once.id_for(customer)  # one for all tries
+    return await once.outside(customer, Liked, lambda: _liked(services, body, customer, prompt, feedback_id))
 
 
 async def _liked(
-    request: Request,
-    services: Services,
-    body: FeedbackLikeBody,
-    customer: ActingCustomer | None,
-    prompt: str,
-    feedback_id: str,
+    services: Services, body: FeedbackLikeBody, customer: ActingCustomer | None, prompt: str, feedback_id: str
 ) -> Liked:
     pass_id = customer.pass_id if customer else None
     row = {
@@ -85,12 +75,11 @@ async def _liked(
         "comment": body.comment,
         "image_url": await _permanent(services, body.image_url, "likes-images", pass_id),
         "video_url": await _permanent(services, body.video_url, "likes-videos", pass_id),
-        "meta": {"event_type": "feedback.like", "liked": body.liked, "request_id": request_id(request)},
+        "meta": {"event_type": "feedback.like", "liked": body.liked, "request_id": request_id()},
     }
     likes = await services.db.retry_transient(lambda conn: _store(conn, customer, row), seconds=ANSWER_SECONDS_MAX)
     return Liked(
         message=MESSAGE,
-        requestId=request_id(request),
         payload=LikePayload(
             customerId=pass_id or ANONYMOUS,
             resultType=body.result_type,

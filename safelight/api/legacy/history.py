@@ -3,13 +3,12 @@
 from datetime import datetime
 from typing import Annotated
 
-from fastapi import APIRouter, Path, Query, Request
+from fastapi import APIRouter, Path, Query
 
 from safelight.api.auth.principals import ActingByQuery, IdentifiedByQuery, no_identity
 from safelight.api.http.bodies.json import StrictRoute
 from safelight.api.http.error_responses import error_responses
 from safelight.api.http.rate_limits import RateLimitGroup, per_address
-from safelight.api.http.request_ids import request_id
 from safelight.api.http.services import FromApp
 from safelight.api.legacy import customers
 from safelight.api.schemas.legacy_responses import CreditHistory, History, Page
@@ -38,7 +37,6 @@ router = APIRouter(route_class=StrictRoute, tags=["legacy"])
     dependencies=_LIMITED,
 )
 async def own_history(
-    request: Request,
     services: FromApp,
     customer: ActingByQuery,
     limit: Annotated[int, Query(ge=1, le=generations.HISTORY_ROWS_MAX)] = generations.HISTORY_ROWS_MAX,
@@ -47,8 +45,8 @@ async def own_history(
     """Without generations that failed, were cancelled or were suggestions alone. A visitor whom nobody names has no
     history."""
     if customer is None:
-        return _empty(request, limit, cursor)
-    return await customers.history_of(request, services, customer, limit, cursor, results_only=True)
+        return _empty(limit, cursor)
+    return await customers.history_of(services, customer, limit, cursor, results_only=True)
 
 
 @router.delete("/history", include_in_schema=False, dependencies=[*_DELETE_LIMITED, no_identity("It names nothing.")])
@@ -65,9 +63,7 @@ async def delete_nothing() -> Deleted:
     },
     dependencies=_DELETE_LIMITED,
 )
-async def delete_record(
-    request: Request, services: FromApp, customer: IdentifiedByQuery, record_id: RecordId
-) -> Deleted:
+async def delete_record(services: FromApp, customer: IdentifiedByQuery, record_id: RecordId) -> Deleted:
     """The row is marked and its file is deleted; credits, steps and lines stay on record. Only its owner may. What was
     deleted before counts 0."""
     if not (stated := record_id.strip()):
@@ -75,16 +71,15 @@ async def delete_record(
     if customer is None:
         raise NotFound(f"There is nothing {stated!r} in your history.")
     count = await deletion.delete(services.db, services.assets, stated, customer.pass_id)
-    return Deleted(requestId=request_id(request), deletedCount=count)
+    return Deleted(deletedCount=count)
 
 
 def _no_id() -> InvalidInput:
     return InvalidInput("id: the id of a generation, or its mg_id, is needed.", code="MISSING_ID")
 
 
-def _empty(request: Request, limit: int, cursor: datetime | None) -> History:
+def _empty(limit: int, cursor: datetime | None) -> History:
     return History(
-        requestId=request_id(request),
         passId=None,
         customerId=customers.ANONYMOUS,
         passIdsChecked=[],

@@ -1,15 +1,12 @@
 """`/motion/suggest` and `/motion/generate`: a movement and a video for a still (docs/contract/legacy.md)."""
 
-from fastapi import APIRouter, Request
+from fastapi import APIRouter
 
-from safelight.api.auth.principals import CustomerOrAnonymous
 from safelight.api.http.error_responses import STILL_MAKING_MEANS, error_responses
 from safelight.api.http.rate_limits import RateLimitGroup, limited_route
-from safelight.api.http.request_ids import request_id
-from safelight.api.http.services import FromApp
 from safelight.api.legacy import orders
 from safelight.api.legacy.orders import STYLE_CHARS_MAX, Json, LegacyBody
-from safelight.api.routes.mma import IdempotencyKey
+from safelight.api.routes.ordering import Orders
 from safelight.api.schemas.aliases import Long, Short, Url, aliased
 from safelight.api.schemas.examples import SAMPLE_URL
 from safelight.api.schemas.legacy_responses import Gpt, GptError, GptWithStyle, Suggestion, VideoMade
@@ -64,26 +61,19 @@ class MotionGenerateBody(MotionBody):
         503: {"description": STILL_MAKING_MEANS},
     },
 )
-async def motion_suggest(
-    request: Request,
-    services: FromApp,
-    body: MotionSuggestBody,
-    customer: CustomerOrAnonymous,
-    key: IdempotencyKey = None,
-) -> Suggestion:
+async def motion_suggest(body: MotionSuggestBody, ordering: Orders) -> Suggestion:
     """If no suggestion can be made, the answer is the person's own draft, and `gpt` says so."""
     if not body.reference_image_url:
         raise InvalidInput("referenceImageUrl: the still to set in motion is needed.", code="MISSING_REFERENCE_IMAGE")
     create = body.create_body(
         assets={"start_image_url": body.reference_image_url}, inputs=body.inputs | {"suggest_only": True}
     )
-    row = await orders.make(request, services, Flow.VIDEO_ANIMATE, body, create, customer=customer, key=key)
+    row = await orders.make(ordering, Flow.VIDEO_ANIMATE, create)
     error = None
     if row.status != Status.SUGGESTED:
         status = (row.meta.get("error") or {}).get("httpStatus")
         error = GptError(status=status, message=orders.failure_of(row))
     return Suggestion(
-        requestId=request_id(request),
         suggestion=(body.motion_description or STOCK_SUGGESTION) if error else row.prompt or "",
         passId=row.pass_id,
         gpt=Gpt(usedFallback=error is not None, error=error),
@@ -99,13 +89,7 @@ async def motion_suggest(
         503: {"description": STILL_MAKING_MEANS},
     },
 )
-async def motion_generate(
-    request: Request,
-    services: FromApp,
-    body: MotionGenerateBody,
-    customer: CustomerOrAnonymous,
-    key: IdempotencyKey = None,
-) -> VideoMade:
+async def motion_generate(body: MotionGenerateBody, ordering: Orders) -> VideoMade:
     """Runs the same pipeline as `/mma/video/animate`; an idempotency key works as at `/editorial/generate`."""
     if not body.last_image_url:
         raise InvalidInput("lastImageUrl: the frame to begin with is needed.", code="MISSING_LAST_IMAGE")
@@ -114,7 +98,7 @@ async def motion_generate(
     create = body.create_body(
         assets={"start_image_url": body.last_image_url}, inputs=body.inputs | {"duration": body.duration_seconds}
     )
-    row = await orders.make(request, services, Flow.VIDEO_ANIMATE, body, create, customer=customer, key=key)
+    row = await orders.make(ordering, Flow.VIDEO_ANIMATE, create)
     url = orders.result_url(row)
-    gpt = GptWithStyle(**await orders.style_of(services, body, row), userMessage=orders.last_line(row))
-    return VideoMade(**orders.result_of(request, row, MESSAGE), videoUrl=url, gpt=gpt)
+    gpt = GptWithStyle(**await orders.style_of(ordering.services, body, row), userMessage=orders.last_line(row))
+    return VideoMade(**orders.result_of(row, MESSAGE), videoUrl=url, gpt=gpt)

@@ -4,12 +4,10 @@ the same pipelines, and an answer that waits for the result."""
 from datetime import UTC, datetime
 from typing import Annotated, Any
 
-from fastapi import Request
 from pydantic import BeforeValidator
 
-from safelight.api.http.rate_limits import RateLimitGroup, check_pass
-from safelight.api.http.request_ids import request_id
 from safelight.api.http.services import Services
+from safelight.api.routes.ordering import Ordering
 from safelight.api.routes.waiting import wait_until_final
 from safelight.api.schemas.aliases import Flag, Short, Url, aliased
 from safelight.api.schemas.legacy_responses import (
@@ -20,13 +18,11 @@ from safelight.api.schemas.legacy_responses import (
     TasteReadMeta,
     TasteUnknownMeta,
 )
-from safelight.api.schemas.order_builder import OrderBuilder, OrderRequest
 from safelight.api.schemas.requests import INSPIRATIONS_MAX, CreateBody, IdentityBody
 from safelight.api.schemas.responses import CreditsCharged
 from safelight.db.generations import feedback
 from safelight.db.generations.generations import GenerationRow
 from safelight.domain.errors.base import GenerationFailed, GenerationRejected
-from safelight.domain.identities import ActingCustomer
 from safelight.domain.orders import Flow
 from safelight.domain.statuses import Status
 from safelight.domain.style_presets import STYLE_PRESETS, StylePreset
@@ -84,6 +80,7 @@ class LegacyBody(IdentityBody):
         return CreateBody.model_validate(
             {
                 "session_id": self.session_id,
+                "idempotency_key": self.idempotency_key,
                 "platform": self.platform.lower(),
                 "assets": {
                     "product_image_url": self.product_image_url,
@@ -97,28 +94,11 @@ class LegacyBody(IdentityBody):
         )
 
 
-async def make(
-    request: Request,
-    services: Services,
-    flow: Flow,
-    body: LegacyBody,
-    create: CreateBody,
-    *,
-    customer: ActingCustomer,
-    key: str | None,
-) -> GenerationRow:
-    """Accept the order and wait for it. Returns the final generation, whatever became of it. Raises as acceptance
-    does, and as `ended`."""
-    check_pass(request, RateLimitGroup.WRITES, customer.pass_id)
-    async with services.db.connection() as conn:
-        order = await OrderBuilder(conn, services.assets).order(OrderRequest(flow, create, customer.pass_id, None))
-    accepted = await services.acceptance.accept(
-        order,
-        customer,
-        idempotency_key=key or body.idempotency_key,
-        request={"request_id": request_id(request), "route": request.scope["route"].path, "method": request.method},
-    )
-    return await wait_until_final(request, services, accepted.generation_id)
+async def make(ordering: Ordering, flow: Flow, create: CreateBody) -> GenerationRow:
+    """Accept the order and wait for it. Returns the final generation, whatever became of it. Raises as
+    `Ordering.accept` and `wait_until_final` do."""
+    _, accepted = await ordering.accept(flow, create)
+    return await wait_until_final(ordering.request, ordering.services, accepted.generation_id)
 
 
 def failure_of(row: GenerationRow) -> str:
@@ -133,17 +113,16 @@ def result_url(row: GenerationRow) -> str:
         GenerationRejected, GenerationFailed: there is none.
     """
     if row.status != Status.DONE or row.output_url is None:
-        error, said = row.meta.get("error") or {}, failure_of(row)
+        error, message = row.meta.get("error") or {}, failure_of(row)
         how = GenerationRejected if 400 <= error.get("httpStatus", 500) < 500 else GenerationFailed
-        raise how(f"{row.generation_id}: {said}", code=error.get("code"), safe_message=said)
+        raise how(f"{row.generation_id}: {message}", code=error.get("code"), safe_message=message)
     return row.output_url
 
 
-def result_of(request: Request, row: GenerationRow, message: str) -> Json:
+def result_of(row: GenerationRow, message: str) -> Json:
     """Return the fields that the answers of all routes have which wait for a result."""
     return {
         "message": message,
-        "requestId": request_id(request),
         "prompt": row.prompt,
         "generationId": row.generation_id,
         "sessionId": row.session_id,

@@ -7,7 +7,7 @@ from safelight.api.auth.operators import is_on_allow_list
 from safelight.api.auth.principals import SignIn, SigningIn
 from safelight.api.http import errors
 from safelight.api.http.rate_limits import RateLimitGroup, per_address
-from safelight.api.http.request_ids import prefixed, request_id
+from safelight.api.http.request_ids import prefixed
 from safelight.api.http.services import FromApp, Services
 from safelight.api.schemas import responses
 from safelight.api.schemas.responses import (
@@ -56,13 +56,12 @@ async def _user(request: Request, services: Services, sign_in: SignIn, user: Tok
         user=responses.User(id=user.id, email=user.email),
         isAdmin=is_on_allow_list(services, user.email, account.is_admin),
         passId=account.pass_id,
-        requestId=request_id(request),
     )
 
 
 def _visitor(request: Request, sign_in: SignIn) -> Visitor:
     request.state.pass_id = sign_in.visitor()
-    return Visitor(passId=request.state.pass_id, requestId=request_id(request))
+    return Visitor(passId=request.state.pass_id)
 
 
 def _visitor_for_now(request: Request, sign_in: SignIn, reason: str) -> VisitorForNow:
@@ -76,7 +75,7 @@ def _visitor_for_now(request: Request, sign_in: SignIn, reason: str) -> VisitorF
 )
 async def sync(request: Request, services: FromApp, sign_in: SigningIn) -> Login:
     """Only the token counts; whatever the body states is ignored. Without one that holds, nobody is logged in."""
-    nobody = NotLoggedIn(requestId=request_id(request))
+    nobody = NotLoggedIn()
     try:
         user = sign_in.user()
         return nobody if user is None else await _synced(request, services, sign_in, user)
@@ -84,7 +83,7 @@ async def sync(request: Request, services: FromApp, sign_in: SigningIn) -> Login
         return nobody
     except (AuthUnavailable, psycopg.Error) as error:
         await errors.tell(request, error)
-        return NotLoggedInForNow(requestId=nobody.requestId)
+        return NotLoggedInForNow()
 
 
 async def _synced(request: Request, services: Services, sign_in: SignIn, user: TokenUser) -> LoggedIn:
@@ -98,5 +97,4 @@ async def _synced(request: Request, services: Services, sign_in: SignIn, user: T
         passId=account.pass_id,
         email=user.email,
         isNewUser=account.is_new,
-        requestId=request_id(request),
     )

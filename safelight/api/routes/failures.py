@@ -9,7 +9,6 @@ from fastapi import APIRouter, Depends, Query
 
 from safelight.api.auth.operators import ADMIN_ONLY, ByOperator
 from safelight.api.auth.principals import ActingByQuery
-from safelight.api.http import idempotency
 from safelight.api.http.idempotency import OnceForKey
 from safelight.api.http.rate_limits import RateLimitGroup as Rate
 from safelight.api.http.rate_limits import per_address
@@ -147,7 +146,7 @@ async def cleanup(services: FromApp, operator: ByOperator, once: OnceForKey) -> 
     """Runs the pass that every worker runs every few seconds: generations whose worker is gone or that have no job get
     a new job and go on from their last finished step; what no worker began in time fails, refunded. What somebody is at
     work on is left alone."""
-    return await once.outside(idempotency.actor(operator), CleanedUp, lambda: _cleaned_up(services, operator))
+    return await once.outside(operator, CleanedUp, lambda: _cleaned_up(services, operator))
 
 
 async def _cleaned_up(services: Services, operator: Operator) -> CleanedUp:
@@ -190,10 +189,10 @@ async def _cleaned_up(services: Services, operator: Operator) -> CleanedUp:
 
 def _message(reaped: Reaped) -> str:
     queued, ended = len(reaped.taken_back) + len(reaped.adopted), len(reaped.expired_in_queue)
-    said = [f"{queued} stuck generation(s) were queued again{reaped.warning}."]
+    lines = [f"{queued} stuck generation(s) were queued again{reaped.warning}."]
     if ended:
-        said.append(f"{ended} that no worker began in time ended, refunded.")
-    return " ".join(said)
+        lines.append(f"{ended} that no worker began in time ended, refunded.")
+    return " ".join(lines)
 
 
 def report(found: FailureReport) -> AdminFailureReport:

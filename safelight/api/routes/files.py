@@ -10,14 +10,12 @@ from fastapi.responses import RedirectResponse
 
 from safelight import telemetry
 from safelight.api.auth.principals import IdentifiedByBody, no_identity
-from safelight.api.http import idempotency
 from safelight.api.http.bodies.json import StrictUploadRoute
 from safelight.api.http.error_responses import Responses, error_responses
 from safelight.api.http.file_responses import StoredFileResponse
 from safelight.api.http.idempotency import Once, OnceForKey
 from safelight.api.http.middleware import is_head
-from safelight.api.http.rate_limits import RateLimitGroup, check_pass, limited_route, per_address
-from safelight.api.http.request_ids import request_id
+from safelight.api.http.rate_limits import RateLimitGroup, limited_route, per_address
 from safelight.api.http.services import FromApp, Services
 from safelight.api.schemas.aliases import Short, aliased
 from safelight.api.schemas.requests import IdentityBody
@@ -86,15 +84,13 @@ class UploadBody(IdentityBody):
 
 
 @uploads.post("/api/r2/upload-signed", summary="Upload a file, or get a URL to upload it to")
-async def upload(
-    request: Request, services: FromApp, once: OnceForKey, body: UploadBody, owner: IdentifiedByBody
-) -> Upload:
-    customer, data_url = _customer(request, owner), body.data_url
+async def upload(services: FromApp, once: OnceForKey, body: UploadBody, owner: IdentifiedByBody) -> Upload:
+    services.rates.check_customer(RateLimitGroup.WRITES, owner)
+    data_url = body.data_url
     if data_url is None:
         return await _upload_ticket(services, once, body, owner)
-    telemetry.info("📤", telemetry.Tag.STORAGE_FILE, f"Starting file upload for user {customer or keys.NOBODY}")
-    actor = idempotency.actor(owner)
-    kept = await once.outside(actor, KeptFile, lambda: _store(services, body, owner, data_url))
+    telemetry.info("📤", telemetry.Tag.STORAGE_FILE, f"Starting file upload for user {_pass_id(owner) or keys.NOBODY}")
+    kept = await once.outside(owner, KeptFile, lambda: _store(services, body, owner, data_url))
     stored = kept.model_dump()
     if body.private:
         signed_url = await services.assets.signed_url(kept.key, SIGNED_SECONDS)
@@ -129,7 +125,7 @@ async def _upload_ticket(services: Services, once: Once, body: UploadBody, owner
     async def work() -> KeptKey:
         return KeptKey(key=services.assets.upload_key(body.kind, _pass_id(owner), body.filename, media_type))
 
-    key = (await once.outside(idempotency.actor(owner), KeptKey, work)).key
+    key = (await once.outside(owner, KeptKey, work)).key
     public_url = services.assets.url_of(key)
     return Ticket(
         key=key,
@@ -141,10 +137,8 @@ async def _upload_ticket(services: Services, once: Once, body: UploadBody, owner
 
 
 @router.post("/api/r2/presign", summary="Get a URL to upload a file to")
-async def presign(
-    request: Request, services: FromApp, once: OnceForKey, body: UploadBody, owner: IdentifiedByBody
-) -> Ticket:
-    _customer(request, owner)
+async def presign(services: FromApp, once: OnceForKey, body: UploadBody, owner: IdentifiedByBody) -> Ticket:
+    services.rates.check_customer(RateLimitGroup.WRITES, owner)
     return await _upload_ticket(services, once, body, owner)
 
 
@@ -211,8 +205,8 @@ class SignedUrlBody(IdentityBody):
     summary="A fresh URL of a private file of one's own",
     responses=error_responses(404),
 )
-async def sign_url(request: Request, services: FromApp, body: SignedUrlBody, owner: IdentifiedByBody) -> SignedUrl:
-    _customer(request, owner)
+async def sign_url(services: FromApp, body: SignedUrlBody, owner: IdentifiedByBody) -> SignedUrl:
+    services.rates.check_customer(RateLimitGroup.WRITES, owner)
     async with services.db.connection() as conn:
         pass_ids = await customers.pass_ids_of(conn, _require_customer(owner).pass_id)
     await services.assets.owned(body.key, pass_ids)
@@ -221,7 +215,6 @@ async def sign_url(request: Request, services: FromApp, body: SignedUrlBody, own
         url=await services.assets.signed_url(body.key, body.expires_in),
         expiresIn=body.expires_in,
         expiresAt=datetime.now(UTC) + timedelta(seconds=body.expires_in),
-        requestId=request_id(request),
     )
 
 
@@ -270,13 +263,6 @@ async def write_asset(
 
 class UrlRefused(InvalidInput):
     http_status = 403
-
-
-def _customer(request: Request, owner: ActingCustomer | None) -> str | None:
-    """Return the owner's pass id; None is nobody. Raises TooManyRequests."""
-    if owner:
-        check_pass(request, RateLimitGroup.WRITES, owner.pass_id)
-    return _pass_id(owner)
 
 
 def _pass_id(owner: ActingCustomer | None) -> str | None:

@@ -4,17 +4,17 @@ import json
 from datetime import UTC, datetime
 from typing import Annotated, Any
 
-from fastapi import APIRouter, Body, Header, Path, Request
+from fastapi import APIRouter, Body, Path, Request
 from pydantic import field_validator
 
 from safelight.api.auth.principals import ByIdViewer, CustomerOrAnonymous, CustomerOrOperator
 from safelight.api.auth.stream_urls import stream_url
-from safelight.api.http import idempotency
 from safelight.api.http.error_responses import Responses, error_responses
-from safelight.api.http.idempotency import KEY_CHARS_MAX, OnceForKey
-from safelight.api.http.rate_limits import RateLimitGroup, check_pass, limited_route
+from safelight.api.http.idempotency import OnceForKey
+from safelight.api.http.rate_limits import RateLimitGroup, limited_route
 from safelight.api.http.request_ids import request_id
 from safelight.api.http.services import FromApp
+from safelight.api.routes.ordering import Orders
 from safelight.api.schemas import examples
 from safelight.api.schemas.aliases import Short, aliased
 from safelight.api.schemas.generation_responses import (
@@ -29,7 +29,6 @@ from safelight.api.schemas.generation_responses import (
     Outputs,
     Preferences,
 )
-from safelight.api.schemas.order_builder import OrderBuilder, OrderRequest
 from safelight.api.schemas.requests import CreateBody, IdentityBody
 from safelight.api.schemas.responses import CreditsCharged
 from safelight.api.schemas.unknown_fields import warnings_of
@@ -62,46 +61,20 @@ ROUTES_OF_FLOWS = {
 }
 
 router = APIRouter(route_class=limited_route(RateLimitGroup.WRITES), tags=["generations"])
-IdempotencyKey = Annotated[
-    str | None,
-    Header(
-        alias="Idempotency-Key",
-        max_length=KEY_CHARS_MAX,
-        description="The same key with the same request gives the generation that was accepted first, once charged.",
-    ),
-]
 
 
 def _add_routes(flow: Flow) -> None:
     """One handler serves every path a flow is known by; tweaks name their parent in the path or in the body."""
 
     async def accept(
-        request: Request,
-        services: FromApp,
-        body: Annotated[CreateBody, Body(openapi_examples=examples.OF_FLOWS[flow])],
-        customer: CustomerOrAnonymous,
-        key: IdempotencyKey = None,
+        request: Request, body: Annotated[CreateBody, Body(openapi_examples=examples.OF_FLOWS[flow])], orders: Orders
     ) -> Accepted:
-        check_pass(request, RateLimitGroup.WRITES, customer.pass_id)
-        async with services.db.connection() as conn:
-            asked = OrderRequest(flow, body, customer.pass_id, request.path_params.get("generation_id"))
-            order = await OrderBuilder(conn, services.assets).order(asked)
-        accepted = await services.acceptance.accept(
-            order,
-            customer,
-            idempotency_key=key or body.stated_idempotency_key,
-            request={
-                "request_id": request_id(request),
-                "route": request.scope["route"].path,
-                "method": request.method,
-            },
-        )
+        order, accepted = await orders.accept(flow, body)
         return Accepted(
             generation_id=accepted.generation_id,
-            sse_url=stream_url(services, accepted.generation_id, customer),
+            sse_url=stream_url(orders.services, accepted.generation_id, orders.customer),
             generationId=accepted.generation_id,
-            passId=customer.pass_id,
-            requestId=request_id(request),
+            passId=orders.customer.pass_id,
             parent_generation_id=order.parent.generation_id if order.parent else None,
             credits_cost=accepted.credits_cost,
             credits=CreditsCharged(balance=accepted.balance, cost=accepted.credits_cost),
@@ -208,12 +181,10 @@ async def cancel(
             too_late=cancelling.too_late,
             refunded_credits=cancelling.refunded_credits,
             credits=BalanceOrNone(balance=cancelling.balance),
-            requestId=request_id(request),
             warnings=warnings_of(IdentityBody, await request.json()),
         )
 
-    actor = idempotency.actor(by)
-    return await once.outside(actor, Cancelling, work, is_final=lambda answer: answer.too_late is not None)
+    return await once.outside(by, Cancelling, work, is_final=lambda answer: answer.too_late is not None)
 
 
 class EventBody(IdentityBody):
@@ -258,25 +229,23 @@ async def store_event(
 ) -> EventStored:
     async with services.db.connection() as conn:
         await _require_own_generation(conn, body.generation_id, customer)
-    actor = idempotency.actor(customer)
     body = body.model_copy(update={"payload": DEFAULT_REDACTOR.value(body.payload)})
-    event_id = DEFAULT_REDACTOR.safe_id(body.event_id or once.id_for(actor))  # one for all tries
+    event_id = DEFAULT_REDACTOR.safe_id(body.event_id or once.id_for(customer))  # one for all tries
 
     async def work(conn: Connection) -> EventStored:
-        after = await _store(conn, body, customer, event_id, request_id(request))
+        after = await _store(conn, body, customer, event_id)
         return EventStored(
             event_id=event_id,
             eventId=event_id,
-            requestId=request_id(request),
             passId=customer.pass_id,
             preferences=Preferences(**after) if after else None,
             warnings=warnings_of(EventBody, await request.json()),
         )
 
-    return await once.in_transaction(actor, EventStored, work, insist=True)
+    return await once.in_transaction(customer, EventStored, work, insist=True)
 
 
-async def _store(conn: Connection, body: EventBody, customer: ActingCustomer, event_id: str, asked_by: str) -> Json:
+async def _store(conn: Connection, body: EventBody, customer: ActingCustomer, event_id: str) -> Json:
     """Store the event, once, with what it changes. Returns the preferences after it."""
     pass_id = customer.pass_id
     async with conn.transaction():
@@ -289,7 +258,7 @@ async def _store(conn: Connection, body: EventBody, customer: ActingCustomer, ev
             generation_id=body.generation_id,
             payload=body.payload,
             event_id=event_id,
-            request_id=asked_by,
+            request_id=request_id(),
         )
         before: Json = (row and row.preferences) or {}
         after = before

@@ -8,7 +8,6 @@ from typing import Any
 from fastapi import APIRouter
 
 from safelight.api.auth.operators import ADMIN_ONLY_BY_KEY_TOO, ByOperatorWithKey
-from safelight.api.http import idempotency
 from safelight.api.http.bodies.json import StrictRoute
 from safelight.api.http.idempotency import OnceForKey
 from safelight.api.http.services import FromApp, Services
@@ -64,7 +63,7 @@ async def replace(services: FromApp, operator: ByOperatorWithKey, once: OnceForK
         await services.runtime.replace(conn, override, by=operator)
         return Effective(effective=await _effective(services, conn))
 
-    answer = await once.in_transaction(idempotency.actor(operator), Effective, work)
+    answer = await once.in_transaction(operator, Effective, work)
     await services.runtime.reload()
     return answer
 
@@ -82,7 +81,7 @@ async def unset(services: FromApp, operator: ByOperatorWithKey, once: OnceForKey
         override = await services.runtime.unset(conn, body.path, by=operator)
         return Unset(override=override, effective=await _effective(services, conn))
 
-    answer = await once.in_transaction(idempotency.actor(operator), Unset, work)
+    answer = await once.in_transaction(operator, Unset, work)
     await services.runtime.reload()
     return answer
 

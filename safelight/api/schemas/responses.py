@@ -11,7 +11,7 @@ from pydantic import MISSING, BaseModel, ConfigDict, Field, GetJsonSchemaHandler
 from pydantic.json_schema import JsonSchemaValue
 from pydantic_core import CoreSchema
 
-from safelight import __version__
+from safelight import __version__, telemetry
 from safelight.api.schemas.examples import (
     FILE_KEY,
     FILE_URL,
@@ -94,7 +94,7 @@ class Ok(ResponseModel):
 class WithRequestId(Ok):
     """An answer that names its request, as the log lines and the ops plane do."""
 
-    requestId: RequestId
+    requestId: RequestId = Field(default_factory=lambda: telemetry.known("request_id"), validate_default=True)
 
 
 class FrontPage(Ok):
