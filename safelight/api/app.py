@@ -80,7 +80,7 @@ def create_api(
     app = FastAPIOffline(title="safelight", version=__version__, description=DESCRIPTION, lifespan=lifespan)
     app.state.leaving = asyncio.Event()
     for error_type in (SafelightError, RequestValidationError, HTTPException, *TRANSIENT_ERRORS):
-        app.add_exception_handler(error_type, errors.handle)
+        app.add_exception_handler(error_type, errors.exception_handler)
     app.add_exception_handler(stream.NothingMore, stream.stay_away)
     routers = (mma, stream, customers, failures, providers, webhooks, metrics, sign_in, credits, billing)
     legacy = (editorial, motion, feedback, history, statistics, client_errors, admin, runtime_config, downloads)
@@ -137,7 +137,7 @@ class RequestContextMiddleware:
                 return
             if started:
                 raise
-            response = await errors.handle(Request(scope, receive), error)
+            response = await errors.exception_handler(Request(scope, receive), error)
             await response(scope, receive, send_named)
         finally:
             scope["app"].state.services.bodies.release(Request(scope))

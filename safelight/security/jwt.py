@@ -159,8 +159,8 @@ def _email(claims: dict[str, Any]) -> str | None:
     other no. Anonymous users have no e-mail."""
     stated = claims.get("email")
     places = (claims, claims.get("app_metadata"), claims.get("user_metadata"))
-    said = [place["email_verified"] for place in places if isinstance(place, dict) and "email_verified" in place]
-    if not isinstance(stated, str) or any(one is not True for one in said) or _is_anonymous(claims):
+    verified = [place["email_verified"] for place in places if isinstance(place, dict) and "email_verified" in place]
+    if not isinstance(stated, str) or any(one is not True for one in verified) or _is_anonymous(claims):
         return None
     email = stated.strip().lower()
     return email if "@" in email and len(email) <= EMAIL_CHARS_MAX and email.isprintable() else None

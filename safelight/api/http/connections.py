@@ -63,8 +63,8 @@ class ConnectionRefusal:
     def content(self) -> bytes:
         """The whole answer, after which the connection is closed."""
         is_later = self.status == 503
-        said = {"ok": False, "error": self.code, "message": self.message}
-        body = json.dumps(said | ({"retry_after_seconds": RETRY_AFTER_SECONDS} if is_later else {})).encode()
+        fields = {"ok": False, "error": self.code, "message": self.message}
+        body = json.dumps(fields | ({"retry_after_seconds": RETRY_AFTER_SECONDS} if is_later else {})).encode()
         later = b"retry-after: %d\r\n" % RETRY_AFTER_SECONDS if is_later else b""
         head = b"content-type: application/json\r\ncontent-length: %d\r\nconnection: close\r\n" % len(body)
         return STATUS_LINE[self.status] + head + later + b"\r\n" + body

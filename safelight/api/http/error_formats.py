@@ -29,6 +29,15 @@ class ErrorFormat:
         """The codes of answers with 500, where they are its own."""
         return [self.failed, *([self.away[1]] if self.away[0] == 500 else [])] if self.failed else []
 
+    def body(self, coded: Json, status: int, *, database_unavailable: bool) -> Json:
+        """The body of an error answer, from the one that other routes would give."""
+        if self.is_operators and status in (401, 403):
+            return UNAUTHORIZED
+        if self.sentence or (database_unavailable and self.sentence_when_away):
+            sentence = {"error": coded["message"]} | {name: coded[name] for name in (RETRY,) if name in coded}
+            return {"ok": False, **sentence} if self.says_not_ok else sentence
+        return coded
+
 
 NO_DB_500 = (500, NO_DB)
 _ANY_OTHER = ErrorFormat()
@@ -71,13 +80,3 @@ HELD = (*WAIT_FOR_RESULT, "POST /motion/suggest")  # until a generation is final
 def of(route: str) -> ErrorFormat:
     """`route` is a method and the path as it is declared."""
     return OF_ROUTES.get(route, _ANY_OTHER)
-
-
-def body(manners: ErrorFormat, coded: Json, status: int, *, database_unavailable: bool) -> Json:
-    """The body of an error answer, from the one that other routes would give."""
-    if manners.is_operators and status in (401, 403):
-        return UNAUTHORIZED
-    if manners.sentence or (database_unavailable and manners.sentence_when_away):
-        said = {"error": coded["message"]} | {name: coded[name] for name in (RETRY,) if name in coded}
-        return {"ok": False, **said} if manners.says_not_ok else said
-    return coded

@@ -108,16 +108,16 @@ MODELS = (Refusal, NotEnoughCredits, NotEnoughCreditsInDetail, ResultPendingBody
 
 def models_of(route: str, status: int) -> tuple[type[ResponseModel], ...]:
     """The bodies of a status; `route` is a method and the path as it is declared."""
-    told = error_formats.of(route)
-    sentence = SentenceNotOk if told.says_not_ok else Sentence
-    if told.is_operators and status in (401, 403):
+    shape = error_formats.of(route)
+    sentence = SentenceNotOk if shape.says_not_ok else Sentence
+    if shape.is_operators and status in (401, 403):
         return (Unauthorized,)
-    if told.sentence:
+    if shape.sentence:
         return (sentence,)
     if status == 402:
         return (NotEnoughCredits if route in error_formats.WAIT_FOR_RESULT else NotEnoughCreditsInDetail,)
     if status == 503 and route in error_formats.HELD:
         return (ResultPendingBody, Refusal)
-    if status == told.away[0] and told.sentence_when_away:
+    if status == shape.away[0] and shape.sentence_when_away:
         return (sentence, Refusal)
     return (Refusal,)

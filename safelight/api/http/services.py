@@ -74,8 +74,8 @@ class Services:
     allowances: Allowances = field(default_factory=Allowances)
 
 
-def _services(request: Request) -> Services:
+def services_of(request: Request) -> Services:
     return cast(Services, request.app.state.services)
 
 
-FromApp = Annotated[Services, Depends(_services)]
+FromApp = Annotated[Services, Depends(services_of)]

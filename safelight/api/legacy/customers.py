@@ -1,9 +1,10 @@
 """Sessions, credits and history of a customer (docs/contract/legacy.md)."""
 
 from datetime import UTC, datetime
-from typing import Annotated, Any
+from typing import Annotated, TypeVar
 
 from fastapi import APIRouter, Query
+from pydantic.alias_generators import to_snake
 
 from safelight.api.auth.principals import ActingByBody, ActingByQuery, CustomerOfPath
 from safelight.api.http.error_responses import error_responses
@@ -32,10 +33,9 @@ from safelight.domain.identities import ActingCustomer
 from safelight.reports import customer as report
 from safelight.reports.customer import CustomerBalance
 
-Json = dict[str, Any]
-
 PAGE_DEFAULT = 200
 ANONYMOUS = "anonymous"
+ItemModel = TypeVar("ItemModel", bound=legacy_responses.Item)
 HISTORY_DESCRIPTION = "Newest first; every item under its camelCase and its raw names."
 
 router = APIRouter(route_class=limited_route(RateLimitGroup.PUBLIC), tags=["account"])
@@ -148,46 +148,13 @@ async def history_of(
             hasMore=shown.next_before is not None,
             returned=len(shown.page),
         ),
-        sessions=[_session(row) for row in shown.items("session")],
-        generations=[_generation(row) for row in shown.items("generation")],
-        feedbacks=[_feedback(row) for row in shown.items("feedback")],
+        sessions=[_item(SessionItem, row) for row in shown.items("session")],
+        generations=[_item(GenerationItem, row) for row in shown.items("generation")],
+        feedbacks=[_item(FeedbackItem, row) for row in shown.items("feedback")],
     )
 
 
-def _common(row: HistoryItem) -> Json:
+def _item(model: type[ItemModel], row: HistoryItem) -> ItemModel:
     """Both namings: the raw `mg_*` keys, and camelCase."""
-    return row.columns | {
-        "id": row.id,
-        "passId": row.pass_id,
-        "sessionId": row.session_id,
-        "platform": row.platform,
-        "createdAt": row.created_at,
-    }
-
-
-def _session(row: HistoryItem) -> SessionItem:
-    return SessionItem(**_common(row), title=row.title)
-
-
-def _generation(row: HistoryItem) -> GenerationItem:
-    return GenerationItem(
-        **_common(row),
-        generationId=row.generation_id,
-        type=row.type,
-        mode=row.mode,
-        prompt=row.prompt,
-        outputUrl=row.output_url,
-        status=row.status,
-        meta=row.meta,
-    )
-
-
-def _feedback(row: HistoryItem) -> FeedbackItem:
-    return FeedbackItem(
-        **_common(row),
-        resultType=row.result_type,
-        prompt=row.prompt,
-        comment=row.comment,
-        imageUrl=row.image_url,
-        videoUrl=row.video_url,
-    )
+    named = model.model_fields.keys() - legacy_responses.Row.model_fields.keys()
+    return model(**row.columns, **{name: getattr(row, to_snake(name)) for name in named})

@@ -43,7 +43,7 @@ async def me(request: Request, services: FromApp, sign_in: SigningIn) -> Me:
     except TRANSIENT_ERRORS:
         raise
     except psycopg.Error as error:
-        await errors.tell(request, error)
+        await errors.report(request, error)
         return _visitor_for_now(request, sign_in, DEGRADED)
 
 
@@ -82,7 +82,7 @@ async def sync(request: Request, services: FromApp, sign_in: SigningIn) -> Login
     except InvalidToken:
         return nobody
     except (AuthUnavailable, psycopg.Error) as error:
-        await errors.tell(request, error)
+        await errors.report(request, error)
         return NotLoggedInForNow()
 
 

@@ -138,9 +138,9 @@ async def stream(
     """
     shown: Status | None = None
     end_at = time.monotonic() + STREAM_SECONDS_MAX
-    async with services.listener.subscribe(generation_id) as news:
+    async with services.listener.subscribe(generation_id) as changed:
         while time.monotonic() < end_at and not request.app.state.leaving.is_set():
-            news.clear()
+            changed.clear()
             async with services.db.connection() as conn:
                 now = await job_log.tail(conn, generation_id, after)
             if now is None:
@@ -165,7 +165,7 @@ async def stream(
                 yield ServerSentEvent(event="done", data=_done(status, now.error))
                 return
             with suppress(TimeoutError):
-                await asyncio.wait_for(news.wait(), POLL_SECONDS)
+                await asyncio.wait_for(changed.wait(), POLL_SECONDS)
 
 
 def _status(status: Status) -> ServerSentEvent:

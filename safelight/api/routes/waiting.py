@@ -23,9 +23,9 @@ async def wait_until_final(request: Request, services: Services, generation_id: 
         ResultPending: it takes longer than a request is held, this process is about to end, or the client is gone.
     """
     give_up = time.monotonic() + services.wait_seconds
-    async with services.listener.subscribe(generation_id) as news:
+    async with services.listener.subscribe(generation_id) as changed:
         while True:
-            news.clear()
+            changed.clear()
             row = await _if_ended(services, generation_id)
             if row is not None:
                 return row
@@ -33,7 +33,7 @@ async def wait_until_final(request: Request, services: Services, generation_id: 
             if left_seconds <= 0 or request.app.state.leaving.is_set() or await request.is_disconnected():
                 raise ResultPending(generation_id)
             with suppress(TimeoutError):
-                await asyncio.wait_for(news.wait(), min(POLL_SECONDS, left_seconds))
+                await asyncio.wait_for(changed.wait(), min(POLL_SECONDS, left_seconds))
 
 
 async def _if_ended(services: Services, generation_id: str) -> GenerationRow | None:

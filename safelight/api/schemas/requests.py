@@ -167,7 +167,7 @@ class CreateBody(IdentityBody):
     feedback: FeedbackBody = FeedbackBody()
     prompts: PromptsBody = PromptsBody()
     mode: ModeBody = ModeBody()
-    ignored_media: SkipJsonSchema[dict[str, str]] = Field(default={})  # what is said of each, by its URL
+    ignored_media: SkipJsonSchema[dict[str, str]] = Field(default={})  # the warning about each, by its URL
 
     @model_validator(mode="before")
     @classmethod
