@@ -6,9 +6,10 @@ from typing import Annotated, Literal
 from pydantic import MISSING, Field
 
 from safelight.api.http import error_formats
-from safelight.api.schemas.responses import Count, GenerationId, Json, PassId, RequestId, ResponseModel
+from safelight.api.schemas import fields
+from safelight.api.schemas.responses import ResponseModel
 
-Responses = dict[int | str, Json]
+Responses = dict[int | str, fields.Json]
 
 MEANINGS = {
     400: "Something in it is wrong; the message names it.",
@@ -36,7 +37,7 @@ def error_responses(*statuses: int) -> Responses:
     return {status: {"description": MEANINGS[status]} for status in statuses}
 
 
-def implied_responses(route: str, operation: Json, *, is_anonymous: bool) -> Responses:
+def implied_responses(route: str, operation: fields.Json, *, is_anonymous: bool) -> Responses:
     """The error responses that follow from what a route declares: its body, its idempotency key, who may call it."""
     has_key = any(parameter["name"] == "Idempotency-Key" for parameter in operation.get("parameters", ()))
     statuses = (*ANYWHERE, *(() if is_anonymous else IDENTIFIED), *((422,) if has_key else ()))
@@ -55,21 +56,21 @@ class Refusal(ResponseModel):
     ok: Literal[False] = False
     error: str = Field(examples=["VALIDATION_ERROR"])
     message: str = Field(examples=["passId: what is wrong."])
-    requestId: RequestId
+    requestId: fields.RequestId
     retry_after_seconds: RetryAfter = MISSING
 
 
 class NotEnoughCredits(Refusal):
     error: str = Field(examples=["INSUFFICIENT_CREDITS"])
     message: str = Field(examples=["This needs 5 credits, and you have 2."])
-    requiredCredits: Count = Field(examples=[5])
+    requiredCredits: fields.Count = Field(examples=[5])
     currentCredits: int = Field(examples=[2])
-    passId: PassId | None
+    passId: fields.PassId | None
 
 
 class CreditsNeeded(ResponseModel):
-    required: Count = Field(examples=[5])
-    needed: Count = Field(examples=[5])
+    required: fields.Count = Field(examples=[5])
+    needed: fields.Count = Field(examples=[5])
     balance: int = Field(examples=[2])
 
 
@@ -85,7 +86,7 @@ class ResultPendingBody(Refusal):
     message: str = Field(
         examples=["This takes longer than usual and goes on by itself. The result will be in your history."]
     )
-    generationId: GenerationId
+    generationId: fields.GenerationId
 
 
 class Sentence(ResponseModel):

@@ -23,14 +23,7 @@ from safelight.api.http.services import Services, services_of
 from safelight.db.connection.database import TRANSIENT_ERRORS
 from safelight.db.operations import ops_rows
 from safelight.db.operations.ops_rows import OpsError
-from safelight.domain.errors.base import (
-    GenerationFailed,
-    InsufficientCredits,
-    InvalidToken,
-    RemoteFileRefused,
-    ResultPending,
-    SafelightError,
-)
+from safelight.domain.errors import base
 from safelight.domain.errors.categories import Category, category_of_status
 from safelight.domain.errors.retries import RetryLater, TooManyRequests
 from safelight.redaction import DEFAULT_REDACTOR, excerpt
@@ -77,20 +70,20 @@ class ErrorResponse:
 def error_response(request: Request, error: Exception) -> ErrorResponse:
     """The table."""
     match error:
-        case InsufficientCredits():
+        case base.InsufficientCredits():
             return _insufficient(request, error)
         case RetryLater():
             headers = {"Retry-After": str(max(1, math.ceil(error.retry_after_seconds)))}
             return ErrorResponse(error.http_status, error.code, error.safe_message, error.category, headers=headers)
-        case ResultPending():
+        case base.ResultPending():
             more = {"generationId": error.generation_id}
             return ErrorResponse(
                 503, error.code, error.safe_message, error.category, more, _LATER, already_reported=True
             )
-        case SafelightError():
+        case base.SafelightError():
             failed = _format(request).failed if error.http_status >= 500 else None
             status, code = (500, failed) if failed else (error.http_status, error.code)
-            is_known = isinstance(error, GenerationFailed)
+            is_known = isinstance(error, base.GenerationFailed)
             return ErrorResponse(status, code, error.safe_message, error.category, already_reported=is_known)
         case RequestValidationError():
             return ErrorResponse(400, "VALIDATION_ERROR", _problems(error))
@@ -147,7 +140,7 @@ def _log(request: Request, response: ErrorResponse, error: Exception) -> None:
         telemetry.error(response.category.emoji, telemetry.Tag.API, text, error)
 
 
-def _insufficient(request: Request, error: InsufficientCredits) -> ErrorResponse:
+def _insufficient(request: Request, error: base.InsufficientCredits) -> ErrorResponse:
     """Return the 402. Its message is a sentence on routes whose clients show it, and begins with the code on others."""
     more = {
         "requiredCredits": error.required,
@@ -222,9 +215,9 @@ def _message(response: ErrorResponse, error: Exception) -> str:
     """Return the whole message, for operators: users may learn less."""
     if response.status >= 500:
         return f"{type(error).__name__}: {error}"
-    if isinstance(error, InvalidToken):
+    if isinstance(error, base.InvalidToken):
         return f"{error} Reason: {error.details.get('reason', 'not known')}."
-    return str(error) if isinstance(error, RemoteFileRefused) else response.message
+    return str(error) if isinstance(error, base.RemoteFileRefused) else response.message
 
 
 async def report_wrong_admin_token(request: Request) -> None:

@@ -53,7 +53,7 @@ def _patch_schema(app: FastAPI, document: Json, is_anonymous: Callable[[APIRoute
         operation = document["paths"][route.path_format][method.lower()]
         name = f"{method} {route.path}"
         implied = error_responses.implied_responses(name, operation, is_anonymous=is_anonymous(route.original_route))
-        _complete(operation, route, {**implied, **route.responses}, name, schemas)
+        _complete(operation, route, implied | route.responses, name, schemas)
     client_schemas.simplify(document)
     return document
 
@@ -65,7 +65,9 @@ def _routes(app: FastAPI) -> Iterator[tuple[RouteContext, str]]:
                 yield route, method
 
 
-def _complete(operation: Json, route: RouteContext, stated_responses: Json, name: str, schemas: Json) -> None:
+def _complete(
+    operation: Json, route: RouteContext, stated_responses: error_responses.Responses, name: str, schemas: Json
+) -> None:
     operation["responses"].pop("422", None)
     for status, stated in stated_responses.items():
         response = operation["responses"].setdefault(str(status), {"description": stated.get("description", "")})

@@ -16,16 +16,9 @@ from safelight.api.http.error_responses import error_responses
 from safelight.api.http.idempotency import OnceForKey
 from safelight.api.http.request_ids import prefixed, request_id, unique_request_id
 from safelight.api.http.services import FromApp, Services
+from safelight.api.schemas import responses
 from safelight.api.schemas.aliases import Short, aliased
 from safelight.api.schemas.requests import IdentityBody
-from safelight.api.schemas.responses import (
-    CreditsAdded,
-    OrderCredited,
-    OrderKnown,
-    OrderRefunded,
-    OrderWithoutCredits,
-    ShopOrderAnswer,
-)
 from safelight.db.connection.database import Connection
 from safelight.db.money import customers, ledger, shop_refunds
 from safelight.db.money.shop_refunds import SHOP_ORDER, TakenBack
@@ -61,21 +54,21 @@ class AddBody(IdentityBody):
 )
 async def add(
     request: Request, services: FromApp, operator: ByOperator, once: OnceForKey, body: AddBody, target: Target
-) -> CreditsAdded:
+) -> responses.CreditsAdded:
     """At most what is there is taken: no balance goes below 0."""
     request.state.pass_id = target.pass_id
     amount = credit_amount(whole_number(body.amount), "amount", takes_text=True, code="INVALID_AMOUNT")
     adjustment = Adjustment(amount, body.reason, body.source, ("manual", unique_request_id(request)), "credits.add")
 
-    async def work(conn: Connection) -> CreditsAdded:
+    async def work(conn: Connection) -> responses.CreditsAdded:
         moved = await adjust_credits(conn, operator, target, adjustment, expire_days=services.credits_expire_days)
-        return CreditsAdded(
+        return responses.CreditsAdded(
             customerId=target.pass_id,
             newBalance=moved.after,
             passId=target.pass_id,
         )
 
-    return await once.in_transaction(operator, CreditsAdded, work)
+    return await once.in_transaction(operator, responses.CreditsAdded, work)
 
 
 # --- the shop -------------------------------------------------------------------------------------------------------
@@ -134,7 +127,7 @@ async def shop_order(
     topic: Annotated[
         str, Header(alias="X-Shopify-Topic", max_length=100, description="`orders/paid`, `refunds/create`, …")
     ] = "",
-) -> ShopOrderAnswer:
+) -> responses.ShopOrderAnswer:
     """An order that is paid, no test and not cancelled is credited once, however often and wherever its webhook is
     delivered. What it is refunded for is taken back once, never below a balance of 0."""
     content = await StrictRequest(request.scope, request.receive).body()
@@ -147,13 +140,13 @@ async def shop_order(
     if order.refusal:
         if order.refunds:
             return await _refunded(services, order.id, order.refunds)
-        return OrderWithoutCredits(orderId=order.id, reason=order.refusal)
+        return responses.OrderWithoutCredits(orderId=order.id, reason=order.refusal)
     if not order.credits:
-        return OrderWithoutCredits(orderId=order.id, reason="NO_MATCHING_PRODUCT")
+        return responses.OrderWithoutCredits(orderId=order.id, reason="NO_MATCHING_PRODUCT")
     async with services.db.transaction() as conn:
         if await ledger.is_in_ledger(conn, (SHOP_ORDER, order.id)):
             await _take_back(conn, order.id, order.refunds)
-            return OrderKnown(orderId=order.id)
+            return responses.OrderKnown(orderId=order.id)
         return await _credited(request, conn, services, order)
 
 
@@ -164,7 +157,9 @@ def _must_be_signed(secret: str, content: bytes, signature: str) -> None:
         raise WebhookRefused("The webhook's signature does not fit.", code="INVALID_HMAC")
 
 
-async def _credited(request: Request, conn: Connection, services: Services, order: ShopOrder) -> OrderCredited:
+async def _credited(
+    request: Request, conn: Connection, services: Services, order: ShopOrder
+) -> responses.OrderCredited:
     pass_id = await _buyer(conn, order)
     request.state.pass_id = pass_id
     await customers.ensure(conn, pass_id)
@@ -183,7 +178,7 @@ async def _credited(request: Request, conn: Connection, services: Services, orde
     telemetry.info("💳", telemetry.Tag.CREDIT, f"Order {order.id} credited {order.credits}", pass_id=pass_id)
     await _take_back(conn, order.id, order.refunds)
     row = await customers.get(conn, pass_id)
-    return OrderCredited(
+    return responses.OrderCredited(
         orderId=order.id,
         customerId=pass_id,
         passId=pass_id,
@@ -193,13 +188,13 @@ async def _credited(request: Request, conn: Connection, services: Services, orde
     )
 
 
-async def _refunded(services: Services, order_id: str, refunds: tuple[ShopRefund, ...]) -> OrderRefunded:
+async def _refunded(services: Services, order_id: str, refunds: tuple[ShopRefund, ...]) -> responses.OrderRefunded:
     """A refund whose order we do not know yet is kept until we do: webhooks come in any order."""
     async with services.db.transaction() as conn:
         await ledger.is_in_ledger(conn, (SHOP_ORDER, order_id))  # nobody else settles this order meanwhile
         back = await _take_back(conn, order_id, refunds)
     taken, due = (back.taken, back.due) if back else (0, 0)
-    return OrderRefunded(orderId=order_id, takenBack=taken, missing=due - taken)
+    return responses.OrderRefunded(orderId=order_id, takenBack=taken, missing=due - taken)
 
 
 async def _take_back(conn: Connection, order_id: str, refunds: tuple[ShopRefund, ...]) -> TakenBack | None:

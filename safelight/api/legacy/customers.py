@@ -14,14 +14,6 @@ from safelight.api.http.request_ids import request_id
 from safelight.api.http.services import FromApp, Services
 from safelight.api.schemas import legacy_responses
 from safelight.api.schemas.aliases import Short, aliased
-from safelight.api.schemas.legacy_responses import (
-    CreditHistory,
-    FeedbackItem,
-    GenerationItem,
-    History,
-    Page,
-    SessionItem,
-)
 from safelight.api.schemas.order_builder import own_session_id
 from safelight.api.schemas.requests import IdentityBody
 from safelight.api.schemas.responses import Balance, CostsOfModes, Session, SessionBegun
@@ -115,7 +107,7 @@ async def history(
         ),
     ] = None,
     cursor: Annotated[datetime | None, Query(description="`page.nextCursor` of the page before.")] = None,
-) -> History:
+) -> legacy_responses.History:
     """The older clients state no limit, and show an empty card for each generation without a result."""
     return await history_of(services, customer, limit or PAGE_DEFAULT, cursor, results_only=limit is None)
 
@@ -127,30 +119,30 @@ async def history_of(
     cursor: datetime | None,
     *,
     results_only: bool,
-) -> History:
+) -> legacy_responses.History:
     """One page, the newest first, with the ledger."""
     found = customer.pass_id
     async with services.db.connection() as conn:
         shown = await report.history(conn, found, before=cursor, most=limit, results_only=results_only)
-    return History(
+    return legacy_responses.History(
         passId=found,
         customerId=found,
         passIdsChecked=[found],
-        credits=CreditHistory(
+        credits=legacy_responses.CreditHistory(
             balance=shown.balance,
             expiresAt=shown.expires_at,
             history=[legacy_responses.Row.model_validate(entry.columns) for entry in shown.entries],
         ),
-        page=Page(
+        page=legacy_responses.Page(
             limit=limit,
             cursor=cursor,
             nextCursor=shown.next_before,
             hasMore=shown.next_before is not None,
             returned=len(shown.page),
         ),
-        sessions=[_item(SessionItem, row) for row in shown.items("session")],
-        generations=[_item(GenerationItem, row) for row in shown.items("generation")],
-        feedbacks=[_item(FeedbackItem, row) for row in shown.items("feedback")],
+        sessions=[_item(legacy_responses.SessionItem, row) for row in shown.items("session")],
+        generations=[_item(legacy_responses.GenerationItem, row) for row in shown.items("generation")],
+        feedbacks=[_item(legacy_responses.FeedbackItem, row) for row in shown.items("feedback")],
     )
 
 

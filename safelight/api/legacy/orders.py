@@ -9,15 +9,8 @@ from pydantic import BeforeValidator
 from safelight.api.http.services import Services
 from safelight.api.routes.ordering import Ordering
 from safelight.api.routes.waiting import wait_until_final
+from safelight.api.schemas import legacy_responses as answers
 from safelight.api.schemas.aliases import Flag, Short, Url, aliased
-from safelight.api.schemas.legacy_responses import (
-    MergeSource,
-    PresetMeta,
-    StyleMeta,
-    StyleProfile,
-    TasteReadMeta,
-    TasteUnknownMeta,
-)
 from safelight.api.schemas.requests import INSPIRATIONS_MAX, CreateBody, IdentityBody
 from safelight.api.schemas.responses import CreditsCharged
 from safelight.db.generations import feedback
@@ -141,25 +134,25 @@ async def style_of(services: Services, body: LegacyBody, row: GenerationRow) -> 
     learned = [word.strip() for word in csv.split(",")] if body.vision and csv else []
     keywords = [*(preset.keywords if preset else ()), *learned]
     texts = [preset.description if preset else "", f"What you liked before: {', '.join(learned)}." if learned else ""]
-    profile = StyleProfile(keywords=keywords, description=" ".join(filter(None, texts))) if keywords else None
+    profile = answers.StyleProfile(keywords=keywords, description=" ".join(filter(None, texts))) if keywords else None
     return {"styleProfile": profile, "styleProfileMeta": await _profile_meta(services, body, row, bool(learned))}
 
 
-async def _profile_meta(services: Services, body: LegacyBody, row: GenerationRow, learned: bool) -> StyleMeta:
+async def _profile_meta(services: Services, body: LegacyBody, row: GenerationRow, learned: bool) -> answers.StyleMeta:
     preset_key = body.style_preset_key if body.preset else None
     if not body.vision:
-        return PresetMeta(source="preset_only" if preset_key else "none", likesCount=0, presetKey=preset_key)
+        return answers.PresetMeta(source="preset_only" if preset_key else "none", likesCount=0, presetKey=preset_key)
     async with services.db.connection() as conn:
         likes = await feedback.count(conn, row.pass_id)
     merge_source = _merge_source(bool(preset_key), learned)
     if not learned:
-        return TasteUnknownMeta(
+        return answers.TasteUnknownMeta(
             likesCount=likes,
             presetKey=preset_key,
             mergeSource=merge_source,
             minLikesForFirstProfile=LIKES_FOR_TASTE,
         )
-    return TasteReadMeta(
+    return answers.TasteReadMeta(
         likesCount=likes,
         likesCountAtProfile=likes,
         updatedAt=datetime.now(UTC),
@@ -169,7 +162,7 @@ async def _profile_meta(services: Services, body: LegacyBody, row: GenerationRow
     )
 
 
-def _merge_source(has_preset: bool, has_taste: bool) -> MergeSource:
+def _merge_source(has_preset: bool, has_taste: bool) -> answers.MergeSource:
     if has_preset:
         return "preset+user" if has_taste else "preset_only"
     return "user_only" if has_taste else "none"

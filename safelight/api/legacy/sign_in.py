@@ -10,16 +10,6 @@ from safelight.api.http.rate_limits import RateLimitGroup, per_address
 from safelight.api.http.request_ids import prefixed
 from safelight.api.http.services import FromApp, Services
 from safelight.api.schemas import responses
-from safelight.api.schemas.responses import (
-    LoggedIn,
-    Login,
-    Me,
-    NotLoggedIn,
-    NotLoggedInForNow,
-    SignedIn,
-    Visitor,
-    VisitorForNow,
-)
 from safelight.db.connection.database import TRANSIENT_ERRORS
 from safelight.db.money import customers
 from safelight.domain.errors.base import InvalidToken
@@ -32,7 +22,7 @@ router = APIRouter(tags=["account"])
 
 
 @router.get("/me", summary="Who am I?", dependencies=[per_address(RateLimitGroup.PUBLIC), prefixed("me_")])
-async def me(request: Request, services: FromApp, sign_in: SigningIn) -> Me:
+async def me(request: Request, services: FromApp, sign_in: SigningIn) -> responses.Me:
     """Without a token nothing is written. With one, the user's row is found or made. Where tokens cannot be checked
     just now, or something is wrong on our side, the client may go on as a visitor."""
     try:
@@ -47,25 +37,25 @@ async def me(request: Request, services: FromApp, sign_in: SigningIn) -> Me:
         return _visitor_for_now(request, sign_in, DEGRADED)
 
 
-async def _user(request: Request, services: Services, sign_in: SignIn, user: TokenUser) -> SignedIn:
+async def _user(request: Request, services: Services, sign_in: SignIn, user: TokenUser) -> responses.SignedIn:
     async with services.db.transaction() as conn:
         account = await sign_in.account(conn, user, may_adopt=True)
         await customers.record_visit(conn, account.pass_id, user.email)
     request.state.pass_id = account.pass_id
-    return SignedIn(
+    return responses.SignedIn(
         user=responses.User(id=user.id, email=user.email),
         isAdmin=is_on_allow_list(services, user.email, account.is_admin),
         passId=account.pass_id,
     )
 
 
-def _visitor(request: Request, sign_in: SignIn) -> Visitor:
+def _visitor(request: Request, sign_in: SignIn) -> responses.Visitor:
     request.state.pass_id = sign_in.visitor()
-    return Visitor(passId=request.state.pass_id)
+    return responses.Visitor(passId=request.state.pass_id)
 
 
-def _visitor_for_now(request: Request, sign_in: SignIn, reason: str) -> VisitorForNow:
-    return VisitorForNow(**_visitor(request, sign_in).model_dump(), degradedReason=reason)
+def _visitor_for_now(request: Request, sign_in: SignIn, reason: str) -> responses.VisitorForNow:
+    return responses.VisitorForNow(**_visitor(request, sign_in).model_dump(), degradedReason=reason)
 
 
 @router.post(
@@ -73,9 +63,9 @@ def _visitor_for_now(request: Request, sign_in: SignIn, reason: str) -> VisitorF
     summary="Sign in: find or make the user's row, and gather the credits of their e-mail",
     dependencies=[per_address(RateLimitGroup.PUBLIC)],
 )
-async def sync(request: Request, services: FromApp, sign_in: SigningIn) -> Login:
+async def sync(request: Request, services: FromApp, sign_in: SigningIn) -> responses.Login:
     """Only the token counts; whatever the body states is ignored. Without one that holds, nobody is logged in."""
-    nobody = NotLoggedIn()
+    nobody = responses.NotLoggedIn()
     try:
         user = sign_in.user()
         return nobody if user is None else await _synced(request, services, sign_in, user)
@@ -83,17 +73,17 @@ async def sync(request: Request, services: FromApp, sign_in: SigningIn) -> Login
         return nobody
     except (AuthUnavailable, psycopg.Error) as error:
         await errors.report(request, error)
-        return NotLoggedInForNow()
+        return responses.NotLoggedInForNow()
 
 
-async def _synced(request: Request, services: Services, sign_in: SignIn, user: TokenUser) -> LoggedIn:
+async def _synced(request: Request, services: Services, sign_in: SignIn, user: TokenUser) -> responses.LoggedIn:
     async with services.db.transaction() as conn:
         account = await sign_in.account(conn, user, may_adopt=False)
         await customers.record_visit(conn, account.pass_id, user.email)
         if user.email:
             await customers.merge_credits(conn, account.pass_id, user.email)
     request.state.pass_id = account.pass_id
-    return LoggedIn(
+    return responses.LoggedIn(
         passId=account.pass_id,
         email=user.email,
         isNewUser=account.is_new,

@@ -17,32 +17,14 @@ from safelight.api.http.idempotency import Once, OnceForKey
 from safelight.api.http.middleware import is_head
 from safelight.api.http.rate_limits import RateLimitGroup, limited_route, per_address
 from safelight.api.http.services import FromApp, Services
+from safelight.api.schemas import responses
 from safelight.api.schemas.aliases import Short, aliased
 from safelight.api.schemas.requests import IdentityBody
-from safelight.api.schemas.responses import (
-    KeptFile,
-    KeptKey,
-    SignedUrl,
-    StoredPrivate,
-    StoredPublic,
-    Ticket,
-    Upload,
-    Written,
-)
 from safelight.db.money import customers
 from safelight.domain.errors.base import AlreadyStored, AuthError, InvalidInput, NotFound, PayloadTooLarge
 from safelight.domain.identities import ActingCustomer
 from safelight.media import publishing
-from safelight.storage import keys, thumbnails
-from safelight.storage.assets import (
-    PRIVATE_ROUTE,
-    ROUTE,
-    SIGNED_SECONDS,
-    SIGNED_SECONDS_MAX,
-    SIGNED_SECONDS_MIN,
-    UPLOAD_BYTES_MAX,
-    UPLOAD_URL_SECONDS,
-)
+from safelight.storage import assets, keys, thumbnails
 from safelight.storage.buckets import IMMUTABLE
 
 Json = dict[str, Any]
@@ -50,7 +32,7 @@ Json = dict[str, Any]
 Expires = Annotated[int, Query(ge=0)]
 Signature = Annotated[str, Query(max_length=200)]
 BASE64_CHARS_AT_ONCE = 1024 * 1024  # a multiple of four
-DATA_URL_CHARS_MAX = UPLOAD_BYTES_MAX * 4 // 3 + 200
+DATA_URL_CHARS_MAX = assets.UPLOAD_BYTES_MAX * 4 // 3 + 200
 
 uploads = APIRouter(route_class=limited_route(RateLimitGroup.WRITES, StrictUploadRoute), tags=["files"])
 router = APIRouter(route_class=limited_route(RateLimitGroup.WRITES), tags=["files"])
@@ -84,32 +66,36 @@ class UploadBody(IdentityBody):
 
 
 @uploads.post("/api/r2/upload-signed", summary="Upload a file, or get a URL to upload it to")
-async def upload(services: FromApp, once: OnceForKey, body: UploadBody, owner: IdentifiedByBody) -> Upload:
+async def upload(services: FromApp, once: OnceForKey, body: UploadBody, owner: IdentifiedByBody) -> responses.Upload:
     services.rates.check_customer(RateLimitGroup.WRITES, owner)
     data_url = body.data_url
     if data_url is None:
         return await _upload_ticket(services, once, body, owner)
     telemetry.info("📤", telemetry.Tag.STORAGE_FILE, f"Starting file upload for user {_pass_id(owner) or keys.NOBODY}")
-    kept = await once.outside(owner, KeptFile, lambda: _store(services, body, owner, data_url))
+    kept = await once.outside(owner, responses.KeptFile, lambda: _store(services, body, owner, data_url))
     stored = kept.model_dump()
     if body.private:
-        signed_url = await services.assets.signed_url(kept.key, SIGNED_SECONDS)
-        return StoredPrivate(**stored, url=signed_url, expiresIn=SIGNED_SECONDS)
+        signed_url = await services.assets.signed_url(kept.key, assets.SIGNED_SECONDS)
+        return responses.StoredPrivate(**stored, url=signed_url, expiresIn=assets.SIGNED_SECONDS)
     url = services.assets.url_of(kept.key)
-    return StoredPublic(**stored, url=url, publicUrl=url)
+    return responses.StoredPublic(**stored, url=url, publicUrl=url)
 
 
-async def _store(services: Services, body: UploadBody, owner: ActingCustomer | None, data_url: str) -> KeptFile:
+async def _store(
+    services: Services, body: UploadBody, owner: ActingCustomer | None, data_url: str
+) -> responses.KeptFile:
     """Store the file and return the answer but for its URLs: a signed one is made fresh each time, and never kept."""
     content, named = await services.bodies.work(_decode, data_url), {"kind": body.kind, "name": body.filename}
     if body.private:
         stored = await services.assets.put_private(content, customer=_require_customer(owner).pass_id, **named)
     else:
         stored = await services.assets.put_upload(content, customer=_pass_id(owner), **named)
-    return KeptFile(key=stored.key, contentType=stored.media_type, bytes=stored.bytes)
+    return responses.KeptFile(key=stored.key, contentType=stored.media_type, bytes=stored.bytes)
 
 
-async def _upload_ticket(services: Services, once: Once, body: UploadBody, owner: ActingCustomer | None) -> Ticket:
+async def _upload_ticket(
+    services: Services, once: Once, body: UploadBody, owner: ActingCustomer | None
+) -> responses.Ticket:
     if body.content_type is None:
         raise InvalidInput(
             f"dataUrl, a file, or contentType as one of {keys.TAKEN}: one is needed.", code="MISSING_DATAURL"
@@ -122,28 +108,28 @@ async def _upload_ticket(services: Services, once: Once, body: UploadBody, owner
     if body.private:
         raise InvalidInput("private: such a file has to come with the request, as dataUrl.", code="MISSING_DATAURL")
 
-    async def work() -> KeptKey:
-        return KeptKey(key=services.assets.upload_key(body.kind, _pass_id(owner), body.filename, media_type))
+    async def work() -> responses.KeptKey:
+        return responses.KeptKey(key=services.assets.upload_key(body.kind, _pass_id(owner), body.filename, media_type))
 
-    key = (await once.outside(owner, KeptKey, work)).key
+    key = (await once.outside(owner, responses.KeptKey, work)).key
     public_url = services.assets.url_of(key)
-    return Ticket(
+    return responses.Ticket(
         key=key,
         uploadUrl=services.assets.signed_upload_url(key),
         publicUrl=public_url,
         url=public_url,
-        expiresIn=UPLOAD_URL_SECONDS,
+        expiresIn=assets.UPLOAD_URL_SECONDS,
     )
 
 
 @router.post("/api/r2/presign", summary="Get a URL to upload a file to")
-async def presign(services: FromApp, once: OnceForKey, body: UploadBody, owner: IdentifiedByBody) -> Ticket:
+async def presign(services: FromApp, once: OnceForKey, body: UploadBody, owner: IdentifiedByBody) -> responses.Ticket:
     services.rates.check_customer(RateLimitGroup.WRITES, owner)
     return await _upload_ticket(services, once, body, owner)
 
 
 @router.get(
-    ROUTE + "/{key:path}",
+    assets.ROUTE + "/{key:path}",
     summary="A public file",
     response_class=Response,
     responses={
@@ -165,11 +151,11 @@ async def read_asset(request: Request, services: FromApp, key: str) -> Response:
     store_url = await services.assets.passing_url(key, "HEAD" if is_head(request) else "GET")
     if store_url is None:
         raise NotFound(f"There is no file {key!r}.")
-    return RedirectResponse(store_url, headers={"Cache-Control": f"public, max-age={SIGNED_SECONDS // 2}"})
+    return RedirectResponse(store_url, headers={"Cache-Control": f"public, max-age={assets.SIGNED_SECONDS // 2}"})
 
 
 @router.get(
-    PRIVATE_ROUTE + "/{key:path}",
+    assets.PRIVATE_ROUTE + "/{key:path}",
     summary="A private file, by a URL that was signed for it",
     response_class=Response,
     responses={
@@ -196,7 +182,12 @@ class SignedUrlBody(IdentityBody):
 
     key: Short = aliased("path|filePath", "The file's key.", default="")
     expires_in: int = aliased(
-        "expiresIn", "Seconds.", default=SIGNED_SECONDS, example=3600, ge=SIGNED_SECONDS_MIN, le=SIGNED_SECONDS_MAX
+        "expiresIn",
+        "Seconds.",
+        default=assets.SIGNED_SECONDS,
+        example=3600,
+        ge=assets.SIGNED_SECONDS_MIN,
+        le=assets.SIGNED_SECONDS_MAX,
     )
 
 
@@ -205,12 +196,12 @@ class SignedUrlBody(IdentityBody):
     summary="A fresh URL of a private file of one's own",
     responses=error_responses(404),
 )
-async def sign_url(services: FromApp, body: SignedUrlBody, owner: IdentifiedByBody) -> SignedUrl:
+async def sign_url(services: FromApp, body: SignedUrlBody, owner: IdentifiedByBody) -> responses.SignedUrl:
     services.rates.check_customer(RateLimitGroup.WRITES, owner)
     async with services.db.connection() as conn:
         pass_ids = await customers.pass_ids_of(conn, _require_customer(owner).pass_id)
     await services.assets.owned(body.key, pass_ids)
-    return SignedUrl(
+    return responses.SignedUrl(
         key=body.key,
         url=await services.assets.signed_url(body.key, body.expires_in),
         expiresIn=body.expires_in,
@@ -232,7 +223,7 @@ async def read_thumbnail(services: FromApp, size: int, key: str) -> Response:
 
 
 @router.put(
-    ROUTE + "/{key:path}",
+    assets.ROUTE + "/{key:path}",
     summary="Upload to a URL that was given out for it",
     dependencies=[per_address(RateLimitGroup.WRITES), _SIGNED],
     responses={
@@ -247,18 +238,18 @@ async def write_asset(
     key: str,
     expires: Expires,
     signature: Signature,
-) -> Written:
+) -> responses.Written:
     if not keys.is_valid_key(key) or not services.assets.is_valid_signature("PUT", key, expires, signature):
         raise UrlRefused("This upload URL is not valid, or no longer.", code="UPLOAD_URL_INVALID")
     promised = keys.media_type_of_key(key)
-    ours = await services.assets.checked(await services.bodies.read(request, UPLOAD_BYTES_MAX), promised)
+    ours = await services.assets.checked(await services.bodies.read(request, assets.UPLOAD_BYTES_MAX), promised)
     if ours.media_type != promised:
         raise InvalidInput(f"The URL is for {promised}, the file is {ours.media_type}.")
     try:
         stored = await services.assets.put_promised(key, ours.content, promised)
     except AlreadyStored as error:
         raise UrlRefused("This upload URL has been used: it takes one file.", code="UPLOAD_URL_USED") from error
-    return Written(key=stored.key, url=stored.url, publicUrl=stored.url, bytes=stored.bytes)
+    return responses.Written(key=stored.key, url=stored.url, publicUrl=stored.url, bytes=stored.bytes)
 
 
 class UrlRefused(InvalidInput):
@@ -279,7 +270,7 @@ def _require_customer(owner: ActingCustomer | None) -> ActingCustomer:
 def _decode(data_url: str) -> bytes:
     """Raises InvalidInput where it is no base64 data URL, or larger than a file may be."""
     if len(data_url) > DATA_URL_CHARS_MAX:
-        raise PayloadTooLarge(f"A file may have at most {UPLOAD_BYTES_MAX} bytes.")
+        raise PayloadTooLarge(f"A file may have at most {assets.UPLOAD_BYTES_MAX} bytes.")
     head, comma, encoded = data_url.partition(",")
     if not (head.startswith("data:") and head.endswith(";base64") and comma):
         raise InvalidInput("dataUrl: it must begin with data:<type>;base64, and hold the file.", code="MISSING_DATAURL")

@@ -16,19 +16,8 @@ from safelight.api.http.request_ids import request_id
 from safelight.api.http.services import FromApp
 from safelight.api.routes.ordering import Orders
 from safelight.api.schemas import examples
+from safelight.api.schemas import generation_responses as responses
 from safelight.api.schemas.aliases import Short, aliased
-from safelight.api.schemas.generation_responses import (
-    Accepted,
-    BalanceOrNone,
-    Bill,
-    Cancelling,
-    CreditsOfGeneration,
-    ErrorContext,
-    EventStored,
-    Generation,
-    Outputs,
-    Preferences,
-)
 from safelight.api.schemas.requests import CreateBody, IdentityBody
 from safelight.api.schemas.responses import CreditsCharged
 from safelight.api.schemas.unknown_fields import warnings_of
@@ -68,9 +57,9 @@ def _add_routes(flow: Flow) -> None:
 
     async def accept(
         request: Request, body: Annotated[CreateBody, Body(openapi_examples=examples.OF_FLOWS[flow])], orders: Orders
-    ) -> Accepted:
+    ) -> responses.Accepted:
         order, accepted = await orders.accept(flow, body)
-        return Accepted(
+        return responses.Accepted(
             generation_id=accepted.generation_id,
             sse_url=stream_url(orders.services, accepted.generation_id, orders.customer),
             generationId=accepted.generation_id,
@@ -78,7 +67,7 @@ def _add_routes(flow: Flow) -> None:
             parent_generation_id=order.parent.generation_id if order.parent else None,
             credits_cost=accepted.credits_cost,
             credits=CreditsCharged(balance=accepted.balance, cost=accepted.credits_cost),
-            billing=Bill(cost=accepted.credits_cost, mode=order.flow.mode),
+            billing=responses.Bill(cost=accepted.credits_cost, mode=order.flow.mode),
             warnings=[*order.warnings, *warnings_of(CreateBody, await request.json(), order.warnings)],
         )
 
@@ -113,7 +102,7 @@ for each_flow in Flow:
 )
 async def fetch(
     services: FromApp, generation_id: Annotated[str, Path(max_length=200)], viewer: ByIdViewer
-) -> Generation:
+) -> responses.Generation:
     """A caller who only knows its id sees its status and result. The order, the prompts and the credits are shown to
     its owner and to operators. A caller who says that they are somebody else gets a 404."""
     async with services.db.connection() as conn:
@@ -125,11 +114,11 @@ async def fetch(
     return _generation(report, report.status, sees_all=sees_all)
 
 
-def _generation(report: GenerationReport, status: Status, *, sees_all: bool) -> Generation:
+def _generation(report: GenerationReport, status: Status, *, sees_all: bool) -> responses.Generation:
     """An output URL is shown only when the status is final: clients stop asking as soon as they see one. The keys of
     what only the owner sees are there, and empty."""
     row, error = report.generation, report.error
-    return Generation(
+    return responses.Generation(
         generation_id=row.generation_id,
         status=status,
         state=status,
@@ -138,8 +127,8 @@ def _generation(report: GenerationReport, status: Status, *, sees_all: bool) -> 
         mma_vars=row.variables if sees_all else {},
         outputs=_outputs(report.outputs),
         prompt=row.prompt if sees_all else None,
-        error=ErrorContext(**error) if error else None,
-        credits=CreditsOfGeneration(balance=row.balance, cost=report.price_credits) if sees_all else None,
+        error=responses.ErrorContext(**error) if error else None,
+        credits=responses.CreditsOfGeneration(balance=row.balance, cost=report.price_credits) if sees_all else None,
         parent_generation_id=row.parent_generation_id if sees_all else None,
         warnings=report.warnings if sees_all else [],
         stand_in=report.is_stand_in,
@@ -148,8 +137,8 @@ def _generation(report: GenerationReport, status: Status, *, sees_all: bool) -> 
     )
 
 
-def _outputs(stored: Json) -> Outputs:
-    return Outputs(
+def _outputs(stored: Json) -> responses.Outputs:
+    return responses.Outputs(
         seedream_image_url=stored.get("seedream_image_url"),
         kling_video_url=stored.get("kling_video_url"),
         **{name: stored[name] for name in ("width", "height", "seconds") if name in stored},
@@ -171,20 +160,20 @@ async def cancel(
     once: OnceForKey,
     body: Annotated[IdentityBody, Body(openapi_examples=examples.CANCEL)],
     by: CustomerOrOperator,
-) -> Cancelling:
-    async def work() -> Cancelling:
+) -> responses.Cancelling:
+    async def work() -> responses.Cancelling:
         cancelling = await cancellation.cancel(services.db, generation_id, by)
-        return Cancelling(
+        return responses.Cancelling(
             generation_id=generation_id,
             status=cancelling.status,
             cancelled=cancelling.status is Status.CANCELLED,
             too_late=cancelling.too_late,
             refunded_credits=cancelling.refunded_credits,
-            credits=BalanceOrNone(balance=cancelling.balance),
+            credits=responses.BalanceOrNone(balance=cancelling.balance),
             warnings=warnings_of(IdentityBody, await request.json()),
         )
 
-    return await once.outside(by, Cancelling, work, is_final=lambda answer: answer.too_late is not None)
+    return await once.outside(by, responses.Cancelling, work, is_final=lambda answer: answer.too_late is not None)
 
 
 class EventBody(IdentityBody):
@@ -226,23 +215,23 @@ class EventBody(IdentityBody):
 )
 async def store_event(
     request: Request, services: FromApp, once: OnceForKey, body: EventBody, customer: CustomerOrAnonymous
-) -> EventStored:
+) -> responses.EventStored:
     async with services.db.connection() as conn:
         await _require_own_generation(conn, body.generation_id, customer)
     body = body.model_copy(update={"payload": DEFAULT_REDACTOR.value(body.payload)})
     event_id = DEFAULT_REDACTOR.safe_id(body.event_id or once.id_for(customer))  # one for all tries
 
-    async def work(conn: Connection) -> EventStored:
+    async def work(conn: Connection) -> responses.EventStored:
         after = await _store(conn, body, customer, event_id)
-        return EventStored(
+        return responses.EventStored(
             event_id=event_id,
             eventId=event_id,
             passId=customer.pass_id,
-            preferences=Preferences(**after) if after else None,
+            preferences=responses.Preferences(**after) if after else None,
             warnings=warnings_of(EventBody, await request.json()),
         )
 
-    return await once.in_transaction(customer, EventStored, work, insist=True)
+    return await once.in_transaction(customer, responses.EventStored, work, insist=True)
 
 
 async def _store(conn: Connection, body: EventBody, customer: ActingCustomer, event_id: str) -> Json:

@@ -4,32 +4,8 @@ from typing import Annotated, Any, Literal
 
 from pydantic import ConfigDict, Field, WithJsonSchema
 
-from safelight.api.schemas.examples import GENERATION, PROMPT, STILL_URL, VIDEO_URL
-from safelight.api.schemas.responses import (
-    CostsOfModes,
-    Count,
-    Credits,
-    CreditsCharged,
-    CustomerId,
-    Email,
-    GenerationId,
-    Json,
-    Ok,
-    PassId,
-    Platform,
-    Prompt,
-    ResponseModel,
-    SessionId,
-    SessionUuid,
-    Stored,
-    StoredObject,
-    StoredText,
-    Text,
-    Time,
-    Uri,
-    Uuid,
-    WithRequestId,
-)
+from safelight.api.schemas import examples, fields
+from safelight.api.schemas.responses import CostsOfModes, CreditsCharged, Ok, ResponseModel, Stored, WithRequestId
 from safelight.domain.runtime_config import LeafType
 
 MergeSource = Literal["preset+user", "user_only", "preset_only", "none"]
@@ -40,7 +16,7 @@ NONE = Field(examples=[None])
 
 class GptError(ResponseModel):
     status: Annotated[Any, WithJsonSchema({"anyOf": [{"type": "integer"}, {"type": "null"}]})]
-    message: Text
+    message: fields.Text
 
 
 class StyleProfile(ResponseModel):
@@ -52,7 +28,7 @@ class PresetMeta(ResponseModel):
     """Without `minaVisionEnabled`: whether the preset alone shaped it."""
 
     source: Literal["preset_only", "none"] = Field(examples=["none"])
-    likesCount: Count = Field(examples=[0])
+    likesCount: fields.Count = Field(examples=[0])
     presetKey: Annotated[str | None, NONE]
 
 
@@ -63,15 +39,15 @@ class MergedMeta(PresetMeta):
 class TasteUnknownMeta(MergedMeta):
     source: Literal["none"] = "none"
     reason: Literal["not_enough_likes"] = "not_enough_likes"
-    minLikesForFirstProfile: Count
+    minLikesForFirstProfile: fields.Count
 
 
 class TasteReadMeta(ResponseModel):
     source: Literal["recomputed"] = "recomputed"
-    likesCount: Count
-    likesCountAtProfile: Count
-    updatedAt: Time
-    refreshStep: Count
+    likesCount: fields.Count
+    likesCountAtProfile: fields.Count
+    updatedAt: fields.Time
+    refreshStep: fields.Count
     presetKey: str | None
     mergeSource: MergeSource
 
@@ -96,27 +72,27 @@ class GptOfStill(GptWithStyle):
 
 class Made(WithRequestId):
     message: str = Field(examples=["Your picture is ready."])
-    prompt: StoredText = Field(examples=[PROMPT])
-    generationId: Uuid
-    sessionId: SessionUuid
-    passId: PassId
+    prompt: fields.StoredText = Field(examples=[examples.PROMPT])
+    generationId: fields.Uuid
+    sessionId: fields.SessionUuid
+    passId: fields.PassId
     credits: CreditsCharged
 
 
 class StillMade(Made):
-    imageUrl: Uri
-    imageUrls: list[Uri]
+    imageUrl: fields.Uri
+    imageUrls: list[fields.Uri]
     gpt: GptOfStill
 
 
 class VideoMade(Made):
-    videoUrl: str = Field(json_schema_extra={"format": "uri"}, examples=[VIDEO_URL])
+    videoUrl: str = Field(json_schema_extra={"format": "uri"}, examples=[examples.VIDEO_URL])
     gpt: GptWithStyle
 
 
 class Suggestion(WithRequestId):
     suggestion: str = Field(examples=["Push in slowly while steam rises from the cup."])
-    passId: PassId
+    passId: fields.PassId
     gpt: Gpt
 
 
@@ -124,23 +100,23 @@ class Suggestion(WithRequestId):
 
 
 class LikePayload(ResponseModel):
-    customerId: CustomerId
+    customerId: fields.CustomerId
     resultType: Literal["image", "motion"]
-    platform: Platform
-    sessionId: SessionId | None
-    generationId: GenerationId | None
+    platform: fields.Platform
+    sessionId: fields.SessionId | None
+    generationId: fields.GenerationId | None
 
 
 class Likes(ResponseModel):
-    likesForCustomer: Count | None = Field(description="Comments included; null of nobody.", examples=[3])
+    likesForCustomer: fields.Count | None = Field(description="Comments included; null of nobody.", examples=[3])
 
 
 class Liked(WithRequestId):
     message: str = Field(examples=["Thank you, noted."])
     payload: LikePayload
     totals: Likes
-    passId: PassId | None
-    feedbackId: Uuid
+    passId: fields.PassId | None
+    feedbackId: fields.Uuid
 
 
 class Row(Stored):
@@ -150,18 +126,18 @@ class Row(Stored):
         extra="allow", json_schema_extra={"patternProperties": {"^mg_": {}}, "additionalProperties": False}
     )
 
-    mg_id: str = Field(examples=[f"generation:{GENERATION}"])
-    mg_created_at: Time
+    mg_id: str = Field(examples=[f"generation:{examples.GENERATION}"])
+    mg_created_at: fields.Time
 
 
 class Item(Row):
     """The row, and what of it clients know by other names."""
 
-    id: str = Field(examples=[f"generation:{GENERATION}"])
-    passId: PassId | None
-    sessionId: SessionId | None
-    platform: Platform | None
-    createdAt: Time
+    id: str = Field(examples=[f"generation:{examples.GENERATION}"])
+    passId: fields.PassId | None
+    sessionId: fields.SessionId | None
+    platform: fields.Platform | None
+    createdAt: fields.Time
 
 
 class SessionItem(Item):
@@ -169,43 +145,43 @@ class SessionItem(Item):
 
 
 class GenerationItem(Item):
-    generationId: GenerationId | None
+    generationId: fields.GenerationId | None
     type: str | None = Field(examples=["image"])
     mode: str | None = Field(examples=["still"])
-    prompt: Prompt | None
-    outputUrl: str | None = Field(examples=[STILL_URL])
+    prompt: fields.Prompt | None
+    outputUrl: str | None = Field(examples=[examples.STILL_URL])
     status: str | None = Field(examples=["done"])
-    meta: StoredObject = Field(examples=[{"cost": 1}])
+    meta: fields.StoredObject = Field(examples=[{"cost": 1}])
 
 
 class FeedbackItem(Item):
     resultType: str | None = Field(examples=["image"])
-    prompt: Prompt | None
-    comment: Text | None
-    imageUrl: str | None = Field(examples=[STILL_URL])
+    prompt: fields.Prompt | None
+    comment: fields.Text | None
+    imageUrl: str | None = Field(examples=[examples.STILL_URL])
     videoUrl: Annotated[str | None, NONE]
 
 
 class CreditHistory(ResponseModel):
-    balance: Credits
-    expiresAt: Annotated[Time | None, NONE]
+    balance: fields.Credits
+    expiresAt: Annotated[fields.Time | None, NONE]
     history: list[Row] = Field(description="The ledger, newest first.")
 
 
 class Page(ResponseModel):
-    limit: Count = Field(examples=[200])
-    cursor: Time | None = Field(description="As it was stated.", examples=[None])
-    nextCursor: Annotated[Time | None, NONE]
+    limit: fields.Count = Field(examples=[200])
+    cursor: fields.Time | None = Field(description="As it was stated.", examples=[None])
+    nextCursor: Annotated[fields.Time | None, NONE]
     hasMore: bool
-    returned: Count = Field(examples=[3])
+    returned: fields.Count = Field(examples=[3])
 
 
 class History(WithRequestId):
     """Newest first; every item under its camelCase and its raw names."""
 
-    passId: PassId | None
-    customerId: CustomerId
-    passIdsChecked: list[PassId]
+    passId: fields.PassId | None
+    customerId: fields.CustomerId
+    passIdsChecked: list[fields.PassId]
     credits: CreditHistory
     page: Page
     sessions: list[SessionItem]
@@ -214,17 +190,17 @@ class History(WithRequestId):
 
 
 class TotalUsers(Ok):
-    totalUsers: Count = Field(examples=[1234])
+    totalUsers: fields.Count = Field(examples=[1234])
     source: Literal["mega_customers", "no-supabase"] = Field(description="`no-supabase`: the database is away.")
 
 
 class AutoTopUps(ResponseModel):
     """Automatic top-ups of a customer."""
 
-    customerId: PassId
+    customerId: fields.PassId
     enabled: bool = Field(examples=[True])
-    monthlyLimitPacks: Count = Field(examples=[3])
-    passId: PassId
+    monthlyLimitPacks: fields.Count = Field(examples=[3])
+    passId: fields.PassId
 
 
 class AutoTopUpsKept(AutoTopUps):
@@ -234,7 +210,7 @@ class AutoTopUpsKept(AutoTopUps):
 class AutoTopUpsUnknown(ResponseModel):
     """The database is away."""
 
-    customerId: PassId
+    customerId: fields.PassId
     enabled: Literal[False] = False
     monthlyLimitPacks: Literal[0] = 0
     source: Literal["no-db"] = "no-db"
@@ -244,19 +220,19 @@ class AutoTopUpsUnknown(ResponseModel):
 
 
 class Summary(Ok):
-    totalCustomers: Count = Field(examples=[120])
+    totalCustomers: fields.Count = Field(examples=[120])
     totalCredits: int = Field(examples=[1450])
-    autoTopupOn: Count = Field(examples=[7])
+    autoTopupOn: fields.Count = Field(examples=[7])
     source: Literal["mega_customers"] = "mega_customers"
 
 
 class Customer(ResponseModel):
     shopify_customer_id: str | None = Field(examples=["8812345"])
-    email: Email | None
-    credits: Credits
-    last_active: Time | None
-    created_at: Time
-    updated_at: Time
+    email: fields.Email | None
+    credits: fields.Credits
+    last_active: fields.Time | None
+    created_at: fields.Time
+    updated_at: fields.Time
     disabled: bool
 
 
@@ -266,8 +242,8 @@ class Customers(ResponseModel):
 
 
 class RowsOfTables(ResponseModel):
-    mega_customers: Count = Field(examples=[120])
-    mega_generations: Count = Field(examples=[4310])
+    mega_customers: fields.Count = Field(examples=[120])
+    mega_generations: fields.Count = Field(examples=[4310])
 
 
 class Parity(Ok):
@@ -275,12 +251,12 @@ class Parity(Ok):
 
 
 class Adjusted(WithRequestId):
-    customerId: PassId
-    passId: PassId
-    balance: Count = Field(examples=[23])
-    creditsBefore: Count = Field(examples=[13])
-    creditsAfter: Count = Field(examples=[23])
-    expiresAt: Annotated[Time | None, NONE]
+    customerId: fields.PassId
+    passId: fields.PassId
+    balance: fields.Count = Field(examples=[23])
+    creditsBefore: fields.Count = Field(examples=[13])
+    creditsAfter: fields.Count = Field(examples=[23])
+    expiresAt: Annotated[fields.Time | None, NONE]
     source: Literal["mega_customers"] = "mega_customers"
 
 
@@ -295,10 +271,12 @@ class RuntimeTree(ResponseModel):
 
     models: ModelsOfEngines
     credits: CostsOfModes
-    replicate: dict[str, Json] = Field(
+    replicate: dict[str, fields.Json] = Field(
         description="Settings of each engine.", examples=[{"seedream": {"size": "2K"}, "kling": {"mode": "pro"}}]
     )
-    gpt: dict[str, Json] = Field(description="Settings of each task.", examples=[{"editorial": {"temperature": 0.8}}])
+    gpt: dict[str, fields.Json] = Field(
+        description="Settings of each task.", examples=[{"editorial": {"temperature": 0.8}}]
+    )
 
 
 class Effective(Ok):
@@ -306,13 +284,15 @@ class Effective(Ok):
 
 
 class Unset(Effective):
-    override: Json = Field(examples=[{}])
+    override: fields.Json = Field(examples=[{}])
 
 
 class RuntimeMeta(ResponseModel):
-    updatedAt: Time | None
+    updatedAt: fields.Time | None
     updatedBy: str | None = Field(examples=["admin"])
-    ttlMs: Count = Field(description="Within so many milliseconds every process goes by a change.", examples=[5000])
+    ttlMs: fields.Count = Field(
+        description="Within so many milliseconds every process goes by a change.", examples=[5000]
+    )
 
 
 class Leaf(ResponseModel):
@@ -323,6 +303,6 @@ class Leaf(ResponseModel):
 
 class Runtime(Effective):
     defaults: RuntimeTree
-    override: Json = Field(examples=[{"credits": {"imageCost": 2}}])
+    override: fields.Json = Field(examples=[{"credits": {"imageCost": 2}}])
     meta: RuntimeMeta
     leaves: list[Leaf] = Field(serialization_alias="schema")

@@ -5,60 +5,14 @@ that are stored as JSON are passed on as they are (`Stored`, `StoredText`): rows
 """
 
 from datetime import datetime
-from typing import Annotated, Any, Literal
+from typing import Literal
 
-from pydantic import MISSING, BaseModel, ConfigDict, Field, GetJsonSchemaHandler, WithJsonSchema
+from pydantic import MISSING, BaseModel, ConfigDict, Field, GetJsonSchemaHandler
 from pydantic.json_schema import JsonSchemaValue
 from pydantic_core import CoreSchema
 
 from safelight import __version__, telemetry
-from safelight.api.schemas.examples import (
-    FILE_KEY,
-    FILE_URL,
-    GENERATION,
-    PASS,
-    PROMPT,
-    REQUEST,
-    SESSION,
-    STILL_URL,
-    USER,
-)
-
-Json = dict[str, Any]
-
-Text = Annotated[str, Field(examples=["…"])]
-Uri = Annotated[str, Field(json_schema_extra={"format": "uri"}, examples=[STILL_URL])]
-FileUri = Annotated[str, Field(json_schema_extra={"format": "uri"}, examples=[FILE_URL])]
-SignedUri = Annotated[
-    str, Field(json_schema_extra={"format": "uri"}, examples=[f"{FILE_URL}?expires=1766134800&signature=0d0f5a3e"])
-]
-Uuid = Annotated[str, Field(json_schema_extra={"format": "uuid"}, examples=[GENERATION])]
-SessionUuid = Annotated[str, Field(json_schema_extra={"format": "uuid"}, examples=[SESSION])]
-GenerationId = Annotated[str, Field(examples=[GENERATION])]
-SessionId = Annotated[str, Field(examples=[SESSION])]
-PassId = Annotated[str, Field(examples=[PASS])]
-RequestId = Annotated[str, Field(examples=[REQUEST])]
-Email = Annotated[str, Field(examples=["ada@example.com"])]
-Platform = Annotated[str, Field(examples=["tiktok"])]
-Key = Annotated[str, Field(examples=[FILE_KEY])]
-Time = Annotated[datetime, Field(examples=["2025-12-19T08:00:00Z"])]
-Count = Annotated[int, Field(ge=0, examples=[1])]
-Credits = Annotated[int, Field(examples=[13])]
-Seconds = Annotated[int, Field(ge=0, examples=[3600])]
-Prompt = Annotated[str, Field(examples=[PROMPT])]
-Mode = Literal["still", "video"]
-CustomerId = Annotated[str, Field(description="A pass id, or `anonymous`.", examples=[PASS])]
-
-StoredText = Annotated[Any, WithJsonSchema({"type": "string"})]
-StoredTextOrNull = Annotated[Any, WithJsonSchema({"anyOf": [{"type": "string"}, {"type": "null"}]})]
-StoredTime = Annotated[
-    Any, WithJsonSchema({"type": "string", "format": "date-time", "examples": ["2025-12-19T08:00:00Z"]})
-]
-StoredTexts = Annotated[Any, WithJsonSchema({"type": "array", "items": {"type": "string"}})]
-StoredWhole = Annotated[Any, WithJsonSchema({"type": "integer"})]
-StoredUriOrNull = Annotated[Any, WithJsonSchema({"anyOf": [{"type": "string", "format": "uri"}, {"type": "null"}]})]
-StoredNumber = Annotated[Any, WithJsonSchema({"type": "number"})]
-StoredObject = Annotated[Any, WithJsonSchema({"type": "object", "additionalProperties": True})]
+from safelight.api.schemas import examples, fields
 
 
 class ResponseModel(BaseModel):
@@ -94,7 +48,7 @@ class Ok(ResponseModel):
 class WithRequestId(Ok):
     """An answer that names its request, as the log lines and the ops plane do."""
 
-    requestId: RequestId = Field(default_factory=lambda: telemetry.known("request_id"), validate_default=True)
+    requestId: fields.RequestId = Field(default_factory=lambda: telemetry.known("request_id"), validate_default=True)
 
 
 class FrontPage(Ok):
@@ -114,22 +68,22 @@ class WithWarnings(WithRequestId):
 class CreditsCharged(ResponseModel):
     """The balance after the charge, and what was charged."""
 
-    balance: Credits
-    cost: Count
+    balance: fields.Credits
+    cost: fields.Count
 
 
 # --- customers ------------------------------------------------------------------------------------------------------
 
 
 class User(ResponseModel):
-    id: str = Field(json_schema_extra={"format": "uuid"}, examples=[USER])
-    email: Email | None
+    id: str = Field(json_schema_extra={"format": "uuid"}, examples=[examples.USER])
+    email: fields.Email | None
 
 
 class SignedIn(WithRequestId):
     user: User
     isAdmin: bool
-    passId: PassId
+    passId: fields.PassId
 
 
 class Visitor(WithRequestId):
@@ -137,7 +91,7 @@ class Visitor(WithRequestId):
 
     user: None = None
     isAdmin: Literal[False] = False
-    passId: PassId = Field(description="The stated one, or a new one.")
+    passId: fields.PassId = Field(description="The stated one, or a new one.")
 
 
 class VisitorForNow(Visitor):
@@ -152,8 +106,8 @@ Me = SignedIn | Visitor | VisitorForNow
 
 class LoggedIn(WithRequestId):
     loggedIn: Literal[True] = True
-    passId: PassId
-    email: Email | None
+    passId: fields.PassId
+    email: fields.Email | None
     isNewUser: bool
 
 
@@ -171,39 +125,39 @@ Login = LoggedIn | NotLoggedIn | NotLoggedInForNow
 
 
 class Session(ResponseModel):
-    id: SessionUuid
-    customerId: CustomerId
-    platform: Platform
+    id: fields.SessionUuid
+    customerId: fields.CustomerId
+    platform: fields.Platform
     title: str = Field(examples=["Mina session"])
-    createdAt: Time
+    createdAt: fields.Time
 
 
 class SessionBegun(WithRequestId):
     session: Session
-    sessionId: SessionUuid
-    passId: PassId | None
+    sessionId: fields.SessionUuid
+    passId: fields.PassId | None
 
 
 class CostsOfModes(ResponseModel):
-    imageCost: Count
-    motionCost: Count = Field(examples=[5])
+    imageCost: fields.Count
+    motionCost: fields.Count = Field(examples=[5])
 
 
 class Balance(WithRequestId):
-    customerId: CustomerId
-    balance: Count = Field(examples=[13])
-    historyLength: Count = Field(description="How many entries the ledger has of them.")
+    customerId: fields.CustomerId
+    balance: fields.Count = Field(examples=[13])
+    historyLength: fields.Count = Field(description="How many entries the ledger has of them.")
     meta: CostsOfModes
     source: Literal["mega"] = "mega"
-    passId: PassId | None
+    passId: fields.PassId | None
     expiresAt: datetime | None = Field(description="When the next credits expire.", examples=[None])
 
 
 class CreditsAdded(WithRequestId):
-    customerId: PassId
-    newBalance: Count = Field(examples=[33])
+    customerId: fields.PassId
+    newBalance: fields.Count = Field(examples=[33])
     source: Literal["mega"] = "mega"
-    passId: PassId
+    passId: fields.PassId
 
 
 class OrderSeen(WithRequestId):
@@ -211,11 +165,11 @@ class OrderSeen(WithRequestId):
 
 
 class OrderCredited(OrderSeen):
-    customerId: PassId
-    passId: PassId
+    customerId: fields.PassId
+    passId: fields.PassId
     credited: int = Field(ge=1, examples=[50])
-    balance: Count = Field(examples=[50])
-    expiresAt: Time | None
+    balance: fields.Count = Field(examples=[50])
+    expiresAt: fields.Time | None
 
 
 class OrderWithoutCredits(OrderSeen):
@@ -227,8 +181,8 @@ class OrderRefunded(OrderSeen):
     """`missing` credits were spent before they could be taken back."""
 
     credited: Literal[0] = 0
-    takenBack: Count
-    missing: Count
+    takenBack: fields.Count
+    missing: fields.Count
     reason: Literal["REFUNDED"] = "REFUNDED"
 
 
@@ -245,7 +199,7 @@ class Deleted(WithRequestId):
     """It is deleted; `deletedCount` is 0 if it was deleted before."""
 
     deleted: Literal[True] = True
-    deletedCount: Count
+    deletedCount: fields.Count
 
 
 # --- files ----------------------------------------------------------------------------------------------------------
@@ -254,57 +208,57 @@ class Deleted(WithRequestId):
 class KeptFile(Ok):
     """A file of ours without its URLs: one that is signed is made anew for each answer."""
 
-    key: Key
+    key: fields.Key
     contentType: str = Field(examples=["image/jpeg"])
-    bytes: Count = Field(examples=[79975])
+    bytes: fields.Count = Field(examples=[79975])
 
 
 class StoredPublic(KeptFile):
     """`url` and `publicUrl` are the same."""
 
-    url: FileUri
-    publicUrl: FileUri
+    url: fields.FileUri
+    publicUrl: fields.FileUri
 
 
 class StoredPrivate(KeptFile):
     """`url` passes for so many seconds."""
 
-    url: SignedUri
+    url: fields.SignedUri
     publicUrl: None = None
-    expiresIn: Seconds
+    expiresIn: fields.Seconds
 
 
 class KeptKey(ResponseModel):
     """The key that a file will have: the same one for all tries of a request."""
 
-    key: Key
+    key: fields.Key
 
 
 class Ticket(Ok):
     """A URL to PUT the file to, for so many seconds, and those at which it will be."""
 
-    key: Key
-    uploadUrl: SignedUri
-    publicUrl: FileUri
-    url: FileUri
-    expiresIn: Seconds
+    key: fields.Key
+    uploadUrl: fields.SignedUri
+    publicUrl: fields.FileUri
+    url: fields.FileUri
+    expiresIn: fields.Seconds
 
 
 Upload = StoredPublic | StoredPrivate | Ticket
 
 
 class OwnCopy(Ok):
-    key: Key
-    url: FileUri
-    publicUrl: FileUri
+    key: fields.Key
+    url: fields.FileUri
+    publicUrl: fields.FileUri
 
 
 class Written(OwnCopy):
-    bytes: Count = Field(examples=[79975])
+    bytes: fields.Count = Field(examples=[79975])
 
 
 class SignedUrl(WithRequestId):
-    key: Key
-    url: SignedUri
-    expiresIn: Seconds
-    expiresAt: Time
+    key: fields.Key
+    url: fields.SignedUri
+    expiresIn: fields.Seconds
+    expiresAt: fields.Time

@@ -7,7 +7,8 @@ from typing import Annotated, Literal
 from pydantic import Field, WithJsonSchema
 
 from safelight import __version__
-from safelight.api.schemas.responses import Count, Ok, ResponseModel, Time
+from safelight.api.schemas import fields
+from safelight.api.schemas.responses import Ok, ResponseModel
 
 
 class EngineServed(ResponseModel):
@@ -23,7 +24,7 @@ class EngineServed(ResponseModel):
 
 class Health(Ok):
     service: Literal["safelight"] = "safelight"
-    time: Time
+    time: fields.Time
     supabase: bool = Field(description="Whether the database answers.", examples=[True])
     version: str = Field(examples=[__version__])
     engines: list[EngineServed] = Field(description="Empty where the database does not answer.")
@@ -38,10 +39,10 @@ class Provider(ResponseModel):
     adapter: str = Field(examples=["replicate"])
     circuit: Literal["closed", "failing", "open"] = Field(examples=["open"])
     shut_until: datetime | None = Field(examples=["2026-11-21T11:00:30Z"])
-    failures: Count = Field(description="In a row.", examples=[5])
+    failures: fields.Count = Field(description="In a row.", examples=[5])
     last_failure: str | None = Field(examples=["ProviderUnavailable: replicate: 503"])
     last_failure_at: datetime | None = Field(examples=["2026-11-21T11:00:00Z"])
-    under_way: Count = Field(examples=[12])
+    under_way: fields.Count = Field(examples=[12])
     spent_today_usd: Annotated[Decimal, WithJsonSchema({"type": "string"})] = Field(
         description="A decimal number, exact.", examples=["4.230000"]
     )
