@@ -62,6 +62,11 @@ DESCRIPTION = (
     "The backend for generative-media products in which no generation is lost, stuck, paid twice or unexplained."
 )
 
+ROUTE_MODULES = (
+    front_page, mma, stream, customers, failures, providers, webhooks, metrics, sign_in, credits, billing, editorial,
+    motion, feedback, history, statistics, client_errors, admin, runtime_config, downloads, files, remote_files,
+)  # fmt: skip
+
 StartServices = Callable[[], AbstractAsyncContextManager[Services]]
 
 
@@ -82,17 +87,8 @@ def create_api(
     for error_type in (SafelightError, RequestValidationError, HTTPException, *TRANSIENT_ERRORS):
         app.add_exception_handler(error_type, errors.exception_handler)
     app.add_exception_handler(stream.NothingMore, stream.stay_away)
-    routers = (mma, stream, customers, failures, providers, webhooks, metrics, sign_in, credits, billing)
-    legacy = (editorial, motion, feedback, history, statistics, client_errors, admin, runtime_config, downloads)
-    route_modules = (front_page, *routers, *legacy)
-    for router in (
-        *(module.router for module in route_modules),
-        files.uploads,
-        files.router,
-        remote_files.router,
-        runtime_config.reloading,
-    ):
-        app.include_router(router)
+    for module in ROUTE_MODULES:
+        app.include_router(module.router)
     for path in ("/health", "/api/health"):
         app.add_api_route(path, health, methods=["GET"], **_HEALTH_ROUTE)
     openapi.install_openapi(app, server, is_anonymous)

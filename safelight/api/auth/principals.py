@@ -39,28 +39,28 @@ CustomerIdQuery = Annotated[
 # --- who acts -------------------------------------------------------------------------------------------------------
 
 
-async def acting_customer(
-    request: Request, services: FromApp, body: IdentityBody, header: PassIdHeader = None
-) -> ActingCustomer | None:
-    """The customer whom the token names, else body or header; None if they name nobody.
-
-    Raises:
-        InvalidToken: there is a token, and it does not hold.
-        AuthError: an id is stated where only a token counts, or the id of a row that belongs to a user.
-        InvalidInput: an id is longer than any we store, or holds control characters.
-    """
-    return await identity.acting(request, services, Stated(body.pass_id, body.customer_id, header), is_write=True)
+async def stated_by_body(body: IdentityBody, header: PassIdHeader = None) -> Stated:
+    return Stated(body.pass_id, body.customer_id, header)
 
 
-async def acting_customer_by_query(
-    request: Request,
-    services: FromApp,
-    pass_id: PassIdQuery = None,
-    customer_id: CustomerIdQuery = None,
-    header: PassIdHeader = None,
-) -> ActingCustomer | None:
+async def stated_by_query(
+    pass_id: PassIdQuery = None, customer_id: CustomerIdQuery = None, header: PassIdHeader = None
+) -> Stated:
+    return Stated(pass_id, customer_id, header)
+
+
+StatedByBody = Annotated[Stated, Depends(stated_by_body)]
+StatedByQuery = Annotated[Stated, Depends(stated_by_query)]
+
+
+async def acting_customer(request: Request, services: FromApp, stated: StatedByBody) -> ActingCustomer | None:
+    """The customer whom the token names, else body or header; None if they name nobody. Raises as `identity.acting`."""
+    return await identity.acting(request, services, stated, is_write=True)
+
+
+async def acting_customer_by_query(request: Request, services: FromApp, stated: StatedByQuery) -> ActingCustomer | None:
     """As `acting_customer`, for routes that read: no user's row is made, or taken over, by them."""
-    return await identity.acting(request, services, Stated(pass_id, customer_id, header), is_write=False)
+    return await identity.acting(request, services, stated, is_write=False)
 
 
 ActingByBody = Annotated[ActingCustomer | None, Depends(acting_customer)]
@@ -114,17 +114,13 @@ class Unreachable:
 
 
 async def customer_if_reachable(
-    request: Request,
-    services: FromApp,
-    pass_id: PassIdQuery = None,
-    customer_id: CustomerIdQuery = None,
-    header: PassIdHeader = None,
+    request: Request, services: FromApp, stated: StatedByQuery
 ) -> ActingCustomer | Unreachable | None:
     """As `acting_customer_by_query`, for a route that answers also while the database is away."""
     try:
-        return await acting_customer_by_query(request, services, pass_id, customer_id, header)
+        return await acting_customer_by_query(request, services, stated)
     except TRANSIENT_ERRORS:
-        return Unreachable(customer_id or pass_id or header)
+        return Unreachable(stated.customer_key or stated.pass_id or stated.header)
 
 
 IdentifiedByQuery = Annotated[ActingCustomer | None, Depends(require_identity_by_query)]
@@ -209,9 +205,7 @@ async def follower(
     return await by_id_viewer(request, services, header)
 
 
-async def customer_or_operator(
-    request: Request, services: FromApp, body: IdentityBody, header: PassIdHeader = None
-) -> ActingCustomer | Operator:
+async def customer_or_operator(request: Request, services: FromApp, stated: StatedByBody) -> ActingCustomer | Operator:
     """An operator acts on whatever the path names, and never for the customer whom the request states; a server of ours
     that has the admin token acts for them.
 
@@ -221,7 +215,7 @@ async def customer_or_operator(
     operator = await optional_operator(request, services)
     if operator and operator.user_id:
         return operator
-    found = await acting_customer(request, services, body, header) or operator
+    found = await acting_customer(request, services, stated) or operator
     if found is not None:
         return found
     raise NotFound("There is nothing of that id that is yours; say who you are with passId.")
@@ -235,13 +229,13 @@ CustomerOrOperator = Annotated[ActingCustomer | Operator, Depends(customer_or_op
 # --- who is acted on ------------------------------------------------------------------------------------------------
 
 
-async def target_customer(services: FromApp, body: IdentityBody, header: PassIdHeader = None) -> TargetCustomer:
+async def target_customer(services: FromApp, stated: StatedByBody) -> TargetCustomer:
     """The customer whom an operator's request names, whoever the operator is. Declare the operator first.
 
     Raises:
         InvalidInput: nobody is named; an id is longer than any we store, or holds control characters.
     """
-    target = await identity.target(services, Stated(body.pass_id, body.customer_id, header))
+    target = await identity.target(services, stated)
     if target is None:
         raise InvalidInput("customerId: name the customer.", code="MISSING_CUSTOMER_ID")
     return target

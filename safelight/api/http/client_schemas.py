@@ -10,7 +10,7 @@ import re
 from collections.abc import Iterator
 from typing import Any
 
-Json = dict[str, Any]
+from safelight.api.schemas.fields import Json
 
 FILE: Json = {"type": "string", "format": "binary"}
 ANY_FILE = "application/octet-stream"

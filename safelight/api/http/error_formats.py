@@ -2,9 +2,8 @@
 database that cannot be reached, and the oldest answer with a sentence alone."""
 
 from dataclasses import dataclass
-from typing import Any
 
-Json = dict[str, Any]
+from safelight.api.schemas.fields import Json
 
 NO_SUPABASE = "NO_SUPABASE"  # existing clients know these names
 NO_DB = "NO_DB"

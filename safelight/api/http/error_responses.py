@@ -7,9 +7,10 @@ from pydantic import MISSING, Field
 
 from safelight.api.http import error_formats
 from safelight.api.schemas import fields
+from safelight.api.schemas.fields import Json
 from safelight.api.schemas.responses import ResponseModel
 
-Responses = dict[int | str, fields.Json]
+Responses = dict[int | str, Json]
 
 MEANINGS = {
     400: "Something in it is wrong; the message names it.",
@@ -37,12 +38,18 @@ def error_responses(*statuses: int) -> Responses:
     return {status: {"description": MEANINGS[status]} for status in statuses}
 
 
-def implied_responses(route: str, operation: fields.Json, *, is_anonymous: bool) -> Responses:
+def implied_responses(name: str, operation: Json, *, is_anonymous: bool, is_strict: bool) -> Responses:
     """The error responses that follow from what a route declares: its body, its idempotency key, who may call it."""
+    content = operation.get("requestBody", {}).get("content", {})
     has_key = any(parameter["name"] == "Idempotency-Key" for parameter in operation.get("parameters", ()))
-    statuses = (*ANYWHERE, *(() if is_anonymous else IDENTIFIED), *((422,) if has_key else ()))
-    found = error_responses(*statuses, *((413,) if "requestBody" in operation else ()))
-    if codes := error_formats.of(route).failure_codes:
+    found = error_responses(
+        *ANYWHERE,
+        *(() if is_anonymous else IDENTIFIED),
+        *((413,) if content else ()),
+        *((415,) if is_strict and "application/json" in content else ()),
+        *((422,) if has_key else ()),
+    )
+    if codes := error_formats.of(name).failure_codes:
         found[500]["description"] += f" Codes: {', '.join(codes)}."
     return found
 

@@ -19,8 +19,7 @@ from safelight.api.http.bodies.json import StrictRoute
 from safelight.api.http.client_schemas import PLACE
 from safelight.api.schemas import generation_responses
 from safelight.api.schemas.examples import SERVER
-
-Json = dict[str, Any]
+from safelight.api.schemas.fields import Json
 
 JSON = "application/json"
 OF_THE_FRAMEWORK = ("HTTPValidationError", "ValidationError")
@@ -49,11 +48,13 @@ def _patch_schema(app: FastAPI, document: Json, is_anonymous: Callable[[APIRoute
         schemas[model.__name__]["examples"] = [example_of(schemas[model.__name__], schemas)]
     for name in OF_THE_FRAMEWORK:
         schemas.pop(name, None)
-    for route, method in _routes(app):
-        operation = document["paths"][route.path_format][method.lower()]
-        name = f"{method} {route.path}"
-        implied = error_responses.implied_responses(name, operation, is_anonymous=is_anonymous(route.original_route))
-        _complete(operation, route, implied | route.responses, name, schemas)
+    for context, method in _routes(app):
+        route, name = context.original_route, f"{method} {context.path}"
+        operation = document["paths"][context.path_format][method.lower()]
+        implied = error_responses.implied_responses(
+            name, operation, is_anonymous=is_anonymous(route), is_strict=isinstance(route, StrictRoute)
+        )
+        _complete(operation, implied | context.responses, name, schemas)
     client_schemas.simplify(document)
     return document
 
@@ -65,17 +66,12 @@ def _routes(app: FastAPI) -> Iterator[tuple[RouteContext, str]]:
                 yield route, method
 
 
-def _complete(
-    operation: Json, route: RouteContext, stated_responses: error_responses.Responses, name: str, schemas: Json
-) -> None:
+def _complete(operation: Json, stated_responses: error_responses.Responses, name: str, schemas: Json) -> None:
     operation["responses"].pop("422", None)
     for status, stated in stated_responses.items():
         response = operation["responses"].setdefault(str(status), {"description": stated.get("description", "")})
-        if status >= 400:
-            _refuse(response, stated, name, status)
-    if isinstance(route.original_route, StrictRoute) and JSON in operation.get("requestBody", {}).get("content", {}):
-        refused = operation["responses"].setdefault("415", {"description": error_responses.MEANINGS[415]})
-        _refuse(refused, {}, name, 415)
+        if int(status) >= 400:
+            _refuse(response, stated, name, int(status))
     for status, response in operation["responses"].items():
         if int(status) < 400:
             _show(response, schemas)

@@ -18,6 +18,7 @@ from safelight.api.http.request_ids import prefixed, request_id, unique_request_
 from safelight.api.http.services import FromApp, Services
 from safelight.api.schemas import responses
 from safelight.api.schemas.aliases import Short, aliased
+from safelight.api.schemas.fields import Json
 from safelight.api.schemas.requests import IdentityBody
 from safelight.db.connection.database import Connection
 from safelight.db.money import customers, ledger, shop_refunds
@@ -31,8 +32,6 @@ from safelight.domain.errors.categories import Category
 from safelight.domain.shared_secrets import same_secret
 from safelight.domain.shop_orders import ShopOrder, ShopRefund
 from safelight.ops.credits import Adjustment, adjust_credits, good_until
-
-Json = dict[str, Any]
 
 router = APIRouter(tags=["account"])
 operators = APIRouter(route_class=StrictRoute)

@@ -1,6 +1,6 @@
 """`/feedback/like`: likes, and what people say about a result (docs/contract/legacy.md)."""
 
-from typing import Any, Literal
+from typing import Literal
 
 from fastapi import APIRouter
 
@@ -11,6 +11,7 @@ from safelight.api.http.rate_limits import RateLimitGroup, limited_route
 from safelight.api.http.request_ids import request_id
 from safelight.api.http.services import FromApp, Services
 from safelight.api.schemas.aliases import Flag, Long, Short, WebUrl, aliased
+from safelight.api.schemas.fields import Json
 from safelight.api.schemas.legacy_responses import Liked, LikePayload, Likes
 from safelight.api.schemas.requests import IdentityBody
 from safelight.db.connection.database import Connection
@@ -19,8 +20,6 @@ from safelight.db.money import customers
 from safelight.domain.errors.base import InvalidInput, NotFound
 from safelight.domain.identities import ActingCustomer
 from safelight.pipelines.accept import ANSWER_SECONDS_MAX
-
-Json = dict[str, Any]
 
 ANONYMOUS = "anonymous"
 MESSAGE = "Thank you, noted."

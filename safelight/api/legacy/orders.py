@@ -11,6 +11,7 @@ from safelight.api.routes.ordering import Ordering
 from safelight.api.routes.waiting import wait_until_final
 from safelight.api.schemas import legacy_responses as answers
 from safelight.api.schemas.aliases import Flag, Short, Url, aliased
+from safelight.api.schemas.fields import Json
 from safelight.api.schemas.requests import INSPIRATIONS_MAX, CreateBody, IdentityBody
 from safelight.api.schemas.responses import CreditsCharged
 from safelight.db.generations import feedback
@@ -19,8 +20,6 @@ from safelight.domain.errors.base import GenerationFailed, GenerationRejected
 from safelight.domain.orders import Flow
 from safelight.domain.statuses import Status
 from safelight.domain.style_presets import STYLE_PRESETS, StylePreset
-
-Json = dict[str, Any]
 
 RATIOS = ("9:16", "3:4", "2:3", "1:1", "3:2", "16:9")
 STYLE_CHARS_MAX = 200

@@ -3,7 +3,7 @@
 import base64
 from collections import defaultdict
 from datetime import datetime
-from typing import Annotated, Any
+from typing import Annotated
 
 from fastapi import APIRouter, Depends, Query
 
@@ -14,6 +14,7 @@ from safelight.api.http.rate_limits import RateLimitGroup as Rate
 from safelight.api.http.rate_limits import per_address
 from safelight.api.http.services import FromApp, Services
 from safelight.api.schemas import failures as schemas
+from safelight.api.schemas.fields import Json
 from safelight.db.operations import audit, failures
 from safelight.db.operations.audit import Operator
 from safelight.db.operations.failures import Cursor, FailuresOfUser, Kind, Question
@@ -21,8 +22,6 @@ from safelight.domain.errors.base import AuthError, InvalidInput
 from safelight.pipelines.engine.reaper import Reaped
 from safelight.reports import failures as reports
 from safelight.reports.failures import FailureReport, ReportedFailure
-
-Json = dict[str, Any]
 
 CURSOR_CHARS_MAX = 400
 ID_CHARS_MAX = 200

@@ -3,7 +3,7 @@
 import base64
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
-from typing import Annotated, Any
+from typing import Annotated
 
 from fastapi import APIRouter, Query, Request, Response
 from fastapi.responses import RedirectResponse
@@ -19,6 +19,7 @@ from safelight.api.http.rate_limits import RateLimitGroup, limited_route, per_ad
 from safelight.api.http.services import FromApp, Services
 from safelight.api.schemas import responses
 from safelight.api.schemas.aliases import Short, aliased
+from safelight.api.schemas.fields import Json
 from safelight.api.schemas.requests import IdentityBody
 from safelight.db.money import customers
 from safelight.domain.errors.base import AlreadyStored, AuthError, InvalidInput, NotFound, PayloadTooLarge
@@ -26,8 +27,6 @@ from safelight.domain.identities import ActingCustomer
 from safelight.media import publishing
 from safelight.storage import assets, keys, thumbnails
 from safelight.storage.buckets import IMMUTABLE
-
-Json = dict[str, Any]
 
 Expires = Annotated[int, Query(ge=0)]
 Signature = Annotated[str, Query(max_length=200)]
@@ -287,3 +286,6 @@ def _decoded_parts(encoded: str) -> Iterator[bytes]:
         if part.endswith("=") and at + BASE64_CHARS_AT_ONCE < len(encoded):
             raise ValueError("Excess data after padding")
         yield base64.b64decode(part, validate=True)
+
+
+router.include_router(uploads)

@@ -18,6 +18,7 @@ from safelight.api.routes.ordering import Orders
 from safelight.api.schemas import examples
 from safelight.api.schemas import generation_responses as responses
 from safelight.api.schemas.aliases import Short, aliased
+from safelight.api.schemas.fields import Json
 from safelight.api.schemas.requests import CreateBody, IdentityBody
 from safelight.api.schemas.responses import CreditsCharged
 from safelight.api.schemas.unknown_fields import warnings_of
@@ -34,8 +35,6 @@ from safelight.redaction import DEFAULT_REDACTOR
 from safelight.reports import generation as generation_reports
 from safelight.reports.generation import GenerationReport
 from safelight.storage.web_urls import ALLOWED, unsafe_urls
-
-Json = dict[str, Any]
 
 EVENT_PAYLOAD_BYTES_MAX = 16 * 1024
 CREATE_ERRORS: Responses = {

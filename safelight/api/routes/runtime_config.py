@@ -20,7 +20,7 @@ from safelight.domain.runtime_config import LEAVES
 from safelight.pipelines.runtime_overrides import FOLLOW_SECONDS
 
 router = APIRouter(route_class=StrictRoute, tags=["legacy"], dependencies=[ADMIN_ONLY_BY_KEY_TOO])
-reloading = APIRouter(tags=["legacy"], dependencies=[ADMIN_ONLY_BY_KEY_TOO])  # takes no body
+reloading = APIRouter()  # takes no body
 
 
 class OverrideBody(AliasedModel):
@@ -95,3 +95,6 @@ async def reload(services: FromApp) -> Effective:
     await services.runtime.reload()
     async with services.db.connection() as conn:
         return Effective(effective=await _effective(services, conn))
+
+
+router.include_router(reloading)

@@ -5,8 +5,6 @@ from collections.abc import Iterator
 from typing import Any
 from urllib.parse import urlsplit
 
-Json = dict[str, Any]
-
 DEPTH_MAX = 4
 ITEMS_READ_MAX = 500
 TOLD_MAX = 10

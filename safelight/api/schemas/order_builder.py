@@ -2,7 +2,6 @@
 
 import uuid
 from dataclasses import dataclass
-from typing import Any
 
 from safelight.api.schemas.requests import CreateBody
 from safelight.db.connection.database import Connection
@@ -14,8 +13,6 @@ from safelight.domain.orders import ASPECT_RATIOS, ENGINE_BY_MODE, Assets, Flow,
 from safelight.storage.addresses import mended_url
 from safelight.storage.assets import AssetStore
 from safelight.storage.keys import RESULTS, generation_of_result, is_valid_key
-
-Json = dict[str, Any]
 
 DURATION_SECONDS_MIN = 1.0
 DURATION_SECONDS_MAX = 10.0

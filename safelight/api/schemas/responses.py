@@ -1,7 +1,6 @@
 """Answers of the routes: each is a model that its route returns, that mypy checks, and that FastAPI describes.
 
-An example stands at its field, and the document makes the example of a whole answer of them (`document.py`). Values
-that are stored as JSON are passed on as they are (`Stored`, `StoredText`): rows of an older backend may hold others.
+An example stands at its field, and the document makes the example of a whole answer of them (`openapi.py`).
 """
 
 from datetime import datetime
