@@ -20,8 +20,7 @@ from safelight.api.auth.identity import HEADER, authenticated
 from safelight.api.auth.principals import is_anonymous, no_identity
 from safelight.api.http import errors, openapi, request_ids
 from safelight.api.http.access_log import AccessLog
-from safelight.api.http.middleware import CompressHistory, Cors, HeadAsGet
-from safelight.api.http.request_target import check_target
+from safelight.api.http.middleware import CompressHistory, Cors, HeadAsGet, check_target
 from safelight.api.http.services import FromApp, Services
 from safelight.api.legacy import (
     admin,
@@ -54,7 +53,6 @@ from safelight.api.schemas.service_responses import EngineServed, Health
 from safelight.db.connection.database import TRANSIENT_ERRORS
 from safelight.domain.errors.base import SafelightError
 from safelight.ops.queue_watch import why_not_ready
-from safelight.pipelines.serving import ServedEngine
 
 HEALTH_SECONDS = 2.0
 EXPOSED_HEADERS = (HEADER, "X-Request-Id", "Retry-After")
@@ -186,15 +184,9 @@ async def health(services: FromApp) -> Health:
 
 async def _engines(services: Services) -> list[EngineServed]:
     try:
-        return [_served(engine) for engine in await services.serving.engines()]
+        return [EngineServed.model_validate(engine) for engine in await services.serving.engines()]
     except psycopg.Error:  # it was there a moment ago
         return []
-
-
-def _served(by: ServedEngine) -> EngineServed:
-    return EngineServed(
-        engine=by.engine, mode=by.mode, adapter=by.adapter, model=by.model, paid=by.is_paid, stand_in=by.is_stand_in
-    )
 
 
 async def _database_answers(services: Services) -> bool:

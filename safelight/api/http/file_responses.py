@@ -4,6 +4,7 @@ import asyncio
 import os
 from email.utils import parsedate_to_datetime
 from pathlib import Path
+from typing import Any
 
 from starlette.datastructures import Headers
 from starlette.responses import FileResponse
@@ -12,6 +13,16 @@ from starlette.types import Receive, Scope, Send
 
 from safelight.domain.errors.base import NotFound
 from safelight.storage import keys
+
+_FILES: dict[str, Any] = {media_type: {} for media_type in keys.EXTENSIONS}
+_TEXT: dict[str, Any] = {"text/plain": {"schema": {"type": "string"}}}
+FILE_RESPONSES: dict[int | str, Any] = {
+    200: {"description": "The file.", "content": _FILES},
+    206: {"description": "A part of it.", "content": _FILES},
+    304: {"description": "The client has it: `If-None-Match` names it."},
+    416: {"description": "The file has no such part.", "content": _TEXT},
+}
+FILE_BODY: dict[str, Any] = {"requestBody": {"required": True, "content": _FILES}}
 
 
 class StoredFileResponse(FileResponse):

@@ -16,9 +16,9 @@ from safelight.api.schemas.legacy_responses import Adjusted, Customer, Customers
 from safelight.api.schemas.requests import IdentityBody
 from safelight.db.connection.database import Connection
 from safelight.db.money import customers
+from safelight.db.operations import statistics
 from safelight.domain.credit_amounts import credit_amount
 from safelight.ops.credits import Adjustment, adjust_credits
-from safelight.reports import totals
 
 router = APIRouter(route_class=StrictRoute, tags=["legacy"], dependencies=[ADMIN_ONLY_BY_KEY_TOO])
 
@@ -26,20 +26,20 @@ router = APIRouter(route_class=StrictRoute, tags=["legacy"], dependencies=[ADMIN
 @router.get("/admin/summary", summary="How many customers, credits and automatic top-ups there are")
 async def summary(services: FromApp) -> Summary:
     async with services.db.connection() as conn:
-        found = await totals.of_customers(conn)
+        found = await statistics.summary(conn)
     return Summary(totalCustomers=found.customers, totalCredits=found.credits, autoTopupOn=found.auto_top_ups)
 
 
 @router.get("/admin/customers", summary="Customers by their shop's id")
 async def list_customers(services: FromApp) -> Customers:
     async with services.db.connection() as conn:
-        return Customers(customers=[Customer(**asdict(one)) for one in await totals.customers(conn)])
+        return Customers(customers=[Customer(**asdict(one)) for one in await statistics.customers(conn)])
 
 
 @router.get("/admin/mega/parity", summary="How many rows the MEGA tables have")
 async def parity(services: FromApp) -> Parity:
     async with services.db.connection() as conn:
-        return Parity(summary=RowsOfTables(**asdict(await totals.table_sizes(conn))))
+        return Parity(summary=RowsOfTables(**asdict(await statistics.rows_of_tables(conn))))
 
 
 class AdjustBody(IdentityBody):

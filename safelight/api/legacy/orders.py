@@ -1,22 +1,28 @@
 """Common parts of the legacy routes that make something (docs/contract/legacy.md): one body, folded into an order of
 the same pipelines, and an answer that waits for the result."""
 
+import asyncio
+import time
+from contextlib import suppress
 from datetime import UTC, datetime
 from typing import Annotated, Any
 
+from fastapi import Request
 from pydantic import BeforeValidator
 
+from safelight import telemetry
 from safelight.api.http.services import Services
 from safelight.api.routes.ordering import Ordering
-from safelight.api.routes.waiting import wait_until_final
+from safelight.api.routes.stream import POLL_SECONDS, SEQ_MAX
 from safelight.api.schemas import legacy_responses as answers
 from safelight.api.schemas.aliases import Flag, Short, Url, aliased
 from safelight.api.schemas.fields import Json
 from safelight.api.schemas.requests import INSPIRATIONS_MAX, CreateBody, IdentityBody
 from safelight.api.schemas.responses import CreditsCharged
-from safelight.db.generations import feedback
+from safelight.db.connection.database import TRANSIENT_ERRORS
+from safelight.db.generations import feedback, generations, job_log
 from safelight.db.generations.generations import GenerationRow
-from safelight.domain.errors.base import GenerationFailed, GenerationRejected
+from safelight.domain.errors.base import GenerationFailed, GenerationRejected, ResultPending
 from safelight.domain.orders import Flow
 from safelight.domain.statuses import Status
 from safelight.domain.style_presets import STYLE_PRESETS, StylePreset
@@ -91,6 +97,42 @@ async def make(ordering: Ordering, flow: Flow, create: CreateBody) -> Generation
     `Ordering.accept` and `wait_until_final` do."""
     _, accepted = await ordering.accept(flow, create)
     return await wait_until_final(ordering.request, ordering.services, accepted.generation_id)
+
+
+async def wait_until_final(request: Request, services: Services, generation_id: str) -> GenerationRow:
+    """The generation's row once it is final. Trouble with the database is waited out.
+
+    Raises:
+        ResultPending: it takes longer than a request is held, this process is about to end, or the client is gone.
+    """
+    give_up = time.monotonic() + services.wait_seconds
+    async with services.listener.subscribe(generation_id) as changed:
+        while True:
+            changed.clear()
+            row = await _if_final(services, generation_id)
+            if row is not None:
+                return row
+            left_seconds = give_up - time.monotonic()
+            if left_seconds <= 0 or request.app.state.leaving.is_set() or await request.is_disconnected():
+                raise ResultPending(generation_id)
+            with suppress(TimeoutError):
+                await asyncio.wait_for(changed.wait(), min(POLL_SECONDS, left_seconds))
+
+
+async def _if_final(services: Services, generation_id: str) -> GenerationRow | None:
+    """None: not yet, or the database does not say."""
+    try:
+        async with services.db.connection() as conn:
+            now = await job_log.tail(conn, generation_id, SEQ_MAX)
+            is_final = now is not None and Status(now.status).is_terminal
+            return await generations.get(conn, generation_id) if is_final else None
+    except TRANSIENT_ERRORS as error:
+        telemetry.warning(
+            telemetry.Tag.API,
+            f"The database is unavailable; still waiting for {generation_id}: {error}",
+            generation_id=generation_id,
+        )
+        return None
 
 
 def failure_of(row: GenerationRow) -> str:

@@ -1,13 +1,13 @@
 """`/public/download`: serves a file of ours as an attachment (docs/contract/legacy.md)."""
 
-from typing import Annotated, Any
+from typing import Annotated
 
 from fastapi import APIRouter, Query
 from fastapi.responses import Response, StreamingResponse
 
 from safelight.api.auth.principals import no_identity
 from safelight.api.http.error_responses import error_responses
-from safelight.api.http.file_responses import StoredFileResponse
+from safelight.api.http.file_responses import FILE_RESPONSES, StoredFileResponse
 from safelight.api.http.rate_limits import RateLimitGroup, per_address
 from safelight.api.http.services import FromApp, Services
 from safelight.domain.errors.base import InvalidInput, NotFound, StorageError
@@ -16,7 +16,6 @@ from safelight.storage import keys
 from safelight.storage.buckets import IMMUTABLE
 
 URL_CHARS_MAX = 600  # of ours; encoded, it still fits into a request
-_FILES: dict[str, Any] = {media_type: {} for media_type in keys.EXTENSIONS}
 
 router = APIRouter(tags=["files"])
 
@@ -26,10 +25,7 @@ router = APIRouter(tags=["files"])
     summary="A public file of ours, as an attachment",
     response_class=Response,
     responses={
-        200: {"description": "The file.", "content": _FILES},
-        206: {"description": "A part of it.", "content": _FILES},
-        304: {"description": "The client has it: `If-None-Match` names it."},
-        416: {"description": "The file has no such part.", "content": {"text/plain": {"schema": {"type": "string"}}}},
+        **FILE_RESPONSES,
         **error_responses(404, 503),
         502: {"description": "Its store does not give it to us."},
     },

@@ -11,8 +11,8 @@ from fastapi.responses import RedirectResponse
 from safelight import telemetry
 from safelight.api.auth.principals import IdentifiedByBody, no_identity
 from safelight.api.http.bodies.json import StrictUploadRoute
-from safelight.api.http.error_responses import Responses, error_responses
-from safelight.api.http.file_responses import StoredFileResponse
+from safelight.api.http.error_responses import error_responses
+from safelight.api.http.file_responses import FILE_BODY, FILE_RESPONSES, StoredFileResponse
 from safelight.api.http.idempotency import Once, OnceForKey
 from safelight.api.http.middleware import is_head
 from safelight.api.http.rate_limits import RateLimitGroup, limited_route, per_address
@@ -39,16 +39,12 @@ router = APIRouter(route_class=limited_route(RateLimitGroup.WRITES), tags=["file
 
 _TEXT: Json = {"text/plain": {"schema": {"type": "string"}}}
 _REFUSAL: Json = {"application/json": {"schema": {"$ref": "#/components/schemas/Refusal"}}}
-_OF_RANGES: Responses = {
-    400: {
-        "description": "The parameters or the bytes of `Range` cannot be read.",
-        "content": _TEXT | _REFUSAL,
-    },
-    416: {"description": "The file has no such part.", "content": _TEXT},
+_WRONG_RANGE: Json = {
+    "description": "The parameters or the bytes of `Range` cannot be read.",
+    "content": _TEXT | _REFUSAL,
 }
 _PUBLIC = no_identity("A public file is for everybody who has its address.")
 _SIGNED = no_identity("The URL was signed for what it does, and lets whoever has it pass.")
-_FILES: Json = {media_type: {} for media_type in keys.EXTENSIONS}
 
 
 class UploadBody(IdentityBody):
@@ -132,11 +128,9 @@ async def presign(services: FromApp, once: OnceForKey, body: UploadBody, owner: 
     summary="A public file",
     response_class=Response,
     responses={
-        200: {"description": "The file.", "content": _FILES},
-        206: {"description": "A part of it.", "content": _FILES},
-        304: {"description": "The client has it: `If-None-Match` names it."},
+        **FILE_RESPONSES,
         307: {"description": "Where it is, where the storage is S3."},
-        **_OF_RANGES,
+        400: _WRONG_RANGE,
         **error_responses(404),
     },
     dependencies=[_PUBLIC],
@@ -158,10 +152,8 @@ async def read_asset(request: Request, services: FromApp, key: str) -> Response:
     summary="A private file, by a URL that was signed for it",
     response_class=Response,
     responses={
-        200: {"description": "The file.", "content": _FILES},
-        206: {"description": "A part of it.", "content": _FILES},
-        304: {"description": "The client has it: `If-None-Match` names it."},
-        **_OF_RANGES,
+        **FILE_RESPONSES,
+        400: _WRONG_RANGE,
         **error_responses(404),
         403: {"description": "The URL is not valid, or no longer."},
     },
@@ -229,7 +221,7 @@ async def read_thumbnail(services: FromApp, size: int, key: str) -> Response:
         **error_responses(404, 503),
         403: {"description": "The URL is not valid, or no longer, or has been used: it takes one file."},
     },
-    openapi_extra={"requestBody": {"required": True, "content": _FILES}},
+    openapi_extra=FILE_BODY,
 )
 async def write_asset(
     request: Request,

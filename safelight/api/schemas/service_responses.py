@@ -18,8 +18,10 @@ class EngineServed(ResponseModel):
     mode: str = Field(description="What it makes: text, still or video.", examples=["still"])
     adapter: str = Field(examples=["replicate"])
     model: str = Field(examples=["bytedance/seedream-4"])
-    paid: bool = Field(description="Whether a vendor takes money for it.", examples=[True])
-    stand_in: bool = Field(description="Whether it is the offline stand-in: no vendor is asked.")
+    paid: bool = Field(validation_alias="is_paid", description="Whether a vendor takes money for it.", examples=[True])
+    stand_in: bool = Field(
+        validation_alias="is_stand_in", description="Whether it is the offline stand-in: no vendor is asked."
+    )
 
 
 class Health(Ok):
