@@ -126,6 +126,6 @@ def models_of(route: str, status: int) -> tuple[type[ResponseModel], ...]:
         return (NotEnoughCredits if route in error_formats.WAIT_FOR_RESULT else NotEnoughCreditsInDetail,)
     if status == 503 and route in error_formats.HELD:
         return (ResultPendingBody, Refusal)
-    if status == shape.away[0] and shape.sentence_when_away:
+    if status == shape.away_status and shape.sentence_when_away:
         return (sentence, Refusal)
     return (Refusal,)

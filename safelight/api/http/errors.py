@@ -33,21 +33,6 @@ _LATER = {"Retry-After": str(RETRY_AFTER_SECONDS)}
 VALIDATION_PROBLEMS_SHOWN = 5
 USER_AGENT_CHARS_MAX = 300
 
-# The codes by which existing clients know a failed route (docs/contract/mma.md).
-ROUTE_CODES = {
-    "/mma/still/create": "MMA_CREATE_FAILED",
-    "/mma/still/tweak": "MMA_TWEAK_FAILED",
-    "/mma/still/{generation_id}/tweak": "MMA_TWEAK_FAILED",
-    "/mma/video/animate": "MMA_ANIMATE_FAILED",
-    "/mma/video/create": "MMA_ANIMATE_FAILED",
-    "/mma/video/tweak": "MMA_VIDEO_TWEAK_FAILED",
-    "/mma/video/{generation_id}/tweak": "MMA_VIDEO_TWEAK_FAILED",
-    "/mma/generations/{generation_id}": "MMA_FETCH_FAILED",
-    "/mma/events": "MMA_EVENT_FAILED",
-    "/credits/balance": "CREDITS_ERROR",
-    "/api/credits/shopify-order": "WEBHOOK_FAILED",
-}
-
 
 @dataclass(frozen=True, slots=True)
 class ErrorResponse:
@@ -90,9 +75,10 @@ def error_response(request: Request, error: Exception) -> ErrorResponse:
         case HTTPException():
             return _unroutable(request, error)
         case _ if isinstance(error, TRANSIENT_ERRORS):
+            away = _format(request)
             message = "We are very busy, or the database cannot be reached. Please try again in a moment."
-            return ErrorResponse(*_format(request).away, message, headers=_LATER, database_unavailable=True)
-    code = _format(request).failed or ROUTE_CODES.get(_route(request), "INTERNAL_ERROR")
+            return ErrorResponse(away.away_status, away.away_code, message, headers=_LATER, database_unavailable=True)
+    code = _format(request).failed or error_formats.ROUTE_CODES.get(_route(request), "INTERNAL_ERROR")
     return ErrorResponse(500, code, "Something went wrong on our side.")
 
 

@@ -3,6 +3,8 @@
 import base64
 import hashlib
 import hmac
+import tomllib
+from pathlib import Path
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Header, Request
@@ -73,36 +75,7 @@ async def add(
 # --- the shop -------------------------------------------------------------------------------------------------------
 
 
-_ORDER: Json = {
-    "schema": {
-        "type": "object",
-        "description": "The order, or the refund (with `order_id` and `refund_line_items`), as Shopify sends it; other"
-        " keys are passed over. The very bytes count.",
-        "required": ["id"],
-        "properties": {
-            "id": {"type": ["integer", "string"]},
-            "email": {"type": ["string", "null"]},
-            "financial_status": {"type": ["string", "null"]},
-            "test": {"type": ["boolean", "null"]},
-            "cancelled_at": {"type": ["string", "null"], "format": "date-time"},
-            "refunds": {"type": "array", "items": {"type": "object"}},
-            "created_at": {"type": ["string", "null"], "format": "date-time"},
-            "processed_at": {"type": ["string", "null"], "format": "date-time"},
-            "customer": {"type": ["object", "null"], "properties": {"id": {"type": ["integer", "string"]}}},
-            "line_items": {"type": "array", "items": {"type": "object"}},
-            "note_attributes": {"type": "array", "items": {"type": "object"}},
-        },
-    },
-    "example": {
-        "id": 5678901234567,
-        "email": "ada@example.com",
-        "financial_status": "paid",
-        "created_at": "2025-12-19T08:00:00Z",
-        "customer": {"id": 8812345},
-        "line_items": [{"sku": "MINA-50", "variant_id": 4711, "quantity": 1}],
-        "note_attributes": [{"name": "mina_pass_id", "value": "pass:user:42"}],
-    },
-}
+_ORDER: Json = tomllib.loads(Path(__file__).with_name("shop_order.toml").read_text())
 
 
 @router.post(

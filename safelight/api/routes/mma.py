@@ -53,9 +53,12 @@ router = APIRouter(route_class=limited_route(RateLimitGroup.WRITES), tags=["gene
 
 def _add_routes(flow: Flow) -> None:
     """One handler serves every path a flow is known by; tweaks name their parent in the path or in the body."""
+    shown = examples.ORDERS[flow]
 
     async def accept(
-        request: Request, body: Annotated[CreateBody, Body(openapi_examples=examples.OF_FLOWS[flow])], orders: Orders
+        request: Request,
+        body: Annotated[CreateBody, Body(openapi_examples=shown["examples"])],
+        orders: Orders,
     ) -> responses.Accepted:
         order, accepted = await orders.accept(flow, body)
         return responses.Accepted(
@@ -76,7 +79,7 @@ def _add_routes(flow: Flow) -> None:
             accept,
             methods=["POST"],
             name=f"{flow.value} at {path}",
-            summary=examples.SUMMARIES[flow],
+            summary=shown["summary"],
             response_description="Accepted and charged; the stream and the generation tell how it goes.",
             responses=CREATE_ERRORS,
             operation_id=f"{flow.value}{path.replace('/', '_').replace('{', '').replace('}', '')}",
