@@ -18,7 +18,7 @@ from starlette.exceptions import HTTPException
 
 from safelight import telemetry
 from safelight.api.http import error_formats
-from safelight.api.http.request_ids import request_id
+from safelight.api.http.request_ids import origin, request_id
 from safelight.api.http.services import Services, services_of
 from safelight.db.connection.database import TRANSIENT_ERRORS
 from safelight.db.operations import ops_rows
@@ -26,12 +26,11 @@ from safelight.db.operations.ops_rows import OpsError
 from safelight.domain.errors import base
 from safelight.domain.errors.categories import Category, category_of_status
 from safelight.domain.errors.retries import RetryLater, TooManyRequests
-from safelight.redaction import DEFAULT_REDACTOR, excerpt
+from safelight.redaction import DEFAULT_REDACTOR
 
 RETRY_AFTER_SECONDS = 2
 _LATER = {"Retry-After": str(RETRY_AFTER_SECONDS)}
 VALIDATION_PROBLEMS_SHOWN = 5
-USER_AGENT_CHARS_MAX = 300
 
 
 @dataclass(frozen=True, slots=True)
@@ -188,7 +187,7 @@ async def _report_to_operators(request: Request, response: ErrorResponse, error:
         pass_id=getattr(request.state, "pass_id", None),
         generation_id=request.path_params.get("generation_id"),
         stack="".join(traceback.format_exception(error)) if response.status >= 500 else None,
-        **_asked(request),
+        **origin(request),
     )
     services = services_of(request)
     if response.database_unavailable:
@@ -214,21 +213,11 @@ async def report_wrong_admin_token(request: Request) -> None:
         message="A wrong admin token came from this address. More of it are counted, and told once a minute.",
         level="warn",
         http_status=401,
-        **_asked(request),
+        **origin(request),
     )
     services = services_of(request)
     if services.allowances.wrong_admin_tokens.take():
         await write_ops_row(services, row)
-
-
-def _asked(request: Request) -> dict[str, Any]:
-    return {
-        "request_id": request_id(),
-        "route": _route(request),
-        "method": request.method,
-        "ip": request.client.host if request.client else None,
-        "user_agent": excerpt(request.headers.get("user-agent", ""), USER_AGENT_CHARS_MAX),
-    }
 
 
 async def write_ops_row(services: Services, row: OpsError) -> None:

@@ -48,8 +48,8 @@ def _patch_schema(app: FastAPI, document: Json, is_anonymous: Callable[[APIRoute
         schemas[model.__name__]["examples"] = [example_of(schemas[model.__name__], schemas)]
     for name in OF_THE_FRAMEWORK:
         schemas.pop(name, None)
-    for context, method in _routes(app):
-        route, name = context.original_route, f"{method} {context.path}"
+    for context, route, method in _routes(app):
+        name = f"{method} {context.path}"
         operation = document["paths"][context.path_format][method.lower()]
         implied = error_responses.implied_responses(
             name, operation, is_anonymous=is_anonymous(route), is_strict=isinstance(route, StrictRoute)
@@ -59,11 +59,11 @@ def _patch_schema(app: FastAPI, document: Json, is_anonymous: Callable[[APIRoute
     return document
 
 
-def _routes(app: FastAPI) -> Iterator[tuple[RouteContext, str]]:
-    for route in iter_route_contexts(app.routes):
-        if isinstance(route.original_route, APIRoute) and route.include_in_schema:
-            for method in route.methods or ():
-                yield route, method
+def _routes(app: FastAPI) -> Iterator[tuple[RouteContext, APIRoute, str]]:
+    for context in iter_route_contexts(app.routes):
+        route = context.original_route
+        if isinstance(route, APIRoute) and context.include_in_schema:
+            yield from ((context, route, method) for method in context.methods or ())
 
 
 def _complete(operation: Json, stated_responses: error_responses.Responses, name: str, schemas: Json) -> None:

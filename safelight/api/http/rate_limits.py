@@ -17,7 +17,7 @@ from typing import Any
 
 from fastapi import Depends, Request
 
-from safelight.api.http.bodies.json import Handler, StrictRoute
+from safelight.api.http.bodies.json import Handler, StrictRequest, StrictRoute
 from safelight.domain.errors.retries import TooManyRequests
 from safelight.domain.identities import ActingCustomer
 
@@ -81,7 +81,8 @@ class RateLimiter:
         """Return the time at which all of the allowance will be there again after one more."""
         whole_at = max(allowance.whole_at, now) + seconds_each
         if (wait_seconds := whole_at - now - 60.0) > ROUNDING_SECONDS:
-            raise self._refusal(kind, allowance, now, wait_seconds)
+            is_news = self._is_news(allowance, now)
+            raise TooManyRequests(f"Too many requests ({kind}).", retry_after_seconds=wait_seconds, is_news=is_news)
         return whole_at
 
     def _allowance(self, kind: RateLimitGroup, key: str, now: float) -> _Allowance:
@@ -91,10 +92,6 @@ class RateLimiter:
         if len(self._allowances) > KEYS_MAX:
             self._allowances.popitem(last=False)
         return found
-
-    def _refusal(self, kind: RateLimitGroup, allowance: _Allowance, now: float, wait_seconds: float) -> TooManyRequests:
-        is_news = self._is_news(allowance, now)
-        return TooManyRequests(f"Too many requests ({kind}).", retry_after_seconds=wait_seconds, is_news=is_news)
 
     @staticmethod
     def _is_news(allowance: _Allowance, now: float) -> bool:
@@ -121,15 +118,18 @@ def per_address(kind: RateLimitGroup) -> Any:
     return Depends(check)
 
 
-def limited_route(kind: RateLimitGroup, base: type[StrictRoute] = StrictRoute) -> type[StrictRoute]:
-    """The class of routes that refuse by address before anything of the body is read."""
+def limited_route(kind: RateLimitGroup, body: type[StrictRequest] = StrictRequest) -> type[StrictRoute]:
+    """The class of routes that refuse by address before anything of the body is read. Reading is counted only where
+    `kind` is PUBLIC."""
 
-    class LimitedRoute(base):  # type: ignore[valid-type, misc]
+    class LimitedRoute(StrictRoute):
+        request_class = body
+
         def get_route_handler(self) -> Handler:
-            handle: Handler = super().get_route_handler()
+            handle = super().get_route_handler()
 
             async def limited(request: Request) -> Any:
-                if request.method == "POST":
+                if kind is RateLimitGroup.PUBLIC or request.method != "GET":
                     check_address(request, kind)
                 return await handle(request)
 

@@ -11,10 +11,11 @@ from starlette.datastructures import Headers
 from starlette.types import Scope
 
 from safelight import telemetry
-from safelight.redaction import DEFAULT_REDACTOR
+from safelight.redaction import DEFAULT_REDACTOR, excerpt
 
 HEADER = "X-Request-Id"
 CHARS_MAX = 128
+USER_AGENT_CHARS_MAX = 300
 _UNSAFE = re.compile(r"[^A-Za-z0-9._:@/+=-]+")
 _OURS = "req_"
 
@@ -52,3 +53,14 @@ def prefixed(prefix: str) -> Any:
         state.unique_request_id = ours
 
     return Depends(begin_with_it)
+
+
+def origin(request: Request) -> dict[str, Any]:
+    """Where a request came from, as rows for operators state it."""
+    return {
+        "request_id": request_id(),
+        "route": getattr(request.scope.get("route"), "path", request.url.path),
+        "method": request.method,
+        "ip": request.client.host if request.client else None,
+        "user_agent": excerpt(request.headers.get("user-agent", ""), USER_AGENT_CHARS_MAX),
+    }

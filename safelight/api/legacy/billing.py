@@ -8,7 +8,7 @@ from fastapi import APIRouter
 from safelight import telemetry
 from safelight.api.auth.principals import ActingByBody, CustomerIfReachable, Unreachable
 from safelight.api.http.idempotency import OnceForKey
-from safelight.api.http.rate_limits import RateLimitGroup, limited_route, per_address
+from safelight.api.http.rate_limits import RateLimitGroup, limited_route
 from safelight.api.http.services import FromApp
 from safelight.api.schemas.aliases import Flag, aliased
 from safelight.api.schemas.legacy_responses import AutoTopUps, AutoTopUpsKept, AutoTopUpsUnknown
@@ -26,7 +26,6 @@ router = APIRouter(route_class=limited_route(RateLimitGroup.PUBLIC), tags=["acco
 @router.get(
     "/billing/settings",
     summary="Automatic top-ups of a customer",
-    dependencies=[per_address(RateLimitGroup.PUBLIC)],
 )
 async def settings(services: FromApp, customer: CustomerIfReachable) -> AutoTopUpsKept | AutoTopUpsUnknown:
     """While the database is away, they are shown as off, with another source."""

@@ -12,7 +12,7 @@ from fastapi import APIRouter, Request
 from pydantic import AfterValidator, BeforeValidator
 
 from safelight.api.auth.principals import no_identity
-from safelight.api.http.bodies.json import SmallRoute
+from safelight.api.http.bodies.json import SmallRequest
 from safelight.api.http.errors import write_ops_row
 from safelight.api.http.rate_limits import RateLimitGroup, limited_route
 from safelight.api.http.request_ids import request_id
@@ -41,7 +41,7 @@ _SAYS_402 = re.compile(
 )
 
 
-router = APIRouter(route_class=limited_route(RateLimitGroup.ERROR_REPORTS, SmallRoute), tags=["legacy"])
+router = APIRouter(route_class=limited_route(RateLimitGroup.ERROR_REPORTS, SmallRequest), tags=["legacy"])
 
 
 def _cut(most: int) -> BeforeValidator:

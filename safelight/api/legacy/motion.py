@@ -5,10 +5,11 @@ from fastapi import APIRouter
 from safelight.api.http.error_responses import STILL_MAKING_MEANS, error_responses
 from safelight.api.http.rate_limits import RateLimitGroup, limited_route
 from safelight.api.legacy import orders
-from safelight.api.legacy.orders import STYLE_CHARS_MAX, Json, LegacyBody
+from safelight.api.legacy.orders import STYLE_CHARS_MAX, LegacyBody
 from safelight.api.routes.ordering import Orders
 from safelight.api.schemas.aliases import Long, Short, Url, aliased
 from safelight.api.schemas.examples import SAMPLE_URL
+from safelight.api.schemas.fields import Json
 from safelight.api.schemas.legacy_responses import Gpt, GptError, GptWithStyle, Suggestion, VideoMade
 from safelight.domain.errors.base import InvalidInput
 from safelight.domain.orders import Flow

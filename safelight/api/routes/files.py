@@ -10,7 +10,7 @@ from fastapi.responses import RedirectResponse
 
 from safelight import telemetry
 from safelight.api.auth.principals import IdentifiedByBody, no_identity
-from safelight.api.http.bodies.json import StrictUploadRoute
+from safelight.api.http.bodies.json import StrictUploadRequest
 from safelight.api.http.error_responses import error_responses
 from safelight.api.http.file_responses import FILE_BODY, FILE_RESPONSES, StoredFileResponse
 from safelight.api.http.idempotency import Once, OnceForKey
@@ -33,7 +33,7 @@ Signature = Annotated[str, Query(max_length=200)]
 BASE64_CHARS_AT_ONCE = 1024 * 1024  # a multiple of four
 DATA_URL_CHARS_MAX = assets.UPLOAD_BYTES_MAX * 4 // 3 + 200
 
-uploads = APIRouter(route_class=limited_route(RateLimitGroup.WRITES, StrictUploadRoute), tags=["files"])
+uploads = APIRouter(route_class=limited_route(RateLimitGroup.WRITES, StrictUploadRequest), tags=["files"])
 router = APIRouter(route_class=limited_route(RateLimitGroup.WRITES), tags=["files"])
 
 
@@ -216,7 +216,7 @@ async def read_thumbnail(services: FromApp, size: int, key: str) -> Response:
 @router.put(
     assets.ROUTE + "/{key:path}",
     summary="Upload to a URL that was given out for it",
-    dependencies=[per_address(RateLimitGroup.WRITES), _SIGNED],
+    dependencies=[_SIGNED],
     responses={
         **error_responses(404, 503),
         403: {"description": "The URL is not valid, or no longer, or has been used: it takes one file."},
