@@ -105,7 +105,9 @@ async def _caller_of(scope: Scope) -> Caller:
     caller = Caller(services, scope["state"], address_of(request))
     stated = request.headers.get("authorization", "")[:HEADER_CHARS_MAX]
     admin_secret = request.headers.get("x-admin-secret", "")[:HEADER_CHARS_MAX]
-    if await _states_admin_token(request, services, without_bearer(stated), admin_secret, _key_of(scope)):
+    # Addresses are kept by browsers and proxies, so that the admin token is looked for in few.
+    key = request.query_params.get("key", "") if scope["path"].startswith(KEYED_ROUTES) else ""
+    if await _states_admin_token(request, services, without_bearer(stated), admin_secret, key):
         return replace(caller, has_admin_token=True)
     token = without_bearer(stated) if stated.strip().lower().startswith(BEARER.strip()) else ""
     if services.auth.tokens is None or token.lower() in NO_TOKENS or names_nobody(token):
@@ -127,7 +129,7 @@ async def _states_admin_token(request: Request, services: Services, *stated: str
     guesses, address = [one for one in tried if not ACCESS_TOKEN.fullmatch(one.strip())], address_of(request)
     if guesses:
         services.rates.check(RateLimitGroup.ADMIN_TOKENS, address)
-    if any([is_admin_token(services, one) for one in tried]):  # noqa: C419 - all of them, which takes the same time
+    if any([same_secret(one.strip(), services.auth.admin_token) for one in tried]):  # noqa: C419 - all of them, which takes the same time
         return True
     if guesses:
         request.state.wrong_admin_token = True
@@ -144,15 +146,6 @@ def may_be_admin_token(stated: str) -> bool:
     stated = stated.strip()
     is_none = stated.lower() in (*NO_TOKENS, BEARER.strip()) or stated.startswith(PUBLISHABLE)
     return not is_none and " " not in stated
-
-
-def _key_of(scope: Scope) -> str:
-    """`?key=`, where it may be the admin token: addresses are kept by browsers and proxies."""
-    return Request(scope).query_params.get("key", "") if scope["path"].startswith(KEYED_ROUTES) else ""
-
-
-def is_admin_token(services: Services, stated: str) -> bool:
-    return same_secret(stated.strip(), services.auth.admin_token)
 
 
 def without_bearer(header: str) -> str:

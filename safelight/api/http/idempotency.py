@@ -16,7 +16,7 @@ from fastapi import Depends, Header, Request
 from pydantic import BaseModel
 
 from safelight.api.http.bodies.json import JSON_BYTES_MAX, StrictRequest
-from safelight.api.http.services import FromApp, Services
+from safelight.api.http.services import FromApp
 from safelight.api.schemas.aliases import clean_text
 from safelight.db.connection.database import Connection
 from safelight.db.generations import idempotency
@@ -60,7 +60,7 @@ class Once:
     """Does a request's write once for its key; without a key, each time. The answer is kept as the JSON of its model:
     a field that a model gets later has a default, because answers without it are kept for a while."""
 
-    def __init__(self, request: Request, services: Services, key: str | None) -> None:
+    def __init__(self, request: Request, services: FromApp, key: WriteKey = None) -> None:
         self._request = request
         self._services = services
         self._key = key
@@ -95,7 +95,7 @@ class Once:
                 if earlier:
                     return self._repeated(earlier, request_hash, model)
                 answer = await work(conn)
-                await idempotency.keep(conn, key_hash, _kept(answer))
+                await idempotency.keep(conn, key_hash, answer.model_dump(mode="json"))
                 return answer
 
         if insist or key_hash:
@@ -132,7 +132,7 @@ class Once:
         finally:
             async with self._services.db.connection() as conn:
                 if answer is not None and is_final(answer):
-                    await idempotency.keep(conn, key_hash, _kept(answer))
+                    await idempotency.keep(conn, key_hash, answer.model_dump(mode="json"))
                 else:
                     await idempotency.release(conn, key_hash)
 
@@ -171,10 +171,6 @@ class Once:
         return await asyncio.to_thread(lambda: hashlib.sha256(head + content).hexdigest())
 
 
-def _kept(answer: BaseModel) -> dict[str, Any]:
-    return answer.model_dump(mode="json")
-
-
 def _as_of_a_form(value: Any) -> Any:
     """A form, where numbers and flags are texts, says the same as its JSON."""
     match value:
@@ -185,8 +181,4 @@ def _as_of_a_form(value: Any) -> Any:
     return clean_text(str(value)) if isinstance(value, str) else clean_text(value)
 
 
-def _once(request: Request, services: FromApp, key: WriteKey = None) -> Once:
-    return Once(request, services, key)
-
-
-OnceForKey = Annotated[Once, Depends(_once)]
+OnceForKey = Annotated[Once, Depends()]

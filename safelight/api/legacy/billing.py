@@ -1,7 +1,7 @@
 """`/billing/settings`: automatic top-up of a customer's credits (docs/contract/legacy.md)."""
 
 import math
-from typing import Any
+from typing import Any, TypeVar
 
 from fastapi import APIRouter
 
@@ -19,6 +19,7 @@ from safelight.domain.errors.base import InvalidInput
 from safelight.domain.identities import ActingCustomer
 
 PACKS_MAX = 1_000_000
+Somebody = TypeVar("Somebody", ActingCustomer, str)
 
 router = APIRouter(route_class=limited_route(RateLimitGroup.PUBLIC), tags=["account"])
 
@@ -30,26 +31,20 @@ router = APIRouter(route_class=limited_route(RateLimitGroup.PUBLIC), tags=["acco
 async def settings(services: FromApp, customer: CustomerIfReachable) -> AutoTopUpsKept | AutoTopUpsUnknown:
     """While the database is away, they are shown as off, with another source."""
     if isinstance(customer, Unreachable):
-        return _unknown(customer.stated)
+        return AutoTopUpsUnknown(customerId=_required(customer.stated))
     found = _required(customer).pass_id
     try:
         async with services.db.connection() as conn:
             saved = await customers.auto_top_up(conn, found)
     except TRANSIENT_ERRORS as error:
         telemetry.warning(telemetry.Tag.API, f"Automatic top-up settings could not be read: {error}")
-        return _unknown(found)
+        return AutoTopUpsUnknown(customerId=found)
     return AutoTopUpsKept(
         customerId=found,
         enabled=saved.get("enabled") is True,
         monthlyLimitPacks=_packs(saved.get("monthlyLimitPacks")),
         passId=found,
     )
-
-
-def _unknown(stated: str | None) -> AutoTopUpsUnknown:
-    if stated is None:
-        raise _nobody()
-    return AutoTopUpsUnknown(customerId=stated)
 
 
 class BillingBody(IdentityBody):
@@ -74,14 +69,10 @@ async def save_settings(once: OnceForKey, body: BillingBody, customer: ActingByB
     return await once.in_transaction(acting, AutoTopUps, work, insist=True)
 
 
-def _required(customer: ActingCustomer | None) -> ActingCustomer:
+def _required(customer: Somebody | None) -> Somebody:
     if customer is None:
-        raise _nobody()
+        raise InvalidInput("customerId: say whose settings these are.")
     return customer
-
-
-def _nobody() -> InvalidInput:
-    return InvalidInput("customerId: say whose settings these are.")
 
 
 def _packs(stated: Any) -> int:

@@ -59,21 +59,10 @@ def _small_object(value: Any) -> dict[str, Any]:
     return value if is_small else {"cut": text[:EXTRA_CHARS_MAX]}
 
 
-def _page(url: str) -> str:
-    """A crash is told whatever its page is called; only an http or https URL, or a path, is kept of that."""
-    return url if is_web_reference(url) else ROUTE_OF_NOWHERE
-
-
-def _route(stated: str) -> str:
-    return stated if is_web_reference(stated) else ""
-
-
-def _one_of_ours(stated: str) -> str:
-    """An id, without what no id of ours has in it."""
-    return DEFAULT_REDACTOR.safe_id(_UNSAFE.sub("", stated))
-
-
-Id = Annotated[Word, AfterValidator(_one_of_ours)]
+# A crash is told whatever its page is called; only an http or https URL, or a path, is kept of that.
+Page = Annotated[Word, AfterValidator(lambda url: url if is_web_reference(url) else ROUTE_OF_NOWHERE)]
+Route = Annotated[Word, AfterValidator(lambda stated: stated if is_web_reference(stated) else "")]
+Id = Annotated[Word, AfterValidator(lambda stated: DEFAULT_REDACTOR.safe_id(_UNSAFE.sub("", stated)))]
 
 
 class ClientErrorBody(AliasedModel):
@@ -81,11 +70,9 @@ class ClientErrorBody(AliasedModel):
 
     message: Annotated[str, _cut(MESSAGE_CHARS_MAX)] = aliased("", "What went wrong.", default="")
     stack: Annotated[str, _cut(STACK_CHARS_MAX)] = aliased("", "Where in the code.", default="")
-    url: Annotated[Word, AfterValidator(_page)] = aliased("", "The page.", default=ROUTE_OF_NOWHERE)
+    url: Page = aliased("", "The page.", default=ROUTE_OF_NOWHERE)
     user_agent: Word | None = aliased("userAgent", "The browser.")
-    route: Annotated[Word, AfterValidator(_route)] = aliased(
-        "", "The route of the client's own router, before `url`.", default=""
-    )
+    route: Route = aliased("", "The route of the client's own router, before `url`.", default="")
     pass_id: Id | None = aliased("passId", "The customer.")
     generation_id: Id | None = aliased("generationId", "What the page showed or waited for.")
     client_version: Word | None = aliased("clientVersion", "The client's version.")

@@ -12,6 +12,7 @@ from safelight.api.http.services import FromApp, Services
 from safelight.api.schemas import responses
 from safelight.db.connection.database import TRANSIENT_ERRORS
 from safelight.db.money import customers
+from safelight.db.money.customers import Account
 from safelight.domain.errors.base import InvalidToken
 from safelight.domain.errors.retries import AuthUnavailable
 from safelight.security.jwt import TokenUser
@@ -27,7 +28,14 @@ async def me(request: Request, services: FromApp, sign_in: SigningIn) -> respons
     just now, or something is wrong on our side, the client may go on as a visitor."""
     try:
         user = sign_in.user()
-        return _visitor(request, sign_in) if user is None else await _user(request, services, sign_in, user)
+        if user is None:
+            return _visitor(request, sign_in)
+        account = await _account(request, services, sign_in, user)
+        return responses.SignedIn(
+            user=responses.User(id=user.id, email=user.email),
+            isAdmin=is_on_allow_list(services, user.email, account.is_admin),
+            passId=account.pass_id,
+        )
     except AuthUnavailable as error:
         return _visitor_for_now(request, sign_in, error.safe_message)
     except TRANSIENT_ERRORS:
@@ -37,16 +45,18 @@ async def me(request: Request, services: FromApp, sign_in: SigningIn) -> respons
         return _visitor_for_now(request, sign_in, DEGRADED)
 
 
-async def _user(request: Request, services: Services, sign_in: SignIn, user: TokenUser) -> responses.SignedIn:
+async def _account(
+    request: Request, services: Services, sign_in: SignIn, user: TokenUser, *, gathers_credits: bool = False
+) -> Account:
+    """The row of the user, who visits now. With `gathers_credits` it gets the credits of their e-mail; without, a first
+    visit may take over the row that the header states."""
     async with services.db.transaction() as conn:
-        account = await sign_in.account(conn, user, may_adopt=True)
+        account = await sign_in.account(conn, user, may_adopt=not gathers_credits)
         await customers.record_visit(conn, account.pass_id, user.email)
+        if gathers_credits and user.email:
+            await customers.merge_credits(conn, account.pass_id, user.email)
     request.state.pass_id = account.pass_id
-    return responses.SignedIn(
-        user=responses.User(id=user.id, email=user.email),
-        isAdmin=is_on_allow_list(services, user.email, account.is_admin),
-        passId=account.pass_id,
-    )
+    return account
 
 
 def _visitor(request: Request, sign_in: SignIn) -> responses.Visitor:
@@ -68,23 +78,12 @@ async def sync(request: Request, services: FromApp, sign_in: SigningIn) -> respo
     nobody = responses.NotLoggedIn()
     try:
         user = sign_in.user()
-        return nobody if user is None else await _synced(request, services, sign_in, user)
+        if user is None:
+            return nobody
+        account = await _account(request, services, sign_in, user, gathers_credits=True)
+        return responses.LoggedIn(passId=account.pass_id, email=user.email, isNewUser=account.is_new)
     except InvalidToken:
         return nobody
     except (AuthUnavailable, psycopg.Error) as error:
         await errors.report(request, error)
         return responses.NotLoggedInForNow()
-
-
-async def _synced(request: Request, services: Services, sign_in: SignIn, user: TokenUser) -> responses.LoggedIn:
-    async with services.db.transaction() as conn:
-        account = await sign_in.account(conn, user, may_adopt=False)
-        await customers.record_visit(conn, account.pass_id, user.email)
-        if user.email:
-            await customers.merge_credits(conn, account.pass_id, user.email)
-    request.state.pass_id = account.pass_id
-    return responses.LoggedIn(
-        passId=account.pass_id,
-        email=user.email,
-        isNewUser=account.is_new,
-    )

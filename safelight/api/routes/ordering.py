@@ -9,10 +9,9 @@ from safelight.api.auth.principals import CustomerOrAnonymous
 from safelight.api.http.idempotency import KEY_CHARS_MAX
 from safelight.api.http.rate_limits import RateLimitGroup
 from safelight.api.http.request_ids import request_id
-from safelight.api.http.services import FromApp, Services
+from safelight.api.http.services import FromApp
 from safelight.api.schemas.order_builder import OrderBuilder
 from safelight.api.schemas.requests import CreateBody
-from safelight.domain.identities import ActingCustomer
 from safelight.domain.orders import Flow, Order
 from safelight.pipelines.accept import AcceptedOrder
 
@@ -29,9 +28,9 @@ IdempotencyKey = Annotated[
 @dataclass(frozen=True, slots=True)
 class Ordering:
     request: Request
-    services: Services
-    customer: ActingCustomer
-    key: str | None
+    services: FromApp
+    customer: CustomerOrAnonymous
+    key: IdempotencyKey = None
 
     async def accept(self, flow: Flow, body: CreateBody) -> tuple[Order, AcceptedOrder]:
         """Raises TooManyRequests, and as `OrderBuilder.order` and `Acceptance.accept` do."""
@@ -49,10 +48,4 @@ class Ordering:
         return order, accepted
 
 
-def _ordering(
-    request: Request, services: FromApp, customer: CustomerOrAnonymous, key: IdempotencyKey = None
-) -> Ordering:
-    return Ordering(request, services, customer, key)
-
-
-Orders = Annotated[Ordering, Depends(_ordering)]
+Orders = Annotated[Ordering, Depends()]
