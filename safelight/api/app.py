@@ -3,11 +3,9 @@
 import asyncio
 from collections.abc import AsyncIterator, Callable, Iterable, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
-from datetime import UTC, datetime
 from typing import Any
 
 import anyio
-import psycopg
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi_offline import FastAPIOffline
@@ -17,52 +15,47 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from safelight import __version__
 from safelight.api.auth.identity import HEADER, authenticated
-from safelight.api.auth.principals import is_anonymous, no_identity
+from safelight.api.auth.principals import is_anonymous
 from safelight.api.http import errors, openapi, request_ids
 from safelight.api.http.access_log import AccessLog
 from safelight.api.http.middleware import CompressHistory, Cors, HeadAsGet, check_target
-from safelight.api.http.services import FromApp, Services
+from safelight.api.http.services import Services
 from safelight.api.legacy import (
     admin,
     billing,
     client_errors,
     credits,
     customers,
-    editorial,
     feedback,
+    generate,
     history,
-    motion,
     sign_in,
     statistics,
 )
 from safelight.api.routes import (
-    downloads,
     failures,
     files,
     front_page,
     metrics,
     mma,
-    providers,
     remote_files,
     runtime_config,
+    service,
     stream,
     webhooks,
 )
 from safelight.api.schemas import examples
-from safelight.api.schemas.service_responses import EngineServed, Health
 from safelight.db.connection.database import TRANSIENT_ERRORS
 from safelight.domain.errors.base import SafelightError
-from safelight.ops.queue_watch import why_not_ready
 
-HEALTH_SECONDS = 2.0
 EXPOSED_HEADERS = (HEADER, "X-Request-Id", "Retry-After")
 DESCRIPTION = (
     "The backend for generative-media products in which no generation is lost, stuck, paid twice or unexplained."
 )
 
 ROUTE_MODULES = (
-    front_page, mma, stream, customers, failures, providers, webhooks, metrics, sign_in, credits, billing, editorial,
-    motion, feedback, history, statistics, client_errors, admin, runtime_config, downloads, files, remote_files,
+    front_page, mma, stream, customers, failures, service, webhooks, metrics, sign_in, credits, billing, generate,
+    feedback, history, statistics, client_errors, admin, runtime_config, files, remote_files,
 )  # fmt: skip
 
 StartServices = Callable[[], AbstractAsyncContextManager[Services]]
@@ -87,8 +80,6 @@ def create_api(
     app.add_exception_handler(stream.NothingMore, stream.stay_away)
     for module in ROUTE_MODULES:
         app.include_router(module.router)
-    for path in ("/health", "/api/health"):
-        app.add_api_route(path, health, methods=["GET"], **_HEALTH_ROUTE)
     openapi.install_openapi(app, server, is_anonymous)
     app.add_middleware(HeadAsGet)
     app.add_middleware(RequestContextMiddleware)
@@ -157,42 +148,3 @@ def _with_cache_control(headers: Iterable[tuple[bytes, bytes]]) -> list[tuple[by
         return [*others, (b"cache-control", b"no-cache, no-transform")]
     is_private = media_type == b"application/json" and b"cache-control" not in stated
     return [*headers, *([(b"cache-control", b"no-store")] if is_private else [])]
-
-
-_HEALTH_ROUTE: dict[str, Any] = {
-    "tags": ["operations"],
-    "summary": "Is it up?",
-    "dependencies": [no_identity("It says only whether database and workers answer, and which services make what.")],
-}
-
-
-async def health(services: FromApp) -> Health:
-    """`supabase` says whether the database answers; existing clients know it by that name. Without it, `engines` is
-    empty. `live` is true as long as the process answers. `ready` is false, for the reason in `not_ready`, if the
-    database does not answer, or if generations wait for a worker and none is alive. The status is 200 in any case."""
-    database_answers = await _database_answers(services)
-    not_ready = why_not_ready(services.queues, database_answers=database_answers)
-    return Health(
-        time=datetime.now(UTC),
-        supabase=database_answers,
-        version=__version__,
-        engines=await _engines(services) if database_answers else [],
-        ready=not_ready is None,
-        not_ready=not_ready,
-    )
-
-
-async def _engines(services: Services) -> list[EngineServed]:
-    try:
-        return [EngineServed.model_validate(engine) for engine in await services.serving.engines()]
-    except psycopg.Error:  # it was there a moment ago
-        return []
-
-
-async def _database_answers(services: Services) -> bool:
-    try:
-        async with services.db.pool.connection(timeout=HEALTH_SECONDS) as conn:
-            await conn.execute("select 1")
-    except psycopg.Error:
-        return False
-    return True

@@ -177,10 +177,11 @@ def _message(reaped: Reaped) -> str:
     return " ".join(lines)
 
 
-def report(found: FailureReport) -> schemas.AdminFailureReport:
+def report(page: FailureReport) -> schemas.AdminFailureReport:
     """Return the report that operators read, over HTTP and from `safelight failures --json`. Each generation is told in
     full once."""
-    items = [_admin_item(failure) for failure in found.failures]
+    found = page.found
+    items = [_admin_item(failure) for failure in page.failures]
     shown = defaultdict(list)
     for item in items:
         shown[item.passId].append(
@@ -197,9 +198,10 @@ def report(found: FailureReport) -> schemas.AdminFailureReport:
     )
 
 
-def _own_report(found: FailureReport) -> schemas.CustomerFailureReport:
+def _own_report(page: FailureReport) -> schemas.CustomerFailureReport:
+    found = page.found
     items = {
-        kind: [schemas.Failed(**_item(failure)) for failure in found.failures if failure.generation.kind == kind]
+        kind: [schemas.Failed(**_item(failure)) for failure in page.failures if failure.generation.kind == kind]
         for kind in (Kind.FAILED, Kind.STUCK, Kind.CANCELLED)
     }
     return schemas.CustomerFailureReport(

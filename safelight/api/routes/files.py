@@ -6,7 +6,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Annotated
 
 from fastapi import APIRouter, Query, Request, Response
-from fastapi.responses import RedirectResponse
+from fastapi.responses import RedirectResponse, StreamingResponse
 
 from safelight import telemetry
 from safelight.api.auth.principals import IdentifiedByBody, no_identity
@@ -22,12 +22,14 @@ from safelight.api.schemas.aliases import Short, aliased
 from safelight.api.schemas.fields import Json
 from safelight.api.schemas.requests import IdentityBody
 from safelight.db.money import customers
-from safelight.domain.errors.base import AlreadyStored, AuthError, InvalidInput, NotFound, PayloadTooLarge
+from safelight.domain.errors.base import AlreadyStored, AuthError, InvalidInput, NotFound, PayloadTooLarge, StorageError
+from safelight.domain.errors.requests import DownloadFailed
 from safelight.domain.identities import ActingCustomer
 from safelight.media import publishing
 from safelight.storage import assets, keys, thumbnails
 from safelight.storage.buckets import IMMUTABLE
 
+URL_CHARS_MAX = 600  # of ours; encoded, it still fits into a request
 Expires = Annotated[int, Query(ge=0)]
 Signature = Annotated[str, Query(max_length=200)]
 BASE64_CHARS_AT_ONCE = 1024 * 1024  # a multiple of four
@@ -278,6 +280,52 @@ def _decoded_parts(encoded: str) -> Iterator[bytes]:
         if part.endswith("=") and at + BASE64_CHARS_AT_ONCE < len(encoded):
             raise ValueError("Excess data after padding")
         yield base64.b64decode(part, validate=True)
+
+
+@router.get(
+    "/public/download",
+    summary="A public file of ours, as an attachment",
+    response_class=Response,
+    responses={
+        **FILE_RESPONSES,
+        **error_responses(404, 503),
+        502: {"description": "Its store does not give it to us."},
+    },
+    dependencies=[
+        per_address(RateLimitGroup.PUBLIC),
+        no_identity("A public file is for everybody who has its address; no other is given out."),
+    ],
+)
+async def download(
+    services: FromApp,
+    url: Annotated[str, Query(max_length=URL_CHARS_MAX, description="The file's permanent URL.")],
+) -> Response:
+    """Nothing of other servers is read: this is no proxy."""
+    key = services.assets.key_of(url)
+    if key is None:
+        raise InvalidInput("url: the address of a public file of ours is needed.")
+    name = key.rpartition("/")[2]
+    if path := services.assets.path_of(key):
+        return StoredFileResponse(path, key, cache_control=IMMUTABLE, download_name=name)
+    return await _from_store(services, key, name)
+
+
+async def _from_store(services: Services, key: str, name: str) -> Response:
+    """Raises NotFound or DownloadFailed."""
+    bucket = services.assets.public
+    try:
+        entry = await bucket.entry(key)
+    except NotFound as error:
+        raise NotFound("There is no such file.") from error
+    except StorageError as error:
+        raise DownloadFailed(f"{key}: {error}") from error
+    headers = {
+        "Content-Length": str(entry.bytes),
+        "Content-Disposition": f'attachment; filename="{name}"',
+        "Cache-Control": IMMUTABLE,
+        "X-Content-Type-Options": "nosniff",
+    }
+    return StreamingResponse(bucket.chunks(key), media_type=keys.media_type_of_key(key), headers=headers)
 
 
 router.include_router(uploads)
