@@ -72,8 +72,8 @@ class Caller:
 
     @property
     def welcome(self) -> Welcome | None:
-        welcome = self.services.welcome
-        return Welcome(welcome.credits, self.address, welcome.per_day) if welcome.credits else None
+        credits = self.services.welcome_credits
+        return Welcome(credits, self.address, self.services.welcomes_per_day) if credits else None
 
     def require_identity(self, customer: ActingCustomer | None) -> None:
         """Raises AuthError: nobody says who they are, where only a token counts."""

@@ -48,17 +48,13 @@ class StoredFileResponse(FileResponse):
     def _is_known(self, asked: Headers) -> bool:
         """Return true if the client has this very file. `If-None-Match` goes before `If-Modified-Since`."""
         if (tags := asked.get("if-none-match")) is not None:
-            return tags.strip() == "*" or self.headers["etag"] in _tags(tags)
+            known_tags = {tag.strip().removeprefix("W/") for tag in tags.split(",")}  # a weak one names the same file
+            return tags.strip() == "*" or self.headers["etag"] in known_tags
         try:
             known = parsedate_to_datetime(asked.get("if-modified-since", ""))
             return parsedate_to_datetime(self.headers["last-modified"]) <= known
         except (ValueError, TypeError):  # no date; or one without a time zone, which cannot be compared
             return False
-
-
-def _tags(stated: str) -> set[str]:
-    """Return the entity tags of a list; a weak one names the same file as a strong one."""
-    return {tag.strip().removeprefix("W/") for tag in stated.split(",")}
 
 
 def _without_unknown_range(scope: Scope) -> Scope:

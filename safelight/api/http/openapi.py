@@ -11,7 +11,6 @@ from typing import Any
 
 from fastapi import FastAPI
 from fastapi.routing import APIRoute, RouteContext, iter_route_contexts
-from pydantic import BaseModel
 from pydantic.json_schema import models_json_schema
 
 from safelight.api.http import client_schemas, error_responses
@@ -43,7 +42,10 @@ def install_openapi(app: FastAPI, server: Callable[[], str], is_anonymous: Calla
 
 def _patch_schema(app: FastAPI, document: Json, is_anonymous: Callable[[APIRoute], bool]) -> Json:
     schemas = document["components"]["schemas"]
-    schemas |= _schemas(*error_responses.MODELS, *generation_responses.EVENTS.values())
+    models = (*error_responses.MODELS, *generation_responses.EVENTS.values())
+    schemas |= models_json_schema([(model, "serialization") for model in models], ref_template=PLACE + "{model}")[1][
+        "$defs"
+    ]
     for model in error_responses.MODELS:
         schemas[model.__name__]["examples"] = [example_of(schemas[model.__name__], schemas)]
     for name in OF_THE_FRAMEWORK:
@@ -71,16 +73,14 @@ def _complete(operation: Json, stated_responses: error_responses.Responses, name
     for status, stated in stated_responses.items():
         response = operation["responses"].setdefault(str(status), {"description": stated.get("description", "")})
         if int(status) >= 400:
-            _refuse(response, stated, name, int(status))
+            refs = [{"$ref": PLACE + model.__name__} for model in error_responses.models_of(name, int(status))]
+            schema = refs[0] if len(refs) == 1 else {"anyOf": refs}  # of objects that fix their keys, no two can hold
+            response["content"] = stated.get("content") or {JSON: {"schema": schema}}
+        if status in (429, 503):
+            response["headers"] = RETRY_AFTER
     for status, response in operation["responses"].items():
         if int(status) < 400:
             _show(response, schemas)
-
-
-def _refuse(response: Json, stated: Json, name: str, status: int) -> None:
-    response["content"] = stated.get("content") or {JSON: {"schema": _one_of(error_responses.models_of(name, status))}}
-    if status in (429, 503):
-        response["headers"] = RETRY_AFTER
 
 
 def _show(response: Json, schemas: Json) -> None:
@@ -113,14 +113,3 @@ def example_of(schema: Json, schemas: Json) -> Any:
             return [example_of(schema["items"], schemas)]
         case kind:
             return OF_TYPES[kind]
-
-
-def _one_of(models: tuple[type[BaseModel], ...]) -> Json:
-    """Of objects that fix their keys, no two can hold."""
-    found = [{"$ref": PLACE + model.__name__} for model in models]
-    return found[0] if len(found) == 1 else {"anyOf": found}
-
-
-def _schemas(*models: type[BaseModel]) -> Json:
-    _, found = models_json_schema([(model, "serialization") for model in models], ref_template=PLACE + "{model}")
-    return dict(found["$defs"])

@@ -21,15 +21,11 @@ _OURS = "req_"
 
 
 def of_scope(scope: Scope) -> dict[str, Any]:
-    """Return `request_id`, and `unique_request_id`, which is always ours: no two requests share it."""
+    """Return `request_id`, and `unique_request_id`, which is always ours: no two requests share it. Of a stated id
+    counts what is left without characters that no id needs, and without secrets."""
     unique = f"{_OURS}{time.time_ns() // 1_000_000}_{uuid.uuid4()}"
-    return {"request_id": _stated(Headers(scope=scope)) or unique, "unique_request_id": unique}
-
-
-def _stated(headers: Headers) -> str:
-    """The stated id without characters that no id needs, and without secrets; empty if nothing is left of it."""
-    safe = _UNSAFE.sub("", headers.get(HEADER, ""))[:CHARS_MAX]
-    return DEFAULT_REDACTOR.safe_id(safe) if safe else ""
+    stated = _UNSAFE.sub("", Headers(scope=scope).get(HEADER, ""))[:CHARS_MAX]
+    return {"request_id": DEFAULT_REDACTOR.safe_id(stated) if stated else unique, "unique_request_id": unique}
 
 
 def request_id() -> str:

@@ -40,14 +40,6 @@ class AuthPolicy:
 
 
 @dataclass(frozen=True, slots=True)
-class WelcomePolicy:
-    """Credits of a new customer, and how many of one address get them a day."""
-
-    credits: int
-    per_day: int
-
-
-@dataclass(frozen=True, slots=True)
 class Services:
     db: Database
     spool: OpsOutbox
@@ -55,7 +47,8 @@ class Services:
     listener: Listener
     assets: AssetStore
     remote_files: RemoteFiles
-    welcome: WelcomePolicy
+    welcome_credits: int  # of a new customer
+    welcomes_per_day: int  # of one address
     reaper: Reaper
     signer: Signer
     findings: LatestFindings

@@ -196,14 +196,9 @@ class EventBody(IdentityBody):
 
     @field_validator("payload")
     @classmethod
-    def is_small(cls, value: dict[str, Any]) -> dict[str, Any]:
-        if len(json.dumps(value, ensure_ascii=False).encode()) > EVENT_PAYLOAD_BYTES_MAX:
+    def is_small_and_holds_web_urls(cls, payload: dict[str, Any]) -> dict[str, Any]:
+        if len(json.dumps(payload, ensure_ascii=False).encode()) > EVENT_PAYLOAD_BYTES_MAX:
             raise ValueError(f"may have at most {EVENT_PAYLOAD_BYTES_MAX} bytes as JSON")
-        return value
-
-    @field_validator("payload")
-    @classmethod
-    def holds_web_urls(cls, payload: dict[str, Any]) -> dict[str, Any]:
         if found := next(unsafe_urls(payload, "payload"), None):
             raise ValueError(f"{found}: {ALLOWED}")
         return payload

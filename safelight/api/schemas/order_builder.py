@@ -17,6 +17,7 @@ from safelight.storage.keys import RESULTS, generation_of_result, is_valid_key
 DURATION_SECONDS_MIN = 1.0
 DURATION_SECONDS_MAX = 10.0
 KLING_MODES = ("standard", "pro")
+TITLES = {"still": "Image session", "video": "Video session"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,7 +46,7 @@ class OrderBuilder:
                 self.conn, body.stated_session_id or (parent.session_id if parent else None), self.pass_id
             ),
             platform=platform,
-            title=body.title or body.history.session_title or (parent and parent.title) or _title(flow),
+            title=body.title or body.history.session_title or (parent and parent.title) or TITLES[flow.mode],
             assets=assets,
             parent=parent,
             brief=body.inputs.brief,
@@ -227,7 +228,3 @@ def clean_session_id(stated: str | None) -> str:
     """A well-formed uuid is taken as it is, with or without `sess_` before it; anything else begins a new session."""
     bare = (stated or "").removeprefix("sess_")
     return str(uuid.UUID(bare)) if is_uuid(bare) else new_id()
-
-
-def _title(flow: Flow) -> str:
-    return "Image session" if flow.mode == "still" else "Video session"

@@ -30,15 +30,15 @@ def warnings_of(model: type[AliasedModel], body: Any, reported: Collection[str] 
     """Return a sentence for each field of the body that the model does not know, NAMED_MAX of them at most. Fields that
     a sentence of `reported` begins with are left out."""
     found = islice(_unknown(model, body, ""), COUNTED_MAX) if isinstance(body, Mapping) else ()
-    unknown = [(place, name) for place, name in found if not _already_reported(f"{place}{name}", reported)]
+    unknown = [
+        (place, name)
+        for place, name in found
+        if not any(text.startswith((f"{place}{name}:", f"{place}{name}.")) for text in reported)
+    ]
     lines = [_sentence(model, place, name) for place, name in unknown[:NAMED_MAX]]
     if more := len(unknown) - len(lines):
         lines.append(f"{more}{'' if len(unknown) < COUNTED_MAX else ' or more'} other fields are not known either.")
     return lines
-
-
-def _already_reported(path: str, reported: Collection[str]) -> bool:
-    return any(text.startswith((f"{path}:", f"{path}.")) for text in reported)
 
 
 def _unknown(model: type[AliasedModel], given: Mapping[str, Any], place: str) -> Iterator[tuple[str, str]]:
