@@ -11,14 +11,14 @@ from fastapi.exceptions import RequestValidationError
 from fastapi_offline import FastAPIOffline
 from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect
-from starlette.types import ASGIApp, Message, Receive, Scope, Send
+from starlette.types import Message, Receive, Scope, Send
 
 from safelight import __version__
 from safelight.api.auth.identity import HEADER, authenticated
 from safelight.api.auth.principals import is_anonymous
 from safelight.api.http import errors, openapi, request_ids
 from safelight.api.http.access_log import AccessLog
-from safelight.api.http.middleware import CompressHistory, Cors, HeadAsGet, check_target
+from safelight.api.http.middleware import CompressHistory, Cors, HeadAsGet, HttpMiddleware, check_target
 from safelight.api.http.services import Services
 from safelight.api.legacy import (
     admin,
@@ -89,17 +89,11 @@ def create_api(
     return app
 
 
-class RequestContextMiddleware:
+class RequestContextMiddleware(HttpMiddleware):
     """Gives each request its id, checks its path and query, finds out who sent it, says whose it was in the answer's
     header, keeps JSON out of caches, and answers what nobody expected."""
 
-    def __init__(self, app: ASGIApp) -> None:
-        self._app = app
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] != "http":
-            await self._app(scope, receive, send)
-            return
+    async def serve(self, scope: Scope, receive: Receive, send: Send) -> None:
         state: dict[str, Any] = scope.setdefault("state", {})
         state |= request_ids.of_scope(scope)
         started = False

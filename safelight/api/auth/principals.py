@@ -186,7 +186,7 @@ async def follower(
     header: PassIdHeader = None,
 ) -> Viewer | None:
     """As `by_id_viewer`; None if the URL itself says that it may be followed: then nobody is looked at."""
-    if stream_urls.holds(services.signer, generation_id, token):
+    if token and services.signer.holds(stream_urls.PURPOSE, generation_id, token):
         return None
     return await by_id_viewer(request, services, header)
 

@@ -1,6 +1,7 @@
 """Error responses in the OpenAPI document. Most of them follow from what a route declares; it states the others. The
 models of their bodies are chosen by the table that shapes them (`error_formats.py`)."""
 
+from collections.abc import Mapping
 from typing import Annotated, Literal
 
 from pydantic import MISSING, Field
@@ -34,8 +35,10 @@ ANYWHERE = (400, 429, 500)
 IDENTIFIED = (401, 403, 503)
 
 
-def error_responses(*statuses: int) -> Responses:
-    return {status: {"description": MEANINGS[status]} for status in statuses}
+def error_responses(*statuses: int, described: Mapping[int, str] | None = None) -> Responses:
+    """The statuses by their general meaning, and those that are `described`."""
+    texts = {status: MEANINGS[status] for status in statuses} | dict(described or {})
+    return {status: {"description": text} for status, text in texts.items()}
 
 
 def implied_responses(name: str, operation: Json, *, is_anonymous: bool, is_strict: bool) -> Responses:
@@ -49,6 +52,8 @@ def implied_responses(name: str, operation: Json, *, is_anonymous: bool, is_stri
         *((415,) if is_strict and "application/json" in content else ()),
         *((422,) if has_key else ()),
     )
+    if name in error_formats.HELD:
+        found |= error_responses(described={503: STILL_MAKING_MEANS})
     if codes := error_formats.of(name).failure_codes:
         found[500]["description"] += f" Codes: {', '.join(codes)}."
     return found

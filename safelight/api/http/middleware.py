@@ -2,6 +2,7 @@
 
 import asyncio
 import re
+from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from urllib.parse import unquote_to_bytes
 
@@ -57,14 +58,25 @@ class CompressHistory(GZipMiddleware):
             await self.app(scope, receive, send)
 
 
-class HeadAsGet:
-    """Answers HEAD as GET is answered, without the body (RFC 9110, section 9.3.2). A stream ends after its headers."""
+class HttpMiddleware(ABC):
+    """The base of middleware that looks at HTTP requests alone."""
 
     def __init__(self, app: ASGIApp) -> None:
         self._app = app
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] != "http" or scope["method"] != "HEAD":
+        await (self.serve if scope["type"] == "http" else self._app)(scope, receive, send)
+
+    @abstractmethod
+    async def serve(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer a request."""
+
+
+class HeadAsGet(HttpMiddleware):
+    """Answers HEAD as GET is answered, without the body (RFC 9110, section 9.3.2). A stream ends after its headers."""
+
+    async def serve(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["method"] != "HEAD":
             await self._app(scope, receive, send)
             return
         scope.setdefault("state", {})["is_head"] = True

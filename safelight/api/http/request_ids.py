@@ -52,7 +52,7 @@ def prefixed(prefix: str) -> Any:
 
 
 def origin(request: Request) -> dict[str, Any]:
-    """Where a request came from, as rows for operators state it."""
+    """The sender and the route of a request, as rows for operators state them."""
     return {
         "request_id": request_id(),
         "route": getattr(request.scope.get("route"), "path", request.url.path),

@@ -24,10 +24,7 @@ Somebody = TypeVar("Somebody", ActingCustomer, str)
 router = APIRouter(route_class=limited_route(RateLimitGroup.PUBLIC), tags=["account"])
 
 
-@router.get(
-    "/billing/settings",
-    summary="Automatic top-ups of a customer",
-)
+@router.get("/billing/settings", summary="Automatic top-ups of a customer")
 async def settings(services: FromApp, customer: CustomerIfReachable) -> AutoTopUpsKept | AutoTopUpsUnknown:
     """While the database is away, they are shown as off, with another source."""
     if isinstance(customer, Unreachable):

@@ -83,11 +83,10 @@ _ORDER: Json = tomllib.loads(Path(__file__).with_name("shop_order.toml").read_te
     summary="A shop says what was bought, or given back",
     tags=["webhooks"],
     dependencies=[prefixed("shopify_"), no_identity("The shop's signature is checked.")],
-    responses={
-        **error_responses(503),
-        400: {"description": "The order has no id, or names nobody; or it is no JSON."},
-        401: {"description": "The shop did not sign this."},
-    },
+    responses=error_responses(
+        503,
+        described={400: "The order has no id, or names nobody; or it is no JSON.", 401: "The shop did not sign this."},
+    ),
     openapi_extra={"requestBody": {"required": True, "content": {"application/json": _ORDER}}},
 )
 async def shop_order(

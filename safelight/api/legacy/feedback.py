@@ -44,10 +44,7 @@ class FeedbackLikeBody(IdentityBody):
 @router.post(
     "/feedback/like",
     summary="Like a result, or say something about it",
-    responses={
-        **error_responses(404),
-        400: {"description": "MISSING_PROMPT, or a field is wrong."},
-    },
+    responses=error_responses(404, described={400: "MISSING_PROMPT, or a field is wrong."}),
 )
 async def like(services: FromApp, once: OnceForKey, body: FeedbackLikeBody, customer: IdentifiedByBody) -> Liked:
     """Pictures and videos that are not ours yet are copied first: what is liked must still be there tomorrow."""

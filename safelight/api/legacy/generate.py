@@ -3,7 +3,7 @@ exist (docs/contract/legacy.md)."""
 
 from fastapi import APIRouter
 
-from safelight.api.http.error_responses import STILL_MAKING_MEANS, error_responses
+from safelight.api.http.error_responses import error_responses
 from safelight.api.http.rate_limits import RateLimitGroup, limited_route
 from safelight.api.legacy import orders
 from safelight.api.legacy.orders import STYLE_CHARS_MAX, LegacyBody
@@ -44,11 +44,7 @@ class EditorialBody(LegacyBody):
 @router.post(
     "/editorial/generate",
     summary="Make a still, and wait for it",
-    responses={
-        **error_responses(402),
-        400: {"description": "MISSING_INPUT, or a field is wrong."},
-        503: {"description": STILL_MAKING_MEANS},
-    },
+    responses=error_responses(402, described={400: "MISSING_INPUT, or a field is wrong."}),
 )
 async def editorial_generate(body: EditorialBody, ordering: Orders) -> StillMade:
     """Runs the same pipeline as `/mma/still/create`. Asked again with the same idempotency key, also at another
@@ -109,10 +105,7 @@ class MotionGenerateBody(MotionBody):
 @router.post(
     "/motion/suggest",
     summary="Suggest a movement for a still, free",
-    responses={
-        400: {"description": "MISSING_REFERENCE_IMAGE, or a field is wrong."},
-        503: {"description": STILL_MAKING_MEANS},
-    },
+    responses=error_responses(described={400: "MISSING_REFERENCE_IMAGE, or a field is wrong."}),
 )
 async def motion_suggest(body: MotionSuggestBody, ordering: Orders) -> Suggestion:
     """If no suggestion can be made, the answer is the person's own draft, and `gpt` says so."""
@@ -136,11 +129,9 @@ async def motion_suggest(body: MotionSuggestBody, ordering: Orders) -> Suggestio
 @router.post(
     "/motion/generate",
     summary="Make a video of a still, and wait for it",
-    responses={
-        **error_responses(402),
-        400: {"description": "MISSING_LAST_IMAGE, MISSING_MOTION_DESCRIPTION, or a field is wrong."},
-        503: {"description": STILL_MAKING_MEANS},
-    },
+    responses=error_responses(
+        402, described={400: "MISSING_LAST_IMAGE, MISSING_MOTION_DESCRIPTION, or a field is wrong."}
+    ),
 )
 async def motion_generate(body: MotionGenerateBody, ordering: Orders) -> VideoMade:
     """Runs the same pipeline as `/mma/video/animate`; an idempotency key works as at `/editorial/generate`."""

@@ -46,10 +46,7 @@ async def delete_nothing() -> Deleted:
 @router.delete(
     "/history/{record_id}",
     summary="Delete a result",
-    responses={
-        **error_responses(404),
-        409: {"description": "It is not final, or something unfinished is made from it."},
-    },
+    responses=error_responses(404, described={409: "It is not final, or something unfinished is made from it."}),
 )
 async def delete_record(services: FromApp, customer: IdentifiedByQuery, record_id: RecordId) -> Deleted:
     """The row is marked and its file is deleted; credits, steps and lines stay on record. Only its owner may. What was

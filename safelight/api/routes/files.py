@@ -129,12 +129,9 @@ async def presign(services: FromApp, once: OnceForKey, body: UploadBody, owner: 
     assets.ROUTE + "/{key:path}",
     summary="A public file",
     response_class=Response,
-    responses={
-        **FILE_RESPONSES,
-        307: {"description": "Where it is, where the storage is S3."},
-        400: _WRONG_RANGE,
-        **error_responses(404),
-    },
+    responses=FILE_RESPONSES
+    | {400: _WRONG_RANGE}
+    | error_responses(404, described={307: "Where it is, where the storage is S3."}),
     dependencies=[_PUBLIC],
 )
 async def read_asset(request: Request, services: FromApp, key: str) -> Response:
@@ -153,12 +150,9 @@ async def read_asset(request: Request, services: FromApp, key: str) -> Response:
     assets.PRIVATE_ROUTE + "/{key:path}",
     summary="A private file, by a URL that was signed for it",
     response_class=Response,
-    responses={
-        **FILE_RESPONSES,
-        400: _WRONG_RANGE,
-        **error_responses(404),
-        403: {"description": "The URL is not valid, or no longer."},
-    },
+    responses=FILE_RESPONSES
+    | {400: _WRONG_RANGE}
+    | error_responses(404, described={403: "The URL is not valid, or no longer."}),
     dependencies=[_SIGNED],
 )
 async def read_private(services: FromApp, key: str, expires: Expires, signature: Signature) -> Response:
@@ -208,7 +202,7 @@ async def sign_url(services: FromApp, body: SignedUrlBody, owner: IdentifiedByBo
     dependencies=[per_address(RateLimitGroup.PUBLIC), _PUBLIC],
     response_class=Response,
     status_code=307,
-    responses={307: {"description": "Where it is, for good."}, **error_responses(404)},
+    responses=error_responses(404, described={307: "Where it is, for good."}),
 )
 async def read_thumbnail(services: FromApp, size: int, key: str) -> Response:
     small = await thumbnails.thumbnail(services.assets, key, size)
@@ -219,10 +213,9 @@ async def read_thumbnail(services: FromApp, size: int, key: str) -> Response:
     assets.ROUTE + "/{key:path}",
     summary="Upload to a URL that was given out for it",
     dependencies=[_SIGNED],
-    responses={
-        **error_responses(404, 503),
-        403: {"description": "The URL is not valid, or no longer, or has been used: it takes one file."},
-    },
+    responses=error_responses(
+        404, 503, described={403: "The URL is not valid, or no longer, or has been used: it takes one file."}
+    ),
     openapi_extra=FILE_BODY,
 )
 async def write_asset(
@@ -286,11 +279,7 @@ def _decoded_parts(encoded: str) -> Iterator[bytes]:
     "/public/download",
     summary="A public file of ours, as an attachment",
     response_class=Response,
-    responses={
-        **FILE_RESPONSES,
-        **error_responses(404, 503),
-        502: {"description": "Its store does not give it to us."},
-    },
+    responses=FILE_RESPONSES | error_responses(404, 503, described={502: "Its store does not give it to us."}),
     dependencies=[
         per_address(RateLimitGroup.PUBLIC),
         no_identity("A public file is for everybody who has its address; no other is given out."),

@@ -9,7 +9,7 @@ from pydantic import field_validator
 
 from safelight.api.auth.principals import ByIdViewer, CustomerOrAnonymous, CustomerOrOperator
 from safelight.api.auth.stream_urls import stream_url
-from safelight.api.http.error_responses import Responses, error_responses
+from safelight.api.http.error_responses import error_responses
 from safelight.api.http.idempotency import OnceForKey
 from safelight.api.http.rate_limits import RateLimitGroup, limited_route
 from safelight.api.http.request_ids import request_id
@@ -37,10 +37,7 @@ from safelight.reports.generation import GenerationReport
 from safelight.storage.web_urls import ALLOWED, unsafe_urls
 
 EVENT_PAYLOAD_BYTES_MAX = 16 * 1024
-CREATE_ERRORS: Responses = {
-    **error_responses(402),
-    404: {"description": "There is no such parent generation."},
-}
+CREATE_ERRORS = error_responses(402, described={404: "There is no such parent generation."})
 ROUTES_OF_FLOWS = {
     Flow.STILL_CREATE: ["/mma/still/create"],
     Flow.STILL_TWEAK: ["/mma/still/tweak", "/mma/still/{generation_id}/tweak"],

@@ -4,6 +4,7 @@ from fastapi import APIRouter, Depends, Request
 
 from safelight.api.auth.principals import IdentifiedByBody
 from safelight.api.http.bodies.json import SmallRoute
+from safelight.api.http.error_responses import error_responses
 from safelight.api.http.idempotency import Once, OnceForKey
 from safelight.api.http.rate_limits import RateLimitGroup, check_address
 from safelight.api.http.services import FromApp, Services
@@ -57,7 +58,7 @@ async def _count_generation(request: Request, services: FromApp, body: StoreGene
 @router.post(
     "/store-remote-generation",
     summary="Keep our own copy of a result",
-    responses={400: {"description": "NO_URL, or the file cannot be had."}},
+    responses=error_responses(described={400: "NO_URL, or the file cannot be had."}),
     dependencies=[Depends(_count_generation)],
 )
 async def store_remote_generation(

@@ -9,6 +9,7 @@ from fastapi import APIRouter
 
 from safelight.api.auth.operators import ADMIN_ONLY_BY_KEY_TOO, ByOperatorWithKey
 from safelight.api.http.bodies.json import StrictRoute
+from safelight.api.http.error_responses import error_responses
 from safelight.api.http.idempotency import OnceForKey
 from safelight.api.http.services import FromApp, Services
 from safelight.api.schemas.aliases import AliasedModel, Short, aliased
@@ -52,7 +53,7 @@ async def read(services: FromApp) -> Runtime:
 @router.post(
     "/admin/config/runtime",
     summary="Set all that is to differ from the defaults",
-    responses={400: {"description": "INVALID_OVERRIDE"}},
+    responses=error_responses(described={400: "INVALID_OVERRIDE"}),
 )
 async def replace(services: FromApp, operator: ByOperatorWithKey, once: OnceForKey, body: OverrideBody) -> Effective:
     override = body.override
@@ -71,7 +72,7 @@ async def replace(services: FromApp, operator: ByOperatorWithKey, once: OnceForK
 @router.post(
     "/admin/config/runtime/unset",
     summary="Let a leaf or a branch be as by default again",
-    responses={400: {"description": "MISSING_PATH"}},
+    responses=error_responses(described={400: "MISSING_PATH"}),
 )
 async def unset(services: FromApp, operator: ByOperatorWithKey, once: OnceForKey, body: PathBody) -> Unset:
     if not body.path:

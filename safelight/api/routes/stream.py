@@ -122,10 +122,8 @@ _EVENT_STREAM: dict[str, Any] = {
     dependencies=[Depends(_in_bounds), Depends(_may_follow)],
     responses={
         200: _EVENT_STREAM,
-        204: {
-            "description": "It is final, and `Last-Event-ID` names its last line: there is nothing more to wait for."
-        },
-        **error_responses(400, 401, 404, 429, 503),
+        204: {"description": "It is final, and `Last-Event-ID` names its last line: nothing more is to come."},
+        **error_responses(404),
     },
 )
 async def stream(

@@ -6,7 +6,7 @@ from fastapi import APIRouter, Path, Request
 
 from safelight.api.auth.principals import no_identity
 from safelight.api.http.bodies.json import StrictRequest
-from safelight.api.http.error_responses import Responses, error_responses
+from safelight.api.http.error_responses import error_responses
 from safelight.api.http.services import FromApp, Services
 from safelight.api.schemas.responses import Ok
 from safelight.db.generations import jobs
@@ -14,12 +14,15 @@ from safelight.domain.errors.base import NotFound
 
 router = APIRouter(tags=["webhooks"])
 
-_REFUSALS: Responses = {
-    **error_responses(404, 503),
-    401: {"description": "Not signed by the provider, or too long ago."},
-    409: {"description": "The very same webhook was taken before."},
-    502: {"description": "The provider's keys, by which we know its signature, cannot be had."},
-}
+_REFUSALS = error_responses(
+    404,
+    503,
+    described={
+        401: "Not signed by the provider, or too long ago.",
+        409: "The very same webhook was taken before.",
+        502: "The provider's keys, by which we know its signature, cannot be had.",
+    },
+)
 _BODY = {"schema": {"type": "object", "description": "Whatever the provider says: it is not looked at."}}
 
 
