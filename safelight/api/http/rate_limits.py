@@ -67,7 +67,7 @@ class RateLimiter:
             self.acquire(kind, f"pass {customer.pass_id}")
 
     def check(self, kind: RateLimitGroup, key: str) -> None:
-        """Raises TooManyRequests where `take` would; takes nothing."""
+        """Raises TooManyRequests where `acquire` would; takes nothing."""
         if per_minute := self._per_minute.get(kind, 0):
             now = self._clock()
             self._whole_at(kind, self._allowance(kind, key, now), now, 60.0 / per_minute)

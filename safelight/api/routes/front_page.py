@@ -45,14 +45,10 @@ router = APIRouter(tags=["operations"])
 async def front_page(accept: Annotated[str, Header(max_length=2000)] = "") -> Response:
     headers = {"Vary": "Accept"}
     if "text/html" in accept.lower():
-        return HTMLResponse(_page(), headers=headers)
+        links = "".join(f'<li><a href="{path}">{path}</a>: {escape(text)}</li>\n' for path, text in LINKS.values())
+        return HTMLResponse(PAGE.substitute(version=escape(__version__), links=links), headers=headers)
     answer = FrontPage(version=__version__, links={name: path for name, (path, _) in LINKS.items()})
     return JSONResponse(answer.model_dump(), headers=headers)
-
-
-def _page() -> str:
-    links = "".join(f'<li><a href="{path}">{path}</a>: {escape(about)}</li>\n' for path, about in LINKS.values())
-    return PAGE.substitute(version=escape(__version__), links=links)
 
 
 async def store_sample(assets: AssetStore) -> None:

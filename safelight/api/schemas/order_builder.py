@@ -117,14 +117,14 @@ class OrderBuilder:
         start = inputs.start_image_url or stated.start_image_url
         if self.flow is Flow.VIDEO_ANIMATE and not start and not self.body.parent_generation_id:
             start = stated.product_image_url
-        inspirations = [
+        inspirations = (
             self._url(f"assets.inspiration_image_urls.{number}", url)
             for number, url in enumerate(stated.inspiration_image_urls)
-        ]
+        )
         return Assets(
             product=self._url("assets.product_image_url", stated.product_image_url),
             logo=self._url("assets.logo_image_url", stated.logo_image_url),
-            inspirations=tuple(url for url in inspirations if url),
+            inspirations=tuple(filter(None, inspirations)),
             style_hero=self._url("assets.style_hero_image_url", stated.style_hero_image_url),
             start=self._url("assets.start_image_url", start),
             end=self._url("assets.end_image_url", inputs.end_image_url or stated.end_image_url),
