@@ -25,7 +25,7 @@ KEYS_MAX = 50_000
 KEY_CHARS_MAX = 200
 ORDERS_FACTOR = 10  # of an address: an office or a school is many customers behind one address
 IPV6_NETWORK_BITS = 64  # what one line of one customer gets
-TOLD_SECONDS = 60.0
+REPORTED_SECONDS = 60.0
 ROUNDING_SECONDS = 1e-6
 
 Clock = Callable[[], float]
@@ -40,10 +40,10 @@ class RateLimitGroup(StrEnum):
 
 @dataclass(slots=True)
 class _Allowance:
-    """All of it is there again at `whole_at`; operators were told of a refusal, and are told again, at `tell_at`."""
+    """All of it is there again at `whole_at`; the next refusal is reported from `report_at` on."""
 
     whole_at: float
-    tell_at: float = float("-inf")
+    report_at: float = float("-inf")
 
 
 class RateLimiter:
@@ -96,9 +96,9 @@ class RateLimiter:
     @staticmethod
     def _is_news(allowance: _Allowance, now: float) -> bool:
         """A flood is told once a minute, not once a request."""
-        is_news = now >= allowance.tell_at
+        is_news = now >= allowance.report_at
         if is_news:
-            allowance.tell_at = now + TOLD_SECONDS
+            allowance.report_at = now + REPORTED_SECONDS
         return is_news
 
 
