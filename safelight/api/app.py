@@ -1,7 +1,7 @@
 """The HTTP application: routes, request ids, CORS, the error table, OpenAPI."""
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Iterable, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from typing import Any
 
@@ -9,6 +9,7 @@ import anyio
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi_offline import FastAPIOffline
+from starlette.datastructures import MutableHeaders
 from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect
 from starlette.types import Message, Receive, Scope, Send
@@ -102,7 +103,7 @@ class RequestContextMiddleware(HttpMiddleware):
             nonlocal started
             if message["type"] == "http.response.start":
                 started = True
-                message["headers"] = [*_with_cache_control(message["headers"]), *_headers(state)]
+                _complete(MutableHeaders(scope=message), state)
             await send(message)
 
         try:
@@ -127,18 +128,14 @@ def _left_the_stream(error: Exception) -> bool:
     return isinstance(error, ExceptionGroup) and error.split(anyio.BrokenResourceError)[1] is None
 
 
-def _headers(state: dict[str, Any]) -> list[tuple[bytes, bytes]]:
-    named = [("X-Request-Id", state["request_id"]), (HEADER, state.get("pass_id"))]
-    return [(name.lower().encode(), str(value).encode("latin-1", "replace")) for name, value in named if value]
-
-
-def _with_cache_control(headers: Iterable[tuple[bytes, bytes]]) -> list[tuple[bytes, bytes]]:
-    """JSON is for who asked, and for now, if its route says nothing else. A stream is passed on as it comes: a proxy
-    that compresses it holds its lines back."""
-    stated = {name.lower(): value for name, value in headers}
-    media_type = stated.get(b"content-type", b"").partition(b";")[0]
-    if media_type == b"text/event-stream":
-        others = [pair for pair in headers if pair[0].lower() != b"cache-control"]
-        return [*others, (b"cache-control", b"no-cache, no-transform")]
-    is_private = media_type == b"application/json" and b"cache-control" not in stated
-    return [*headers, *([(b"cache-control", b"no-store")] if is_private else [])]
+def _complete(headers: MutableHeaders, state: Mapping[str, Any]) -> None:
+    """Add ids, and cache rules: JSON is for who asked, and for now, if its route says nothing else. A stream is passed
+    on as it comes: a proxy that compresses it holds its lines back."""
+    headers["X-Request-Id"] = state["request_id"]
+    if pass_id := state.get("pass_id"):
+        headers[HEADER] = str(pass_id).encode("latin-1", "replace").decode("latin-1")
+    media_type = headers.get("content-type", "").partition(";")[0]
+    if media_type == "text/event-stream":
+        headers["Cache-Control"] = "no-cache, no-transform"
+    elif media_type == "application/json":
+        headers.setdefault("Cache-Control", "no-store")

@@ -78,7 +78,10 @@ class FalSignatures:
         )
         check_age(timestamp, self._clock())
         message = "\n".join([request_id, user_id, timestamp, hashlib.sha256(body).hexdigest()]).encode()
-        signature = _from_hex(stated)
+        try:
+            signature = bytes.fromhex(stated)
+        except ValueError as error:
+            raise WebhookRefused("The webhook's signature must be hexadecimal.") from error
         if not await self._fits(message, signature):
             raise WebhookRefused("The webhook's signature does not fit.")
         self._seen.remember(f"{request_id}.{timestamp}")
@@ -137,13 +140,6 @@ def _header(headers: Mapping[str, str], name: str) -> str:
     if not value:
         raise WebhookRefused(f"The webhook has no header {name}.")
     return value
-
-
-def _from_hex(text: str) -> bytes:
-    try:
-        return bytes.fromhex(text)
-    except ValueError as error:
-        raise WebhookRefused("The webhook's signature must be hexadecimal.") from error
 
 
 def _keys_of(entries: list[dict[str, Any]]) -> list[Ed25519PublicKey]:

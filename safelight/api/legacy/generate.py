@@ -20,7 +20,6 @@ from safelight.api.schemas.legacy_responses import (
     Suggestion,
     VideoMade,
 )
-from safelight.db.generations.generations import GenerationRow
 from safelight.domain.errors.base import InvalidInput
 from safelight.domain.orders import Flow, aspect_ratio_of_platform
 from safelight.domain.statuses import Status
@@ -59,15 +58,10 @@ async def editorial_generate(body: EditorialBody, ordering: Orders) -> StillMade
     row = await orders.make(ordering, Flow.STILL_CREATE, create)
     url = orders.result_url(row)
     style = await orders.style_of(ordering.services, body, row)
-    gpt = GptOfStill(**style, imageTexts=_captions(row), userMessage=orders.last_line(row))
-    return StillMade(**orders.result_of(row, STILL_MESSAGE), imageUrl=url, imageUrls=[url], gpt=gpt)
-
-
-def _captions(row: GenerationRow) -> list[str]:
-    """Return the words for each picture that was looked at."""
     scans = row.variables["scans"]
-    captions = [scans["product_crt"], scans["logo_crt"], *scans["inspiration_crt"], scans["output_still_crt"]]
-    return [text for text in captions if text]
+    seen = (scans["product_crt"], scans["logo_crt"], *scans["inspiration_crt"], scans["output_still_crt"])
+    gpt = GptOfStill(**style, imageTexts=list(filter(None, seen)), userMessage=orders.last_line(row))
+    return StillMade(**orders.result_of(row, STILL_MESSAGE), imageUrl=url, imageUrls=[url], gpt=gpt)
 
 
 class MotionBody(LegacyBody):

@@ -45,6 +45,9 @@ ROUTES_OF_FLOWS = {
     Flow.VIDEO_TWEAK: ["/mma/video/tweak", "/mma/video/{generation_id}/tweak"],
 }
 
+_ID: Json = {"type": "string", "maxLength": 200}
+PARENT_OF_PATH: Json = {"parameters": [{"name": "generation_id", "in": "path", "required": True, "schema": _ID}]}
+
 router = APIRouter(route_class=limited_route(RateLimitGroup.WRITES), tags=["generations"])
 
 
@@ -80,13 +83,8 @@ def _add_routes(flow: Flow) -> None:
             response_description="Accepted and charged; the stream and the generation tell how it goes.",
             responses=CREATE_ERRORS,
             operation_id=f"{flow.value}{path.replace('/', '_').replace('{', '').replace('}', '')}",
-            openapi_extra=_path_parameter() if "{generation_id}" in path else None,
+            openapi_extra=PARENT_OF_PATH if "{generation_id}" in path else None,
         )
-
-
-def _path_parameter() -> Json:
-    schema = {"type": "string", "maxLength": 200}
-    return {"parameters": [{"name": "generation_id", "in": "path", "required": True, "schema": schema}]}
 
 
 for each_flow in Flow:
