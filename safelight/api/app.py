@@ -113,19 +113,14 @@ class RequestContextMiddleware(HttpMiddleware):
         except ClientDisconnect:
             return  # before the body was whole: nobody waits for an answer
         except Exception as error:
-            if started and _left_the_stream(error):
-                return
+            if started and isinstance(error, ExceptionGroup) and error.split(anyio.BrokenResourceError)[1] is None:
+                return  # the client of a stream went away while something was sent, and that is all that happened
             if started:
                 raise
             response = await errors.exception_handler(Request(scope, receive), error)
             await response(scope, receive, send_named)
         finally:
             scope["app"].state.services.bodies.release(Request(scope))
-
-
-def _left_the_stream(error: Exception) -> bool:
-    """True if all that happened is that the client of a stream went away while something was sent."""
-    return isinstance(error, ExceptionGroup) and error.split(anyio.BrokenResourceError)[1] is None
 
 
 def _complete(headers: MutableHeaders, state: Mapping[str, Any]) -> None:
