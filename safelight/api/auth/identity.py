@@ -105,7 +105,7 @@ async def _caller_of(scope: Scope) -> Caller:
     caller = Caller(services, scope["state"], address_of(request))
     stated = request.headers.get("authorization", "")[:HEADER_CHARS_MAX]
     admin_secret = request.headers.get("x-admin-secret", "")[:HEADER_CHARS_MAX]
-    # Addresses are kept by browsers and proxies, so that the admin token is looked for in few.
+    # `?key=` counts on few routes: browsers and proxies keep addresses.
     key = request.query_params.get("key", "") if scope["path"].startswith(KEYED_ROUTES) else ""
     if await _states_admin_token(request, services, without_bearer(stated), admin_secret, key):
         return replace(caller, has_admin_token=True)
@@ -129,7 +129,8 @@ async def _states_admin_token(request: Request, services: Services, *stated: str
     guesses, address = [one for one in tried if not ACCESS_TOKEN.fullmatch(one.strip())], address_of(request)
     if guesses:
         services.rates.check(RateLimitGroup.ADMIN_TOKENS, address)
-    if any([same_secret(one.strip(), services.auth.admin_token) for one in tried]):  # noqa: C419 - all of them, which takes the same time
+    secret = services.auth.admin_token
+    if any([same_secret(one.strip(), secret) for one in tried]):  # noqa: C419 - all of them, which takes the same time
         return True
     if guesses:
         request.state.wrong_admin_token = True
