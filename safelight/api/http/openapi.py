@@ -43,9 +43,8 @@ def install_openapi(app: FastAPI, server: Callable[[], str], is_anonymous: Calla
 def _patch_schema(app: FastAPI, document: Json, is_anonymous: Callable[[APIRoute], bool]) -> Json:
     schemas = document["components"]["schemas"]
     models = (*error_responses.MODELS, *generation_responses.EVENTS.values())
-    schemas |= models_json_schema([(model, "serialization") for model in models], ref_template=PLACE + "{model}")[1][
-        "$defs"
-    ]
+    _, own = models_json_schema([(model, "serialization") for model in models], ref_template=PLACE + "{model}")
+    schemas |= own["$defs"]
     for model in error_responses.MODELS:
         schemas[model.__name__]["examples"] = [example_of(schemas[model.__name__], schemas)]
     for name in OF_THE_FRAMEWORK:
