@@ -21,7 +21,7 @@ from safelight.domain.runtime_config import LEAVES
 from safelight.pipelines.runtime_overrides import FOLLOW_SECONDS
 
 router = APIRouter(route_class=StrictRoute, tags=["legacy"], dependencies=[ADMIN_ONLY_BY_KEY_TOO])
-reloading = APIRouter()  # takes no body
+reloading = APIRouter(dependencies=[ADMIN_ONLY_BY_KEY_TOO])  # takes no body
 
 
 class OverrideBody(AliasedModel):
