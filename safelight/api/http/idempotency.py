@@ -76,9 +76,9 @@ class Once:
         model: type[Model],
         work: Callable[[Connection], Awaitable[Model]],
         *,
-        insist: bool = False,
+        retries: bool = False,
     ) -> Model:
-        """Return the answer of `work`, which writes in the transaction that keeps its key. `insist` where doing it
+        """Return the answer of `work`, which writes in the transaction that keeps its key. `retries` where doing it
         twice is doing it once also without a key: then it is tried again through trouble with the database.
 
         Raises:
@@ -98,7 +98,7 @@ class Once:
                 await idempotency.keep(conn, key_hash, answer.model_dump(mode="json"))
                 return answer
 
-        if insist or key_hash:
+        if retries or key_hash:
             return await self._services.db.retry_transient(attempt, seconds=ANSWER_SECONDS_MAX)
         async with self._services.db.connection() as conn:
             return await attempt(conn)

@@ -63,7 +63,7 @@ async def save_settings(once: OnceForKey, body: BillingBody, customer: ActingByB
         await customers.save_auto_top_up(conn, acting.pass_id, {"enabled": enabled, "monthlyLimitPacks": packs})
         return AutoTopUps(customerId=acting.pass_id, enabled=enabled, monthlyLimitPacks=packs, passId=acting.pass_id)
 
-    return await once.in_transaction(acting, AutoTopUps, work, insist=True)
+    return await once.in_transaction(acting, AutoTopUps, work, retries=True)
 
 
 def _required(customer: Somebody | None) -> Somebody:

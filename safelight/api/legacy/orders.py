@@ -1,4 +1,4 @@
-"""Common parts of the legacy routes that make something (docs/contract/legacy.md): one body, folded into an order of
+"""Common parts of the legacy routes that make something (docs/contract/legacy.md): one body, turned into an order of
 the same pipelines, and an answer that waits for the result."""
 
 import asyncio

@@ -223,7 +223,7 @@ async def store_event(
             warnings=warnings_of(EventBody, await request.json()),
         )
 
-    return await once.in_transaction(customer, responses.EventStored, work, insist=True)
+    return await once.in_transaction(customer, responses.EventStored, work, retries=True)
 
 
 async def _store(conn: Connection, body: EventBody, customer: ActingCustomer, event_id: str) -> Json:

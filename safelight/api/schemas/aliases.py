@@ -1,4 +1,4 @@
-"""Folds every spelling of a field into one, at the edge, once.
+"""Normalizes every accepted name of a field to one, at the edge, once.
 
 Clients of several generations send the same thing under different names and places. A field lists its spellings
 (`Alias`); the first that is not empty wins; unknown keys are ignored.
@@ -77,11 +77,11 @@ class AliasedModel(BaseModel):
 
     @model_validator(mode="before")
     @classmethod
-    def fold(cls, given: Any) -> Any:
+    def normalize(cls, given: Any) -> Any:
         if not isinstance(given, dict):
             raise ValueError("must be a JSON object")
-        folded = {name: _folded(given, name, field) for name, field in cls.model_fields.items()}
-        return {name: value for name, value in folded.items() if value is not None}
+        normalized = {name: _normalized(given, name, field) for name, field in cls.model_fields.items()}
+        return {name: value for name, value in normalized.items() if value is not None}
 
 
 def _alias(field: FieldInfo) -> Alias:
@@ -92,7 +92,7 @@ def spellings(name: str, field: FieldInfo) -> list[str]:
     return [name, *_alias(field).names]
 
 
-def _folded(given: dict[str, Any], name: str, field: FieldInfo) -> Any:
+def _normalized(given: dict[str, Any], name: str, field: FieldInfo) -> Any:
     values = [value for path in spellings(name, field) if not is_absent(value := _at(given, path))]
     if not _alias(field).joined:
         return values[0] if values else None

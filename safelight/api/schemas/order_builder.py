@@ -1,4 +1,4 @@
-"""Turns a folded body into an order: what is missing is taken over from the parent, what is wrong is refused."""
+"""Turns a normalized body into an order: what is missing is taken over from the parent, what is wrong is refused."""
 
 import uuid
 from dataclasses import dataclass
