@@ -14,7 +14,7 @@ from safelight.api.app import create_api
 from safelight.api.http.bodies.in_flight import InFlightLimit
 from safelight.api.http.bodies.spooling import RequestBodies
 from safelight.api.http.rate_limits import RateLimiter, RateLimitGroup, address_of
-from safelight.api.http.services import AuthPolicy, Services, WelcomePolicy
+from safelight.api.http.services import AuthPolicy, Services
 from safelight.config import Settings
 from safelight.database_app import DatabaseApp
 from safelight.db import embedded
@@ -125,7 +125,8 @@ class App(DatabaseApp):
                     listener=listener,
                     assets=resources.assets,
                     remote_files=RemoteFiles(resources.assets, resources.fetcher, resources.file_spool),
-                    welcome=WelcomePolicy(settings.signup_credits, settings.welcomes_per_day),
+                    welcome_credits=settings.signup_credits,
+                    welcomes_per_day=settings.welcomes_per_day,
                     reaper=on.reaper,
                     signer=resources.signer,
                     findings=findings,

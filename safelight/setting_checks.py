@@ -7,7 +7,7 @@ from safelight.domain.errors.base import ConfigError
 from safelight.domain.shared_secrets import strong_secret
 from safelight.extras import OF_ADAPTERS, origin_of
 from safelight.pipelines.serving import ServedEngine
-from safelight.security.jwt import Keys, PublicKeys, SecretOrPublicKeys, SharedSecret, TokenCheck
+from safelight.security.jwt import TokenCheck, TokenKeys
 
 ADMIN_TOKEN_SETTING = "SAFELIGHT_ADMIN_TOKEN"  # noqa: S105 - its name
 SECRET_SETTING = "SAFELIGHT_SECRET"  # noqa: S105 - its name
@@ -21,15 +21,8 @@ def token_check(settings: Settings) -> TokenCheck | None:
             raise ConfigError("SAFELIGHT_AUTH=required needs SAFELIGHT_JWT_SECRET or SAFELIGHT_JWKS_URL")
         return None
     return TokenCheck(
-        _keys(secret, settings.jwks_url), settings.jwt_audience, settings.jwt_issuer, settings.jwt_leeway_seconds
+        TokenKeys(secret, settings.jwks_url), settings.jwt_audience, settings.jwt_issuer, settings.jwt_leeway_seconds
     )
-
-
-def _keys(secret: str, jwks_url: str | None) -> Keys:
-    if not jwks_url:
-        return SharedSecret(secret)
-    public = PublicKeys(jwks_url)
-    return SecretOrPublicKeys(SharedSecret(secret), public) if secret else public
 
 
 def check_stand_in(settings: Settings, served: list[ServedEngine]) -> None:

@@ -61,9 +61,14 @@ def note(**known: Any) -> None:
         ids.note(**known)
 
 
-def _known_ids() -> dict[str, Any]:
+def known(name: str) -> Any:
+    """The id that log lines of the current context name; None if there is none."""
     ids = _ids.get()
-    return {name: ids.get(name) if ids else None for name in IDS}
+    return ids.get(name) if ids else None
+
+
+def _known_ids() -> dict[str, Any]:
+    return {name: known(name) for name in IDS}
 
 
 NOTHING = logging.CRITICAL + 1  # as a level: no record is made if no handler would get it

@@ -1,66 +1,63 @@
 """The HTTP application: routes, request ids, CORS, the error table, OpenAPI."""
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Iterable, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
-from datetime import UTC, datetime
 from typing import Any
 
 import anyio
-import psycopg
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi_offline import FastAPIOffline
+from starlette.datastructures import MutableHeaders
 from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect
-from starlette.types import ASGIApp, Message, Receive, Scope, Send
+from starlette.types import Message, Receive, Scope, Send
 
 from safelight import __version__
 from safelight.api.auth.identity import HEADER, authenticated
-from safelight.api.auth.principals import no_identity
+from safelight.api.auth.principals import is_anonymous
 from safelight.api.http import errors, openapi, request_ids
 from safelight.api.http.access_log import AccessLog
-from safelight.api.http.middleware import CompressHistory, Cors, HeadAsGet
-from safelight.api.http.request_target import check_target
-from safelight.api.http.services import FromApp, Services
+from safelight.api.http.middleware import CompressHistory, Cors, HeadAsGet, HttpMiddleware, check_target
+from safelight.api.http.services import Services
 from safelight.api.legacy import (
     admin,
     billing,
     client_errors,
     credits,
     customers,
-    editorial,
     feedback,
+    generate,
     history,
-    motion,
     sign_in,
     statistics,
 )
 from safelight.api.routes import (
-    downloads,
     failures,
     files,
     front_page,
     metrics,
     mma,
-    providers,
     remote_files,
     runtime_config,
+    service,
     stream,
     webhooks,
 )
 from safelight.api.schemas import examples
-from safelight.api.schemas.service_responses import EngineServed, Health
 from safelight.db.connection.database import TRANSIENT_ERRORS
 from safelight.domain.errors.base import SafelightError
-from safelight.ops.queue_watch import why_not_ready
-from safelight.pipelines.serving import ServedEngine
 
-HEALTH_SECONDS = 2.0
 EXPOSED_HEADERS = (HEADER, "X-Request-Id", "Retry-After")
 DESCRIPTION = (
     "The backend for generative-media products in which no generation is lost, stuck, paid twice or unexplained."
 )
+
+ROUTE_MODULES = (
+    front_page, mma, stream, customers, failures, service, webhooks, metrics, sign_in, credits, billing, generate,
+    feedback, history, statistics, client_errors, admin, runtime_config, files, remote_files,
+)  # fmt: skip
 
 StartServices = Callable[[], AbstractAsyncContextManager[Services]]
 
@@ -80,22 +77,11 @@ def create_api(
     app = FastAPIOffline(title="safelight", version=__version__, description=DESCRIPTION, lifespan=lifespan)
     app.state.leaving = asyncio.Event()
     for error_type in (SafelightError, RequestValidationError, HTTPException, *TRANSIENT_ERRORS):
-        app.add_exception_handler(error_type, errors.handle)
+        app.add_exception_handler(error_type, errors.exception_handler)
     app.add_exception_handler(stream.NothingMore, stream.stay_away)
-    routers = (mma, stream, customers, failures, providers, webhooks, metrics, sign_in, credits, billing)
-    legacy = (editorial, motion, feedback, history, statistics, client_errors, admin, runtime_config, downloads)
-    route_modules = (front_page, *routers, *legacy)
-    for router in (
-        *(module.router for module in route_modules),
-        files.uploads,
-        files.router,
-        remote_files.router,
-        runtime_config.reloading,
-    ):
-        app.include_router(router)
-    for path in ("/health", "/api/health"):
-        app.add_api_route(path, health, methods=["GET"], **_HEALTH_ROUTE)
-    openapi.install_openapi(app, server)
+    for module in ROUTE_MODULES:
+        app.include_router(module.router)
+    openapi.install_openapi(app, server, is_anonymous)
     app.add_middleware(HeadAsGet)
     app.add_middleware(RequestContextMiddleware)
     app.add_middleware(CompressHistory)
@@ -104,17 +90,11 @@ def create_api(
     return app
 
 
-class RequestContextMiddleware:
+class RequestContextMiddleware(HttpMiddleware):
     """Gives each request its id, checks its path and query, finds out who sent it, says whose it was in the answer's
     header, keeps JSON out of caches, and answers what nobody expected."""
 
-    def __init__(self, app: ASGIApp) -> None:
-        self._app = app
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] != "http":
-            await self._app(scope, receive, send)
-            return
+    async def serve(self, scope: Scope, receive: Receive, send: Send) -> None:
         state: dict[str, Any] = scope.setdefault("state", {})
         state |= request_ids.of_scope(scope)
         started = False
@@ -123,7 +103,7 @@ class RequestContextMiddleware:
             nonlocal started
             if message["type"] == "http.response.start":
                 started = True
-                message["headers"] = [*_with_cache_control(message["headers"]), *_headers(state)]
+                _complete(MutableHeaders(scope=message), state)
             await send(message)
 
         try:
@@ -133,78 +113,24 @@ class RequestContextMiddleware:
         except ClientDisconnect:
             return  # before the body was whole: nobody waits for an answer
         except Exception as error:
-            if started and _left_the_stream(error):
-                return
+            if started and isinstance(error, ExceptionGroup) and error.split(anyio.BrokenResourceError)[1] is None:
+                return  # the client of a stream went away while something was sent, and that is all that happened
             if started:
                 raise
-            response = await errors.handle(Request(scope, receive), error)
+            response = await errors.exception_handler(Request(scope, receive), error)
             await response(scope, receive, send_named)
         finally:
             scope["app"].state.services.bodies.release(Request(scope))
 
 
-def _left_the_stream(error: Exception) -> bool:
-    """True if all that happened is that the client of a stream went away while something was sent."""
-    return isinstance(error, ExceptionGroup) and error.split(anyio.BrokenResourceError)[1] is None
-
-
-def _headers(state: dict[str, Any]) -> list[tuple[bytes, bytes]]:
-    named = [("X-Request-Id", state["request_id"]), (HEADER, state.get("pass_id"))]
-    return [(name.lower().encode(), str(value).encode("latin-1", "replace")) for name, value in named if value]
-
-
-def _with_cache_control(headers: Iterable[tuple[bytes, bytes]]) -> list[tuple[bytes, bytes]]:
-    """JSON is for who asked, and for now, if its route says nothing else. A stream is passed on as it comes: a proxy
-    that compresses it holds its lines back."""
-    stated = {name.lower(): value for name, value in headers}
-    media_type = stated.get(b"content-type", b"").partition(b";")[0]
-    if media_type == b"text/event-stream":
-        others = [pair for pair in headers if pair[0].lower() != b"cache-control"]
-        return [*others, (b"cache-control", b"no-cache, no-transform")]
-    is_private = media_type == b"application/json" and b"cache-control" not in stated
-    return [*headers, *([(b"cache-control", b"no-store")] if is_private else [])]
-
-
-_HEALTH_ROUTE: dict[str, Any] = {
-    "tags": ["operations"],
-    "summary": "Is it up?",
-    "dependencies": [no_identity("It says only whether database and workers answer, and which services make what.")],
-}
-
-
-async def health(services: FromApp) -> Health:
-    """`supabase` says whether the database answers; existing clients know it by that name. Without it, `engines` is
-    empty. `live` is true as long as the process answers. `ready` is false, for the reason in `not_ready`, if the
-    database does not answer, or if generations wait for a worker and none is alive. The status is 200 in any case."""
-    database_answers = await _database_answers(services)
-    not_ready = why_not_ready(services.queues, database_answers=database_answers)
-    return Health(
-        time=datetime.now(UTC),
-        supabase=database_answers,
-        version=__version__,
-        engines=await _engines(services) if database_answers else [],
-        ready=not_ready is None,
-        not_ready=not_ready,
-    )
-
-
-async def _engines(services: Services) -> list[EngineServed]:
-    try:
-        return [_served(engine) for engine in await services.serving.engines()]
-    except psycopg.Error:  # it was there a moment ago
-        return []
-
-
-def _served(by: ServedEngine) -> EngineServed:
-    return EngineServed(
-        engine=by.engine, mode=by.mode, adapter=by.adapter, model=by.model, paid=by.is_paid, stand_in=by.is_stand_in
-    )
-
-
-async def _database_answers(services: Services) -> bool:
-    try:
-        async with services.db.pool.connection(timeout=HEALTH_SECONDS) as conn:
-            await conn.execute("select 1")
-    except psycopg.Error:
-        return False
-    return True
+def _complete(headers: MutableHeaders, state: Mapping[str, Any]) -> None:
+    """Add ids, and cache rules: JSON is for who asked, and for now, if its route says nothing else. A stream is passed
+    on as it comes: a proxy that compresses it holds its lines back."""
+    headers["X-Request-Id"] = state["request_id"]
+    if pass_id := state.get("pass_id"):
+        headers[HEADER] = str(pass_id).encode("latin-1", "replace").decode("latin-1")
+    media_type = headers.get("content-type", "").partition(";")[0]
+    if media_type == "text/event-stream":
+        headers["Cache-Control"] = "no-cache, no-transform"
+    elif media_type == "application/json":
+        headers.setdefault("Cache-Control", "no-store")

@@ -22,15 +22,15 @@ def show_failures(report: FailureReport, *, is_worker_alive: bool) -> None:
     """On a terminal a few lines for each; elsewhere tab-separated values."""
     failures = [_failure(failure, is_worker_alive) for failure in report.failures]
     if console.is_terminal:
-        for user in report.by_user:
+        for user in report.found.by_user:
             facts = f"  {user.count:5d}  {name_of(user)}  "
             console.print(line(facts, (email_of(user), "dim")), soft_wrap=True)
         for failure in failures:
             _tell_failure(failure)
     else:
         show_list(tuple(FAILURE_COLUMNS), (tuple(failure.values()) for failure in failures))
-    counts = f"{report.failed} failed, {report.stuck} stuck, {report.cancelled} cancelled"
-    show_count(f"{len(failures)} of {report.total} shown: {counts}")
+    counts = f"{report.found.failed} failed, {report.found.stuck} stuck, {report.found.cancelled} cancelled"
+    show_count(f"{len(failures)} of {report.found.total} shown: {counts}")
 
 
 def _failure(failure: ReportedFailure, is_worker_alive: bool) -> Json:

@@ -40,11 +40,11 @@ class CustomerHistory:
     """One page of a customer's history, the newest first, with the ledger. `next_before` is the time that the next page
     goes on from, None on the last one."""
 
-    balance: int
-    expires_at: datetime | None
-    entries: tuple[HistoryItem, ...]
-    page: tuple[HistoryItem, ...]
-    next_before: datetime | None
+    balance: int = 0
+    expires_at: datetime | None = None
+    entries: tuple[HistoryItem, ...] = ()
+    page: tuple[HistoryItem, ...] = ()
+    next_before: datetime | None = None
 
     def items(self, record_type: str) -> list[HistoryItem]:
         return [item for item in self.page if item.record_type == record_type]

@@ -7,7 +7,6 @@ from safelight.db.connection.database import Connection
 from safelight.db.operations import failures
 from safelight.db.operations.failures import (
     Cause,
-    Cursor,
     FailedGeneration,
     FailuresOfUser,
     Found,
@@ -90,18 +89,10 @@ class ReportedFailure:
 
 @dataclass(frozen=True, slots=True)
 class FailureReport:
-    """The counts, and the first users, are of all that was asked for; `failures` is one page, the newest first."""
+    """`found` counts all that was asked for; `failures` is one page, the newest first."""
 
-    failed: int
-    stuck: int
-    cancelled: int
-    by_user: tuple[FailuresOfUser, ...]
+    found: Found
     failures: tuple[ReportedFailure, ...]
-    next: Cursor | None
-
-    @property
-    def total(self) -> int:
-        return self.failed + self.stuck + self.cancelled
 
 
 def name_of(user: FailuresOfUser) -> str:
@@ -114,7 +105,7 @@ def email_of(user: FailuresOfUser) -> str:
 
 async def for_customer(conn: Connection, question: Question, thresholds: StuckThresholds) -> FailureReport:
     found = await failures.read(conn, question, thresholds)
-    return _report(found, tuple(map(ReportedFailure, found.generations)))
+    return FailureReport(found, tuple(map(ReportedFailure, found.generations)))
 
 
 async def for_operators(conn: Connection, question: Question, thresholds: StuckThresholds) -> FailureReport:
@@ -122,10 +113,5 @@ async def for_operators(conn: Connection, question: Question, thresholds: StuckT
     found = await failures.read(conn, question, thresholds)
     ids = [generation.id for generation in found.generations]
     stacks, causes = await failures.stacks(conn, ids), await failures.causes(conn, ids)
-    return _report(
-        found, tuple(ReportedFailure(one, stacks.get(one.id), causes.get(one.id)) for one in found.generations)
-    )
-
-
-def _report(found: Found, shown: tuple[ReportedFailure, ...]) -> FailureReport:
-    return FailureReport(found.failed, found.stuck, found.cancelled, found.by_user, shown, found.next)
+    shown = (ReportedFailure(one, stacks.get(one.id), causes.get(one.id)) for one in found.generations)
+    return FailureReport(found, tuple(shown))

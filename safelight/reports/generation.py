@@ -5,7 +5,7 @@ from typing import Any
 
 from safelight.db.connection.database import Connection
 from safelight.db.generations import generations, job_log
-from safelight.db.generations.generations import GenerationRow, GenerationStatus, ListedGeneration, StoredStep
+from safelight.db.generations.generations import GenerationRow, GenerationStatus, StoredStep
 from safelight.db.generations.job_log import StoredLine
 from safelight.domain.statuses import Status
 
@@ -95,7 +95,3 @@ async def lines(conn: Connection, generation_id: str) -> list[StoredLine] | None
     if await generations.get(conn, generation_id) is None:
         return None
     return await job_log.lines(conn, generation_id)
-
-
-async def newest(conn: Connection, *, pass_id: str | None, status: str | None, limit: int) -> list[ListedGeneration]:
-    return await generations.newest(conn, pass_id=pass_id, status=status, limit=limit)

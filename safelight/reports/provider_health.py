@@ -23,9 +23,5 @@ class ProviderReport:
         }
 
 
-async def health(conn: Connection) -> tuple[ProviderHealth, ...]:
-    return tuple(await providers.health(conn))
-
-
 async def read(conn: Connection, serving: Serving) -> ProviderReport:
-    return ProviderReport(tuple(await serving.engines()), await health(conn))
+    return ProviderReport(tuple(await serving.engines()), tuple(await providers.health(conn)))

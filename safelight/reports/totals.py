@@ -1,11 +1,10 @@
-"""Totals over all customers, as the API shows them."""
+"""The number of customers, which anybody may ask for."""
 
 import asyncio
 import time
 
-from safelight.db.connection.database import Connection, Database
+from safelight.db.connection.database import Database
 from safelight.db.operations import statistics
-from safelight.db.operations.statistics import CustomerTotals, ListedCustomer, TableSizes
 
 COUNT_SECONDS = 10.0  # anybody may ask, so the table is counted no more often than this
 
@@ -26,15 +25,3 @@ class CustomerCount:
                     self._count = await statistics.customer_count(conn)
                 self._counted_at = time.monotonic()
             return self._count
-
-
-async def of_customers(conn: Connection) -> CustomerTotals:
-    return await statistics.summary(conn)
-
-
-async def customers(conn: Connection) -> list[ListedCustomer]:
-    return await statistics.customers(conn)
-
-
-async def table_sizes(conn: Connection) -> TableSizes:
-    return await statistics.rows_of_tables(conn)

@@ -6,7 +6,7 @@ its header `kid` is read, and `alg` where both kinds of key are set, to choose a
 
 import time
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any
 
 import jwt
 from jwt import PyJWK
@@ -27,6 +27,7 @@ PUBLISHABLE = "sb_publishable_"
 ANON = "anon"
 REASON_CHARS_MAX = 200
 KEY_ID_CHARS_SHOWN = 60
+HS256 = "HS256"
 ALGORITHMS = {"EC": "ES256", "RSA": "RS256"}  # by the kind of a public key
 
 
@@ -46,45 +47,24 @@ class Key:
     algorithm: str
 
 
-class Keys(Protocol):
-    async def key_of(self, token: str) -> Key:
-        """Raises InvalidToken, or AuthUnavailable."""
+class TokenKeys:
+    """The keys of tokens: the project's secret (HS256), the keys that are published at `url` (a JWKS; ES256 and RS256),
+    or both, while a project moves from one to the other."""
 
-
-class SharedSecret:
-    """HS256 with the project's secret."""
-
-    ALGORITHM = "HS256"
-
-    def __init__(self, secret: str) -> None:
-        if len(secret.encode()) < SECRET_BYTES_MIN:
+    def __init__(self, secret: str = "", url: str | None = None, clock: Clock = time.monotonic) -> None:
+        if secret and len(secret.encode()) < SECRET_BYTES_MIN:
             raise ConfigError(f"SAFELIGHT_JWT_SECRET must have at least {SECRET_BYTES_MIN} bytes")
-        self._key = Key(secret, self.ALGORITHM)
+        self._secret = Key(secret, HS256) if secret else None
+        self._url = url
+        self._cache = JwksCache(
+            url or "", _keys_of, pause_seconds=ASK_SECONDS_MIN, name="The keys of tokens", clock=clock
+        )
 
     async def key_of(self, token: str) -> Key:
-        return self._key
-
-
-class SecretOrPublicKeys:
-    """Both kinds, while a project moves from its shared secret to signing keys: tokens of either are in use."""
-
-    def __init__(self, secret: SharedSecret, public: "PublicKeys") -> None:
-        self._secret = secret
-        self._public = public
-
-    async def key_of(self, token: str) -> Key:
-        is_secrets = _header(token).get("alg") == SharedSecret.ALGORITHM
-        return await (self._secret if is_secrets else self._public).key_of(token)
-
-
-class PublicKeys:
-    """ES256 and RS256 with the keys at `url` (a JWKS), which are kept for a while."""
-
-    def __init__(self, url: str, clock: Clock = time.monotonic) -> None:
-        self._cache = JwksCache(url, _keys_of, pause_seconds=ASK_SECONDS_MIN, name="The keys of tokens", clock=clock)
-
-    async def key_of(self, token: str) -> Key:
-        """A key that is not known may be a new one: the keys are fetched again."""
+        """A key that is not known may be a new one: the keys are fetched again. Raises InvalidToken, or
+        AuthUnavailable."""
+        if self._secret and (not self._url or _header(token).get("alg") == HS256):
+            return self._secret
         key_id = _key_id(token)
         for age_max in (KEYS_SECONDS_MAX, 0.0):
             if found := (await self._known(age_max)).get(key_id):
@@ -102,7 +82,7 @@ class PublicKeys:
 class TokenCheck:
     """Checks a token: it must be signed by `keys`, for `audience`, by `issuer` where one is set, and for now."""
 
-    keys: Keys
+    keys: TokenKeys
     audience: str
     issuer: str | None
     leeway_seconds: float
@@ -159,8 +139,8 @@ def _email(claims: dict[str, Any]) -> str | None:
     other no. Anonymous users have no e-mail."""
     stated = claims.get("email")
     places = (claims, claims.get("app_metadata"), claims.get("user_metadata"))
-    said = [place["email_verified"] for place in places if isinstance(place, dict) and "email_verified" in place]
-    if not isinstance(stated, str) or any(one is not True for one in said) or _is_anonymous(claims):
+    verified = [place["email_verified"] for place in places if isinstance(place, dict) and "email_verified" in place]
+    if not isinstance(stated, str) or any(one is not True for one in verified) or _is_anonymous(claims):
         return None
     email = stated.strip().lower()
     return email if "@" in email and len(email) <= EMAIL_CHARS_MAX and email.isprintable() else None

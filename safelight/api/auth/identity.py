@@ -10,7 +10,7 @@ import re
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from contextvars import ContextVar
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from fastapi import Request
@@ -46,10 +46,12 @@ SIGN_IN = "Sign in first: this needs the access token of a user."
 @dataclass(frozen=True, slots=True)
 class Caller:
     """The sender of a request, as far as a token says. `refused` is why a token does not hold: whatever asks who is
-    calling raises it. `has_admin_token`: an operator, or a server of ours, for whoever it states."""
+    calling raises it. `has_admin_token`: an operator, or a server of ours, for whoever it states. `network` is the
+    address that it came from."""
 
     services: Services
     state: dict[str, Any]
+    network: str
     user: TokenUser | None = None
     refused: SafelightError | None = None
     has_admin_token: bool = False
@@ -63,6 +65,15 @@ class Caller:
     @property
     def needs_token(self) -> bool:
         return self.services.auth.token_required and not self.has_admin_token
+
+    @property
+    def address(self) -> str:
+        return self.services.signer.keyed_hash(ADDRESS, self.network)
+
+    @property
+    def welcome(self) -> Welcome | None:
+        credits = self.services.welcome_credits
+        return Welcome(credits, self.address, self.services.welcomes_per_day) if credits else None
 
     def require_identity(self, customer: ActingCustomer | None) -> None:
         """Raises AuthError: nobody says who they are, where only a token counts."""
@@ -90,19 +101,22 @@ async def authenticated(scope: Scope) -> AsyncIterator[None]:
 async def _caller_of(scope: Scope) -> Caller:
     """Raises TooManyRequests: too many wrong admin tokens came from this address."""
     services: Services = scope["app"].state.services
-    state, request = scope["state"], Request(scope)
+    request = Request(scope)
+    caller = Caller(services, scope["state"], address_of(request))
     stated = request.headers.get("authorization", "")[:HEADER_CHARS_MAX]
     admin_secret = request.headers.get("x-admin-secret", "")[:HEADER_CHARS_MAX]
-    if await _states_admin_token(request, services, without_bearer(stated), admin_secret, _key_of(scope)):
-        return Caller(services, state, has_admin_token=True)
+    # `?key=` counts on few routes: browsers and proxies keep addresses.
+    key = request.query_params.get("key", "") if scope["path"].startswith(KEYED_ROUTES) else ""
+    if await _states_admin_token(request, services, without_bearer(stated), admin_secret, key):
+        return replace(caller, has_admin_token=True)
     token = without_bearer(stated) if stated.strip().lower().startswith(BEARER.strip()) else ""
     if services.auth.tokens is None or token.lower() in NO_TOKENS or names_nobody(token):
-        return Caller(services, state)
+        return caller
     try:
-        return Caller(services, state, user=await services.auth.tokens.user_of(token))
+        return replace(caller, user=await services.auth.tokens.user_of(token))
     except (InvalidToken, AuthUnavailable) as error:
         telemetry.warning(telemetry.Tag.API, f"An access token was refused: {error.details.get('reason', error)}")
-        return Caller(services, state, refused=error)
+        return replace(caller, refused=error)
 
 
 async def _states_admin_token(request: Request, services: Services, *stated: str) -> bool:
@@ -115,7 +129,8 @@ async def _states_admin_token(request: Request, services: Services, *stated: str
     guesses, address = [one for one in tried if not ACCESS_TOKEN.fullmatch(one.strip())], address_of(request)
     if guesses:
         services.rates.check(RateLimitGroup.ADMIN_TOKENS, address)
-    if any([is_admin_token(services, one) for one in tried]):  # noqa: C419 - all of them, which takes the same time
+    secret = services.auth.admin_token
+    if any([same_secret(one.strip(), secret) for one in tried]):  # noqa: C419 - all of them, which takes the same time
         return True
     if guesses:
         request.state.wrong_admin_token = True
@@ -132,15 +147,6 @@ def may_be_admin_token(stated: str) -> bool:
     stated = stated.strip()
     is_none = stated.lower() in (*NO_TOKENS, BEARER.strip()) or stated.startswith(PUBLISHABLE)
     return not is_none and " " not in stated
-
-
-def _key_of(scope: Scope) -> str:
-    """`?key=`, where it may be the admin token: addresses are kept by browsers and proxies."""
-    return Request(scope).query_params.get("key", "") if scope["path"].startswith(KEYED_ROUTES) else ""
-
-
-def is_admin_token(services: Services, stated: str) -> bool:
-    return same_secret(stated.strip(), services.auth.admin_token)
 
 
 def without_bearer(header: str) -> str:
@@ -166,7 +172,7 @@ class Stated:
         return pass_ids.normalize(stated) if stated else None
 
 
-async def acting(request: Request, services: Services, stated: Stated, *, is_write: bool) -> ActingCustomer | None:
+async def acting(stated: Stated, *, is_write: bool) -> ActingCustomer | None:
     """The customer whom the token names, else the request; None if they name nobody. A user's first write makes their
     row, or takes over the one that they state as their own.
 
@@ -175,28 +181,27 @@ async def acting(request: Request, services: Services, stated: Stated, *, is_wri
         AuthError: an id is stated where only a token counts, or the id of a row that belongs to a user.
         InvalidInput: an id is longer than any we store, or holds control characters.
     """
-    user = current_caller().signed_in()
-    async with services.db.connection() as conn:
+    caller = current_caller()
+    user = caller.signed_in()
+    async with caller.services.db.connection() as conn:
         named = await _named(conn, stated)
         if user is not None:
-            customer = await _of_user(request, services, conn, user, stated.claim(), is_write=is_write)
+            customer = await _of_user(conn, user, stated.claim(), is_write=is_write)
         elif named is not None:
-            customer = await _of_stated(request, services, conn, named)
+            customer = await _of_stated(conn, named)
         else:
             return None
-    request.state.pass_id = customer.pass_id
+    caller.state["pass_id"] = customer.pass_id
     return customer
 
 
-async def _of_user(
-    request: Request, services: Services, conn: Connection, user: TokenUser, claim: str | None, *, is_write: bool
-) -> ActingCustomer:
+async def _of_user(conn: Connection, user: TokenUser, claim: str | None, *, is_write: bool) -> ActingCustomer:
     if is_write:
-        own: Account | None = await account(request, services, conn, user, claim)
+        own: Account | None = await account(conn, user, claim)
     else:
         own = await customers.of_known_user(conn, user.id)
     pass_id = own.pass_id if own else await _future_pass_id(conn, user)
-    return ActingCustomer(pass_id, True, own is None, _address(request, services))
+    return ActingCustomer(pass_id, True, own is None, current_caller().address)
 
 
 async def _future_pass_id(conn: Connection, user: TokenUser) -> str:
@@ -208,50 +213,45 @@ async def _future_pass_id(conn: Connection, user: TokenUser) -> str:
     return pass_id
 
 
-async def account(
-    request: Request, services: Services, conn: Connection, user: TokenUser, claim: str | None
-) -> Account:
+async def account(conn: Connection, user: TokenUser, claim: str | None) -> Account:
     """The user's row, made on their first visit. An operator never takes over a row: whom they state is whom they act
     on."""
-    adopted = None if user.email in services.auth.admin_emails else claim
-    return await customers.of_user(
-        conn, user.id, user.email, stated=adopted, welcome=_welcome(services, _address(request, services))
-    )
+    caller = current_caller()
+    adopted = None if user.email in caller.services.auth.admin_emails else claim
+    return await customers.of_user(conn, user.id, user.email, stated=adopted, welcome=caller.welcome)
 
 
-async def _of_stated(request: Request, services: Services, conn: Connection, named: str) -> ActingCustomer:
+async def _of_stated(conn: Connection, named: str) -> ActingCustomer:
     """Raises AuthError: only a token counts, or the row is a user's, whose token it needs in every mode."""
     who = current_caller()
     row = await customers.get(conn, named)
     has_user = row is not None and row.user_id is not None
     if who.needs_token or (has_user and not who.has_admin_token):
         raise AuthError(SIGN_IN)
-    return stated_customer(request, services, named, has_user=has_user)
+    return _stated_customer(named, has_user=has_user)
 
 
-def stated_customer(request: Request, services: Services, pass_id: str, *, has_user: bool) -> ActingCustomer:
+def _stated_customer(pass_id: str, *, has_user: bool = False) -> ActingCustomer:
     """A new row is welcomed if its id is one that we issued."""
-    address = _address(request, services)
-    is_ours = visitors.is_issued(services.signer, pass_id)
-    return ActingCustomer(pass_id, has_user, address=address, welcome=_welcome(services, address) if is_ours else None)
+    caller = current_caller()
+    is_ours = visitors.is_issued(caller.services.signer, pass_id)
+    return ActingCustomer(pass_id, has_user, address=caller.address, welcome=caller.welcome if is_ours else None)
 
 
-def _welcome(services: Services, address: str) -> Welcome | None:
-    welcome = services.welcome
-    return Welcome(welcome.credits, address, welcome.per_day) if welcome.credits else None
+def new_visitor() -> ActingCustomer:
+    caller = current_caller()
+    customer = _stated_customer(visitors.issue(caller.services.signer))
+    caller.state["pass_id"] = customer.pass_id
+    return customer
 
 
-def _address(request: Request, services: Services) -> str:
-    return services.signer.keyed_hash(ADDRESS, address_of(request))
-
-
-async def target(services: Services, stated: Stated) -> TargetCustomer | None:
+async def target(stated: Stated) -> TargetCustomer | None:
     """Return the customer whom the request names, whoever sends it.
 
     Raises:
         InvalidInput: an id is longer than any we store, or holds control characters.
     """
-    async with services.db.connection() as conn:
+    async with current_caller().services.db.connection() as conn:
         named = await _named(conn, stated)
     return TargetCustomer(named) if named else None
 

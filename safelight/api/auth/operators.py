@@ -6,13 +6,12 @@ from fastapi import Depends, Header, Query, Request
 
 from safelight.api.auth import identity
 from safelight.api.auth.identity import HEADER_CHARS_MAX
-from safelight.api.http.request_ids import request_id
+from safelight.api.http.request_ids import origin
 from safelight.api.http.services import FromApp, Services
 from safelight.db.money import customers
 from safelight.db.operations.audit import Operator
 from safelight.domain.errors.base import AuthError, Forbidden
 
-USER_AGENT_CHARS_MAX = 300
 KEY_CHARS_MAX = 256  # a request's first line and its headers must fit together into what a server reads at once
 
 
@@ -71,7 +70,7 @@ async def optional_operator(request: Request, services: Services) -> Operator | 
     """
     who = identity.current_caller()
     if who.has_admin_token:
-        return _operator(request, "admin token")
+        return Operator("admin token", **origin(request))
     user = who.signed_in()
     if user is None:
         return None
@@ -80,27 +79,11 @@ async def optional_operator(request: Request, services: Services) -> Operator | 
     if not is_on_allow_list(services, user.email, bool(known and known.is_admin)):
         return None
     pass_id = known.pass_id if known else None
-    return _operator(request, user.email or user.id, pass_id=pass_id, user_id=user.id, email=user.email)
+    return Operator(user.email or user.id, pass_id=pass_id, user_id=user.id, email=user.email, **origin(request))
 
 
 def is_on_allow_list(services: Services, email: str | None, row_says_so: bool) -> bool:
     return row_says_so or email in services.auth.admin_emails
-
-
-def _operator(
-    request: Request, name: str, *, pass_id: str | None = None, user_id: str | None = None, email: str | None = None
-) -> Operator:
-    return Operator(
-        name=name,
-        route=request.scope["route"].path,
-        method=request.method,
-        request_id=request_id(request),
-        pass_id=pass_id,
-        user_id=user_id,
-        email=email,
-        ip=request.client.host if request.client else None,
-        user_agent=request.headers.get("user-agent", "")[:USER_AGENT_CHARS_MAX],
-    )
 
 
 ADMIN_ONLY = Depends(require_admin)

@@ -10,12 +10,13 @@ from dataclasses import dataclass
 from typing import Annotated, Any
 
 from fastapi import Depends, Header, Path, Query, Request
+from fastapi.routing import APIRoute
 
 from safelight.api.auth import identity, stream_urls, visitors
 from safelight.api.auth.identity import HEADER, Stated
 from safelight.api.auth.operators import optional_operator
 from safelight.api.auth.stream_urls import StreamToken
-from safelight.api.http.services import FromApp, Services
+from safelight.api.http.services import FromApp
 from safelight.api.schemas.requests import IdentityBody
 from safelight.db.connection.database import TRANSIENT_ERRORS, Connection
 from safelight.db.money.customers import Account
@@ -38,28 +39,28 @@ CustomerIdQuery = Annotated[
 # --- who acts -------------------------------------------------------------------------------------------------------
 
 
-async def acting_customer(
-    request: Request, services: FromApp, body: IdentityBody, header: PassIdHeader = None
-) -> ActingCustomer | None:
-    """The customer whom the token names, else body or header; None if they name nobody.
-
-    Raises:
-        InvalidToken: there is a token, and it does not hold.
-        AuthError: an id is stated where only a token counts, or the id of a row that belongs to a user.
-        InvalidInput: an id is longer than any we store, or holds control characters.
-    """
-    return await identity.acting(request, services, Stated(body.pass_id, body.customer_id, header), is_write=True)
+async def stated_by_body(body: IdentityBody, header: PassIdHeader = None) -> Stated:
+    return Stated(body.pass_id, body.customer_id, header)
 
 
-async def acting_customer_by_query(
-    request: Request,
-    services: FromApp,
-    pass_id: PassIdQuery = None,
-    customer_id: CustomerIdQuery = None,
-    header: PassIdHeader = None,
-) -> ActingCustomer | None:
+async def stated_by_query(
+    pass_id: PassIdQuery = None, customer_id: CustomerIdQuery = None, header: PassIdHeader = None
+) -> Stated:
+    return Stated(pass_id, customer_id, header)
+
+
+StatedByBody = Annotated[Stated, Depends(stated_by_body)]
+StatedByQuery = Annotated[Stated, Depends(stated_by_query)]
+
+
+async def acting_customer(stated: StatedByBody) -> ActingCustomer | None:
+    """The customer whom the token names, else body or header; None if they name nobody. Raises as `identity.acting`."""
+    return await identity.acting(stated, is_write=True)
+
+
+async def acting_customer_by_query(stated: StatedByQuery) -> ActingCustomer | None:
     """As `acting_customer`, for routes that read: no user's row is made, or taken over, by them."""
-    return await identity.acting(request, services, Stated(pass_id, customer_id, header), is_write=False)
+    return await identity.acting(stated, is_write=False)
 
 
 ActingByBody = Annotated[ActingCustomer | None, Depends(acting_customer)]
@@ -79,27 +80,22 @@ async def require_identity_by_query(customer: ActingByQuery) -> ActingCustomer |
 
 
 async def customer_or_anonymous(
-    request: Request, services: FromApp, customer: Annotated[ActingCustomer | None, Depends(require_identity)]
+    customer: Annotated[ActingCustomer | None, Depends(require_identity)],
 ) -> ActingCustomer:
     """As `require_identity`; nobody becomes a new anonymous visitor. The answer's header says which."""
-    if customer is None:
-        customer = identity.stated_customer(request, services, visitors.issue(services.signer), has_user=False)
-        request.state.pass_id = customer.pass_id
-    return customer
+    return customer or identity.new_visitor()
 
 
-async def customer_of_path(
-    request: Request, services: FromApp, pass_id: Annotated[str, Path(max_length=200)]
-) -> ActingCustomer:
+async def customer_of_path(pass_id: Annotated[str, Path(max_length=200)]) -> ActingCustomer:
     """The acting customer, who is the one that the path names.
 
     Raises:
         NotFound: the one that the path names is somebody else.
     """
-    named = await identity.target(services, Stated(pass_id))
+    named = await identity.target(Stated(pass_id))
     if named is None:
         raise InvalidInput("passId: an id is needed.", code="MISSING_PASS_ID")
-    customer = await identity.acting(request, services, Stated(pass_id), is_write=False)
+    customer = await identity.acting(Stated(pass_id), is_write=False)
     if customer is None or customer.pass_id != named.pass_id:
         raise NotFound(f"There is no history of {named.pass_id!r} for you.")
     return customer
@@ -112,18 +108,12 @@ class Unreachable:
     stated: str | None
 
 
-async def customer_if_reachable(
-    request: Request,
-    services: FromApp,
-    pass_id: PassIdQuery = None,
-    customer_id: CustomerIdQuery = None,
-    header: PassIdHeader = None,
-) -> ActingCustomer | Unreachable | None:
+async def customer_if_reachable(stated: StatedByQuery) -> ActingCustomer | Unreachable | None:
     """As `acting_customer_by_query`, for a route that answers also while the database is away."""
     try:
-        return await acting_customer_by_query(request, services, pass_id, customer_id, header)
+        return await acting_customer_by_query(stated)
     except TRANSIENT_ERRORS:
-        return Unreachable(customer_id or pass_id or header)
+        return Unreachable(stated.customer_key or stated.pass_id or stated.header)
 
 
 IdentifiedByQuery = Annotated[ActingCustomer | None, Depends(require_identity_by_query)]
@@ -138,9 +128,7 @@ class SignIn:
     """The first calls of a client, which find or make a user's row. Their routes answer in their own way if a token
     does not hold, so that nothing is looked at before they ask."""
 
-    request: Request
-    services: Services
-    header: str | None
+    header: PassIdHeader = None
 
     def user(self) -> TokenUser | None:
         """Raises InvalidToken or AuthUnavailable."""
@@ -148,19 +136,14 @@ class SignIn:
 
     def visitor(self) -> str:
         """The pass id that the header states, as it is; else a new one. No row is looked at."""
-        return identity.pass_id_of_header(self.header) or visitors.issue(self.services.signer)
+        return identity.pass_id_of_header(self.header) or visitors.issue(identity.current_caller().services.signer)
 
     async def account(self, conn: Connection, user: TokenUser, *, may_adopt: bool) -> Account:
         """The user's row; a first visit with `may_adopt` takes over the one that the header states."""
-        claim = identity.pass_id_of_header(self.header) if may_adopt else None
-        return await identity.account(self.request, self.services, conn, user, claim)
+        return await identity.account(conn, user, identity.pass_id_of_header(self.header) if may_adopt else None)
 
 
-async def sign_in(request: Request, services: FromApp, header: PassIdHeader = None) -> SignIn:
-    return SignIn(request, services, header)
-
-
-SigningIn = Annotated[SignIn, Depends(sign_in)]
+SigningIn = Annotated[SignIn, Depends()]
 
 
 # --- who asks for something by its id -------------------------------------------------------------------------------
@@ -192,7 +175,7 @@ async def by_id_viewer(request: Request, services: FromApp, header: PassIdHeader
     operator = await optional_operator(request, services)
     if operator:
         return Viewer(operator)
-    return Viewer(customer=await identity.acting(request, services, Stated(header=header), is_write=False))
+    return Viewer(customer=await identity.acting(Stated(header=header), is_write=False))
 
 
 async def follower(
@@ -203,14 +186,12 @@ async def follower(
     header: PassIdHeader = None,
 ) -> Viewer | None:
     """As `by_id_viewer`; None if the URL itself says that it may be followed: then nobody is looked at."""
-    if stream_urls.holds(services.signer, generation_id, token):
+    if token and services.signer.holds(stream_urls.PURPOSE, generation_id, token):
         return None
     return await by_id_viewer(request, services, header)
 
 
-async def customer_or_operator(
-    request: Request, services: FromApp, body: IdentityBody, header: PassIdHeader = None
-) -> ActingCustomer | Operator:
+async def customer_or_operator(request: Request, services: FromApp, stated: StatedByBody) -> ActingCustomer | Operator:
     """An operator acts on whatever the path names, and never for the customer whom the request states; a server of ours
     that has the admin token acts for them.
 
@@ -220,7 +201,7 @@ async def customer_or_operator(
     operator = await optional_operator(request, services)
     if operator and operator.user_id:
         return operator
-    found = await acting_customer(request, services, body, header) or operator
+    found = await acting_customer(stated) or operator
     if found is not None:
         return found
     raise NotFound("There is nothing of that id that is yours; say who you are with passId.")
@@ -234,13 +215,13 @@ CustomerOrOperator = Annotated[ActingCustomer | Operator, Depends(customer_or_op
 # --- who is acted on ------------------------------------------------------------------------------------------------
 
 
-async def target_customer(services: FromApp, body: IdentityBody, header: PassIdHeader = None) -> TargetCustomer:
+async def target_customer(stated: StatedByBody) -> TargetCustomer:
     """The customer whom an operator's request names, whoever the operator is. Declare the operator first.
 
     Raises:
         InvalidInput: nobody is named; an id is longer than any we store, or holds control characters.
     """
-    target = await identity.target(services, Stated(body.pass_id, body.customer_id, header))
+    target = await identity.target(stated)
     if target is None:
         raise InvalidInput("customerId: name the customer.", code="MISSING_CUSTOMER_ID")
     return target
@@ -264,3 +245,8 @@ class NoIdentity:
 
 def no_identity(why: str) -> Any:
     return Depends(NoIdentity(why))
+
+
+def is_anonymous(route: APIRoute) -> bool:
+    """True if the route says that it looks at nobody's identity."""
+    return any(isinstance(dependency.call, NoIdentity) for dependency in route.dependant.dependencies)

@@ -7,7 +7,6 @@ from fastapi import Query
 
 from safelight.api.http.services import Services
 from safelight.domain.identities import ActingCustomer
-from safelight.security.signing import Signer
 
 PURPOSE = "stream"
 SECONDS = 3600
@@ -25,8 +24,3 @@ def stream_url(services: Services, generation_id: str, customer: ActingCustomer)
     if not (services.auth.token_required or customer.has_user):
         return path
     return f"{path}?token={services.signer.token(PURPOSE, generation_id, seconds=SECONDS)}"
-
-
-def holds(signer: Signer, generation_id: str, token: str | None) -> bool:
-    """Return true if the token was signed for this generation's stream and has not expired."""
-    return token is not None and signer.holds(PURPOSE, generation_id, token)

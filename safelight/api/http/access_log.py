@@ -3,9 +3,10 @@
 import time
 from typing import Any
 
-from starlette.types import ASGIApp, Message, Receive, Scope, Send
+from starlette.types import Message, Receive, Scope, Send
 
 from safelight import telemetry
+from safelight.api.http.middleware import HttpMiddleware
 from safelight.redaction import DEFAULT_REDACTOR
 
 PATH_CHARS_MAX = 200
@@ -25,16 +26,10 @@ class RequestIds(telemetry.LogIds):
         return super().get(name) or state.get(name) or path.get(name)
 
 
-class AccessLog:
+class AccessLog(HttpMiddleware):
     """Outside of all other middleware, so that it sees every answer. Neither query, headers nor body are written."""
 
-    def __init__(self, app: ASGIApp) -> None:
-        self._app = app
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] != "http":
-            await self._app(scope, receive, send)
-            return
+    async def serve(self, scope: Scope, receive: Receive, send: Send) -> None:
         scope.setdefault("state", {})
         started, status = time.monotonic(), 0
 

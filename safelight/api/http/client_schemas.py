@@ -10,7 +10,7 @@ import re
 from collections.abc import Iterator
 from typing import Any
 
-Json = dict[str, Any]
+from safelight.api.schemas.fields import Json
 
 FILE: Json = {"type": "string", "format": "binary"}
 ANY_FILE = "application/octet-stream"
@@ -31,7 +31,7 @@ def simplify(document: Json) -> None:
         _spellings_do_not_clash(schema)
         _defaults_are_told(schema)
     _names_do_not_clash(document)
-    for operation in _operations(document):
+    for operation in (operation for path in document["paths"].values() for operation in path.values()):
         operation["tags"] = operation["tags"][:1]  # one class of operations each: two would both export its types
         _files_are_bytes(operation)
 
@@ -116,11 +116,6 @@ def _snake(name: str) -> str:
 def _fields(schema: Json) -> Json:
     found = schema.get("properties", {})
     return found if isinstance(found, dict) else {}
-
-
-def _operations(document: Json) -> Iterator[Json]:
-    for path in document["paths"].values():
-        yield from path.values()
 
 
 def _objects(value: Any) -> Iterator[Json]:

@@ -63,8 +63,8 @@ class ConnectionRefusal:
     def content(self) -> bytes:
         """The whole answer, after which the connection is closed."""
         is_later = self.status == 503
-        said = {"ok": False, "error": self.code, "message": self.message}
-        body = json.dumps(said | ({"retry_after_seconds": RETRY_AFTER_SECONDS} if is_later else {})).encode()
+        fields = {"ok": False, "error": self.code, "message": self.message}
+        body = json.dumps(fields | ({"retry_after_seconds": RETRY_AFTER_SECONDS} if is_later else {})).encode()
         later = b"retry-after: %d\r\n" % RETRY_AFTER_SECONDS if is_later else b""
         head = b"content-type: application/json\r\ncontent-length: %d\r\nconnection: close\r\n" % len(body)
         return STATUS_LINE[self.status] + head + later + b"\r\n" + body
@@ -385,22 +385,16 @@ class ConnectionTable:
 
 
 class _Networks:
-    """Addresses and networks, separated by commas; `*` is all of them."""
+    """Addresses and networks, separated by commas; `*` is all of them. The settings have checked them."""
 
     def __init__(self, listed: str) -> None:
-        self._all = listed.strip() == "*"
-        self._networks = [network for part in listed.split(",") if (network := _network(part.strip()))]
+        parts = [part.strip() for part in listed.split(",") if part.strip()]
+        self._all = parts == ["*"]
+        self._networks = [] if self._all else [ipaddress.ip_network(part) for part in parts]
 
     def have(self, host: str) -> bool:
-        address = _network(host.partition("%")[0])
-        return self._all or any(
-            address is not None and address.version == network.version and address.subnet_of(network)  # type: ignore[arg-type]
-            for network in self._networks
-        )
-
-
-def _network(text: str) -> ipaddress.IPv4Network | ipaddress.IPv6Network | None:
-    try:
-        return ipaddress.ip_network(text, strict=False)
-    except ValueError:
-        return None
+        try:
+            address = ipaddress.ip_address(host.partition("%")[0])
+        except ValueError:
+            return self._all
+        return self._all or any(address in network for network in self._networks)

@@ -1,12 +1,15 @@
-"""Error responses in the OpenAPI document: the statuses that a route may answer with beside 200, and the models of
-their bodies, by the same table that shapes them (`manners.py`)."""
+"""Error responses in the OpenAPI document. Most of them follow from what a route declares; it states the others. The
+models of their bodies are chosen by the table that shapes them (`error_formats.py`)."""
 
+from collections.abc import Mapping
 from typing import Annotated, Literal
 
 from pydantic import MISSING, Field
 
 from safelight.api.http import error_formats
-from safelight.api.schemas.responses import Count, GenerationId, Json, PassId, RequestId, ResponseModel
+from safelight.api.schemas import fields
+from safelight.api.schemas.fields import Json
+from safelight.api.schemas.responses import ResponseModel
 
 Responses = dict[int | str, Json]
 
@@ -27,15 +30,33 @@ MEANINGS = {
 STILL_MAKING_MEANS = "It goes on; ask again with the same idempotency key, or look at `/mma/generations/{id}`."
 
 
-def error_responses(*statuses: int) -> Responses:
-    """500 is always among them, and 403 wherever it matters who is calling."""
-    more = (403, 500) if 401 in statuses else (500,)
-    return {status: {"description": MEANINGS[status]} for status in (*statuses, *more)}
-
-
-BY_OPERATORS = error_responses(400, 401, 503)
 # A path that is no text, and an address that stated too many wrong admin tokens: refused before a route is looked for.
-ANYWHERE: dict[int, Json] = {status: {"description": MEANINGS[status]} for status in (400, 429)}
+ANYWHERE = (400, 429, 500)
+IDENTIFIED = (401, 403, 503)
+
+
+def error_responses(*statuses: int, described: Mapping[int, str] | None = None) -> Responses:
+    """The statuses by their general meaning, and those that are `described`."""
+    texts = {status: MEANINGS[status] for status in statuses} | dict(described or {})
+    return {status: {"description": text} for status, text in texts.items()}
+
+
+def implied_responses(name: str, operation: Json, *, is_anonymous: bool, is_strict: bool) -> Responses:
+    """The error responses that follow from what a route declares: its body, its idempotency key, who may call it."""
+    content = operation.get("requestBody", {}).get("content", {})
+    has_key = any(parameter["name"] == "Idempotency-Key" for parameter in operation.get("parameters", ()))
+    found = error_responses(
+        *ANYWHERE,
+        *(() if is_anonymous else IDENTIFIED),
+        *((413,) if content else ()),
+        *((415,) if is_strict and "application/json" in content else ()),
+        *((422,) if has_key else ()),
+    )
+    if name in error_formats.HELD:
+        found |= error_responses(described={503: STILL_MAKING_MEANS})
+    if codes := error_formats.of(name).failure_codes:
+        found[500]["description"] += f" Codes: {', '.join(codes)}."
+    return found
 
 
 RetryAfter = Annotated[int | MISSING, Field(ge=1, description="As the header `Retry-After`, where that is sent.")]
@@ -45,48 +66,45 @@ class Refusal(ResponseModel):
     """Every error answer, but for what is said of the route."""
 
     ok: Literal[False] = False
-    error: Annotated[str, Field(examples=["VALIDATION_ERROR"])]
-    message: Annotated[str, Field(examples=["passId: what is wrong."])]
-    requestId: RequestId
+    error: str = Field(examples=["VALIDATION_ERROR"])
+    message: str = Field(examples=["passId: what is wrong."])
+    requestId: fields.RequestId
     retry_after_seconds: RetryAfter = MISSING
 
 
 class NotEnoughCredits(Refusal):
-    error: Annotated[str, Field(examples=["INSUFFICIENT_CREDITS"])]
-    message: Annotated[str, Field(examples=["This needs 5 credits, and you have 2."])]
-    requiredCredits: Annotated[Count, Field(examples=[5])]
-    currentCredits: Annotated[int, Field(examples=[2])]
-    passId: PassId | None
+    error: str = Field(examples=["INSUFFICIENT_CREDITS"])
+    message: str = Field(examples=["This needs 5 credits, and you have 2."])
+    requiredCredits: fields.Count = Field(examples=[5])
+    currentCredits: int = Field(examples=[2])
+    passId: fields.PassId | None
 
 
 class CreditsNeeded(ResponseModel):
-    required: Annotated[Count, Field(examples=[5])]
-    needed: Annotated[Count, Field(examples=[5])]
-    balance: Annotated[int, Field(examples=[2])]
+    required: fields.Count = Field(examples=[5])
+    needed: fields.Count = Field(examples=[5])
+    balance: int = Field(examples=[2])
 
 
 class NotEnoughCreditsInDetail(NotEnoughCredits):
-    message: Annotated[str, Field(examples=["INSUFFICIENT_CREDITS: this needs 5 credits and the balance is 2."])]
+    message: str = Field(examples=["INSUFFICIENT_CREDITS: this needs 5 credits and the balance is 2."])
     details: CreditsNeeded
 
 
 class ResultPendingBody(Refusal):
     """It goes on by itself."""
 
-    error: Annotated[str, Field(examples=["STILL_MAKING"])]
-    message: Annotated[
-        str,
-        Field(
-            examples=["This takes longer than usual and goes on by itself. The result will be in your history."],
-        ),
-    ]
-    generationId: GenerationId
+    error: str = Field(examples=["STILL_MAKING"])
+    message: str = Field(
+        examples=["This takes longer than usual and goes on by itself. The result will be in your history."]
+    )
+    generationId: fields.GenerationId
 
 
 class Sentence(ResponseModel):
     """An error of the oldest routes."""
 
-    error: Annotated[str, Field(examples=["customerId: say whose settings these are."])]
+    error: str = Field(examples=["customerId: say whose settings these are."])
     retry_after_seconds: RetryAfter = MISSING
 
 
@@ -103,16 +121,16 @@ MODELS = (Refusal, NotEnoughCredits, NotEnoughCreditsInDetail, ResultPendingBody
 
 def models_of(route: str, status: int) -> tuple[type[ResponseModel], ...]:
     """The bodies of a status; `route` is a method and the path as it is declared."""
-    told = error_formats.of(route)
-    sentence = SentenceNotOk if told.says_not_ok else Sentence
-    if told.is_operators and status in (401, 403):
+    shape = error_formats.of(route)
+    sentence = SentenceNotOk if shape.says_not_ok else Sentence
+    if shape.is_operators and status in (401, 403):
         return (Unauthorized,)
-    if told.sentence:
+    if shape.sentence:
         return (sentence,)
     if status == 402:
         return (NotEnoughCredits if route in error_formats.WAIT_FOR_RESULT else NotEnoughCreditsInDetail,)
     if status == 503 and route in error_formats.HELD:
         return (ResultPendingBody, Refusal)
-    if status == told.away[0] and told.sentence_when_away:
+    if status == shape.away_status and shape.sentence_when_away:
         return (sentence, Refusal)
     return (Refusal,)

@@ -1,13 +1,13 @@
 """One table from errors to answers, and to the ops plane.
 
-Every error body is `{ok:false, error, message, requestId}`, but for what `manners.py` says of the legacy routes; 402
-adds the keys of docs/contract/http.md. A row is written to the ops plane for every answer of 5xx, for refused access,
-and for requests that change something and were wrong.
+Every error body is `{ok:false, error, message, requestId}`, but for what `error_formats.py` says of the legacy routes;
+402 adds the keys of docs/contract/http.md. A row is written to the ops plane for every answer of 5xx, for refused
+access, and for requests that change something and were wrong.
 """
 
 import math
 import traceback
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import psycopg
@@ -18,160 +18,114 @@ from starlette.exceptions import HTTPException
 
 from safelight import telemetry
 from safelight.api.http import error_formats
-from safelight.api.http.ops_row_limits import Allowances
-from safelight.api.http.request_ids import request_id
-from safelight.api.http.services import Services
+from safelight.api.http.request_ids import origin, request_id
+from safelight.api.http.services import Services, services_of
 from safelight.db.connection.database import TRANSIENT_ERRORS
 from safelight.db.operations import ops_rows
 from safelight.db.operations.ops_rows import OpsError
-from safelight.domain.errors.base import (
-    GenerationFailed,
-    InsufficientCredits,
-    InvalidToken,
-    RemoteFileRefused,
-    ResultPending,
-    SafelightError,
-)
+from safelight.domain.errors import base
 from safelight.domain.errors.categories import Category, category_of_status
 from safelight.domain.errors.retries import RetryLater, TooManyRequests
-from safelight.redaction import DEFAULT_REDACTOR, excerpt
+from safelight.redaction import DEFAULT_REDACTOR
 
 RETRY_AFTER_SECONDS = 2
 _LATER = {"Retry-After": str(RETRY_AFTER_SECONDS)}
 VALIDATION_PROBLEMS_SHOWN = 5
-USER_AGENT_CHARS_MAX = 300
-
-# The codes by which existing clients know a failed route (docs/contract/mma.md).
-ROUTE_CODES = {
-    "/mma/still/create": "MMA_CREATE_FAILED",
-    "/mma/still/tweak": "MMA_TWEAK_FAILED",
-    "/mma/still/{generation_id}/tweak": "MMA_TWEAK_FAILED",
-    "/mma/video/animate": "MMA_ANIMATE_FAILED",
-    "/mma/video/create": "MMA_ANIMATE_FAILED",
-    "/mma/video/tweak": "MMA_VIDEO_TWEAK_FAILED",
-    "/mma/video/{generation_id}/tweak": "MMA_VIDEO_TWEAK_FAILED",
-    "/mma/generations/{generation_id}": "MMA_FETCH_FAILED",
-    "/mma/events": "MMA_EVENT_FAILED",
-    "/credits/balance": "CREDITS_ERROR",
-    "/api/credits/shopify-order": "WEBHOOK_FAILED",
-}
 
 
 @dataclass(frozen=True, slots=True)
 class ErrorResponse:
+    """The answer to an error. `already_reported`: operators know of it."""
+
     status: int
     code: str
     message: str
-    category: Category
-    more: dict[str, Any]
-    headers: dict[str, str]
-    database_unavailable: bool = False  # the database is
-    already_reported: bool = False  # the operators are, already
+    stated_category: Category | None = None
+    more: dict[str, Any] = field(default_factory=dict)
+    headers: dict[str, str] = field(default_factory=dict)
+    database_unavailable: bool = False
+    already_reported: bool = False
+
+    @property
+    def category(self) -> Category:
+        return self.stated_category or category_of_status(self.status)
 
 
-def answer_to(request: Request, error: Exception) -> ErrorResponse:
+def error_response(request: Request, error: Exception) -> ErrorResponse:
     """The table."""
     match error:
-        case InsufficientCredits():
+        case base.InsufficientCredits():
             return _insufficient(request, error)
         case RetryLater():
             headers = {"Retry-After": str(max(1, math.ceil(error.retry_after_seconds)))}
-            return _answer(error.http_status, error.code, error.safe_message, error.category, headers=headers)
-        case ResultPending():
+            return ErrorResponse(error.http_status, error.code, error.safe_message, error.category, headers=headers)
+        case base.ResultPending():
             more = {"generationId": error.generation_id}
-            return _answer(
-                503, error.code, error.safe_message, error.category, more=more, headers=_LATER, already_reported=True
+            return ErrorResponse(
+                503, error.code, error.safe_message, error.category, more, _LATER, already_reported=True
             )
-        case SafelightError(http_status=status) if status >= 500 and _manners(request).failed:
-            already_reported = isinstance(error, GenerationFailed)
-            return _answer(
-                500, _failure(request), error.safe_message, error.category, already_reported=already_reported
-            )
-        case SafelightError():
-            already_reported = isinstance(error, GenerationFailed)
-            return _answer(
-                error.http_status, error.code, error.safe_message, error.category, already_reported=already_reported
-            )
+        case base.SafelightError():
+            failed = _format(request).failed if error.http_status >= 500 else None
+            status, code = (500, failed) if failed else (error.http_status, error.code)
+            is_known = isinstance(error, base.GenerationFailed)
+            return ErrorResponse(status, code, error.safe_message, error.category, already_reported=is_known)
         case RequestValidationError():
-            return _answer(400, "VALIDATION_ERROR", _problems(error))
+            return ErrorResponse(400, "VALIDATION_ERROR", _problems(error))
         case HTTPException():
             return _unroutable(request, error)
         case _ if isinstance(error, TRANSIENT_ERRORS):
+            away = _format(request)
             message = "We are very busy, or the database cannot be reached. Please try again in a moment."
-            return _answer(*_manners(request).away, message, headers=_LATER, database_unavailable=True)
-    message = "Something went wrong on our side."
-    return _answer(500, _failure(request), message)
+            return ErrorResponse(away.away_status, away.away_code, message, headers=_LATER, database_unavailable=True)
+    code = _format(request).failed or error_formats.ROUTE_CODES.get(_route(request), "INTERNAL_ERROR")
+    return ErrorResponse(500, code, "Something went wrong on our side.")
 
 
 def _unroutable(request: Request, error: HTTPException) -> ErrorResponse:
     match error.status_code:
         case 404:
-            return _answer(404, "NOT_FOUND", f"There is nothing at {request.url.path}.")
+            return ErrorResponse(404, "NOT_FOUND", f"There is nothing at {request.url.path}.")
         case 405:
             message = f"{request.method} is not possible at {request.url.path}."
-            return _answer(405, "METHOD_NOT_ALLOWED", message, headers=dict(error.headers or {}))
+            return ErrorResponse(405, "METHOD_NOT_ALLOWED", message, headers=dict(error.headers or {}))
         case status:
-            return _answer(status, "HTTP_ERROR", str(error.detail))
+            return ErrorResponse(status, "HTTP_ERROR", str(error.detail))
 
 
-async def handle(request: Request, error: Exception) -> JSONResponse:
-    answer = await tell(request, error)
+async def exception_handler(request: Request, error: Exception) -> JSONResponse:
+    response = await report(request, error)
     body = {
         "ok": False,
-        "error": answer.code,
-        "message": DEFAULT_REDACTOR.text(answer.message),
-        "requestId": request_id(request),
-        **answer.more,
+        "error": response.code,
+        "message": DEFAULT_REDACTOR.text(response.message),
+        "requestId": request_id(),
+        **response.more,
     }
-    if "Retry-After" in answer.headers:
-        body[error_formats.RETRY] = int(answer.headers["Retry-After"])
-    said = error_formats.body(_manners(request), body, answer.status, database_unavailable=answer.database_unavailable)
-    return JSONResponse(said, answer.status, answer.headers)
+    if "Retry-After" in response.headers:
+        body[error_formats.RETRY] = int(response.headers["Retry-After"])
+    shaped = _format(request).body(body, response.status, database_unavailable=response.database_unavailable)
+    return JSONResponse(shaped, response.status, response.headers)
 
 
-async def tell(request: Request, error: Exception) -> ErrorResponse:
-    """Logs it, and tells operators where it matters to them. Returns what the client is to learn."""
-    answer = answer_to(request, error)
-    if answer.status >= 500:
-        _log(request, answer, error)
-    if _should_report(request, answer, error, _services(request).allowances):
-        await _tell_operators(request, answer, error)
-    return answer
+async def report(request: Request, error: Exception) -> ErrorResponse:
+    """Log the error, and write a row for operators if it matters to them. Returns the answer of the client."""
+    response = error_response(request, error)
+    if response.status >= 500:
+        _log(request, response, error)
+    if _should_report(request, response, error):
+        await _report_to_operators(request, response, error)
+    return response
 
 
-def _log(request: Request, answer: ErrorResponse, error: Exception) -> None:
+def _log(request: Request, response: ErrorResponse, error: Exception) -> None:
     text = f"{request.method} {request.url.path}: {error!r}"
-    if answer.database_unavailable or answer.already_reported or isinstance(error, RetryLater):
+    if response.database_unavailable or response.already_reported or isinstance(error, RetryLater):
         telemetry.warning(telemetry.Tag.API, text)
     else:
-        telemetry.error(answer.category.emoji, telemetry.Tag.API, text, error)
+        telemetry.error(response.category.emoji, telemetry.Tag.API, text, error)
 
 
-def _answer(
-    status: int,
-    code: str,
-    message: str,
-    category: Category | None = None,
-    *,
-    more: dict[str, Any] | None = None,
-    headers: dict[str, str] | None = None,
-    database_unavailable: bool = False,
-    already_reported: bool = False,
-) -> ErrorResponse:
-    named = category or category_of_status(status)
-    return ErrorResponse(
-        status,
-        code,
-        message,
-        named,
-        more or {},
-        headers or {},
-        database_unavailable=database_unavailable,
-        already_reported=already_reported,
-    )
-
-
-def _insufficient(request: Request, error: InsufficientCredits) -> ErrorResponse:
+def _insufficient(request: Request, error: base.InsufficientCredits) -> ErrorResponse:
     """Return the 402. Its message is a sentence on routes whose clients show it, and begins with the code on others."""
     more = {
         "requiredCredits": error.required,
@@ -180,9 +134,9 @@ def _insufficient(request: Request, error: InsufficientCredits) -> ErrorResponse
     }
     if _named_route(request) in error_formats.WAIT_FOR_RESULT:
         needed = "1 credit" if error.required == 1 else f"{error.required} credits"
-        return _answer(402, error.code, f"This needs {needed}, and you have {error.balance}.", more=more)
+        return ErrorResponse(402, error.code, f"This needs {needed}, and you have {error.balance}.", more=more)
     details = {"required": error.required, "needed": error.required, "balance": error.balance}
-    return _answer(402, error.code, error.safe_message, more=more | {"details": details})
+    return ErrorResponse(402, error.code, error.safe_message, more=more | {"details": details})
 
 
 def _problems(error: RequestValidationError) -> str:
@@ -202,61 +156,53 @@ def _named_route(request: Request) -> str:
     return f"{request.method} {_route(request)}"
 
 
-def _manners(request: Request) -> error_formats.ErrorFormat:
+def _format(request: Request) -> error_formats.ErrorFormat:
     return error_formats.of(_named_route(request))
 
 
-def _failure(request: Request) -> str:
-    return _manners(request).failed or ROUTE_CODES.get(_route(request), "INTERNAL_ERROR")
-
-
-def _should_report(request: Request, answer: ErrorResponse, error: Exception, allowances: Allowances) -> bool:
-    if answer.already_reported or (answer.status == 401 and getattr(request.state, "wrong_admin_token", False)):
+def _should_report(request: Request, response: ErrorResponse, error: Exception) -> bool:
+    allowances = services_of(request).allowances
+    if response.already_reported or (response.status == 401 and getattr(request.state, "wrong_admin_token", False)):
         return False
-    alike = f"{answer.status} {answer.code} {_route(request)}"
+    alike = f"{response.status} {response.code} {_route(request)}"
     if isinstance(error, TooManyRequests):
         return error.is_news and allowances.refusals.take(alike)
-    if answer.database_unavailable or isinstance(error, RetryLater):
+    if response.database_unavailable or isinstance(error, RetryLater):
         return allowances.unavailable.take(alike)
-    if answer.status >= 500:
+    if response.status >= 500:
         return allowances.failures.take(alike)
-    if answer.status in (401, 403):
+    if response.status in (401, 403):
         return allowances.refusals.take(alike)
-    wrong = request.method == "POST" and answer.status in (400, 413, 415, 422)
-    return (wrong or answer.status == 408) and allowances.invalid.take(alike)
+    wrong = request.method == "POST" and response.status in (400, 413, 415, 422)
+    return (wrong or response.status == 408) and allowances.invalid.take(alike)
 
 
-def _services(request: Request) -> Services:
-    services: Services = request.app.state.services
-    return services
-
-
-async def _tell_operators(request: Request, answer: ErrorResponse, error: Exception) -> None:
+async def _report_to_operators(request: Request, response: ErrorResponse, error: Exception) -> None:
     row = OpsError(
-        category=answer.category,
-        code=answer.code,
-        message=_message(answer, error),
-        level="error" if answer.status >= 500 else "warn",
-        http_status=answer.status,
+        category=response.category,
+        code=response.code,
+        message=_message(response, error),
+        level="error" if response.status >= 500 else "warn",
+        http_status=response.status,
         pass_id=getattr(request.state, "pass_id", None),
         generation_id=request.path_params.get("generation_id"),
-        stack="".join(traceback.format_exception(error)) if answer.status >= 500 else None,
-        **_asked(request),
+        stack="".join(traceback.format_exception(error)) if response.status >= 500 else None,
+        **origin(request),
     )
-    services = _services(request)
-    if answer.database_unavailable:
+    services = services_of(request)
+    if response.database_unavailable:
         services.spool.append(row)
         return
     await write_ops_row(services, row)
 
 
-def _message(answer: ErrorResponse, error: Exception) -> str:
+def _message(response: ErrorResponse, error: Exception) -> str:
     """Return the whole message, for operators: users may learn less."""
-    if answer.status >= 500:
+    if response.status >= 500:
         return f"{type(error).__name__}: {error}"
-    if isinstance(error, InvalidToken):
+    if isinstance(error, base.InvalidToken):
         return f"{error} Reason: {error.details.get('reason', 'not known')}."
-    return str(error) if isinstance(error, RemoteFileRefused) else answer.message
+    return str(error) if isinstance(error, base.RemoteFileRefused) else response.message
 
 
 async def report_wrong_admin_token(request: Request) -> None:
@@ -267,21 +213,11 @@ async def report_wrong_admin_token(request: Request) -> None:
         message="A wrong admin token came from this address. More of it are counted, and told once a minute.",
         level="warn",
         http_status=401,
-        **_asked(request),
+        **origin(request),
     )
-    services = _services(request)
+    services = services_of(request)
     if services.allowances.wrong_admin_tokens.take():
         await write_ops_row(services, row)
-
-
-def _asked(request: Request) -> dict[str, Any]:
-    return {
-        "request_id": request_id(request),
-        "route": _route(request),
-        "method": request.method,
-        "ip": request.client.host if request.client else None,
-        "user_agent": excerpt(request.headers.get("user-agent", ""), USER_AGENT_CHARS_MAX),
-    }
 
 
 async def write_ops_row(services: Services, row: OpsError) -> None:

@@ -4,6 +4,7 @@ import asyncio
 import os
 from email.utils import parsedate_to_datetime
 from pathlib import Path
+from typing import Any
 
 from starlette.datastructures import Headers
 from starlette.responses import FileResponse
@@ -12,6 +13,16 @@ from starlette.types import Receive, Scope, Send
 
 from safelight.domain.errors.base import NotFound
 from safelight.storage import keys
+
+_FILES: dict[str, Any] = {media_type: {} for media_type in keys.EXTENSIONS}
+_TEXT: dict[str, Any] = {"text/plain": {"schema": {"type": "string"}}}
+FILE_RESPONSES: dict[int | str, Any] = {
+    200: {"description": "The file.", "content": _FILES},
+    206: {"description": "A part of it.", "content": _FILES},
+    304: {"description": "The client has it: `If-None-Match` names it."},
+    416: {"description": "The file has no such part.", "content": _TEXT},
+}
+FILE_BODY: dict[str, Any] = {"requestBody": {"required": True, "content": _FILES}}
 
 
 class StoredFileResponse(FileResponse):
@@ -37,17 +48,13 @@ class StoredFileResponse(FileResponse):
     def _is_known(self, asked: Headers) -> bool:
         """Return true if the client has this very file. `If-None-Match` goes before `If-Modified-Since`."""
         if (tags := asked.get("if-none-match")) is not None:
-            return tags.strip() == "*" or self.headers["etag"] in _tags(tags)
+            known_tags = {tag.strip().removeprefix("W/") for tag in tags.split(",")}  # a weak one names the same file
+            return tags.strip() == "*" or self.headers["etag"] in known_tags
         try:
             known = parsedate_to_datetime(asked.get("if-modified-since", ""))
             return parsedate_to_datetime(self.headers["last-modified"]) <= known
         except (ValueError, TypeError):  # no date; or one without a time zone, which cannot be compared
             return False
-
-
-def _tags(stated: str) -> set[str]:
-    """Return the entity tags of a list; a weak one names the same file as a strong one."""
-    return {tag.strip().removeprefix("W/") for tag in stated.split(",")}
 
 
 def _without_unknown_range(scope: Scope) -> Scope:

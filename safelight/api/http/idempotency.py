@@ -16,7 +16,7 @@ from fastapi import Depends, Header, Request
 from pydantic import BaseModel
 
 from safelight.api.http.bodies.json import JSON_BYTES_MAX, StrictRequest
-from safelight.api.http.services import FromApp, Services
+from safelight.api.http.services import FromApp
 from safelight.api.schemas.aliases import clean_text
 from safelight.db.connection.database import Connection
 from safelight.db.generations import idempotency
@@ -46,8 +46,11 @@ WriteKey = Annotated[
 ]
 
 
-def actor(by: ActingCustomer | Operator | None) -> str | None:
-    """Return the name under which keys of a caller are kept; None for nobody, who has no keys."""
+Caller = ActingCustomer | Operator | None  # nobody has no keys
+
+
+def _name(by: Caller) -> str | None:
+    """The name under which keys of a caller are kept."""
     if isinstance(by, Operator):
         return f"operator:{by.name}"
     return f"customer:{by.pass_id}" if by else None
@@ -57,31 +60,31 @@ class Once:
     """Does a request's write once for its key; without a key, each time. The answer is kept as the JSON of its model:
     a field that a model gets later has a default, because answers without it are kept for a while."""
 
-    def __init__(self, request: Request, services: Services, key: str | None) -> None:
+    def __init__(self, request: Request, services: FromApp, key: WriteKey = None) -> None:
         self._request = request
         self._services = services
         self._key = key
 
-    def id_for(self, actor: str | None) -> str:
+    def id_for(self, by: Caller) -> str:
         """An id for what the write makes: the same one for all its tries."""
-        key_hash = self._key_hash(actor)
+        key_hash = self._key_hash(by)
         return str(uuid.UUID(key_hash[:32], version=5)) if key_hash else new_id()
 
     async def in_transaction(
         self,
-        actor: str | None,
+        by: Caller,
         model: type[Model],
         work: Callable[[Connection], Awaitable[Model]],
         *,
-        insist: bool = False,
+        retries: bool = False,
     ) -> Model:
-        """Return the answer of `work`, which writes in the transaction that keeps its key. `insist` where doing it
+        """Return the answer of `work`, which writes in the transaction that keeps its key. `retries` where doing it
         twice is doing it once also without a key: then it is tried again through trouble with the database.
 
         Raises:
             IdempotencyConflict: the key was used for another request.
         """
-        key_hash = self._key_hash(actor)
+        key_hash = self._key_hash(by)
         request_hash = await self._request_hash() if key_hash else ""
 
         async def attempt(conn: Connection) -> Model:
@@ -92,17 +95,17 @@ class Once:
                 if earlier:
                     return self._repeated(earlier, request_hash, model)
                 answer = await work(conn)
-                await idempotency.keep(conn, key_hash, _kept(answer))
+                await idempotency.keep(conn, key_hash, answer.model_dump(mode="json"))
                 return answer
 
-        if insist or key_hash:
+        if retries or key_hash:
             return await self._services.db.retry_transient(attempt, seconds=ANSWER_SECONDS_MAX)
         async with self._services.db.connection() as conn:
             return await attempt(conn)
 
     async def outside(
         self,
-        actor: str | None,
+        by: Caller,
         model: type[Model],
         work: Callable[[], Awaitable[Model]],
         *,
@@ -115,7 +118,7 @@ class Once:
             IdempotencyConflict: the key was used for another request.
             RequestInProgress: it is being done, and takes long.
         """
-        key_hash = self._key_hash(actor)
+        key_hash = self._key_hash(by)
         if key_hash is None:
             return await work()
         request_hash = await self._request_hash()
@@ -129,7 +132,7 @@ class Once:
         finally:
             async with self._services.db.connection() as conn:
                 if answer is not None and is_final(answer):
-                    await idempotency.keep(conn, key_hash, _kept(answer))
+                    await idempotency.keep(conn, key_hash, answer.model_dump(mode="json"))
                 else:
                     await idempotency.release(conn, key_hash)
 
@@ -152,8 +155,8 @@ class Once:
         self._request.state.pass_id = getattr(answer, "passId", None) or getattr(self._request.state, "pass_id", None)
         return answer
 
-    def _key_hash(self, actor: str | None) -> str | None:
-        key = (self._key or "").strip()
+    def _key_hash(self, by: Caller) -> str | None:
+        key, actor = (self._key or "").strip(), _name(by)
         if not key or actor is None:
             return None
         return hashlib.sha256("\n".join((actor, self._request.scope["route"].path, key)).encode()).hexdigest()
@@ -168,10 +171,6 @@ class Once:
         return await asyncio.to_thread(lambda: hashlib.sha256(head + content).hexdigest())
 
 
-def _kept(answer: BaseModel) -> dict[str, Any]:
-    return answer.model_dump(mode="json")
-
-
 def _as_of_a_form(value: Any) -> Any:
     """A form, where numbers and flags are texts, says the same as its JSON."""
     match value:
@@ -182,8 +181,4 @@ def _as_of_a_form(value: Any) -> Any:
     return clean_text(str(value)) if isinstance(value, str) else clean_text(value)
 
 
-def _once(request: Request, services: FromApp, key: WriteKey = None) -> Once:
-    return Once(request, services, key)
-
-
-OnceForKey = Annotated[Once, Depends(_once)]
+OnceForKey = Annotated[Once, Depends()]

@@ -1,7 +1,10 @@
-"""Middleware for all routes: CORS, HEAD, and the compression of long lists."""
+"""Middleware for all routes: CORS, HEAD, the compression of long lists, and the check of path and query."""
 
 import asyncio
+import re
+from abc import ABC, abstractmethod
 from collections.abc import Sequence
+from urllib.parse import unquote_to_bytes
 
 from starlette.datastructures import Headers
 from starlette.middleware.cors import CORSMiddleware
@@ -10,11 +13,14 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from safelight.domain.errors.base import InvalidInput
+
 PREFLIGHT_SECONDS = 600
 METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS")
 HISTORY = "/history"
 GZIP_LEVEL = 3  # a history of 8 MB would hold up the event loop for longer than the network saves
 GZIP_BYTES_MIN = 1024
+_CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]")
 
 
 class Cors(CORSMiddleware):
@@ -52,14 +58,25 @@ class CompressHistory(GZipMiddleware):
             await self.app(scope, receive, send)
 
 
-class HeadAsGet:
-    """Answers HEAD as GET is answered, without the body (RFC 9110, section 9.3.2). A stream ends after its headers."""
+class HttpMiddleware(ABC):
+    """The base of middleware that looks at HTTP requests alone."""
 
     def __init__(self, app: ASGIApp) -> None:
         self._app = app
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] != "http" or scope["method"] != "HEAD":
+        await (self.serve if scope["type"] == "http" else self._app)(scope, receive, send)
+
+    @abstractmethod
+    async def serve(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer a request."""
+
+
+class HeadAsGet(HttpMiddleware):
+    """Answers HEAD as GET is answered, without the body (RFC 9110, section 9.3.2). A stream ends after its headers."""
+
+    async def serve(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["method"] != "HEAD":
             await self._app(scope, receive, send)
             return
         scope.setdefault("state", {})["is_head"] = True
@@ -93,3 +110,22 @@ class _Head:
 def is_head(request: Request) -> bool:
     """Return true if the client sent HEAD; the routes see GET."""
     return bool(getattr(request.state, "is_head", False))
+
+
+def check_target(scope: Scope) -> None:
+    """Raises InvalidInput for control characters and for what is not UTF-8, written out or percent-encoded."""
+    _check_text("path", scope.get("raw_path") or scope["path"].encode())
+    for pair in scope.get("query_string", b"").split(b"&"):
+        name, _, value = pair.partition(b"=")
+        _check_text(f"query.{_check_text('query', name)}", value)
+
+
+def _check_text(field: str, encoded: bytes) -> str:
+    """The text."""
+    try:
+        text = unquote_to_bytes(encoded).decode()
+    except UnicodeDecodeError as error:
+        raise InvalidInput(f"{field}: it must be UTF-8 text, percent-encoded.") from error
+    if found := _CONTROL.search(text):
+        raise InvalidInput(f"{field}: control characters (here U+{ord(found[0]):04X}) are not allowed.")
+    return text

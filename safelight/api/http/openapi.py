@@ -1,8 +1,8 @@
 """The OpenAPI document: what the framework makes of the routes, put right where the framework cannot know better.
 
-Errors are ours, in the shape that `manners.py` gives each route, and each answer has an example, made of those of its
-fields. Where JSON is read, forms are read too; the document leaves them out, because a client that is made of it would
-send one kind only, and that is JSON.
+Errors are ours, in the shape that `error_formats.py` gives each route, and each answer has an example, made of those of
+its fields. Where JSON is read, forms are read too; the document leaves them out, because a client that is made of it
+would send one kind only, and that is JSON.
 """
 
 import json
@@ -19,8 +19,7 @@ from safelight.api.http.bodies.json import StrictRoute
 from safelight.api.http.client_schemas import PLACE
 from safelight.api.schemas import generation_responses
 from safelight.api.schemas.examples import SERVER
-
-Json = dict[str, Any]
+from safelight.api.schemas.fields import Json
 
 JSON = "application/json"
 OF_THE_FRAMEWORK = ("HTTPValidationError", "ValidationError")
@@ -29,58 +28,59 @@ RETRY_AFTER: Json = {"Retry-After": {"description": "Seconds.", "schema": {"type
 OF_TYPES: Json = {"boolean": False, "integer": 1, "number": 1, "string": "…", "null": None}
 
 
-def install_openapi(app: FastAPI, server: Callable[[], str]) -> None:
-    """The application shows this document from now on; its examples name files of this server."""
+def install_openapi(app: FastAPI, server: Callable[[], str], is_anonymous: Callable[[APIRoute], bool]) -> None:
+    """The application shows this document from now on; its examples name files of this server. `is_anonymous` says
+    whether a route looks at nobody's identity."""
 
     def document() -> Json:
         if app.openapi_schema is None:
-            found = _patch_schema(app, FastAPI.openapi(app))
+            found = _patch_schema(app, FastAPI.openapi(app), is_anonymous)
             app.openapi_schema = json.loads(json.dumps(found).replace(SERVER, json.dumps(server())[1:-1]))
         return app.openapi_schema
 
     app.openapi = document  # type: ignore[method-assign]
 
 
-def _patch_schema(app: FastAPI, document: Json) -> Json:
+def _patch_schema(app: FastAPI, document: Json, is_anonymous: Callable[[APIRoute], bool]) -> Json:
     schemas = document["components"]["schemas"]
-    schemas |= _schemas(*error_responses.MODELS, *generation_responses.EVENTS.values())
+    models: list[type[BaseModel]] = [*error_responses.MODELS, *generation_responses.EVENTS.values()]
+    _, own = models_json_schema([(model, "serialization") for model in models], ref_template=PLACE + "{model}")
+    schemas |= own["$defs"]
     for model in error_responses.MODELS:
         schemas[model.__name__]["examples"] = [example_of(schemas[model.__name__], schemas)]
     for name in OF_THE_FRAMEWORK:
         schemas.pop(name, None)
-    for route, method in _routes(app):
-        operation = document["paths"][route.path_format][method.lower()]
-        _complete(operation, route, f"{method} {route.path}", schemas)
+    for context, route, method in _routes(app):
+        name = f"{method} {context.path}"
+        operation = document["paths"][context.path_format][method.lower()]
+        implied = error_responses.implied_responses(
+            name, operation, is_anonymous=is_anonymous(route), is_strict=isinstance(route, StrictRoute)
+        )
+        _complete(operation, implied | context.responses, name, schemas)
     client_schemas.simplify(document)
     return document
 
 
-def _routes(app: FastAPI) -> Iterator[tuple[RouteContext, str]]:
-    for route in iter_route_contexts(app.routes):
-        if isinstance(route.original_route, APIRoute) and route.include_in_schema:
-            for method in route.methods or ():
-                yield route, method
+def _routes(app: FastAPI) -> Iterator[tuple[RouteContext, APIRoute, str]]:
+    for context in iter_route_contexts(app.routes):
+        route = context.original_route
+        if isinstance(route, APIRoute) and context.include_in_schema:
+            yield from ((context, route, method) for method in context.methods or ())
 
 
-def _complete(operation: Json, route: RouteContext, name: str, schemas: Json) -> None:
-    if 422 not in route.responses:
-        operation["responses"].pop("422", None)
-    for status, stated in {**error_responses.ANYWHERE, **route.responses}.items():
+def _complete(operation: Json, stated_responses: error_responses.Responses, name: str, schemas: Json) -> None:
+    operation["responses"].pop("422", None)
+    for status, stated in stated_responses.items():
         response = operation["responses"].setdefault(str(status), {"description": stated.get("description", "")})
-        if status >= 400:
-            _refuse(response, stated, name, status)
-    if isinstance(route.original_route, StrictRoute) and JSON in operation.get("requestBody", {}).get("content", {}):
-        refused = operation["responses"].setdefault("415", {"description": error_responses.MEANINGS[415]})
-        _refuse(refused, {}, name, 415)
+        if int(status) >= 400:
+            refs = [{"$ref": PLACE + model.__name__} for model in error_responses.models_of(name, int(status))]
+            schema = refs[0] if len(refs) == 1 else {"anyOf": refs}  # of objects that fix their keys, no two can hold
+            response["content"] = stated.get("content") or {JSON: {"schema": schema}}
+        if status in (429, 503):
+            response["headers"] = RETRY_AFTER
     for status, response in operation["responses"].items():
         if int(status) < 400:
             _show(response, schemas)
-
-
-def _refuse(response: Json, stated: Json, name: str, status: int) -> None:
-    response["content"] = stated.get("content") or {JSON: {"schema": _one_of(error_responses.models_of(name, status))}}
-    if status in (429, 503):
-        response["headers"] = RETRY_AFTER
 
 
 def _show(response: Json, schemas: Json) -> None:
@@ -113,14 +113,3 @@ def example_of(schema: Json, schemas: Json) -> Any:
             return [example_of(schema["items"], schemas)]
         case kind:
             return OF_TYPES[kind]
-
-
-def _one_of(models: tuple[type[BaseModel], ...]) -> Json:
-    """Of objects that fix their keys, no two can hold."""
-    found = [{"$ref": PLACE + model.__name__} for model in models]
-    return found[0] if len(found) == 1 else {"anyOf": found}
-
-
-def _schemas(*models: type[BaseModel]) -> Json:
-    _, found = models_json_schema([(model, "serialization") for model in models], ref_template=PLACE + "{model}")
-    return dict(found["$defs"])

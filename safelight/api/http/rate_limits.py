@@ -4,8 +4,7 @@ Counted by each process for itself, one number a key, no row and no query: what 
 than the flood. With N processes the bound is N times as wide; credits, not this, are what keeps spending exact.
 
 Use `limited_route(RateLimitGroup.ERROR_REPORTS)` as a router's `route_class` (it refuses before the body is read),
-`per_address(kind)` as a dependency where there is no body, and `check_pass(request, kind, pass_id)` once it is known
-who asks.
+`per_address(kind)` as a dependency where there is no body, and `RateLimiter.check_customer` once it is known who asks.
 """
 
 import ipaddress
@@ -18,14 +17,15 @@ from typing import Any
 
 from fastapi import Depends, Request
 
-from safelight.api.http.bodies.json import Handler, StrictRoute
+from safelight.api.http.bodies.json import Handler, StrictRequest, StrictRoute
 from safelight.domain.errors.retries import TooManyRequests
+from safelight.domain.identities import ActingCustomer
 
 KEYS_MAX = 50_000
 KEY_CHARS_MAX = 200
 ORDERS_FACTOR = 10  # of an address: an office or a school is many customers behind one address
 IPV6_NETWORK_BITS = 64  # what one line of one customer gets
-TOLD_SECONDS = 60.0
+REPORTED_SECONDS = 60.0
 ROUNDING_SECONDS = 1e-6
 
 Clock = Callable[[], float]
@@ -40,10 +40,10 @@ class RateLimitGroup(StrEnum):
 
 @dataclass(slots=True)
 class _Allowance:
-    """All of it is there again at `whole_at`; operators were told of a refusal, and are told again, at `tell_at`."""
+    """All of it is there again at `whole_at`; the next refusal is reported from `report_at` on."""
 
     whole_at: float
-    tell_at: float = float("-inf")
+    report_at: float = float("-inf")
 
 
 class RateLimiter:
@@ -61,8 +61,13 @@ class RateLimiter:
             allowance = self._allowance(kind, key, now)
             allowance.whole_at = self._whole_at(kind, allowance, now, 60.0 / per_minute)
 
+    def check_customer(self, kind: RateLimitGroup, customer: ActingCustomer | None) -> None:
+        """Raises TooManyRequests. Nobody is counted by their address alone."""
+        if customer:
+            self.acquire(kind, f"pass {customer.pass_id}")
+
     def check(self, kind: RateLimitGroup, key: str) -> None:
-        """Raises TooManyRequests where `take` would; takes nothing."""
+        """Raises TooManyRequests where `acquire` would; takes nothing."""
         if per_minute := self._per_minute.get(kind, 0):
             now = self._clock()
             self._whole_at(kind, self._allowance(kind, key, now), now, 60.0 / per_minute)
@@ -76,7 +81,8 @@ class RateLimiter:
         """Return the time at which all of the allowance will be there again after one more."""
         whole_at = max(allowance.whole_at, now) + seconds_each
         if (wait_seconds := whole_at - now - 60.0) > ROUNDING_SECONDS:
-            raise self._refusal(kind, allowance, now, wait_seconds)
+            is_news = self._is_news(allowance, now)
+            raise TooManyRequests(f"Too many requests ({kind}).", retry_after_seconds=wait_seconds, is_news=is_news)
         return whole_at
 
     def _allowance(self, kind: RateLimitGroup, key: str, now: float) -> _Allowance:
@@ -87,28 +93,20 @@ class RateLimiter:
             self._allowances.popitem(last=False)
         return found
 
-    def _refusal(self, kind: RateLimitGroup, allowance: _Allowance, now: float, wait_seconds: float) -> TooManyRequests:
-        is_news = self._is_news(allowance, now)
-        return TooManyRequests(f"Too many requests ({kind}).", retry_after_seconds=wait_seconds, is_news=is_news)
-
     @staticmethod
     def _is_news(allowance: _Allowance, now: float) -> bool:
         """A flood is told once a minute, not once a request."""
-        is_news = now >= allowance.tell_at
+        is_news = now >= allowance.report_at
         if is_news:
-            allowance.tell_at = now + TOLD_SECONDS
+            allowance.report_at = now + REPORTED_SECONDS
         return is_news
 
 
 def check_address(request: Request, kind: RateLimitGroup) -> None:
     """Raises TooManyRequests."""
     factor = ORDERS_FACTOR if kind is RateLimitGroup.WRITES else 1
-    rates(request).acquire(kind, f"address {address_of(request)}", factor=factor)
-
-
-def check_pass(request: Request, kind: RateLimitGroup, pass_id: str) -> None:
-    """Raises TooManyRequests."""
-    rates(request).acquire(kind, f"pass {pass_id}")
+    rates: RateLimiter = request.app.state.services.rates
+    rates.acquire(kind, f"address {address_of(request)}", factor=factor)
 
 
 def per_address(kind: RateLimitGroup) -> Any:
@@ -120,26 +118,24 @@ def per_address(kind: RateLimitGroup) -> Any:
     return Depends(check)
 
 
-def limited_route(kind: RateLimitGroup, base: type[StrictRoute] = StrictRoute) -> type[StrictRoute]:
-    """The class of routes that refuse by address before anything of the body is read."""
+def limited_route(kind: RateLimitGroup, body: type[StrictRequest] = StrictRequest) -> type[StrictRoute]:
+    """The class of routes that refuse by address before anything of the body is read. Reading is counted only where
+    `kind` is PUBLIC."""
 
-    class LimitedRoute(base):  # type: ignore[valid-type, misc]
+    class LimitedRoute(StrictRoute):
+        request_class = body
+
         def get_route_handler(self) -> Handler:
-            handle: Handler = super().get_route_handler()
+            handle = super().get_route_handler()
 
             async def limited(request: Request) -> Any:
-                if request.method == "POST":
+                if kind is RateLimitGroup.PUBLIC or request.method != "GET":
                     check_address(request, kind)
                 return await handle(request)
 
             return limited
 
     return LimitedRoute
-
-
-def rates(request: Request) -> RateLimiter:
-    found: RateLimiter = request.app.state.services.rates
-    return found
 
 
 def address_of(request: Request) -> str:

@@ -40,14 +40,6 @@ class AuthPolicy:
 
 
 @dataclass(frozen=True, slots=True)
-class WelcomePolicy:
-    """Credits of a new customer, and how many of one address get them a day."""
-
-    credits: int
-    per_day: int
-
-
-@dataclass(frozen=True, slots=True)
 class Services:
     db: Database
     spool: OpsOutbox
@@ -55,7 +47,8 @@ class Services:
     listener: Listener
     assets: AssetStore
     remote_files: RemoteFiles
-    welcome: WelcomePolicy
+    welcome_credits: int  # of a new customer
+    welcomes_per_day: int  # of one address
     reaper: Reaper
     signer: Signer
     findings: LatestFindings
@@ -74,8 +67,8 @@ class Services:
     allowances: Allowances = field(default_factory=Allowances)
 
 
-def _services(request: Request) -> Services:
+def services_of(request: Request) -> Services:
     return cast(Services, request.app.state.services)
 
 
-FromApp = Annotated[Services, Depends(_services)]
+FromApp = Annotated[Services, Depends(services_of)]

@@ -1,74 +1,56 @@
 """The operators' legacy routes: totals, customers, parity, credits (docs/contract/legacy.md)."""
 
 from dataclasses import asdict
-from typing import Annotated, Any
+from typing import Any
 
 from fastapi import APIRouter, Request
 
 from safelight.api.auth.operators import ADMIN_ONLY_BY_KEY_TOO, ByOperatorWithKey
 from safelight.api.auth.principals import Target
-from safelight.api.http import idempotency
 from safelight.api.http.bodies.json import StrictRoute, whole_number
-from safelight.api.http.error_responses import BY_OPERATORS, error_responses
 from safelight.api.http.idempotency import OnceForKey
 from safelight.api.http.request_ids import unique_request_id
 from safelight.api.http.services import FromApp
-from safelight.api.schemas.aliases import Alias, Short
+from safelight.api.schemas.aliases import Short, aliased
 from safelight.api.schemas.legacy_responses import Adjusted, Customer, Customers, Parity, RowsOfTables, Summary
 from safelight.api.schemas.requests import IdentityBody
 from safelight.db.connection.database import Connection
 from safelight.db.money import customers
 from safelight.db.money.ledger import Origin
+from safelight.db.operations import statistics
 from safelight.domain.credit_amounts import credit_amount
 from safelight.ops.credits import Adjustment, adjust_credits
-from safelight.reports import totals
 
 router = APIRouter(route_class=StrictRoute, tags=["legacy"], dependencies=[ADMIN_ONLY_BY_KEY_TOO])
 
 
-@router.get(
-    "/admin/summary",
-    summary="How many customers, credits and automatic top-ups there are",
-    responses=BY_OPERATORS,
-)
+@router.get("/admin/summary", summary="How many customers, credits and automatic top-ups there are")
 async def summary(services: FromApp) -> Summary:
     async with services.db.connection() as conn:
-        found = await totals.of_customers(conn)
+        found = await statistics.summary(conn)
     return Summary(totalCustomers=found.customers, totalCredits=found.credits, autoTopupOn=found.auto_top_ups)
 
 
-@router.get(
-    "/admin/customers",
-    summary="Customers by their shop's id",
-    responses=BY_OPERATORS,
-)
+@router.get("/admin/customers", summary="Customers by their shop's id")
 async def list_customers(services: FromApp) -> Customers:
     async with services.db.connection() as conn:
-        return Customers(customers=[Customer(**asdict(one)) for one in await totals.customers(conn)])
+        return Customers(customers=[Customer(**asdict(one)) for one in await statistics.customers(conn)])
 
 
-@router.get(
-    "/admin/mega/parity",
-    summary="How many rows the MEGA tables have",
-    responses={**BY_OPERATORS, 500: {"description": "MEGA_PARITY_FAILED"}},
-)
+@router.get("/admin/mega/parity", summary="How many rows the MEGA tables have")
 async def parity(services: FromApp) -> Parity:
     async with services.db.connection() as conn:
-        return Parity(summary=RowsOfTables(**asdict(await totals.table_sizes(conn))))
+        return Parity(summary=RowsOfTables(**asdict(await statistics.rows_of_tables(conn))))
 
 
 class AdjustBody(IdentityBody):
     """Credits to give, or with a minus to take."""
 
-    delta: Annotated[Any, Alias("", "A whole number that is not 0; less than 0 takes.", example=10)] = None
-    reason: Annotated[Short, Alias("", "Why, for the ledger.")] = "admin-adjust"
+    delta: Any = aliased("", "A whole number that is not 0; less than 0 takes.", example=10)
+    reason: Short = aliased("", "Why, for the ledger.", default="admin-adjust")
 
 
-@router.post(
-    "/admin/credits/adjust",
-    summary="Give a customer credits, or take some",
-    responses={**BY_OPERATORS, **error_responses(413, 422)},
-)
+@router.post("/admin/credits/adjust", summary="Give a customer credits, or take some")
 async def adjust(
     request: Request,
     services: FromApp,
@@ -86,7 +68,6 @@ async def adjust(
         moved = await adjust_credits(conn, operator, target, adjustment, expire_days=services.credits_expire_days)
         customer = await customers.get(conn, target.pass_id)
         return Adjusted(
-            requestId=operator.request_id,
             customerId=target.pass_id,
             passId=target.pass_id,
             balance=moved.after,
@@ -95,4 +76,4 @@ async def adjust(
             expiresAt=customer.expires_at if customer else None,
         )
 
-    return await once.in_transaction(idempotency.actor(operator), Adjusted, work)
+    return await once.in_transaction(operator, Adjusted, work)

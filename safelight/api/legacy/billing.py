@@ -1,18 +1,16 @@
 """`/billing/settings`: automatic top-up of a customer's credits (docs/contract/legacy.md)."""
 
 import math
-from typing import Annotated, Any
+from typing import Any, TypeVar
 
 from fastapi import APIRouter
 
 from safelight import telemetry
 from safelight.api.auth.principals import ActingByBody, CustomerIfReachable, Unreachable
-from safelight.api.http import idempotency
-from safelight.api.http.error_responses import error_responses
 from safelight.api.http.idempotency import OnceForKey
-from safelight.api.http.rate_limits import RateLimitGroup, limited_route, per_address
+from safelight.api.http.rate_limits import RateLimitGroup, limited_route
 from safelight.api.http.services import FromApp
-from safelight.api.schemas.aliases import Alias, Flag
+from safelight.api.schemas.aliases import Flag, aliased
 from safelight.api.schemas.legacy_responses import AutoTopUps, AutoTopUpsKept, AutoTopUpsUnknown
 from safelight.api.schemas.requests import IdentityBody
 from safelight.db.connection.database import TRANSIENT_ERRORS, Connection
@@ -21,27 +19,23 @@ from safelight.domain.errors.base import InvalidInput
 from safelight.domain.identities import ActingCustomer
 
 PACKS_MAX = 1_000_000
+Somebody = TypeVar("Somebody", ActingCustomer, str)
 
 router = APIRouter(route_class=limited_route(RateLimitGroup.PUBLIC), tags=["account"])
 
 
-@router.get(
-    "/billing/settings",
-    summary="Automatic top-ups of a customer",
-    dependencies=[per_address(RateLimitGroup.PUBLIC)],
-    responses=error_responses(400, 401, 429, 503),
-)
+@router.get("/billing/settings", summary="Automatic top-ups of a customer")
 async def settings(services: FromApp, customer: CustomerIfReachable) -> AutoTopUpsKept | AutoTopUpsUnknown:
     """While the database is away, they are shown as off, with another source."""
     if isinstance(customer, Unreachable):
-        return _unknown(customer.stated)
+        return AutoTopUpsUnknown(customerId=_required(customer.stated))
     found = _required(customer).pass_id
     try:
         async with services.db.connection() as conn:
             saved = await customers.auto_top_up(conn, found)
     except TRANSIENT_ERRORS as error:
         telemetry.warning(telemetry.Tag.API, f"Automatic top-up settings could not be read: {error}")
-        return _unknown(found)
+        return AutoTopUpsUnknown(customerId=found)
     return AutoTopUpsKept(
         customerId=found,
         enabled=saved.get("enabled") is True,
@@ -50,26 +44,16 @@ async def settings(services: FromApp, customer: CustomerIfReachable) -> AutoTopU
     )
 
 
-def _unknown(stated: str | None) -> AutoTopUpsUnknown:
-    if stated is None:
-        raise _nobody()
-    return AutoTopUpsUnknown(customerId=stated)
-
-
 class BillingBody(IdentityBody):
     """Automatic top-ups as a customer wants them."""
 
-    enabled: Annotated[Flag | Any, Alias("", "Whether credits are bought by themselves.", example=True)] = False
-    monthly_limit_packs: Annotated[
-        Any, Alias("monthlyLimitPacks", "At most so many packs a month; what is no number is 0.", example=3)
-    ] = 0
+    enabled: Flag | Any = aliased("", "Whether credits are bought by themselves.", default=False, example=True)
+    monthly_limit_packs: Any = aliased(
+        "monthlyLimitPacks", "At most so many packs a month; what is no number is 0.", default=0, example=3
+    )
 
 
-@router.post(
-    "/billing/settings",
-    summary="Set the automatic top-ups of a customer",
-    responses=error_responses(400, 401, 413, 422, 429, 503),
-)
+@router.post("/billing/settings", summary="Set the automatic top-ups of a customer")
 async def save_settings(once: OnceForKey, body: BillingBody, customer: ActingByBody) -> AutoTopUps:
     acting = _required(customer)
     enabled, packs = bool(body.enabled), _packs(body.monthly_limit_packs)
@@ -79,17 +63,13 @@ async def save_settings(once: OnceForKey, body: BillingBody, customer: ActingByB
         await customers.save_auto_top_up(conn, acting.pass_id, {"enabled": enabled, "monthlyLimitPacks": packs})
         return AutoTopUps(customerId=acting.pass_id, enabled=enabled, monthlyLimitPacks=packs, passId=acting.pass_id)
 
-    return await once.in_transaction(idempotency.actor(acting), AutoTopUps, work, insist=True)
+    return await once.in_transaction(acting, AutoTopUps, work, retries=True)
 
 
-def _required(customer: ActingCustomer | None) -> ActingCustomer:
+def _required(customer: Somebody | None) -> Somebody:
     if customer is None:
-        raise _nobody()
+        raise InvalidInput("customerId: say whose settings these are.")
     return customer
-
-
-def _nobody() -> InvalidInput:
-    return InvalidInput("customerId: say whose settings these are.")
 
 
 def _packs(stated: Any) -> int:

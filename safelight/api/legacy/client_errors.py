@@ -9,16 +9,15 @@ import re
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Request
-from pydantic import AfterValidator, BeforeValidator, Field
+from pydantic import AfterValidator, BeforeValidator
 
 from safelight.api.auth.principals import no_identity
-from safelight.api.http.bodies.json import SmallRoute
-from safelight.api.http.error_responses import error_responses
+from safelight.api.http.bodies.json import SmallRequest
 from safelight.api.http.errors import write_ops_row
 from safelight.api.http.rate_limits import RateLimitGroup, limited_route
 from safelight.api.http.request_ids import request_id
 from safelight.api.http.services import FromApp
-from safelight.api.schemas.aliases import Alias, AliasedModel
+from safelight.api.schemas.aliases import AliasedModel, aliased
 from safelight.api.schemas.responses import Ok
 from safelight.db.operations.ops_rows import MESSAGE_CHARS_MAX, STACK_CHARS_MAX, OpsError
 from safelight.domain.errors.base import InsufficientCredits
@@ -42,7 +41,7 @@ _SAYS_402 = re.compile(
 )
 
 
-router = APIRouter(route_class=limited_route(RateLimitGroup.ERROR_REPORTS, SmallRoute), tags=["legacy"])
+router = APIRouter(route_class=limited_route(RateLimitGroup.ERROR_REPORTS, SmallRequest), tags=["legacy"])
 
 
 def _cut(most: int) -> BeforeValidator:
@@ -60,59 +59,45 @@ def _small_object(value: Any) -> dict[str, Any]:
     return value if is_small else {"cut": text[:EXTRA_CHARS_MAX]}
 
 
-def _page(url: str) -> str:
-    """A crash is told whatever its page is called; only an http or https URL, or a path, is kept of that."""
-    return url if is_web_reference(url) else ROUTE_OF_NOWHERE
-
-
-def _route(stated: str) -> str:
-    return stated if is_web_reference(stated) else ""
-
-
-def _one_of_ours(stated: str) -> str:
-    """An id, without what no id of ours has in it."""
-    return DEFAULT_REDACTOR.safe_id(_UNSAFE.sub("", stated))
-
-
-Id = Annotated[Word, AfterValidator(_one_of_ours)]
+# A crash is told whatever its page is called; only an http or https URL, or a path, is kept of that.
+Page = Annotated[Word, AfterValidator(lambda url: url if is_web_reference(url) else ROUTE_OF_NOWHERE)]
+Route = Annotated[Word, AfterValidator(lambda stated: stated if is_web_reference(stated) else "")]
+Id = Annotated[Word, AfterValidator(lambda stated: DEFAULT_REDACTOR.safe_id(_UNSAFE.sub("", stated)))]
 
 
 class ClientErrorBody(AliasedModel):
     """A crash as a browser reports it (docs/contract/errors.md). Every field is optional, and none is proven."""
 
-    message: Annotated[str, _cut(MESSAGE_CHARS_MAX), Alias("", "What went wrong.")] = ""
-    stack: Annotated[str, _cut(STACK_CHARS_MAX), Alias("", "Where in the code.")] = ""
-    url: Annotated[Word, AfterValidator(_page), Alias("", "The page.")] = ROUTE_OF_NOWHERE
-    user_agent: Annotated[Word | None, Alias("userAgent", "The browser.")] = None
-    route: Annotated[Word, AfterValidator(_route), Alias("", "The route of the client's own router, before `url`.")] = (
-        ""
+    message: Annotated[str, _cut(MESSAGE_CHARS_MAX)] = aliased("", "What went wrong.", default="")
+    stack: Annotated[str, _cut(STACK_CHARS_MAX)] = aliased("", "Where in the code.", default="")
+    url: Page = aliased("", "The page.", default=ROUTE_OF_NOWHERE)
+    user_agent: Word | None = aliased("userAgent", "The browser.")
+    route: Route = aliased("", "The route of the client's own router, before `url`.", default="")
+    pass_id: Id | None = aliased("passId", "The customer.")
+    generation_id: Id | None = aliased("generationId", "What the page showed or waited for.")
+    client_version: Word | None = aliased("clientVersion", "The client's version.")
+    component: Word | None = aliased("componentName", "The component that crashed.")
+    device: Word | None = aliased("", "The device.")
+    status: Word = aliased(
+        "statusCode|status_code|httpStatus|http_status", "The status of an answer of ours.", default="", example=402
     )
-    pass_id: Annotated[Id | None, Alias("passId", "The customer.")] = None
-    generation_id: Annotated[Id | None, Alias("generationId", "What the page showed or waited for.")] = None
-    client_version: Annotated[Word | None, Alias("clientVersion", "The client's version.")] = None
-    component: Annotated[Word | None, Alias("componentName", "The component that crashed.")] = None
-    device: Annotated[Word | None, Alias("", "The device.")] = None
-    status: Annotated[
-        Word, Alias("statusCode|status_code|httpStatus|http_status", "The status of an answer of ours.", example=402)
-    ] = ""
-    code: Annotated[Word, Alias("errorCode|error_code", "The code of an answer of ours.")] = ""
-    user_id: Annotated[Word | None, Alias("userId", "The signed-in user, a uuid.")] = None
-    email: Annotated[Word | None, Alias("", "Their address.")] = None
-    extra: Annotated[dict[str, Any], BeforeValidator(_small_object), Alias("", "Anything else.")] = Field(default={})
+    code: Word = aliased("errorCode|error_code", "The code of an answer of ours.", default="")
+    user_id: Word | None = aliased("userId", "The signed-in user, a uuid.")
+    email: Word | None = aliased("", "Their address.")
+    extra: Annotated[dict[str, Any], BeforeValidator(_small_object)] = aliased("", "Anything else.", default={})
 
     @property
     def is_about_credits(self) -> bool:
         """Return true if the client only passes on that there were not enough credits: our own 402. Where it is an
         error of the client's, the code of it stands in the message (docs/contract/http.md)."""
-        said = (self.status, self.code, *(str(self.extra.get(name, "")) for name in _SAID_BY_EXTRA))
-        return bool({"402", InsufficientCredits.code} & set(said)) or _SAYS_402.search(self.message) is not None
+        stated = (self.status, self.code, *(str(self.extra.get(name, "")) for name in _SAID_BY_EXTRA))
+        return bool({"402", InsufficientCredits.code} & set(stated)) or _SAYS_402.search(self.message) is not None
 
 
 @router.post(
     "/api/log-error",
     summary="Report a crash of the client",
     dependencies=[no_identity("Pages on which nobody has signed in crash too, and nothing is told.")],
-    responses=error_responses(400, 413, 429),
 )
 async def log_error(request: Request, services: FromApp, body: ClientErrorBody) -> Ok:
     """The answer is the same whether a row was written or not."""
@@ -130,7 +115,7 @@ def _row(request: Request, body: ClientErrorBody) -> OpsError:
         code=category.value if is_crash else InsufficientCredits.code,
         level="error" if is_crash else "warn",
         message=body.message or "(no message)",
-        request_id=request_id(request),
+        request_id=request_id(),
         route=body.route or body.url,
         method="FRONTEND",
         http_status=STATUS if is_crash else InsufficientCredits.http_status,

@@ -3,6 +3,8 @@
 import base64
 import hashlib
 import hmac
+import tomllib
+from pathlib import Path
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Header, Request
@@ -10,23 +12,16 @@ from fastapi import APIRouter, Header, Request
 from safelight import telemetry
 from safelight.api.auth.operators import ByOperator
 from safelight.api.auth.principals import Target, no_identity
-from safelight.api.http import idempotency
 from safelight.api.http.bodies import json
 from safelight.api.http.bodies.json import StrictRequest, StrictRoute, whole_number
-from safelight.api.http.error_responses import BY_OPERATORS, error_responses
+from safelight.api.http.error_responses import error_responses
 from safelight.api.http.idempotency import OnceForKey
 from safelight.api.http.request_ids import prefixed, request_id, unique_request_id
 from safelight.api.http.services import FromApp, Services
-from safelight.api.schemas.aliases import Alias, Short
+from safelight.api.schemas import responses
+from safelight.api.schemas.aliases import Short, aliased
+from safelight.api.schemas.fields import Json
 from safelight.api.schemas.requests import IdentityBody
-from safelight.api.schemas.responses import (
-    CreditsAdded,
-    OrderCredited,
-    OrderKnown,
-    OrderRefunded,
-    OrderWithoutCredits,
-    ShopOrderAnswer,
-)
 from safelight.db.connection.database import Connection
 from safelight.db.money import customers, ledger, shop_refunds
 from safelight.db.money.ledger import Origin
@@ -41,8 +36,6 @@ from safelight.domain.shared_secrets import same_secret
 from safelight.domain.shop_orders import ShopOrder, ShopRefund
 from safelight.ops.credits import Adjustment, adjust_credits, good_until
 
-Json = dict[str, Any]
-
 router = APIRouter(tags=["account"])
 operators = APIRouter(route_class=StrictRoute)
 
@@ -50,9 +43,9 @@ operators = APIRouter(route_class=StrictRoute)
 class AddBody(IdentityBody):
     """Credits for a customer, or off them."""
 
-    amount: Annotated[Any, Alias("", "A whole number that is not 0; negative takes.", example=20)] = None
-    reason: Annotated[Short, Alias("", "Why; it is in the ledger.")] = "manual-topup"
-    source: Annotated[Short, Alias("", "Where it comes from; it is in the ledger.")] = "api"
+    amount: Any = aliased("", "A whole number that is not 0; negative takes.", example=20)
+    reason: Short = aliased("", "Why; it is in the ledger.", default="manual-topup")
+    source: Short = aliased("", "Where it comes from; it is in the ledger.", default="api")
 
 
 @operators.post(
@@ -60,62 +53,31 @@ class AddBody(IdentityBody):
     summary="Add credits to a customer, or take them",
     tags=["operations"],
     dependencies=[prefixed("credits_")],
-    responses={**BY_OPERATORS, **error_responses(413, 422)},
 )
 async def add(
     request: Request, services: FromApp, operator: ByOperator, once: OnceForKey, body: AddBody, target: Target
-) -> CreditsAdded:
+) -> responses.CreditsAdded:
     """At most what is there is taken: no balance goes below 0."""
     request.state.pass_id = target.pass_id
     amount = credit_amount(whole_number(body.amount), "amount", takes_text=True, code="INVALID_AMOUNT")
     origin = Origin(body.reason, body.source, ("manual", unique_request_id(request)))
     adjustment = Adjustment(amount, origin, "credits.add")
 
-    async def work(conn: Connection) -> CreditsAdded:
+    async def work(conn: Connection) -> responses.CreditsAdded:
         moved = await adjust_credits(conn, operator, target, adjustment, expire_days=services.credits_expire_days)
-        return CreditsAdded(
-            requestId=request_id(request),
+        return responses.CreditsAdded(
             customerId=target.pass_id,
             newBalance=moved.after,
             passId=target.pass_id,
         )
 
-    return await once.in_transaction(idempotency.actor(operator), CreditsAdded, work)
+    return await once.in_transaction(operator, responses.CreditsAdded, work)
 
 
 # --- the shop -------------------------------------------------------------------------------------------------------
 
 
-_ORDER: Json = {
-    "schema": {
-        "type": "object",
-        "description": "The order, or the refund (with `order_id` and `refund_line_items`), as Shopify sends it; other"
-        " keys are passed over. The very bytes count.",
-        "required": ["id"],
-        "properties": {
-            "id": {"type": ["integer", "string"]},
-            "email": {"type": ["string", "null"]},
-            "financial_status": {"type": ["string", "null"]},
-            "test": {"type": ["boolean", "null"]},
-            "cancelled_at": {"type": ["string", "null"], "format": "date-time"},
-            "refunds": {"type": "array", "items": {"type": "object"}},
-            "created_at": {"type": ["string", "null"], "format": "date-time"},
-            "processed_at": {"type": ["string", "null"], "format": "date-time"},
-            "customer": {"type": ["object", "null"], "properties": {"id": {"type": ["integer", "string"]}}},
-            "line_items": {"type": "array", "items": {"type": "object"}},
-            "note_attributes": {"type": "array", "items": {"type": "object"}},
-        },
-    },
-    "example": {
-        "id": 5678901234567,
-        "email": "ada@example.com",
-        "financial_status": "paid",
-        "created_at": "2025-12-19T08:00:00Z",
-        "customer": {"id": 8812345},
-        "line_items": [{"sku": "MINA-50", "variant_id": 4711, "quantity": 1}],
-        "note_attributes": [{"name": "mina_pass_id", "value": "pass:user:42"}],
-    },
-}
+_ORDER: Json = tomllib.loads(Path(__file__).with_name("shop_order.toml").read_text())
 
 
 @router.post(
@@ -123,11 +85,10 @@ _ORDER: Json = {
     summary="A shop says what was bought, or given back",
     tags=["webhooks"],
     dependencies=[prefixed("shopify_"), no_identity("The shop's signature is checked.")],
-    responses={
-        **error_responses(413, 503),
-        400: {"description": "The order has no id, or names nobody; or it is no JSON."},
-        401: {"description": "The shop did not sign this."},
-    },
+    responses=error_responses(
+        503,
+        described={400: "The order has no id, or names nobody; or it is no JSON.", 401: "The shop did not sign this."},
+    ),
     openapi_extra={"requestBody": {"required": True, "content": {"application/json": _ORDER}}},
 )
 async def shop_order(
@@ -139,7 +100,7 @@ async def shop_order(
     topic: Annotated[
         str, Header(alias="X-Shopify-Topic", max_length=100, description="`orders/paid`, `refunds/create`, …")
     ] = "",
-) -> ShopOrderAnswer:
+) -> responses.ShopOrderAnswer:
     """An order that is paid, no test and not cancelled is credited once, however often and wherever its webhook is
     delivered. What it is refunded for is taken back once, never below a balance of 0."""
     content = await StrictRequest(request.scope, request.receive).body()
@@ -147,18 +108,18 @@ async def shop_order(
     payload, products = await services.bodies.work(json.parse, content), services.shop.products
     if shop_orders.is_refund(payload, topic):
         refund = shop_orders.read_refund(payload, products)
-        return await _refunded(request, services, refund.order_id, (refund,))
+        return await _refunded(services, refund.order_id, (refund,))
     order = shop_orders.read(payload, products, topic)
     if order.refusal:
         if order.refunds:
-            return await _refunded(request, services, order.id, order.refunds)
-        return OrderWithoutCredits(requestId=request_id(request), orderId=order.id, reason=order.refusal)
+            return await _refunded(services, order.id, order.refunds)
+        return responses.OrderWithoutCredits(orderId=order.id, reason=order.refusal)
     if not order.credits:
-        return OrderWithoutCredits(requestId=request_id(request), orderId=order.id, reason="NO_MATCHING_PRODUCT")
+        return responses.OrderWithoutCredits(orderId=order.id, reason="NO_MATCHING_PRODUCT")
     async with services.db.transaction() as conn:
         if await ledger.is_in_ledger(conn, (SHOP_ORDER, order.id)):
-            await _take_back(request, conn, order.id, order.refunds)
-            return OrderKnown(requestId=request_id(request), orderId=order.id)
+            await _take_back(conn, order.id, order.refunds)
+            return responses.OrderKnown(orderId=order.id)
         return await _credited(request, conn, services, order)
 
 
@@ -169,7 +130,9 @@ def _must_be_signed(secret: str, content: bytes, signature: str) -> None:
         raise WebhookRefused("The webhook's signature does not fit.", code="INVALID_HMAC")
 
 
-async def _credited(request: Request, conn: Connection, services: Services, order: ShopOrder) -> OrderCredited:
+async def _credited(
+    request: Request, conn: Connection, services: Services, order: ShopOrder
+) -> responses.OrderCredited:
     pass_id = await _buyer(conn, order)
     request.state.pass_id = pass_id
     await customers.ensure(conn, pass_id)
@@ -179,10 +142,9 @@ async def _credited(request: Request, conn: Connection, services: Services, orde
     origin = Origin("shopify-order", "shopify", (SHOP_ORDER, order.id))
     await ledger.adjust(conn, pass_id, order.credits, origin, expires_at=expires_at)
     telemetry.info("💳", telemetry.Tag.CREDIT, f"Order {order.id} credited {order.credits}", pass_id=pass_id)
-    await _take_back(request, conn, order.id, order.refunds)
+    await _take_back(conn, order.id, order.refunds)
     row = await customers.get(conn, pass_id)
-    return OrderCredited(
-        requestId=request_id(request),
+    return responses.OrderCredited(
         orderId=order.id,
         customerId=pass_id,
         passId=pass_id,
@@ -192,33 +154,29 @@ async def _credited(request: Request, conn: Connection, services: Services, orde
     )
 
 
-async def _refunded(
-    request: Request, services: Services, order_id: str, refunds: tuple[ShopRefund, ...]
-) -> OrderRefunded:
+async def _refunded(services: Services, order_id: str, refunds: tuple[ShopRefund, ...]) -> responses.OrderRefunded:
     """A refund whose order we do not know yet is kept until we do: webhooks come in any order."""
     async with services.db.transaction() as conn:
         await ledger.is_in_ledger(conn, (SHOP_ORDER, order_id))  # nobody else settles this order meanwhile
-        back = await _take_back(request, conn, order_id, refunds)
+        back = await _take_back(conn, order_id, refunds)
     taken, due = (back.taken, back.due) if back else (0, 0)
-    return OrderRefunded(requestId=request_id(request), orderId=order_id, takenBack=taken, missing=due - taken)
+    return responses.OrderRefunded(orderId=order_id, takenBack=taken, missing=due - taken)
 
 
-async def _take_back(
-    request: Request, conn: Connection, order_id: str, refunds: tuple[ShopRefund, ...]
-) -> TakenBack | None:
+async def _take_back(conn: Connection, order_id: str, refunds: tuple[ShopRefund, ...]) -> TakenBack | None:
     """Take back what was refunded; what is no longer there, operators read of."""
     new = [refund for refund in refunds if await shop_refunds.record(conn, refund)]
     back = await shop_refunds.apply(conn, order_id)
     unclear = [refund.id for refund in new if refund.credits == 0]
     if (back and back.taken < back.due) or unclear:
         missing = back.due - back.taken if back else 0
-        told = f"{missing} credits of it are spent" if missing else f"no credits are named by {', '.join(unclear)}"
+        reason = f"{missing} credits of it are spent" if missing else f"no credits are named by {', '.join(unclear)}"
         row = OpsError(
             category=Category.VALIDATION_ERROR,
             code="SHOP_REFUND_NOT_COVERED",
-            message=f"The shop refunded order {order_id}, and {told}.",
+            message=f"The shop refunded order {order_id}, and {reason}.",
             level="warn",
-            request_id=request_id(request),
+            request_id=request_id(),
             route="/api/credits/shopify-order",
             method="POST",
             http_status=200,

@@ -1,27 +1,19 @@
 """Sessions, credits and history of a customer (docs/contract/legacy.md)."""
 
 from datetime import UTC, datetime
-from typing import Annotated, Any
+from typing import Annotated, TypeVar
 
-from fastapi import APIRouter, Query, Request
+from fastapi import APIRouter, Query
+from pydantic.alias_generators import to_snake
 
 from safelight.api.auth.principals import ActingByBody, ActingByQuery, CustomerOfPath
-from safelight.api.http import idempotency
 from safelight.api.http.error_responses import error_responses
 from safelight.api.http.idempotency import OnceForKey
-from safelight.api.http.rate_limits import RateLimitGroup, limited_route, per_address
+from safelight.api.http.rate_limits import RateLimitGroup, limited_route
 from safelight.api.http.request_ids import request_id
 from safelight.api.http.services import FromApp, Services
 from safelight.api.schemas import legacy_responses
-from safelight.api.schemas.aliases import Alias, Short
-from safelight.api.schemas.legacy_responses import (
-    CreditHistory,
-    FeedbackItem,
-    GenerationItem,
-    History,
-    Page,
-    SessionItem,
-)
+from safelight.api.schemas.aliases import Short, aliased
 from safelight.api.schemas.order_builder import own_session_id
 from safelight.api.schemas.requests import IdentityBody
 from safelight.api.schemas.responses import Balance, CostsOfModes, Session, SessionBegun
@@ -31,12 +23,11 @@ from safelight.db.generations.generations import HistoryItem
 from safelight.db.money import customers
 from safelight.domain.identities import ActingCustomer
 from safelight.reports import customer as report
-from safelight.reports.customer import CustomerBalance
-
-Json = dict[str, Any]
+from safelight.reports.customer import CustomerBalance, CustomerHistory
 
 PAGE_DEFAULT = 200
 ANONYMOUS = "anonymous"
+ItemModel = TypeVar("ItemModel", bound=legacy_responses.Item)
 HISTORY_DESCRIPTION = "Newest first; every item under its camelCase and its raw names."
 
 router = APIRouter(route_class=limited_route(RateLimitGroup.PUBLIC), tags=["account"])
@@ -45,26 +36,17 @@ router = APIRouter(route_class=limited_route(RateLimitGroup.PUBLIC), tags=["acco
 class SessionBody(IdentityBody):
     """A sitting of one customer: what is made in it belongs together."""
 
-    session_id: Annotated[Short | None, Alias("sessionId", "A uuid to use; else a new one.")] = None
-    platform: Annotated[Short, Alias("", "Where results will be shown.", example="tiktok")] = "tiktok"
-    title: Annotated[Short, Alias("", "What it is about.")] = "Mina session"
+    session_id: Short | None = aliased("sessionId", "A uuid to use; else a new one.")
+    platform: Short = aliased("", "Where results will be shown.", default="tiktok", example="tiktok")
+    title: Short = aliased("", "What it is about.", default="Mina session")
 
 
-@router.post(
-    "/sessions/start",
-    summary="Begin a session",
-    responses=error_responses(400, 401, 413, 422, 429, 503),
-)
-async def start_session(
-    request: Request, services: FromApp, once: OnceForKey, body: SessionBody, customer: ActingByBody
-) -> SessionBegun:
-    actor = idempotency.actor(customer)
-    return await once.in_transaction(actor, SessionBegun, lambda conn: _begun(conn, request, body, customer))
+@router.post("/sessions/start", summary="Begin a session")
+async def start_session(once: OnceForKey, body: SessionBody, customer: ActingByBody) -> SessionBegun:
+    return await once.in_transaction(customer, SessionBegun, lambda conn: _begun(conn, body, customer))
 
 
-async def _begun(
-    conn: Connection, request: Request, body: SessionBody, customer: ActingCustomer | None
-) -> SessionBegun:
+async def _begun(conn: Connection, body: SessionBody, customer: ActingCustomer | None) -> SessionBegun:
     platform, pass_id = body.platform.lower(), customer.pass_id if customer else None
     session_id = await own_session_id(conn, body.session_id, pass_id)
     if customer and pass_id:  # a visitor without any id has no row, so no session row either
@@ -75,7 +57,7 @@ async def _begun(
             pass_id=pass_id,
             platform=platform,
             title=body.title,
-            meta={"request_id": request_id(request)},
+            meta={"request_id": request_id()},
         )
     session = Session(
         id=session_id,
@@ -84,16 +66,11 @@ async def _begun(
         title=body.title,
         createdAt=datetime.now(UTC),
     )
-    return SessionBegun(requestId=request_id(request), session=session, sessionId=session_id, passId=pass_id)
+    return SessionBegun(session=session, sessionId=session_id, passId=pass_id)
 
 
-@router.get(
-    "/credits/balance",
-    summary="A customer's credits",
-    dependencies=[per_address(RateLimitGroup.PUBLIC)],
-    responses=error_responses(400, 401, 429, 503),
-)
-async def balance(request: Request, services: FromApp, customer: ActingByQuery) -> Balance:
+@router.get("/credits/balance", summary="A customer's credits")
+async def balance(services: FromApp, customer: ActingByQuery) -> Balance:
     found = customer.pass_id if customer else None
     async with services.db.transaction() as conn:
         credits = CustomerBalance()
@@ -102,7 +79,6 @@ async def balance(request: Request, services: FromApp, customer: ActingByQuery) 
             credits = await report.balance(conn, found)
     prices = services.runtime.prices
     return Balance(
-        requestId=request_id(request),
         customerId=found or ANONYMOUS,
         balance=credits.credits,
         historyLength=credits.entry_count,
@@ -115,12 +91,10 @@ async def balance(request: Request, services: FromApp, customer: ActingByQuery) 
 @router.get(
     "/history/pass/{pass_id}",
     summary="What a customer made, said and paid",
-    dependencies=[per_address(RateLimitGroup.PUBLIC)],
     response_description=HISTORY_DESCRIPTION,
-    responses=error_responses(400, 401, 404, 429, 503),
+    responses=error_responses(404),
 )
 async def history(
-    request: Request,
     services: FromApp,
     customer: CustomerOfPath,
     limit: Annotated[
@@ -132,81 +106,42 @@ async def history(
         ),
     ] = None,
     cursor: Annotated[datetime | None, Query(description="`page.nextCursor` of the page before.")] = None,
-) -> History:
+) -> legacy_responses.History:
     """The older clients state no limit, and show an empty card for each generation without a result."""
-    return await history_of(request, services, customer, limit or PAGE_DEFAULT, cursor, results_only=limit is None)
+    return await history_of(services, customer, limit or PAGE_DEFAULT, cursor, results_only=limit is None)
 
 
 async def history_of(
-    request: Request,
-    services: Services,
-    customer: ActingCustomer,
-    limit: int,
-    cursor: datetime | None,
-    *,
-    results_only: bool,
-) -> History:
-    """One page, the newest first, with the ledger."""
-    found = customer.pass_id
-    async with services.db.connection() as conn:
-        shown = await report.history(conn, found, before=cursor, limit=limit, results_only=results_only)
-    return History(
-        requestId=request_id(request),
+    services: Services, customer: ActingCustomer | None, limit: int, cursor: datetime | None, *, results_only: bool
+) -> legacy_responses.History:
+    """One page, the newest first, with the ledger; empty for nobody."""
+    found, shown = customer.pass_id if customer else None, CustomerHistory()
+    if found:
+        async with services.db.connection() as conn:
+            shown = await report.history(conn, found, before=cursor, limit=limit, results_only=results_only)
+    return legacy_responses.History(
         passId=found,
-        customerId=found,
-        passIdsChecked=[found],
-        credits=CreditHistory(
+        customerId=found or ANONYMOUS,
+        passIdsChecked=[found] if found else [],
+        credits=legacy_responses.CreditHistory(
             balance=shown.balance,
             expiresAt=shown.expires_at,
             history=[legacy_responses.Row.model_validate(entry.columns) for entry in shown.entries],
         ),
-        page=Page(
+        page=legacy_responses.Page(
             limit=limit,
             cursor=cursor,
             nextCursor=shown.next_before,
             hasMore=shown.next_before is not None,
             returned=len(shown.page),
         ),
-        sessions=[_session(row) for row in shown.items("session")],
-        generations=[_generation(row) for row in shown.items("generation")],
-        feedbacks=[_feedback(row) for row in shown.items("feedback")],
+        sessions=[_item(legacy_responses.SessionItem, row) for row in shown.items("session")],
+        generations=[_item(legacy_responses.GenerationItem, row) for row in shown.items("generation")],
+        feedbacks=[_item(legacy_responses.FeedbackItem, row) for row in shown.items("feedback")],
     )
 
 
-def _common(row: HistoryItem) -> Json:
+def _item(model: type[ItemModel], row: HistoryItem) -> ItemModel:
     """Both namings: the raw `mg_*` keys, and camelCase."""
-    return row.columns | {
-        "id": row.id,
-        "passId": row.pass_id,
-        "sessionId": row.session_id,
-        "platform": row.platform,
-        "createdAt": row.created_at,
-    }
-
-
-def _session(row: HistoryItem) -> SessionItem:
-    return SessionItem(**_common(row), title=row.title)
-
-
-def _generation(row: HistoryItem) -> GenerationItem:
-    return GenerationItem(
-        **_common(row),
-        generationId=row.generation_id,
-        type=row.type,
-        mode=row.mode,
-        prompt=row.prompt,
-        outputUrl=row.output_url,
-        status=row.status,
-        meta=row.meta,
-    )
-
-
-def _feedback(row: HistoryItem) -> FeedbackItem:
-    return FeedbackItem(
-        **_common(row),
-        resultType=row.result_type,
-        prompt=row.prompt,
-        comment=row.comment,
-        imageUrl=row.image_url,
-        videoUrl=row.video_url,
-    )
+    named = model.model_fields.keys() - legacy_responses.Row.model_fields.keys()
+    return model(**row.columns, **{name: getattr(row, to_snake(name)) for name in named})

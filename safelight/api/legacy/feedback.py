@@ -1,17 +1,17 @@
 """`/feedback/like`: likes, and what people say about a result (docs/contract/legacy.md)."""
 
-from typing import Annotated, Any, Literal
+from typing import Literal
 
-from fastapi import APIRouter, Request
+from fastapi import APIRouter
 
 from safelight.api.auth.principals import IdentifiedByBody
-from safelight.api.http import idempotency
 from safelight.api.http.error_responses import error_responses
 from safelight.api.http.idempotency import OnceForKey
-from safelight.api.http.rate_limits import RateLimitGroup, check_pass, limited_route
+from safelight.api.http.rate_limits import RateLimitGroup, limited_route
 from safelight.api.http.request_ids import request_id
 from safelight.api.http.services import FromApp, Services
-from safelight.api.schemas.aliases import Alias, Flag, Long, Short, WebUrl
+from safelight.api.schemas.aliases import Flag, Long, Short, WebUrl, aliased
+from safelight.api.schemas.fields import Json
 from safelight.api.schemas.legacy_responses import Liked, LikePayload, Likes
 from safelight.api.schemas.requests import IdentityBody
 from safelight.db.connection.database import Connection
@@ -20,8 +20,6 @@ from safelight.db.money import customers
 from safelight.domain.errors.base import InvalidInput, NotFound
 from safelight.domain.identities import ActingCustomer
 from safelight.pipelines.accept import ANSWER_SECONDS_MAX
-
-Json = dict[str, Any]
 
 ANONYMOUS = "anonymous"
 MESSAGE = "Thank you, noted."
@@ -32,47 +30,34 @@ router = APIRouter(route_class=limited_route(RateLimitGroup.WRITES), tags=["lega
 class FeedbackLikeBody(IdentityBody):
     """An empty comment is a like, any other is feedback."""
 
-    result_type: Annotated[Literal["image", "motion"], Alias("resultType", "What it is about.")] = "image"
-    platform: Annotated[Short, Alias("", "Where it is shown.", example="tiktok")] = "tiktok"
-    prompt: Annotated[Long, Alias("", "The result's prompt; may be left out where `generationId` is known.")] = ""
-    comment: Annotated[Long, Alias("", "What is said about it.")] = ""
-    image_url: Annotated[WebUrl | None, Alias("imageUrl", "The still.")] = None
-    video_url: Annotated[WebUrl | None, Alias("videoUrl", "The video.")] = None
-    session_id: Annotated[Short | None, Alias("sessionId", "The session.")] = None
-    generation_id: Annotated[Short | None, Alias("generationId", "The generation it is about.")] = None
-    liked: Annotated[Flag, Alias("", "false takes a like back.")] = True
+    result_type: Literal["image", "motion"] = aliased("resultType", "What it is about.", default="image")
+    platform: Short = aliased("", "Where it is shown.", default="tiktok", example="tiktok")
+    prompt: Long = aliased("", "The result's prompt; may be left out where `generationId` is known.", default="")
+    comment: Long = aliased("", "What is said about it.", default="")
+    image_url: WebUrl | None = aliased("imageUrl", "The still.")
+    video_url: WebUrl | None = aliased("videoUrl", "The video.")
+    session_id: Short | None = aliased("sessionId", "The session.")
+    generation_id: Short | None = aliased("generationId", "The generation it is about.")
+    liked: Flag = aliased("", "false takes a like back.", default=True)
 
 
 @router.post(
     "/feedback/like",
     summary="Like a result, or say something about it",
-    responses={
-        **error_responses(401, 404, 413, 422, 429, 503),
-        400: {"description": "MISSING_PROMPT, or a field is wrong."},
-        500: {"description": "FEEDBACK_ERROR; NO_DB."},
-    },
+    responses=error_responses(404, described={400: "MISSING_PROMPT, or a field is wrong."}),
 )
-async def like(
-    request: Request, services: FromApp, once: OnceForKey, body: FeedbackLikeBody, customer: IdentifiedByBody
-) -> Liked:
+async def like(services: FromApp, once: OnceForKey, body: FeedbackLikeBody, customer: IdentifiedByBody) -> Liked:
     """Pictures and videos that are not ours yet are copied first: what is liked must still be there tomorrow."""
     pass_id = customer.pass_id if customer else None
-    if pass_id:
-        check_pass(request, RateLimitGroup.WRITES, pass_id)
+    services.rates.check_customer(RateLimitGroup.WRITES, customer)
     async with services.db.connection() as conn:
         prompt = await _prompt(conn, body, pass_id)
-    actor = idempotency.actor(customer)
-    feedback_id = once.id_for(actor)  # one for all tries
-    return await once.outside(actor, Liked, lambda: _liked(request, services, body, customer, prompt, feedback_id))
+    feedback_id = once.id_for(customer)  # one for all tries
+    return await once.outside(customer, Liked, lambda: _liked(services, body, customer, prompt, feedback_id))
 
 
 async def _liked(
-    request: Request,
-    services: Services,
-    body: FeedbackLikeBody,
-    customer: ActingCustomer | None,
-    prompt: str,
-    feedback_id: str,
+    services: Services, body: FeedbackLikeBody, customer: ActingCustomer | None, prompt: str, feedback_id: str
 ) -> Liked:
     pass_id = customer.pass_id if customer else None
     row = {
@@ -86,12 +71,11 @@ async def _liked(
         "comment": body.comment,
         "image_url": await _permanent(services, body.image_url, "likes-images", pass_id),
         "video_url": await _permanent(services, body.video_url, "likes-videos", pass_id),
-        "meta": {"event_type": "feedback.like", "liked": body.liked, "request_id": request_id(request)},
+        "meta": {"event_type": "feedback.like", "liked": body.liked, "request_id": request_id()},
     }
     likes = await services.db.retry_transient(lambda conn: _store(conn, customer, row), seconds=ANSWER_SECONDS_MAX)
     return Liked(
         message=MESSAGE,
-        requestId=request_id(request),
         payload=LikePayload(
             customerId=pass_id or ANONYMOUS,
             resultType=body.result_type,

@@ -6,23 +6,13 @@ from fastapi import APIRouter, Request
 from safelight.api.auth.operators import is_on_allow_list
 from safelight.api.auth.principals import SignIn, SigningIn
 from safelight.api.http import errors
-from safelight.api.http.error_responses import error_responses
 from safelight.api.http.rate_limits import RateLimitGroup, per_address
-from safelight.api.http.request_ids import prefixed, request_id
+from safelight.api.http.request_ids import prefixed
 from safelight.api.http.services import FromApp, Services
 from safelight.api.schemas import responses
-from safelight.api.schemas.responses import (
-    LoggedIn,
-    Login,
-    Me,
-    NotLoggedIn,
-    NotLoggedInForNow,
-    SignedIn,
-    Visitor,
-    VisitorForNow,
-)
 from safelight.db.connection.database import TRANSIENT_ERRORS
 from safelight.db.money import customers
+from safelight.db.money.customers import Account
 from safelight.domain.errors.base import InvalidToken
 from safelight.domain.errors.retries import AuthUnavailable
 from safelight.security.jwt import TokenUser
@@ -32,78 +22,68 @@ DEGRADED = "Something went wrong on our side; you can go on as a visitor."
 router = APIRouter(tags=["account"])
 
 
-@router.get(
-    "/me",
-    summary="Who am I?",
-    dependencies=[per_address(RateLimitGroup.PUBLIC), prefixed("me_")],
-    responses=error_responses(401, 429, 503),
-)
-async def me(request: Request, services: FromApp, sign_in: SigningIn) -> Me:
+@router.get("/me", summary="Who am I?", dependencies=[per_address(RateLimitGroup.PUBLIC), prefixed("me_")])
+async def me(request: Request, services: FromApp, sign_in: SigningIn) -> responses.Me:
     """Without a token nothing is written. With one, the user's row is found or made. Where tokens cannot be checked
     just now, or something is wrong on our side, the client may go on as a visitor."""
     try:
         user = sign_in.user()
-        return _visitor(request, sign_in) if user is None else await _user(request, services, sign_in, user)
+        if user is None:
+            return _visitor(request, sign_in)
+        account = await _account(request, services, sign_in, user)
+        return responses.SignedIn(
+            user=responses.User(id=user.id, email=user.email),
+            isAdmin=is_on_allow_list(services, user.email, account.is_admin),
+            passId=account.pass_id,
+        )
     except AuthUnavailable as error:
         return _visitor_for_now(request, sign_in, error.safe_message)
     except TRANSIENT_ERRORS:
         raise
     except psycopg.Error as error:
-        await errors.tell(request, error)
+        await errors.report(request, error)
         return _visitor_for_now(request, sign_in, DEGRADED)
 
 
-async def _user(request: Request, services: Services, sign_in: SignIn, user: TokenUser) -> SignedIn:
+async def _account(
+    request: Request, services: Services, sign_in: SignIn, user: TokenUser, *, gathers_credits: bool = False
+) -> Account:
+    """The row of the user, who visits now. With `gathers_credits` it gets the credits of their e-mail; without, a first
+    visit may take over the row that the header states."""
     async with services.db.transaction() as conn:
-        account = await sign_in.account(conn, user, may_adopt=True)
+        account = await sign_in.account(conn, user, may_adopt=not gathers_credits)
         await customers.record_visit(conn, account.pass_id, user.email)
+        if gathers_credits and user.email:
+            await customers.merge_credits(conn, account.pass_id, user.email)
     request.state.pass_id = account.pass_id
-    return SignedIn(
-        user=responses.User(id=user.id, email=user.email),
-        isAdmin=is_on_allow_list(services, user.email, account.is_admin),
-        passId=account.pass_id,
-        requestId=request_id(request),
-    )
+    return account
 
 
-def _visitor(request: Request, sign_in: SignIn) -> Visitor:
+def _visitor(request: Request, sign_in: SignIn) -> responses.Visitor:
     request.state.pass_id = sign_in.visitor()
-    return Visitor(passId=request.state.pass_id, requestId=request_id(request))
+    return responses.Visitor(passId=request.state.pass_id)
 
 
-def _visitor_for_now(request: Request, sign_in: SignIn, reason: str) -> VisitorForNow:
-    return VisitorForNow(**_visitor(request, sign_in).model_dump(), degradedReason=reason)
+def _visitor_for_now(request: Request, sign_in: SignIn, reason: str) -> responses.VisitorForNow:
+    return responses.VisitorForNow(**_visitor(request, sign_in).model_dump(), degradedReason=reason)
 
 
 @router.post(
     "/auth/shopify-sync",
     summary="Sign in: find or make the user's row, and gather the credits of their e-mail",
     dependencies=[per_address(RateLimitGroup.PUBLIC)],
-    responses=error_responses(403, 429),
 )
-async def sync(request: Request, services: FromApp, sign_in: SigningIn) -> Login:
+async def sync(request: Request, services: FromApp, sign_in: SigningIn) -> responses.Login:
     """Only the token counts; whatever the body states is ignored. Without one that holds, nobody is logged in."""
-    nobody = NotLoggedIn(requestId=request_id(request))
+    nobody = responses.NotLoggedIn()
     try:
         user = sign_in.user()
-        return nobody if user is None else await _synced(request, services, sign_in, user)
+        if user is None:
+            return nobody
+        account = await _account(request, services, sign_in, user, gathers_credits=True)
+        return responses.LoggedIn(passId=account.pass_id, email=user.email, isNewUser=account.is_new)
     except InvalidToken:
         return nobody
     except (AuthUnavailable, psycopg.Error) as error:
-        await errors.tell(request, error)
-        return NotLoggedInForNow(requestId=nobody.requestId)
-
-
-async def _synced(request: Request, services: Services, sign_in: SignIn, user: TokenUser) -> LoggedIn:
-    async with services.db.transaction() as conn:
-        account = await sign_in.account(conn, user, may_adopt=False)
-        await customers.record_visit(conn, account.pass_id, user.email)
-        if user.email:
-            await customers.merge_credits(conn, account.pass_id, user.email)
-    request.state.pass_id = account.pass_id
-    return LoggedIn(
-        passId=account.pass_id,
-        email=user.email,
-        isNewUser=account.is_new,
-        requestId=request_id(request),
-    )
+        await errors.report(request, error)
+        return responses.NotLoggedInForNow()

@@ -4,7 +4,6 @@ from fastapi import APIRouter
 
 from safelight import telemetry
 from safelight.api.auth.principals import no_identity
-from safelight.api.http.error_responses import error_responses
 from safelight.api.http.rate_limits import RateLimitGroup, per_address
 from safelight.api.http.services import FromApp
 from safelight.api.schemas.legacy_responses import TotalUsers
@@ -17,10 +16,6 @@ router = APIRouter(tags=["legacy"])
     "/public/stats/total-users",
     summary="How many customers there are",
     dependencies=[per_address(RateLimitGroup.PUBLIC), no_identity("It is one count, for the page before signing in.")],
-    responses={
-        **error_responses(429),
-        500: {"description": "STATS_FAILED"},
-    },
 )
 async def total_users(services: FromApp) -> TotalUsers:
     """0, with another source, while the database is away."""

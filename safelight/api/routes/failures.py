@@ -3,36 +3,18 @@
 import base64
 from collections import defaultdict
 from datetime import datetime
-from typing import Annotated, Any
+from typing import Annotated
 
 from fastapi import APIRouter, Depends, Query
 
 from safelight.api.auth.operators import ADMIN_ONLY, ByOperator
 from safelight.api.auth.principals import ActingByQuery
-from safelight.api.http import idempotency
-from safelight.api.http.error_responses import BY_OPERATORS, error_responses
 from safelight.api.http.idempotency import OnceForKey
 from safelight.api.http.rate_limits import RateLimitGroup as Rate
 from safelight.api.http.rate_limits import per_address
 from safelight.api.http.services import FromApp, Services
-from safelight.api.schemas.failures import (
-    AdminFailureReport,
-    CleanedUp,
-    Counts,
-    CustomerFailureReport,
-    ErrorContextOfOperators,
-    Failed,
-    FailedByUser,
-    FailedInShort,
-    FailedOfKind,
-    FailedOfSomebody,
-    Heuristic,
-    OwnerOfCleaned,
-    Parameters,
-    Project,
-    SessionOfFailed,
-    UserOfFailed,
-)
+from safelight.api.schemas import failures as schemas
+from safelight.api.schemas.fields import Json
 from safelight.db.operations import audit, failures
 from safelight.db.operations.audit import Operator
 from safelight.db.operations.failures import Cursor, FailuresOfUser, Kind, Question
@@ -40,8 +22,6 @@ from safelight.domain.errors.base import AuthError, InvalidInput
 from safelight.pipelines.engine.reaper import Reaped
 from safelight.reports import failures as reports
 from safelight.reports.failures import FailureReport, ReportedFailure
-
-Json = dict[str, Any]
 
 CURSOR_CHARS_MAX = 400
 ID_CHARS_MAX = 200
@@ -101,7 +81,6 @@ Before = Annotated[Cursor | None, Depends(_cursor)]
     summary="Failed, cancelled and stuck generations of everybody",
     dependencies=[ADMIN_ONLY],
     response_description="Newest first. The counts are of all that was asked for, `generations` is one page of it.",
-    responses=BY_OPERATORS,
 )
 async def failed_of_all(
     services: FromApp,
@@ -111,7 +90,7 @@ async def failed_of_all(
     session_id: SessionId = None,
     hours: Hours = failures.HOURS_DEFAULT,
     limit: Limit = failures.LIMIT_DEFAULT,
-) -> AdminFailureReport:
+) -> schemas.AdminFailureReport:
     question = Question(status, hours, limit, user_id=user_id, session_id=session_id, before=before)
     async with services.db.connection() as conn:
         found = await reports.for_operators(conn, question, services.reaper.thresholds)
@@ -123,7 +102,6 @@ async def failed_of_all(
     summary="A customer's own failed, cancelled and stuck generations",
     dependencies=[per_address(Rate.PUBLIC)],
     response_description="Newest first; what is stuck shows however old it is.",
-    responses=error_responses(400, 401, 429, 503),
 )
 async def failed_of_one(
     services: FromApp,
@@ -132,7 +110,7 @@ async def failed_of_one(
     session_id: SessionId = None,
     hours: Hours = failures.HOURS_DEFAULT,
     limit: Limit = failures.LIMIT_DEFAULT,
-) -> CustomerFailureReport:
+) -> schemas.CustomerFailureReport:
     if customer is None:
         raise AuthError("Say whose generations: state a pass id, as `passId` or `X-Mina-Pass-Id`.")
     question = Question(Kind.ALL, hours, limit, pass_id=customer.pass_id, session_id=session_id, before=before)
@@ -145,16 +123,15 @@ async def failed_of_one(
     "/api/admin/cleanup-stuck-generations",
     summary="Have what is stuck taken up again, now",
     response_description="The generations that were queued again, and why the others were left alone.",
-    responses={**BY_OPERATORS, **error_responses(422)},
 )
-async def cleanup(services: FromApp, operator: ByOperator, once: OnceForKey) -> CleanedUp:
+async def cleanup(services: FromApp, operator: ByOperator, once: OnceForKey) -> schemas.CleanedUp:
     """Runs the pass that every worker runs every few seconds: generations whose worker is gone or that have no job get
     a new job and go on from their last finished step; what no worker began in time fails, refunded. What somebody is at
     work on is left alone."""
-    return await once.outside(idempotency.actor(operator), CleanedUp, lambda: _cleaned_up(services, operator))
+    return await once.outside(operator, schemas.CleanedUp, lambda: _cleaned_up(services, operator))
 
 
-async def _cleaned_up(services: Services, operator: Operator) -> CleanedUp:
+async def _cleaned_up(services: Services, operator: Operator) -> schemas.CleanedUp:
     thresholds = services.reaper.thresholds
     async with services.db.connection() as conn:
         before = await failures.unfinished(conn, thresholds)
@@ -171,7 +148,7 @@ async def _cleaned_up(services: Services, operator: Operator) -> CleanedUp:
     for row in before:
         if row.liveness not in ("worker-lost", "no-job"):
             skipped[row.liveness] += row.count
-    return CleanedUp(
+    return schemas.CleanedUp(
         message=_message(reaped),
         cleaned=len(resumed),
         scanned=sum(row.count for row in before),
@@ -181,10 +158,10 @@ async def _cleaned_up(services: Services, operator: Operator) -> CleanedUp:
         adopted=reaped.adopted,
         neverStarted=reaped.expired_in_queue,
         byUser=[
-            OwnerOfCleaned(userId=owner.user_id, userEmail=owner.email or "unknown", count=owner.count)
+            schemas.OwnerOfCleaned(userId=owner.user_id, userEmail=owner.email or "unknown", count=owner.count)
             for owner in owners
         ],
-        heuristic=Heuristic(
+        heuristic=schemas.Heuristic(
             minAgeMinutes=round(thresholds.grace_seconds / 60, 2),
             heartbeatStaleMinutes=round(thresholds.dead_after_seconds / 60, 2),
             webhookGraceMinutes=0,
@@ -194,39 +171,43 @@ async def _cleaned_up(services: Services, operator: Operator) -> CleanedUp:
 
 def _message(reaped: Reaped) -> str:
     queued, ended = len(reaped.taken_back) + len(reaped.adopted), len(reaped.expired_in_queue)
-    said = [f"{queued} stuck generation(s) were queued again{reaped.warning}."]
+    lines = [f"{queued} stuck generation(s) were queued again{reaped.warning}."]
     if ended:
-        said.append(f"{ended} that no worker began in time ended, refunded.")
-    return " ".join(said)
+        lines.append(f"{ended} that no worker began in time ended, refunded.")
+    return " ".join(lines)
 
 
-def report(found: FailureReport) -> AdminFailureReport:
+def report(page: FailureReport) -> schemas.AdminFailureReport:
     """Return the report that operators read, over HTTP and from `safelight failures --json`. Each generation is told in
     full once."""
-    items = [_admin_item(failure) for failure in found.failures]
+    found = page.found
+    items = [_admin_item(failure) for failure in page.failures]
     shown = defaultdict(list)
     for item in items:
         shown[item.passId].append(
-            FailedInShort(id=item.id, status=item.status, errorMessage=item.errorMessage, createdAt=item.createdAt)
+            schemas.FailedInShort(
+                id=item.id, status=item.status, errorMessage=item.errorMessage, createdAt=item.createdAt
+            )
         )
-    return AdminFailureReport(
+    return schemas.AdminFailureReport(
         total=found.total,
-        summary=Counts(failed=found.failed, stuck=found.stuck, cancelled=found.cancelled),
+        summary=schemas.Counts(failed=found.failed, stuck=found.stuck, cancelled=found.cancelled),
         byUser=[_user(row, shown[row.pass_id]) for row in found.by_user],
         generations=items,
         nextCursor=_encoded(found.next),
     )
 
 
-def _own_report(found: FailureReport) -> CustomerFailureReport:
+def _own_report(page: FailureReport) -> schemas.CustomerFailureReport:
+    found = page.found
     items = {
-        kind: [Failed(**_item(failure)) for failure in found.failures if failure.generation.kind == kind]
+        kind: [schemas.Failed(**_item(failure)) for failure in page.failures if failure.generation.kind == kind]
         for kind in (Kind.FAILED, Kind.STUCK, Kind.CANCELLED)
     }
-    return CustomerFailureReport(
-        failed=FailedOfKind(count=found.failed, generations=items[Kind.FAILED]),
-        stuck=FailedOfKind(count=found.stuck, generations=items[Kind.STUCK]),
-        cancelled=FailedOfKind(count=found.cancelled, generations=items[Kind.CANCELLED]),
+    return schemas.CustomerFailureReport(
+        failed=schemas.FailedOfKind(count=found.failed, generations=items[Kind.FAILED]),
+        stuck=schemas.FailedOfKind(count=found.stuck, generations=items[Kind.STUCK]),
+        cancelled=schemas.FailedOfKind(count=found.cancelled, generations=items[Kind.CANCELLED]),
         total=found.total,
         nextCursor=_encoded(found.next),
     )
@@ -235,16 +216,16 @@ def _own_report(found: FailureReport) -> CustomerFailureReport:
 def _item(failure: ReportedFailure) -> Json:
     """Return the fields that a generation has in both reports."""
     row = failure.generation
-    project = Project(id=row.project_id, name=row.project_name or "") if row.project_id else None
+    project = schemas.Project(id=row.project_id, name=row.project_name or "") if row.project_id else None
     return {
         "id": row.id,
         "sessionId": row.session_id,
         "modelId": row.model_id,
         "prompt": row.prompt,
         "status": row.status,
-        "parameters": Parameters(**row.parameters),
+        "parameters": schemas.Parameters(**row.parameters),
         "createdAt": row.created_at,
-        "session": SessionOfFailed(id=row.session_id, name=row.session_name, project=project),
+        "session": schemas.SessionOfFailed(id=row.session_id, name=row.session_name, project=project),
         "errorMessage": failure.error_message,
         "isStuck": failure.is_stuck,
         "stuckReason": row.liveness,
@@ -252,19 +233,19 @@ def _item(failure: ReportedFailure) -> Json:
     }
 
 
-def _admin_item(failure: ReportedFailure) -> FailedOfSomebody:
+def _admin_item(failure: ReportedFailure) -> schemas.FailedOfSomebody:
     row, context = failure.generation, failure.error_context
-    return FailedOfSomebody(
+    return schemas.FailedOfSomebody(
         **_item(failure),
         userId=row.user_id,
         passId=row.pass_id,
-        user=UserOfFailed(id=row.user_id, displayName=row.display_name, username=row.username),
-        errorContext=ErrorContextOfOperators(**context | {"stack": failure.stack}) if context else None,
+        user=schemas.UserOfFailed(id=row.user_id, displayName=row.display_name, username=row.username),
+        errorContext=schemas.ErrorContextOfOperators(**context | {"stack": failure.stack}) if context else None,
     )
 
 
-def _user(row: FailuresOfUser, shown: list[FailedInShort]) -> FailedByUser:
-    return FailedByUser(
+def _user(row: FailuresOfUser, shown: list[schemas.FailedInShort]) -> schemas.FailedByUser:
+    return schemas.FailedByUser(
         userId=row.user_id,
         userDisplayName=reports.name_of(row),
         userEmail=reports.email_of(row),

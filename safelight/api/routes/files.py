@@ -3,125 +3,96 @@
 import base64
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
-from typing import Annotated, Any
+from typing import Annotated
 
 from fastapi import APIRouter, Query, Request, Response
-from fastapi.responses import RedirectResponse
-from pydantic import Field
+from fastapi.responses import RedirectResponse, StreamingResponse
 
 from safelight import telemetry
 from safelight.api.auth.principals import IdentifiedByBody, no_identity
-from safelight.api.http import idempotency
-from safelight.api.http.bodies.json import StrictUploadRoute
-from safelight.api.http.error_responses import Responses, error_responses
-from safelight.api.http.file_responses import StoredFileResponse
+from safelight.api.http.bodies.json import StrictUploadRequest
+from safelight.api.http.error_responses import error_responses
+from safelight.api.http.file_responses import FILE_BODY, FILE_RESPONSES, StoredFileResponse
 from safelight.api.http.idempotency import Once, OnceForKey
 from safelight.api.http.middleware import is_head
-from safelight.api.http.rate_limits import RateLimitGroup, check_pass, limited_route, per_address
-from safelight.api.http.request_ids import request_id
+from safelight.api.http.rate_limits import RateLimitGroup, limited_route, per_address
 from safelight.api.http.services import FromApp, Services
-from safelight.api.schemas.aliases import Alias, Short
+from safelight.api.schemas import responses
+from safelight.api.schemas.aliases import Short, aliased
+from safelight.api.schemas.fields import Json
 from safelight.api.schemas.requests import IdentityBody
-from safelight.api.schemas.responses import (
-    KeptFile,
-    KeptKey,
-    SignedUrl,
-    StoredPrivate,
-    StoredPublic,
-    Ticket,
-    Upload,
-    Written,
-)
 from safelight.db.money import customers
-from safelight.domain.errors.base import AlreadyStored, AuthError, InvalidInput, NotFound, PayloadTooLarge
+from safelight.domain.errors.base import AlreadyStored, AuthError, InvalidInput, NotFound, PayloadTooLarge, StorageError
+from safelight.domain.errors.retries import DownloadFailed
 from safelight.domain.identities import ActingCustomer
 from safelight.media import publishing
-from safelight.storage import keys, thumbnails
-from safelight.storage.assets import (
-    PRIVATE_ROUTE,
-    ROUTE,
-    SIGNED_SECONDS,
-    SIGNED_SECONDS_MAX,
-    SIGNED_SECONDS_MIN,
-    UPLOAD_BYTES_MAX,
-    UPLOAD_URL_SECONDS,
-)
+from safelight.storage import assets, keys, thumbnails
 from safelight.storage.buckets import IMMUTABLE
 
-Json = dict[str, Any]
-
+URL_CHARS_MAX = 600  # of ours; encoded, it still fits into a request
 Expires = Annotated[int, Query(ge=0)]
 Signature = Annotated[str, Query(max_length=200)]
 BASE64_CHARS_AT_ONCE = 1024 * 1024  # a multiple of four
-DATA_URL_CHARS_MAX = UPLOAD_BYTES_MAX * 4 // 3 + 200
+DATA_URL_CHARS_MAX = assets.UPLOAD_BYTES_MAX * 4 // 3 + 200
 
-uploads = APIRouter(route_class=limited_route(RateLimitGroup.WRITES, StrictUploadRoute), tags=["files"])
+uploads = APIRouter(route_class=limited_route(RateLimitGroup.WRITES, StrictUploadRequest), tags=["files"])
 router = APIRouter(route_class=limited_route(RateLimitGroup.WRITES), tags=["files"])
 
 
 _TEXT: Json = {"text/plain": {"schema": {"type": "string"}}}
 _REFUSAL: Json = {"application/json": {"schema": {"$ref": "#/components/schemas/Refusal"}}}
-_OF_RANGES: Responses = {
-    400: {
-        "description": "The parameters or the bytes of `Range` cannot be read.",
-        "content": _TEXT | _REFUSAL,
-    },
-    416: {"description": "The file has no such part.", "content": _TEXT},
+_WRONG_RANGE: Json = {
+    "description": "The parameters or the bytes of `Range` cannot be read.",
+    "content": _TEXT | _REFUSAL,
 }
 _PUBLIC = no_identity("A public file is for everybody who has its address.")
 _SIGNED = no_identity("The URL was signed for what it does, and lets whoever has it pass.")
-_FILES: Json = {media_type: {} for media_type in keys.EXTENSIONS}
 
 
 class UploadBody(IdentityBody):
     """With `dataUrl` the bytes are stored now; without it the answer holds a URL to PUT them to. The same route takes
     `multipart/form-data`: the file as the one part with a file name, and these fields beside it."""
 
-    data_url: Annotated[
-        str | None,
-        Alias("dataUrl", "The file as a base64 data URL.", example="data:image/png;base64,iVBORw0…"),
-    ] = None
-    kind: Annotated[Short, Alias("folder", "What it is: product, logo, inspiration, …", example="product")] = "uploads"
-    filename: Annotated[Short, Alias("fileName|file_name", "The file's name.", example="cup.jpg")] = ""
-    content_type: Annotated[
-        Short | None, Alias("contentType", "The media type that will be PUT.", example="image/jpeg")
-    ] = None
-    private: Annotated[bool, Alias("isPrivate", "Only its owner may read it, by URLs that pass.")] = False
+    data_url: str | None = aliased(
+        "dataUrl", "The file as a base64 data URL.", example="data:image/png;base64,iVBORw0…"
+    )
+    kind: Short = aliased("folder", "What it is: product, logo, inspiration, …", default="uploads", example="product")
+    filename: Short = aliased("fileName|file_name", "The file's name.", default="", example="cup.jpg")
+    content_type: Short | None = aliased("contentType", "The media type that will be PUT.", example="image/jpeg")
+    private: bool = aliased("isPrivate", "Only its owner may read it, by URLs that pass.", default=False)
 
 
-@uploads.post(
-    "/api/r2/upload-signed",
-    summary="Upload a file, or get a URL to upload it to",
-    responses=error_responses(400, 401, 413, 422, 429, 503),
-)
-async def upload(
-    request: Request, services: FromApp, once: OnceForKey, body: UploadBody, owner: IdentifiedByBody
-) -> Upload:
-    customer, data_url = _customer(request, owner), body.data_url
+@uploads.post("/api/r2/upload-signed", summary="Upload a file, or get a URL to upload it to")
+async def upload(services: FromApp, once: OnceForKey, body: UploadBody, owner: IdentifiedByBody) -> responses.Upload:
+    services.rates.check_customer(RateLimitGroup.WRITES, owner)
+    data_url = body.data_url
     if data_url is None:
         return await _upload_ticket(services, once, body, owner)
-    telemetry.info("📤", telemetry.Tag.STORAGE_FILE, f"Starting file upload for user {customer or keys.NOBODY}")
-    actor = idempotency.actor(owner)
-    kept = await once.outside(actor, KeptFile, lambda: _store(services, body, owner, data_url))
+    telemetry.info("📤", telemetry.Tag.STORAGE_FILE, f"Starting file upload for user {_pass_id(owner) or keys.NOBODY}")
+    kept = await once.outside(owner, responses.KeptFile, lambda: _store(services, body, owner, data_url))
     stored = kept.model_dump()
     if body.private:
-        signed_url = await services.assets.signed_url(kept.key, SIGNED_SECONDS)
-        return StoredPrivate(**stored, url=signed_url, expiresIn=SIGNED_SECONDS)
+        signed_url = await services.assets.signed_url(kept.key, assets.SIGNED_SECONDS)
+        return responses.StoredPrivate(**stored, url=signed_url, expiresIn=assets.SIGNED_SECONDS)
     url = services.assets.url_of(kept.key)
-    return StoredPublic(**stored, url=url, publicUrl=url)
+    return responses.StoredPublic(**stored, url=url, publicUrl=url)
 
 
-async def _store(services: Services, body: UploadBody, owner: ActingCustomer | None, data_url: str) -> KeptFile:
+async def _store(
+    services: Services, body: UploadBody, owner: ActingCustomer | None, data_url: str
+) -> responses.KeptFile:
     """Store the file and return the answer but for its URLs: a signed one is made fresh each time, and never kept."""
     content, named = await services.bodies.work(_decode, data_url), {"kind": body.kind, "name": body.filename}
     if body.private:
         stored = await services.assets.put_private(content, customer=_require_customer(owner).pass_id, **named)
     else:
         stored = await services.assets.put_upload(content, customer=_pass_id(owner), **named)
-    return KeptFile(key=stored.key, contentType=stored.media_type, bytes=stored.bytes)
+    return responses.KeptFile(key=stored.key, contentType=stored.media_type, bytes=stored.bytes)
 
 
-async def _upload_ticket(services: Services, once: Once, body: UploadBody, owner: ActingCustomer | None) -> Ticket:
+async def _upload_ticket(
+    services: Services, once: Once, body: UploadBody, owner: ActingCustomer | None
+) -> responses.Ticket:
     if body.content_type is None:
         raise InvalidInput(
             f"dataUrl, a file, or contentType as one of {keys.TAKEN}: one is needed.", code="MISSING_DATAURL"
@@ -134,44 +105,33 @@ async def _upload_ticket(services: Services, once: Once, body: UploadBody, owner
     if body.private:
         raise InvalidInput("private: such a file has to come with the request, as dataUrl.", code="MISSING_DATAURL")
 
-    async def work() -> KeptKey:
-        return KeptKey(key=services.assets.upload_key(body.kind, _pass_id(owner), body.filename, media_type))
+    async def work() -> responses.KeptKey:
+        return responses.KeptKey(key=services.assets.upload_key(body.kind, _pass_id(owner), body.filename, media_type))
 
-    key = (await once.outside(idempotency.actor(owner), KeptKey, work)).key
+    key = (await once.outside(owner, responses.KeptKey, work)).key
     public_url = services.assets.url_of(key)
-    return Ticket(
+    return responses.Ticket(
         key=key,
         uploadUrl=services.assets.signed_upload_url(key),
         publicUrl=public_url,
         url=public_url,
-        expiresIn=UPLOAD_URL_SECONDS,
+        expiresIn=assets.UPLOAD_URL_SECONDS,
     )
 
 
-@router.post(
-    "/api/r2/presign",
-    summary="Get a URL to upload a file to",
-    responses=error_responses(400, 401, 413, 422, 429, 503),
-)
-async def presign(
-    request: Request, services: FromApp, once: OnceForKey, body: UploadBody, owner: IdentifiedByBody
-) -> Ticket:
-    _customer(request, owner)
+@router.post("/api/r2/presign", summary="Get a URL to upload a file to")
+async def presign(services: FromApp, once: OnceForKey, body: UploadBody, owner: IdentifiedByBody) -> responses.Ticket:
+    services.rates.check_customer(RateLimitGroup.WRITES, owner)
     return await _upload_ticket(services, once, body, owner)
 
 
 @router.get(
-    ROUTE + "/{key:path}",
+    assets.ROUTE + "/{key:path}",
     summary="A public file",
     response_class=Response,
-    responses={
-        200: {"description": "The file.", "content": _FILES},
-        206: {"description": "A part of it.", "content": _FILES},
-        304: {"description": "The client has it: `If-None-Match` names it."},
-        307: {"description": "Where it is, where the storage is S3."},
-        **_OF_RANGES,
-        **error_responses(404),
-    },
+    responses=FILE_RESPONSES
+    | {400: _WRONG_RANGE}
+    | error_responses(404, described={307: "Where it is, where the storage is S3."}),
     dependencies=[_PUBLIC],
 )
 async def read_asset(request: Request, services: FromApp, key: str) -> Response:
@@ -183,21 +143,16 @@ async def read_asset(request: Request, services: FromApp, key: str) -> Response:
     store_url = await services.assets.passing_url(key, "HEAD" if is_head(request) else "GET")
     if store_url is None:
         raise NotFound(f"There is no file {key!r}.")
-    return RedirectResponse(store_url, headers={"Cache-Control": f"public, max-age={SIGNED_SECONDS // 2}"})
+    return RedirectResponse(store_url, headers={"Cache-Control": f"public, max-age={assets.SIGNED_SECONDS // 2}"})
 
 
 @router.get(
-    PRIVATE_ROUTE + "/{key:path}",
+    assets.PRIVATE_ROUTE + "/{key:path}",
     summary="A private file, by a URL that was signed for it",
     response_class=Response,
-    responses={
-        200: {"description": "The file.", "content": _FILES},
-        206: {"description": "A part of it.", "content": _FILES},
-        304: {"description": "The client has it: `If-None-Match` names it."},
-        **_OF_RANGES,
-        **error_responses(404),
-        403: {"description": "The URL is not valid, or no longer."},
-    },
+    responses=FILE_RESPONSES
+    | {400: _WRONG_RANGE}
+    | error_responses(404, described={403: "The URL is not valid, or no longer."}),
     dependencies=[_SIGNED],
 )
 async def read_private(services: FromApp, key: str, expires: Expires, signature: Signature) -> Response:
@@ -212,28 +167,32 @@ async def read_private(services: FromApp, key: str, expires: Expires, signature:
 class SignedUrlBody(IdentityBody):
     """A private file, and how long its URL may be used."""
 
-    key: Annotated[Short, Alias("path|filePath", "The file's key.")] = ""
-    expires_in: Annotated[
-        int, Alias("expiresIn", "Seconds.", example=3600), Field(ge=SIGNED_SECONDS_MIN, le=SIGNED_SECONDS_MAX)
-    ] = SIGNED_SECONDS
+    key: Short = aliased("path|filePath", "The file's key.", default="")
+    expires_in: int = aliased(
+        "expiresIn",
+        "Seconds.",
+        default=assets.SIGNED_SECONDS,
+        example=3600,
+        ge=assets.SIGNED_SECONDS_MIN,
+        le=assets.SIGNED_SECONDS_MAX,
+    )
 
 
 @router.post(
     "/api/assets/signed-url",
     summary="A fresh URL of a private file of one's own",
-    responses=error_responses(400, 401, 404, 413, 429, 503),
+    responses=error_responses(404),
 )
-async def sign_url(request: Request, services: FromApp, body: SignedUrlBody, owner: IdentifiedByBody) -> SignedUrl:
-    _customer(request, owner)
+async def sign_url(services: FromApp, body: SignedUrlBody, owner: IdentifiedByBody) -> responses.SignedUrl:
+    services.rates.check_customer(RateLimitGroup.WRITES, owner)
     async with services.db.connection() as conn:
         pass_ids = await customers.pass_ids_of(conn, _require_customer(owner).pass_id)
     await services.assets.owned(body.key, pass_ids)
-    return SignedUrl(
+    return responses.SignedUrl(
         key=body.key,
         url=await services.assets.signed_url(body.key, body.expires_in),
         expiresIn=body.expires_in,
         expiresAt=datetime.now(UTC) + timedelta(seconds=body.expires_in),
-        requestId=request_id(request),
     )
 
 
@@ -243,7 +202,7 @@ async def sign_url(request: Request, services: FromApp, body: SignedUrlBody, own
     dependencies=[per_address(RateLimitGroup.PUBLIC), _PUBLIC],
     response_class=Response,
     status_code=307,
-    responses={307: {"description": "Where it is, for good."}, **error_responses(400, 404, 429)},
+    responses=error_responses(404, described={307: "Where it is, for good."}),
 )
 async def read_thumbnail(services: FromApp, size: int, key: str) -> Response:
     small = await thumbnails.thumbnail(services.assets, key, size)
@@ -251,14 +210,13 @@ async def read_thumbnail(services: FromApp, size: int, key: str) -> Response:
 
 
 @router.put(
-    ROUTE + "/{key:path}",
+    assets.ROUTE + "/{key:path}",
     summary="Upload to a URL that was given out for it",
-    dependencies=[per_address(RateLimitGroup.WRITES), _SIGNED],
-    responses={
-        **error_responses(400, 404, 413, 429, 503),
-        403: {"description": "The URL is not valid, or no longer, or has been used: it takes one file."},
-    },
-    openapi_extra={"requestBody": {"required": True, "content": _FILES}},
+    dependencies=[_SIGNED],
+    responses=error_responses(
+        404, 503, described={403: "The URL is not valid, or no longer, or has been used: it takes one file."}
+    ),
+    openapi_extra=FILE_BODY,
 )
 async def write_asset(
     request: Request,
@@ -266,29 +224,22 @@ async def write_asset(
     key: str,
     expires: Expires,
     signature: Signature,
-) -> Written:
+) -> responses.Written:
     if not keys.is_valid_key(key) or not services.assets.is_valid_signature("PUT", key, expires, signature):
         raise UrlRefused("This upload URL is not valid, or no longer.", code="UPLOAD_URL_INVALID")
     promised = keys.media_type_of_key(key)
-    ours = await services.assets.checked(await services.bodies.read(request, UPLOAD_BYTES_MAX), promised)
+    ours = await services.assets.checked(await services.bodies.read(request, assets.UPLOAD_BYTES_MAX), promised)
     if ours.media_type != promised:
         raise InvalidInput(f"The URL is for {promised}, the file is {ours.media_type}.")
     try:
         stored = await services.assets.put_promised(key, ours.content, promised)
     except AlreadyStored as error:
         raise UrlRefused("This upload URL has been used: it takes one file.", code="UPLOAD_URL_USED") from error
-    return Written(key=stored.key, url=stored.url, publicUrl=stored.url, bytes=stored.bytes)
+    return responses.Written(key=stored.key, url=stored.url, publicUrl=stored.url, bytes=stored.bytes)
 
 
 class UrlRefused(InvalidInput):
     http_status = 403
-
-
-def _customer(request: Request, owner: ActingCustomer | None) -> str | None:
-    """Return the owner's pass id; None is nobody. Raises TooManyRequests."""
-    if owner:
-        check_pass(request, RateLimitGroup.WRITES, owner.pass_id)
-    return _pass_id(owner)
 
 
 def _pass_id(owner: ActingCustomer | None) -> str | None:
@@ -305,7 +256,7 @@ def _require_customer(owner: ActingCustomer | None) -> ActingCustomer:
 def _decode(data_url: str) -> bytes:
     """Raises InvalidInput where it is no base64 data URL, or larger than a file may be."""
     if len(data_url) > DATA_URL_CHARS_MAX:
-        raise PayloadTooLarge(f"A file may have at most {UPLOAD_BYTES_MAX} bytes.")
+        raise PayloadTooLarge(f"A file may have at most {assets.UPLOAD_BYTES_MAX} bytes.")
     head, comma, encoded = data_url.partition(",")
     if not (head.startswith("data:") and head.endswith(";base64") and comma):
         raise InvalidInput("dataUrl: it must begin with data:<type>;base64, and hold the file.", code="MISSING_DATAURL")
@@ -322,3 +273,48 @@ def _decoded_parts(encoded: str) -> Iterator[bytes]:
         if part.endswith("=") and at + BASE64_CHARS_AT_ONCE < len(encoded):
             raise ValueError("Excess data after padding")
         yield base64.b64decode(part, validate=True)
+
+
+@router.get(
+    "/public/download",
+    summary="A public file of ours, as an attachment",
+    response_class=Response,
+    responses=FILE_RESPONSES | error_responses(404, 503, described={502: "Its store does not give it to us."}),
+    dependencies=[
+        per_address(RateLimitGroup.PUBLIC),
+        no_identity("A public file is for everybody who has its address; no other is given out."),
+    ],
+)
+async def download(
+    services: FromApp,
+    url: Annotated[str, Query(max_length=URL_CHARS_MAX, description="The file's permanent URL.")],
+) -> Response:
+    """Nothing of other servers is read: this is no proxy."""
+    key = services.assets.key_of(url)
+    if key is None:
+        raise InvalidInput("url: the address of a public file of ours is needed.")
+    name = key.rpartition("/")[2]
+    if path := services.assets.path_of(key):
+        return StoredFileResponse(path, key, cache_control=IMMUTABLE, download_name=name)
+    return await _from_store(services, key, name)
+
+
+async def _from_store(services: Services, key: str, name: str) -> Response:
+    """Raises NotFound or DownloadFailed."""
+    bucket = services.assets.public
+    try:
+        entry = await bucket.entry(key)
+    except NotFound as error:
+        raise NotFound("There is no such file.") from error
+    except StorageError as error:
+        raise DownloadFailed(f"{key}: {error}") from error
+    headers = {
+        "Content-Length": str(entry.bytes),
+        "Content-Disposition": f'attachment; filename="{name}"',
+        "Cache-Control": IMMUTABLE,
+        "X-Content-Type-Options": "nosniff",
+    }
+    return StreamingResponse(bucket.chunks(key), media_type=keys.media_type_of_key(key), headers=headers)
+
+
+router.include_router(uploads)

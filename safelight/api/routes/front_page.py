@@ -3,6 +3,7 @@
 import asyncio
 from html import escape
 from pathlib import Path
+from string import Template
 from typing import Annotated
 
 from fastapi import APIRouter, Header, Response
@@ -23,18 +24,7 @@ LINKS = {
     "health": ("/health", "Whether the service and its database answer"),
     "sample": (f"/{examples.SAMPLE_PATH}", "The photo that the examples use"),
 }
-PAGE = """<!doctype html>
-<html lang="en">
-<meta charset="utf-8">
-<meta name="viewport" content="width=device-width, initial-scale=1">
-<title>safelight</title>
-<style>body {{ font: 1rem/1.5 system-ui, sans-serif; max-width: 40rem; margin: 3rem auto; padding: 0 1rem }}</style>
-<h1>safelight</h1>
-<p>The backend for products that make stills and videos with generative models. Version {version}.</p>
-<ul>
-{links}</ul>
-</html>
-"""
+PAGE = Template(Path(__file__).with_suffix(".html").read_text())
 
 router = APIRouter(tags=["operations"])
 
@@ -55,14 +45,10 @@ router = APIRouter(tags=["operations"])
 async def front_page(accept: Annotated[str, Header(max_length=2000)] = "") -> Response:
     headers = {"Vary": "Accept"}
     if "text/html" in accept.lower():
-        return HTMLResponse(_page(), headers=headers)
+        links = "".join(f'<li><a href="{path}">{path}</a>: {escape(text)}</li>\n' for path, text in LINKS.values())
+        return HTMLResponse(PAGE.substitute(version=escape(__version__), links=links), headers=headers)
     answer = FrontPage(version=__version__, links={name: path for name, (path, _) in LINKS.items()})
     return JSONResponse(answer.model_dump(), headers=headers)
-
-
-def _page() -> str:
-    links = "".join(f'<li><a href="{path}">{path}</a>: {escape(about)}</li>\n' for path, about in LINKS.values())
-    return PAGE.format(version=escape(__version__), links=links)
 
 
 async def store_sample(assets: AssetStore) -> None:

@@ -1,18 +1,15 @@
 """Copies of remote files. A file of ours stays where it is, and does not count against any rate limit."""
 
-from typing import Annotated
-
 from fastapi import APIRouter, Depends, Request
 
 from safelight.api.auth.principals import IdentifiedByBody
-from safelight.api.http import idempotency
 from safelight.api.http.bodies.json import SmallRoute
 from safelight.api.http.error_responses import error_responses
-from safelight.api.http.idempotency import OnceForKey
-from safelight.api.http.rate_limits import RateLimitGroup, check_address, check_pass
+from safelight.api.http.idempotency import Once, OnceForKey
+from safelight.api.http.rate_limits import RateLimitGroup, check_address
 from safelight.api.http.services import FromApp, Services
 from safelight.api.schemas import examples
-from safelight.api.schemas.aliases import Alias, Short, Url
+from safelight.api.schemas.aliases import Short, Url, aliased
 from safelight.api.schemas.requests import IdentityBody
 from safelight.api.schemas.responses import OwnCopy
 from safelight.domain.errors.base import InvalidInput
@@ -24,8 +21,14 @@ router = APIRouter(route_class=SmallRoute, tags=["files"])
 class StoreRemoteBody(IdentityBody):
     """A remote file to keep a copy of."""
 
-    url: Annotated[Url | None, Alias("sourceUrl", "Where the file is now.", example=examples.SAMPLE_URL)] = None
-    kind: Annotated[Short, Alias("folder", "What it is.")] = "generations"
+    url: Url | None = aliased("sourceUrl", "Where the file is now.", example=examples.SAMPLE_URL)
+    kind: Short = aliased("folder", "What it is.", default="generations")
+
+
+def _count(request: Request, services: Services, url: str | None) -> None:
+    """A file of ours costs nothing: clients ask for each item of a history. Raises TooManyRequests."""
+    if not (url and services.assets.key_of(url)):
+        check_address(request, RateLimitGroup.WRITES)
 
 
 async def _count_remote(request: Request, services: FromApp, body: StoreRemoteBody) -> None:
@@ -35,24 +38,17 @@ async def _count_remote(request: Request, services: FromApp, body: StoreRemoteBo
 @router.post(
     "/api/r2/store-remote-signed",
     summary="Keep our own copy of a remote file",
-    responses=error_responses(400, 401, 413, 422, 429, 503),
     dependencies=[Depends(_count_remote)],
 )
-async def store_remote(
-    request: Request, services: FromApp, once: OnceForKey, body: StoreRemoteBody, owner: IdentifiedByBody
-) -> OwnCopy:
-    if not (url := body.url):
-        raise InvalidInput("url: the address of the file to copy is needed.", code="MISSING_URL")
-    customer = _counted(request, services, owner, url)
-    actor = idempotency.actor(owner)
-    return await once.outside(actor, OwnCopy, lambda: _own_copy(services, url, body.kind, customer))
+async def store_remote(services: FromApp, once: OnceForKey, body: StoreRemoteBody, owner: IdentifiedByBody) -> OwnCopy:
+    return await _own_copy(services, once, owner, body.url, body.kind, "MISSING_URL")
 
 
 class StoreGenerationBody(IdentityBody):
     """A result to keep a copy of, by its URL or the first of several."""
 
-    url: Annotated[Url | None, Alias("urls.0", "Where the file is now.", example=examples.SAMPLE_URL)] = None
-    folder: Annotated[Short, Alias("", "What it is.")] = "generations"
+    url: Url | None = aliased("urls.0", "Where the file is now.", example=examples.SAMPLE_URL)
+    folder: Short = aliased("", "What it is.", default="generations")
 
 
 async def _count_generation(request: Request, services: FromApp, body: StoreGenerationBody) -> None:
@@ -62,41 +58,29 @@ async def _count_generation(request: Request, services: FromApp, body: StoreGene
 @router.post(
     "/store-remote-generation",
     summary="Keep our own copy of a result",
-    responses={
-        **error_responses(401, 413, 422, 429, 503),
-        400: {"description": "NO_URL, or the file cannot be had."},
-        500: {"description": "STORE_REMOTE_FAILED"},
-    },
+    responses=error_responses(described={400: "NO_URL, or the file cannot be had."}),
     dependencies=[Depends(_count_generation)],
 )
 async def store_remote_generation(
-    request: Request, services: FromApp, once: OnceForKey, body: StoreGenerationBody, owner: IdentifiedByBody
+    services: FromApp, once: OnceForKey, body: StoreGenerationBody, owner: IdentifiedByBody
 ) -> OwnCopy:
-    if not (url := body.url):
-        raise InvalidInput("url: the address of the file to copy is needed.", code="NO_URL")
-    customer = _counted(request, services, owner, url)
-    actor = idempotency.actor(owner)
-    return await once.outside(actor, OwnCopy, lambda: _own_copy(services, url, body.folder, customer))
+    return await _own_copy(services, once, owner, body.url, body.folder, "NO_URL")
 
 
-def _count(request: Request, services: Services, url: str | None) -> None:
-    """A file of ours costs nothing: clients ask for each item of a history. Raises TooManyRequests."""
-    if not (url and services.assets.key_of(url)):
-        check_address(request, RateLimitGroup.WRITES)
+async def _own_copy(
+    services: Services, once: Once, owner: ActingCustomer | None, url: str | None, kind: str, code: str
+) -> OwnCopy:
+    """Copy the file to our storage, unless it is ours already. Raises InvalidInput (`code`) without a URL."""
+    if not url:
+        raise InvalidInput("url: the address of the file to copy is needed.", code=code)
+    known_key = services.assets.key_of(url)
+    if known_key is None:
+        services.rates.check_customer(RateLimitGroup.WRITES, owner)
 
+    async def work() -> OwnCopy:
+        customer = owner.pass_id if owner else None
+        key = known_key or (await services.remote_files.copy(url, kind=kind, customer=customer)).key
+        own_url = services.assets.url_of(key)
+        return OwnCopy(key=key, url=own_url, publicUrl=own_url)
 
-def _counted(request: Request, services: Services, owner: ActingCustomer | None, url: str) -> str | None:
-    """Return the owner's pass id; None is nobody. Raises TooManyRequests."""
-    if owner and services.assets.key_of(url) is None:
-        check_pass(request, RateLimitGroup.WRITES, owner.pass_id)
-    return owner.pass_id if owner else None
-
-
-async def _own_copy(services: Services, url: str, kind: str, customer: str | None) -> OwnCopy:
-    """Copy the file to our storage, unless it is ours already, and return its key and URL."""
-    key = services.assets.key_of(url)
-    if key is None:
-        stored = await services.remote_files.copy(url, kind=kind, customer=customer)
-        key = stored.key
-    own_url = services.assets.url_of(key)
-    return OwnCopy(key=key, url=own_url, publicUrl=own_url)
+    return await once.outside(owner, OwnCopy, work)

@@ -3,17 +3,16 @@
 Each change is an `admin_audit` row; every process goes by it within a few seconds, this one at once.
 """
 
-from typing import Annotated, Any
+from typing import Any
 
 from fastapi import APIRouter
 
 from safelight.api.auth.operators import ADMIN_ONLY_BY_KEY_TOO, ByOperatorWithKey
-from safelight.api.http import idempotency
 from safelight.api.http.bodies.json import StrictRoute
-from safelight.api.http.error_responses import BY_OPERATORS, error_responses
+from safelight.api.http.error_responses import error_responses
 from safelight.api.http.idempotency import OnceForKey
 from safelight.api.http.services import FromApp, Services
-from safelight.api.schemas.aliases import Alias, AliasedModel, Short
+from safelight.api.schemas.aliases import AliasedModel, Short, aliased
 from safelight.api.schemas.legacy_responses import Effective, Leaf, Runtime, RuntimeMeta, RuntimeTree, Unset
 from safelight.db.configuration import runtime_config
 from safelight.db.connection.database import Connection
@@ -22,24 +21,18 @@ from safelight.domain.runtime_config import LEAVES
 from safelight.pipelines.runtime_overrides import FOLLOW_SECONDS
 
 router = APIRouter(route_class=StrictRoute, tags=["legacy"], dependencies=[ADMIN_ONLY_BY_KEY_TOO])
-reloading = APIRouter(tags=["legacy"], dependencies=[ADMIN_ONLY_BY_KEY_TOO])  # takes no body
+reloading = APIRouter(dependencies=[ADMIN_ONLY_BY_KEY_TOO])  # takes no body
 
 
 class OverrideBody(AliasedModel):
-    override: Annotated[
-        Any, Alias("", "All that is to differ from the defaults.", example={"credits": {"imageCost": 2}})
-    ] = None
+    override: Any = aliased("", "All that is to differ from the defaults.", example={"credits": {"imageCost": 2}})
 
 
 class PathBody(AliasedModel):
-    path: Annotated[Short, Alias("", "A leaf or a branch.", example="credits.imageCost")] = ""
+    path: Short = aliased("", "A leaf or a branch.", default="", example="credits.imageCost")
 
 
-@router.get(
-    "/admin/config/runtime",
-    summary="What is set while everything runs, and what that makes of the defaults",
-    responses={**BY_OPERATORS, 500: {"description": "CONFIG_READ_FAILED"}},
-)
+@router.get("/admin/config/runtime", summary="What is set while everything runs, and what that makes of the defaults")
 async def read(services: FromApp) -> Runtime:
     async with services.db.connection() as conn:
         row = await runtime_config.read(conn)
@@ -60,12 +53,7 @@ async def read(services: FromApp) -> Runtime:
 @router.post(
     "/admin/config/runtime",
     summary="Set all that is to differ from the defaults",
-    responses={
-        **BY_OPERATORS,
-        **error_responses(413, 422),
-        400: {"description": "INVALID_OVERRIDE"},
-        500: {"description": "CONFIG_SAVE_FAILED"},
-    },
+    responses=error_responses(described={400: "INVALID_OVERRIDE"}),
 )
 async def replace(services: FromApp, operator: ByOperatorWithKey, once: OnceForKey, body: OverrideBody) -> Effective:
     override = body.override
@@ -76,7 +64,7 @@ async def replace(services: FromApp, operator: ByOperatorWithKey, once: OnceForK
         await services.runtime.replace(conn, override, by=operator)
         return Effective(effective=await _effective(services, conn))
 
-    answer = await once.in_transaction(idempotency.actor(operator), Effective, work)
+    answer = await once.in_transaction(operator, Effective, work)
     await services.runtime.reload()
     return answer
 
@@ -84,12 +72,7 @@ async def replace(services: FromApp, operator: ByOperatorWithKey, once: OnceForK
 @router.post(
     "/admin/config/runtime/unset",
     summary="Let a leaf or a branch be as by default again",
-    responses={
-        **BY_OPERATORS,
-        **error_responses(413, 422),
-        400: {"description": "MISSING_PATH"},
-        500: {"description": "CONFIG_UNSET_FAILED"},
-    },
+    responses=error_responses(described={400: "MISSING_PATH"}),
 )
 async def unset(services: FromApp, operator: ByOperatorWithKey, once: OnceForKey, body: PathBody) -> Unset:
     if not body.path:
@@ -99,7 +82,7 @@ async def unset(services: FromApp, operator: ByOperatorWithKey, once: OnceForKey
         override = await services.runtime.unset(conn, body.path, by=operator)
         return Unset(override=override, effective=await _effective(services, conn))
 
-    answer = await once.in_transaction(idempotency.actor(operator), Unset, work)
+    answer = await once.in_transaction(operator, Unset, work)
     await services.runtime.reload()
     return answer
 
@@ -108,12 +91,11 @@ async def _effective(services: Services, conn: Connection) -> RuntimeTree:
     return RuntimeTree.model_validate(await services.runtime.effective(conn))
 
 
-@reloading.post(
-    "/admin/config/runtime/reload",
-    summary="Have this process read again what is set",
-    responses=BY_OPERATORS,
-)
+@reloading.post("/admin/config/runtime/reload", summary="Have this process read again what is set")
 async def reload(services: FromApp) -> Effective:
     await services.runtime.reload()
     async with services.db.connection() as conn:
         return Effective(effective=await _effective(services, conn))
+
+
+router.include_router(reloading)

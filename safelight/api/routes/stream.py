@@ -22,7 +22,7 @@ from safelight.api.http.services import FromApp
 from safelight.api.schemas.generation_responses import EVENTS, ScanLine
 from safelight.api.schemas.responses import ResponseModel
 from safelight.db.generations import generations, job_log
-from safelight.db.generations.job_log import LINES_AT_ONCE, TailLine
+from safelight.db.generations.job_log import LINES_AT_ONCE
 from safelight.db.money import customers
 from safelight.domain.errors.base import AuthError, NotFound
 from safelight.domain.statuses import Status
@@ -122,10 +122,8 @@ _EVENT_STREAM: dict[str, Any] = {
     dependencies=[Depends(_in_bounds), Depends(_may_follow)],
     responses={
         200: _EVENT_STREAM,
-        204: {
-            "description": "It is final, and `Last-Event-ID` names its last line: there is nothing more to wait for."
-        },
-        **error_responses(400, 401, 404, 429, 503),
+        204: {"description": "It is final, and `Last-Event-ID` names its last line: nothing more is to come."},
+        **error_responses(404),
     },
 )
 async def stream(
@@ -138,9 +136,9 @@ async def stream(
     """
     shown: Status | None = None
     end_at = time.monotonic() + STREAM_SECONDS_MAX
-    async with services.listener.subscribe(generation_id) as news:
+    async with services.listener.subscribe(generation_id) as changed:
         while time.monotonic() < end_at and not request.app.state.leaving.is_set():
-            news.clear()
+            changed.clear()
             async with services.db.connection() as conn:
                 now = await job_log.tail(conn, generation_id, after)
             if now is None:
@@ -155,26 +153,20 @@ async def stream(
                     shown = status
                     yield _status(status)
                 after = line.seq
-                yield ServerSentEvent(id=str(after), event="scan_line", data=_scan_line(line))
+                data = {"index": line.seq - 1, "text": line.message, "level": line.level, "step": line.step}
+                yield ServerSentEvent(id=str(after), event="scan_line", data=data)
             if len(now.lines) == LINES_AT_ONCE:
                 continue
             if status is not shown:
                 shown = status
                 yield _status(status)
             if status.is_terminal:
-                yield ServerSentEvent(event="done", data=_done(status, now.error))
+                error = {"error": now.error} if now.error else {}
+                yield ServerSentEvent(event="done", data={"status": status, **error})
                 return
             with suppress(TimeoutError):
-                await asyncio.wait_for(news.wait(), POLL_SECONDS)
+                await asyncio.wait_for(changed.wait(), POLL_SECONDS)
 
 
 def _status(status: Status) -> ServerSentEvent:
     return ServerSentEvent(event="status", data={"status": status})
-
-
-def _scan_line(line: TailLine) -> dict[str, Any]:
-    return {"index": line.seq - 1, "text": line.message, "level": line.level, "step": line.step}
-
-
-def _done(status: Status, error: dict[str, Any] | None) -> dict[str, Any]:
-    return {"status": status, "error": error} if error else {"status": status}

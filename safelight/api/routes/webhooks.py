@@ -6,20 +6,23 @@ from fastapi import APIRouter, Path, Request
 
 from safelight.api.auth.principals import no_identity
 from safelight.api.http.bodies.json import StrictRequest
-from safelight.api.http.error_responses import Responses, error_responses
-from safelight.api.http.services import FromApp, Services
+from safelight.api.http.error_responses import error_responses
+from safelight.api.http.services import FromApp
 from safelight.api.schemas.responses import Ok
 from safelight.db.generations import jobs
 from safelight.domain.errors.base import NotFound
 
 router = APIRouter(tags=["webhooks"])
 
-_REFUSALS: Responses = {
-    **error_responses(400, 404, 413, 503),
-    401: {"description": "Not signed by the provider, or too long ago."},
-    409: {"description": "The very same webhook was taken before."},
-    502: {"description": "The provider's keys, by which we know its signature, cannot be had."},
-}
+_REFUSALS = error_responses(
+    404,
+    503,
+    described={
+        401: "Not signed by the provider, or too long ago.",
+        409: "The very same webhook was taken before.",
+        502: "The provider's keys, by which we know its signature, cannot be had.",
+    },
+)
 _BODY = {"schema": {"type": "object", "description": "Whatever the provider says: it is not looked at."}}
 
 
@@ -38,16 +41,12 @@ async def wake(
 ) -> Ok:
     """Signature, age and replay are checked before anything is looked at; nothing that it says is believed. Only
     adapters that are configured have webhooks; `simulated`, which signs none, is for tests alone."""
-    await _check(request, services, adapter)
+    if adapter not in services.webhook_checks:
+        raise NotFound(f"No webhooks are taken from {adapter!r}.")
+    body = await StrictRequest(request.scope, request.receive).body()
+    await services.webhook_checks[adapter](request.headers, body)
     generation_id = attempt.partition(":")[0]
     async with services.db.connection() as conn:
         if not await jobs.wake(conn, generation_id):
             raise NotFound(f"There is no generation {generation_id!r}.")
     return Ok()
-
-
-async def _check(request: Request, services: Services, adapter: str) -> None:
-    if adapter not in services.webhook_checks:
-        raise NotFound(f"No webhooks are taken from {adapter!r}.")
-    body = await StrictRequest(request.scope, request.receive).body()
-    await services.webhook_checks[adapter](request.headers, body)

@@ -1,4 +1,4 @@
-"""Folds every spelling of a field into one, at the edge, once.
+"""Normalizes every accepted name of a field to one, at the edge, once.
 
 Clients of several generations send the same thing under different names and places. A field lists its spellings
 (`Alias`); the first that is not empty wins; unknown keys are ignored.
@@ -12,13 +12,11 @@ from pydantic import (
     BaseModel,
     BeforeValidator,
     ConfigDict,
-    GetJsonSchemaHandler,
+    Field,
     StringConstraints,
     model_validator,
 )
 from pydantic.fields import FieldInfo
-from pydantic.json_schema import JsonSchemaValue
-from pydantic_core import CoreSchema
 
 from safelight.storage.addresses import URL_CHARS_MAX, too_long
 from safelight.storage.web_urls import web_url
@@ -26,20 +24,23 @@ from safelight.storage.web_urls import web_url
 
 @dataclass(frozen=True, slots=True)
 class Alias:
-    """Other names of a field, separated by `|`; a dot reaches into an object. `joined`: lists are concatenated."""
+    """Other names of a field; a dot reaches into an object. `joined`: lists are concatenated."""
 
-    names: str
-    description: str
-    joined: bool = False
-    example: Any = None
+    names: tuple[str, ...]
+    joined: bool
 
-    def __get_pydantic_json_schema__(self, schema: CoreSchema, handler: GetJsonSchemaHandler) -> JsonSchemaValue:
-        described = handler(schema)
-        more = f" Also accepted: {', '.join(f'`{name}`' for name in self.names.split('|'))}." if self.names else ""
-        described["description"] = self.description + more
-        if self.example is not None:
-            described["examples"] = [self.example]
-        return described
+
+def aliased(
+    names: str, description: str, *, default: Any = None, joined: bool = False, example: Any = None, **rules: Any
+) -> Any:
+    """A field of an `AliasedModel`, and its other names, separated by `|`. `rules` are those of pydantic's `Field`;
+    `default=...` makes it required."""
+    others = tuple(names.split("|")) if names else ()
+    more = f" Also accepted: {', '.join(f'`{name}`' for name in others)}." if others else ""
+    examples = None if example is None else [example]
+    field = Field(default, description=description + more, examples=examples, **rules)
+    field.metadata.append(Alias(others, joined))
+    return field
 
 
 def clean_text(value: Any) -> Any:
@@ -76,27 +77,29 @@ class AliasedModel(BaseModel):
 
     @model_validator(mode="before")
     @classmethod
-    def fold(cls, given: Any) -> Any:
+    def normalize(cls, given: Any) -> Any:
         if not isinstance(given, dict):
             raise ValueError("must be a JSON object")
-        folded = {name: _folded(given, name, field) for name, field in cls.model_fields.items()}
-        return {name: value for name, value in folded.items() if value is not None}
+        normalized = {name: _normalized(given, name, field) for name, field in cls.model_fields.items()}
+        return {name: value for name, value in normalized.items() if value is not None}
+
+
+def _alias(field: FieldInfo) -> Alias:
+    return next((item for item in field.metadata if isinstance(item, Alias)), Alias((), False))
 
 
 def spellings(name: str, field: FieldInfo) -> list[str]:
-    found = [name]
-    for item in field.metadata:
-        if isinstance(item, Alias) and item.names:
-            found += item.names.split("|")
-    return found
+    return [name, *_alias(field).names]
 
 
-def _folded(given: dict[str, Any], name: str, field: FieldInfo) -> Any:
+def _normalized(given: dict[str, Any], name: str, field: FieldInfo) -> Any:
     values = [value for path in spellings(name, field) if not is_absent(value := _at(given, path))]
-    if any(isinstance(item, Alias) and item.joined for item in field.metadata):
-        joined = [item for value in values for item in (value if isinstance(value, list) else [value])]
-        return list(dict.fromkeys(item for item in joined if not is_absent(item))) if _are_texts(joined) else joined
-    return values[0] if values else None
+    if not _alias(field).joined:
+        return values[0] if values else None
+    joined = [item for value in values for item in (value if isinstance(value, list) else [value])]
+    if not all(isinstance(item, str) for item in joined):
+        return joined
+    return list(dict.fromkeys(item for item in joined if not is_absent(item)))
 
 
 def _at(given: Any, path: str) -> Any:
@@ -112,7 +115,3 @@ def _at(given: Any, path: str) -> Any:
 
 def is_absent(value: Any) -> bool:
     return value is None or (isinstance(value, str) and not value.strip())
-
-
-def _are_texts(values: list[Any]) -> bool:
-    return all(isinstance(value, str) for value in values)

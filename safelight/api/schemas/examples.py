@@ -1,8 +1,8 @@
 """Examples of the OpenAPI document: ids, URLs and bodies about one product photo and the results made of it."""
 
+import tomllib
+from pathlib import Path
 from typing import Any
-
-from safelight.domain.orders import Flow
 
 Json = dict[str, Any]
 
@@ -23,62 +23,5 @@ PROMPT = "A cup on a stone table …"
 STILL_URL = f"{SERVER}/assets/mma/still/{GENERATION}-5f0c2b9e8d7a41c6b3e2d1f0a9b8c7d6/1.png"
 VIDEO_URL = f"{SERVER}/assets/mma/video/{GENERATION}-5f0c2b9e8d7a41c6b3e2d1f0a9b8c7d6/1.mp4"
 
-SUMMARIES = {
-    Flow.STILL_CREATE: "Make a still from a product photo and a brief",
-    Flow.STILL_TWEAK: "Change a still",
-    Flow.VIDEO_ANIMATE: "Set a still in motion, or only suggest how",
-    Flow.VIDEO_TWEAK: "Change a video",
-}
-
-OF_FLOWS: dict[Flow, Any] = {
-    Flow.STILL_CREATE: {
-        "product and brief": {
-            "value": {
-                "passId": PASS,
-                "assets": {"product_image_url": SAMPLE_URL},
-                "inputs": {
-                    "brief": "A calm morning on a stone table, soft light from the left",
-                    "style": "editorial still life",
-                    "aspect_ratio": "4:5",
-                },
-            }
-        }
-    },
-    Flow.STILL_TWEAK: {
-        "darker background": {
-            "value": {
-                "passId": PASS,
-                "parent_generation_id": PARENT,
-                "feedback": {"still_feedback": "darker background, no reflections"},
-            }
-        }
-    },
-    Flow.VIDEO_ANIMATE: {
-        "type for me": {"value": {"passId": PASS, "parent_generation_id": PARENT, "inputs": {"type_for_me": True}}},
-        "own words": {
-            "value": {
-                "passId": PASS,
-                "assets": {"start_image_url": SAMPLE_URL},
-                "inputs": {
-                    "motion_user_brief": "push in slowly",
-                    "movement_style": "fix_camera",
-                    "duration": 5,
-                },
-            }
-        },
-        "suggestion only": {
-            "value": {"passId": PASS, "parent_generation_id": PARENT, "inputs": {"suggest_only": True}}
-        },
-    },
-    Flow.VIDEO_TWEAK: {
-        "slower": {
-            "value": {
-                "passId": PASS,
-                "parent_generation_id": PARENT,
-                "feedback": {"motion_feedback": "slower, and let it loop"},
-            }
-        }
-    },
-}
-
+ORDERS: Json = tomllib.loads(Path(__file__).with_suffix(".toml").read_text())  # by flow
 CANCEL: Json = {"by its owner": {"value": {"passId": PASS}}}

@@ -5,11 +5,9 @@ from collections.abc import Iterator
 from typing import Any
 from urllib.parse import urlsplit
 
-Json = dict[str, Any]
-
 DEPTH_MAX = 4
 ITEMS_READ_MAX = 500
-TOLD_MAX = 10
+WARNINGS_MAX = 10
 PATH_CHARS_MAX = 120
 
 _NAME = re.compile(r"video|audio|music|sound|voice|song|speech|clip|film|footage", re.IGNORECASE)
@@ -21,13 +19,13 @@ _URL = re.compile(r"(?:https?://|data:(?:video|audio)/)", re.IGNORECASE)
 
 
 def ignored_media(body: Any) -> dict[str, str]:
-    """Return, by its URL, the warning about each reference video or sound in the body, TOLD_MAX of them at most."""
+    """Return, by its URL, the warning about each reference video or sound in the body, WARNINGS_MAX of them at most."""
     found = {}
     for path, name, text in _texts(body, "", DEPTH_MAX):
         kind = _kind(name, text) if _URL.match(text) else None
         if kind:
             found[text] = f"{path[:PATH_CHARS_MAX]}: a reference {kind} cannot be used and was left out."
-        if len(found) >= TOLD_MAX:
+        if len(found) >= WARNINGS_MAX:
             break
     return found
 

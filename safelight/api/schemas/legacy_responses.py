@@ -4,32 +4,8 @@ from typing import Annotated, Any, Literal
 
 from pydantic import ConfigDict, Field, WithJsonSchema
 
-from safelight.api.schemas.examples import GENERATION, PROMPT, STILL_URL, VIDEO_URL
-from safelight.api.schemas.responses import (
-    CostsOfModes,
-    Count,
-    Credits,
-    CreditsCharged,
-    CustomerId,
-    Email,
-    GenerationId,
-    Json,
-    Ok,
-    PassId,
-    Platform,
-    Prompt,
-    ResponseModel,
-    SessionId,
-    SessionUuid,
-    Stored,
-    StoredObject,
-    StoredText,
-    Text,
-    Time,
-    Uri,
-    Uuid,
-    WithRequestId,
-)
+from safelight.api.schemas import examples, fields
+from safelight.api.schemas.responses import CostsOfModes, CreditsCharged, Ok, ResponseModel, Stored, WithRequestId
 from safelight.domain.runtime_config import LeafType
 
 MergeSource = Literal["preset+user", "user_only", "preset_only", "none"]
@@ -40,7 +16,7 @@ NONE = Field(examples=[None])
 
 class GptError(ResponseModel):
     status: Annotated[Any, WithJsonSchema({"anyOf": [{"type": "integer"}, {"type": "null"}]})]
-    message: Text
+    message: fields.Text
 
 
 class StyleProfile(ResponseModel):
@@ -51,8 +27,8 @@ class StyleProfile(ResponseModel):
 class PresetMeta(ResponseModel):
     """Without `minaVisionEnabled`: whether the preset alone shaped it."""
 
-    source: Annotated[Literal["preset_only", "none"], Field(examples=["none"])]
-    likesCount: Annotated[Count, Field(examples=[0])]
+    source: Literal["preset_only", "none"] = Field(examples=["none"])
+    likesCount: fields.Count = Field(examples=[0])
     presetKey: Annotated[str | None, NONE]
 
 
@@ -63,15 +39,15 @@ class MergedMeta(PresetMeta):
 class TasteUnknownMeta(MergedMeta):
     source: Literal["none"] = "none"
     reason: Literal["not_enough_likes"] = "not_enough_likes"
-    minLikesForFirstProfile: Count
+    minLikesForFirstProfile: fields.Count
 
 
 class TasteReadMeta(ResponseModel):
     source: Literal["recomputed"] = "recomputed"
-    likesCount: Count
-    likesCountAtProfile: Count
-    updatedAt: Time
-    refreshStep: Count
+    likesCount: fields.Count
+    likesCountAtProfile: fields.Count
+    updatedAt: fields.Time
+    refreshStep: fields.Count
     presetKey: str | None
     mergeSource: MergeSource
 
@@ -87,36 +63,36 @@ class Gpt(ResponseModel):
 class GptWithStyle(Gpt):
     styleProfile: Annotated[StyleProfile | None, NONE]
     styleProfileMeta: StyleMeta
-    userMessage: Annotated[str, Field(description="The last friendly line.", examples=["Your picture is ready."])]
+    userMessage: str = Field(description="The last friendly line.", examples=["Your picture is ready."])
 
 
 class GptOfStill(GptWithStyle):
-    imageTexts: Annotated[list[str], Field(description="What was seen in each picture.", examples=[["A white cup"]])]
+    imageTexts: list[str] = Field(description="What was seen in each picture.", examples=[["A white cup"]])
 
 
 class Made(WithRequestId):
-    message: Annotated[str, Field(examples=["Your picture is ready."])]
-    prompt: Annotated[StoredText, Field(examples=[PROMPT])]
-    generationId: Uuid
-    sessionId: SessionUuid
-    passId: PassId
+    message: str = Field(examples=["Your picture is ready."])
+    prompt: fields.StoredText = Field(examples=[examples.PROMPT])
+    generationId: fields.Uuid
+    sessionId: fields.SessionUuid
+    passId: fields.PassId
     credits: CreditsCharged
 
 
 class StillMade(Made):
-    imageUrl: Uri
-    imageUrls: list[Uri]
+    imageUrl: fields.Uri
+    imageUrls: list[fields.Uri]
     gpt: GptOfStill
 
 
 class VideoMade(Made):
-    videoUrl: Annotated[str, Field(json_schema_extra={"format": "uri"}, examples=[VIDEO_URL])]
+    videoUrl: str = Field(json_schema_extra={"format": "uri"}, examples=[examples.VIDEO_URL])
     gpt: GptWithStyle
 
 
 class Suggestion(WithRequestId):
-    suggestion: Annotated[str, Field(examples=["Push in slowly while steam rises from the cup."])]
-    passId: PassId
+    suggestion: str = Field(examples=["Push in slowly while steam rises from the cup."])
+    passId: fields.PassId
     gpt: Gpt
 
 
@@ -124,23 +100,23 @@ class Suggestion(WithRequestId):
 
 
 class LikePayload(ResponseModel):
-    customerId: CustomerId
+    customerId: fields.CustomerId
     resultType: Literal["image", "motion"]
-    platform: Platform
-    sessionId: SessionId | None
-    generationId: GenerationId | None
+    platform: fields.Platform
+    sessionId: fields.SessionId | None
+    generationId: fields.GenerationId | None
 
 
 class Likes(ResponseModel):
-    likesForCustomer: Annotated[Count | None, Field(description="Comments included; null of nobody.", examples=[3])]
+    likesForCustomer: fields.Count | None = Field(description="Comments included; null of nobody.", examples=[3])
 
 
 class Liked(WithRequestId):
-    message: Annotated[str, Field(examples=["Thank you, noted."])]
+    message: str = Field(examples=["Thank you, noted."])
     payload: LikePayload
     totals: Likes
-    passId: PassId | None
-    feedbackId: Uuid
+    passId: fields.PassId | None
+    feedbackId: fields.Uuid
 
 
 class Row(Stored):
@@ -150,62 +126,62 @@ class Row(Stored):
         extra="allow", json_schema_extra={"patternProperties": {"^mg_": {}}, "additionalProperties": False}
     )
 
-    mg_id: Annotated[str, Field(examples=[f"generation:{GENERATION}"])]
-    mg_created_at: Time
+    mg_id: str = Field(examples=[f"generation:{examples.GENERATION}"])
+    mg_created_at: fields.Time
 
 
 class Item(Row):
     """The row, and what of it clients know by other names."""
 
-    id: Annotated[str, Field(examples=[f"generation:{GENERATION}"])]
-    passId: PassId | None
-    sessionId: SessionId | None
-    platform: Platform | None
-    createdAt: Time
+    id: str = Field(examples=[f"generation:{examples.GENERATION}"])
+    passId: fields.PassId | None
+    sessionId: fields.SessionId | None
+    platform: fields.Platform | None
+    createdAt: fields.Time
 
 
 class SessionItem(Item):
-    title: Annotated[str | None, Field(examples=["Mina session"])]
+    title: str | None = Field(examples=["Mina session"])
 
 
 class GenerationItem(Item):
-    generationId: GenerationId | None
-    type: Annotated[str | None, Field(examples=["image"])]
-    mode: Annotated[str | None, Field(examples=["still"])]
-    prompt: Prompt | None
-    outputUrl: Annotated[str | None, Field(examples=[STILL_URL])]
-    status: Annotated[str | None, Field(examples=["done"])]
-    meta: Annotated[StoredObject, Field(examples=[{"cost": 1}])]
+    generationId: fields.GenerationId | None
+    type: str | None = Field(examples=["image"])
+    mode: str | None = Field(examples=["still"])
+    prompt: fields.Prompt | None
+    outputUrl: str | None = Field(examples=[examples.STILL_URL])
+    status: str | None = Field(examples=["done"])
+    meta: fields.StoredObject = Field(examples=[{"cost": 1}])
 
 
 class FeedbackItem(Item):
-    resultType: Annotated[str | None, Field(examples=["image"])]
-    prompt: Prompt | None
-    comment: Text | None
-    imageUrl: Annotated[str | None, Field(examples=[STILL_URL])]
+    resultType: str | None = Field(examples=["image"])
+    prompt: fields.Prompt | None
+    comment: fields.Text | None
+    imageUrl: str | None = Field(examples=[examples.STILL_URL])
     videoUrl: Annotated[str | None, NONE]
 
 
 class CreditHistory(ResponseModel):
-    balance: Credits
-    expiresAt: Annotated[Time | None, NONE]
-    history: Annotated[list[Row], Field(description="The ledger, newest first.")]
+    balance: fields.Credits
+    expiresAt: Annotated[fields.Time | None, NONE]
+    history: list[Row] = Field(description="The ledger, newest first.")
 
 
 class Page(ResponseModel):
-    limit: Annotated[Count, Field(examples=[200])]
-    cursor: Annotated[Time | None, Field(description="As it was stated.", examples=[None])]
-    nextCursor: Annotated[Time | None, NONE]
+    limit: fields.Count = Field(examples=[200])
+    cursor: fields.Time | None = Field(description="As it was stated.", examples=[None])
+    nextCursor: Annotated[fields.Time | None, NONE]
     hasMore: bool
-    returned: Annotated[Count, Field(examples=[3])]
+    returned: fields.Count = Field(examples=[3])
 
 
 class History(WithRequestId):
     """Newest first; every item under its camelCase and its raw names."""
 
-    passId: PassId | None
-    customerId: CustomerId
-    passIdsChecked: list[PassId]
+    passId: fields.PassId | None
+    customerId: fields.CustomerId
+    passIdsChecked: list[fields.PassId]
     credits: CreditHistory
     page: Page
     sessions: list[SessionItem]
@@ -214,19 +190,17 @@ class History(WithRequestId):
 
 
 class TotalUsers(Ok):
-    totalUsers: Annotated[Count, Field(examples=[1234])]
-    source: Annotated[
-        Literal["mega_customers", "no-supabase"], Field(description="`no-supabase`: the database is away.")
-    ]
+    totalUsers: fields.Count = Field(examples=[1234])
+    source: Literal["mega_customers", "no-supabase"] = Field(description="`no-supabase`: the database is away.")
 
 
 class AutoTopUps(ResponseModel):
     """Automatic top-ups of a customer."""
 
-    customerId: PassId
-    enabled: Annotated[bool, Field(examples=[True])]
-    monthlyLimitPacks: Annotated[Count, Field(examples=[3])]
-    passId: PassId
+    customerId: fields.PassId
+    enabled: bool = Field(examples=[True])
+    monthlyLimitPacks: fields.Count = Field(examples=[3])
+    passId: fields.PassId
 
 
 class AutoTopUpsKept(AutoTopUps):
@@ -236,7 +210,7 @@ class AutoTopUpsKept(AutoTopUps):
 class AutoTopUpsUnknown(ResponseModel):
     """The database is away."""
 
-    customerId: PassId
+    customerId: fields.PassId
     enabled: Literal[False] = False
     monthlyLimitPacks: Literal[0] = 0
     source: Literal["no-db"] = "no-db"
@@ -246,19 +220,19 @@ class AutoTopUpsUnknown(ResponseModel):
 
 
 class Summary(Ok):
-    totalCustomers: Annotated[Count, Field(examples=[120])]
-    totalCredits: Annotated[int, Field(examples=[1450])]
-    autoTopupOn: Annotated[Count, Field(examples=[7])]
+    totalCustomers: fields.Count = Field(examples=[120])
+    totalCredits: int = Field(examples=[1450])
+    autoTopupOn: fields.Count = Field(examples=[7])
     source: Literal["mega_customers"] = "mega_customers"
 
 
 class Customer(ResponseModel):
-    shopify_customer_id: Annotated[str | None, Field(examples=["8812345"])]
-    email: Email | None
-    credits: Credits
-    last_active: Time | None
-    created_at: Time
-    updated_at: Time
+    shopify_customer_id: str | None = Field(examples=["8812345"])
+    email: fields.Email | None
+    credits: fields.Credits
+    last_active: fields.Time | None
+    created_at: fields.Time
+    updated_at: fields.Time
     disabled: bool
 
 
@@ -268,8 +242,8 @@ class Customers(ResponseModel):
 
 
 class RowsOfTables(ResponseModel):
-    mega_customers: Annotated[Count, Field(examples=[120])]
-    mega_generations: Annotated[Count, Field(examples=[4310])]
+    mega_customers: fields.Count = Field(examples=[120])
+    mega_generations: fields.Count = Field(examples=[4310])
 
 
 class Parity(Ok):
@@ -277,19 +251,19 @@ class Parity(Ok):
 
 
 class Adjusted(WithRequestId):
-    customerId: PassId
-    passId: PassId
-    balance: Annotated[Count, Field(examples=[23])]
-    creditsBefore: Annotated[Count, Field(examples=[13])]
-    creditsAfter: Annotated[Count, Field(examples=[23])]
-    expiresAt: Annotated[Time | None, NONE]
+    customerId: fields.PassId
+    passId: fields.PassId
+    balance: fields.Count = Field(examples=[23])
+    creditsBefore: fields.Count = Field(examples=[13])
+    creditsAfter: fields.Count = Field(examples=[23])
+    expiresAt: Annotated[fields.Time | None, NONE]
     source: Literal["mega_customers"] = "mega_customers"
 
 
 class ModelsOfEngines(ResponseModel):
-    seedream: Annotated[str | None, Field(examples=["darkroom-still-1"])]
-    kling: Annotated[str | None, Field(examples=["darkroom-motion-1"])]
-    gpt: Annotated[str | None, Field(examples=["darkroom-eyes-1"])]
+    seedream: str | None = Field(examples=["darkroom-still-1"])
+    kling: str | None = Field(examples=["darkroom-motion-1"])
+    gpt: str | None = Field(examples=["darkroom-eyes-1"])
 
 
 class RuntimeTree(ResponseModel):
@@ -297,15 +271,12 @@ class RuntimeTree(ResponseModel):
 
     models: ModelsOfEngines
     credits: CostsOfModes
-    replicate: Annotated[
-        dict[str, Json],
-        Field(
-            description="Settings of each engine.", examples=[{"seedream": {"size": "2K"}, "kling": {"mode": "pro"}}]
-        ),
-    ]
-    gpt: Annotated[
-        dict[str, Json], Field(description="Settings of each task.", examples=[{"editorial": {"temperature": 0.8}}])
-    ]
+    replicate: dict[str, fields.Json] = Field(
+        description="Settings of each engine.", examples=[{"seedream": {"size": "2K"}, "kling": {"mode": "pro"}}]
+    )
+    gpt: dict[str, fields.Json] = Field(
+        description="Settings of each task.", examples=[{"editorial": {"temperature": 0.8}}]
+    )
 
 
 class Effective(Ok):
@@ -313,25 +284,25 @@ class Effective(Ok):
 
 
 class Unset(Effective):
-    override: Annotated[Json, Field(examples=[{}])]
+    override: fields.Json = Field(examples=[{}])
 
 
 class RuntimeMeta(ResponseModel):
-    updatedAt: Time | None
-    updatedBy: Annotated[str | None, Field(examples=["admin"])]
-    ttlMs: Annotated[
-        Count, Field(description="Within so many milliseconds every process goes by a change.", examples=[5000])
-    ]
+    updatedAt: fields.Time | None
+    updatedBy: str | None = Field(examples=["admin"])
+    ttlMs: fields.Count = Field(
+        description="Within so many milliseconds every process goes by a change.", examples=[5000]
+    )
 
 
 class Leaf(ResponseModel):
-    path: Annotated[str, Field(examples=["credits.imageCost"])]
-    type: Annotated[LeafType, Field(examples=["integer"])]
-    description: Annotated[str, Field(examples=["Credits charged for a still."])]
+    path: str = Field(examples=["credits.imageCost"])
+    type: LeafType = Field(examples=["integer"])
+    description: str = Field(examples=["Credits charged for a still."])
 
 
 class Runtime(Effective):
     defaults: RuntimeTree
-    override: Annotated[Json, Field(examples=[{"credits": {"imageCost": 2}}])]
+    override: fields.Json = Field(examples=[{"credits": {"imageCost": 2}}])
     meta: RuntimeMeta
-    leaves: Annotated[list[Leaf], Field(serialization_alias="schema")]
+    leaves: list[Leaf] = Field(serialization_alias="schema")

@@ -1,8 +1,7 @@
-"""Turns a folded body into an order: what is missing is taken over from the parent, what is wrong is refused."""
+"""Turns a normalized body into an order: what is missing is taken over from the parent, what is wrong is refused."""
 
 import uuid
 from dataclasses import dataclass
-from typing import Any
 
 from safelight.api.schemas.requests import CreateBody
 from safelight.db.connection.database import Connection
@@ -15,43 +14,39 @@ from safelight.storage.addresses import mended_url
 from safelight.storage.assets import AssetStore
 from safelight.storage.keys import RESULTS, generation_of_result, is_valid_key
 
-Json = dict[str, Any]
-
 DURATION_SECONDS_MIN = 1.0
 DURATION_SECONDS_MAX = 10.0
 KLING_MODES = ("standard", "pro")
+TITLES = {"still": "Image session", "video": "Video session"}
 
 
 @dataclass(frozen=True, slots=True)
-class OrderRequest:
+class OrderBuilder:
+    """The order of one request. `path_generation_id` names the parent where the route's path does."""
+
+    conn: Connection
+    asset_store: AssetStore
     flow: Flow
     body: CreateBody
     pass_id: str
     path_generation_id: str | None
 
-
-@dataclass(frozen=True, slots=True)
-class OrderBuilder:
-    conn: Connection
-    asset_store: AssetStore
-
-    async def order(self, asked: OrderRequest) -> Order:
+    async def order(self) -> Order:
         """Raises:
         InvalidInput: a field is wrong or missing; the message names it.
         NotFound: there is no such parent generation of this customer.
         """
-        flow, body = asked.flow, asked.body
-        assets = self._assets(body, flow)
-        parent = await self._parent(asked) or await self._maker_of(assets, asked.pass_id)
+        flow, body, assets = self.flow, self.body, self._assets()
+        parent = await self._parent() or await self._maker_of(assets)
         platform = (body.platform or body.inputs.platform or (parent and parent.platform) or "web").lower()
         order = Order(
             flow=flow,
-            pass_id=asked.pass_id,
+            pass_id=self.pass_id,
             session_id=await own_session_id(
-                self.conn, body.stated_session_id or (parent.session_id if parent else None), asked.pass_id
+                self.conn, body.stated_session_id or (parent.session_id if parent else None), self.pass_id
             ),
             platform=platform,
-            title=body.title or body.history.session_title or (parent and parent.title) or _title(flow),
+            title=body.title or body.history.session_title or (parent and parent.title) or TITLES[flow.mode],
             assets=assets,
             parent=parent,
             brief=body.inputs.brief,
@@ -76,9 +71,8 @@ class OrderBuilder:
         _must_be_possible(order)
         return order
 
-    async def _parent(self, asked: OrderRequest) -> Parent | None:
-        flow, body = asked.flow, asked.body
-        parent_id = asked.path_generation_id or body.parent_generation_id
+    async def _parent(self) -> Parent | None:
+        flow, parent_id = self.flow, self.path_generation_id or self.body.parent_generation_id
         if not parent_id:
             if flow.is_tweak:
                 raise InvalidInput(
@@ -87,7 +81,7 @@ class OrderBuilder:
                 )
             return None
         row = await generations.get(self.conn, parent_id)
-        is_theirs = row is not None and row.pass_id == asked.pass_id and row.deleted_at is None
+        is_theirs = row is not None and row.pass_id == self.pass_id and row.deleted_at is None
         if row is None or not is_theirs or row.mode is None:
             raise NotFound(f"There is no generation {parent_id!r}.", code="PARENT_GENERATION_NOT_FOUND")
         if flow.is_tweak and row.mode != flow.mode:
@@ -99,38 +93,38 @@ class OrderBuilder:
             )
         return _parent_of(row, takes_settings=flow.is_tweak)
 
-    async def _maker_of(self, assets: Assets, pass_id: str) -> Parent | None:
+    async def _maker_of(self, assets: Assets) -> Parent | None:
         """The customer's own generation whose result is the first of these pictures that is one: clients that go on
         from a result often name its URL alone."""
         stated = (assets.start, assets.product, assets.end, assets.style_hero, *assets.inspirations, assets.logo)
         for url in filter(None, stated):
-            row = await self._made(url, pass_id)
-            if row is not None and row.pass_id == pass_id and _has_result(row):
+            row = await self._made(url)
+            if row is not None and row.pass_id == self.pass_id and _has_result(row):
                 return _parent_of(row, takes_settings=False)
         return None
 
-    async def _made(self, url: str, pass_id: str) -> GenerationRow | None:
+    async def _made(self, url: str) -> GenerationRow | None:
         """The generation that made the file of ours at this URL, whoever's it is."""
         key = self.asset_store.key_of(url)
         if key is None:
             return None
         if key.startswith(f"{RESULTS}/"):
             return await generations.get(self.conn, generation_of_result(key))
-        return await generations.of_url(self.conn, url, pass_id)
+        return await generations.of_url(self.conn, url, self.pass_id)
 
-    def _assets(self, body: CreateBody, flow: Flow) -> Assets:
-        stated, inputs = body.assets, body.inputs
+    def _assets(self) -> Assets:
+        stated, inputs = self.body.assets, self.body.inputs
         start = inputs.start_image_url or stated.start_image_url
-        if flow is Flow.VIDEO_ANIMATE and not start and not body.parent_generation_id:
+        if self.flow is Flow.VIDEO_ANIMATE and not start and not self.body.parent_generation_id:
             start = stated.product_image_url
-        inspirations = [
+        inspirations = (
             self._url(f"assets.inspiration_image_urls.{number}", url)
             for number, url in enumerate(stated.inspiration_image_urls)
-        ]
+        )
         return Assets(
             product=self._url("assets.product_image_url", stated.product_image_url),
             logo=self._url("assets.logo_image_url", stated.logo_image_url),
-            inspirations=tuple(url for url in inspirations if url),
+            inspirations=tuple(filter(None, inspirations)),
             style_hero=self._url("assets.style_hero_image_url", stated.style_hero_image_url),
             start=self._url("assets.start_image_url", start),
             end=self._url("assets.end_image_url", inputs.end_image_url or stated.end_image_url),
@@ -209,14 +203,14 @@ def _aspect_ratio(stated: str | None) -> str | None:
 
 def _warnings(flow: Flow, body: CreateBody, parent: Parent | None) -> list[str]:
     """Return a warning for each part of the request that is not done as it was stated."""
-    stated, said = body.inputs.duration, []
+    stated, warnings = body.inputs.duration, []
     if flow.mode == "video" and stated is not None and stated != _duration(stated):
-        said.append(
+        warnings.append(
             f"A video of {stated:g} s was asked for; one of {_duration(stated):g} s is made:"
             f" {DURATION_SECONDS_MIN:g} to {DURATION_SECONDS_MAX:g} s are possible."
         )
     known = {parent.output_url, parent.start_url, parent.end_url} if parent else set()
-    return said + [text for url, text in body.ignored_media.items() if url not in known]
+    return warnings + [text for url, text in body.ignored_media.items() if url not in known]
 
 
 def _duration(stated: float | None) -> float | None:
@@ -234,7 +228,3 @@ def clean_session_id(stated: str | None) -> str:
     """A well-formed uuid is taken as it is, with or without `sess_` before it; anything else begins a new session."""
     bare = (stated or "").removeprefix("sess_")
     return str(uuid.UUID(bare)) if is_uuid(bare) else new_id()
-
-
-def _title(flow: Flow) -> str:
-    return "Image session" if flow.mode == "still" else "Video session"

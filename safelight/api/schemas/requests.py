@@ -2,12 +2,12 @@
 
 import json
 from itertools import islice
-from typing import Annotated, Any
+from typing import Any
 
 from pydantic import ConfigDict, Field, field_validator, model_validator
 from pydantic.json_schema import SkipJsonSchema
 
-from safelight.api.schemas.aliases import Alias, AliasedModel, Flag, Long, Short, Url, is_absent, spellings
+from safelight.api.schemas.aliases import AliasedModel, Flag, Long, Short, Url, aliased, is_absent, spellings
 from safelight.api.schemas.examples import SAMPLE_URL
 from safelight.api.schemas.ignored_media import ignored_media
 from safelight.pipelines.engine.retry import ATTEMPTS_MAX
@@ -23,82 +23,62 @@ INFORMATIONAL_CHARS_MAX = 200
 class AssetsBody(AliasedModel):
     """Pictures, each as a URL or as a key of our own storage. An empty text means absent."""
 
-    product_image_url: Annotated[
-        Url | None,
-        Alias(
-            "productImageUrl|product_url|product_image_id",
-            "The product's photo.",
-            example=SAMPLE_URL,
-        ),
-    ] = None
-    logo_image_url: Annotated[Url | None, Alias("logoImageUrl|logo_url|logo_image_id", "A logo.")] = None
-    inspiration_image_urls: Annotated[
-        list[Url],
-        Alias(
-            "inspirationImageUrls|style_image_urls|styleImageUrls|inspiration_urls|inspiration_image_ids",
-            f"Pictures whose mood to take up, at most {INSPIRATIONS_MAX}.",
-            joined=True,
-        ),
-    ] = Field(default=[], max_length=INSPIRATIONS_MAX)
-    style_hero_image_url: Annotated[
-        Url | None,
-        Alias(
-            "styleHeroImageUrl|style_hero_url|styleHeroUrl|style_hero_image_id",
-            "One picture whose style leads.",
-        ),
-    ] = None
-    start_image_url: Annotated[
-        Url | None,
-        Alias(
-            "startImageUrl|kling_start_image_url|image|image_url|imageUrl|kling_image_urls.0|input_still_image_id",
-            "The frame a video begins with.",
-        ),
-    ] = None
-    end_image_url: Annotated[
-        Url | None,
-        Alias("endImageUrl|kling_end_image_url|kling_image_urls.1", "The frame a video ends with."),
-    ] = None
+    product_image_url: Url | None = aliased(
+        "productImageUrl|product_url|product_image_id", "The product's photo.", example=SAMPLE_URL
+    )
+    logo_image_url: Url | None = aliased("logoImageUrl|logo_url|logo_image_id", "A logo.")
+    inspiration_image_urls: list[Url] = aliased(
+        "inspirationImageUrls|style_image_urls|styleImageUrls|inspiration_urls|inspiration_image_ids",
+        f"Pictures whose mood to take up, at most {INSPIRATIONS_MAX}.",
+        default=[],
+        joined=True,
+        max_length=INSPIRATIONS_MAX,
+    )
+    style_hero_image_url: Url | None = aliased(
+        "styleHeroImageUrl|style_hero_url|styleHeroUrl|style_hero_image_id", "One picture whose style leads."
+    )
+    start_image_url: Url | None = aliased(
+        "startImageUrl|kling_start_image_url|image|image_url|imageUrl|kling_image_urls.0|input_still_image_id",
+        "The frame a video begins with.",
+    )
+    end_image_url: Url | None = aliased(
+        "endImageUrl|kling_end_image_url|kling_image_urls.1", "The frame a video ends with."
+    )
 
 
 class InputsBody(AliasedModel):
     """Texts and choices of the person who orders."""
 
-    brief: Annotated[
-        Long,
-        Alias("userBrief|prompt", "What the picture should be.", example="A calm morning on a stone table"),
-    ] = ""
-    style: Annotated[Short, Alias("", "A style in a few words.", example="editorial still life")] = ""
-    motion_user_brief: Annotated[
-        Long, Alias("motionBrief|motion_description|motionDescription|prompt", "How the video should move.")
-    ] = ""
-    movement_style: Annotated[
-        Short, Alias("selected_movement_style|movementStyle", "A movement style.", example="slow push-in")
-    ] = ""
-    type_for_me: Annotated[Flag, Alias("typeForMe|use_suggestion", "Let us suggest the movement.")] = False
-    suggest_only: Annotated[Flag, Alias("suggestOnly", "Stop after the suggestion; costs nothing.")] = False
-    aspect_ratio: Annotated[Short | None, Alias("aspectRatio", "Width to height.", example="4:5")] = None
-    duration: Annotated[
-        float | None,
-        Alias(
-            "motion_duration_sec|motionDurationSec|duration_seconds|durationSeconds",
-            "Seconds of video; clamped to 1…10.",
-            example=5,
-        ),
-        Field(allow_inf_nan=False),
-    ] = None
-    negative_prompt: Annotated[Long, Alias("negativePrompt", "What the video must not show.")] = ""
-    kling_mode: Annotated[Short | None, Alias("mode", "`standard` or `pro`.")] = None
-    feedback_still: Annotated[Long, Alias("", "What to change in a still.")] = ""
-    feedback_motion: Annotated[Long, Alias("", "What to change in a video.")] = ""
-    feedback: Annotated[Long, Alias("comment|tweak", "What to change.")] = ""
-    platform: Annotated[Short | None, Alias("", "Where it will be shown.")] = None
-    vision: Annotated[Flag | None, Alias("minaVisionEnabled", "Learn from what this customer liked.")] = None
-    start_image_url: Annotated[
-        Url | None, Alias("startImageUrl|parent_output_url", "The frame a video begins with.")
-    ] = None
-    end_image_url: Annotated[Url | None, Alias("endImageUrl", "The frame a video ends with.")] = None
-    session_id: Annotated[Short | None, Alias("sessionId", "The session.")] = None
-    idempotency_key: Annotated[Short | None, Alias("idempotencyKey", "See the header `Idempotency-Key`.")] = None
+    brief: Long = aliased(
+        "userBrief|prompt", "What the picture should be.", default="", example="A calm morning on a stone table"
+    )
+    style: Short = aliased("", "A style in a few words.", default="", example="editorial still life")
+    motion_user_brief: Long = aliased(
+        "motionBrief|motion_description|motionDescription|prompt", "How the video should move.", default=""
+    )
+    movement_style: Short = aliased(
+        "selected_movement_style|movementStyle", "A movement style.", default="", example="slow push-in"
+    )
+    type_for_me: Flag = aliased("typeForMe|use_suggestion", "Let us suggest the movement.", default=False)
+    suggest_only: Flag = aliased("suggestOnly", "Stop after the suggestion; costs nothing.", default=False)
+    aspect_ratio: Short | None = aliased("aspectRatio", "Width to height.", example="4:5")
+    duration: float | None = aliased(
+        "motion_duration_sec|motionDurationSec|duration_seconds|durationSeconds",
+        "Seconds of video; clamped to 1…10.",
+        example=5,
+        allow_inf_nan=False,
+    )
+    negative_prompt: Long = aliased("negativePrompt", "What the video must not show.", default="")
+    kling_mode: Short | None = aliased("mode", "`standard` or `pro`.")
+    feedback_still: Long = aliased("", "What to change in a still.", default="")
+    feedback_motion: Long = aliased("", "What to change in a video.", default="")
+    feedback: Long = aliased("comment|tweak", "What to change.", default="")
+    platform: Short | None = aliased("", "Where it will be shown.")
+    vision: Flag | None = aliased("minaVisionEnabled", "Learn from what this customer liked.")
+    start_image_url: Url | None = aliased("startImageUrl|parent_output_url", "The frame a video begins with.")
+    end_image_url: Url | None = aliased("endImageUrl", "The frame a video ends with.")
+    session_id: Short | None = aliased("sessionId", "The session.")
+    idempotency_key: Short | None = aliased("idempotencyKey", "See the header `Idempotency-Key`.")
     informational: dict[str, Any] = Field(default={}, description="Other plain values, kept with the generation.")
 
     @model_validator(mode="before")
@@ -119,25 +99,25 @@ class InputsBody(AliasedModel):
 
 
 class HistoryBody(AliasedModel):
-    vision_intelligence: Annotated[Flag | None, Alias("", "Learn from what this customer liked (default true).")] = None
-    style_history_csv: Annotated[Short | None, Alias("", "A taste to use instead of the learned one.")] = None
-    session_id: Annotated[Short | None, Alias("sessionId", "The session.")] = None
-    session_title: Annotated[Short | None, Alias("sessionTitle", "The session's title.")] = None
+    vision_intelligence: Flag | None = aliased("", "Learn from what this customer liked (default true).")
+    style_history_csv: Short | None = aliased("", "A taste to use instead of the learned one.")
+    session_id: Short | None = aliased("sessionId", "The session.")
+    session_title: Short | None = aliased("sessionTitle", "The session's title.")
 
 
 class FeedbackBody(AliasedModel):
-    still_feedback: Annotated[
-        Long, Alias("feedback_still", "What to change in a still.", example="darker background")
-    ] = ""
-    motion_feedback: Annotated[Long, Alias("feedback_motion", "What to change in a video.")] = ""
-    text: Annotated[Long, Alias("comment", "What to change.")] = ""
+    still_feedback: Long = aliased(
+        "feedback_still", "What to change in a still.", default="", example="darker background"
+    )
+    motion_feedback: Long = aliased("feedback_motion", "What to change in a video.", default="")
+    text: Long = aliased("comment", "What to change.", default="")
 
 
 class PromptsBody(AliasedModel):
     """Prompts to use as they are, instead of having them written."""
 
-    clean_prompt: Annotated[Long | None, Alias("", "The still's prompt.")] = None
-    motion_prompt: Annotated[Long | None, Alias("sugg_prompt", "The video's prompt.")] = None
+    clean_prompt: Long | None = aliased("", "The still's prompt.")
+    motion_prompt: Long | None = aliased("sugg_prompt", "The video's prompt.")
 
 
 class SettingsBody(AliasedModel):
@@ -145,9 +125,9 @@ class SettingsBody(AliasedModel):
 
     seedream: dict[str, Any] = Field(default={}, examples=[{"size": "2K"}])
     kling: dict[str, Any] = Field(default={}, examples=[{"duration": 5}])
-    attempts_max: Annotated[
-        int | None, Alias("attemptsMax|max_attempts", f"How often a failing call is tried, 1 to {ATTEMPTS_MAX}.")
-    ] = Field(default=None, ge=1, le=ATTEMPTS_MAX)
+    attempts_max: int | None = aliased(
+        "attemptsMax|max_attempts", f"How often a failing call is tried, 1 to {ATTEMPTS_MAX}.", ge=1, le=ATTEMPTS_MAX
+    )
 
     @field_validator("seedream", "kling")
     @classmethod
@@ -158,14 +138,14 @@ class SettingsBody(AliasedModel):
 
 
 class ModeBody(AliasedModel):
-    type_for_me: Annotated[Flag, Alias("typeForMe", "Let us suggest the movement.")] = False
+    type_for_me: Flag = aliased("typeForMe", "Let us suggest the movement.", default=False)
 
 
 class IdentityBody(AliasedModel):
     """The customer, if no access token names one (docs/contract/identity.md)."""
 
-    pass_id: Annotated[Short | None, Alias("passId", "The customer's stable id.", example="pass:user:42")] = None
-    customer_id: Annotated[Short | None, Alias("customerId", "A pass id, or a shop's customer key.")] = None
+    pass_id: Short | None = aliased("passId", "The customer's stable id.", example="pass:user:42")
+    customer_id: Short | None = aliased("customerId", "A pass id, or a shop's customer key.")
 
 
 class CreateBody(IdentityBody):
@@ -173,15 +153,13 @@ class CreateBody(IdentityBody):
 
     model_config = ConfigDict(extra="ignore", frozen=True)
 
-    session_id: Annotated[Short | None, Alias("sessionId", "The session; a new one where it is absent or no uuid.")] = (
-        None
+    session_id: Short | None = aliased("sessionId", "The session; a new one where it is absent or no uuid.")
+    platform: Short | None = aliased("", "Where it will be shown.", example="instagram-post")
+    title: Short | None = aliased("", "The session's title.")
+    idempotency_key: Short | None = aliased("idempotencyKey", "As the header `Idempotency-Key`.")
+    parent_generation_id: Short | None = aliased(
+        "parentGenerationId|generation_id|generationId", "The generation to go on from."
     )
-    platform: Annotated[Short | None, Alias("", "Where it will be shown.", example="instagram-post")] = None
-    title: Annotated[Short | None, Alias("", "The session's title.")] = None
-    idempotency_key: Annotated[Short | None, Alias("idempotencyKey", "As the header `Idempotency-Key`.")] = None
-    parent_generation_id: Annotated[
-        Short | None, Alias("parentGenerationId|generation_id|generationId", "The generation to go on from.")
-    ] = None
     assets: AssetsBody = AssetsBody()
     inputs: InputsBody = InputsBody()
     history: HistoryBody = HistoryBody()
@@ -189,19 +167,16 @@ class CreateBody(IdentityBody):
     feedback: FeedbackBody = FeedbackBody()
     prompts: PromptsBody = PromptsBody()
     mode: ModeBody = ModeBody()
-    ignored_media: SkipJsonSchema[dict[str, str]] = Field(default={})  # what is said of each, by its URL
+    ignored_media: SkipJsonSchema[dict[str, str]] = Field(default={})  # the warning about each, by its URL
 
     @model_validator(mode="before")
     @classmethod
     def note_ignored_media(cls, given: Any) -> Any:
-        return given | {"ignored_media": ignored_media(given)} if isinstance(given, dict) else given
-
-    @model_validator(mode="before")
-    @classmethod
-    def mode_may_be_a_word(cls, given: Any) -> Any:
-        if isinstance(given, dict) and isinstance(given.get("mode"), str):
-            return {key: value for key, value in given.items() if key != "mode"}
-        return given
+        """A mode that is a word, as some clients send it, says nothing that the route does not."""
+        if not isinstance(given, dict):
+            return given
+        others = {key: value for key, value in given.items() if key != "mode" or not isinstance(value, str)}
+        return others | {"ignored_media": ignored_media(given)}
 
     @property
     def type_for_me(self) -> bool:

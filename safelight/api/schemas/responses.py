@@ -1,64 +1,17 @@
 """Answers of the routes: each is a model that its route returns, that mypy checks, and that FastAPI describes.
 
-An example stands at its field, and the document makes the example of a whole answer of them (`document.py`). Values
-that are stored as JSON are passed on as they are (`Stored`, `StoredText`): rows of an older backend may hold others.
+An example stands at its field, and the document makes the example of a whole answer of them (`openapi.py`).
 """
 
 from datetime import datetime
-from typing import Annotated, Any, Literal
+from typing import Literal
 
-from pydantic import MISSING, BaseModel, ConfigDict, Field, GetJsonSchemaHandler, WithJsonSchema
+from pydantic import MISSING, BaseModel, ConfigDict, Field, GetJsonSchemaHandler
 from pydantic.json_schema import JsonSchemaValue
 from pydantic_core import CoreSchema
 
-from safelight import __version__
-from safelight.api.schemas.examples import (
-    FILE_KEY,
-    FILE_URL,
-    GENERATION,
-    PASS,
-    PROMPT,
-    REQUEST,
-    SESSION,
-    STILL_URL,
-    USER,
-)
-
-Json = dict[str, Any]
-
-Text = Annotated[str, Field(examples=["…"])]
-Uri = Annotated[str, Field(json_schema_extra={"format": "uri"}, examples=[STILL_URL])]
-FileUri = Annotated[str, Field(json_schema_extra={"format": "uri"}, examples=[FILE_URL])]
-SignedUri = Annotated[
-    str, Field(json_schema_extra={"format": "uri"}, examples=[f"{FILE_URL}?expires=1766134800&signature=0d0f5a3e"])
-]
-Uuid = Annotated[str, Field(json_schema_extra={"format": "uuid"}, examples=[GENERATION])]
-SessionUuid = Annotated[str, Field(json_schema_extra={"format": "uuid"}, examples=[SESSION])]
-GenerationId = Annotated[str, Field(examples=[GENERATION])]
-SessionId = Annotated[str, Field(examples=[SESSION])]
-PassId = Annotated[str, Field(examples=[PASS])]
-RequestId = Annotated[str, Field(examples=[REQUEST])]
-Email = Annotated[str, Field(examples=["ada@example.com"])]
-Platform = Annotated[str, Field(examples=["tiktok"])]
-Key = Annotated[str, Field(examples=[FILE_KEY])]
-Time = Annotated[datetime, Field(examples=["2025-12-19T08:00:00Z"])]
-Count = Annotated[int, Field(ge=0, examples=[1])]
-Credits = Annotated[int, Field(examples=[13])]
-Seconds = Annotated[int, Field(ge=0, examples=[3600])]
-Prompt = Annotated[str, Field(examples=[PROMPT])]
-Mode = Literal["still", "video"]
-CustomerId = Annotated[str, Field(description="A pass id, or `anonymous`.", examples=[PASS])]
-
-StoredText = Annotated[Any, WithJsonSchema({"type": "string"})]
-StoredTextOrNull = Annotated[Any, WithJsonSchema({"anyOf": [{"type": "string"}, {"type": "null"}]})]
-StoredTime = Annotated[
-    Any, WithJsonSchema({"type": "string", "format": "date-time", "examples": ["2025-12-19T08:00:00Z"]})
-]
-StoredTexts = Annotated[Any, WithJsonSchema({"type": "array", "items": {"type": "string"}})]
-StoredWhole = Annotated[Any, WithJsonSchema({"type": "integer"})]
-StoredUriOrNull = Annotated[Any, WithJsonSchema({"anyOf": [{"type": "string", "format": "uri"}, {"type": "null"}]})]
-StoredNumber = Annotated[Any, WithJsonSchema({"type": "number"})]
-StoredObject = Annotated[Any, WithJsonSchema({"type": "object", "additionalProperties": True})]
+from safelight import __version__, telemetry
+from safelight.api.schemas import examples, fields
 
 
 class ResponseModel(BaseModel):
@@ -94,49 +47,42 @@ class Ok(ResponseModel):
 class WithRequestId(Ok):
     """An answer that names its request, as the log lines and the ops plane do."""
 
-    requestId: RequestId
+    requestId: fields.RequestId = Field(default_factory=lambda: telemetry.known("request_id"), validate_default=True)
 
 
 class FrontPage(Ok):
     service: Literal["safelight"] = "safelight"
-    version: Annotated[str, Field(examples=[__version__])]
-    links: Annotated[
-        dict[str, str],
-        Field(description="What one looks for first: name and path.", examples=[{"docs": "/docs"}]),
-    ]
+    version: str = Field(examples=[__version__])
+    links: dict[str, str] = Field(description="What one looks for first: name and path.", examples=[{"docs": "/docs"}])
 
 
 class WithWarnings(WithRequestId):
     """An answer that says what of the body was not used."""
 
-    warnings: Annotated[
-        list[str],
-        Field(
-            description="Each field of the body that is not known, and what is not done as stated.",
-            examples=[[]],
-        ),
-    ]
+    warnings: list[str] = Field(
+        description="Each field of the body that is not known, and what is not done as stated.", examples=[[]]
+    )
 
 
 class CreditsCharged(ResponseModel):
     """The balance after the charge, and what was charged."""
 
-    balance: Credits
-    cost: Count
+    balance: fields.Credits
+    cost: fields.Count
 
 
 # --- customers ------------------------------------------------------------------------------------------------------
 
 
 class User(ResponseModel):
-    id: Annotated[str, Field(json_schema_extra={"format": "uuid"}, examples=[USER])]
-    email: Email | None
+    id: str = Field(json_schema_extra={"format": "uuid"}, examples=[examples.USER])
+    email: fields.Email | None
 
 
 class SignedIn(WithRequestId):
     user: User
     isAdmin: bool
-    passId: PassId
+    passId: fields.PassId
 
 
 class Visitor(WithRequestId):
@@ -144,7 +90,7 @@ class Visitor(WithRequestId):
 
     user: None = None
     isAdmin: Literal[False] = False
-    passId: Annotated[PassId, Field(description="The stated one, or a new one.")]
+    passId: fields.PassId = Field(description="The stated one, or a new one.")
 
 
 class VisitorForNow(Visitor):
@@ -159,8 +105,8 @@ Me = SignedIn | Visitor | VisitorForNow
 
 class LoggedIn(WithRequestId):
     loggedIn: Literal[True] = True
-    passId: PassId
-    email: Email | None
+    passId: fields.PassId
+    email: fields.Email | None
     isNewUser: bool
 
 
@@ -178,51 +124,51 @@ Login = LoggedIn | NotLoggedIn | NotLoggedInForNow
 
 
 class Session(ResponseModel):
-    id: SessionUuid
-    customerId: CustomerId
-    platform: Platform
-    title: Annotated[str, Field(examples=["Mina session"])]
-    createdAt: Time
+    id: fields.SessionUuid
+    customerId: fields.CustomerId
+    platform: fields.Platform
+    title: str = Field(examples=["Mina session"])
+    createdAt: fields.Time
 
 
 class SessionBegun(WithRequestId):
     session: Session
-    sessionId: SessionUuid
-    passId: PassId | None
+    sessionId: fields.SessionUuid
+    passId: fields.PassId | None
 
 
 class CostsOfModes(ResponseModel):
-    imageCost: Count
-    motionCost: Annotated[Count, Field(examples=[5])]
+    imageCost: fields.Count
+    motionCost: fields.Count = Field(examples=[5])
 
 
 class Balance(WithRequestId):
-    customerId: CustomerId
-    balance: Annotated[Count, Field(examples=[13])]
-    historyLength: Annotated[Count, Field(description="How many entries the ledger has of them.")]
+    customerId: fields.CustomerId
+    balance: fields.Count = Field(examples=[13])
+    historyLength: fields.Count = Field(description="How many entries the ledger has of them.")
     meta: CostsOfModes
     source: Literal["mega"] = "mega"
-    passId: PassId | None
-    expiresAt: Annotated[datetime | None, Field(description="When the next credits expire.", examples=[None])]
+    passId: fields.PassId | None
+    expiresAt: datetime | None = Field(description="When the next credits expire.", examples=[None])
 
 
 class CreditsAdded(WithRequestId):
-    customerId: PassId
-    newBalance: Annotated[Count, Field(examples=[33])]
+    customerId: fields.PassId
+    newBalance: fields.Count = Field(examples=[33])
     source: Literal["mega"] = "mega"
-    passId: PassId
+    passId: fields.PassId
 
 
 class OrderSeen(WithRequestId):
-    orderId: Annotated[str, Field(examples=["5678901234567"])]
+    orderId: str = Field(examples=["5678901234567"])
 
 
 class OrderCredited(OrderSeen):
-    customerId: PassId
-    passId: PassId
-    credited: Annotated[int, Field(ge=1, examples=[50])]
-    balance: Annotated[Count, Field(examples=[50])]
-    expiresAt: Time | None
+    customerId: fields.PassId
+    passId: fields.PassId
+    credited: int = Field(ge=1, examples=[50])
+    balance: fields.Count = Field(examples=[50])
+    expiresAt: fields.Time | None
 
 
 class OrderWithoutCredits(OrderSeen):
@@ -234,8 +180,8 @@ class OrderRefunded(OrderSeen):
     """`missing` credits were spent before they could be taken back."""
 
     credited: Literal[0] = 0
-    takenBack: Count
-    missing: Count
+    takenBack: fields.Count
+    missing: fields.Count
     reason: Literal["REFUNDED"] = "REFUNDED"
 
 
@@ -252,7 +198,7 @@ class Deleted(WithRequestId):
     """It is deleted; `deletedCount` is 0 if it was deleted before."""
 
     deleted: Literal[True] = True
-    deletedCount: Count
+    deletedCount: fields.Count
 
 
 # --- files ----------------------------------------------------------------------------------------------------------
@@ -261,57 +207,57 @@ class Deleted(WithRequestId):
 class KeptFile(Ok):
     """A file of ours without its URLs: one that is signed is made anew for each answer."""
 
-    key: Key
-    contentType: Annotated[str, Field(examples=["image/jpeg"])]
-    bytes: Annotated[Count, Field(examples=[79975])]
+    key: fields.Key
+    contentType: str = Field(examples=["image/jpeg"])
+    bytes: fields.Count = Field(examples=[79975])
 
 
 class StoredPublic(KeptFile):
     """`url` and `publicUrl` are the same."""
 
-    url: FileUri
-    publicUrl: FileUri
+    url: fields.FileUri
+    publicUrl: fields.FileUri
 
 
 class StoredPrivate(KeptFile):
     """`url` passes for so many seconds."""
 
-    url: SignedUri
+    url: fields.SignedUri
     publicUrl: None = None
-    expiresIn: Seconds
+    expiresIn: fields.Seconds
 
 
 class KeptKey(ResponseModel):
     """The key that a file will have: the same one for all tries of a request."""
 
-    key: Key
+    key: fields.Key
 
 
 class Ticket(Ok):
     """A URL to PUT the file to, for so many seconds, and those at which it will be."""
 
-    key: Key
-    uploadUrl: SignedUri
-    publicUrl: FileUri
-    url: FileUri
-    expiresIn: Seconds
+    key: fields.Key
+    uploadUrl: fields.SignedUri
+    publicUrl: fields.FileUri
+    url: fields.FileUri
+    expiresIn: fields.Seconds
 
 
 Upload = StoredPublic | StoredPrivate | Ticket
 
 
 class OwnCopy(Ok):
-    key: Key
-    url: FileUri
-    publicUrl: FileUri
+    key: fields.Key
+    url: fields.FileUri
+    publicUrl: fields.FileUri
 
 
 class Written(OwnCopy):
-    bytes: Annotated[Count, Field(examples=[79975])]
+    bytes: fields.Count = Field(examples=[79975])
 
 
 class SignedUrl(WithRequestId):
-    key: Key
-    url: SignedUri
-    expiresIn: Seconds
-    expiresAt: Time
+    key: fields.Key
+    url: fields.SignedUri
+    expiresIn: fields.Seconds
+    expiresAt: fields.Time

@@ -7,47 +7,47 @@ from typing import Annotated, Literal
 from pydantic import Field, WithJsonSchema
 
 from safelight import __version__
-from safelight.api.schemas.responses import Count, Ok, ResponseModel, Time
+from safelight.api.schemas import fields
+from safelight.api.schemas.responses import Ok, ResponseModel
 
 
 class EngineServed(ResponseModel):
     """The adapter and the model that serve an engine now."""
 
-    engine: Annotated[str, Field(examples=["seedream"])]
-    mode: Annotated[str, Field(description="What it makes: text, still or video.", examples=["still"])]
-    adapter: Annotated[str, Field(examples=["replicate"])]
-    model: Annotated[str, Field(examples=["bytedance/seedream-4"])]
-    paid: Annotated[bool, Field(description="Whether a vendor takes money for it.", examples=[True])]
-    stand_in: Annotated[bool, Field(description="Whether it is the offline stand-in: no vendor is asked.")]
+    engine: str = Field(examples=["seedream"])
+    mode: str = Field(description="What it makes: text, still or video.", examples=["still"])
+    adapter: str = Field(examples=["replicate"])
+    model: str = Field(examples=["bytedance/seedream-4"])
+    paid: bool = Field(validation_alias="is_paid", description="Whether a vendor takes money for it.", examples=[True])
+    stand_in: bool = Field(
+        validation_alias="is_stand_in", description="Whether it is the offline stand-in: no vendor is asked."
+    )
 
 
 class Health(Ok):
     service: Literal["safelight"] = "safelight"
-    time: Time
-    supabase: Annotated[bool, Field(description="Whether the database answers.", examples=[True])]
-    version: Annotated[str, Field(examples=[__version__])]
-    engines: Annotated[list[EngineServed], Field(description="Empty where the database does not answer.")]
+    time: fields.Time
+    supabase: bool = Field(description="Whether the database answers.", examples=[True])
+    version: str = Field(examples=[__version__])
+    engines: list[EngineServed] = Field(description="Empty where the database does not answer.")
     live: Literal[True] = True
-    ready: Annotated[
-        bool,
-        Field(description="Whether the database answers, and a worker lives if one is waited for.", examples=[True]),
-    ]
-    not_ready: Annotated[str | None, Field(description="Why it is not ready.", examples=[None])]
+    ready: bool = Field(
+        description="Whether the database answers, and a worker lives if one is waited for.", examples=[True]
+    )
+    not_ready: str | None = Field(description="Why it is not ready.", examples=[None])
 
 
 class Provider(ResponseModel):
-    adapter: Annotated[str, Field(examples=["replicate"])]
-    circuit: Annotated[Literal["closed", "failing", "open"], Field(examples=["open"])]
-    shut_until: Annotated[datetime | None, Field(examples=["2026-11-21T11:00:30Z"])]
-    failures: Annotated[Count, Field(description="In a row.", examples=[5])]
-    last_failure: Annotated[str | None, Field(examples=["ProviderUnavailable: replicate: 503"])]
-    last_failure_at: Annotated[datetime | None, Field(examples=["2026-11-21T11:00:00Z"])]
-    under_way: Annotated[Count, Field(examples=[12])]
-    spent_today_usd: Annotated[
-        Decimal,
-        WithJsonSchema({"type": "string"}),
-        Field(description="A decimal number, exact.", examples=["4.230000"]),
-    ]
+    adapter: str = Field(examples=["replicate"])
+    circuit: Literal["closed", "failing", "open"] = Field(examples=["open"])
+    shut_until: datetime | None = Field(examples=["2026-11-21T11:00:30Z"])
+    failures: fields.Count = Field(description="In a row.", examples=[5])
+    last_failure: str | None = Field(examples=["ProviderUnavailable: replicate: 503"])
+    last_failure_at: datetime | None = Field(examples=["2026-11-21T11:00:00Z"])
+    under_way: fields.Count = Field(examples=[12])
+    spent_today_usd: Annotated[Decimal, WithJsonSchema({"type": "string"})] = Field(
+        description="A decimal number, exact.", examples=["4.230000"]
+    )
 
 
 class Providers(ResponseModel):

@@ -26,19 +26,19 @@ PASSED_OVER = frozenset(
 Names = Mapping[str, str]  # each spelling, as `_plain` writes it, with the path of its field
 
 
-def warnings_of(model: type[AliasedModel], body: Any, told: Collection[str] = ()) -> list[str]:
+def warnings_of(model: type[AliasedModel], body: Any, reported: Collection[str] = ()) -> list[str]:
     """Return a sentence for each field of the body that the model does not know, NAMED_MAX of them at most. Fields that
-    a sentence of `told` begins with are left out."""
+    a sentence of `reported` begins with are left out."""
     found = islice(_unknown(model, body, ""), COUNTED_MAX) if isinstance(body, Mapping) else ()
-    unknown = [(place, name) for place, name in found if not _is_told(f"{place}{name}", told)]
-    said = [_sentence(model, place, name) for place, name in unknown[:NAMED_MAX]]
-    if more := len(unknown) - len(said):
-        said.append(f"{more}{'' if len(unknown) < COUNTED_MAX else ' or more'} other fields are not known either.")
-    return said
-
-
-def _is_told(path: str, told: Collection[str]) -> bool:
-    return any(text.startswith((f"{path}:", f"{path}.")) for text in told)
+    unknown = [
+        (place, name)
+        for place, name in found
+        if not any(text.startswith((f"{place}{name}:", f"{place}{name}.")) for text in reported)
+    ]
+    lines = [_sentence(model, place, name) for place, name in unknown[:NAMED_MAX]]
+    if more := len(unknown) - len(lines):
+        lines.append(f"{more}{'' if len(unknown) < COUNTED_MAX else ' or more'} other fields are not known either.")
+    return lines
 
 
 def _unknown(model: type[AliasedModel], given: Mapping[str, Any], place: str) -> Iterator[tuple[str, str]]:

@@ -7,6 +7,7 @@ import typer
 
 from safelight.cli import output
 from safelight.cli.shared import AsJson, command_list, read_database
+from safelight.db.generations import generations
 from safelight.domain.errors.base import NotFound
 from safelight.domain.statuses import Status
 from safelight.reports import generation
@@ -26,7 +27,7 @@ def list_generations(
     as_json: AsJson = False,
 ) -> None:
     """List the newest generations."""
-    rows = read_database(lambda conn: generation.newest(conn, pass_id=pass_id, status=status, limit=limit))
+    rows = read_database(lambda conn: generations.newest(conn, pass_id=pass_id, status=status, limit=limit))
     if as_json:
         output.print_json([row.columns for row in rows])
         return

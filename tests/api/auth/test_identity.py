@@ -19,7 +19,7 @@ from safelight.config import Settings
 from safelight.domain.errors.base import ConfigError, InvalidToken
 from safelight.domain.errors.retries import AuthUnavailable
 from safelight.domain.ids import new_id
-from safelight.security.jwt import ASK_SECONDS_MIN, KEYS_SECONDS_MAX, KEYS_STALE_SECONDS_MAX, PublicKeys
+from safelight.security.jwt import ASK_SECONDS_MIN, KEYS_SECONDS_MAX, KEYS_STALE_SECONDS_MAX, TokenKeys
 from tests.conftest import Backend, StartBackend, running
 from tests.support.sign_in import (
     EC_KEY,
@@ -302,7 +302,7 @@ async def test_a_new_key_is_looked_up_once_and_an_old_one_forgotten():
     old, new = signed(EC_KEY, "ES256", kid="old"), signed(OTHER_EC_KEY, "ES256", kid="new")
     clock = Clock()
     async with publishing(public_jwk(EC_KEY, "old")) as server:
-        keys = PublicKeys(server.url, clock)
+        keys = TokenKeys(url=server.url, clock=clock)
         assert (await keys.key_of(old)).algorithm == "ES256"
         server.keys = [public_jwk(OTHER_EC_KEY, "new")]
         with pytest.raises(InvalidToken):
@@ -330,7 +330,7 @@ async def test_keys_that_cannot_be_had_hold_for_a_day_and_no_longer(
 ):
     known, clock = signed(EC_KEY, "ES256", kid="ec"), Clock()
     async with publishing(public_jwk(EC_KEY, "ec")) as server:
-        keys = PublicKeys(server.url, clock)
+        keys = TokenKeys(url=server.url, clock=clock)
         await keys.key_of(known)
         monkeypatch.setattr("safelight.security.jwks.FETCH_SECONDS", 0.5)
         for name, value in trouble.items():

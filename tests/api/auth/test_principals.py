@@ -49,7 +49,7 @@ DECLARED = (
     principals.by_id_viewer,
     principals.follower,
     principals.customer_or_operator,
-    principals.sign_in,
+    principals.SignIn,
     operators.require_admin,
     operators.require_admin_by_key_too,
 )

@@ -269,7 +269,8 @@ def _scope_of(request: Request, media_types: Collection[str]) -> Scope:
     media_type = stated.partition(";")[0].strip().lower()
     if request.method != "POST" or media_type == JSON:
         return request.scope
-    is_json = not media_type or media_type.endswith("+json") or not _has_body(request)
+    has_body = "transfer-encoding" in request.headers or request.headers.get("content-length", "0").strip("0 ")
+    is_json = not media_type or media_type.endswith("+json") or not has_body
     if not is_json and media_type not in media_types:
         raise UnsupportedMediaType(f"Content-Type: {excerpt(media_type, 100)!r} is none of {', '.join(media_types)}.")
     others = [pair for pair in request.scope["headers"] if pair[0] != b"content-type"]
@@ -277,13 +278,5 @@ def _scope_of(request: Request, media_types: Collection[str]) -> Scope:
     return scope if is_json else {**scope, READ_AS: stated if media_type == MULTIPART else media_type}
 
 
-def _has_body(request: Request) -> bool:
-    return "transfer-encoding" in request.headers or request.headers.get("content-length", "0").strip("0 ") != ""
-
-
 class SmallRoute(StrictRoute):
     request_class = SmallRequest
-
-
-class StrictUploadRoute(StrictRoute):
-    request_class = StrictUploadRequest
