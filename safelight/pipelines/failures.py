@@ -80,33 +80,15 @@ def _public_error(step: Step, error: SafelightError, cause: Exception, message: 
 
 
 def _log(run: Run, step: Step, error: SafelightError, cause: Exception) -> None:
-    tag, fields = (
-        telemetry.Tag.GENERATION_PROCESSING,
-        {
-            "generation_id": run.generation_id,
-            "step_type": step.type,
-            "error_code": f"MMA_{public_code(step.type, error)}",
-        },
-    )
+    tag, code = telemetry.Tag.GENERATION_PROCESSING, f"MMA_{public_code(step.type, error)}"
+    fields = {"generation_id": run.generation_id, "step_type": step.type, "error_code": code}
+    category = error.category.value
     if isinstance(error, Cancelled):
-        telemetry.info("🛑", tag, f"{step.type} was cancelled: {error}", category=error.category.value, **fields)
-        _log_refund(run, fields)
-        return
-    expected = isinstance(cause, SafelightError)
-    telemetry.error(
-        "❌",
-        tag,
-        f"{step.type} failed: {error}",
-        None if expected else cause,
-        category=error.category.value,
-        **fields,
-    )
-    telemetry.info("🔄", tag, f"Marked generation {run.generation_id} as failed", **fields)
-    _log_refund(run, fields)
-
-
-def _log_refund(run: Run, fields: Json) -> None:
+        telemetry.info("🛑", tag, f"{step.type} was cancelled: {error}", category=category, **fields)
+    else:
+        unexpected = None if isinstance(cause, SafelightError) else cause
+        telemetry.error("❌", tag, f"{step.type} failed: {error}", unexpected, category=category, **fields)
+        telemetry.info("🔄", tag, f"Marked generation {run.generation_id} as failed", **fields)
     if run.price_credits:
-        telemetry.info(
-            "💳", telemetry.Tag.CREDIT, f"Refunded {run.price_credits} credits to {run.order.pass_id}", **fields
-        )
+        text = f"Refunded {run.price_credits} credits to {run.order.pass_id}"
+        telemetry.info("💳", telemetry.Tag.CREDIT, text, **fields)

@@ -114,7 +114,7 @@ async def failed_of_all(
 ) -> AdminFailureReport:
     question = Question(status, hours, limit, user_id=user_id, session_id=session_id, before=before)
     async with services.db.connection() as conn:
-        found = await reports.for_operators(conn, question, services.reaper.patience)
+        found = await reports.for_operators(conn, question, services.reaper.thresholds)
     return report(found)
 
 
@@ -137,7 +137,7 @@ async def failed_of_one(
         raise AuthError("Say whose generations: state a pass id, as `passId` or `X-Mina-Pass-Id`.")
     question = Question(Kind.ALL, hours, limit, pass_id=customer.pass_id, session_id=session_id, before=before)
     async with services.db.connection() as conn:
-        found = await reports.for_customer(conn, question, services.reaper.patience)
+        found = await reports.for_customer(conn, question, services.reaper.thresholds)
     return _own_report(found)
 
 
@@ -155,7 +155,7 @@ async def cleanup(services: FromApp, operator: ByOperator, once: OnceForKey) -> 
 
 
 async def _cleaned_up(services: Services, operator: Operator) -> CleanedUp:
-    patience = services.reaper.patience
+    patience = services.reaper.thresholds
     async with services.db.connection() as conn:
         before = await failures.unfinished(conn, patience)
     reaped = await services.reaper.reap()

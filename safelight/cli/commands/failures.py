@@ -12,7 +12,7 @@ from safelight.db.connection.database import Connection
 from safelight.db.generations.queue_status import QueueStatus
 from safelight.db.operations import failures
 from safelight.db.operations.failures import Kind, Question
-from safelight.pipelines.engine.reaper import patience_with
+from safelight.pipelines.engine.reaper import stuck_thresholds
 from safelight.reports import failures as reports
 from safelight.reports import queue
 from safelight.reports.failures import FailureReport
@@ -44,7 +44,7 @@ def list_stuck(user: OfUser = None, limit: Most = failures.LIMIT_DEFAULT, as_jso
 
 
 def _show_failures(question: Question, *, as_json: bool) -> None:
-    patience = patience_with(Settings().worker_heartbeat_seconds)
+    patience = stuck_thresholds(Settings().worker_heartbeat_seconds)
 
     async def read(conn: Connection) -> tuple[FailureReport, QueueStatus]:
         status = await queue.read(conn, patience.dead_after_seconds)

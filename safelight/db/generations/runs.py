@@ -75,7 +75,7 @@ class StepRow:
             "model": self.model,
             "latency_ms": self.latency_ms,
             "status": self.status,
-            **self.usage._asdict(),
+            **{name: stated for name, stated in self.usage._asdict().items() if stated is not None},
         }
 
 

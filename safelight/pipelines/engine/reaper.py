@@ -38,7 +38,7 @@ class Reaped:
         return f"; {NO_WORKER}" if is_waiting else ""
 
 
-def patience_with(heartbeat_seconds: float) -> StuckThresholds:
+def stuck_thresholds(heartbeat_seconds: float) -> StuckThresholds:
     return StuckThresholds(HEARTBEATS_MISSED * heartbeat_seconds, ADOPT_AFTER_SECONDS)
 
 
@@ -50,7 +50,7 @@ class Reaper:
         self._db = db
         self._give_up = give_up
         self._heartbeat_seconds = heartbeat_seconds
-        self.patience = patience_with(heartbeat_seconds)
+        self.thresholds = stuck_thresholds(heartbeat_seconds)
 
     async def run(self) -> None:
         """Reap at every heartbeat, until cancelled. While the database is away, the next heartbeat tries again."""
@@ -67,19 +67,19 @@ class Reaper:
             taken_back = await jobs.requeue_stalled(
                 conn,
                 queue_names=list(QUEUE_NAMES),
-                dead_after_seconds=self.patience.dead_after_seconds,
+                dead_after_seconds=self.thresholds.dead_after_seconds,
                 hung_after_seconds=HUNG_AFTER_SECONDS,
             )
             adopted = await jobs.enqueue_orphaned(
                 conn,
                 work=WORK,
                 imports=IMPORTS,
-                older_than_seconds=self.patience.grace_seconds,
+                older_than_seconds=self.thresholds.grace_seconds,
                 most=ADOPTED_AT_ONCE,
             )
             expired_in_queue = await jobs.expired_in_queue(conn, most=GIVEN_UP_AT_ONCE)
             alive = await queue_status.alive_workers(
-                conn, queue_names=QUEUE_NAMES, dead_after_seconds=self.patience.dead_after_seconds
+                conn, queue_names=QUEUE_NAMES, dead_after_seconds=self.thresholds.dead_after_seconds
             )
         reaped = Reaped(taken_back, adopted, expired_in_queue, alive)
         for generation_id in taken_back:

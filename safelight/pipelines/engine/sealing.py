@@ -44,8 +44,10 @@ class Sealer:
 
 def sealed_parts(sealer: Sealer | None, record: Mapping[str, Any], names: Collection[str]) -> Json:
     """The additions to the record: its parts that redaction changes, sealed. Empty if it changes none."""
+    if sealer is None:
+        return {}
     changed = [name for name in names if name in record and DEFAULT_REDACTOR.changes(record[name])]
-    if sealer is None or not changed:
+    if not changed:
         return {}
     return {SEALED: {name: sealer.seal(json.dumps(record[name])) for name in changed}, NOTE: SAID}
 

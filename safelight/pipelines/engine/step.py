@@ -112,7 +112,7 @@ class Step:
         if is_left:
             self.end_attempt(WorkerLost("the worker was lost in the middle of this attempt"))
         stamp = self.clock.stamp()
-        new = Attempt.model_construct(attempt=len(attempts) + 1, started_at=stamp, ended_at=None, error=None)
+        new = Attempt(attempt=len(attempts) + 1, started_at=stamp, ended_at=None, error=None)
         self.payload.attempts = [*attempts, new]
         self.is_open = True
 

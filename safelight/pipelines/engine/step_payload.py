@@ -7,7 +7,7 @@ from datetime import datetime
 from enum import StrEnum
 from typing import Any, Self
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, Field
 
 Json = dict[str, Any]
 
@@ -103,21 +103,21 @@ class StepPayload(Stored):
     """`writes` counts how often the row was written; `item` is the position of a step that runs side by side with
     others; `deadline_at` is its own deadline. `sealed` holds what `redacted` says is not shown."""
 
-    input: Json = {}
-    output: Json = {}
-    timing: Timing = Timing()
+    input: Json = Field(default_factory=dict)
+    output: Json = Field(default_factory=dict)
+    timing: Timing
     error: StepError | None = None
-    attempts: list[Attempt] = []
+    attempts: list[Attempt] = Field(default_factory=list)
     writes: int = 0
     item: int | None = None
     deadline_at: str | None = None
-    starts: list[Start] = []
+    starts: list[Start] = Field(default_factory=list)
     operation: StoredOperation | None = None
     stopping: Stopping | None = None
     possible_double_spend: Json | None = None
     storage_away: StorageOutage | None = None
     degraded: Json | None = None
-    sealed: dict[str, str] = {}
+    sealed: dict[str, str] = Field(default_factory=dict)
     redacted: str = ""
 
     @classmethod

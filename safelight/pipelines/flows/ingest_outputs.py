@@ -28,13 +28,13 @@ VIDEO_BYTES_MAX = 4 * 1024 * 1024 * 1024
 
 @dataclass(frozen=True, slots=True)
 class Ingested:
-    """`missing` has a sentence for each file that could not be had, with its number, from 1. Customers read it."""
+    """`failed` has a sentence for each file that could not be had, with its number, from 1. Customers read it."""
 
-    kept: list[StoredFile]
-    missing: list[str]
+    files: list[StoredFile]
+    failed: list[str]
 
 
-async def own_copies(
+async def ingest(
     context: PipelineContext, files: Sequence[OutputFile], *, mode: str, generation_id: str, vendor: str
 ) -> Ingested:
     """Copy all, or as many as can be had, but one at least. Copying again replaces what was copied before.
@@ -43,21 +43,21 @@ async def own_copies(
         StorageError: not now; the provider may still have them later.
         ProviderError: none can be had.
     """
-    copies, errors = Ingested([], []), []
+    ingested, errors = Ingested([], []), []
     folder = context.assets.names.result_folder(mode, generation_id)
     for number, file in enumerate(files, 1):
         try:
-            copies.kept.append(await own_copy(context, file, mode=mode, stem=f"{folder}/{number}", vendor=vendor))
+            ingested.files.append(await ingest_file(context, file, mode=mode, stem=f"{folder}/{number}", vendor=vendor))
         except ProviderError as error:
-            copies.missing.append(f"File {number} of {len(files)} could not be kept ({error.code}).")
+            ingested.failed.append(f"File {number} of {len(files)} could not be kept ({error.code}).")
             telemetry.warning(telemetry.Tag.STORAGE_FILE, f"{folder}/{number}: {error}", generation_id=generation_id)
             errors.append(error)
-    if not copies.kept:
+    if not ingested.files:
         raise errors[0]
-    return copies
+    return ingested
 
 
-async def own_copy(context: PipelineContext, file: OutputFile, *, mode: str, stem: str, vendor: str) -> StoredFile:
+async def ingest_file(context: PipelineContext, file: OutputFile, *, mode: str, stem: str, vendor: str) -> StoredFile:
     """Copy the file, under a key that begins with `stem`: whole, of the right kind and readable, or not at all.
 
     Raises:

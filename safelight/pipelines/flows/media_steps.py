@@ -17,7 +17,7 @@ from safelight.media.publishing import converted_text
 from safelight.pipelines.context import PipelineContext
 from safelight.pipelines.engine.plans import OperationPlan, Outcome
 from safelight.pipelines.engine.run import Run
-from safelight.pipelines.flows.ingest_outputs import own_copies
+from safelight.pipelines.flows.ingest_outputs import ingest
 from safelight.pipelines.flows.measure import differences
 from safelight.pipelines.registry import Engine
 from safelight.pipelines.serving import STAND_IN
@@ -72,13 +72,13 @@ async def _plan(
     given = recorded or await _input(context, run, wanted)
     engine = await _engine(context, wanted.engine_id, given)
     usd = Decimal(given.get("usd", "0"))
-    gate = context.gate
+    limits = context.limits
     provider = context.adapters.media(engine, run.order.flow.mode)
 
     async def started(key: str) -> Operation:
         """The pictures are read only now: a look at what is under way needs none of them."""
         images = await context.presign(run.order.pass_id, wanted.images)
-        return await gate.track_start(engine, provider.start(_request(step_type, images, given, key)), usd=usd)
+        return await limits.track_start(engine, provider.start(_request(step_type, images, given, key)), usd=usd)
 
     return OperationPlan(
         input=given,
@@ -89,11 +89,11 @@ async def _plan(
         seconds_max=engine.deadline_seconds,
         check_every_seconds=engine.check_every_seconds,
         start=started,
-        check=lambda operation: gate.track_poll(engine, provider.check(operation)),
+        check=lambda operation: limits.track_poll(engine, provider.check(operation)),
         cancel=provider.cancel,
         find=provider.find,
         complete=lambda answer: _store(context, run, wanted, answer, given),
-        admit=(lambda conn: gate.admit(conn, run, engine, usd)) if engine.limits else None,
+        admit=(lambda conn: limits.admit(conn, run, engine, usd)) if engine.limits else None,
         begin_line=wanted.begin_line,
         usd=str(usd),
     )
@@ -169,18 +169,18 @@ async def _store(context: PipelineContext, run: Run, wanted: MediaRequest, answe
         raise ProviderContractBroken(f"{wanted.engine_id} succeeded without a file", code="NO_URL")
     telemetry.info("📦", telemetry.Tag.STORAGE, f"Starting storage process for generation {run.generation_id}")
     mode = run.order.flow.mode
-    copies = await own_copies(
+    ingested = await ingest(
         context,
         answer.outputs[:OUTPUTS_MAX],
         mode=mode,
         generation_id=run.generation_id,
         vendor=given["adapter"],
     )
-    first, *others = copies.kept
-    sizes = [{name: getattr(copy, name) for name in SIZES} for copy in copies.kept]
+    first, *others = ingested.files
+    sizes = [{name: getattr(copy, name) for name in SIZES} for copy in ingested.files]
     unlike = differences(given.get("ordered", {}), sizes[0])
-    converted = _conversions(copies.kept)
-    warnings = (*given.get("setting_warnings", []), *answer.warnings, *copies.missing, *converted, *unlike)
+    converted = _conversions(ingested.files)
+    warnings = (*given.get("setting_warnings", []), *answer.warnings, *ingested.failed, *converted, *unlike)
     return Outcome(
         output={
             "output_url": first.url,

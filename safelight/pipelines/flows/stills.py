@@ -10,7 +10,7 @@ from safelight.pipelines.engine.run import Run
 from safelight.pipelines.flows.like_history import like_history
 from safelight.pipelines.flows.media_steps import MediaRequest, finish_done, generate
 from safelight.pipelines.flows.scans import scan, scan_assets
-from safelight.pipelines.flows.text_steps import TextStep, ask, avoid_text, user_message
+from safelight.pipelines.flows.text_steps import TextStep, ask, avoid_text, prompt_from, user_message
 from safelight.providers.base import ReferenceImage
 
 Json = dict[str, Any]
@@ -119,15 +119,6 @@ def _reader_text(run: Run, parts: Json) -> str:
 
 async def _read_feedback(context: PipelineContext, run: Run, order: StillTweak, caption: str) -> str:
     previous = order.parent.prompt or ""
-
-    def read(answer: Json) -> Outcome:
-        prompt = answer["clean_prompt"]
-        return Outcome(
-            output={"prompt": prompt, "clean_prompt": prompt},
-            variables={"prompts.clean_prompt": prompt},
-            line=user_message(answer, "Got it, changing that."),
-        )
-
     question = TextStep(
         step_type=StepType.GPT_FEEDBACK_STILL,
         context_key=FEEDBACK_STILL,
@@ -138,7 +129,7 @@ async def _read_feedback(context: PipelineContext, run: Run, order: StillTweak, 
             "avoid": avoid_text(run),
         },
         given={"previous_prompt": previous, "output_crt": caption, "feedback": order.feedback},
-        read=read,
+        read=prompt_from("clean_prompt", "Got it, changing that.", also=("prompt",)),
         begin_line="Reading your feedback.",
         input_key="input_gpt_feedback_still",
     )

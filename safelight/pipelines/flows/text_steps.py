@@ -23,6 +23,9 @@ TEXT_ENGINE = "gpt"
 USER_MESSAGE_CHARS_MAX = 140
 
 
+ReadAnswer = Callable[[Json], Outcome]
+
+
 @dataclass(frozen=True, slots=True)
 class TextStep:
     """`values` fill the context's template; `read` turns the checked answer into the step's outcome."""
@@ -31,7 +34,7 @@ class TextStep:
     context_key: str
     values: Mapping[str, str]
     given: Json
-    read: Callable[[Json], Outcome]
+    read: ReadAnswer
     begin_line: str
     images: tuple[ReferenceImage, ...] = ()
     input_key: str | None = None  # the input key under which the text that was really sent is stored
@@ -50,7 +53,7 @@ def plan_of(context: PipelineContext, run: Run, question: TextStep) -> Callable[
         engine = await context.serving(TEXT_ENGINE)
         run.note_engine(engine.adapter, engine.model)
         async with context.db.connection() as conn:
-            await context.gate.admit(conn, run, engine)
+            await context.limits.admit(conn, run, engine)
         model = context.adapters.text(engine)
         user = template.render(question.values)
         request = TextRequest(
@@ -64,7 +67,7 @@ def plan_of(context: PipelineContext, run: Run, question: TextStep) -> Callable[
 
         async def act() -> Outcome:
             images = await context.presign(run.order.pass_id, question.images)
-            answer = await context.gate.track_start(engine, model.complete(replace(request, images=images)))
+            answer = await context.limits.track_start(engine, model.complete(replace(request, images=images)))
             checked = _checked(answer, template)
             run.variables["meta"]["ctx_versions"][question.context_key] = template.version.version
             return _measured(question.read(checked), request, answer)
@@ -79,6 +82,21 @@ def plan_of(context: PipelineContext, run: Run, question: TextStep) -> Callable[
         )
 
     return plan
+
+
+def prompt_from(name: str, line: str, *, also: tuple[str, ...] = (), stored: tuple[str, ...] = ()) -> ReadAnswer:
+    """Read the prompt that the answer has under `name`. The output has it under the names of `also`, too, and the
+    variables under those of `stored`, too. `line` is said where the model has no message for the customer."""
+
+    def read(answer: Json) -> Outcome:
+        prompt = answer[name]
+        return Outcome(
+            output=dict.fromkeys((name, *also, *stored), prompt),
+            variables={f"prompts.{one}": prompt for one in (name, *stored)},
+            line=user_message(answer, line),
+        )
+
+    return read
 
 
 def avoid_text(run: Run) -> str:

@@ -1,5 +1,6 @@
 """The flows of a video: a still set in motion, then tweaked."""
 
+from dataclasses import dataclass
 from typing import Any
 
 from safelight.domain.orders import VideoAnimate, VideoOrder, VideoTweak
@@ -7,20 +8,44 @@ from safelight.domain.statuses import Status
 from safelight.domain.steps import LAST_LOOK_OF, StepType
 from safelight.media import decode
 from safelight.pipelines.context import PipelineContext
-from safelight.pipelines.engine.plans import Outcome
 from safelight.pipelines.engine.run import Run
 from safelight.pipelines.flows.media_steps import MediaRequest, end, finish_done, generate
 from safelight.pipelines.flows.scans import scan
-from safelight.pipelines.flows.text_steps import TextStep, ask, avoid_text, user_message
+from safelight.pipelines.flows.text_steps import ReadAnswer, TextStep, ask, avoid_text, prompt_from
 from safelight.providers.base import ReferenceImage
 
 Json = dict[str, Any]
 
-MOTION_SUGGESTION = "mma.ctx.motion_suggestion"
-READER_MOTION = "mma.ctx.gpt_reader_motion"
 FEEDBACK_MOTION = "mma.ctx.gpt_feedback_motion"
 FRAME_LOOKED_AT = 0.5
 SUGGESTED_LINE = "Here is an idea for the movement."
+
+
+@dataclass(frozen=True, slots=True)
+class MotionQuestion:
+    """A question for the movement of a picture; the answer has it under the name `answer`."""
+
+    step_type: StepType
+    context_key: str
+    answer: str
+    read: ReadAnswer
+    begin_line: str
+
+
+SUGGESTION = MotionQuestion(
+    StepType.MOTION_SUGGESTION,
+    "mma.ctx.motion_suggestion",
+    "sugg_prompt",
+    prompt_from("sugg_prompt", "I have an idea for the movement.", stored=("motion_sugg_prompt",)),
+    "Thinking about a movement that suits it.",
+)
+MOTION_BRIEF = MotionQuestion(
+    StepType.GPT_READER_MOTION,
+    "mma.ctx.gpt_reader_motion",
+    "motion_prompt",
+    prompt_from("motion_prompt", "I know how it should move."),
+    "Reading how it should move.",
+)
 
 
 async def video_animate(context: PipelineContext, run: Run) -> None:
@@ -29,12 +54,12 @@ async def video_animate(context: PipelineContext, run: Run) -> None:
         context, run, StepType.SCAN_INPUT_STILL, "still", order.start_url or "", "scans.still_crt"
     )
     if order.type_for_me or order.suggest_only:
-        prompt = await _suggest(context, run, order, caption)
+        prompt = await _ask(context, run, order, caption, SUGGESTION)
         if order.suggest_only:
             await end(run, Status.SUGGESTED, SUGGESTED_LINE, prompt=prompt)
             return
     else:
-        prompt = order.preset_prompt or await _read_motion_brief(context, run, order, caption)
+        prompt = order.preset_prompt or await _ask(context, run, order, caption, MOTION_BRIEF)
     run.set("prompts.motion_prompt", prompt)
     await _film(context, run, order, StepType.KLING_GENERATE, prompt, "Setting the picture in motion.")
 
@@ -45,40 +70,10 @@ async def video_tweak(context: PipelineContext, run: Run) -> None:
     await _film(context, run, order, StepType.KLING_GENERATE_FEEDBACK, prompt, "Filming it again, your way.")
 
 
-async def _suggest(context: PipelineContext, run: Run, order: VideoAnimate, caption: str) -> str:
-    def read(answer: Json) -> Outcome:
-        suggestion = answer["sugg_prompt"]
-        return Outcome(
-            output={"motion_sugg_prompt": suggestion, "sugg_prompt": suggestion},
-            variables={"prompts.motion_sugg_prompt": suggestion, "prompts.sugg_prompt": suggestion},
-            line=user_message(answer, "I have an idea for the movement."),
-        )
-
-    begin_line = "Thinking about a movement that suits it."
-    question = _motion_question(run, order, caption, StepType.MOTION_SUGGESTION, MOTION_SUGGESTION, read, begin_line)
-    return str((await ask(context, run, question))["sugg_prompt"])
-
-
-async def _read_motion_brief(context: PipelineContext, run: Run, order: VideoAnimate, caption: str) -> str:
-    def read(answer: Json) -> Outcome:
-        prompt = answer["motion_prompt"]
-        return Outcome(
-            output={"motion_prompt": prompt},
-            variables={"prompts.motion_prompt": prompt},
-            line=user_message(answer, "I know how it should move."),
-        )
-
-    begin_line = "Reading how it should move."
-    question = _motion_question(run, order, caption, StepType.GPT_READER_MOTION, READER_MOTION, read, begin_line)
-    return str((await ask(context, run, question))["motion_prompt"])
-
-
-def _motion_question(
-    run: Run, order: VideoAnimate, caption: str, step_type: StepType, context_key: str, read: Any, begin_line: str
-) -> TextStep:
-    return TextStep(
-        step_type=step_type,
-        context_key=context_key,
+async def _ask(context: PipelineContext, run: Run, order: VideoAnimate, caption: str, question: MotionQuestion) -> str:
+    asked = TextStep(
+        step_type=question.step_type,
+        context_key=question.context_key,
         values={
             "still_crt": caption.strip(),
             "motion_brief": order.motion_brief.strip(),
@@ -91,24 +86,16 @@ def _motion_question(
             "still_crt": caption,
             "image_url": order.start_url,
         },
-        read=read,
-        begin_line=begin_line,
+        read=question.read,
+        begin_line=question.begin_line,
         images=(ReferenceImage("still", order.start_url or ""),),
-        input_key=f"input_{step_type}",
+        input_key=f"input_{question.step_type}",
     )
+    return str((await ask(context, run, asked))[question.answer])
 
 
 async def _read_feedback(context: PipelineContext, run: Run, order: VideoTweak) -> str:
     previous, caption = order.parent.prompt or "", order.parent.still_crt or ""
-
-    def read(answer: Json) -> Outcome:
-        prompt = answer["motion_prompt"]
-        return Outcome(
-            output={"motion_prompt": prompt, "prompt": prompt},
-            variables={"prompts.motion_prompt": prompt},
-            line=user_message(answer, "Got it, changing the movement."),
-        )
-
     question = TextStep(
         step_type=StepType.GPT_FEEDBACK_MOTION,
         context_key=FEEDBACK_MOTION,
@@ -119,7 +106,7 @@ async def _read_feedback(context: PipelineContext, run: Run, order: VideoTweak) 
             "avoid": avoid_text(run),
         },
         given={"previous_prompt": previous, "feedback": order.feedback, "still_crt": caption},
-        read=read,
+        read=prompt_from("motion_prompt", "Got it, changing the movement.", also=("prompt",)),
         begin_line="Reading your feedback.",
         input_key="input_gpt_feedback_motion",
     )

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from safelight.pipelines.engine.reaper import patience_with
+from safelight.pipelines.engine.reaper import stuck_thresholds
 from tests.conftest import Backend, Json, StartBackend
 
 COMMAND = str(Path(sys.executable).with_name("safelight"))
@@ -206,7 +206,7 @@ async def test_stuck_means_that_nobody_will_go_on_or_that_the_time_is_up(quiet: 
     assert all(item["isStuck"] and item["errorMessage"] and item["ageMinutes"] == 1800 for item in found["generations"])
     assert all(item["errorContext"] is None for item in found["generations"])
     defaults = quiet.sql("select id, liveness from unfinished_generations()")
-    patience = patience_with(quiet.app.settings.worker_heartbeat_seconds)
+    patience = stuck_thresholds(quiet.app.settings.worker_heartbeat_seconds)
     stated = quiet.sql(
         "select id, liveness from unfinished_generations(%s, %s)", patience.dead_after_seconds, patience.grace_seconds
     )
