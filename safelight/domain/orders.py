@@ -262,7 +262,7 @@ class VideoTweak(VideoOrder):
     feedback: str = ""
 
 
-# One generation as it was accepted.
+# One generation as it was accepted. Another kind of flow adds its own type here.
 Order = StillCreate | StillTweak | VideoAnimate | VideoTweak
 
 _ORDERS: TypeAdapter[Order] = TypeAdapter(Annotated[Order, Field(discriminator="flow")])

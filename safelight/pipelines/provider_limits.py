@@ -8,7 +8,6 @@ from collections.abc import Awaitable
 from decimal import Decimal
 from typing import TypeVar
 
-from safelight import telemetry
 from safelight.db.configuration import providers
 from safelight.db.connection.database import Connection, Database
 from safelight.domain.errors.base import (
@@ -55,12 +54,7 @@ class ProviderLimits:
         refusal = await providers.admit(conn, engine.adapter, limits, usd)
         if refusal is None:
             return
-        telemetry.info(
-            "⏰",
-            telemetry.Tag.GENERATION_PROCESSING,
-            f"{engine.adapter}: start delayed by {refusal.wait_seconds:.1f} s ({refusal.reason})",
-            generation_id=run.generation_id,
-        )
+        run.log("⏰", f"{engine.adapter}: start delayed by {refusal.wait_seconds:.1f} s ({refusal.reason})")
         if run.store.deadline_passed(run.current):
             raise _too_late(engine, refusal.reason)
         raise Snooze(min(refusal.wait_seconds, WAIT_SECONDS_MAX))

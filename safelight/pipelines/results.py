@@ -98,11 +98,7 @@ async def _deliver_anyway(run: Run, result: Step, cause: Exception) -> None:
     if step:
         await _end_without_caption(run, result, step, error)
     await run.store.warn(row)
-    telemetry.warning(
-        telemetry.Tag.GENERATION_PROCESSING,
-        f"The result is stored and delivered, in spite of an error after it: {error}",
-        generation_id=run.generation_id,
-    )
+    run.log_warning(f"The result is stored and delivered, in spite of an error after it: {error}")
     await finish_done(run)
 
 

@@ -84,7 +84,8 @@ class Run:
         """Have the texts of the order, and what its steps were given and gave, as they were written, not as records
         show them. Raises ConfigError where another secret has sealed them."""
         self._sealer = sealer
-        self.order = read_order(restored(sealer, self._payload["order"], self._payload.get(SEALED, {})))
+        if sealed := self._payload.get(SEALED):
+            self.order = read_order(restored(sealer, self._payload["order"], sealed))
         self.store.restore(sealer)
 
     def order_as(self, kind: type[OrderKind]) -> OrderKind:

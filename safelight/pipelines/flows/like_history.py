@@ -2,16 +2,13 @@
 
 from typing import Any
 
-from safelight import telemetry
 from safelight.db.generations import generations
 from safelight.db.generations.generations import LikedItem
-from safelight.db.operations import ops_rows
 from safelight.domain.errors.base import SafelightError
 from safelight.domain.steps import StepType
 from safelight.pipelines.context import PipelineContext
 from safelight.pipelines.engine.plans import Outcome, Plan
 from safelight.pipelines.engine.run import Run
-from safelight.pipelines.engine.run_store import OUTAGE_SECONDS_MAX
 from safelight.pipelines.flows.text_steps import TextStep, plan_of
 from safelight.providers.base import ReferenceImage
 
@@ -65,7 +62,8 @@ async def _asked(context: PipelineContext, run: Run, given: Json, liked: list[Li
         try:
             return await planned.act()
         except SafelightError as error:
-            await _tell_operators(context, run, error)
+            run.log_warning(f"like_history: {error}")
+            await run.store.warn(run.ops_row(error, level="warn"))
             return _outcome("", None, warning=error.code)
 
     return Plan(planned.input, act, planned.provider, planned.model, planned.begin_line)
@@ -88,9 +86,3 @@ def _sentences(run: Run, liked: list[LikedItem]) -> list[str]:
 
 def _pictures(liked: list[LikedItem]) -> tuple[ReferenceImage, ...]:
     return tuple(ReferenceImage("liked", like.url) for like in liked if like.url and like.content_type == "image")
-
-
-async def _tell_operators(context: PipelineContext, run: Run, error: SafelightError) -> None:
-    telemetry.warning(telemetry.Tag.GENERATION_PROCESSING, f"like_history: {error}", generation_id=run.generation_id)
-    row = run.ops_row(error, level="warn")
-    await context.db.retry_transient(lambda conn: ops_rows.insert(conn, row), seconds=OUTAGE_SECONDS_MAX)

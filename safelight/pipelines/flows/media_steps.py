@@ -238,9 +238,4 @@ async def end(
             meta=meta or {},
         )
     )
-    telemetry.info(
-        "🎉",
-        telemetry.Tag.GENERATION_PROCESSING,
-        f"Generation {run.generation_id} is {status}",
-        generation_id=run.generation_id,
-    )
+    run.log("🎉", f"Generation {run.generation_id} is {status}")
