@@ -58,7 +58,7 @@ class Run:
     """The verbs that a flow is written with, and what it may read: the order, the variables, the preferences.
 
     `current` is the step under way. `result` is the step that has made and stored the result: from then on it is
-    delivered. The run of an item of `each` has one step, of this number."""
+    delivered. `_item_no` is the number of the one step that the run of an item of `each` has."""
 
     _position = 0
     _item_no: int | None = None
