@@ -64,6 +64,24 @@ class Retry:
 
 
 @dataclass(frozen=True, slots=True)
+class _Asked:
+    """An order that is to be accepted. The same request has the same `fingerprint`, whichever spelling of a field it
+    used."""
+
+    order: Order
+    customer: ActingCustomer
+    generation_id: str
+    fingerprint: str
+    key: str | None
+    request: Json
+    retry: Retry | None
+
+    @property
+    def request_id(self) -> str | None:
+        return self.request.get("request_id")
+
+
+@dataclass(frozen=True, slots=True)
 class Acceptance:
     """Accepts orders for one process. `in_progress_max` is how many unfinished generations one customer may have; 0 is
     no limit."""
@@ -96,55 +114,45 @@ class Acceptance:
             TooManyInProgress: nothing was written.
             IdempotencyConflict: the key was used for another request.
         """
-        key = DEFAULT_REDACTOR.safe_id(idempotency_key) if idempotency_key else None
         telemetry.info("🔍", telemetry.Tag.GENERATION, f"Starting credit check for user {order.pass_id}")
-        generation_id = new_id()  # one for all tries: where a commit's answer was lost, the next try finds it
         telemetry.note(pass_id=order.pass_id)
-        fingerprint = _fingerprint(order)
+        asked = _Asked(
+            order,
+            customer,
+            new_id(),  # one for all tries: where a commit's answer was lost, the next try finds it
+            hashlib.sha256(order.hashed()).hexdigest(),
+            DEFAULT_REDACTOR.safe_id(idempotency_key) if idempotency_key else None,
+            request,
+            retry,
+        )
         if self.settings:
             await self.settings.check_order(order)
-        accepted = await self.db.retry_transient(
-            lambda conn: self._accept(conn, order, customer, generation_id, fingerprint, key, request, retry),
-            seconds=ANSWER_SECONDS_MAX,
-        )
+        accepted = await self.db.retry_transient(lambda conn: self._accept(conn, asked), seconds=ANSWER_SECONDS_MAX)
         telemetry.note(generation_id=accepted.generation_id)
         if accepted.credits_cost and not accepted.repeated:
-            telemetry.info(
-                "💳", telemetry.Tag.GENERATION, f"Successfully deducted {accepted.credits_cost} credits",
-                pass_id=order.pass_id,
-            )  # fmt: skip
+            text = f"Successfully deducted {accepted.credits_cost} credits"
+            telemetry.info("💳", telemetry.Tag.GENERATION, text, pass_id=order.pass_id)
         telemetry.info("✅", telemetry.Tag.DB_CREATE, f"Generation created successfully: {accepted.generation_id}")
         return accepted
 
-    async def _accept(
-        self,
-        conn: Connection,
-        order: Order,
-        customer: ActingCustomer,
-        generation_id: str,
-        fingerprint: str,
-        key: str | None,
-        request: Json,
-        retry: Retry | None,
-    ) -> AcceptedOrder:
+    async def _accept(self, conn: Connection, asked: _Asked) -> AcceptedOrder:
+        order, generation_id, retry = asked.order, asked.generation_id, asked.retry
         cost = 0 if retry and retry.is_free else self.prices().of(order)
         async with conn.transaction():
-            row = await self._locked_customer(conn, customer)
+            row = await self._locked_customer(conn, asked.customer)
             balance = row.credits
-            first = await generations.accepted_before(conn, generation_id, pass_id=order.pass_id, key=key)
+            first = await generations.accepted_before(conn, generation_id, pass_id=order.pass_id, key=asked.key)
             if first:
-                return _repeated(first, fingerprint, key, balance)
+                return _repeated(first, asked, balance)
             if balance < cost:
                 raise InsufficientCredits(required=cost, balance=balance)
             in_progress = await self._in_progress(conn, order.pass_id)
-            if order.suggest_only and balance <= 0 and retry is None:
-                await self._take_free_suggestion(conn, customer)
+            if order.is_free and balance <= 0 and retry is None:
+                await self._take_free_suggestion(conn, asked.customer)
             order, imports = self.inputs.noted(order, in_progress=in_progress) if self.inputs else (order, None)
-            meta = {"flow": order.flow.value, "cost": cost, "request": request}
             if retry:
-                meta["retry_of"] = retry.generation_id
                 await _record_retry(conn, retry, generation_id, cost)
-            await self._insert(conn, order, imports, generation_id, row, meta, fingerprint, key)
+            await self._insert(conn, asked, order, imports, row, cost)
             if cost:
                 balance = await ledger.charge(
                     conn,
@@ -152,7 +160,7 @@ class Acceptance:
                     generation_id=generation_id,
                     credits=cost,
                     reason=f"mma_{order.flow.mode}",
-                    request_id=request.get("request_id"),
+                    request_id=asked.request_id,
                 )
             if imports:
                 await self.queue.defer_import(conn, generation_id, lock=imports["lock"])
@@ -188,60 +196,48 @@ class Acceptance:
                 raise FreeSuggestionsUsedUp(f"The {purpose}: all {most} of today", retry_after_seconds=left_seconds)
 
     async def _insert(
-        self,
-        conn: Connection,
-        order: Order,
-        imports: Json | None,
-        generation_id: str,
-        customer: CustomerRow,
-        meta: Json,
-        fingerprint: str,
-        idempotency_key: str | None,
+        self, conn: Connection, asked: _Asked, order: Order, imports: Json | None, customer: CustomerRow, cost: int
     ) -> None:
-        parent_id = order.parent.generation_id if order.parent else None
-        await generations.insert_session(
-            conn,
-            session_id=order.session_id,
-            pass_id=order.pass_id,
-            platform=order.platform,
-            title=order.title,
-            meta={"source": "mma", "flow": order.flow.value, "request_id": meta["request"].get("request_id")},
-        )
+        """`order` is the one that was asked for, with addresses that may be stored."""
+        named: Json = {
+            "pass_id": order.pass_id,
+            "session_id": order.session_id,
+            "platform": order.platform,
+            "title": order.title,
+        }
+        flow, parent_id = order.flow, order.parent.generation_id if order.parent else None
+        source = {"source": "mma", "flow": flow.value, "request_id": asked.request_id}
+        await generations.insert_session(conn, **named, meta=source)
+        meta: Json = {"flow": flow.value, "cost": cost, "request": asked.request}
+        as_written = self.inputs.as_written(order) if self.inputs else {}
+        first = variables.initial(order)
+        first["userMessages"]["scan_lines"] = [{"index": 0, "text": ACCEPTED_LINE}]
         new = NewGeneration(
-            generation_id=generation_id,
+            **named,
+            generation_id=asked.generation_id,
             parent_generation_id=parent_id,
-            pass_id=order.pass_id,
-            session_id=order.session_id,
-            platform=order.platform,
-            title=order.title,
-            mode=order.flow.mode,
-            provider=order.flow.engine,
-            variables=_first_variables(order),
-            meta=meta,
-            payload=_payload(order, imports, self.inputs),
+            mode=flow.mode,
+            provider=flow.engine,
+            variables=first,
+            meta=meta | ({"retry_of": asked.retry.generation_id} if asked.retry else {}),
+            payload={"order": order.model_dump(mode="json")} | as_written | ({"imports": imports} if imports else {}),
             pipeline_version=PIPELINE_VERSION,
-            idempotency_key=idempotency_key,
-            request_hash=fingerprint,
+            idempotency_key=asked.key,
+            request_hash=asked.fingerprint,
             start_within_seconds=self.start_within_seconds,
         )
         await generations.insert(conn, new)
         await generations.insert_event(
             conn,
             event_id=new_id(),
-            event_type="tweak" if order.flow.is_tweak else "create",
+            event_type="tweak" if flow.is_tweak else "create",
             pass_id=order.pass_id,
-            generation_id=generation_id,
-            payload={"flow": order.flow.value, "parent_generation_id": parent_id},
-            request_id=meta["request"].get("request_id"),
+            generation_id=asked.generation_id,
+            payload={"flow": flow.value, "parent_generation_id": parent_id},
+            request_id=asked.request_id,
         )
-        await job_log.insert_first(
-            conn, generation_id, customer.user_id, LogLine("info", "initialization", ACCEPTED_LINE)
-        )
-
-
-def _payload(order: Order, imports: Json | None, inputs: Inputs | None) -> Json:
-    as_written = inputs.as_written(order) if inputs else {}
-    return {"order": order.model_dump(mode="json")} | as_written | ({"imports": imports} if imports else {})
+        line = LogLine("info", "initialization", ACCEPTED_LINE)
+        await job_log.insert_first(conn, asked.generation_id, customer.user_id, line)
 
 
 async def _record_retry(conn: Connection, retry: Retry, generation_id: str, cost: int) -> None:
@@ -249,19 +245,7 @@ async def _record_retry(conn: Connection, retry: Retry, generation_id: str, cost
     await audit.record(conn, retry.operator, "generations.retry", target=retry.generation_id, before={}, after=after)
 
 
-def _first_variables(order: Order) -> variables.Variables:
-    first = variables.initial(order)
-    first["userMessages"]["scan_lines"] = [{"index": 0, "text": ACCEPTED_LINE}]
-    return first
-
-
-def _fingerprint(order: Order) -> str:
-    """The same request has the same fingerprint, whichever spelling of a field it used. A session that the server
-    made up for the request is no part of it."""
-    return hashlib.sha256(order.model_dump_json(exclude={"session_id", "warnings"}).encode()).hexdigest()
-
-
-def _repeated(first: AcceptedGeneration, fingerprint: str, key: str | None, balance: int) -> AcceptedOrder:
-    if first.request_hash != fingerprint:
-        raise IdempotencyConflict(f"The idempotency key {key!r} was used for another request.")
+def _repeated(first: AcceptedGeneration, asked: _Asked, balance: int) -> AcceptedOrder:
+    if first.request_hash != asked.fingerprint:
+        raise IdempotencyConflict(f"The idempotency key {asked.key!r} was used for another request.")
     return AcceptedOrder(first.generation_id, first.price_credits, balance, repeated=True)

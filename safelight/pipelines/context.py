@@ -1,4 +1,4 @@
-"""The resources of the stories: the adapters the registry names, our storage and the configuration."""
+"""The resources of the flows: the adapters the registry names, our storage and the configuration."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
@@ -62,7 +62,7 @@ class PipelineContext:
     adapters: Adapters
     assets: AssetStore
     fetcher: GuardedFetcher
-    gate: ProviderLimits
+    limits: ProviderLimits
     settings: SettingsPolicy
     spool: Spool
     vendor_pictures: VendorPictures
@@ -71,7 +71,7 @@ class PipelineContext:
     async def serving(self, engine_id: str) -> Engine:
         """The adapter and model that serve the engine now: its fallback while its own adapter does not answer."""
         engine = await self.configuration.engine(engine_id)
-        if engine.fallback and engine.limits and await self.gate.circuit_is_open(engine.adapter):
+        if engine.fallback and engine.limits and await self.limits.circuit_is_open(engine.adapter):
             limits = await self.configuration.limits(engine.fallback["adapter"])
             return engine.instead(engine.fallback, limits)
         return engine

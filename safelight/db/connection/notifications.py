@@ -17,7 +17,7 @@ from safelight.db.connection.sessions import connected
 from safelight.process.tasks import run_periodically
 
 CHANNEL = "safelight_lines"
-GATHER_SECONDS = 0.005
+GATHER_SECONDS = 0.02
 RECONNECT_SECONDS = 1.0
 
 

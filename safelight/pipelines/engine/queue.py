@@ -140,13 +140,13 @@ class Queue:
         except ConnectorException as error:
             raise error.__cause__ or error from error
 
-    async def work(self, hours: WorkerOptions) -> None:
+    async def work(self, options: WorkerOptions) -> None:
         """Take jobs until `stop`; then let those under way go on for a while and hand the rest back."""
         async with asyncio.TaskGroup() as group:
-            group.create_task(self._work(WORK.queue_name, hours.concurrency, hours))
-            group.create_task(self._work(IMPORTS.queue_name, hours.imports, hours))
+            group.create_task(self._work(WORK.queue_name, options.concurrency, options))
+            group.create_task(self._work(IMPORTS.queue_name, options.imports, options))
 
-    async def _work(self, queue_name: str, concurrency: int, hours: WorkerOptions) -> None:
+    async def _work(self, queue_name: str, concurrency: int, options: WorkerOptions) -> None:
         """A worker that trouble with the database has ended begins anew, under a new registration. The old one is
         withdrawn: what that worker had is taken back, and no generation is blamed for its end."""
         old_registration: int | None = None
@@ -156,11 +156,11 @@ class Queue:
                 app=self.app,
                 queues=[queue_name],
                 concurrency=concurrency,
-                fetch_job_polling_interval=hours.poll_seconds,
+                fetch_job_polling_interval=options.poll_seconds,
                 install_signal_handlers=False,
                 delete_jobs=DeleteJobCondition.ALWAYS,
-                shutdown_graceful_timeout=hours.shutdown_seconds,
-                update_heartbeat_interval=hours.heartbeat_seconds,
+                shutdown_graceful_timeout=options.shutdown_seconds,
+                update_heartbeat_interval=options.heartbeat_seconds,
                 stalled_worker_timeout=STALLED_WORKER_SECONDS,
             )
             try:

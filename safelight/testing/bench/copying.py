@@ -9,7 +9,7 @@ from safelight import telemetry
 from safelight.app import App
 from safelight.config import Settings
 from safelight.pipelines.context import PipelineContext
-from safelight.pipelines.flows.ingest_outputs import own_copy
+from safelight.pipelines.flows.ingest_outputs import ingest_file
 from safelight.providers.base import OutputFile
 from safelight.testing.bench.scratch import peak_mb
 
@@ -20,7 +20,7 @@ async def copy(url: str) -> dict[str, Any]:
         unused, unused, unused, files.assets, files.fetcher, unused, unused, files.file_spool, unused
     )
     before = peak_mb("self")
-    stored = await own_copy(
+    stored = await ingest_file(
         context, OutputFile("video/mp4", url=url), mode="video", stem="mma/video/bench", vendor="bench"
     )
     return {"before_mb": before, "after_mb": peak_mb("self"), "bytes": stored.bytes, "sha256": stored.sha256}

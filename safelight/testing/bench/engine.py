@@ -101,7 +101,7 @@ async def _run_with_engine(db: Database, ids: list[str]) -> None:
         if not waiting:
             done.set()
 
-    worker = Worker(no_studio(db), notifier, RetryPolicy(base_seconds=2), flows)
+    worker = Worker(empty_context(db), notifier, RetryPolicy(base_seconds=2), flows)
     queue = Queue(db, handle)
     await queue.open()
     working = asyncio.create_task(queue.work(HOURS))
@@ -112,7 +112,7 @@ async def _run_with_engine(db: Database, ids: list[str]) -> None:
     await queue.close()
 
 
-def no_studio(db: Database) -> PipelineContext:
+def empty_context(db: Database) -> PipelineContext:
     """No-op steps touch nothing of it."""
     nothing: Any = None
     return PipelineContext(db, nothing, nothing, nothing, nothing, nothing, nothing, nothing, nothing)

@@ -20,7 +20,7 @@ from safelight.db.money import customers, ledger
 from safelight.domain.errors.base import SafelightError
 from safelight.domain.identities import ActingCustomer
 from safelight.domain.ids import new_id
-from safelight.domain.orders import Flow, Order, Prices
+from safelight.domain.orders import Prices, StillCreate
 from safelight.pipelines.accept import Acceptance
 from safelight.pipelines.engine.queue import Queue
 
@@ -72,9 +72,7 @@ async def order_many(db: Database, generations: int) -> list[str]:
     queue, prices = Queue(db), Prices(still_credits=1, video_credits=5)
     await queue.open()
     acceptance = Acceptance(db, queue, lambda: prices, start_within_seconds=QUEUE_SECONDS)
-    order = Order(
-        flow=Flow.STILL_CREATE, pass_id=CUSTOMER, session_id=new_id(), platform="web", title="bench", brief="a cup"
-    )
+    order = StillCreate(pass_id=CUSTOMER, session_id=new_id(), platform="web", title="bench", brief="a cup")
     customer = ActingCustomer(CUSTOMER)
     accepted = [await acceptance.accept(order, customer, idempotency_key=None, request={}) for _ in range(generations)]
     await queue.close()
