@@ -11,6 +11,7 @@ from typing import Any
 
 from fastapi import FastAPI
 from fastapi.routing import APIRoute, RouteContext, iter_route_contexts
+from pydantic import BaseModel
 from pydantic.json_schema import models_json_schema
 
 from safelight.api.http import client_schemas, error_responses
@@ -42,7 +43,7 @@ def install_openapi(app: FastAPI, server: Callable[[], str], is_anonymous: Calla
 
 def _patch_schema(app: FastAPI, document: Json, is_anonymous: Callable[[APIRoute], bool]) -> Json:
     schemas = document["components"]["schemas"]
-    models = (*error_responses.MODELS, *generation_responses.EVENTS.values())
+    models: list[type[BaseModel]] = [*error_responses.MODELS, *generation_responses.EVENTS.values()]
     _, own = models_json_schema([(model, "serialization") for model in models], ref_template=PLACE + "{model}")
     schemas |= own["$defs"]
     for model in error_responses.MODELS:
