@@ -1,4 +1,4 @@
-"""How the service is, and how its providers are."""
+"""The state of the service: its health, and that of its providers."""
 
 from dataclasses import asdict
 from datetime import UTC, datetime
