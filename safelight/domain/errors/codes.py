@@ -16,3 +16,8 @@ def public_code(step_type: str | None, error: SafelightError) -> str:
 def engine_of(step_type: str | None) -> str | None:
     """The engine whose result the step stores; None for every other step."""
     return GENERATE_STEPS.get(step_type or "")
+
+
+def as_error(cause: Exception) -> SafelightError:
+    """The cause as an error that every plane can name."""
+    return cause if isinstance(cause, SafelightError) else SafelightError(f"{type(cause).__name__}: {cause}")
