@@ -133,7 +133,7 @@ class BaseOrder(Frozen):
     @model_validator(mode="before")
     @classmethod
     def _set_unused_apart(cls, stated: Any) -> Any:
-        """What is stated, and orders that were stored before each flow had its own, may have fields of all flows."""
+        """Set apart what only other flows read: a request, and an order of before each flow had a type, has all."""
         given = dict(stated)
         unused = {name: given.pop(name) for name in HASHED if name in given and name not in cls.model_fields}
         return given | {"unused": given.get("unused", {}) | {name: one for name, one in unused.items() if one}}
@@ -211,7 +211,7 @@ class StillTweak(BaseOrder):
         return ("output_url",)
 
 
-class VideoOrder(BaseOrder):
+class BaseVideoOrder(BaseOrder):
     """The part of an order that both flows of a video have."""
 
     movement_style: str = ""
@@ -244,7 +244,7 @@ class VideoOrder(BaseOrder):
         return (*start, *(() if self.assets.end else ("end_url",)))
 
 
-class VideoAnimate(VideoOrder):
+class VideoAnimate(BaseVideoOrder):
     flow: Literal[Flow.VIDEO_ANIMATE] = Flow.VIDEO_ANIMATE
     motion_brief: str = ""
     type_for_me: bool = False
@@ -256,7 +256,7 @@ class VideoAnimate(VideoOrder):
         return self.suggest_only
 
 
-class VideoTweak(VideoOrder):
+class VideoTweak(BaseVideoOrder):
     flow: Literal[Flow.VIDEO_TWEAK] = Flow.VIDEO_TWEAK
     parent: Parent
     feedback: str = ""

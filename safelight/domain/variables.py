@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from safelight.domain.orders import Order, StillTweak, VideoOrder, VideoTweak
+from safelight.domain.orders import BaseVideoOrder, Order, StillTweak, VideoTweak
 
 Variables = dict[str, Any]
 
@@ -18,7 +18,7 @@ def initial(order: Order) -> Variables:
             "product_crt": None,
             "logo_crt": None,
             "inspiration_crt": [],
-            "still_crt": order.known_caption if isinstance(order, VideoOrder) else None,
+            "still_crt": order.known_caption if isinstance(order, BaseVideoOrder) else None,
             "output_still_crt": None,
         },
         "history": {
@@ -67,7 +67,7 @@ def assign(variables: Variables, path: str, value: Any) -> None:
 
 
 def _frames(order: Order) -> tuple[str | None, str | None]:
-    return (order.start_url, order.end_url) if isinstance(order, VideoOrder) else (None, None)
+    return (order.start_url, order.end_url) if isinstance(order, BaseVideoOrder) else (None, None)
 
 
 def _assets(order: Order) -> Variables:

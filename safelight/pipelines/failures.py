@@ -10,8 +10,8 @@ from safelight.db.generations.runs import Ending, WriteOutcome
 from safelight.db.money import ledger
 from safelight.db.operations import ops_rows
 from safelight.db.operations.ops_rows import OpsError
-from safelight.domain.errors.base import Cancelled, SafelightError, as_error
-from safelight.domain.errors.codes import engine_of, public_code, type_name
+from safelight.domain.errors.base import Cancelled, SafelightError
+from safelight.domain.errors.codes import as_error, engine_of, public_code, type_name
 from safelight.domain.job_log import LogLine
 from safelight.domain.statuses import Status
 from safelight.pipelines.engine.run import Run
@@ -32,7 +32,7 @@ async def fail(run: Run, cause: Exception) -> None:
     error = as_error(cause)
     number = max(run.next_step_no, run.store.next_step_no)
     step = run.current or Step(number, "pipeline", run.store.clock)
-    step.end({}, step.error_of(error))
+    step.end({}, step.map_error(error))
     ops = run.ops_row(error, step=step, cause=cause, level="warn" if isinstance(error, Cancelled) else "error")
     ending = _ending(run, step, error, cause)
 

@@ -11,7 +11,8 @@ from dataclasses import replace
 from safelight import telemetry
 from safelight.db.connection.database import Database, Unwritable
 from safelight.db.generations import generations
-from safelight.domain.errors.base import SafelightError, StorageError, as_error
+from safelight.domain.errors.base import SafelightError, StorageError
+from safelight.domain.errors.codes import as_error
 from safelight.domain.steps import LAST_LOOK_OF, StepType
 from safelight.pipelines.context import PipelineContext
 from safelight.pipelines.engine.run import Run

@@ -13,12 +13,12 @@ from safelight.domain.orders import (
     ASPECT_RATIOS,
     ENGINE_BY_MODE,
     Assets,
+    BaseVideoOrder,
     Flow,
     Order,
     Parent,
     StillCreate,
     StillTweak,
-    VideoOrder,
     VideoTweak,
     read_order,
 )
@@ -192,7 +192,7 @@ def _must_be_possible(order: Order) -> None:
     if isinstance(order, StillTweak | VideoTweak) and not order.feedback:
         where = "feedback.still_feedback" if order.flow.mode == "still" else "feedback.motion_feedback"
         raise InvalidInput(f"{where}: a tweak needs to know what to change.", code="MISSING_FEEDBACK")
-    if isinstance(order, VideoOrder) and not order.start_url:
+    if isinstance(order, BaseVideoOrder) and not order.start_url:
         raise InvalidInput(
             "assets.start_image_url or parent_generation_id: a video needs a frame to begin with.",
             code="MISSING_START_IMAGE",

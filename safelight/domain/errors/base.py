@@ -410,8 +410,3 @@ class Cancelled(SafelightError):
     http_status = 200
     code = "CANCELLED"
     safe_message = "Stopped, as you asked."
-
-
-def as_error(cause: Exception) -> SafelightError:
-    """The cause as an error that every plane can name."""
-    return cause if isinstance(cause, SafelightError) else SafelightError(f"{type(cause).__name__}: {cause}")

@@ -25,3 +25,8 @@ _TYPE_NAMES: dict[type[Exception], str] = {ProviderRateLimited: "RateLimitError"
 def type_name(error: Exception) -> str:
     """The name of the error in `errorContext.type` of a failed generation."""
     return _TYPE_NAMES.get(type(error), type(error).__name__)
+
+
+def as_error(cause: Exception) -> SafelightError:
+    """The cause as an error that every plane can name."""
+    return cause if isinstance(cause, SafelightError) else SafelightError(f"{type(cause).__name__}: {cause}")

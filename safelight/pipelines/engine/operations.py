@@ -21,7 +21,7 @@ from safelight.pipelines.engine.plans import OperationPlan, Outcome
 from safelight.pipelines.engine.retry import CALL_SECONDS_MAX, LOOK_AGAIN_SECONDS, STEP_SECONDS_MAX
 from safelight.pipelines.engine.snooze import Snooze, bounded
 from safelight.pipelines.engine.step import MESSAGE_CHARS_MAX, Step
-from safelight.pipelines.engine.step_payload import StartOutcome, StepPayload, Stopping, StoredOperation
+from safelight.pipelines.engine.step_payload import StartOutcome, StepPayload, StopAnswer, StoredOperation
 from safelight.providers.base import CancelResult, Operation, Pending
 from safelight.redaction import excerpt
 
@@ -191,7 +191,7 @@ class OperationRun:
         row = self._double_charge_warning(key, f"{key} may be paid for; it is started again")
         await self._store.write(self._step, [line], ops=row)
 
-    def _double_charge_warning(self, key: str, text: str, stopping: Stopping | None = None) -> OpsError:
+    def _double_charge_warning(self, key: str, text: str, stopping: StopAnswer | None = None) -> OpsError:
         """Note in the step that the start may be paid beside another. Returns what operators are told, once a key."""
         step = self._step
         at_risk: Json = {"attempt_key": key, "provider": step.provider, "model": step.model, "at": step.clock.stamp()}
@@ -277,11 +277,11 @@ class OperationRun:
         line = LogLine("info", self._step.type, "It was too late to stop: the result is there.")
         await self._store.write(self._step, [line])
 
-    async def _cancel_at_provider(self, operation: Operation) -> Stopping:
+    async def _cancel_at_provider(self, operation: Operation) -> StopAnswer:
         """Ask the provider to stop. Returns its answer."""
         try:
             answer = await bounded(self._plan.cancel(operation), CALL_SECONDS_MAX)
         except ProviderError as error:
             message = excerpt(str(error), MESSAGE_CHARS_MAX)
-            return Stopping(answer="failed", message=message, at=self._store.clock.stamp())
-        return Stopping(answer=answer, at=self._store.clock.stamp())
+            return StopAnswer(answer="failed", message=message, at=self._store.clock.stamp())
+        return StopAnswer(answer=answer, at=self._store.clock.stamp())

@@ -23,9 +23,8 @@ from safelight.domain.errors.base import (
     SafelightError,
     StorageError,
     WorkerLost,
-    as_error,
 )
-from safelight.domain.errors.codes import engine_of, public_code
+from safelight.domain.errors.codes import as_error, engine_of, public_code
 from safelight.domain.job_log import LogLine
 from safelight.domain.orders import BaseOrder, Order, read_order
 from safelight.domain.steps import StepType
@@ -330,7 +329,7 @@ class Run:
         row = self.ops_row(error, step=step, cause=cause, level="warn", extra={"item": self._position})
         row = replace(row, id=f"{self.generation_id}:{step.number}:item")
         self.log_warning(f"{step.type}, item {self._position}: {error}")
-        ended = step.error_of(error)
+        ended = step.map_error(error)
         if has_ended:
             await self.store.warn(row)
             return ended

@@ -193,7 +193,7 @@ class Step:
 
     # --- its end ------------------------------------------------------------------------------------------------------
 
-    def error_of(self, error: SafelightError) -> StepError:
+    def map_error(self, error: SafelightError) -> StepError:
         """The error as the payload of the step that it ends holds it."""
         return StepError(
             error_code=f"MMA_{public_code(self.type, error)}",
@@ -222,7 +222,7 @@ class Step:
             if attempt.error is None:
                 self.end_attempt(error)
         self.end(output)
-        self.payload.degraded = self.error_of(error).to_json()
+        self.payload.degraded = self.map_error(error).to_json()
 
     def _stamp_after(self, seconds: float) -> str:
         return (self.clock.now() + timedelta(seconds=seconds)).isoformat(timespec="milliseconds")

@@ -22,7 +22,7 @@ class StartOutcome(StrEnum):
     NOT_ACCEPTED = "not_accepted"
 
 
-class Stored(BaseModel):
+class StoredPart(BaseModel):
     """A part of a payload."""
 
     model_config = ConfigDict(extra="allow")
@@ -31,13 +31,13 @@ class Stored(BaseModel):
         return self.model_dump(exclude_unset=True)
 
 
-class Timing(Stored):
+class Timing(StoredPart):
     started_at: str | None = None
     ended_at: str | None = None
     duration_ms: int | None = None
 
 
-class StepError(Stored):
+class StepError(StoredPart):
     """The error that ended a step."""
 
     error_code: str = ""
@@ -46,7 +46,7 @@ class StepError(Stored):
     provider_http_status: int | None = None
 
 
-class Attempt(Stored):
+class Attempt(StoredPart):
     """One try; `error` is the name of the error's type. `retry_at` is when an item's next attempt is due."""
 
     attempt: int
@@ -58,7 +58,7 @@ class Attempt(Stored):
     retry_at: str | None = None
 
 
-class Start(Stored):
+class Start(StoredPart):
     """A paid start, noted before it is made under its attempt key, by which a provider can be asked about it."""
 
     attempt_key: str
@@ -73,7 +73,7 @@ class Start(Stored):
         return datetime.fromisoformat(self.at)
 
 
-class StoredOperation(Stored):
+class StoredOperation(StoredPart):
     """The provider's handle of the work under way."""
 
     handle: Json
@@ -81,15 +81,15 @@ class StoredOperation(Stored):
     warnings: tuple[str, ...] = ()
 
 
-class Stopping(Stored):
-    """What a provider answered when it was asked to stop."""
+class StopAnswer(StoredPart):
+    """The answer of a provider that was asked to stop."""
 
     answer: str
     at: str
     message: str = ""
 
 
-class StorageOutage(Stored):
+class StorageOutage(StoredPart):
     """An outage of the storage that the step has waited out, or waits out."""
 
     since: str
@@ -99,7 +99,7 @@ class StorageOutage(Stored):
     error: str = ""
 
 
-class StepPayload(Stored):
+class StepPayload(StoredPart):
     """`writes` counts how often the row was written; `item` is the position of a step that runs side by side with
     others; `deadline_at` is its own deadline. `sealed` holds what `redacted` says is not shown."""
 
@@ -113,7 +113,7 @@ class StepPayload(Stored):
     deadline_at: str | None = None
     starts: list[Start] = Field(default_factory=list)
     operation: StoredOperation | None = None
-    stopping: Stopping | None = None
+    stopping: StopAnswer | None = None
     possible_double_spend: Json | None = None
     storage_away: StorageOutage | None = None
     degraded: Json | None = None

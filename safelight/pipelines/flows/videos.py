@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import Any
 
-from safelight.domain.orders import VideoAnimate, VideoOrder, VideoTweak
+from safelight.domain.orders import BaseVideoOrder, VideoAnimate, VideoTweak
 from safelight.domain.statuses import Status
 from safelight.domain.steps import LAST_LOOK_OF, StepType
 from safelight.media import decode
@@ -114,7 +114,7 @@ async def _read_feedback(context: PipelineContext, run: Run, order: VideoTweak) 
 
 
 async def _film(
-    context: PipelineContext, run: Run, order: VideoOrder, step_type: StepType, prompt: str, begin_line: str
+    context: PipelineContext, run: Run, order: BaseVideoOrder, step_type: StepType, prompt: str, begin_line: str
 ) -> None:
     """Make the video, look at a frame of it, and deliver it. A tweak goes on with its parent's settings; an end frame
     needs the pro mode (docs/contract/rows.md)."""
