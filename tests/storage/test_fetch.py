@@ -125,7 +125,7 @@ async def test_a_name_is_asked_for_once_and_that_very_address_is_connected_to(
 ):
     connected: list[str] = []
 
-    async def connect(_: Any, host: str, *__: Any) -> Any:
+    async def connect(_: Any, host: str, *__: Any, **___: Any) -> Any:
         connected.append(host)
         raise RemoteFileUnavailable("as far as this test goes")
 

@@ -20,7 +20,7 @@ CHECK_AFTER_SECONDS = 1.0
 MEDIA_TYPES: dict[Kind, str] = {"image": "image/jpeg", "video": "video/mp4"}
 
 
-class _Prediction(BaseModel):
+class _SimulatedPrediction(BaseModel):
     id: str
     status: str
     output: list[str] = []
@@ -31,7 +31,7 @@ class _Prediction(BaseModel):
 
 
 class _PredictionList(BaseModel):
-    results: list[_Prediction]
+    results: list[_SimulatedPrediction]
 
 
 class _Answered(BaseModel):
@@ -66,7 +66,7 @@ class SimulatedProvider(RemoteProvider):
 
     async def check(self, operation: Operation) -> base.Pending | base.Succeeded:
         path = f"/predictions/{operation.handle['id']}"
-        prediction = await self._client.call("check", _Prediction, "GET", path)
+        prediction = await self._client.call("check", _SimulatedPrediction, "GET", path)
         match prediction.status:
             case "starting" | "processing":
                 return base.Pending(CHECK_AFTER_SECONDS)
@@ -80,7 +80,7 @@ class SimulatedProvider(RemoteProvider):
 
     async def cancel(self, operation: Operation) -> CancelResult:
         path = f"/predictions/{operation.handle['id']}/cancel"
-        prediction = await self._client.call("cancel", _Prediction, "POST", path)
+        prediction = await self._client.call("cancel", _SimulatedPrediction, "POST", path)
         match prediction.status:
             case "canceled":
                 return CancelResult.STOPPED
@@ -106,7 +106,7 @@ class SimulatedProvider(RemoteProvider):
                 "seed": request.seed,
             },
         }
-        return (await self._client.call("start", _Prediction, "POST", "/predictions", json=body)).operation
+        return (await self._client.call("start", _SimulatedPrediction, "POST", "/predictions", json=body)).operation
 
 
 def _named(images: tuple[base.ReferenceImage, ...]) -> list[Json]:
