@@ -135,8 +135,8 @@ async def test_large_pictures_side_by_side_stay_within_the_bound(server: Server,
     """Uploads, thumbnails and orders, each of all of them, at the same time."""
     client = server.client
     stored = await asyncio.gather(*(uploaded(client, (large / name).read_bytes()) for name in list(LARGE)[::every]))
-    stored.append(await uploaded(client, film()))
     pictures = [one["url"] for one in stored][:10]
+    stored.append(await uploaded(client, film()))
     small = [client.get(f"/thumbnails/{256 if n % 2 else 1024}/{one['key']}") for n, one in enumerate(stored)]
     orders = [
         client.post(
