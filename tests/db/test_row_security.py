@@ -18,6 +18,7 @@ from safelight.config import Settings
 from safelight.db.schema.migrate import available
 from safelight.domain.ids import new_id
 from tests.conftest import blank_database, running
+from tests.support.image_sets import make_set
 
 Json = dict[str, Any]
 
@@ -29,7 +30,8 @@ PASS_IDS = {ADA: f"pass:user:{ADA}", BOB: "pass:shopify:4711"}
 # What a signed-in user may read, and which rows of it are theirs as the owner of the tables sees it.
 OWN_ROWS = {
     "public.mega_customers": "mg_pass_id = %(pass_id)s",
-    "public.mega_generations": "mg_pass_id = %(pass_id)s and mg_record_type <> 'mma_step'",
+    "public.mega_generations": "mg_pass_id = %(pass_id)s"
+    " and (mg_record_type <> 'mma_step' or mg_step_type = 'variant_creation')",
     "public.image_generation_logs": "job_id::text in (select mg_generation_id from mega_generations"
     " where mg_record_type = 'generation' and mg_pass_id = %(pass_id)s)",
     "public.profiles": "username = %(pass_id)s",
@@ -37,6 +39,11 @@ OWN_ROWS = {
     "public.sessions": "user_id = %(user_id)s",
     "public.generations": "pass_id = %(pass_id)s",
     "public.failed_generations_view": "user_id = %(user_id)s",
+    "public.image_generation_jobs": "user_id = %(user_id)s::uuid",
+    "public.generated_images": "user_id = %(user_id)s::uuid",
+    "public.generated_carousel_images": "user_id = %(user_id)s::uuid",
+    "public.file_metadata": "user_id = %(user_id)s::uuid",
+    "public.credit_transactions": "user_id = %(user_id)s::uuid",
 }
 USERS_MAY_CALL = {"generation_status(text,text)", "customers_read_steps()", "mega_result_is_delivered(text)"}
 
@@ -116,6 +123,7 @@ async def furnish(dsn: str, home: Path, settings: Json) -> None:
             session = await backend.post("/sessions/start", {"title": "Autumn"})
             made = await backend.finished(await backend.create(sessionId=session["session"]["id"]))
             await backend.post("/mma/events", {"event_type": "like", "generation_id": made["generation_id"]})
+            make_set(dsn, backend.pass_id)
 
 
 def statement(verb: str, relation: Json) -> str:
@@ -203,10 +211,11 @@ async def test_the_rows_are_those_of_a_real_run(shop: Shop):
             "credit_transaction",
             "generation",
             "mma_event",
+            "mma_step",
             "session",
         ]
         statuses = conn.execute("select status from generations order by 1").fetchall()
-        assert [row["status"] for row in statuses] == ["completed", "failed"]
+        assert [row["status"] for row in statuses] == ["completed", "completed", "completed", "failed"]
 
 
 # Kinds of what the step rows hold and a customer does not read; each is text that stands in them.
@@ -225,6 +234,9 @@ INTERNAL = {
 # What the variable map, which is the customer's, names too.
 NAMES = {"mma.ctx.gpt_reader", ""}
 STEPS_OF = "select mg_id from mega_generations where mg_record_type = 'mma_step' and mg_pass_id = %s"
+OF_POSITIONS = (
+    " and mg_step_type = 'variant_creation'"  # files, seeds and settings of a set, nothing of prompts or providers
+)
 
 
 @pytest.mark.parametrize("kind", INTERNAL)
@@ -243,13 +255,14 @@ async def test_nothing_internal_is_in_what_a_user_reads(shop: Shop, relation: st
 @pytest.mark.parametrize("filter", ["mg_generation_id is not null", "mg_step_no = 0", "mg_id like 'mma_step:%%'"])
 async def test_no_way_of_asking_shows_a_step(shop: Shop, filter: str):
     with shop.acting("authenticated", ADA, *GENEROUS) as conn:
-        rows = conn.execute(f"select mg_record_type as type from mega_generations where {filter}").fetchall()
-    assert "mma_step" not in {row["type"] for row in rows}
+        rows = conn.execute(f"select mg_step_type as type from mega_generations where {filter}").fetchall()
+    assert {row["type"] for row in rows} <= {None, "variant_creation"}
 
 
 async def test_a_setting_shows_users_their_own_steps(shop: Shop):
     own = {row["mg_id"] for row in shop.ask(STEPS_OF, [PASS_IDS[ADA]])}
-    for setting, seen in ((True, own), (False, set())):
+    open_ones = {row["mg_id"] for row in shop.ask(STEPS_OF + OF_POSITIONS, [PASS_IDS[ADA]])}
+    for setting, seen in ((True, own), (False, open_ones)):
         await App(Settings(database_url=shop.dsn, customers_read_steps=setting)).migrate()
         with shop.acting("authenticated", ADA) as conn:
             steps = conn.execute("select mg_id from mega_generations where mg_record_type = 'mma_step'").fetchall()

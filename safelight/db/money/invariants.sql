@@ -47,41 +47,57 @@ with line as (
   from image_generation_logs
   group by job_id
 ), made as (
-  select distinct mg_generation_id
+  select mg_generation_id,
+    bool_or(mg_step_type not in ('base_generation', 'variant_creation')) as has_result,
+    count(distinct (slide->>'variant', slide->>'source')) filter (where slide is not null) as positions
   from mega_generations
-  where mg_record_type = 'mma_step' and strpos(mg_step_type, '_generate') > 0
+  left join lateral jsonb_array_elements(
+    case when mg_step_type in ('variant_creation', 'model_generate') then mg_payload #> '{output,slides}' end
+  ) slide on true
+  where mg_record_type = 'mma_step'
+    and (strpos(mg_step_type, '_generate') > 0 or mg_step_type = 'variant_creation')
+  group by mg_generation_id
+), ledger as (
+  select mg_generation_id, sum(-mg_delta) filter (where mg_ref_type = 'mma_charge') as charged,
+    coalesce(sum(mg_delta) filter (where mg_ref_type = 'mma_refund'), 0) as refunded
+  from mega_generations
+  where mg_record_type = 'credit_transaction' and mg_ref_type in ('mma_charge', 'mma_refund')
+  group by mg_generation_id
 ), generation as (
   select mg_generation_id as id, mg_mma_status as status, mg_output_key as output_key,
-    coalesce(mg_meta->'cost', '0') as price, mg_log_seq as log_seq, mg_deleted_at is not null as deleted,
-    coalesce(-charge.mg_delta, 0) as charged, coalesce(refund.mg_delta, 0) as refunded,
-    made.mg_generation_id is not null as made,
+    (mg_meta->>'cost')::bigint as price, (mg_meta->>'price_each')::bigint as price_each,
+    mg_mma_mode in ('image_job', 'model_run') as is_set, mg_log_seq as log_seq, mg_deleted_at is not null as deleted,
+    coalesce(ledger.charged, 0) as charged, coalesce(ledger.refunded, 0) as refunded,
+    coalesce(made.has_result, false) as made, coalesce(made.positions, 0) as positions,
     coalesce(line.lines, 0) as lines, coalesce(line.first, 1) as first_line, coalesce(line.last, 0) as last_line
   from mega_generations generation
-  left join (
-    select mg_ref_id, mg_delta from mega_generations
-    where mg_record_type = 'credit_transaction' and mg_ref_type = 'mma_charge'
-  ) charge on charge.mg_ref_id = 'mma:' || mg_generation_id
-  left join (
-    select mg_ref_id, mg_delta from mega_generations
-    where mg_record_type = 'credit_transaction' and mg_ref_type = 'mma_refund'
-  ) refund on refund.mg_ref_id = 'mma:' || mg_generation_id
+  left join ledger using (mg_generation_id)
   left join line on line.generation_key = mg_id
   left join made using (mg_generation_id)
   where mg_record_type = 'generation' and mg_pipeline_version is not null
 ), violations as (
   select id, array_remove(array[
     -- 2: what was delivered was charged at its price (a suggestion alone has the price 0)
-    case when status in ('done', 'suggested') and to_jsonb(charged) <> price then 'charge_is_not_the_price' end,
+    case when not is_set and status in ('done', 'suggested') and charged <> coalesce(price, 0)
+      then 'charge_is_not_the_price' end,
     -- 2: what was not delivered was given back
-    case when status in ('error', 'cancelled') and refunded < charged then 'refund_missing' end,
+    case when not is_set and status in ('error', 'cancelled') and refunded < charged
+        or is_set and status in ('done', 'error', 'cancelled', 'partial')
+          and charged - refunded > positions * coalesce(price_each, 0)
+      then 'refund_missing' end,
     -- 2: nothing was given back that was delivered, or was never taken
-    case when refunded > charged or refunded > 0 and status in ('done', 'suggested') then 'refund_too_high' end,
+    case when refunded > charged or not is_set and refunded > 0 and status in ('done', 'suggested')
+        or is_set and status in ('done', 'error', 'cancelled', 'partial')
+          and charged - refunded < positions * coalesce(price_each, 0)
+      then 'refund_too_high' end,
     -- 11: what is done was not given back as a whole
     case when status = 'done' and charged > 0 and refunded >= charged then 'refunded_result_delivered' end,
     -- 4: the lines of the job log are step_number 1, 2, 3, … up to the number the generation knows
     case when first_line <> 1 or last_line <> lines or last_line <> log_seq then 'line_number_missing' end,
     -- 7: what is done has a file, and a step that made it; what its customer deleted has none
-    case when status = 'done' and not deleted and (output_key is null or not made) then 'result_without_file' end
+    case when status = 'done' and not deleted
+        and (is_set and positions = 0 or not is_set and (output_key is null or not made))
+      then 'result_without_file' end
   ], null) as problems
   from generation
 )
@@ -201,7 +217,7 @@ from violations, unnest(problems) problem;
 
 -- name: check_failures
 with failure as (
-  select mg_generation_id as id, mg_mma_status as status,
+  select mg_generation_id as id, mg_mma_status as status, mg_mma_mode in ('image_job', 'model_run') as is_set,
     num_nonnulls(mg_output_url, mg_output_key) > 0 or jsonb_path_exists(mg_mma_vars, '$.outputs.* ? (@ != null)')
       as shows_result,
     exists (
@@ -222,7 +238,7 @@ with failure as (
     -- 3: the run plane shows which step failed
     case when status <> 'cancelled' and not has_failed_step then 'failure_without_step' end,
     -- 11: nothing leads to a result
-    case when status <> 'partial' and shows_result then 'refunded_result_named' end,
+    case when status <> 'partial' and not is_set and shows_result then 'refunded_result_named' end,
     -- 3: the ops plane shows it too; for a step that was stopped a warning will do
     case when status <> 'cancelled' and not 'error' = any (ops_rows)
         or status = 'cancelled' and has_failed_step and ops_rows = '{}'
@@ -400,6 +416,9 @@ select 'the trigger ' || tgname || case tgenabled when 'D' then ' is disabled' e
   || 'trigger ' || tgname
 from pg_trigger join ours on ours.oid = tgrelid
 where (tgenabled = 'D' or tgenabled <> 'A' and tgname = any (:always)) and not tgisinternal
+union all
+select 'after a migration there is work left (' || reason || '); run: safelight migrate'
+from safelight.online_work
 union all
 select 'old rows of ' || relname || ' do not meet ' || conname || '; mend them, then run: alter table public.' || relname
   || ' validate constraint ' || conname

@@ -58,14 +58,22 @@ class BalanceChange:
     after: int
 
 
-def _reference(generation_id: str) -> str:
-    return f"mma:{generation_id}"
+def _charge_reference(generation_id: str, round_no: int) -> str:
+    """The reference of a round's charge: round 0 is the order, each retry of what is missing is one more."""
+    return f"mma:{generation_id}:retry:{round_no}" if round_no else f"mma:{generation_id}"
 
 
 async def charge(
-    conn: Connection, *, pass_id: str, generation_id: str, credits: int, reason: str, request_id: str | None = None
+    conn: Connection,
+    *,
+    pass_id: str,
+    generation_id: str,
+    credits: int,
+    reason: str,
+    request_id: str | None = None,
+    round_no: int = 0,
 ) -> int:
-    """Take the credits of an accepted generation. Returns the balance after it.
+    """Take the credits of an accepted generation, or of a later round of it. Returns the balance after it.
 
     Raises:
         InsufficientCredits: nothing was taken.
@@ -74,7 +82,7 @@ async def charge(
     if left is None:
         raise InsufficientCredits(required=credits, balance=await balance_of(conn, pass_id))
     expires = {"expires_at": left["expires_at"].isoformat()} if left["expires_at"] else {}
-    origin = Origin(reason, "mma", ("mma_charge", _reference(generation_id)))
+    origin = Origin(reason, "mma", ("mma_charge", _charge_reference(generation_id, round_no)))
     meta = expires | ({"request_id": request_id} if request_id else {})
     await _insert(conn, pass_id, -credits, origin, generation_id=generation_id, balance=left["balance"], meta=meta)
     return int(left["balance"])
@@ -84,28 +92,46 @@ async def refund(conn: Connection, *, generation_id: str) -> int:
     """Give back what the generation was charged, once: credits that were good until a certain time are so again. Where
     that time is past, they expire at once, which is an entry of its own. Returns the credits given back now: 0 where
     there was no charge, or where it was given back before."""
-    charged = row_as(Charge, await _queries.charge_of_generation(conn, ref_id=_reference(generation_id)))
-    if charged is None:
+    charged = await _charge_of(conn, generation_id, 0)
+    return await _give_back(conn, generation_id, charged, charged.credits, f"mma:{generation_id}") if charged else 0
+
+
+async def refund_part(conn: Connection, *, generation_id: str, round_no: int, credits: int) -> int:
+    """Give back a part of what a round was charged, once; the rest stays paid. Returns as `refund`."""
+    charged = await _charge_of(conn, generation_id, round_no)
+    if charged is None or not credits:
         return 0
+    return await _give_back(conn, generation_id, charged, credits, f"mma:{generation_id}:refund:{round_no + 1}")
+
+
+async def _charge_of(conn: Connection, generation_id: str, round_no: int) -> Charge | None:
+    reference = _charge_reference(generation_id, round_no)
+    return row_as(Charge, await _queries.charge_of_generation(conn, ref_id=reference))
+
+
+async def _give_back(conn: Connection, generation_id: str, charged: Charge, credits: int, reference: str) -> int:
     await expire(conn, charged.pass_id)  # what lapsed before must not take the refund with it
-    origin = Origin("mma_refund", "mma", ("mma_refund", _reference(generation_id)))
-    inserted = await _insert(conn, charged.pass_id, charged.credits, origin, generation_id=generation_id)
+    balance = await _queries.lock_balance(conn, pass_id=charged.pass_id)
+    origin = Origin("mma_refund", "mma", ("mma_refund", reference))
+    inserted = await _insert(
+        conn, charged.pass_id, credits, origin, generation_id=generation_id, balance=balance + credits
+    )
     if not inserted:
         return 0
     if charged.has_expired:
-        await _insert_lapsed(conn, generation_id, charged)
+        await _insert_lapsed(conn, generation_id, charged, credits, reference, balance)
     else:
-        await _queries.give_credits(
-            conn, pass_id=charged.pass_id, credits=charged.credits, expires_at=charged.expires_at
-        )
-    return charged.credits
+        await _queries.give_credits(conn, pass_id=charged.pass_id, credits=credits, expires_at=charged.expires_at)
+    return credits
 
 
-async def _insert_lapsed(conn: Connection, generation_id: str, charged: Charge) -> None:
+async def _insert_lapsed(
+    conn: Connection, generation_id: str, charged: Charge, credits: int, reference: str, balance: int
+) -> None:
     """The credits come back and are gone at the same moment: two entries, and the balance stays as it is."""
-    origin = Origin("expired", "system", ("expiration", _reference(generation_id)))
+    origin = Origin("expired", "system", ("expiration", reference))
     meta = {"expires_at": charged.expires_at.isoformat()} if charged.expires_at else None
-    await _insert(conn, charged.pass_id, -charged.credits, origin, generation_id=generation_id, meta=meta)
+    await _insert(conn, charged.pass_id, -credits, origin, generation_id=generation_id, balance=balance, meta=meta)
 
 
 async def adjust(

@@ -15,7 +15,7 @@ from psycopg import sql
 from safelight import telemetry
 from safelight.db.connection.database import load_queries
 from safelight.db.connection.sessions import Connection, Row, connected, refuse_transaction_pooler
-from safelight.db.schema import queue_schema
+from safelight.db.schema import online_work, queue_schema
 from safelight.domain.errors.base import SafelightError
 
 _queries = load_queries(__file__)
@@ -66,6 +66,7 @@ async def migrate(dsn: str) -> list[str]:
             await _queries.ensure_record(conn)
             await queue_schema.refuse_newer(conn)
             applied = [migration.name for migration in available() if await _apply_once(conn, migration)]
+            await online_work.finish(conn)
             return applied + await queue_schema.upgrade(conn)
 
 

@@ -1,0 +1,11 @@
+-- name: noted
+select statement, reason from safelight.online_work order by noted_at, statement;
+
+-- name: forget!
+delete from safelight.online_work where statement = :statement;
+
+-- name: left_over
+-- The halves of indexes that a rebuilding left which was interrupted.
+select quote_ident(nspname) || '.' || quote_ident(relname) as name
+from pg_index join pg_class on pg_class.oid = indexrelid join pg_namespace on pg_namespace.oid = relnamespace
+where not indisvalid and nspname in ('public', 'safelight') and relname ~ '_ccnew\d*$';
