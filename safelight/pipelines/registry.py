@@ -23,6 +23,8 @@ from safelight.providers.catalogue import ParameterTables
 CACHE_SECONDS = 5.0
 DEADLINE_SECONDS = 1800.0  # for a result, from its start, where the registry states no deadline_seconds
 REGISTRY_KEY = "mma.provider.registry"
+MODELS_KEY = "mma.provider.models"
+CREDITS_MAX = 1_000_000  # of one result
 PLACEHOLDER = re.compile(r"\{\{(.*?)\}\}", re.DOTALL)
 START_USD_MAX = Decimal(100)  # what the registry may say that one start costs
 SECOND_USD_MAX = Decimal(10)  # and each second of its result
@@ -116,6 +118,17 @@ class Engine:
         return replace(self, adapter=fallback["adapter"], model=fallback["model"], limits=limits, fallback=None)
 
 
+@dataclass(frozen=True, slots=True)
+class OfferedModel:
+    """A model that customers may choose, with the credits of each result and the version that says so."""
+
+    id: str
+    name: str
+    credits: int
+    engine: Engine
+    version: Version
+
+
 class Configuration:
     """`keyed` are the adapters whose key is set."""
 
@@ -155,6 +168,20 @@ class Configuration:
                 model = at(await self._override(), f"models.{engine_id}")
                 return _engine(version, value, served | ({"model": model} if model else {}))
         raise ConfigError(f"{version.id}: no enabled provider serves {engine_id!r}")
+
+    async def offered_models(self) -> list[OfferedModel]:
+        """The models that customers may choose. Raises ConfigError if the row cannot be used."""
+        version, value = await self._active(MODELS_KEY)
+        _, registry = await self._active(REGISTRY_KEY)
+        entries = [entry for entry in value.get("models", ()) if entry.get("enabled", True)]
+        return [self._offered(version, registry, entry) for entry in entries]
+
+    def _offered(self, version: Version, registry: Row, entry: Row) -> OfferedModel:
+        engine = _engine(version, registry, entry | self._served_with_key(version, entry))
+        credits = entry.get("credits")
+        if not isinstance(credits, int) or isinstance(credits, bool) or not 0 <= credits <= CREDITS_MAX:
+            raise ConfigError(f"{version.id}: credits of {engine.id} must be a whole number from 0 to {CREDITS_MAX}")
+        return OfferedModel(engine.id, str(entry.get("name") or engine.id), credits, engine, version)
 
     def _served_with_key(self, version: Version, entry: Row) -> Row:
         try:
@@ -245,6 +272,15 @@ async def serve_every_engine_with(conn: Connection, adapter: str, **more: float)
     registry = await _registry(conn)
     served = {"adapter": adapter, "with_key": []}
     await _register(conn, registry, [entry | served | more for entry in registry["providers"]])
+    await serve_models_with(conn, served | more)
+
+
+async def serve_models_with(conn: Connection, values: Row) -> None:
+    """Write a new version of the list of models in which each of them has these values, e.g. another adapter."""
+    row = await _registry(conn, MODELS_KEY)
+    version = int(row.get("version", 1)) + 1
+    models = [entry | values for entry in row["models"]]
+    await app_config.insert_version(conn, MODELS_KEY, version, row | {"version": version, "models": models})
 
 
 async def serve_engines_with(conn: Connection, changes: Mapping[str, Row], *, limits: Row | None = None) -> None:
@@ -260,10 +296,10 @@ async def serve_engines_with(conn: Connection, changes: Mapping[str, Row], *, li
     await _register(conn, registry, [entry | named.get(entry["id"], {}) for entry in registry["providers"]])
 
 
-async def _registry(conn: Connection) -> Row:
-    registered = await app_config.active(conn, REGISTRY_KEY)
+async def _registry(conn: Connection, key: str = REGISTRY_KEY) -> Row:
+    registered = await app_config.active(conn, key)
     if registered is None:
-        raise ConfigError(f"no enabled app_config row has the key {REGISTRY_KEY!r}")
+        raise ConfigError(f"no enabled app_config row has the key {key!r}")
     return dict(registered.value)
 
 
