@@ -187,8 +187,8 @@ class App(DatabaseApp):
     def doctor(self, db: Database) -> Doctor:
         return self.on(db).doctor
 
-    def studio(self, db: Database) -> PipelineContext:
-        return self.on(db).studio
+    def context(self, db: Database) -> PipelineContext:
+        return self.on(db).context
 
     def serving(self, db: Database) -> Serving:
         return self.on(db).serving

@@ -136,7 +136,7 @@ class PoolResources:
         )
 
     @cached_property
-    def studio(self) -> PipelineContext:
+    def context(self) -> PipelineContext:
         process = self._process
         return PipelineContext(
             self.db,
@@ -159,7 +159,7 @@ class PoolResources:
             start_seconds=settings.provider_start_timeout_seconds,
             result_seconds=settings.provider_result_ttl_seconds,
         )
-        return Worker(self.studio, self.notifier, policy)
+        return Worker(self.context, self.notifier, policy)
 
     @cached_property
     def importer(self) -> InputImporter:

@@ -17,7 +17,7 @@ from safelight.pipelines.engine.retry import RetryPolicy
 from safelight.pipelines.engine.run import Run
 from safelight.pipelines.flows.media_steps import end
 from safelight.pipelines.worker import Worker
-from safelight.testing.bench.engine import give_credits, no_studio, noop_plan, order_many
+from safelight.testing.bench.engine import empty_context, give_credits, noop_plan, order_many
 from safelight.testing.bench.scratch import scratch_database
 
 STEPS_OF_GENERATION = 64
@@ -73,7 +73,9 @@ async def _timed(db: Database, number: int, flow: Any) -> float:
     """Steps per second, from the lease of each generation to its end."""
     ids = await order_many(db, GENERATIONS)
     notifier = Notifier(db)
-    worker = Worker(no_studio(db), notifier, RetryPolicy(base_seconds=2), {PIPELINE_VERSION: {Flow.STILL_CREATE: flow}})
+    worker = Worker(
+        empty_context(db), notifier, RetryPolicy(base_seconds=2), {PIPELINE_VERSION: {Flow.STILL_CREATE: flow}}
+    )
     started = time.perf_counter()
     for generation_id in ids:
         await worker.run(generation_id)

@@ -1,11 +1,12 @@
-"""Orders: requests of customers in the one validated form that pipelines work with."""
+"""Orders: requests of customers in the validated form that pipelines work with, one type for each flow."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import Any, Literal
+from typing import Annotated, Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, model_validator
+from pydantic_core import to_json
 
 Mode = Literal["still", "video"]
 
@@ -88,9 +89,30 @@ class Parent(Frozen):
 
 _PARENT_URLS = ("output_url", "start_url", "end_url")
 
+# Fields that only some flows read, as `mg_mma_vars.inputs` names them, and what it holds if none is stated.
+FLOW_INPUTS: Mapping[str, tuple[tuple[str, ...], Any]] = {
+    "brief": (("userBrief", "brief"), ""),
+    "style": (("style",), ""),
+    "motion_brief": (("motion_user_brief",), ""),
+    "movement_style": (("movement_style", "selected_movement_style"), ""),
+    "type_for_me": (("type_for_me",), False),
+    "suggest_only": (("suggest_only",), False),
+    "duration_seconds": (("duration",), None),
+    "kling_mode": (("mode",), ""),
+    "negative_prompt": (("negative_prompt",), ""),
+}
+# In this order the fields of a request are hashed, those of all flows: orders of before had all of them.
+HASHED = (
+    "flow", "pass_id", "platform", "title", "assets", "parent", *list(FLOW_INPUTS)[:6], "aspect_ratio",
+    *list(FLOW_INPUTS)[6:], "feedback", "vision_intelligence", "style_history_csv", "preset_prompt", "attempts_max",
+    "settings", "informational",
+)  # fmt: skip
+_NOT_STATED = {"kling_mode": None, "style_history_csv": None, "preset_prompt": None, "attempts_max": None}
 
-class Order(Frozen):
-    """One generation as it was accepted."""
+
+class BaseOrder(Frozen):
+    """The part of an order that every flow has. `unused` are fields of the request that only other flows read: they are
+    shown with the generation. `warnings` are about parts of the request that are not done as stated."""
 
     flow: Flow
     pass_id: str
@@ -99,24 +121,27 @@ class Order(Frozen):
     title: str
     assets: Assets = Assets()
     parent: Parent | None = None
-    brief: str = ""
-    style: str = ""
-    motion_brief: str = ""
-    movement_style: str = ""
-    type_for_me: bool = False
-    suggest_only: bool = False
     aspect_ratio: str | None = None
-    duration_seconds: float | None = None
-    kling_mode: str | None = None
-    negative_prompt: str = ""
-    feedback: str = ""
     vision_intelligence: bool = True
     style_history_csv: str | None = None
-    preset_prompt: str | None = None
     attempts_max: int | None = None
     settings: dict[str, dict[str, Any]] = Field(default_factory=dict)
     informational: dict[str, Any] = Field(default_factory=dict)
-    warnings: tuple[str, ...] = ()  # about parts of the request that are not done as stated
+    unused: dict[str, Any] = Field(default_factory=dict)
+    warnings: tuple[str, ...] = ()
+
+    @model_validator(mode="before")
+    @classmethod
+    def _set_unused_apart(cls, stated: Any) -> Any:
+        """What is stated, and orders that were stored before each flow had its own, may have fields of all flows."""
+        given = dict(stated)
+        unused = {name: given.pop(name) for name in HASHED if name in given and name not in cls.model_fields}
+        return given | {"unused": given.get("unused", {}) | {name: one for name, one in unused.items() if one}}
+
+    @property
+    def is_free(self) -> bool:
+        """True for a suggestion alone (docs/contract/credits.md)."""
+        return False
 
     @property
     def like_window(self) -> int:
@@ -124,15 +149,26 @@ class Order(Frozen):
         return LIKE_WINDOW_WITH_VISION if self.vision_intelligence else LIKE_WINDOW_WITHOUT_VISION
 
     @property
-    def start_url(self) -> str | None:
-        """The first frame of a video: the stated one, the parent still, or the first frame of the parent video."""
-        if self.assets.start or self.parent is None:
-            return self.assets.start
-        return self.parent.output_url if self.parent.mode == "still" else self.parent.start_url
+    def inherited_settings(self) -> dict[str, Any]:
+        """The engine settings that a tweak goes on with: those of its parent."""
+        return self.parent.engine_settings if self.parent and self.flow.is_tweak else {}
 
     @property
-    def end_url(self) -> str | None:
-        return self.assets.end or (self.parent.end_url if self.parent else None)
+    def stated_settings(self) -> dict[str, Any]:
+        """The settings that the request states for the engine of this flow."""
+        return self.settings.get(self.flow.engine, {})
+
+    def hashed(self) -> bytes:
+        """The JSON by which two requests are the same. The session, which the server may have made up, is no part."""
+        fields = self.model_dump(mode="json")
+        absent = {name: default for name, (_, default) in FLOW_INPUTS.items()} | {"feedback": ""} | _NOT_STATED
+        stated = absent | fields["unused"] | fields
+        return to_json({name: stated[name] for name in HASHED})
+
+    def flow_inputs(self) -> dict[str, Any]:
+        """The fields of FLOW_INPUTS by the names that the variable map has for them."""
+        stated = {name: getattr(self, name, self.unused.get(name)) for name in FLOW_INPUTS}
+        return {key: stated[name] or default for name, (keys, default) in FLOW_INPUTS.items() for key in keys}
 
     def pictures(self) -> dict[str, str]:
         """The URL of every picture that the pipeline may read, by the field that names it."""
@@ -141,7 +177,7 @@ class Order(Frozen):
         stated |= {f"parent.{name}": getattr(self.parent, name) for name in self._names_read_of_parent()}
         return {field: url for field, url in stated.items() if url}
 
-    def with_pictures(self, urls: Mapping[str, str]) -> "Order":
+    def with_pictures(self, urls: Mapping[str, str]) -> Self:
         """The same order with these URLs, by the fields of `pictures`."""
         assets = {name: urls[field] for name, field in ASSET_FIELDS.items() if field in urls}
         inspirations = tuple(
@@ -156,12 +192,85 @@ class Order(Frozen):
         )
 
     def _names_read_of_parent(self) -> tuple[str, ...]:
-        if self.parent is None or self.flow is Flow.STILL_CREATE:
+        return ()
+
+
+class StillCreate(BaseOrder):
+    flow: Literal[Flow.STILL_CREATE] = Flow.STILL_CREATE
+    brief: str = ""
+    style: str = ""
+    preset_prompt: str | None = None
+
+
+class StillTweak(BaseOrder):
+    flow: Literal[Flow.STILL_TWEAK] = Flow.STILL_TWEAK
+    parent: Parent
+    feedback: str = ""
+
+    def _names_read_of_parent(self) -> tuple[str, ...]:
+        return ("output_url",)
+
+
+class VideoOrder(BaseOrder):
+    """The part of an order that both flows of a video have."""
+
+    movement_style: str = ""
+    duration_seconds: float | None = None
+    kling_mode: str | None = None
+    negative_prompt: str = ""
+
+    @property
+    def start_url(self) -> str | None:
+        """The first frame: the stated one, the parent still, or the first frame of the parent video."""
+        if self.assets.start or self.parent is None:
+            return self.assets.start
+        return self.parent.output_url if self.parent.mode == "still" else self.parent.start_url
+
+    @property
+    def end_url(self) -> str | None:
+        return self.assets.end or (self.parent.end_url if self.parent else None)
+
+    @property
+    def known_caption(self) -> str | None:
+        """The caption of the first frame, if an earlier generation made it already."""
+        if self.parent is None or self.assets.start not in (None, self.parent.output_url):
+            return None
+        return self.parent.output_crt if self.parent.mode == "still" else self.parent.still_crt
+
+    def _names_read_of_parent(self) -> tuple[str, ...]:
+        if self.parent is None:
             return ()
-        if self.flow is Flow.STILL_TWEAK:
-            return ("output_url",)
         start = () if self.assets.start else ("output_url" if self.parent.mode == "still" else "start_url",)
         return (*start, *(() if self.assets.end else ("end_url",)))
+
+
+class VideoAnimate(VideoOrder):
+    flow: Literal[Flow.VIDEO_ANIMATE] = Flow.VIDEO_ANIMATE
+    motion_brief: str = ""
+    type_for_me: bool = False
+    suggest_only: bool = False
+    preset_prompt: str | None = None
+
+    @property
+    def is_free(self) -> bool:
+        return self.suggest_only
+
+
+class VideoTweak(VideoOrder):
+    flow: Literal[Flow.VIDEO_TWEAK] = Flow.VIDEO_TWEAK
+    parent: Parent
+    feedback: str = ""
+
+
+# One generation as it was accepted.
+Order = StillCreate | StillTweak | VideoAnimate | VideoTweak
+
+_ORDERS: TypeAdapter[Order] = TypeAdapter(Annotated[Order, Field(discriminator="flow")])
+
+
+def read_order(stored: Mapping[str, Any]) -> Order:
+    """The order of the kind that its `flow` names."""
+    return _ORDERS.validate_python(stored)
 
 
 @dataclass(frozen=True, slots=True)
@@ -172,8 +281,7 @@ class Prices:
     video_credits: int
 
     def of(self, order: Order) -> int:
-        """The price of an order. A suggestion alone is free (docs/contract/credits.md)."""
-        if order.suggest_only:
+        if order.is_free:
             return 0
         return self.still_credits if order.flow.mode == "still" else self.video_credits
 

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from safelight.domain.orders import Order
+from safelight.domain.orders import Order, StillTweak, VideoOrder, VideoTweak
 
 Variables = dict[str, Any]
 
@@ -18,7 +18,7 @@ def initial(order: Order) -> Variables:
             "product_crt": None,
             "logo_crt": None,
             "inspiration_crt": [],
-            "still_crt": known_still_caption(order),
+            "still_crt": order.known_caption if isinstance(order, VideoOrder) else None,
             "output_still_crt": None,
         },
         "history": {
@@ -34,8 +34,8 @@ def initial(order: Order) -> Variables:
             "sugg_prompt": None,
         },
         "feedback": {
-            "still_feedback": order.feedback or None if order.flow.mode == "still" else None,
-            "motion_feedback": order.feedback or None if order.flow.mode == "video" else None,
+            "still_feedback": order.feedback or None if isinstance(order, StillTweak) else None,
+            "motion_feedback": order.feedback or None if isinstance(order, VideoTweak) else None,
         },
         "userMessages": {"scan_lines": [], "final_line": None},
         "settings": {"seedream": {}, "kling": {}},
@@ -66,9 +66,12 @@ def assign(variables: Variables, path: str, value: Any) -> None:
     place[last] = value
 
 
+def _frames(order: Order) -> tuple[str | None, str | None]:
+    return (order.start_url, order.end_url) if isinstance(order, VideoOrder) else (None, None)
+
+
 def _assets(order: Order) -> Variables:
-    video = order.flow.mode == "video"
-    start, end = (order.start_url, order.end_url) if video else (None, None)
+    start, end = _frames(order)
     return {
         "product_image_id": None,
         "logo_image_id": None,
@@ -87,29 +90,16 @@ def _assets(order: Order) -> Variables:
 
 
 def _inputs(order: Order) -> Variables:
-    return order.informational | {
-        "userBrief": order.brief,
-        "brief": order.brief,
-        "style": order.style,
-        "motion_user_brief": order.motion_brief,
-        "movement_style": order.movement_style,
-        "selected_movement_style": order.movement_style,
-        "start_image_url": order.start_url if order.flow.mode == "video" else None,
-        "end_image_url": order.end_url if order.flow.mode == "video" else None,
-        "type_for_me": order.type_for_me,
-        "suggest_only": order.suggest_only,
-        "platform": order.platform,
-        "aspect_ratio": order.aspect_ratio or "",
-        "duration": order.duration_seconds,
-        "mode": order.kling_mode or "",
-        "negative_prompt": order.negative_prompt,
-        "session_id": order.session_id,
-        "title": order.title,
-    }
-
-
-def known_still_caption(order: Order) -> str | None:
-    """The caption of the first frame of a video, if an earlier generation made it already."""
-    if order.flow.mode == "still" or order.parent is None or order.assets.start not in (None, order.parent.output_url):
-        return None
-    return order.parent.output_crt if order.parent.mode == "still" else order.parent.still_crt
+    start, end = _frames(order)
+    return (
+        order.informational
+        | order.flow_inputs()
+        | {
+            "start_image_url": start,
+            "end_image_url": end,
+            "platform": order.platform,
+            "aspect_ratio": order.aspect_ratio or "",
+            "session_id": order.session_id,
+            "title": order.title,
+        }
+    )

@@ -27,7 +27,8 @@ from safelight.db.schema.problems import INVARIANTS, PROBLEM, Violation
 from safelight.domain.errors import base
 from safelight.domain.errors.base import AssetUnreadable, ConfigError, NotFound, SafelightError, StorageError
 from safelight.pipelines.engine.reaper import ADOPT_AFTER_SECONDS, Reaper
-from safelight.pipelines.engine.step_payload import close, empty_step
+from safelight.pipelines.engine.step import Step
+from safelight.pipelines.engine.step_payload import StepError
 from safelight.pipelines.results import withdraw
 from safelight.reports import queue
 from safelight.storage import results
@@ -232,24 +233,25 @@ async def _complete_failure(conn: Connection, generation_id: str) -> int:
     if failure is None:
         return 0
     if failure.status != "cancelled" and failure.payload is None:
-        step = empty_step(failure.next_step_no, "pipeline", DatabaseClock(failure.read_at))
-        close(step, {}, _marked_by_hand(failure))
+        step = Step(failure.next_step_no, "pipeline", DatabaseClock(failure.read_at))
+        step.end({}, _marked_by_hand(failure))
+        payload = step.payload.to_json()
         await invariants.insert_failed_step(
-            conn, generation_id, number=step.number, step_type=step.type, payload=step.payload
+            conn, generation_id, number=step.number, step_type=step.type, payload=payload
         )
-        failure = replace(failure, step_type=step.type, payload=step.payload)
+        failure = replace(failure, step_type=step.type, payload=payload)
     if failure.payload is not None and not failure.has_ops_row:
         await ops_rows.insert(conn, _ops_error(failure, failure.payload))
     return await ledger.refund(conn, generation_id=generation_id) if failure.status != "partial" else 0
 
 
-def _marked_by_hand(failure: FailureRecord) -> Json:
-    return {
-        "error_code": MARKED_BY_HAND.code,
-        "type": type(MARKED_BY_HAND).__name__,
-        "message": f"{MARKED_BY_HAND} It says: {failure.message}" if failure.message else str(MARKED_BY_HAND),
-        "provider_http_status": None,
-    }
+def _marked_by_hand(failure: FailureRecord) -> StepError:
+    return StepError(
+        error_code=MARKED_BY_HAND.code,
+        type=type(MARKED_BY_HAND).__name__,
+        message=f"{MARKED_BY_HAND} It says: {failure.message}" if failure.message else str(MARKED_BY_HAND),
+        provider_http_status=None,
+    )
 
 
 def _ops_error(failure: FailureRecord, payload: Json) -> OpsError:

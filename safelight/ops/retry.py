@@ -9,11 +9,10 @@ from safelight.db.generations.generations import GenerationRow, GenerationStatus
 from safelight.db.operations.audit import Operator
 from safelight.domain.errors.base import InvalidInput, NotFound
 from safelight.domain.identities import ActingCustomer
-from safelight.domain.orders import Order
+from safelight.domain.orders import Order, read_order
 from safelight.domain.statuses import Status
 from safelight.pipelines.accept import Acceptance, AcceptedOrder, Retry
-from safelight.pipelines.engine.as_written import SEALED, restored
-from safelight.pipelines.engine.sealing import Sealer
+from safelight.pipelines.engine.sealing import SEALED, Sealer, restored
 from safelight.storage.assets import AssetStore
 
 Json = dict[str, Any]
@@ -61,9 +60,7 @@ class GenerationRetry:
         payload = row.payload or {}
         pictures = payload.get("imports", {}).get("pictures", ())
         order = restored(self.sealer, payload["order"], payload.get(SEALED, {}))
-        return Order.model_validate(order).with_pictures(
-            {picture["field"]: await self._url(picture) for picture in pictures}
-        )
+        return read_order(order).with_pictures({picture["field"]: await self._url(picture) for picture in pictures})
 
     async def _url(self, picture: Json) -> str:
         if "key" in picture:

@@ -137,7 +137,7 @@ class Acceptance:
             if balance < cost:
                 raise InsufficientCredits(required=cost, balance=balance)
             in_progress = await self._in_progress(conn, order.pass_id)
-            if order.suggest_only and balance <= 0 and retry is None:
+            if order.is_free and balance <= 0 and retry is None:
                 await self._take_free_suggestion(conn, customer)
             order, imports = self.inputs.noted(order, in_progress=in_progress) if self.inputs else (order, None)
             meta = {"flow": order.flow.value, "cost": cost, "request": request}
@@ -256,9 +256,8 @@ def _first_variables(order: Order) -> variables.Variables:
 
 
 def _fingerprint(order: Order) -> str:
-    """The same request has the same fingerprint, whichever spelling of a field it used. A session that the server
-    made up for the request is no part of it."""
-    return hashlib.sha256(order.model_dump_json(exclude={"session_id", "warnings"}).encode()).hexdigest()
+    """The same request has the same fingerprint, whichever spelling of a field it used."""
+    return hashlib.sha256(order.hashed()).hexdigest()
 
 
 def _repeated(first: AcceptedGeneration, fingerprint: str, key: str | None, balance: int) -> AcceptedOrder:

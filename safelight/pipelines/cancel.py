@@ -74,9 +74,9 @@ async def _end_unbegun(db: Database, generation_id: str) -> None:
         if leased is None:
             return
     notifier = Notifier(db)
-    record = RunStore(db, notifier, leased, steps=[])
+    store = RunStore(db, notifier, leased, steps=[])
     with suppress(LeaseLost):  # a worker took the generation over, and has seen the request
-        await fail(Run(record, NO_RETRY, leased), Cancelled("stopped on request, before it began"))
+        await fail(Run(store, NO_RETRY, leased), Cancelled("stopped on request, before it began"))
     await notifier.drain()
 
 

@@ -1,4 +1,4 @@
-"""The resources of the stories: the adapters the registry names, our storage and the configuration."""
+"""The resources of the flows: the adapters the registry names, our storage and the configuration."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace

@@ -6,17 +6,16 @@ from typing import Any
 from safelight import telemetry
 from safelight.db.connection.database import Connection
 from safelight.db.generations import runs
-from safelight.db.generations.runs import Ending, StepRow, WriteOutcome
+from safelight.db.generations.runs import Ending, WriteOutcome
 from safelight.db.money import ledger
 from safelight.db.operations import ops_rows
 from safelight.db.operations.ops_rows import OpsError
-from safelight.domain.errors.base import Cancelled, SafelightError, type_name
+from safelight.domain.errors.base import Cancelled, SafelightError, as_error, type_name
 from safelight.domain.errors.codes import engine_of, public_code
 from safelight.domain.job_log import LogLine
 from safelight.domain.statuses import Status
-from safelight.pipelines.engine.attempts import as_error
 from safelight.pipelines.engine.run import Run
-from safelight.pipelines.engine.step_payload import close, empty_step, map_error
+from safelight.pipelines.engine.step import Step
 from safelight.pipelines.flows.text_steps import TEXT_ENGINE
 
 Json = dict[str, Any]
@@ -31,9 +30,9 @@ async def fail(run: Run, cause: Exception) -> None:
         LeaseLost: another worker has it; nothing was written.
     """
     error = as_error(cause)
-    number = max(run.next_step_no, run.record.next_step_no)
-    step = run.current or empty_step(number, "pipeline", run.record.clock)
-    close(step, {}, map_error(step, error))
+    number = max(run.next_step_no, run.store.next_step_no)
+    step = run.current or Step(number, "pipeline", run.store.clock)
+    step.end({}, step.error_of(error))
     ops = run.ops_row(error, step=step, cause=cause, level="warn" if isinstance(error, Cancelled) else "error")
     ending = _ending(run, step, error, cause)
 
@@ -41,11 +40,11 @@ async def fail(run: Run, cause: Exception) -> None:
         async with conn.transaction():
             return await _write(conn, run, step, ending, ops)
 
-    await run.record.end(write, ending.lines)
+    await run.store.end(write, ending.lines)
     _log(run, step, error, cause)
 
 
-def _ending(run: Run, step: StepRow, error: SafelightError, cause: Exception) -> Ending:
+def _ending(run: Run, step: Step, error: SafelightError, cause: Exception) -> Ending:
     message = error.safe_message + (REFUNDED if run.price_credits else "")
     is_cancelled = isinstance(error, Cancelled)
     return Ending(
@@ -57,15 +56,15 @@ def _ending(run: Run, step: StepRow, error: SafelightError, cause: Exception) ->
     )
 
 
-async def _write(conn: Connection, run: Run, step: StepRow, ending: Ending, ops: OpsError) -> WriteOutcome:
-    record = run.record
-    await runs.write_steps(conn, record.lease, [step], status=record.status, variables=None)
+async def _write(conn: Connection, run: Run, step: Step, ending: Ending, ops: OpsError) -> WriteOutcome:
+    store = run.store
+    await runs.write_steps(conn, store.lease, [step.next_row()], status=store.status, variables=None)
     await ledger.refund(conn, generation_id=run.generation_id)
     await ops_rows.insert(conn, ops)
-    return await runs.finish(conn, record.lease, ending, variables=record.told(ending.lines))
+    return await runs.finish(conn, store.lease, ending, variables=store.with_lines(ending.lines))
 
 
-def _public_error(step: StepRow, error: SafelightError, cause: Exception, message: str) -> Json:
+def _public_error(step: Step, error: SafelightError, cause: Exception, message: str) -> Json:
     """The error context (docs/contract/failures-in-sql.md) without user and stack, as customers may read it."""
     return {
         "code": public_code(step.type, error),
@@ -73,14 +72,14 @@ def _public_error(step: StepRow, error: SafelightError, cause: Exception, messag
         "step": step.type,
         "provider": engine_of(step.type) or (step.provider and TEXT_ENGINE),  # never who serves it
         "type": type_name(cause),
-        "timestamp": step.payload["timing"]["ended_at"],
+        "timestamp": step.payload.timing.ended_at,
         "category": error.category.value,
         "httpStatus": error.http_status,
         "isRetryable": error.retryable,
     }
 
 
-def _log(run: Run, step: StepRow, error: SafelightError, cause: Exception) -> None:
+def _log(run: Run, step: Step, error: SafelightError, cause: Exception) -> None:
     tag, fields = (
         telemetry.Tag.GENERATION_PROCESSING,
         {

@@ -27,11 +27,11 @@ from safelight.domain.errors.base import (
     StorageError,
     WorkerLost,
 )
-from safelight.domain.orders import Order
+from safelight.domain.orders import Order, read_order
 from safelight.pipelines.engine.run_store import OUTAGE_SECONDS_MAX
 from safelight.pipelines.engine.sealing import Sealer
 from safelight.pipelines.engine.snooze import Snooze
-from safelight.pipelines.engine.step_payload import TAKEOVERS_MAX
+from safelight.pipelines.engine.step import TAKEOVERS_MAX
 from safelight.storage.assets import UPLOAD_BYTES_MAX, AssetStore
 from safelight.storage.fetch import GuardedFetcher
 from safelight.storage.spool import Spool
@@ -81,7 +81,7 @@ class InputImporter:
         except (AssetUnreachable, Cancelled, WorkerLost) as error:
             await self.refuse(generation_id, error)
             return
-        order = Order.model_validate(pending.order).with_pictures({one["field"]: one["address"] for one in imported})
+        order = read_order(pending.order).with_pictures({one["field"]: one["address"] for one in imported})
         await self.db.retry_transient(
             lambda conn: self._hand_over(conn, generation_id, order, imported, defer), seconds=OUTAGE_SECONDS_MAX
         )

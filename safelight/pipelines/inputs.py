@@ -8,8 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from safelight.domain.orders import Order
-from safelight.pipelines.engine.as_written import sealed_parts
-from safelight.pipelines.engine.sealing import Sealer
+from safelight.pipelines.engine.sealing import Sealer, sealed_parts
 from safelight.redaction import DEFAULT_REDACTOR
 from safelight.storage.assets import AssetStore
 

@@ -1,6 +1,6 @@
-"""The gate before each provider: what the registry allows, kept by all workers together.
+"""The limits of each provider: what the registry allows, kept by all workers together.
 
-An adapter without limits in the registry has no gate. What is not admitted waits in the queue and holds no worker.
+An adapter without limits in the registry has none. What is not admitted waits in the queue and holds no worker.
 """
 
 import time
@@ -20,7 +20,7 @@ from safelight.domain.errors.base import (
     SafelightError,
     SpendCapReached,
 )
-from safelight.pipelines.engine.attempts import StepAttempts
+from safelight.pipelines.engine.run import Run
 from safelight.pipelines.engine.run_store import OUTAGE_SECONDS_MAX
 from safelight.pipelines.engine.snooze import Snooze
 from safelight.pipelines.registry import Engine
@@ -41,7 +41,7 @@ class ProviderLimits:
     def __init__(self, db: Database) -> None:
         self._db = db
 
-    async def admit(self, conn: Connection, run: StepAttempts, engine: Engine, usd: Decimal = NOTHING) -> None:
+    async def admit(self, conn: Connection, run: Run, engine: Engine, usd: Decimal = NOTHING) -> None:
         """Returns where one more start may be made now; it is counted. In the transaction that notes the start, what is
         under way is counted exactly.
 
@@ -61,12 +61,13 @@ class ProviderLimits:
             f"{engine.adapter}: start delayed by {refusal.wait_seconds:.1f} s ({refusal.reason})",
             generation_id=run.generation_id,
         )
-        if run.deadline_passed():
+        if run.store.deadline_passed(run.current):
             raise _too_late(engine, refusal.reason)
         raise Snooze(min(refusal.wait_seconds, WAIT_SECONDS_MAX))
 
     async def track_poll(self, engine: Engine, look: Awaitable[Result]) -> Result:
-        """As `watch`, for a look at work under way: that it answers does not show that more would be taken."""
+        """Like `track_start`, for status polls: failures count against the circuit breaker, success does not close
+        it."""
         try:
             return await look
         except ProviderError as error:

@@ -11,13 +11,11 @@ from dataclasses import replace
 from safelight import telemetry
 from safelight.db.connection.database import Database, Unwritable
 from safelight.db.generations import generations
-from safelight.db.generations.runs import StepRow
-from safelight.domain.errors.base import SafelightError, StorageError
+from safelight.domain.errors.base import SafelightError, StorageError, as_error
 from safelight.domain.steps import LAST_LOOK_OF, StepType
 from safelight.pipelines.context import PipelineContext
-from safelight.pipelines.engine import step_payload
-from safelight.pipelines.engine.attempts import as_error
 from safelight.pipelines.engine.run import Run
+from safelight.pipelines.engine.step import Step
 from safelight.pipelines.failures import fail
 from safelight.pipelines.flows.media_steps import finish_done
 from safelight.redaction import excerpt
@@ -28,7 +26,7 @@ STANDARD_CAPTION = "No description could be made of this result. It was asked fo
 PROMPT_CHARS_MAX = 500
 
 
-async def conclude(studio: PipelineContext, run: Run, cause: Exception) -> None:
+async def conclude(context: PipelineContext, run: Run, cause: Exception) -> None:
     """End a run that cannot go on: with its result where that is stored, else with an error or as cancelled.
 
     An end can always be written: what no database takes is left out of it, and operators are told.
@@ -39,29 +37,29 @@ async def conclude(studio: PipelineContext, run: Run, cause: Exception) -> None:
     if isinstance(cause, Unwritable):
         await run.forget_unwritten(cause)
     try:
-        await _conclude(studio, run, cause)
+        await _conclude(context, run, cause)
     except Unwritable as error:
         await run.forget_unwritten(error)
-        await _conclude(studio, run, cause)
+        await _conclude(context, run, cause)
 
 
-async def _conclude(studio: PipelineContext, run: Run, cause: Exception) -> None:
+async def _conclude(context: PipelineContext, run: Run, cause: Exception) -> None:
     if run.result:
         await _deliver_anyway(run, run.result, cause)
         return
     await fail(run, cause)
-    if run.may_have_stored:
-        await _withdraw_or_warn(studio, run)
+    if run.store.may_have_stored:
+        await _withdraw_or_warn(context, run)
 
 
-async def lease_lost(studio: PipelineContext, run: Run) -> None:
+async def lease_lost(context: PipelineContext, run: Run) -> None:
     """Another worker went on with the run. If it ended without a result, delete what this one has stored since."""
-    if not run.may_have_stored:
+    if not run.store.may_have_stored:
         return
-    async with studio.db.connection() as conn:
+    async with context.db.connection() as conn:
         is_over = await generations.ended_without_result(conn, run.generation_id)
     if is_over:
-        await _withdraw_or_warn(studio, run)
+        await _withdraw_or_warn(context, run)
 
 
 async def withdraw(
@@ -80,9 +78,9 @@ async def withdraw(
     return found
 
 
-async def _withdraw_or_warn(studio: PipelineContext, run: Run) -> None:
+async def _withdraw_or_warn(context: PipelineContext, run: Run) -> None:
     try:
-        await withdraw(studio.db, studio.assets, run.generation_id, run.order.flow.mode)
+        await withdraw(context.db, context.assets, run.generation_id, run.order.flow.mode)
     except StorageError as error:
         telemetry.warning(
             telemetry.Tag.STORAGE_FILE,
@@ -91,7 +89,7 @@ async def _withdraw_or_warn(studio: PipelineContext, run: Run) -> None:
         )
 
 
-async def _deliver_anyway(run: Run, result: StepRow, cause: Exception) -> None:
+async def _deliver_anyway(run: Run, result: Step, cause: Exception) -> None:
     """The step that did not end, or never began, ends with a standard caption; the generation is done."""
     error = as_error(cause)
     step = _open_last_look(run, result)
@@ -99,7 +97,7 @@ async def _deliver_anyway(run: Run, result: StepRow, cause: Exception) -> None:
     row = replace(row, id=f"{run.generation_id}:{result.number + 1}:degraded")
     if step:
         await _end_without_caption(run, result, step, error)
-    await run.record.warn(row)
+    await run.store.warn(row)
     telemetry.warning(
         telemetry.Tag.GENERATION_PROCESSING,
         f"The result is stored and delivered, in spite of an error after it: {error}",
@@ -108,17 +106,17 @@ async def _deliver_anyway(run: Run, result: StepRow, cause: Exception) -> None:
     await finish_done(run)
 
 
-def _open_last_look(run: Run, result: StepRow) -> StepRow | None:
+def _open_last_look(run: Run, result: Step) -> Step | None:
     """The step after the result, as far as it has come; None where it has ended."""
     if run.current and run.current.number > result.number:
         return run.current
-    step = run.record.step(result.number + 1, LAST_LOOK_OF[StepType(result.type)])
-    return None if step_payload.has_ended(step) or run.next_step_no > step.number else step
+    step = run.store.step(result.number + 1, LAST_LOOK_OF[StepType(result.type)])
+    return None if step.has_ended or run.next_step_no > step.number else step
 
 
-async def _end_without_caption(run: Run, result: StepRow, step: StepRow, error: SafelightError) -> None:
-    caption = STANDARD_CAPTION + excerpt(str(result.payload["input"].get("prompt", "")), PROMPT_CHARS_MAX)
-    step_payload.degrade(step, {"crt": caption}, error, step_payload.map_error(step, error))
+async def _end_without_caption(run: Run, result: Step, step: Step, error: SafelightError) -> None:
+    caption = STANDARD_CAPTION + excerpt(str(result.payload.input.get("prompt", "")), PROMPT_CHARS_MAX)
+    step.degrade({"crt": caption}, error)
     run.set("scans.output_still_crt", caption)
-    run.record.status = StepType(step.type).status
-    await run.record.write(step, [], variables={})
+    run.store.status = StepType(step.type).status
+    await run.store.write(step, variables={})

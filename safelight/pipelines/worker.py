@@ -1,4 +1,4 @@
-"""Runs generations: takes the lease, tells the story of the order's flow, and writes how it ended."""
+"""Runs generations: takes the lease, executes the order's flow, and writes how it ended."""
 
 from collections.abc import Awaitable, Callable, Mapping
 
@@ -20,10 +20,10 @@ from safelight.pipelines.results import conclude, lease_lost
 
 NEVER_LEASED = 0  # the lease number of a generation that no worker has had
 
-Story = Callable[[PipelineContext, Run], Awaitable[None]]
+RunFlow = Callable[[PipelineContext, Run], Awaitable[None]]
 
-# By pipeline version: a generation finishes on the story it was accepted under.
-FLOWS: Mapping[int, Mapping[Flow, Story]] = {
+# By pipeline version: a generation finishes on the flow it was accepted under.
+FLOWS: Mapping[int, Mapping[Flow, RunFlow]] = {
     1: {
         Flow.STILL_CREATE: still_create,
         Flow.STILL_TWEAK: still_tweak,
@@ -36,12 +36,12 @@ FLOWS: Mapping[int, Mapping[Flow, Story]] = {
 class Worker:
     def __init__(
         self,
-        studio: PipelineContext,
+        context: PipelineContext,
         notifier: Notifier,
         policy: RetryPolicy,
-        flows: Mapping[int, Mapping[Flow, Story]] = FLOWS,
+        flows: Mapping[int, Mapping[Flow, RunFlow]] = FLOWS,
     ) -> None:
-        self._studio = studio
+        self._context = context
         self._policy = policy
         self._notifier = notifier
         self._flows = flows
@@ -52,62 +52,48 @@ class Worker:
         Raises:
             Snooze: there is nothing to do for a while.
         """
-        await self._run(generation_id, None)
+        await self._with_lease(generation_id, self._execute)
 
     async def give_up(self, generation_id: str) -> None:
         """End a generation that no worker began before its deadline; leave it alone where one just did."""
-        await self._run(generation_id, NEVER_LEASED)
+        await self._with_lease(generation_id, self._execute, if_lease_no=NEVER_LEASED)
 
     async def refuse(self, generation_id: str, error: SafelightError) -> None:
         """End a generation that no worker began, refunded; leave it alone where one just did."""
+        await self._with_lease(generation_id, lambda run: conclude(self._context, run, error), if_lease_no=NEVER_LEASED)
+
+    async def _with_lease(
+        self, generation_id: str, work: Callable[[Run], Awaitable[None]], *, if_lease_no: int | None = None
+    ) -> None:
         with telemetry.about(telemetry.LogIds(generation_id=generation_id)):
-            run, _ = await self._take(generation_id, NEVER_LEASED)
+            run = await self._take(generation_id, if_lease_no)
             if run is None:
                 return
             try:
-                await conclude(self._studio, run, error)
+                await work(run)
             except LeaseLost as lost:
                 telemetry.warning(telemetry.Tag.GENERATION_PROCESSING, str(lost), generation_id=generation_id)
+                await lease_lost(self._context, run)
 
-    async def _run(self, generation_id: str, if_lease_no: int | None) -> None:
-        with telemetry.about(telemetry.LogIds(generation_id=generation_id)):
-            await self._run_named(generation_id, if_lease_no)
+    async def _take(self, generation_id: str, if_lease_no: int | None) -> Run | None:
+        async with self._context.db.connection() as conn:
+            leased = await runs.take_lease(conn, generation_id, self._flows, if_lease_no=if_lease_no)
+            if leased is None:
+                return None
+            steps = await runs.checkpoints(conn, generation_id, LAST_LOOK_OF)
+        telemetry.note(pass_id=leased.pass_id, request_id=leased.request.get("request_id"))
+        run = Run(RunStore(self._context.db, self._notifier, leased, steps), self._policy, leased)
+        if not steps:
+            run.log("🚀", f"Starting background processing for generation {generation_id}")
+        return run
 
-    async def _run_named(self, generation_id: str, if_lease_no: int | None) -> None:
-        run, story = await self._take(generation_id, if_lease_no)
-        if run is None or story is None:
-            return
+    async def _execute(self, run: Run) -> None:
         try:
-            await self._execute(run, story)
-        except LeaseLost as lost:
-            telemetry.warning(telemetry.Tag.GENERATION_PROCESSING, str(lost), generation_id=generation_id)
-            await lease_lost(self._studio, run)
-
-    async def _execute(self, run: Run, story: Story) -> None:
-        try:
-            run.restore(self._studio.sealer)
-            if run.record.is_new and run.record.deadline_passed():
+            run.restore(self._context.sealer)
+            if run.store.is_new and run.store.deadline_passed():
                 raise QueueTimeout("no worker had a free place before the deadline")
-            await story(self._studio, run)
+            await self._flows[run.pipeline_version][run.order.flow](self._context, run)
         except (Snooze, LeaseLost, *TRANSIENT_ERRORS):
             raise  # not a failure of the generation: the queue, or another worker, goes on with it
         except Exception as cause:  # noqa: BLE001 - whatever went wrong, the customer gets the result or a refund
-            await conclude(self._studio, run, cause)
-
-    async def _take(self, generation_id: str, if_lease_no: int | None) -> tuple[Run | None, Story | None]:
-        async with self._studio.db.connection() as conn:
-            leased = await runs.take_lease(conn, generation_id, self._flows, if_lease_no=if_lease_no)
-            if leased is None:
-                return None, None
-            steps = await runs.checkpoints(conn, generation_id, LAST_LOOK_OF)
-        telemetry.note(pass_id=leased.pass_id, request_id=leased.request.get("request_id"))
-        record = RunStore(self._studio.db, self._notifier, leased, steps)
-        run = Run(record, self._policy, leased)
-        if not steps:
-            telemetry.info(
-                "🚀",
-                telemetry.Tag.GENERATION_PROCESSING,
-                f"Starting background processing for generation {generation_id}",
-                generation_id=generation_id,
-            )
-        return run, self._flows[leased.pipeline_version][run.order.flow]
+            await conclude(self._context, run, cause)

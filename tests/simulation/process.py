@@ -31,7 +31,7 @@ def _due(tables: Tables) -> list[Job]:
 
 
 class Process:
-    """Also what the story knows as its studio. One that is `immortal` is an API process."""
+    """Also the context of the flow. One that is `immortal` is an API process."""
 
     def __init__(self, world: "World", name: str, *, is_immortal: bool = False) -> None:
         self.world, self.name, self.weather = world, name, world.weather

@@ -11,7 +11,7 @@ from typing import Any
 from safelight.db.connection.database import TRANSIENT_ERRORS
 from safelight.domain import variables
 from safelight.domain.identities import ActingCustomer
-from safelight.domain.orders import Flow, Order
+from safelight.domain.orders import StillCreate
 from safelight.pipelines.cancel import CancelOutcome, cancel
 from safelight.pipelines.engine.run import Run
 from tests.simulation import clock, invariants
@@ -102,7 +102,7 @@ class World:
             self.spawn(self._cancel(0.0))
 
     def is_stale(self, run: Run) -> bool:
-        return run.record.lease.number != self.server.tables.rows.generation["mg_lease_no"]
+        return run.store.lease.number != self.server.tables.rows.generation["mg_lease_no"]
 
     def note_act(self, run: Run) -> None:
         """A step's effect is about to happen, by a worker that should have found the step open."""
@@ -208,8 +208,7 @@ def in_simulation(
 
 def _accepted(weather: Weather) -> Rows:
     """The generation as acceptance leaves it."""
-    order = Order(
-        flow=Flow.STILL_CREATE,
+    order = StillCreate(
         pass_id=CUSTOMER.pass_id,
         session_id="s",
         platform="default",

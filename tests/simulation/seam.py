@@ -11,7 +11,7 @@ from safelight.db.generations import generations, job_log, jobs, queue_status, r
 from safelight.db.money import ledger
 from safelight.db.operations import ops_rows
 from safelight.pipelines import cancel
-from safelight.pipelines.engine import run_store, step_payload
+from safelight.pipelines.engine import run_store, step
 from tests.simulation import statements
 from tests.simulation.clock import VirtualDatetime, seconds, virtual_time
 
@@ -38,7 +38,7 @@ REPLACED: list[tuple[Any, str, Any]] = [
     (cancel, "time", virtual_time),
     (cancel, "Notifier", Silent),
     (clock, "ticks", seconds),
-    *((module, "datetime", VirtualDatetime) for module in (clock, ops_rows, run_store, step_payload)),
+    *((module, "datetime", VirtualDatetime) for module in (clock, ops_rows, run_store, step)),
     *((telemetry, name, lambda *_, **__: None) for name in ("info", "warning", "error")),
 ]
 

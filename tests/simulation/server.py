@@ -87,7 +87,11 @@ class Server:
 
     def note_shown(self, rows: Rows) -> None:
         """What a customer may read leads to the result of a generation that is not done."""
-        if rows.generation["mg_mma_status"] != Status.DONE and ADDRESS in f"{rows.generation} {rows.lines}":
+        if rows.generation["mg_mma_status"] == Status.DONE:
+            return
+        shown = [*rows.generation.values(), *(line["message"] for line in rows.lines)]
+        shown += [f"{line['details']}" for line in rows.lines if line["details"]]
+        if any(ADDRESS in one for one in shown if isinstance(one, str)):
             self.shown_too_early = True
 
     def add_job(self, jobs: dict[int, Job], due_at: datetime) -> None:
@@ -105,7 +109,7 @@ class Transaction:
         server.open_transactions.append(self)
 
     def view(self) -> Tables:
-        return replace(self._server.tables, **self._own)
+        return replace(self._server.tables, **self._own) if self._own else self._server.tables
 
     async def lock(self, part: str) -> None:
         if part in self._own:
@@ -119,10 +123,11 @@ class Transaction:
     def commit(self) -> None:
         if not self._is_open:
             raise psycopg.OperationalError("the transaction was aborted")
-        rows = self.view().rows
-        _demand_both_planes(rows)
-        self._server.note_shown(rows)
-        self._server.tables = self.view()
+        view = self.view()
+        if ROWS in self._own:
+            _demand_both_planes(view.rows)
+            self._server.note_shown(view.rows)
+        self._server.tables = view
         self.abort()
 
     def abort(self) -> None:

@@ -10,7 +10,19 @@ from safelight.db.generations import generations
 from safelight.db.generations.generations import GenerationRow
 from safelight.domain.errors.base import InvalidInput, NotFound, RemoteFileRefused
 from safelight.domain.ids import is_uuid, new_id
-from safelight.domain.orders import ASPECT_RATIOS, ENGINE_BY_MODE, Assets, Flow, Order, Parent
+from safelight.domain.orders import (
+    ASPECT_RATIOS,
+    ENGINE_BY_MODE,
+    Assets,
+    Flow,
+    Order,
+    Parent,
+    StillCreate,
+    StillTweak,
+    VideoOrder,
+    VideoTweak,
+    read_order,
+)
 from safelight.storage.addresses import mended_url
 from safelight.storage.assets import AssetStore
 from safelight.storage.keys import RESULTS, generation_of_result, is_valid_key
@@ -44,35 +56,36 @@ class OrderBuilder:
         assets = self._assets(body, flow)
         parent = await self._parent(asked) or await self._maker_of(assets, asked.pass_id)
         platform = (body.platform or body.inputs.platform or (parent and parent.platform) or "web").lower()
-        order = Order(
-            flow=flow,
-            pass_id=asked.pass_id,
-            session_id=await own_session_id(
+        stated = {
+            "flow": flow,
+            "pass_id": asked.pass_id,
+            "session_id": await own_session_id(
                 self.conn, body.stated_session_id or (parent.session_id if parent else None), asked.pass_id
             ),
-            platform=platform,
-            title=body.title or body.history.session_title or (parent and parent.title) or _title(flow),
-            assets=assets,
-            parent=parent,
-            brief=body.inputs.brief,
-            style=body.inputs.style,
-            motion_brief=body.inputs.motion_user_brief,
-            movement_style=body.inputs.movement_style or (parent and parent.movement_style) or "",
-            type_for_me=body.type_for_me,
-            suggest_only=body.inputs.suggest_only and flow is Flow.VIDEO_ANIMATE,
-            aspect_ratio=_aspect_ratio(body.inputs.aspect_ratio),
-            duration_seconds=_duration(body.inputs.duration),
-            kling_mode=body.inputs.kling_mode if body.inputs.kling_mode in KLING_MODES else None,
-            negative_prompt=body.inputs.negative_prompt,
-            feedback=_feedback(flow, body),
-            vision_intelligence=body.vision,
-            style_history_csv=body.history.style_history_csv,
-            preset_prompt=body.prompts.clean_prompt if flow.mode == "still" else body.prompts.motion_prompt,
-            settings={"seedream": body.settings.seedream, "kling": body.settings.kling},
-            informational=body.inputs.informational,
-            attempts_max=body.settings.attempts_max,
-            warnings=tuple(_warnings(flow, body, parent)),
-        )
+            "platform": platform,
+            "title": body.title or body.history.session_title or (parent and parent.title) or _title(flow),
+            "assets": assets,
+            "parent": parent,
+            "brief": body.inputs.brief,
+            "style": body.inputs.style,
+            "motion_brief": body.inputs.motion_user_brief,
+            "movement_style": body.inputs.movement_style or (parent and parent.movement_style) or "",
+            "type_for_me": body.type_for_me,
+            "suggest_only": body.inputs.suggest_only and flow is Flow.VIDEO_ANIMATE,
+            "aspect_ratio": _aspect_ratio(body.inputs.aspect_ratio),
+            "duration_seconds": _duration(body.inputs.duration),
+            "kling_mode": body.inputs.kling_mode if body.inputs.kling_mode in KLING_MODES else None,
+            "negative_prompt": body.inputs.negative_prompt,
+            "feedback": _feedback(flow, body),
+            "vision_intelligence": body.vision,
+            "style_history_csv": body.history.style_history_csv,
+            "preset_prompt": body.prompts.clean_prompt if flow.mode == "still" else body.prompts.motion_prompt,
+            "settings": {"seedream": body.settings.seedream, "kling": body.settings.kling},
+            "informational": body.inputs.informational,
+            "attempts_max": body.settings.attempts_max,
+            "warnings": tuple(_warnings(flow, body, parent)),
+        }
+        order = read_order(stated)
         _must_be_possible(order)
         return order
 
@@ -177,15 +190,15 @@ def _parent_of(row: GenerationRow, *, takes_settings: bool) -> Parent:
 
 
 def _must_be_possible(order: Order) -> None:
-    if order.flow is Flow.STILL_CREATE and not (order.brief or order.assets.product or order.preset_prompt):
+    if isinstance(order, StillCreate) and not (order.brief or order.assets.product or order.preset_prompt):
         raise InvalidInput(
             "inputs.brief or assets.product_image_url: a still needs a brief or a product photo.",
             code="MISSING_INPUT",
         )
-    if order.flow.is_tweak and not order.feedback:
+    if isinstance(order, StillTweak | VideoTweak) and not order.feedback:
         where = "feedback.still_feedback" if order.flow.mode == "still" else "feedback.motion_feedback"
         raise InvalidInput(f"{where}: a tweak needs to know what to change.", code="MISSING_FEEDBACK")
-    if order.flow.mode == "video" and not order.start_url:
+    if isinstance(order, VideoOrder) and not order.start_url:
         raise InvalidInput(
             "assets.start_image_url or parent_generation_id: a video needs a frame to begin with.",
             code="MISSING_START_IMAGE",

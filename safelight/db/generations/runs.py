@@ -3,12 +3,12 @@
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Any
+from typing import Any, NamedTuple
 from uuid import UUID
 
+from psycopg.errors import NotNullViolation
 from psycopg.types.json import Jsonb
 
-from safelight.db.connection.clock import DatabaseClock
 from safelight.db.connection.database import Connection, Row, load_queries
 from safelight.db.typed_rows import row_as, rows_as
 from safelight.domain.errors.base import LeaseLost
@@ -39,47 +39,43 @@ class WriteOutcome:
     written_at: datetime
 
 
-@dataclass(slots=True)
-class StepRow:
-    """One `mma_step` row; `adapter` and `vendor` are who serves it. `payload` has the keys of docs/contract/rows.md,
-    and `attempts` and `operation`; its times are told by `clock`. `writes` counts how often the row was written."""
+class TextUsage(NamedTuple):
+    """The lengths of a question to a model and of its answer."""
 
-    number: int
-    type: str
-    payload: Row
-    clock: DatabaseClock
-    provider: str | None = None
-    adapter: str | None = None
-    vendor: str | None = None
-    model: str | None = None
-    latency_ms: int | None = None
     input_chars: int | None = None
     output_chars: int | None = None
     input_tokens: int | None = None
     output_tokens: int | None = None
-    writes: int = 0
 
-    @property
-    def status(self) -> str:
-        if self.payload["error"] is not None:
-            return "failed"
-        return "succeeded" if self.payload["timing"]["ended_at"] else "processing"
 
-    def next_write(self, generation_id: str) -> Row:
-        """The row as its next write makes it."""
+NO_USAGE = TextUsage()
+
+
+@dataclass(frozen=True, slots=True)
+class StepRow:
+    """One `mma_step` row as a write makes it. `payload` has the keys of docs/contract/rows.md; its `writes` is the
+    number of this write among those of the step."""
+
+    number: int
+    type: str
+    payload: Row
+    status: str
+    provider: str | None = None
+    model: str | None = None
+    latency_ms: int | None = None
+    usage: TextUsage = NO_USAGE
+
+    def to_json(self, generation_id: str) -> Row:
         return {
             "id": step_key(generation_id, self.number),
             "number": self.number,
             "type": self.type,
-            "payload": self.payload | {"writes": self.writes + 1},
+            "payload": self.payload,
             "provider": self.provider,
             "model": self.model,
             "latency_ms": self.latency_ms,
-            "input_chars": self.input_chars,
-            "output_chars": self.output_chars,
-            "input_tokens": self.input_tokens,
-            "output_tokens": self.output_tokens,
             "status": self.status,
+            **self.usage._asdict(),
         }
 
 
@@ -137,7 +133,7 @@ async def take_lease(
     conn: Connection, generation_id: str, pipeline_versions: Iterable[int], *, if_lease_no: int | None = None
 ) -> LeasedGeneration | None:
     """Take the generation over from whoever had it, or only where its lease has this number. None: it is final, or
-    unknown, or has another, or follows a story of a version that is not among these."""
+    unknown, or has another, or follows a flow of a version that is not among these."""
     row = await _queries.take_lease(
         conn,
         generation_key=generation_key(generation_id),
@@ -170,22 +166,25 @@ async def write_steps(
     deadline_seconds: float | None = None,
 ) -> WriteOutcome:
     """Begin, continue or end steps, each with its next write. `variables` None leaves the generation's map as it is,
-    `deadline_seconds` None its deadline. Doing it twice is doing it once, until `writes` of the steps is counted on.
+    `deadline_seconds` None its deadline. Doing it twice is doing it once: each row says which write of its step it is.
 
     Raises:
         LeaseLost: nothing was written.
     """
-    written = Jsonb([step.next_write(lease.generation_id) for step in steps])
-    row = await _queries.write_steps(
-        conn,
-        **_fence(lease),
-        user_id=lease.user_id,
-        status=status,
-        variables=None if variables is None else Jsonb(variables),
-        lines=_json(lines),
-        deadline_seconds=deadline_seconds,
-        steps=written,
-    )
+    written = Jsonb([step.to_json(lease.generation_id) for step in steps])
+    try:
+        row = await _queries.write_steps(
+            conn,
+            **_fence(lease),
+            user_id=lease.user_id,
+            status=status,
+            variables=None if variables is None else Jsonb(variables),
+            lines=_json(lines),
+            deadline_seconds=deadline_seconds,
+            steps=written,
+        )
+    except NotNullViolation as error:  # only some of the steps match
+        raise LeaseLost(f"generation {lease.generation_id}: another worker has written some of these steps") from error
     return _written(lease, row or await _queries.written_before(conn, **_fence(lease), steps=written))
 
 

@@ -34,7 +34,8 @@ order by mg_step_no;
 select mg_payload from mega_generations where mg_id = :step_key;
 
 -- name: write_steps^
--- Begins, continues or ends steps: their rows, the generation's status and variables, and the lines, all or none.
+-- Begins, continues or ends steps: their rows, the generation's status and variables, and the lines, all or none. If
+-- only some of the steps match, the length of the log becomes null, which its column refuses.
 -- Each payload counts the writes of its step, and each write is the next one of a step that has not ended. All of it
 -- happens under the lock of the generation's row, which also numbers the lines.
 with held as (
@@ -77,9 +78,9 @@ with held as (
       mg_mma_vars = coalesce(:variables, mg_mma_vars),
       mg_deadline_at = coalesce(now() + make_interval(secs => :deadline_seconds), mg_deadline_at),
       mg_takeovers = case when counted.ended > 0 then 0 else mg_takeovers end,
-      mg_log_seq = mg_log_seq + jsonb_array_length(:lines)
+      mg_log_seq = case when counted.steps = jsonb_array_length(:steps) then mg_log_seq + jsonb_array_length(:lines) end
   from (select count(*) as steps, count(*) filter (where mg_status <> 'processing') as ended from step) counted
-  where mg_id = :generation_key and counted.steps = jsonb_array_length(:steps)
+  where mg_id = :generation_key and counted.steps > 0
   returning mg_generation_id, mg_log_seq, mg_cancel_requested_at, mg_deadline_at
 ), line as (
   insert into image_generation_logs (job_id, user_id, level, step, message, details, seq)

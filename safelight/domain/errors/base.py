@@ -409,6 +409,11 @@ class Cancelled(SafelightError):
     safe_message = "Stopped, as you asked."
 
 
+def as_error(cause: Exception) -> SafelightError:
+    """The cause as an error that every plane can name."""
+    return cause if isinstance(cause, SafelightError) else SafelightError(f"{type(cause).__name__}: {cause}")
+
+
 # Queries and alerts of operators look for this name (docs/contract/failures-in-sql.md).
 _TYPE_NAMES: dict[type[Exception], str] = {ProviderRateLimited: "RateLimitError"}
 

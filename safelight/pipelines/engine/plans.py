@@ -1,4 +1,4 @@
-"""Plans that a story hands to the runner: the work of a step, and its outcome."""
+"""Plans that a flow hands to its run: the work of a step, and its outcome."""
 
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
@@ -6,6 +6,7 @@ from datetime import datetime
 from typing import Any
 
 from safelight.db.connection.database import Connection
+from safelight.db.generations.runs import NO_USAGE, TextUsage
 from safelight.providers.base import CancelResult, Operation, Pending, Succeeded
 
 Json = dict[str, Any]
@@ -20,10 +21,7 @@ class Outcome:
     variables: Json = field(default_factory=dict)
     line: str | None = None
     warnings: tuple[str, ...] = ()
-    input_chars: int | None = None
-    output_chars: int | None = None
-    input_tokens: int | None = None
-    output_tokens: int | None = None
+    usage: TextUsage = NO_USAGE
 
 
 @dataclass(frozen=True, slots=True)

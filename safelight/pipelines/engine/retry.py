@@ -2,8 +2,8 @@
 
 Three attempts, 2 s then 4 s (then 8 s) apart, with jitter; a provider's Retry-After is honoured. What is wrong with the
 request, and what a provider refuses to make, is never tried again. A start that got no answer may have been accepted
-and paid: the provider is asked about it first (`runner.py`), and that it knows of none counts once no start can still
-be on its way to it.
+and paid: the provider is asked about it first (`operations.py`), and that it knows of none counts once no start can
+still be on its way to it.
 """
 
 import zlib
@@ -15,6 +15,9 @@ ATTEMPTS_DEFAULT = 3
 ATTEMPTS_MAX = 5
 RETRY_AFTER_SECONDS_MAX = 120.0
 CALL_SECONDS_MAX = 120.0
+# A step that asks a model: every attempt, every pause between them, and the copying of its result fit into this.
+STEP_SECONDS_MAX = 1800.0
+LOOK_AGAIN_SECONDS = 10.0  # for a start that the provider does not know of yet
 RESULT_SECONDS = 3600.0  # how long a provider keeps a result
 STORAGE_PAUSE_SECONDS_MAX = 30.0
 STORAGE_PAUSES_DOUBLED = 6

@@ -1,66 +1,118 @@
-"""Runs one generation's story, step by step, so that it can stop anywhere and go on elsewhere.
+"""Runs one generation's flow, step by step, so that it can stop anywhere and go on elsewhere.
 
 The step rows are the checkpoints: a step whose row has ended is skipped and its output read back. Every write is
 fenced by the lease's number; a worker that has lost the lease writes nothing more.
 """
 
-from collections.abc import Awaitable, Callable
+import asyncio
+import traceback
+from collections.abc import Awaitable, Callable, Sequence
+from copy import copy
 from dataclasses import replace
-from typing import Any
+from functools import partial
+from typing import Any, Literal, Self, TypeVar
 
-from safelight.db.generations.runs import Ending, StepRow
+from safelight import telemetry
+from safelight.db.connection.database import TRANSIENT_ERRORS, Unwritable
+from safelight.db.generations.runs import NO_USAGE, LeasedGeneration
 from safelight.db.operations.ops_rows import OpsError
 from safelight.domain.errors.base import (
     Cancelled,
-    DeadlineExceeded,
     LeaseLost,
-    LookupUnsupported,
-    OutcomeUnknown,
     ProviderError,
-    ProviderTimeout,
     SafelightError,
     StorageError,
     WorkerLost,
+    as_error,
 )
-from safelight.domain.errors.codes import public_code
+from safelight.domain.errors.codes import engine_of, public_code
 from safelight.domain.job_log import LogLine
+from safelight.domain.orders import BaseOrder, Order, read_order
 from safelight.domain.steps import StepType
-from safelight.pipelines.engine import step_payload
-from safelight.pipelines.engine.parallel import ParallelSteps
+from safelight.pipelines.engine.operations import OperationRun
+from safelight.pipelines.engine.parallel import (
+    TAKEOVERS_TOGETHER_MAX,
+    Item,
+    ItemResult,
+    Value,
+    check_items,
+    side_by_side,
+)
 from safelight.pipelines.engine.plans import OperationPlan, Outcome, Plan
-from safelight.pipelines.engine.retry import CALL_SECONDS_MAX
-from safelight.pipelines.engine.run_store import STEP_SECONDS_MAX
+from safelight.pipelines.engine.retry import CALL_SECONDS_MAX, STEP_SECONDS_MAX, RetryPolicy
+from safelight.pipelines.engine.run_store import RunStore
+from safelight.pipelines.engine.sealing import NOTE, SEALED, Sealer, restored, sealed_parts
 from safelight.pipelines.engine.snooze import Snooze, bounded
-from safelight.providers.base import CancelResult, Operation, Pending
+from safelight.pipelines.engine.step import ERROR_MESSAGE_CHARS_MAX, MESSAGE_CHARS_MAX, TAKEOVERS_MAX, Step
+from safelight.pipelines.engine.step_payload import StepError
 from safelight.redaction import excerpt
 
 Json = dict[str, Any]
+Result = TypeVar("Result")
+OrderKind = TypeVar("OrderKind", bound=BaseOrder)
 
-LOOK_AGAIN_SECONDS = 10.0
+STORAGE_AWAY_LINE = "Our storage is away for the moment; this goes on as soon as it is back."
 
 
-class Run(ParallelSteps):
-    """The verbs a story is told with, and what it may read: the order, the variables, the preferences."""
+class Run:
+    """The verbs that a flow is written with, and what it may read: the order, the variables, the preferences.
+
+    `current` is the step under way. `result` is the step that has made and stored the result: from then on it is
+    delivered. The run of an item of `each` has one step, of this number."""
+
+    _position = 0
+    _item_no: int | None = None
+
+    def __init__(self, store: RunStore, policy: RetryPolicy, leased: LeasedGeneration) -> None:
+        self.store = store
+        self._payload: Json = leased.payload
+        self._sealer: Sealer | None = None
+        self.order: Order = read_order(self._payload["order"])
+        self.policy = replace(policy, attempts_max=self.order.attempts_max or policy.attempts_max)
+        self.generation_id = store.generation_id
+        self.pipeline_version = leased.pipeline_version
+        self.preferences: Json = leased.preferences
+        self.request: Json = leased.request
+        self.price_credits: int = leased.meta.get("cost", 0)
+        self.model: str | None = None
+        self.current: Step | None = None
+        self.next_step_no = 0
+        self.result = store.result
+        self._unwritten: Json = {}
+
+    def restore(self, sealer: Sealer | None) -> None:
+        """Have the texts of the order, and what its steps were given and gave, as they were written, not as records
+        show them. Raises ConfigError where another secret has sealed them."""
+        self._sealer = sealer
+        self.order = read_order(restored(sealer, self._payload["order"], self._payload.get(SEALED, {})))
+        self.store.restore(sealer)
+
+    def order_as(self, kind: type[OrderKind]) -> OrderKind:
+        """The order, which the flow knows to be of this kind."""
+        assert isinstance(self.order, kind)
+        return self.order
+
+    # --- the verbs ----------------------------------------------------------------------------------------------------
 
     async def step(self, step_type: StepType, plan: Callable[[], Awaitable[Plan]]) -> Json:
         """Run a step, unless its row has ended already. Returns its output."""
         step = self._enter(step_type)
-        if step_payload.has_ended(step):
+        if step.has_ended:
             return self._leave(step)
-        self._raise_if_cancelled()
-        self._must_not_kill_more(step)
+        self.raise_if_cancelled()
+        self.raise_if_deadly(step)
         try:
             planned = await plan()
         except StorageError as error:
-            raise await self._cannot_begin(step, error) from error
-        self._begin(step, planned.input, planned.provider, planned.model)
-        begin = self._begin_lines(step, planned.begin_line)
+            if self.result:  # which waits no longer for the next step than the retry table says
+                self._open_attempt(step)
+            raise await self.after(step, error) from error
+        lines = self.begin(step, planned)
         if planned.effect:
-            await self.record.write(step, begin, deadline_seconds=STEP_SECONDS_MAX)
-            self._raise_if_cancelled()
-            begin = []
-        outcome = await self._attempt(step, planned.act())
-        return await self._end(step, outcome, begin)
+            await self.store.write(step, lines, deadline_seconds=STEP_SECONDS_MAX)
+            self.raise_if_cancelled()
+            lines = []
+        return await self._end(step, await self.attempt(step, planned.act()), lines)
 
     async def operation(self, step_type: StepType, plan: Callable[[Json | None], Awaitable[OperationPlan]]) -> Json:
         """Start work at a provider, or look at what was started. Returns the step's output once there is one.
@@ -69,247 +121,297 @@ class Run(ParallelSteps):
             Snooze: the provider is still at it. The handle is stored; the next run goes on from here.
         """
         step = self._enter(step_type)
-        if step_payload.has_ended(step):
+        if step.has_ended:
             return self._leave(step)
-        planned = await plan(step_payload.committed_input(step))
+        planned = await plan(step.committed_input)
         step.provider, step.model = planned.provider, planned.model
         step.adapter, step.vendor = planned.adapter, planned.vendor
         self.model = planned.model
+        return await self._end(step, await OperationRun(self, step, planned).outcome(), [])
+
+    async def each(
+        self,
+        step_type: StepType,
+        items: Sequence[Item],
+        make: Callable[[Self, Item], Awaitable[Value]],
+        at_once: int,
+    ) -> list[ItemResult[Item, Value]]:
+        """Make one step for each item, at most `at_once` of them side by side. Returns the results in the order of the
+        items; an item that fails does not stop the others.
+
+        `make` gets a run of the item's own, on which it calls `step` or `operation` once, with this type. The position
+        of the item gives the number of its step, by which it is found again if the run goes on elsewhere.
+
+        Raises:
+            Snooze: until the first of the items that wait is due; no other is under way.
+            Cancelled: on request; items that had ended stay as they are.
+        """
+        check_items(step_type, items, at_once)
+        runs = [self._run_of_item(position) for position in range(len(items))]
+        self.next_step_no += len(items)
+        calls = [partial(run._item, step_type, item, make) for run, item in zip(runs, items, strict=True)]
         try:
-            outcome = await self._result_of(step, planned)
-        except LeaseLost:
-            raise
-        except SafelightError:
-            await self._recheck_abandoned_starts(step, planned)
-            raise
-        await self._recheck_abandoned_starts(step, planned)
-        return await self._end(step, outcome, [])
+            return await side_by_side(
+                calls, at_once if self.store.takeovers < TAKEOVERS_TOGETHER_MAX else 1, self.store.clock
+            )
+        finally:
+            self.model = self.model or next((run.model for run in runs if run.model), None)
+
+    @property
+    def variables(self) -> Json:
+        return self.store.variables
 
     def set(self, path: str, value: Any) -> None:
         """Set a variable; the next write stores it."""
-        self.record.set(path, value)
+        self.store.set(path, value)
 
-    async def finish(self, ending: Ending) -> None:
-        await self.record.finish(ending)
+    def log(self, emoji: str, text: str) -> None:
+        """Say to operators what the run does."""
+        telemetry.info(emoji, telemetry.Tag.GENERATION_PROCESSING, text, generation_id=self.generation_id)
 
-    # --- operations: a start that may cost money is never made twice without our knowing ------------------------------
+    def log_warning(self, text: str) -> None:
+        telemetry.warning(telemetry.Tag.GENERATION_PROCESSING, text, generation_id=self.generation_id)
 
-    async def _result_of(self, step: StepRow, planned: OperationPlan) -> Outcome:
-        operation = await self._operation_of(step, planned)
-        answer = await self._attempt(step, planned.check(operation))
-        if isinstance(answer, Pending):
-            raise await self._wait(step, planned, operation, answer.check_after_seconds)
-        self._say("🎯", f"{planned.provider} result received: {len(answer.outputs)} file(s)")
-        return await self._attempt(step, planned.complete(answer), seconds=None)
+    # --- a step begins and ends ---------------------------------------------------------------------------------------
 
-    async def _operation_of(self, step: StepRow, planned: OperationPlan) -> Operation:
-        """The operation under way: the one that is stored, the one that a lost answer told of, or a new one."""
-        stored = step.payload.get("operation")
-        if stored:
-            if step_payload.is_between_attempts(step):
-                self._open_attempt(step)
-            operation = Operation(**stored, under_way_seconds=step_payload.seconds_since_start(step))
-            await self._let_go_if_deadly(step, planned, operation)
-        else:
-            operation = await self._found(step, planned) or await self._started(step, planned)
-        if self.record.cancelling and "stopping" not in step.payload:
-            await self._stop(step, planned, operation, Cancelled("stopped on request"))
-        elif not stored and operation.check_after_seconds > 0:
-            raise self._pause_of(planned, operation.check_after_seconds)
-        return operation
+    def _enter(self, step_type: StepType) -> Step:
+        if self._item_no not in (None, self.next_step_no):
+            raise SafelightError(f"item {self._position} has more than one step; {step_type} is one too many")
+        self.current = self.store.step(self.next_step_no, step_type)
+        self.current.is_open = False
+        self.next_step_no += 1
+        if self._item_no is not None:
+            self.current.payload.item = self._position
+        return self.current
 
-    async def _let_go_if_deadly(self, step: StepRow, planned: OperationPlan, operation: Operation) -> None:
-        """Stop the work at the provider before a step ends that keeps killing its worker."""
-        try:
-            self._must_not_kill_more(step)
-        except WorkerLost:
-            if "stopping" not in step.payload:
-                step.payload["stopping"] = await self._cancel_at_provider(planned, operation)
-            raise
+    def _leave(self, step: Step) -> Json:
+        self.current = None
+        if step.is_result:
+            self.result = step
+        return step.payload.output
 
-    async def _found(self, step: StepRow, planned: OperationPlan) -> Operation | None:
-        """Find out about a start whose answer we never saw, because the answer or the worker was lost."""
-        key = step_payload.unsettled_start(step)
-        if key is None:
-            return None
-        try:
-            operation = await self._look_up(step, planned, key)
-        except LookupUnsupported as error:
-            await self._risk(step, key, error)
-            return None
-        if operation is None:
-            self._give_up(step, planned)
-            return None
-        self._say("🔄", f"{planned.provider} had accepted the start whose answer was lost")
-        return await self._keep(step, planned, operation)
+    def begin(self, step: Step, plan: Plan | OperationPlan) -> list[LogLine]:
+        """Begin an attempt of the step. Returns the lines that say so to the customer."""
+        step.provider, step.model, step.payload.input = plan.provider, plan.model, plan.input
+        self._keep_as_written(step, "input")
+        self._open_attempt(step)
+        self.log("🔍", f"Step {step.number} {step.type} begins")
+        is_first = len(step.payload.attempts) == 1
+        return [LogLine("info", step.type, plan.begin_line)] if plan.begin_line and is_first else []
 
-    def _give_up(self, step: StepRow, planned: OperationPlan) -> None:
-        """Settle a start that the provider does not know of, once it can no longer be on its way.
+    def _open_attempt(self, step: Step) -> None:
+        self.store.status = StepType(step.type).status
+        step.payload.timing.started_at = step.payload.timing.started_at or step.clock.stamp()
+        step.open_attempt()
+
+    async def _end(self, step: Step, outcome: Outcome, lines: list[LogLine]) -> Json:
+        step.end(outcome.output)
+        step.usage = outcome.usage
+        self._keep_as_written(step, "output")
+        if step.payload.storage_away:
+            step.payload.storage_away.back_at = step.payload.timing.ended_at
+        lines += [LogLine("warning", step.type, warning) for warning in outcome.warnings]
+        if outcome.line:
+            lines.append(LogLine("success", step.type, outcome.line))
+        await self.store.write(step, lines, variables=outcome.variables)
+        self.log("✅", f"Step {step.number} {step.type} ended in {step.payload.timing.duration_ms} ms")
+        return self._leave(step)
+
+    def _keep_as_written(self, step: Step, part: str) -> None:
+        kept = sealed_parts(self._sealer, {part: getattr(step.payload, part)}, [part])
+        if kept:
+            step.payload.sealed = step.payload.sealed | kept[SEALED]
+            step.payload.redacted = kept[NOTE]
+
+    def raise_if_cancelled(self) -> None:
+        if self.store.cancelling and self.result is None:
+            raise Cancelled("stopped on request")
+
+    def raise_if_deadly(self, step: Step) -> None:
+        """Raises WorkerLost where this step has lost its worker too often, in whatever it was doing then."""
+        if self.store.takeovers >= TAKEOVERS_MAX:
+            raise WorkerLost(f"{self.store.takeovers} workers were lost in {step.type}")
+
+    # --- attempts -----------------------------------------------------------------------------------------------------
+
+    async def attempt(self, step: Step, call: Awaitable[Result], *, seconds: float | None = CALL_SECONDS_MAX) -> Result:
+        """Await the call. A failure that may pass is noted in the step and the log, and tried again later.
 
         Raises:
-            Snooze: until it is looked up again.
-            ProviderTimeout: that was the last attempt.
+            Snooze: until the next attempt.
+            SafelightError: that was the last attempt.
         """
-        self._raise_if_cancelled()
-        left = self.policy.arrival_seconds - step_payload.seconds_since_start(step)
-        if left > 0:
-            self._say("⏳", f"{planned.provider} does not know the start; it may still arrive within {left:.0f} s")
-            raise Snooze(min(left, LOOK_AGAIN_SECONDS))
-        step_payload.settle_start(step, step_payload.NOT_ACCEPTED)
-        if step_payload.tries(step) >= self.policy.attempts_max:
-            raise ProviderTimeout(
-                f"{planned.provider} got none of {self.policy.attempts_max} starts",
-                provider_http_status=step_payload.last_http_status(step),
-            )
-
-    async def _look_up(self, step: StepRow, planned: OperationPlan, key: str) -> Operation | None:
-        """Raises LookupUnsupported where the provider cannot say, or could not after several tries."""
         try:
-            return await bounded(planned.find(key, step_payload.noted_at(step.payload["starts"][-1])), CALL_SECONDS_MAX)
-        except LookupUnsupported:
-            raise
-        except ProviderError as error:
-            delay = self.policy.delay(error, step_payload.count_look_up(step), key=key)
-            if delay is None:
-                raise LookupUnsupported(f"the look-up failed: {error}") from error
-            await self.record.write(step, [])
-            raise Snooze(delay) from error
-
-    async def _risk(self, step: StepRow, key: str, error: SafelightError) -> None:
-        """Allow a second start, once, and say so where operators look: the first may be paid too."""
-        step_payload.settle_start(step, step_payload.UNKNOWN)
-        self._raise_if_cancelled()
-        if "possible_double_spend" in step.payload:
-            raise OutcomeUnknown("two starts got no answer and cannot be looked up") from error
-        line = LogLine("warning", step.type, "We could not tell whether it had begun, so it is begun again.")
-        row = self._double_charge_warning(step, key, f"{key} may be paid for; it is started again")
-        await self.record.write(step, [line], ops=row)
-
-    def _double_charge_warning(self, step: StepRow, key: str, text: str, stopping: Json | None = None) -> OpsError:
-        """Note in the step that the start may be paid beside another. Returns what operators are told, once a key."""
-        at_risk: Json = {"attempt_key": key, "provider": step.provider, "model": step.model, "at": step.clock.stamp()}
-        at_risk |= {"stopping": stopping} if stopping else {}
-        step.payload.setdefault("possible_double_spend", at_risk)
-        error = OutcomeUnknown(text, code="POSSIBLE_DOUBLE_START")
-        row = self.ops_row(error, step=step, level="warn", extra={"possible_double_spend": at_risk})
-        return replace(row, id=key)
-
-    async def _started(self, step: StepRow, planned: OperationPlan) -> Operation:
-        self._raise_if_cancelled()
-        self._must_not_kill_more(step)
-        self._begin(step, planned.input, planned.provider, planned.model)
-        key = step_payload.add_start(step, self.generation_id)
-        begin = self._begin_lines(step, planned.begin_line)
-        try:
-            await self.record.write(step, begin, deadline_seconds=STEP_SECONDS_MAX, admit=planned.admit)
-        except ProviderError:
-            step_payload.drop_start(step)
-            raise
-        seconds = self.policy.start_seconds - step_payload.seconds_since_start(step)
-        if seconds <= 0:  # held up so long that another worker may start it by now
-            raise Snooze(0)
-        self._say("🤖", f"Submitting to {planned.provider} ({planned.model})")
-        try:
-            return await self._ask(step, planned, key, seconds)
-        except LeaseLost:
-            await self._reconcile_after_lease_lost(step, planned, key)
-            raise
-
-    async def _ask(self, step: StepRow, planned: OperationPlan, key: str, seconds: float) -> Operation:
-        try:
-            operation = await bounded(planned.start(key), seconds, OutcomeUnknown)
-        except OutcomeUnknown as error:
-            step_payload.settle_start(step, step_payload.UNKNOWN)
-            text = "The answer did not come; checking whether it has begun."
-            pause = self.policy.pause(step_payload.tries(step), key=key)
-            await self._pause(step, error, text, {"error": public_code(step.type, error), "attempt_key": key}, pause)
-            raise Snooze(pause) from error
+            return await bounded(call, seconds)
         except SafelightError as error:
-            step_payload.settle_start(step, step_payload.REFUSED)
-            raise await self._after(step, error) from error
-        return await self._keep(step, planned, operation)
+            raise await self.after(step, error) from error
 
-    async def _reconcile_after_lease_lost(self, step: StepRow, planned: OperationPlan, key: str) -> None:
-        """We were taken over while we asked. A start that whoever goes on has given up may be paid all the same."""
-        if step_payload.was_refused(step) or step_payload.is_awaited(await self.record.written_step(step), key):
-            return
-        accepted = step.payload.get("operation")
-        if accepted:
-            row = await self._cancel_orphaned_operation(step, planned, key, Operation(**accepted))
-        else:
-            row = self._double_charge_warning(
-                step, key, f"{key} was asked for when it had been given up; its answer was lost"
-            )
-        await self.record.warn(row)
+    async def after(self, step: Step, error: SafelightError) -> Exception:
+        """Return the outcome of a failed call: a pause until the next attempt, which is noted, or the error itself."""
+        if isinstance(error, StorageError) and self.result is None:
+            return await self._await_storage(step, error)
+        tries = step.tries
+        delay = self.policy.delay(error, tries, key=f"{self.generation_id}:{step.type}")
+        if delay is None or self.store.deadline_passed(step):
+            return error
+        text = f"That did not work yet; trying again (attempt {tries + 1} of {self.policy.attempts_max})."
+        details = {"attempt": tries, "retry_seconds": round(delay, 2), "error": public_code(step.type, error)}
+        return await self.pause(step, error, text, details, delay)
 
-    async def _recheck_abandoned_starts(self, step: StepRow, planned: OperationPlan) -> None:
-        """Before the step ends: has a start arrived after all that was given up?"""
-        for start in step_payload.given_up_starts(step):
-            key = start["attempt_key"]
-            try:
-                operation = await bounded(planned.find(key, step_payload.noted_at(start)), CALL_SECONDS_MAX)
-            except ProviderError as error:
-                text = f"The abandoned start {key} could not be looked up again: {error}"
-                await self.record.write(step, [], ops=self._double_charge_warning(step, key, text))
-                continue
-            if operation:
-                start["outcome"] = step_payload.ACCEPTED
-                await self.record.write(
-                    step, [], ops=await self._cancel_orphaned_operation(step, planned, key, operation)
-                )
+    async def pause(self, step: Step, error: SafelightError, text: str, details: Json, seconds: float) -> Snooze:
+        """End the attempt with the error. Returns the pause until the next one."""
+        step.end_attempt(error)
+        step.note_retry(seconds)
+        self.log_warning(f"{step.type}: {details}: {error}")
+        await self.store.write(step, [LogLine("warning", step.type, text, details)])
+        return Snooze(seconds)
 
-    async def _cancel_orphaned_operation(
-        self, step: StepRow, planned: OperationPlan, key: str, operation: Operation
-    ) -> OpsError:
-        """Ask for work to be stopped that nobody waits for. Returns what operators are told."""
-        stopping = await self._cancel_at_provider(planned, operation)
-        text = f"{key} was accepted when it had been given up; asked to stop: {stopping['answer']}"
-        return self._double_charge_warning(step, key, text, stopping)
+    async def _await_storage(self, step: Step, error: StorageError) -> Exception:
+        """A storage that is away is nobody's failure, and a result that a provider has made must not be lost to it: the
+        step waits, for as long as providers keep results. Operators are told once."""
+        if not step.may_have_stored:
+            self.raise_if_cancelled()
+        is_new = step.payload.storage_away is None
+        tries, left = step.note_storage_away(error, self.policy.result_seconds)
+        pause = self.policy.storage_pause(tries, left, key=f"{self.generation_id}:{step.type}")
+        if pause is None:
+            return error
+        telemetry.warning(telemetry.Tag.STORAGE_FILE, f"{step.type}: {error}", generation_id=self.generation_id)
+        await self.store.write(
+            step,
+            [LogLine("warning", step.type, STORAGE_AWAY_LINE)] if is_new else [],
+            deadline_seconds=left + STEP_SECONDS_MAX,
+            ops=self._storage_row(step, error) if is_new else None,
+        )
+        return Snooze(pause)
 
-    async def _keep(self, step: StepRow, planned: OperationPlan, operation: Operation) -> Operation:
-        step_payload.settle_start(step, step_payload.ACCEPTED, usd=planned.usd)
-        step.payload["operation"] = {
-            "handle": operation.handle,
-            "check_after_seconds": operation.check_after_seconds,
-            "warnings": list(operation.warnings),
-        }
-        await self.record.write(step, [], deadline_seconds=planned.seconds_max)
-        return operation
+    # --- one item of `each` -------------------------------------------------------------------------------------------
 
-    async def _wait(self, step: StepRow, planned: OperationPlan, operation: Operation, seconds: float) -> Snooze:
-        """Until the operation is looked at again; past the model's deadline it is stopped instead."""
-        if not self.deadline_passed():
-            return self._pause_of(planned, seconds)
-        if "stopping" not in step.payload:
-            late = DeadlineExceeded(f"{planned.provider} was still at work after {planned.seconds_max:.0f} s")
-            await self._stop(step, planned, operation, late)
-            return Snooze(seconds)
-        raise DeadlineExceeded(f"{planned.provider} had a result too late")
+    def _run_of_item(self, position: int) -> Self:
+        run = copy(self)
+        run.current, run._position = None, position
+        run._item_no = run.next_step_no = self.next_step_no + position
+        return run
 
-    def _pause_of(self, planned: OperationPlan, seconds: float) -> Snooze:
-        """Until the next look: the model's deadline is one too."""
-        seconds, left = max(seconds, planned.check_every_seconds), self.record.seconds_left(self.current)
-        return Snooze(seconds if left is None else min(seconds, max(left, 0.0)))
-
-    async def _stop(self, step: StepRow, planned: OperationPlan, operation: Operation, reason: SafelightError) -> None:
-        """Ask the provider to stop. Returns where it is too late for that: the result is there, or will be.
+    async def _item(
+        self, step_type: StepType, item: Item, make: Callable[[Self, Item], Awaitable[Value]]
+    ) -> ItemResult[Item, Value]:
+        """Make the item's step. Returns its end.
 
         Raises:
-            SafelightError: the reason; the provider has stopped, or will not, and the run ends here.
+            Snooze: the step waits, or another item woke the run before its next attempt is due.
+            Cancelled, LeaseLost, TRANSIENT_ERRORS: the run is over, or cannot go on here.
         """
-        step.payload["stopping"] = stopping = await self._cancel_at_provider(planned, operation)
-        if stopping["answer"] != CancelResult.TOO_LATE:
-            raise reason
-        await self.record.write(step, [LogLine("info", step.type, "It was too late to stop: the result is there.")])
+        step = self.store.step(self.next_step_no, step_type)
+        error = step.payload.error
+        if not error:
+            if step.seconds_until_retry and not self.store.cancelling:
+                raise Snooze(step.seconds_until_retry)
+            [made] = await asyncio.gather(make(self, item), return_exceptions=True)
+            if not isinstance(made, BaseException) and self.next_step_no == step.number:
+                made = SafelightError(f"item {self._position} of {step_type} made no step")
+            if not isinstance(made, BaseException):
+                return ItemResult(item, self._position, made)
+            if isinstance(made, (Snooze, LeaseLost, *TRANSIENT_ERRORS)) or not isinstance(made, Exception):
+                raise made
+            error = await self._fail_item(step, step_type, made)
+        if error.type == Cancelled.__name__:
+            raise Cancelled("stopped on request")
+        return ItemResult(item, self._position, error=error)
 
-    async def _cancel_at_provider(self, planned: OperationPlan, operation: Operation) -> Json:
-        """Ask the provider to stop. Returns its answer."""
-        try:
-            answer = await bounded(planned.cancel(operation), CALL_SECONDS_MAX)
-        except ProviderError as error:
-            return {
-                "answer": "failed",
-                "message": excerpt(str(error), step_payload.MESSAGE_CHARS_MAX),
-                "at": self.record.clock.stamp(),
-            }
-        return {"answer": answer, "at": self.record.clock.stamp()}
+    async def _fail_item(self, step: Step, step_type: StepType, cause: Exception) -> StepError:
+        """End the item's step with an error, unless it has ended. Returns the error."""
+        if isinstance(cause, Unwritable):
+            await self.forget_unwritten(cause)
+        error = as_error(cause)
+        has_ended = self.current is None and self.next_step_no != step.number
+        step = step if has_ended else self.current or self._enter(step_type)
+        row = self.ops_row(error, step=step, cause=cause, level="warn", extra={"item": self._position})
+        row = replace(row, id=f"{self.generation_id}:{step.number}:item")
+        self.log_warning(f"{step.type}, item {self._position}: {error}")
+        ended = step.error_of(error)
+        if has_ended:
+            await self.store.warn(row)
+            return ended
+        step.end({}, ended)
+        lines = [] if isinstance(error, Cancelled) else [LogLine("warning", step.type, error.safe_message)]
+        await self.store.write(step, lines, ops=row)
+        self.current = None
+        return ended
+
+    # --- what cannot be written, and what operators are told ----------------------------------------------------------
+
+    def note_engine(self, adapter: str, model: str) -> None:
+        """Note the adapter and model of the current step before it begins: a failure from then on is theirs."""
+        if self.current:
+            self.current.provider, self.current.model = adapter, model
+
+    async def forget_unwritten(self, error: Unwritable) -> None:
+        """Go back to what is written of the variables and of the step: an end can always be written. Operators are told
+        with the row that tells how it ended."""
+        dropped = ["mg_mma_vars"]
+        self._unwritten = {"message": excerpt(str(error), MESSAGE_CHARS_MAX), "dropped": dropped}
+        await self.store.forget_unwritten()
+        if self.current:
+            dropped.append(f"step {self.current.number}")
+            self.current.usage = NO_USAGE
+            self.current.payload = (await self.store.written_step(self.current)).payload
+            if self._item_no is not None:
+                self.current.payload.item = self._position
+
+    def ops_row(
+        self,
+        error: SafelightError,
+        *,
+        step: Step | None = None,
+        cause: Exception | None = None,
+        level: Literal["error", "warn"] = "error",
+        extra: Json | None = None,
+    ) -> OpsError:
+        """The row of the ops plane for something that went wrong in a step of this run."""
+        step, told = step or self.current, cause or error
+        step_type, given = (step.type, step.payload.input) if step else (None, {})
+        adapter = step and (step.adapter or given.get("adapter") or step.provider)
+        more: Json = {"adapter": adapter, "vendor": (step and step.vendor) or adapter}
+        if self._unwritten:
+            more["unwritten"] = self._unwritten
+        if isinstance(told, ProviderError) and told.details:  # by these, errors that nobody has explained are grouped
+            more["provider_error"] = told.details
+        return OpsError(
+            category=error.category,
+            code=f"MMA_{public_code(step_type, error)}",
+            message=excerpt(str(error), ERROR_MESSAGE_CHARS_MAX),
+            level=level,
+            action="mma.step",
+            request_id=self.request.get("request_id", ""),
+            route=self.request.get("route", "mma"),
+            method=self.request.get("method", "POST"),
+            http_status=error.http_status,
+            pass_id=self.order.pass_id,
+            generation_id=self.generation_id,
+            step_type=step_type,
+            provider=engine_of(step_type) or (step.provider if step else None),
+            model=step.model if step else None,
+            provider_http_status=getattr(error, "provider_http_status", None),
+            context=_reference(given, "ctx"),
+            settings=_reference(given, "settings"),
+            retry={"attempt": step.tries if step else 1, "max": self.policy.attempts_max},
+            stack="".join(traceback.format_exception(told)),
+            extra=more | (extra or {}),
+            at=self.store.clock.now(),
+        )
+
+    def _storage_row(self, step: Step, error: StorageError) -> OpsError:
+        away = step.payload.storage_away
+        assert away  # it was noted just now
+        where = "The result is only at the provider" if step.may_have_stored else "A file cannot be read"
+        code = "ASSET_AT_RISK" if step.may_have_stored else "STORAGE_AWAY"
+        told = StorageError(f"{where}, tried again until {away.until}: {error}", code=code)
+        row = self.ops_row(told, step=step, cause=error, level="warn", extra={"storage_away": away.to_json()})
+        return replace(row, id=f"{self.generation_id}:{step.number}:storage")
+
+
+def _reference(given: Json, name: str) -> Json | None:
+    if f"{name}_key" not in given:
+        return None
+    return {"key": given[f"{name}_key"], "version": given[f"{name}_version"], "id": given[f"{name}_id"]}

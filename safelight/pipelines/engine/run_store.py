@@ -1,12 +1,12 @@
-"""The record of one run: what it has written, and fenced writes of more, through an outage of the database.
+"""The rows of one run: the steps that were written, and fenced writes of more, through an outage of the database.
 
 Steps may write side by side. While one write is under way those that come meanwhile are gathered, and the next
 statement carries them all.
 """
 
 import asyncio
-from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
@@ -14,41 +14,43 @@ from safelight.db.connection.clock import DatabaseClock
 from safelight.db.connection.database import TRANSIENT_ERRORS, Connection, Database, Unwritable
 from safelight.db.connection.notifications import Notifier
 from safelight.db.generations import generations, job_log, runs
-from safelight.db.generations.runs import Checkpoint, Ending, Lease, LeasedGeneration, StepRow, WriteOutcome
+from safelight.db.generations.runs import Checkpoint, Ending, Lease, LeasedGeneration, WriteOutcome
 from safelight.db.operations import ops_rows
 from safelight.db.operations.ops_rows import OpsError
 from safelight.domain import variables as variable_map
 from safelight.domain.errors.base import LeaseLost, SafelightError
 from safelight.domain.job_log import LogLine
 from safelight.domain.statuses import Status
-from safelight.pipelines.engine import step_payload
-from safelight.pipelines.engine.as_written import SEALED, restored
-from safelight.pipelines.engine.sealing import Sealer
+from safelight.pipelines.engine.sealing import Sealer, restored
+from safelight.pipelines.engine.step import Step
+from safelight.pipelines.engine.step_payload import StepPayload
 
 Json = dict[str, Any]
 
 Admit = Callable[[Connection], Awaitable[None]]
 
 OUTAGE_SECONDS_MAX = 900.0
-# A step that asks a model: every attempt, every pause between them, and the copying of its result fit into this.
-STEP_SECONDS_MAX = 1800.0
 
 
 @dataclass(slots=True)
 class StepWrite:
     """One write of one step. `variables` are set by it, by their paths; None leaves the generation's map as it is."""
 
-    step: StepRow
+    step: Step
     lines: Sequence[LogLine] = ()
     variables: Mapping[str, Any] | None = None
     deadline_seconds: float | None = None
     is_done: bool = field(default=False, init=False)
     error: Exception | None = field(default=None, init=False)
 
+    def settle(self, error: Exception | None = None) -> None:
+        self.is_done, self.error = True, error
+
 
 class RunStore:
     """`variables` is the generation's map; `status` what it is doing; `deadline` until when that must have ended, by
-    the database's `clock`, which each write sets anew."""
+    the database's `clock`, which each write sets anew. `may_have_stored` says if files of a result may lie in our
+    storage by now."""
 
     def __init__(self, db: Database, notifier: Notifier, leased: LeasedGeneration, steps: Sequence[Checkpoint]) -> None:
         self.generation_id: str = leased.generation_id
@@ -62,71 +64,68 @@ class RunStore:
         self.takeovers: int = leased.takeovers
         self._db = db
         self._notifier = notifier
-        self._written = {step.number: step for step in steps}
-        self.may_have_stored = any(step_payload.may_have_stored(step) for step in self._steps())
+        self._written = {one.number: self._step(one.number, one.type, one.payload) for one in steps}
+        self.may_have_stored = any(step.may_have_stored for step in self._written.values())
         self._gathered: list[StepWrite] = []
         self._writing = asyncio.Lock()
         self._deadlines = {
-            step.number: deadline
-            for step in self._steps()
-            if (deadline := step_payload.deadline(step)) and not step_payload.has_ended(step)
+            number: step.deadline for number, step in self._written.items() if step.deadline and not step.has_ended
         }
+
+    # --- what was written when the lease was taken --------------------------------------------------------------------
 
     @property
     def is_new(self) -> bool:
-        """True if no step of the story has begun."""
+        """True if no step of the flow has begun."""
         return not self._written
 
     @property
     def next_step_no(self) -> int:
-        """The number after those of all steps that were written when the lease was taken."""
+        """The number after those of all steps."""
         return max(self._written, default=-1) + 1
 
-    def step(self, number: int, step_type: str) -> StepRow:
-        """The step as it was written when the lease was taken. Raises SafelightError if the record tells another
-        story."""
-        written = self._written.get(number)
-        if written is None:
-            return step_payload.empty_step(number, step_type, self.clock)
-        if written.type == step_type:
-            return self._row(written)
-        raise SafelightError(f"step {number} is {written.type!r} in the record, {step_type!r} in the story")
+    @property
+    def result(self) -> Step | None:
+        """The step whose result was stored."""
+        return next((step for step in self._written.values() if step.is_result), None)
+
+    def step(self, number: int, step_type: str) -> Step:
+        """The step as it is written, or a new one. Raises SafelightError if the rows are those of another flow."""
+        step = self._written.get(number) or Step(number, step_type, self.clock)
+        if step.type != step_type:
+            raise SafelightError(f"step {number} is {step.type!r} in the record, {step_type!r} in the flow")
+        return step
 
     def restore(self, sealer: Sealer | None) -> None:
         """Have what steps were given, and gave, as it was written. Raises ConfigError as `restored`."""
-        for number, step in self._written.items():
-            payload = restored(sealer, step.payload, step.payload.get(SEALED, {}))
-            self._written[number] = replace(step, payload=payload)
+        for payload in (step.payload for step in self._written.values() if step.payload.sealed):
+            shown = {name: getattr(payload, name) for name in payload.sealed if name in payload.model_fields_set}
+            for name, part in restored(sealer, shown, payload.sealed).items():
+                setattr(payload, name, part)
 
-    def result(self) -> StepRow | None:
-        """The step whose result was stored when the lease was taken."""
-        return next((step for step in self._steps() if step_payload.is_result(step)), None)
+    def _step(self, number: int, step_type: str, payload: Json) -> Step:
+        return Step(number, step_type, self.clock, StepPayload.read(payload))
 
-    def _steps(self) -> Iterator[StepRow]:
-        return map(self._row, self._written.values())
-
-    def _row(self, written: Checkpoint) -> StepRow:
-        writes = written.payload.get("writes", 0)
-        return StepRow(written.number, written.type, written.payload, self.clock, writes=writes)
+    # --- the variable map and the deadline ----------------------------------------------------------------------------
 
     def set(self, path: str, value: Any) -> None:
         variable_map.assign(self.variables, path, value)
 
-    def deadline_passed(self, step: StepRow | None = None) -> bool:
-        """True if the deadline of the generation has passed, or the step's own."""
+    def seconds_left(self, step: Step | None = None) -> float | None:
+        """Seconds until the deadline of the generation, or the step's own; None if there is none."""
+        deadlines = [deadline for deadline in (self.deadline, step and step.deadline) if deadline]
+        return (min(deadlines) - self.clock.now()).total_seconds() if deadlines else None
+
+    def deadline_passed(self, step: Step | None = None) -> bool:
         left = self.seconds_left(step)
         return left is not None and left <= 0
-
-    def seconds_left(self, step: StepRow | None = None) -> float | None:
-        deadlines = [deadline for deadline in (self.deadline, step and step_payload.deadline(step)) if deadline]
-        return (min(deadlines) - self.clock.now()).total_seconds() if deadlines else None
 
     # --- writes -------------------------------------------------------------------------------------------------------
 
     async def write(
         self,
-        step: StepRow,
-        lines: Sequence[LogLine],
+        step: Step,
+        lines: Sequence[LogLine] = (),
         *,
         variables: Mapping[str, Any] | None = None,
         deadline_seconds: float | None = None,
@@ -139,8 +138,8 @@ class RunStore:
         Raises:
             LeaseLost: another worker has the generation, or it is final; nothing was written.
         """
-        step_payload.note_deadline(step, deadline_seconds)
-        self.may_have_stored = self.may_have_stored or step_payload.may_have_stored(step)
+        step.note_deadline(deadline_seconds)
+        self.may_have_stored = self.may_have_stored or step.may_have_stored
         write = StepWrite(step, lines, variables, deadline_seconds)
         if ops or admit:
             async with self._writing:
@@ -160,10 +159,11 @@ class RunStore:
         try:
             await self._write(writes)
         except (LeaseLost, *TRANSIENT_ERRORS) as error:
-            _settle(writes, error)
+            for write in writes:
+                write.settle(error)
         except Unwritable as error:
             if len(writes) == 1:
-                _settle(writes, error)
+                own.settle(error)
             else:
                 await self._write_one_by_one(writes)
         finally:
@@ -175,26 +175,27 @@ class RunStore:
             try:
                 await self._write([write])
             except Unwritable as error:
-                _settle([write], error)
+                write.settle(error)
         await self._forget_unwritten()
 
     async def _write(
         self, writes: Sequence[StepWrite], ops: OpsError | None = None, admit: Admit | None = None
     ) -> None:
-        steps, lines = [write.step for write in writes], [line for write in writes for line in write.lines]
+        rows, lines = [write.step.next_row() for write in writes], [line for write in writes for line in write.lines]
         changes = [write.variables for write in writes if write.variables is not None]
-        for path, value in ((path, value) for change in changes for path, value in change.items()):
-            self.set(path, value)
+        for change in changes:
+            for path, value in change.items():
+                self.set(path, value)
         if changes:
             await self._read_missing_lines()
 
-        async def write(conn: Connection) -> WriteOutcome:
+        async def write_rows(conn: Connection) -> WriteOutcome:
             return await runs.write_steps(
                 conn,
                 self.lease,
-                steps,
+                rows,
                 status=self.status,
-                variables=self.told(lines) if changes else None,
+                variables=self.with_lines(lines) if changes else None,
                 lines=lines,
                 deadline_seconds=self._deadline_seconds(writes),
             )
@@ -205,20 +206,20 @@ class RunStore:
                     await admit(conn)
                 if ops:
                     await ops_rows.insert(conn, ops)
-                return await write(conn)
+                return await write_rows(conn)
 
-        await self._insist(write_with_more if ops or admit else write, lines)
-        for write_done in writes:
-            self._count(write_done)
+        await self._send(write_with_more if ops or admit else write_rows, lines)
+        for write in writes:
+            write.settle()
+            self._count(write.step)
 
-    def _count(self, write: StepWrite) -> None:
-        write.is_done, step = True, write.step
-        step.writes += 1
-        if step.status != "processing":
+    def _count(self, step: Step) -> None:
+        step.payload.writes += 1
+        if step.has_ended:
             self.takeovers = 0
             self._deadlines.pop(step.number, None)
-        elif deadline := step_payload.deadline(step):
-            self._deadlines[step.number] = deadline
+        elif step.deadline:
+            self._deadlines[step.number] = step.deadline
 
     def _deadline_seconds(self, writes: Sequence[StepWrite]) -> float | None:
         """The generation's deadline: that of the write, or a later one of a step beside it."""
@@ -234,7 +235,7 @@ class RunStore:
         """
 
         async def write(conn: Connection) -> WriteOutcome:
-            return await runs.finish(conn, self.lease, ending, variables=self.told(ending.lines))
+            return await runs.finish(conn, self.lease, ending, variables=self.with_lines(ending.lines))
 
         await self.end(write, ending.lines)
 
@@ -242,18 +243,16 @@ class RunStore:
         """Do the write that gives the generation its final status and adds these lines. It may be done twice."""
         async with self._writing:
             await self._read_missing_lines()
-            await self._insist(write, lines)
+            await self._send(write, lines)
 
-    async def written_step(self, step: StepRow) -> StepRow:
+    async def written_step(self, step: Step) -> Step:
         """The step as it is written now, whoever has the lease; an empty one if it is not."""
 
         async def read(conn: Connection) -> Json | None:
             return await runs.payload_of_step(conn, self.generation_id, step.number)
 
         payload = await self._db.retry_transient(read, seconds=OUTAGE_SECONDS_MAX)
-        if payload is None:
-            return step_payload.empty_step(step.number, step.type, self.clock)
-        return StepRow(step.number, step.type, payload, self.clock, writes=payload.get("writes", 0))
+        return self._step(step.number, step.type, payload) if payload else Step(step.number, step.type, self.clock)
 
     async def forget_unwritten(self) -> None:
         """Have the variables as they are written."""
@@ -271,9 +270,9 @@ class RunStore:
         """Tell operators, whoever has the lease."""
         await self._db.retry_transient(lambda conn: ops_rows.insert(conn, row), seconds=OUTAGE_SECONDS_MAX)
 
-    async def _insist(self, write: Callable[[Connection], Awaitable[WriteOutcome]], lines: Sequence[LogLine]) -> None:
+    async def _send(self, write: Callable[[Connection], Awaitable[WriteOutcome]], lines: Sequence[LogLine]) -> None:
         written = await self._db.retry_transient(write, seconds=OUTAGE_SECONDS_MAX)
-        self.variables = self.told(lines)
+        self.variables = self.with_lines(lines)
         self.log_seq, self.cancelling = written.log_seq, written.cancelling
         self.deadline = written.deadline_at
         self.clock.set(written.written_at)
@@ -283,25 +282,20 @@ class RunStore:
 
     async def _read_missing_lines(self) -> None:
         """Read the lines that were written without the map, if the map has a place for lines."""
-        told = self.variables["userMessages"].get("scan_lines")
+        known = self.variables["userMessages"].get("scan_lines")
 
         async def read(conn: Connection) -> list[Json]:
-            return await job_log.lines_after(conn, self.generation_id, len(told))
+            return await job_log.lines_after(conn, self.generation_id, len(known))
 
-        while told is not None and len(told) < self.log_seq:
+        while known is not None and len(known) < self.log_seq:
             for line in await self._db.retry_transient(read, seconds=OUTAGE_SECONDS_MAX):
-                told.append({"index": line["seq"] - 1, "text": line["message"]})
+                known.append({"index": line["seq"] - 1, "text": line["message"]})
 
-    def told(self, lines: Sequence[LogLine]) -> Json:
+    def with_lines(self, lines: Sequence[LogLine]) -> Json:
         """The variable map with these lines, if it has all lines before them."""
         messages = self.variables["userMessages"]
-        told = messages.get("scan_lines")
-        if told is None or len(told) < self.log_seq:
+        known = messages.get("scan_lines")
+        if known is None or len(known) < self.log_seq:
             return self.variables
         more = [{"index": self.log_seq + no, "text": line.to_json()["message"]} for no, line in enumerate(lines)]
-        return self.variables | {"userMessages": messages | {"scan_lines": told + more}}
-
-
-def _settle(writes: Sequence[StepWrite], error: Exception) -> None:
-    for write in writes:
-        write.is_done, write.error = True, error
+        return self.variables | {"userMessages": messages | {"scan_lines": known + more}}

@@ -35,7 +35,7 @@ class Ingested:
 
 
 async def own_copies(
-    studio: PipelineContext, files: Sequence[OutputFile], *, mode: str, generation_id: str, vendor: str
+    context: PipelineContext, files: Sequence[OutputFile], *, mode: str, generation_id: str, vendor: str
 ) -> Ingested:
     """Copy all, or as many as can be had, but one at least. Copying again replaces what was copied before.
 
@@ -44,10 +44,10 @@ async def own_copies(
         ProviderError: none can be had.
     """
     copies, errors = Ingested([], []), []
-    folder = studio.assets.names.result_folder(mode, generation_id)
+    folder = context.assets.names.result_folder(mode, generation_id)
     for number, file in enumerate(files, 1):
         try:
-            copies.kept.append(await own_copy(studio, file, mode=mode, stem=f"{folder}/{number}", vendor=vendor))
+            copies.kept.append(await own_copy(context, file, mode=mode, stem=f"{folder}/{number}", vendor=vendor))
         except ProviderError as error:
             copies.missing.append(f"File {number} of {len(files)} could not be kept ({error.code}).")
             telemetry.warning(telemetry.Tag.STORAGE_FILE, f"{folder}/{number}: {error}", generation_id=generation_id)
@@ -57,7 +57,7 @@ async def own_copies(
     return copies
 
 
-async def own_copy(studio: PipelineContext, file: OutputFile, *, mode: str, stem: str, vendor: str) -> StoredFile:
+async def own_copy(context: PipelineContext, file: OutputFile, *, mode: str, stem: str, vendor: str) -> StoredFile:
     """Copy the file, under a key that begins with `stem`: whole, of the right kind and readable, or not at all.
 
     Raises:
@@ -67,8 +67,8 @@ async def own_copy(studio: PipelineContext, file: OutputFile, *, mode: str, stem
         ProviderContractBroken: what the provider gave is no such file.
     """
     try:
-        async with _arriving(studio, file, mode) as chunks:
-            return await _stored(studio, chunks, stem, mode)
+        async with _arriving(context, file, mode) as chunks:
+            return await _stored(context, chunks, stem, mode)
     except RemoteFileUnavailable as error:
         raise StorageError(f"the result cannot be fetched now: {error}") from error
     except RemoteFileGone as error:
@@ -80,12 +80,12 @@ async def own_copy(studio: PipelineContext, file: OutputFile, *, mode: str, stem
 
 
 @asynccontextmanager
-async def _arriving(studio: PipelineContext, file: OutputFile, mode: str) -> AsyncIterator[AsyncIterator[bytes]]:
+async def _arriving(context: PipelineContext, file: OutputFile, mode: str) -> AsyncIterator[AsyncIterator[bytes]]:
     if file.content is not None:
         yield _at_once(file.content)
         return
     bytes_max = VIDEO_BYTES_MAX if mode == "video" else IMAGE_BYTES_MAX
-    async with studio.fetcher.stream(file.url or "", bytes_max=bytes_max) as chunks:
+    async with context.fetcher.stream(file.url or "", bytes_max=bytes_max) as chunks:
         yield chunks
 
 
@@ -93,7 +93,7 @@ async def _at_once(content: bytes) -> AsyncIterator[bytes]:
     yield content
 
 
-async def _stored(studio: PipelineContext, chunks: AsyncIterator[bytes], stem: str, mode: str) -> StoredFile:
+async def _stored(context: PipelineContext, chunks: AsyncIterator[bytes], stem: str, mode: str) -> StoredFile:
     head = await _head(chunks)
     if not head:
         raise AssetUnreadable("the file is empty")
@@ -101,18 +101,20 @@ async def _stored(studio: PipelineContext, chunks: AsyncIterator[bytes], stem: s
     if not media_type.startswith("video/" if mode == "video" else "image/"):
         raise ProviderContractBroken(f"the provider sent {media_type or 'unknown bytes'} for a {mode}")
     if mode == "video":
-        return await _stored_video(studio, _again(head, chunks), f"{stem}.{EXTENSIONS[media_type]}", media_type)
-    with await studio.spool.receive(_again(head, chunks)) as file:
-        return await studio.assets.put_picture(stem, file)
+        return await _stored_video(context, _again(head, chunks), f"{stem}.{EXTENSIONS[media_type]}", media_type)
+    with await context.spool.receive(_again(head, chunks)) as file:
+        return await context.assets.put_picture(stem, file)
 
 
-async def _stored_video(studio: PipelineContext, chunks: AsyncIterator[bytes], key: str, media_type: str) -> StoredFile:
+async def _stored_video(
+    context: PipelineContext, chunks: AsyncIterator[bytes], key: str, media_type: str
+) -> StoredFile:
     """Decoded where it is stored, and deleted again if it is not whole."""
-    stored = await studio.assets.put_stream(key, chunks, media_type)
+    stored = await context.assets.put_stream(key, chunks, media_type)
     try:
-        facts = await studio.assets.inspect_film(key)
+        facts = await context.assets.inspect_film(key)
     except AssetUnreadable:
-        await studio.assets.public.delete([key])
+        await context.assets.public.delete([key])
         raise
     return replace(stored, width=facts.width, height=facts.height, seconds=facts.seconds)
 

@@ -12,7 +12,7 @@ from safelight.pipelines.context import PipelineContext
 from safelight.pipelines.engine.plans import Outcome, Plan
 from safelight.pipelines.engine.run import Run
 from safelight.pipelines.engine.run_store import OUTAGE_SECONDS_MAX
-from safelight.pipelines.flows.text_steps import TextStep, ask
+from safelight.pipelines.flows.text_steps import TextStep, plan_of
 from safelight.providers.base import ReferenceImage
 
 Json = dict[str, Any]
@@ -21,14 +21,14 @@ LIKE_HISTORY = "mma.ctx.like_history"
 TAGS_MAX = 8
 
 
-async def like_history(studio: PipelineContext, run: Run) -> str:
+async def like_history(context: PipelineContext, run: Run) -> str:
     """Returns the customer's taste as comma-separated tags; empty where nothing was liked yet."""
-    output = await run.step(StepType.LIKE_HISTORY, lambda: _plan(studio, run))
+    output = await run.step(StepType.LIKE_HISTORY, lambda: _plan(context, run))
     return str(output["style_history_csv"])
 
 
-async def _plan(studio: PipelineContext, run: Run) -> Plan:
-    async with studio.db.connection() as conn:
+async def _plan(context: PipelineContext, run: Run) -> Plan:
+    async with context.db.connection() as conn:
         liked = await generations.liked(conn, run.order.pass_id, run.order.like_window)
     given = {
         "window": run.order.like_window,
@@ -38,7 +38,7 @@ async def _plan(studio: PipelineContext, run: Run) -> Plan:
     stated = run.order.style_history_csv
     if stated or not liked:
         return _answered(given, stated or "", "style_history_csv of the request" if stated else "no likes yet")
-    return await _asked(studio, run, given, liked)
+    return await _asked(context, run, given, liked)
 
 
 def _answered(given: Json, csv: str, source: str) -> Plan:
@@ -48,7 +48,7 @@ def _answered(given: Json, csv: str, source: str) -> Plan:
     return Plan(input=given | {"source": source}, act=act, effect=False)
 
 
-async def _asked(studio: PipelineContext, run: Run, given: Json, liked: list[LikedItem]) -> Plan:
+async def _asked(context: PipelineContext, run: Run, given: Json, liked: list[LikedItem]) -> Plan:
     question = TextStep(
         step_type=StepType.LIKE_HISTORY,
         context_key=LIKE_HISTORY,
@@ -58,14 +58,14 @@ async def _asked(studio: PipelineContext, run: Run, given: Json, liked: list[Lik
         begin_line="Remembering what you liked.",
         images=_pictures(liked),
     )
-    planned = await ask(studio, run, question)()
+    planned = await plan_of(context, run, question)()
 
     async def act() -> Outcome:
         # Taste is a help, not a need: where it cannot be read, operators are told and the run goes on.
         try:
             return await planned.act()
         except SafelightError as error:
-            await _tell_operators(studio, run, error)
+            await _tell_operators(context, run, error)
             return _outcome("", None, warning=error.code)
 
     return Plan(planned.input, act, planned.provider, planned.model, planned.begin_line)
@@ -90,7 +90,7 @@ def _pictures(liked: list[LikedItem]) -> tuple[ReferenceImage, ...]:
     return tuple(ReferenceImage("liked", like.url) for like in liked if like.url and like.content_type == "image")
 
 
-async def _tell_operators(studio: PipelineContext, run: Run, error: SafelightError) -> None:
+async def _tell_operators(context: PipelineContext, run: Run, error: SafelightError) -> None:
     telemetry.warning(telemetry.Tag.GENERATION_PROCESSING, f"like_history: {error}", generation_id=run.generation_id)
     row = run.ops_row(error, level="warn")
-    await studio.db.retry_transient(lambda conn: ops_rows.insert(conn, row), seconds=OUTAGE_SECONDS_MAX)
+    await context.db.retry_transient(lambda conn: ops_rows.insert(conn, row), seconds=OUTAGE_SECONDS_MAX)

@@ -48,10 +48,10 @@ class MediaRequest:
     ordered: frozenset[str] = frozenset()
 
 
-async def generate(studio: PipelineContext, run: Run, step_type: StepType, wanted: MediaRequest) -> StoredFile:
+async def generate(context: PipelineContext, run: Run, step_type: StepType, wanted: MediaRequest) -> StoredFile:
     """Make the file and store it. Returns where it is."""
     return _stored_file(
-        await run.operation(step_type, lambda recorded: _plan(studio, run, step_type, wanted, recorded))
+        await run.operation(step_type, lambda recorded: _plan(context, run, step_type, wanted, recorded))
     )
 
 
@@ -67,17 +67,17 @@ def _stored_file(output: Json) -> StoredFile:
 
 
 async def _plan(
-    studio: PipelineContext, run: Run, step_type: StepType, wanted: MediaRequest, recorded: Json | None
+    context: PipelineContext, run: Run, step_type: StepType, wanted: MediaRequest, recorded: Json | None
 ) -> OperationPlan:
-    given = recorded or await _input(studio, run, wanted)
-    engine = await _engine(studio, wanted.engine_id, given)
+    given = recorded or await _input(context, run, wanted)
+    engine = await _engine(context, wanted.engine_id, given)
     usd = Decimal(given.get("usd", "0"))
-    gate = studio.gate
-    provider = studio.adapters.media(engine, run.order.flow.mode)
+    gate = context.gate
+    provider = context.adapters.media(engine, run.order.flow.mode)
 
     async def started(key: str) -> Operation:
         """The pictures are read only now: a look at what is under way needs none of them."""
-        images = await studio.presign(run.order.pass_id, wanted.images)
+        images = await context.presign(run.order.pass_id, wanted.images)
         return await gate.track_start(engine, provider.start(_request(step_type, images, given, key)), usd=usd)
 
     return OperationPlan(
@@ -92,14 +92,14 @@ async def _plan(
         check=lambda operation: gate.track_poll(engine, provider.check(operation)),
         cancel=provider.cancel,
         find=provider.find,
-        complete=lambda answer: _store(studio, run, wanted, answer, given),
+        complete=lambda answer: _store(context, run, wanted, answer, given),
         admit=(lambda conn: gate.admit(conn, run, engine, usd)) if engine.limits else None,
         begin_line=wanted.begin_line,
         usd=str(usd),
     )
 
 
-async def _engine(studio: PipelineContext, engine_id: str, given: Json) -> Engine:
+async def _engine(context: PipelineContext, engine_id: str, given: Json) -> Engine:
     """The engine that serves the step, as it was recorded; the limits are those of now."""
     return Engine(
         engine_id,
@@ -107,18 +107,18 @@ async def _engine(studio: PipelineContext, engine_id: str, given: Json) -> Engin
         given["model"],
         given["deadline_seconds"],
         given.get("check_every_seconds", 0.0),
-        limits=await studio.configuration.limits(given["adapter"]),
+        limits=await context.configuration.limits(given["adapter"]),
     )
 
 
-async def _input(studio: PipelineContext, run: Run, wanted: MediaRequest) -> Json:
+async def _input(context: PipelineContext, run: Run, wanted: MediaRequest) -> Json:
     """The input that the step records before anything starts; a resumed step goes on with just this. Settings are
     merged as docs/contract/rows.md says: provider defaults, then the customer's preferences, then the request."""
-    engine = await studio.serving(wanted.engine_id)
+    engine = await context.serving(wanted.engine_id)
     engine.must_make(run.order.flow.mode)
-    version, defaults = await studio.configuration.provider_defaults(wanted.engine_id)
+    version, defaults = await context.configuration.provider_defaults(wanted.engine_id)
     preferred = engine_settings(run.preferences, wanted.engine_id)
-    fitted = studio.settings.fit(
+    fitted = context.settings.fit(
         engine, defaults=defaults, preferred=preferred, inherited=wanted.inherited, requested=wanted.requested
     )
     resolved = _with_hard_blocks(run, fitted.settings)
@@ -164,13 +164,13 @@ def _request(
     )
 
 
-async def _store(studio: PipelineContext, run: Run, wanted: MediaRequest, answer: Succeeded, given: Json) -> Outcome:
+async def _store(context: PipelineContext, run: Run, wanted: MediaRequest, answer: Succeeded, given: Json) -> Outcome:
     if not answer.outputs:
         raise ProviderContractBroken(f"{wanted.engine_id} succeeded without a file", code="NO_URL")
     telemetry.info("📦", telemetry.Tag.STORAGE, f"Starting storage process for generation {run.generation_id}")
     mode = run.order.flow.mode
     copies = await own_copies(
-        studio,
+        context,
         answer.outputs[:OUTPUTS_MAX],
         mode=mode,
         generation_id=run.generation_id,
@@ -207,16 +207,16 @@ def _conversions(files: list[StoredFile]) -> tuple[str, ...]:
 async def finish_done(run: Run) -> None:
     """Done: the output URL becomes visible only now, together with the final status."""
     assert run.result  # the step that makes it has ended
-    output, mode = run.result.payload["output"], run.order.flow.mode
+    output, mode = run.result.payload.output, run.order.flow.mode
     kind = "seedream_image" if mode == "still" else "kling_video"
     run.set(f"outputs.{kind}_id", output["output_key"])
     run.set(f"outputs.{kind}_url", output["output_url"])
     for name in SIZES:
         if output.get(name) is not None:
             run.set(f"outputs.{name}", output[name])
-    if run.result.payload["input"].get("adapter") == STAND_IN:
+    if run.result.payload.input.get("adapter") == STAND_IN:
         run.set("meta.stand_in", True)
-    prompt = run.result.payload["input"]["prompt"]
+    prompt = run.result.payload.input["prompt"]
     facts = {name: output.get(name) for name in ("media_type", "bytes", *SIZES)}
     meta = {"result": facts, "warnings": output.get("warnings", [])}
     await end(run, Status.DONE, FINAL_LINES[mode], prompt=prompt, file=_stored_file(output), meta=meta)
@@ -227,7 +227,7 @@ async def end(
 ) -> None:
     run.set("userMessages.final_line", line)
     lines = [LogLine("success", "completion", line)]
-    await run.finish(
+    await run.store.finish(
         Ending(
             status,
             lines,

@@ -8,7 +8,7 @@ from safelight.domain.steps import StepType
 from safelight.pipelines.context import PipelineContext
 from safelight.pipelines.engine.plans import Outcome, Plan
 from safelight.pipelines.engine.run import Run
-from safelight.pipelines.flows.text_steps import TextStep, ask, user_message
+from safelight.pipelines.flows.text_steps import TextStep, plan_of, user_message
 from safelight.providers.base import ReferenceImage
 
 Json = dict[str, Any]
@@ -25,7 +25,7 @@ _BEGIN_LINES = {
 
 
 async def scan(
-    studio: PipelineContext,
+    context: PipelineContext,
     run: Run,
     step_type: StepType,
     role: str,
@@ -57,21 +57,21 @@ async def scan(
             begin_line=_BEGIN_LINES[role],
             images=(ReferenceImage(role, url, content),),
         )
-        return await ask(studio, run, question)()
+        return await plan_of(context, run, question)()
 
     output = await run.step(step_type, plan)
     return str(output["crt"])
 
 
-async def scan_assets(studio: PipelineContext, run: Run) -> None:
+async def scan_assets(context: PipelineContext, run: Run) -> None:
     """Caption what came with the request; an absent picture has no step."""
     assets = run.order.assets
     if assets.product:
-        await scan(studio, run, StepType.SCAN_PRODUCT, "product", assets.product, "scans.product_crt")
+        await scan(context, run, StepType.SCAN_PRODUCT, "product", assets.product, "scans.product_crt")
     if assets.logo:
-        await scan(studio, run, StepType.SCAN_LOGO, "logo", assets.logo, "scans.logo_crt")
+        await scan(context, run, StepType.SCAN_LOGO, "logo", assets.logo, "scans.logo_crt")
     for url in assets.inspirations[:INSPIRATIONS_SCANNED_MAX]:
-        await scan(studio, run, StepType.SCAN_INSPIRATION, "inspiration", url, "scans.inspiration_crt")
+        await scan(context, run, StepType.SCAN_INSPIRATION, "inspiration", url, "scans.inspiration_crt")
 
 
 def _with_caption(run: Run, into: str, caption: str) -> Any:

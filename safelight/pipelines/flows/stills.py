@@ -1,9 +1,9 @@
-"""The stories of a still: made from a product photo and a brief, then tweaked."""
+"""The flows of a still: made from a product photo and a brief, then tweaked."""
 
 from typing import Any
 
-from safelight.domain.orders import aspect_ratio_of_platform
-from safelight.domain.steps import StepType
+from safelight.domain.orders import Assets, Order, StillCreate, StillTweak, aspect_ratio_of_platform
+from safelight.domain.steps import LAST_LOOK_OF, StepType
 from safelight.pipelines.context import PipelineContext
 from safelight.pipelines.engine.plans import Outcome
 from safelight.pipelines.engine.run import Run
@@ -12,7 +12,6 @@ from safelight.pipelines.flows.media_steps import MediaRequest, finish_done, gen
 from safelight.pipelines.flows.scans import scan, scan_assets
 from safelight.pipelines.flows.text_steps import TextStep, ask, avoid_text, user_message
 from safelight.providers.base import ReferenceImage
-from safelight.storage.assets import StoredFile
 
 Json = dict[str, Any]
 
@@ -21,50 +20,58 @@ FEEDBACK_STILL = "mma.ctx.gpt_feedback_still"
 INSPIRATIONS_SENT_MAX = 6
 
 
-async def still_create(studio: PipelineContext, run: Run) -> None:
-    await scan_assets(studio, run)
-    taste = await like_history(studio, run)
-    prompt = run.order.preset_prompt or await _read_brief(studio, run, taste)
+async def still_create(context: PipelineContext, run: Run) -> None:
+    order = run.order_as(StillCreate)
+    await scan_assets(context, run)
+    taste = await like_history(context, run)
+    prompt = order.preset_prompt or await _read_brief(context, run, order, taste)
     run.set("prompts.clean_prompt", prompt)
-    wanted = MediaRequest(
-        engine_id=run.order.flow.engine,
-        prompt=prompt,
-        images=_reference_images(run),
-        inherited=_inherited(run),
-        requested=_requested(run),
-        ordered=frozenset({"aspect_ratio"} if _aspect_ratio(run) else ()),
-        begin_line="Setting up light and background.",
-        end_line="The picture is developed.",
+    lines = ("Setting up light and background.", "The picture is developed.")
+    await _make(context, run, StepType.SEEDREAM_GENERATE, prompt, _reference_images(order.assets), lines)
+
+
+async def still_tweak(context: PipelineContext, run: Run) -> None:
+    order = run.order_as(StillTweak)
+    picture = order.parent.output_url or ""  # acceptance refuses a tweak of nothing
+    caption = order.parent.output_crt or await scan(
+        context, run, StepType.SCAN_INPUT_STILL, "still", picture, "scans.still_crt"
     )
-    file = await generate(studio, run, StepType.SEEDREAM_GENERATE, wanted)
-    await _postscan(studio, run, StepType.POSTSCAN_OUTPUT_STILL, file)
+    prompt = await _read_feedback(context, run, order, caption)
+    lines = ("Changing what you asked for.", "The new version is developed.")
+    images = (ReferenceImage("parent_output", picture),)
+    await _make(context, run, StepType.SEEDREAM_GENERATE_FEEDBACK, prompt, images, lines)
+
+
+async def _make(
+    context: PipelineContext,
+    run: Run,
+    step_type: StepType,
+    prompt: str,
+    images: tuple[ReferenceImage, ...],
+    lines: tuple[str, str],
+) -> None:
+    """Make the still, look at it once, and deliver it. A tweak goes on with its parent's settings; a platform has a
+    shape."""
+    order = run.order
+    shape = {"aspect_ratio": ratio} if (ratio := _aspect_ratio(order)) else {}
+    stated = {"aspect_ratio": order.aspect_ratio} if order.aspect_ratio else {}
+    wanted = MediaRequest(
+        engine_id=order.flow.engine,
+        prompt=prompt,
+        images=images,
+        inherited=order.inherited_settings | shape,
+        requested=stated | order.stated_settings,
+        ordered=frozenset(shape),
+        begin_line=lines[0],
+        end_line=lines[1],
+    )
+    file = await generate(context, run, step_type, wanted)
+    await scan(context, run, LAST_LOOK_OF[step_type], "still", file.url, "scans.output_still_crt")
     await finish_done(run)
 
 
-async def still_tweak(studio: PipelineContext, run: Run) -> None:
-    parent = run.order.parent
-    assert parent and parent.output_url  # noqa: PT018 - acceptance refuses a tweak of nothing
-    caption = parent.output_crt or await scan(
-        studio, run, StepType.SCAN_INPUT_STILL, "still", parent.output_url, "scans.still_crt"
-    )
-    prompt = await _read_feedback(studio, run, parent.prompt or "", caption)
-    wanted = MediaRequest(
-        engine_id=run.order.flow.engine,
-        prompt=prompt,
-        images=(ReferenceImage("parent_output", parent.output_url),),
-        inherited=_inherited(run),
-        requested=_requested(run),
-        ordered=frozenset({"aspect_ratio"} if _aspect_ratio(run) else ()),
-        begin_line="Changing what you asked for.",
-        end_line="The new version is developed.",
-    )
-    file = await generate(studio, run, StepType.SEEDREAM_GENERATE_FEEDBACK, wanted)
-    await _postscan(studio, run, StepType.POSTSCAN_OUTPUT_STILL_FEEDBACK, file)
-    await finish_done(run)
-
-
-async def _read_brief(studio: PipelineContext, run: Run, taste: str) -> str:
-    scans, order = run.variables["scans"], run.order
+async def _read_brief(context: PipelineContext, run: Run, order: StillCreate, taste: str) -> str:
+    scans = run.variables["scans"]
     parts = {
         "product_crt": scans["product_crt"],
         "logo_crt": scans["logo_crt"],
@@ -91,8 +98,7 @@ async def _read_brief(studio: PipelineContext, run: Run, taste: str) -> str:
         begin_line="Reading your brief.",
         input_key="input_gpt_reader",
     )
-    output = await run.step(StepType.GPT_READER, ask(studio, run, question))
-    return str(output["clean_prompt"])
+    return str((await ask(context, run, question))["clean_prompt"])
 
 
 def _reader_text(run: Run, parts: Json) -> str:
@@ -106,13 +112,13 @@ def _reader_text(run: Run, parts: Json) -> str:
         ("LIKED STYLE", parts["style_history_csv"]),
         ("AVOID", avoid_text(run)),
         ("PLATFORM", run.order.platform),
-        ("ASPECT RATIO", _aspect_ratio(run)),
+        ("ASPECT RATIO", _aspect_ratio(run.order)),
     ]
     return "\n".join(f"{label}: {text.strip()}" for label, text in lines if text)
 
 
-async def _read_feedback(studio: PipelineContext, run: Run, previous_prompt: str, caption: str) -> str:
-    feedback = run.order.feedback
+async def _read_feedback(context: PipelineContext, run: Run, order: StillTweak, caption: str) -> str:
+    previous = order.parent.prompt or ""
 
     def read(answer: Json) -> Outcome:
         prompt = answer["clean_prompt"]
@@ -126,23 +132,21 @@ async def _read_feedback(studio: PipelineContext, run: Run, previous_prompt: str
         step_type=StepType.GPT_FEEDBACK_STILL,
         context_key=FEEDBACK_STILL,
         values={
-            "previous_prompt": previous_prompt.strip(),
+            "previous_prompt": previous.strip(),
             "output_crt": caption.strip(),
-            "feedback": feedback.strip(),
+            "feedback": order.feedback.strip(),
             "avoid": avoid_text(run),
         },
-        given={"previous_prompt": previous_prompt, "output_crt": caption, "feedback": feedback},
+        given={"previous_prompt": previous, "output_crt": caption, "feedback": order.feedback},
         read=read,
         begin_line="Reading your feedback.",
         input_key="input_gpt_feedback_still",
     )
-    output = await run.step(StepType.GPT_FEEDBACK_STILL, ask(studio, run, question))
-    return str(output["prompt"])
+    return str((await ask(context, run, question))["prompt"])
 
 
-def _reference_images(run: Run) -> tuple[ReferenceImage, ...]:
+def _reference_images(assets: Assets) -> tuple[ReferenceImage, ...]:
     """Product, logo, inspirations, style hero: the order the image model is used to (docs/contract/rows.md)."""
-    assets = run.order.assets
     named = [
         ("product", assets.product),
         ("logo", assets.logo),
@@ -152,23 +156,6 @@ def _reference_images(run: Run) -> tuple[ReferenceImage, ...]:
     return tuple(ReferenceImage(role, url) for role, url in named if url)
 
 
-def _aspect_ratio(run: Run) -> str | None:
-    order = run.order
+def _aspect_ratio(order: Order) -> str | None:
     inherited = order.parent.aspect_ratio if order.parent else None
     return order.aspect_ratio or inherited or aspect_ratio_of_platform(order.platform)
-
-
-def _inherited(run: Run) -> Json:
-    """A tweak goes on with its parent's settings; a platform has a shape."""
-    ratio = _aspect_ratio(run)
-    inherited = run.order.parent.engine_settings if run.order.parent and run.order.flow.is_tweak else {}
-    return inherited | ({"aspect_ratio": ratio} if ratio else {})
-
-
-def _requested(run: Run) -> Json:
-    ratio = run.order.aspect_ratio
-    return ({"aspect_ratio": ratio} if ratio else {}) | run.order.settings.get(run.order.flow.engine, {})
-
-
-async def _postscan(studio: PipelineContext, run: Run, step_type: StepType, file: StoredFile) -> None:
-    await scan(studio, run, step_type, "still", file.url, "scans.output_still_crt")

@@ -6,8 +6,10 @@ from typing import Any
 
 import jsonschema
 
+from safelight.db.generations.runs import TextUsage
 from safelight.domain.errors.base import SchemaMismatch
 from safelight.domain.preferences import hard_blocks
+from safelight.domain.steps import StepType
 from safelight.pipelines.context import PipelineContext
 from safelight.pipelines.engine.plans import Outcome, Plan
 from safelight.pipelines.engine.run import Run
@@ -35,36 +37,41 @@ class TextStep:
     input_key: str | None = None  # the input key under which the text that was really sent is stored
 
 
-def ask(studio: PipelineContext, run: Run, question: TextStep) -> Callable[[], Awaitable[Plan]]:
+async def ask(context: PipelineContext, run: Run, question: TextStep) -> Json:
+    """Run the step that asks the model. Returns its output."""
+    return await run.step(StepType(question.step_type), plan_of(context, run, question))
+
+
+def plan_of(context: PipelineContext, run: Run, question: TextStep) -> Callable[[], Awaitable[Plan]]:
     """The plan of a step that asks the model."""
 
     async def plan() -> Plan:
-        context = await studio.configuration.context(question.context_key)
-        engine = await studio.serving(TEXT_ENGINE)
+        template = await context.configuration.context(question.context_key)
+        engine = await context.serving(TEXT_ENGINE)
         run.note_engine(engine.adapter, engine.model)
-        async with studio.db.connection() as conn:
-            await studio.gate.admit(conn, run, engine)
-        model = studio.adapters.text(engine)
-        user = context.render(question.values)
+        async with context.db.connection() as conn:
+            await context.gate.admit(conn, run, engine)
+        model = context.adapters.text(engine)
+        user = template.render(question.values)
         request = TextRequest(
             step_type=question.step_type,
             model=engine.model,
             context_key=question.context_key,
-            system=context.system,
+            system=template.system,
             user=user,
-            schema=context.output_schema,
+            schema=template.output_schema,
         )
 
         async def act() -> Outcome:
-            images = await studio.presign(run.order.pass_id, question.images)
-            answer = await studio.gate.track_start(engine, model.complete(replace(request, images=images)))
-            checked = _checked(answer, context)
-            run.variables["meta"]["ctx_versions"][question.context_key] = context.version.version
+            images = await context.presign(run.order.pass_id, question.images)
+            answer = await context.gate.track_start(engine, model.complete(replace(request, images=images)))
+            checked = _checked(answer, template)
+            run.variables["meta"]["ctx_versions"][question.context_key] = template.version.version
             return _measured(question.read(checked), request, answer)
 
         sent = {question.input_key: user} if question.input_key else {}
         return Plan(
-            input=question.given | sent | context.version.as_input("ctx"),
+            input=question.given | sent | template.version.as_input("ctx"),
             act=act,
             provider=engine.adapter,
             model=engine.model,
@@ -83,22 +90,17 @@ def user_message(answer: Json, otherwise: str) -> str:
     return excerpt(str(answer.get("userMessage") or otherwise), USER_MESSAGE_CHARS_MAX)
 
 
-def _checked(answer: TextAnswer, context: Context) -> Json:
+def _checked(answer: TextAnswer, template: Context) -> Json:
     try:
-        jsonschema.validate(answer.data, context.output_schema)
+        jsonschema.validate(answer.data, template.output_schema)
     except jsonschema.ValidationError as error:
         place = "/".join(str(part) for part in error.absolute_path) or "the answer"
-        raise SchemaMismatch(f"{context.version.key}: {place}: {excerpt(error.message, 300)}") from error
+        raise SchemaMismatch(f"{template.version.key}: {place}: {excerpt(error.message, 300)}") from error
     return answer.data
 
 
 def _measured(outcome: Outcome, request: TextRequest, answer: TextAnswer) -> Outcome:
-    return Outcome(
-        output=outcome.output,
-        variables=outcome.variables,
-        line=outcome.line,
-        input_chars=len(request.system) + len(request.user),
-        output_chars=len(answer.text),
-        input_tokens=answer.input_tokens,
-        output_tokens=answer.output_tokens,
+    usage = TextUsage(
+        len(request.system) + len(request.user), len(answer.text), answer.input_tokens, answer.output_tokens
     )
+    return replace(outcome, usage=usage)

@@ -1,10 +1,10 @@
-"""The stories of a video: a still set in motion, then tweaked."""
+"""The flows of a video: a still set in motion, then tweaked."""
 
 from typing import Any
 
+from safelight.domain.orders import VideoAnimate, VideoOrder, VideoTweak
 from safelight.domain.statuses import Status
-from safelight.domain.steps import StepType
-from safelight.domain.variables import known_still_caption
+from safelight.domain.steps import LAST_LOOK_OF, StepType
 from safelight.media import decode
 from safelight.pipelines.context import PipelineContext
 from safelight.pipelines.engine.plans import Outcome
@@ -13,7 +13,6 @@ from safelight.pipelines.flows.media_steps import MediaRequest, end, finish_done
 from safelight.pipelines.flows.scans import scan
 from safelight.pipelines.flows.text_steps import TextStep, ask, avoid_text, user_message
 from safelight.providers.base import ReferenceImage
-from safelight.storage.assets import StoredFile
 
 Json = dict[str, Any]
 
@@ -24,35 +23,29 @@ FRAME_LOOKED_AT = 0.5
 SUGGESTED_LINE = "Here is an idea for the movement."
 
 
-async def video_animate(studio: PipelineContext, run: Run) -> None:
-    caption = await _caption_of_start(studio, run)
-    if run.order.type_for_me or run.order.suggest_only:
-        prompt = await _suggest(studio, run, caption)
-        if run.order.suggest_only:
+async def video_animate(context: PipelineContext, run: Run) -> None:
+    order = run.order_as(VideoAnimate)
+    caption = order.known_caption or await scan(
+        context, run, StepType.SCAN_INPUT_STILL, "still", order.start_url or "", "scans.still_crt"
+    )
+    if order.type_for_me or order.suggest_only:
+        prompt = await _suggest(context, run, order, caption)
+        if order.suggest_only:
             await end(run, Status.SUGGESTED, SUGGESTED_LINE, prompt=prompt)
             return
     else:
-        prompt = run.order.preset_prompt or await _read_motion_brief(studio, run, caption)
+        prompt = order.preset_prompt or await _read_motion_brief(context, run, order, caption)
     run.set("prompts.motion_prompt", prompt)
-    file = await _film(studio, run, StepType.KLING_GENERATE, prompt, "Setting the picture in motion.")
-    await _postscan(studio, run, StepType.POSTSCAN_OUTPUT_VIDEO, file)
-    await finish_done(run)
+    await _film(context, run, order, StepType.KLING_GENERATE, prompt, "Setting the picture in motion.")
 
 
-async def video_tweak(studio: PipelineContext, run: Run) -> None:
-    prompt = await _read_feedback(studio, run)
-    file = await _film(studio, run, StepType.KLING_GENERATE_FEEDBACK, prompt, "Filming it again, your way.")
-    await _postscan(studio, run, StepType.POSTSCAN_OUTPUT_VIDEO_FEEDBACK, file)
-    await finish_done(run)
+async def video_tweak(context: PipelineContext, run: Run) -> None:
+    order = run.order_as(VideoTweak)
+    prompt = await _read_feedback(context, run, order)
+    await _film(context, run, order, StepType.KLING_GENERATE_FEEDBACK, prompt, "Filming it again, your way.")
 
 
-async def _caption_of_start(studio: PipelineContext, run: Run) -> str:
-    return known_still_caption(run.order) or await scan(
-        studio, run, StepType.SCAN_INPUT_STILL, "still", run.order.start_url or "", "scans.still_crt"
-    )
-
-
-async def _suggest(studio: PipelineContext, run: Run, caption: str) -> str:
+async def _suggest(context: PipelineContext, run: Run, order: VideoAnimate, caption: str) -> str:
     def read(answer: Json) -> Outcome:
         suggestion = answer["sugg_prompt"]
         return Outcome(
@@ -61,19 +54,12 @@ async def _suggest(studio: PipelineContext, run: Run, caption: str) -> str:
             line=user_message(answer, "I have an idea for the movement."),
         )
 
-    question = _motion_question(
-        run,
-        caption,
-        StepType.MOTION_SUGGESTION,
-        MOTION_SUGGESTION,
-        read,
-        "Thinking about a movement that suits it.",
-    )
-    output = await run.step(StepType.MOTION_SUGGESTION, ask(studio, run, question))
-    return str(output["sugg_prompt"])
+    begin_line = "Thinking about a movement that suits it."
+    question = _motion_question(run, order, caption, StepType.MOTION_SUGGESTION, MOTION_SUGGESTION, read, begin_line)
+    return str((await ask(context, run, question))["sugg_prompt"])
 
 
-async def _read_motion_brief(studio: PipelineContext, run: Run, caption: str) -> str:
+async def _read_motion_brief(context: PipelineContext, run: Run, order: VideoAnimate, caption: str) -> str:
     def read(answer: Json) -> Outcome:
         prompt = answer["motion_prompt"]
         return Outcome(
@@ -82,17 +68,14 @@ async def _read_motion_brief(studio: PipelineContext, run: Run, caption: str) ->
             line=user_message(answer, "I know how it should move."),
         )
 
-    question = _motion_question(
-        run, caption, StepType.GPT_READER_MOTION, READER_MOTION, read, "Reading how it should move."
-    )
-    output = await run.step(StepType.GPT_READER_MOTION, ask(studio, run, question))
-    return str(output["motion_prompt"])
+    begin_line = "Reading how it should move."
+    question = _motion_question(run, order, caption, StepType.GPT_READER_MOTION, READER_MOTION, read, begin_line)
+    return str((await ask(context, run, question))["motion_prompt"])
 
 
 def _motion_question(
-    run: Run, caption: str, step_type: StepType, context_key: str, read: Any, begin_line: str
+    run: Run, order: VideoAnimate, caption: str, step_type: StepType, context_key: str, read: Any, begin_line: str
 ) -> TextStep:
-    order = run.order
     return TextStep(
         step_type=step_type,
         context_key=context_key,
@@ -115,10 +98,8 @@ def _motion_question(
     )
 
 
-async def _read_feedback(studio: PipelineContext, run: Run) -> str:
-    parent, feedback = run.order.parent, run.order.feedback
-    previous = (parent.prompt if parent else None) or ""
-    caption = (parent.still_crt if parent else None) or ""
+async def _read_feedback(context: PipelineContext, run: Run, order: VideoTweak) -> str:
+    previous, caption = order.parent.prompt or "", order.parent.still_crt or ""
 
     def read(answer: Json) -> Outcome:
         prompt = answer["motion_prompt"]
@@ -134,53 +115,42 @@ async def _read_feedback(studio: PipelineContext, run: Run) -> str:
         values={
             "still_crt": caption.strip(),
             "previous_prompt": previous.strip(),
-            "feedback": feedback.strip(),
+            "feedback": order.feedback.strip(),
             "avoid": avoid_text(run),
         },
-        given={"previous_prompt": previous, "feedback": feedback, "still_crt": caption},
+        given={"previous_prompt": previous, "feedback": order.feedback, "still_crt": caption},
         read=read,
         begin_line="Reading your feedback.",
         input_key="input_gpt_feedback_motion",
     )
-    output = await run.step(StepType.GPT_FEEDBACK_MOTION, ask(studio, run, question))
-    return str(output["motion_prompt"])
+    return str((await ask(context, run, question))["motion_prompt"])
 
 
-async def _film(studio: PipelineContext, run: Run, step_type: StepType, prompt: str, begin_line: str) -> StoredFile:
-    order = run.order
+async def _film(
+    context: PipelineContext, run: Run, order: VideoOrder, step_type: StepType, prompt: str, begin_line: str
+) -> None:
+    """Make the video, look at a frame of it, and deliver it. A tweak goes on with its parent's settings; an end frame
+    needs the pro mode (docs/contract/rows.md)."""
     frames = [("start_frame", order.start_url), ("end_frame", order.end_url)]
-    wanted = MediaRequest(
-        engine_id=order.flow.engine,
-        prompt=prompt,
-        images=tuple(ReferenceImage(role, url) for role, url in frames if url),
-        inherited=_inherited(run),
-        requested=_requested(run),
-        begin_line=begin_line,
-        end_line="The film is developed.",
-    )
-    return await generate(studio, run, step_type, wanted)
-
-
-def _inherited(run: Run) -> Json:
-    """A tweak goes on with its parent's settings; an end frame needs the pro mode (docs/contract/rows.md)."""
-    order = run.order
-    inherited = order.parent.engine_settings if order.parent and order.flow.is_tweak else {}
-    return inherited | ({"mode": "pro"} if order.end_url else {})
-
-
-def _requested(run: Run) -> Json:
-    order = run.order
     stated: Json = {
         "duration": order.duration_seconds,
         "mode": None if order.end_url else order.kling_mode,
         "negative_prompt": order.negative_prompt,
         "aspect_ratio": order.aspect_ratio,
     }
-    return {key: value for key, value in stated.items() if value} | order.settings.get(order.flow.engine, {})
+    wanted = MediaRequest(
+        engine_id=order.flow.engine,
+        prompt=prompt,
+        images=tuple(ReferenceImage(role, url) for role, url in frames if url),
+        inherited=order.inherited_settings | ({"mode": "pro"} if order.end_url else {}),
+        requested={key: value for key, value in stated.items() if value} | order.stated_settings,
+        begin_line=begin_line,
+        end_line="The film is developed.",
+    )
+    file = await generate(context, run, step_type, wanted)
 
-
-async def _postscan(studio: PipelineContext, run: Run, step_type: StepType, file: StoredFile) -> None:
     async def frame() -> bytes:
-        return await studio.assets.use_film(file.key, lambda video: decode.frame_at(video, FRAME_LOOKED_AT))
+        return await context.assets.use_film(file.key, lambda video: decode.frame_at(video, FRAME_LOOKED_AT))
 
-    await scan(studio, run, step_type, "video_frame", file.url, "scans.output_still_crt", frame)
+    await scan(context, run, LAST_LOOK_OF[step_type], "video_frame", file.url, "scans.output_still_crt", frame)
+    await finish_done(run)

@@ -17,12 +17,12 @@ from safelight.testing.bench.memory import peak_mb
 async def copy(url: str) -> dict[str, Any]:
     app = App(Settings())
     unused: Any = None
-    studio = PipelineContext(
+    context = PipelineContext(
         unused, unused, unused, app.assets(), app.fetcher(), unused, unused, app.file_spool(), unused
     )
     before = peak_mb("self")
     stored = await own_copy(
-        studio, OutputFile("video/mp4", url=url), mode="video", stem="mma/video/bench", vendor="bench"
+        context, OutputFile("video/mp4", url=url), mode="video", stem="mma/video/bench", vendor="bench"
     )
     return {"before_mb": before, "after_mb": peak_mb("self"), "bytes": stored.bytes, "sha256": stored.sha256}
 

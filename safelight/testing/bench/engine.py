@@ -15,7 +15,7 @@ from safelight.db.connection.notifications import Notifier
 from safelight.db.money import customers, ledger
 from safelight.domain.identities import ActingCustomer
 from safelight.domain.ids import generation_key, new_id, step_key
-from safelight.domain.orders import Flow, Order, Prices
+from safelight.domain.orders import Flow, Prices, StillCreate
 from safelight.domain.statuses import Status
 from safelight.domain.steps import StepType
 from safelight.pipelines.accept import PIPELINE_VERSION, Acceptance
@@ -96,9 +96,7 @@ async def order_many(db: Database, generations: int) -> list[str]:
     queue = Queue(db)
     await queue.open()
     acceptance = Acceptance(db, queue, lambda: Prices(still_credits=1, video_credits=5), start_within_seconds=3600)
-    order = Order(
-        flow=Flow.STILL_CREATE, pass_id=CUSTOMER, session_id=new_id(), platform="web", title="bench", brief="bench"
-    )
+    order = StillCreate(pass_id=CUSTOMER, session_id=new_id(), platform="web", title="bench", brief="bench")
     customer = ActingCustomer(CUSTOMER)
     accepted = [await acceptance.accept(order, customer, idempotency_key=None, request={}) for _ in range(generations)]
     await queue.close()
@@ -134,7 +132,7 @@ async def _run_with_engine(db: Database, ids: list[str]) -> None:
         if not waiting:
             done.set()
 
-    worker = Worker(no_studio(db), notifier, RetryPolicy(base_seconds=2), flows)
+    worker = Worker(empty_context(db), notifier, RetryPolicy(base_seconds=2), flows)
     queue = Queue(db, handle)
     await queue.open()
     working = asyncio.create_task(queue.work(HOURS))
@@ -145,7 +143,7 @@ async def _run_with_engine(db: Database, ids: list[str]) -> None:
     await queue.close()
 
 
-def no_studio(db: Database) -> PipelineContext:
+def empty_context(db: Database) -> PipelineContext:
     """No-op steps touch nothing of it."""
     nothing: Any = None
     return PipelineContext(db, nothing, nothing, nothing, nothing, nothing, nothing, nothing, nothing)

@@ -19,7 +19,7 @@ from safelight.db.money import customers, ledger
 from safelight.domain.errors.base import SafelightError
 from safelight.domain.identities import ActingCustomer
 from safelight.domain.ids import new_id
-from safelight.domain.orders import Flow, Order, Prices
+from safelight.domain.orders import Prices, StillCreate
 from safelight.pipelines.accept import Acceptance
 from safelight.pipelines.engine.queue import Queue
 from safelight.pipelines.registry import serve_every_engine_with
@@ -124,9 +124,7 @@ async def _order(db: Database, generations: int) -> None:
     prices = Prices(still_credits=1, video_credits=5)
     acceptance = Acceptance(db, queue, lambda: prices, start_within_seconds=3 * SECONDS_MAX)
     for _ in range(generations):
-        order = Order(
-            flow=Flow.STILL_CREATE, pass_id=CUSTOMER, session_id=new_id(), platform="web", title="bench", brief="a cup"
-        )
+        order = StillCreate(pass_id=CUSTOMER, session_id=new_id(), platform="web", title="bench", brief="a cup")
         await acceptance.accept(order, ActingCustomer(CUSTOMER), idempotency_key=None, request={})
     await queue.close()
 

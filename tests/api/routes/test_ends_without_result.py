@@ -6,7 +6,7 @@ from collections.abc import Awaitable, Callable
 
 import pytest
 
-from safelight.pipelines.engine.step_payload import TAKEOVERS_MAX
+from safelight.pipelines.engine.step import TAKEOVERS_MAX
 from safelight.providers.simulated.faults import Latency
 from tests.api.routes.test_cancel import cancel, limit_models, waiting
 from tests.conftest import Backend, StartBackend

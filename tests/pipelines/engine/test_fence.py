@@ -3,7 +3,6 @@
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack
-from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
 
@@ -12,12 +11,12 @@ import pytest
 from safelight.db.connection.clock import DatabaseClock
 from safelight.db.connection.database import Connection
 from safelight.db.generations import runs
-from safelight.db.generations.runs import Ending, Lease, StepRow, WriteOutcome
+from safelight.db.generations.runs import Ending, Lease, WriteOutcome
 from safelight.domain.errors.base import LeaseLost
 from safelight.domain.ids import generation_key
 from safelight.domain.job_log import LogLine
 from safelight.domain.statuses import Status
-from safelight.pipelines.engine.step_payload import close, empty_step
+from safelight.pipelines.engine.step import Step
 from tests.conftest import Backend, StartBackend
 
 VERSIONS = (1,)  # of the stories that a worker knows
@@ -48,15 +47,15 @@ async def take(backend: Backend, conn: Connection) -> Lease:
     return Lease(leased.generation_id, leased.lease_no, leased.user_id)
 
 
-def new_step(number: int = 0) -> StepRow:
-    return empty_step(number, "gpt_reader", CLOCK)
+def new_step(number: int = 0) -> Step:
+    return Step(number, "gpt_reader", CLOCK)
 
 
-async def write(conn: Connection, lease: Lease, text: str, *steps: StepRow) -> WriteOutcome:
+async def write(conn: Connection, lease: Lease, text: str, *steps: Step) -> WriteOutcome:
     return await runs.write_steps(
         conn,
         lease,
-        steps or [new_step()],
+        [step.next_row() for step in steps or [new_step()]],
         status=Status.PROMPTING,
         variables=None,
         lines=[LogLine("info", "gpt_reader", text)],
@@ -98,7 +97,7 @@ async def test_a_write_that_is_sent_again_counts_once(backend: Backend, conn: Co
 async def test_a_write_without_lines_that_is_sent_again_counts_once(backend: Backend, conn: Connection):
     lease, step = await take(backend, conn), new_step()
     for _ in range(2):
-        await runs.write_steps(conn, lease, [step], status=Status.PROMPTING, variables=None)
+        await runs.write_steps(conn, lease, [step.next_row()], status=Status.PROMPTING, variables=None)
     [row] = backend.steps(lease.generation_id)
     assert row["mg_payload"]["writes"] == 1
 
@@ -146,15 +145,17 @@ async def test_steps_that_write_at_the_same_time_lose_nothing(dsn: str, backend:
 
 async def test_steps_that_are_written_together_are_written_all_or_none(backend: Backend, conn: Connection):
     lease, ended = await take(backend, conn), new_step(0)
-    close(ended, {}, None)
+    ended.end({})
     await write(conn, lease, "ended", ended)
     with pytest.raises(LeaseLost):
         await write(conn, lease, "once more, and a new one", ended_again(ended), new_step(1))
+    assert [row["mg_step_no"] for row in backend.steps(lease.generation_id)] == [0]
     assert backend.sql(LINES) == [{"message": "ended"}]
 
 
-def ended_again(step: StepRow) -> StepRow:
-    return replace(step, writes=step.writes + 1)
+def ended_again(step: Step) -> Step:
+    step.payload.writes += 1
+    return step
 
 
 async def until_blocked(backend: Backend, writers: int) -> None:
@@ -193,9 +194,9 @@ async def test_a_step_that_goes_on_is_written_anew_until_it_has_ended(backend: B
     lease, step = await take(backend, conn), new_step()
     written: list[Any] = []
     for writes, text in enumerate(("one", "two", "three")):
-        step.payload["input"], step.writes = {"asked": text}, writes
+        step.payload.input, step.payload.writes = {"asked": text}, writes
         if text == "two":
-            close(step, {}, None)
+            step.end({})
         if text == "three":
             with pytest.raises(LeaseLost):
                 await write(conn, lease, text, step)

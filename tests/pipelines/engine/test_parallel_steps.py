@@ -13,7 +13,8 @@ from safelight.db.generations import runs
 from safelight.domain.errors.base import ContentRefused, InvalidInput, ProviderUnavailable, SchemaMismatch
 from safelight.domain.ids import generation_key
 from safelight.domain.steps import StepType
-from safelight.pipelines.engine.parallel import ITEMS_MAX, STEPS_AT_ONCE_MAX, ItemResult, ParallelSteps
+from safelight.pipelines.engine.parallel import ITEMS_MAX, STEPS_AT_ONCE_MAX, ItemResult
+from safelight.pipelines.engine.run import Run
 from tests.conftest import Backend, Json, StartBackend
 from tests.support import killed_worker
 from tests.support.parallel_flow import AT_ONCE, ITEM, ITEMS, OPERATIONS, TABLE, asking, mixed, telling
@@ -237,7 +238,7 @@ async def test_a_run_reads_of_finished_steps_only_what_they_gave(start: StartBac
 )
 async def test_what_may_run_side_by_side_is_bounded(step_type: StepType, items: int, at_once: int):
     with pytest.raises(InvalidInput):
-        await ParallelSteps.each(None, step_type, range(items), None, at_once)  # type: ignore[arg-type]
+        await Run.each(None, step_type, range(items), None, at_once)  # type: ignore[arg-type]
 
 
 @pytest.mark.scaled

@@ -7,8 +7,10 @@ import pytest
 
 from safelight.domain.errors.base import Cancelled
 from safelight.domain.steps import StepType
+from safelight.pipelines.engine.operations import OperationRun
 from safelight.pipelines.engine.retry import RetryPolicy
 from safelight.pipelines.engine.run import Run
+from safelight.pipelines.engine.step import Step
 from safelight.pipelines.failures import fail
 from tests.simulation.fault_schedule import STATEMENTS
 from tests.simulation.scenario import Sabotage, Told, in_simulation, simulate
@@ -129,31 +131,31 @@ def test_a_runner_that_believes_at_once_that_nothing_arrived_is_noticed(monkeypa
 
 
 def test_a_runner_that_does_not_look_back_is_noticed(monkeypatch: pytest.MonkeyPatch):
-    async def forget(run: Run, step: object, planned: object) -> None: ...
+    async def forget(operation: OperationRun) -> None: ...
 
-    monkeypatch.setattr(Run, "_recheck_abandoned_starts", forget)
+    monkeypatch.setattr(OperationRun, "_recheck_abandoned_starts", forget)
     assert "nothing says so" in broken(told(ONLY_THE_LAST_LOOK_TELLS, is_parallel=True))
 
 
 def test_a_runner_that_forgets_what_it_finished_is_noticed(monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr("safelight.pipelines.engine.step_payload.has_ended", lambda step: False)
+    monkeypatch.setattr(Step, "has_ended", False)
     monkeypatch.setattr("safelight.pipelines.worker.LAST_LOOK_OF", list(StepType))  # their steps are read whole
     assert "the generation is still" in broken(told(range(10)))  # the fence lets no ended step be written again
 
 
 def test_a_cancel_that_wins_over_a_stored_result_is_noticed(monkeypatch: pytest.MonkeyPatch):
     def stop_if_asked(run: Run) -> None:
-        if run.record.cancelling:
+        if run.store.cancelling:
             raise Cancelled("stopped on request")
 
-    monkeypatch.setattr(Run, "_raise_if_cancelled", stop_if_asked)
-    monkeypatch.setattr("safelight.pipelines.worker.conclude", lambda studio, run, cause: fail(run, cause))
+    monkeypatch.setattr(Run, "raise_if_cancelled", stop_if_asked)
+    monkeypatch.setattr("safelight.pipelines.worker.conclude", lambda context, run, cause: fail(run, cause))
     found = broken(cancelled_anywhere())
     assert "cancelled, and its result had been stored" in found and "was told too_late=True" in found
 
 
 def test_a_failure_after_the_result_that_refunds_is_noticed(monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr("safelight.pipelines.worker.conclude", lambda studio, run, cause: fail(run, cause))
+    monkeypatch.setattr("safelight.pipelines.worker.conclude", lambda context, run, cause: fail(run, cause))
     assert "error, and its result had been stored" in broken(told(LAST_LOOK_FAILS))
 
 

@@ -5,7 +5,7 @@ import signal
 
 import pytest
 
-from safelight.pipelines.engine.step_payload import TAKEOVERS_MAX
+from safelight.pipelines.engine.step import TAKEOVERS_MAX
 from tests.conftest import Backend, Json, StartBackend
 from tests.pipelines.engine.test_resume import worker_process
 from tests.support.simulated_provider import Holding, simulating

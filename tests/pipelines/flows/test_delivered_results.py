@@ -332,7 +332,7 @@ async def test_a_customer_may_cancel_at_any_statement(dsn: str, start: StartBack
         await idle.grant(5 * STATEMENTS_MAX)
         picture, statuses = await idle.upload(), []
         async with idle.app.database(4) as db:
-            worker = Worker(idle.app.studio(db), Notifier(db), RetryPolicy(0.02))
+            worker = Worker(idle.app.context(db), Notifier(db), RetryPolicy(0.02))
             for number in range(1, STATEMENTS_MAX):
                 statuses.append(await cancelled_at(number, worker, idle, await order(idle, picture)))
                 if statuses[-1] is None:

@@ -8,7 +8,7 @@ from urllib.parse import unquote
 import pytest
 
 from safelight.domain.ids import new_id
-from safelight.pipelines.engine.step_payload import TAKEOVERS_MAX
+from safelight.pipelines.engine.step import TAKEOVERS_MAX
 from tests.conftest import Backend, Json, StartBackend
 from tests.pipelines.engine.test_resume import worker_process
 from tests.support.strangers import Strangers, strangers
