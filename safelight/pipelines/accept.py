@@ -56,11 +56,12 @@ class FreeSuggestions:
 
 @dataclass(frozen=True, slots=True)
 class Retry:
-    """The new generation is a retry of `generation_id`, as `operator` asked. With `is_free` nothing is charged."""
+    """The new generation is a retry of `generation_id`, as its customer asked, or `operator`. With `is_free` nothing is
+    charged."""
 
     generation_id: str
-    operator: Operator
-    is_free: bool
+    operator: Operator | None = None
+    is_free: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,7 +101,7 @@ class Acceptance:
         telemetry.info("🔍", telemetry.Tag.GENERATION, f"Starting credit check for user {order.pass_id}")
         generation_id = new_id()  # one for all tries: where a commit's answer was lost, the next try finds it
         telemetry.note(pass_id=order.pass_id)
-        fingerprint = _fingerprint(order)
+        fingerprint, order = _fingerprint(order), order.with_draws()
         if self.settings:
             await self.settings.check_order(order)
         accepted = await self.db.retry_transient(
@@ -127,7 +128,8 @@ class Acceptance:
         request: Json,
         retry: Retry | None,
     ) -> AcceptedOrder:
-        cost = 0 if retry and retry.is_free else self.prices().of(order)
+        prices = Prices(0, 0, 0) if retry and retry.is_free else self.prices()
+        cost = prices.of(order)
         async with conn.transaction():
             row = await self._locked_customer(conn, customer)
             balance = row.credits
@@ -136,11 +138,13 @@ class Acceptance:
                 return _repeated(first, fingerprint, key, balance)
             if balance < cost:
                 raise InsufficientCredits(required=cost, balance=balance)
-            in_progress = await self._in_progress(conn, order.pass_id)
+            in_progress = await self.check_in_progress(conn, order.pass_id)
             if order.is_free and balance <= 0 and retry is None:
                 await self._take_free_suggestion(conn, customer)
             order, imports = self.inputs.noted(order, in_progress=in_progress) if self.inputs else (order, None)
             meta = {"flow": order.flow.value, "cost": cost, "request": request}
+            if order.flow.is_set:
+                meta["price_each"] = prices.each(order)
             if retry:
                 meta["retry_of"] = retry.generation_id
                 await _record_retry(conn, retry, generation_id, cost)
@@ -160,8 +164,9 @@ class Acceptance:
                 await self.queue.defer(conn, generation_id)
         return AcceptedOrder(generation_id, cost, balance, repeated=False)
 
-    async def _in_progress(self, conn: Connection, pass_id: str) -> int:
-        """Count the unfinished generations of the customer, who is locked: no other order comes in between."""
+    async def check_in_progress(self, conn: Connection, pass_id: str) -> int:
+        """Count the unfinished generations of the customer, who is locked: no other order comes in between. Raises
+        TooManyInProgress."""
         found = await generations.in_progress(conn, pass_id)
         if self.in_progress_max and found >= self.in_progress_max:
             raise TooManyInProgress(self.in_progress_max, retry_after_seconds=IN_PROGRESS_RETRY_SECONDS)
@@ -224,6 +229,7 @@ class Acceptance:
             idempotency_key=idempotency_key,
             request_hash=fingerprint,
             start_within_seconds=self.start_within_seconds,
+            project_id=order.project_id,
         )
         await generations.insert_event(
             conn,
@@ -245,13 +251,16 @@ def _payload(order: Order, imports: Json | None, inputs: Inputs | None) -> Json:
 
 
 async def _record_retry(conn: Connection, retry: Retry, generation_id: str, cost: int) -> None:
+    if retry.operator is None:
+        return
     after = {"generation_id": generation_id, "credits": cost}
     await audit.record(conn, retry.operator, "generations.retry", target=retry.generation_id, before={}, after=after)
 
 
 def _first_variables(order: Order) -> variables.Variables:
     first = variables.initial(order)
-    first["userMessages"]["scan_lines"] = [{"index": 0, "text": ACCEPTED_LINE}]
+    if not order.flow.is_set:
+        first["userMessages"]["scan_lines"] = [{"index": 0, "text": ACCEPTED_LINE}]
     return first
 
 

@@ -18,6 +18,7 @@ from safelight.pipelines.engine.run import Run
 from safelight.pipelines.engine.step import Step
 from safelight.pipelines.failures import fail
 from safelight.pipelines.flows.media_steps import finish_done
+from safelight.pipelines.flows.set_endings import made_slides
 from safelight.redaction import excerpt
 from safelight.storage import results
 from safelight.storage.assets import AssetStore
@@ -48,7 +49,7 @@ async def _conclude(context: PipelineContext, run: Run, cause: Exception) -> Non
         await _deliver_anyway(run, run.result, cause)
         return
     await fail(run, cause)
-    if run.store.may_have_stored:
+    if run.store.may_have_stored and not made_slides(run):
         await _withdraw_or_warn(context, run)
 
 

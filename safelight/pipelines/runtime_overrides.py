@@ -83,6 +83,7 @@ class RuntimeConfig:
         self.prices = Prices(
             self._stated.still_credits if image is None else image,
             self._stated.video_credits if motion is None else motion,
+            self._stated.image_credits,
         )
 
     async def defaults(self, conn: Connection) -> Tree:

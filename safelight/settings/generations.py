@@ -11,6 +11,9 @@ class Credits(BaseModel):
 
     still_credits: int = setting(1, "Price of a still or a tweak of one, in credits.", ReadBy.API, ge=0, le=100)
     video_credits: int = setting(5, "Price of a video or a tweak of one, in credits.", ReadBy.API, ge=0, le=100)
+    image_credits: int = setting(
+        1, "Price of each picture of an image job (variants x sources), in credits.", ReadBy.API, ge=0, le=100
+    )
     signup_credits: int = setting(
         0,
         "Credits granted once to each new customer who signed in or whose anonymous pass id was issued by the API.",

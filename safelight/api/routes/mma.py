@@ -128,7 +128,7 @@ def _path_parameter() -> Json:
     return {"parameters": [{"name": "generation_id", "in": "path", "required": True, "schema": schema}]}
 
 
-for each_flow in Flow:
+for each_flow in (flow for flow in Flow if not flow.is_set):
     _add_routes(each_flow)
 
 

@@ -10,6 +10,7 @@ from safelight.db.connection.database import Connection, Row, load_queries
 from safelight.db.typed_rows import StoredRow, column, row_as, rows_as
 from safelight.domain.ids import generation_key
 from safelight.domain.orders import Mode
+from safelight.domain.steps import POSITION_STEPS
 
 _queries = load_queries(__file__)
 
@@ -114,8 +115,8 @@ class CancelState:
     """With `has_result` it is too late to cancel."""
 
     status: str
-    cost: int | None
     balance: int | None
+    refunded: int
     has_result: bool
 
 
@@ -148,6 +149,7 @@ async def insert(
     idempotency_key: str | None,
     request_hash: str,
     start_within_seconds: float,
+    project_id: str | None = None,
 ) -> None:
     await _queries.insert_generation(
         conn,
@@ -158,8 +160,8 @@ async def insert(
         session_id=session_id,
         platform=platform,
         title=title,
-        type="image" if mode == "still" else "motion",
-        content_type="image" if mode == "still" else "video",
+        type="motion" if mode == "video" else "image",
+        content_type="video" if mode == "video" else "image",
         provider=provider,
         mode=mode,
         variables=Jsonb(variables),
@@ -169,6 +171,7 @@ async def insert(
         idempotency_key=idempotency_key,
         request_hash=request_hash,
         start_within_seconds=start_within_seconds,
+        project_id=project_id,
     )
 
 
@@ -227,7 +230,11 @@ async def cancelling(conn: Connection, generation_id: str) -> CancelState:
 
 
 async def ended_without_result(conn: Connection, generation_id: str) -> bool:
-    return bool(await _queries.ended_without_result(conn, generation_key=generation_key(generation_id)))
+    return bool(
+        await _queries.ended_without_result(
+            conn, generation_key=generation_key(generation_id), position_types=list(POSITION_STEPS)
+        )
+    )
 
 
 async def note_withdrawn(conn: Connection, generation_id: str) -> None:

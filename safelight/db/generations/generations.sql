@@ -2,12 +2,13 @@
 insert into mega_generations (
   mg_id, mg_record_type, mg_generation_id, mg_parent_id, mg_pass_id, mg_session_id, mg_platform, mg_title,
   mg_type, mg_content_type, mg_provider, mg_mma_mode, mg_mma_status, mg_status, mg_mma_vars, mg_meta, mg_payload,
-  mg_pipeline_version, mg_idempotency_key, mg_request_hash, mg_log_seq, mg_event_at, mg_source_system, mg_deadline_at
+  mg_pipeline_version, mg_idempotency_key, mg_request_hash, mg_log_seq, mg_event_at, mg_source_system, mg_deadline_at,
+  mg_project_id
 ) values (
   :generation_key, 'generation', :generation_id, :parent_key, :pass_id, :session_id, :platform, :title,
   :type, :content_type, :provider, :mode, 'queued', 'pending', :variables, :meta, :payload,
   :pipeline_version, :idempotency_key, :request_hash, 1, now(), 'safelight',
-  now() + make_interval(secs => :start_within_seconds)
+  now() + make_interval(secs => :start_within_seconds), :project_id
 );
 
 -- name: accepted_before^
@@ -55,7 +56,11 @@ order by mg_created_at, mg_generation_id;
 
 -- name: cancelling^
 -- What became of the request. A result that is stored is delivered, also before the generation is final.
-select generation.mg_mma_status as status, generation.mg_meta->'cost' as cost, customer.mg_credits as balance,
+select generation.mg_mma_status as status, customer.mg_credits as balance, (
+    select coalesce(sum(mg_delta), 0)::bigint from mega_generations refund
+    where refund.mg_record_type = 'credit_transaction' and refund.mg_ref_type = 'mma_refund'
+      and refund.mg_generation_id = :generation_id
+  ) as refunded,
   exists (
     select from mega_generations step
     where step.mg_record_type = 'mma_step' and step.mg_generation_id = :generation_id
@@ -66,7 +71,14 @@ left join mega_customers customer using (mg_pass_id)
 where generation.mg_id = :generation_key;
 
 -- name: ended_without_result$
-select mg_mma_status in ('error', 'cancelled') from mega_generations where mg_id = :generation_key;
+-- A set that was stopped keeps the positions that were made.
+select mg_mma_status in ('error', 'cancelled') and not exists (
+  select from mega_generations step
+  where step.mg_record_type = 'mma_step' and step.mg_step_type = any(:position_types)
+    and step.mg_generation_id = generation.mg_generation_id and step.mg_payload #> '{output,slides,0}' is not null
+)
+from mega_generations generation
+where mg_id = :generation_key;
 
 -- name: note_withdrawn!
 -- What the generation has stored is gone, and no row leads a customer to it.

@@ -23,3 +23,10 @@ class GenerationInProgress(InvalidInput):
 
     http_status = 409
     code = "GENERATION_IN_PROGRESS"
+
+
+class NothingToRetry(InvalidInput):
+    """Nothing of the generation can be made again as it is asked for, or not yet."""
+
+    http_status = 409
+    code = "NOTHING_TO_RETRY"
