@@ -6,9 +6,11 @@ from contextlib import asynccontextmanager
 from typing import Any
 
 from safelight.domain.identities import ActingCustomer
+from safelight.domain.ids import new_id
 from safelight.domain.orders import ImageJob
 from safelight.pipelines.accept import Acceptance, AcceptedOrder
 from safelight.pipelines.engine.queue import Queue
+from safelight.pipelines.reopen import Reopened, retry_missing
 from tests.conftest import WAIT_SECONDS, Backend
 
 Json = dict[str, Any]
@@ -33,7 +35,7 @@ def job_of(backend: Backend, urls: list[str], **more: Any) -> ImageJob:
     sources = more.pop(
         "sources", [{"url": url, "prompt": f"a cup, number {number}"} for number, url in enumerate(urls)]
     )
-    fields = {"session_id": "", "platform": "web", "title": "Spring", "pass_id": backend.pass_id}
+    fields = {"session_id": new_id(), "platform": "web", "title": "Spring", "pass_id": backend.pass_id}
     return ImageJob.model_validate(fields | {"sources": sources} | more)
 
 
@@ -45,6 +47,20 @@ async def photographs(backend: Backend, count: int) -> list[str]:
 async def order(backend: Backend, job: ImageJob, *, key: str | None = None) -> AcceptedOrder:
     async with accepting(backend) as acceptance:
         return await acceptance.accept(job, ActingCustomer(job.pass_id), idempotency_key=key, request=REQUEST)
+
+
+async def complete(backend: Backend, generation_id: str, *, key: str | None = None) -> Reopened:
+    """Ask for what is missing."""
+    async with accepting(backend) as acceptance:
+        customer = ActingCustomer(backend.pass_id)
+        return await retry_missing(acceptance, generation_id, customer, idempotency_key=key, request=REQUEST)
+
+
+async def problems(backend: Backend) -> dict[str, int]:
+    """What the doctor finds."""
+    async with backend.app.database() as db:
+        report = await backend.app.doctor(db).check(files=50)
+    return {violation.problem.name: violation.count for violation in report.violations}
 
 
 async def ended(backend: Backend, generation_id: str) -> Json:

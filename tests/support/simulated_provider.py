@@ -6,7 +6,9 @@ from contextlib import asynccontextmanager
 from typing import Any
 
 import psycopg
-from starlette.types import ASGIApp, Receive, Scope, Send
+from starlette.requests import Request
+from starlette.responses import JSONResponse
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from safelight import serve
 from safelight.providers.simulated.faults import Faults, Latency
@@ -42,6 +44,36 @@ class Holding:
         return held
 
 
+class Refusing:
+    """Answers starts whose prompt holds a word of `words` with its status; each such answer is counted in `refused`."""
+
+    def __init__(self, **words: int) -> None:
+        self.words = words
+        self.refused = 0
+
+    def before(self, application: ASGIApp) -> ASGIApp:
+        async def looked_at(scope: Scope, receive: Receive, send: Send) -> None:
+            if scope["type"] != "http" or f"{scope['method']} {scope['path']}" != "POST /predictions":
+                await application(scope, receive, send)
+                return
+            body = await Request(scope, receive).body()
+            status = next((status for word, status in self.words.items() if word.encode() in body), None)
+            if status is None:
+                await application(scope, _again(body), send)
+                return
+            self.refused += 1
+            await JSONResponse({"detail": "refused"}, status)(scope, receive, send)
+
+        return looked_at
+
+
+def _again(body: bytes) -> Receive:
+    async def receive() -> Message:
+        return {"type": "http.request", "body": body, "more_body": False}
+
+    return receive
+
+
 @asynccontextmanager
 async def simulating(
     dsn: str,
@@ -50,7 +82,7 @@ async def simulating(
     pace: Latency | None = None,
     deadline_seconds: float = 600,
     check_every_seconds: float = 0,
-    holding: "Holding | None" = None,
+    holding: "Holding | Refusing | None" = None,
     **more: Any,
 ) -> AsyncIterator[tuple[Simulation, dict[str, str]]]:
     """The simulation, and the settings that let a backend reach it. `more` are faults, `faulty` and `looks_up`."""
