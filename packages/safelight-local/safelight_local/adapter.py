@@ -36,7 +36,12 @@ RENDER_BYTES = 300 * 1024 * 1024
 LOOK_BYTES = 64 * 1024 * 1024
 FILMED_ROLES = ("start_frame", "end_frame")
 # Settings of other adapters' models, with the value that asks for nothing.
-ASKS_FOR_NOTHING: Json = {"enhance_prompt": False, "sequential_image_generation": "disabled", "max_images": 1}
+ASKS_FOR_NOTHING: Json = {
+    "enhance_prompt": False,
+    "sequential_image_generation": "disabled",
+    "max_images": 1,
+    "quality": "medium",
+}
 
 
 class Desk:

@@ -134,17 +134,16 @@ def _message(result: SetResult, refund: int) -> str:
 
 
 def _lines(run: Run, result: SetResult, refund: int, message: str) -> list[LogLine]:
-    order = run.order_as(ImageJob)
-    bases = [step for step in run.store.ended(StepType.BASE_GENERATION) if step.payload.error is None]
-    details = {
-        "generatedCount": result.made,
-        "totalExpected": result.expected,
-        "variantCount": order.variants,
-        "baseImagesGenerated": len(bases),
-        "baseImagesExpected": len(order.sources),
-        "status": result.status,
-        "refundedCredits": refund,
-    }
+    order = run.order
+    details: Json = {"generatedCount": result.made, "totalExpected": result.expected}
+    if isinstance(order, ImageJob):
+        bases = [step for step in run.store.ended(StepType.BASE_GENERATION) if step.payload.error is None]
+        details |= {
+            "variantCount": order.variants,
+            "baseImagesGenerated": len(bases),
+            "baseImagesExpected": len(order.sources),
+        }
+    details |= {"status": result.status, "refundedCredits": refund}
     last = LogLine(_LEVELS[result.status], StepType.COMPLETION, message, details)
     return [*_lines_of_cause(run, result), last]
 
