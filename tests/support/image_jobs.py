@@ -9,8 +9,10 @@ from safelight.domain.identities import ActingCustomer
 from safelight.domain.ids import new_id
 from safelight.domain.orders import ImageJob
 from safelight.pipelines.accept import Acceptance, AcceptedOrder
+from safelight.pipelines.cancel import CancelOutcome, cancel
 from safelight.pipelines.engine.queue import Queue
 from safelight.pipelines.reopen import Reopened, retry_missing
+from safelight.storage.buckets import FileEntry
 from tests.conftest import WAIT_SECONDS, Backend
 
 Json = dict[str, Any]
@@ -49,11 +51,31 @@ async def order(backend: Backend, job: ImageJob, *, key: str | None = None) -> A
         return await acceptance.accept(job, ActingCustomer(job.pass_id), idempotency_key=key, request=REQUEST)
 
 
-async def complete(backend: Backend, generation_id: str, *, key: str | None = None) -> Reopened:
+async def complete(
+    backend: Backend, generation_id: str, *, key: str | None = None, pass_id: str | None = None
+) -> Reopened:
     """Ask for what is missing."""
     async with accepting(backend) as acceptance:
-        customer = ActingCustomer(backend.pass_id)
+        customer = ActingCustomer(pass_id or backend.pass_id)
         return await retry_missing(acceptance, generation_id, customer, idempotency_key=key, request=REQUEST)
+
+
+async def cancelled(backend: Backend, generation_id: str) -> CancelOutcome:
+    async with backend.app.database() as db:
+        return await cancel(db, generation_id, ActingCustomer(backend.pass_id))
+
+
+async def files_of(backend: Backend, generation_id: str) -> list[FileEntry]:
+    """All files in the folder of the job's results."""
+    assets = backend.app.assets()
+    folder = assets.names.result_folder("image_job", generation_id)
+    return [entry async for entries in assets.public.entries(folder) for entry in entries]
+
+
+def made(backend: Backend, generation_id: str) -> list[Json]:
+    """The record of each picture that was made."""
+    steps = [step for step in backend.steps(generation_id) if step["mg_step_type"] == "variant_creation"]
+    return [slide for step in steps for slide in step["mg_payload"]["output"].get("slides", ())]
 
 
 async def problems(backend: Backend) -> dict[str, int]:
