@@ -148,7 +148,8 @@ class Run:
 
         Raises:
             Snooze: until the first of the items that wait is due; no other is under way.
-            Cancelled: on request; items that had ended stay as they are.
+            Cancelled: on request; items that had ended stay as they are, and those after the last that had begun have
+                no step.
         """
         check_items(step_type, items, at_once)
         runs = [self._run_of_item(position) for position in range(len(items))]
@@ -158,6 +159,11 @@ class Run:
             return await side_by_side(
                 calls, at_once if self.store.takeovers < TAKEOVERS_TOGETHER_MAX else 1, self.store.clock
             )
+        except Cancelled:
+            for run in runs:
+                await run._end_unbegun(step_type)
+            self.next_step_no = self.store.next_step_no
+            raise
         finally:
             self.model = self.model or next((run.model for run in runs if run.model), None)
 
@@ -327,10 +333,18 @@ class Run:
                 return ItemResult(item, self._position, made)
             if isinstance(made, (Snooze, LeaseLost, *TRANSIENT_ERRORS)) or not isinstance(made, Exception):
                 raise made
+            if isinstance(made, Cancelled) and not step.payload.attempts and step.payload.writes == 0:
+                raise made
             error = await self._fail_item(step, step_type, made)
         if error.type == Cancelled.__name__:
             raise Cancelled("stopped on request")
         return ItemResult(item, self._position, error=error)
+
+    async def _end_unbegun(self, step_type: StepType) -> None:
+        """End the item's step as cancelled if it has no row, and one after it has: step numbers have no hole."""
+        number = self._item_no or 0
+        if number < self.store.next_step_no and not self.store.has_step(number):
+            await self._fail_item(self.store.step(number, step_type), step_type, Cancelled("stopped on request"))
 
     async def _fail_item(self, step: Step, step_type: StepType, cause: Exception) -> StepError:
         """End the item's step with an error, unless it has ended. Returns the error."""

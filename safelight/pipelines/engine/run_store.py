@@ -79,6 +79,9 @@ class RunStore:
         """The number after those of all steps that are written."""
         return max(self._written, default=-1) + 1
 
+    def has_step(self, number: int) -> bool:
+        return number in self._written
+
     def ended(self, *step_types: str, first: int = 0, before: int | None = None) -> list[Step]:
         """The steps of these types that have ended, in the order of their numbers, from `first` on."""
         steps = [step for number, step in sorted(self._written.items()) if number >= first]
