@@ -92,7 +92,7 @@ def _changed(rows: NDArray[np.uint8], changes: Changes, noise: np.random.Generat
     if changes.noise_percent:
         grain = noise.standard_normal(colours.shape[:2], dtype=np.float32)
         colours += grain[:, :, np.newaxis] * np.float32(changes.noise_percent / 100)
-    return (np.clip(colours, 0, 1) * 255 + np.float32(0.5)).astype(np.uint8)
+    return np.asarray(np.clip(colours, 0, 1) * 255 + np.float32(0.5), np.uint8)
 
 
 def _hue_rotation(degrees: float) -> NDArray[np.float32]:

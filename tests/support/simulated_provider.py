@@ -1,16 +1,19 @@
 """A simulated provider for a test's database: the registry names it for every engine."""
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
 from typing import Any
+from unittest import mock
 
 import psycopg
+import pytest
 from starlette.requests import Request
 from starlette.responses import JSONResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from safelight import serve
+from safelight.providers.simulated import adapter
 from safelight.providers.simulated.faults import Faults, Latency
 from safelight.providers.simulated.server import HangUpProtocol, Simulation
 
@@ -42,6 +45,13 @@ class Holding:
             await application(scope, receive, send)
 
         return held
+
+
+@pytest.fixture
+def looking_often() -> Iterator[None]:
+    """Work at the provider is looked at so often that tests need not wait."""
+    with mock.patch.object(adapter, "CHECK_AFTER_SECONDS", 0.02):
+        yield
 
 
 class Refusing:

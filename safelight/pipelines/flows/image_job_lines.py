@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
-from safelight.domain.errors.base import ProviderError, ProviderTimeout, SafelightError
+from safelight.domain.errors.base import Cancelled, ProviderError, ProviderTimeout, SafelightError
 from safelight.domain.errors.codes import public_code
 from safelight.domain.image_jobs import Position, variant_id
 from safelight.domain.job_log import Level, LogLine
@@ -129,7 +129,7 @@ class BaseLines(StepLines):
 
     def failed(self, step: Step, error: SafelightError, usual: Lines) -> Lines:
         self._count.add(succeeded=False)
-        if not step.payload.attempts:  # it was stopped before it began
+        if isinstance(error, Cancelled):
             return [*usual, *self._summary()]
         failure = self._failure(step, error)
         most = self._run.policy.attempts_max
@@ -250,7 +250,7 @@ class VariantLines(StepLines):
 
     def failed(self, step: Step, error: SafelightError, usual: Lines) -> Lines:
         self.count.add(succeeded=False)
-        if not step.payload.attempts:
+        if isinstance(error, Cancelled):
             return [*usual, *self._milestone()]
         details = {
             "variantIndex": self.variant,

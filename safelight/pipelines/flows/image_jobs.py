@@ -24,6 +24,7 @@ from safelight.pipelines.flows.set_endings import end_set, made_slides
 from safelight.pipelines.import_inputs import PictureImport
 from safelight.providers.base import ReferenceImage
 from safelight.storage.assets import HEADER_BYTES
+from safelight.storage.buckets import Bucket
 from safelight.storage.keys import EXTENSIONS
 
 Json = dict[str, Any]
@@ -120,10 +121,11 @@ class ImageJobRound:
         place = await self._stored_at(url)
         if place is None:
             raise AssetUnreadable(f"{url} is no file of this customer")
-        facts = await self._context.assets.read_whole(*place, decode.probe_image)
+        bucket, key = place
+        facts = await self._context.assets.read_whole(bucket, key, decode.probe_image)
         return facts.width, facts.height
 
-    async def _stored_at(self, url: str) -> Any:
+    async def _stored_at(self, url: str) -> tuple[Bucket, str] | None:
         async with self._context.db.connection() as conn:
             pass_ids = await customers.pass_ids_of(conn, self._order.pass_id)
         return self._context.assets.stored_at(url, {*pass_ids, self._order.pass_id})

@@ -34,7 +34,10 @@ from tests.support.image_jobs import (
     positions,
     problems,
 )
-from tests.support.simulated_provider import Refusing, simulating
+from tests.support.simulated_provider import Refusing, looking_often, simulating
+
+pytestmark = pytest.mark.usefixtures(looking_often.__name__)
+__all__ = ["looking_often"]
 
 WORDS = ("a cup", "a poisoned cup", "a glass", "a broken cup")
 
@@ -74,6 +77,8 @@ async def test_every_position_of_a_job_is_made_and_paid(dsn: str, start: StartBa
         assert money(backend, accepted.generation_id) == {"mma:<id>": -6}
         assert simulation.record.count() == 2
         assert await problems(backend) == {}
+        shown = await backend.generation(accepted.generation_id)
+        assert (shown["mode"], shown["status"]) == ("image_job", "done")
 
 
 async def test_two_poisoned_sources_of_four_leave_half_of_a_job_and_a_retry_completes_it(dsn: str, start: StartBackend):
