@@ -20,7 +20,7 @@ from safelight.pipelines.engine.plans import Outcome, Plan
 from safelight.pipelines.engine.run import Run
 from safelight.pipelines.flows.image_job_lines import BaseLines, Counted, ValidationLines, VariantLines
 from safelight.pipelines.flows.media_steps import MediaRequest, operation_plan
-from safelight.pipelines.flows.set_endings import end_set, made_slides
+from safelight.pipelines.flows.set_endings import end_set, made_slides, must_have_made
 from safelight.pipelines.import_inputs import PictureImport
 from safelight.providers.base import ReferenceImage
 from safelight.storage.assets import HEADER_BYTES
@@ -53,6 +53,7 @@ async def image_job(context: PipelineContext, run: Run) -> None:
     sources = await job.validate()
     await job.make_bases(sources)
     await job.make_variants()
+    must_have_made(run)
     await end_set(run)
 
 

@@ -40,6 +40,16 @@ def made_slides(run: Run, *, before: int | None = None) -> list[Slide]:
     return list({slide.position: slide for slide in slides}.values())
 
 
+def must_have_made(run: Run) -> None:
+    """Raises PositionsMissing if not one position was made: then nothing of what is stored is kept."""
+    if not made_slides(run):
+        raise PositionsMissing(0, run.order.positions, _causes(run))
+
+
+def _causes(run: Run) -> dict[str, int]:
+    return failure_counts(run.store.ended(*PAID_STEPS, *POSITION_STEPS, first=run.first_step_no))
+
+
 @dataclass(frozen=True, slots=True)
 class SetResult:
     """What a set has come to when it ends; `cause` is what ended it, if it did not come to its own end."""
@@ -75,8 +85,7 @@ async def end_set(run: Run, cause: Exception | None = None) -> Status:
     Raises:
         LeaseLost: another worker has it; nothing was written.
     """
-    failed = run.store.ended(*PAID_STEPS, *POSITION_STEPS, first=run.first_step_no)
-    result = SetResult(len(made_slides(run)), run.order.positions, cause, failure_counts(failed))
+    result = SetResult(len(made_slides(run)), run.order.positions, cause, _causes(run))
     step = _last_step(run, result)
     refund = result.missing * int(run.meta.get("price_each", 0))
     ops = _ops_row(run, step, result)
@@ -149,7 +158,7 @@ def _lines(run: Run, result: SetResult, refund: int, message: str) -> list[LogLi
 
 
 def _lines_of_cause(run: Run, result: SetResult) -> list[LogLine]:
-    if result.error is None or result.cause is None or isinstance(result.cause, Cancelled):
+    if result.error is None or result.cause is None or isinstance(result.cause, Cancelled | PositionsMissing):
         return []
     if run.current and run.current.type == StepType.VALIDATION:
         return [no_sources_line(run)]
