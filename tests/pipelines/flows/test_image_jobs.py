@@ -16,7 +16,7 @@ from safelight.domain.errors.requests import NothingToRetry
 from safelight.domain.identities import ActingCustomer
 from safelight.pipelines.deletion import delete
 from safelight.pipelines.reopen import redo_all
-from tests.conftest import COFFEE, StartBackend
+from tests.conftest import COFFEE, Backend, StartBackend
 from tests.support import killed_worker
 from tests.support.image_jobs import (
     REQUEST,
@@ -327,39 +327,58 @@ async def test_all_of_a_job_is_made_again_as_a_new_one(dsn: str, start: StartBac
 
 
 @pytest.mark.timeout(180)
-async def test_a_killed_worker_and_cut_connections_change_nothing(dsn: str, start: StartBackend):
-    async with simulating(dsn) as (simulation, settings):
+async def test_killed_workers_and_cut_connections_change_nothing(dsn: str, start: StartBackend):
+    """Neither of the order, nor of the round that makes what is missing."""
+    poison = Refusing(poisoned=422)
+    async with simulating(dsn, holding=poison) as (simulation, settings):
         settings |= {"provider_start_timeout_seconds": "2"}
         backend = await start(worker=False, **settings)
         await backend.grant(40)
-        job = (await order(backend, job_of(backend, await photographs(backend, 2), variants=8))).generation_id
-        environment = settings | {
-            "database_url": dsn,
-            "home": str(backend.app.home),
-            "public_url": backend.app.settings.base_url,
-            "worker_heartbeat_seconds": 60,
-            "worker_poll_seconds": 0.05,
-            "log_level": "ERROR",
-        }
-        processes = multiprocessing.get_context("forkserver")
-        processes.set_forkserver_preload(["tests.support.killed_worker"])
-        for number, moment in ((14, "before"), (22, "after"), (18, "before"), (20, "after")):
-            process = processes.Process(target=killed_worker.work, args=(environment, job, number, moment))
-            process.start()
-            await asyncio.to_thread(process.join)
-            assert process.exitcode == -signal.SIGKILL
-            backend.sql("delete from procrastinate_workers")
-            backend.sql("update procrastinate_jobs set status = 'todo', scheduled_at = null, worker_id = null")
+        urls = await photographs(backend, 2)
+        job = (await order(backend, job_of(backend, urls, sources=sources_of(urls), variants=8))).generation_id
+        await kill_workers(backend, settings, job, (14, "before"), (22, "after"), (18, "before"))
+        working = await start(**settings, worker_heartbeat_seconds=0.3)
+        await cut_connections(backend)
+        assert (await ended(backend, job))["mg_mma_status"] == "partial"
+        assert positions(backend, job) == [(v, 0) for v in range(8)]
+        await working.stop_working()
+        poison.words = {}
+        assert (await complete(backend, job)).credits_cost == 8
+        await kill_workers(backend, settings, job, (12, "after"), (16, "before"), (20, "after"))
         await start(**settings, worker_heartbeat_seconds=0.3)
-        for _ in range(3):
-            backend.sql(
-                "select pg_terminate_backend(pid) from pg_stat_activity"
-                " where datname = current_database() and pid <> pg_backend_pid()"
-            )
-            await asyncio.sleep(0.05)
-        row = await ended(backend, job)
-        assert row["mg_mma_status"] == "done"
+        await cut_connections(backend)
+        assert (await ended(backend, job))["mg_mma_status"] == "done"
         assert positions(backend, job) == [(v, s) for v in range(8) for s in range(2)]
-        assert money(backend, job) == {"mma:<id>": -16}
+        assert money(backend, job) == {"mma:<id>": -16, "mma:<id>:refund:1": 8, "mma:<id>:retry:1": -8}
         assert [len(starts) for starts in simulation.record.by_attempt_key().values()] == [1, 1]
         assert await problems(backend) == {}
+
+
+async def kill_workers(backend: Backend, settings: dict[str, str], job: str, *moments: tuple[int, str]) -> None:
+    """A worker process begins the job, or goes on with it, and kills itself at this statement; then another one."""
+    environment = settings | {
+        "database_url": backend.dsn,
+        "home": str(backend.app.home),
+        "public_url": backend.app.settings.base_url,
+        "worker_heartbeat_seconds": 60,
+        "worker_poll_seconds": 0.05,
+        "log_level": "ERROR",
+    }
+    processes = multiprocessing.get_context("forkserver")
+    processes.set_forkserver_preload(["tests.support.killed_worker"])
+    for number, moment in moments:
+        process = processes.Process(target=killed_worker.work, args=(environment, job, number, moment))
+        process.start()
+        await asyncio.to_thread(process.join)
+        assert process.exitcode == -signal.SIGKILL
+        backend.sql("delete from procrastinate_workers")
+        backend.sql("update procrastinate_jobs set status = 'todo', scheduled_at = null, worker_id = null")
+
+
+async def cut_connections(backend: Backend) -> None:
+    for _ in range(3):
+        backend.sql(
+            "select pg_terminate_backend(pid) from pg_stat_activity"
+            " where datname = current_database() and pid <> pg_backend_pid()"
+        )
+        await asyncio.sleep(0.05)
