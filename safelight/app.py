@@ -23,7 +23,7 @@ from safelight.db.embedded.supervisor import Restarted, Supervisor
 from safelight.db.operations.ops_outbox import OpsOutbox
 from safelight.db.schema.migrate import MigrationBlocked
 from safelight.domain.errors.base import SafelightError
-from safelight.domain.orders import Prices
+from safelight.domain.prices import Prices
 from safelight.domain.shared_secrets import strong_secret
 from safelight.domain.shop_orders import Shop, credit_products
 from safelight.ops.doctor import Doctor, LatestFindings

@@ -2,7 +2,6 @@
 
 import secrets
 from collections.abc import Mapping
-from dataclasses import dataclass
 from enum import StrEnum
 from typing import Annotated, Any, Literal, Self
 from uuid import UUID
@@ -14,7 +13,9 @@ from safelight.domain.image_jobs import (
     ATTEMPT_SECONDS,
     ATTEMPT_SECONDS_DEFAULT,
     ATTEMPTS,
+    NAME_CHARS_MAX,
     POSITIONS_MAX,
+    PROMPT_CHARS_MAX,
     SOURCES_MAX,
     VARIANTS_MAX,
     ImageSource,
@@ -312,8 +313,9 @@ class ImageJob(BaseOrder):
     The title is the name of the job. `prompt` is for the sources without one of their own."""
 
     flow: Literal[Flow.IMAGE_JOB] = Flow.IMAGE_JOB
+    title: str = Field(min_length=1, max_length=NAME_CHARS_MAX)
     sources: tuple[ImageSource, ...] = Field(min_length=1, max_length=SOURCES_MAX)
-    prompt: str = ""
+    prompt: str = Field(default="", max_length=PROMPT_CHARS_MAX)
     variants: int = Field(default=1, ge=1, le=VARIANTS_MAX)
     aspect_ratio: AspectRatio = "auto"
     quality: Quality | None = None  # None: as the engine's defaults say
@@ -321,7 +323,8 @@ class ImageJob(BaseOrder):
     attempts_max: int | None = Field(default=None, ge=ATTEMPTS[0], le=ATTEMPTS[1])
     attempt_seconds: float = Field(default=ATTEMPT_SECONDS_DEFAULT, ge=ATTEMPT_SECONDS[0], le=ATTEMPT_SECONDS[1])
     template_id: UUID | None = None
-    template_name: str | None = None
+    template_name: str | None = Field(default=None, max_length=NAME_CHARS_MAX)
+    project_id: str | None = Field(default=None, max_length=NAME_CHARS_MAX)
     prompts: None = None  # those of the sources as they were written, where `restored` brings them
 
     @model_validator(mode="before")
@@ -384,29 +387,6 @@ _ORDERS: TypeAdapter[Order] = TypeAdapter(Annotated[Order, Field(discriminator="
 def read_order(stored: Mapping[str, Any]) -> Order:
     """The order of the kind that its `flow` names."""
     return _ORDERS.validate_python(stored)
-
-
-@dataclass(frozen=True, slots=True)
-class Prices:
-    """Credits that each kind of generation costs. Operators may set others: ask for them when they are needed."""
-
-    still_credits: int
-    video_credits: int
-    image_credits: int = 1
-
-    def of(self, order: Order) -> int:
-        return self.each(order) * order.positions
-
-    def each(self, order: Order) -> int:
-        """The price of one result of the order."""
-        if order.is_free:
-            return 0
-        by_mode: Mapping[Mode, int] = {
-            "still": self.still_credits,
-            "video": self.video_credits,
-            "image_job": self.image_credits,
-        }
-        return by_mode[order.flow.mode]
 
 
 def aspect_ratio_of_platform(platform: str) -> str | None:
