@@ -29,8 +29,8 @@ PLACEHOLDER = re.compile(r"\{\{(.*?)\}\}", re.DOTALL)
 START_USD_MAX = Decimal(100)  # what the registry may say that one start costs
 SECOND_USD_MAX = Decimal(10)  # and each second of its result
 
-ENGINES = ("seedream", "kling")
-MODES = frozenset({"text", "still", "video"})
+ENGINES = ("seedream", "kling", "image_edit")
+MODES = frozenset({"text", "still", "video", "image_job"})
 # What each template may have filled: a version with another placeholder is refused when it is saved.
 _OF_MOTION = ("still_crt", "motion_brief", "movement_style", "avoid")
 PLACEHOLDERS: Mapping[str, Collection[str]] = {
@@ -40,6 +40,7 @@ PLACEHOLDERS: Mapping[str, Collection[str]] = {
     "mma.ctx.gpt_feedback_still": ("previous_prompt", "output_crt", "feedback", "avoid"),
     "mma.ctx.motion_suggestion": _OF_MOTION,
     "mma.ctx.gpt_reader_motion": _OF_MOTION,
+    "mma.ctx.image_edit": ("prompt",),
     "mma.ctx.gpt_feedback_motion": ("still_crt", "previous_prompt", "feedback", "avoid"),
 }
 
@@ -102,7 +103,7 @@ class Engine:
     usd: Decimal = Decimal(0)  # what one start costs
     usd_per_second: Decimal = Decimal(0)  # and each second of what is made
     fallback: Mapping[str, str] | None = None  # adapter and model, while its own adapter does not answer
-    modes: tuple[str, ...] = ()  # `text`, `still`, `video`; none stated: all
+    modes: tuple[str, ...] = ()  # of MODES; none stated: all
 
     def must_make(self, mode: str) -> None:
         """Raises ConfigError: the registry's `modes` say that it makes something else."""
@@ -264,7 +265,21 @@ async def install_version_1(conn: Connection, tables: ParameterTables) -> int:
     await app_config.set_rules(conn, PLACEHOLDERS, tables.rules(ENGINES))
     files = sorted(_VERSION_1.glob("*.toml"))
     added = [await app_config.insert_version(conn, file.stem, 1, tomllib.loads(file.read_text())) for file in files]
-    return sum(added)
+    return sum(added) + await _add_new_engines(conn)
+
+
+async def _add_new_engines(conn: Connection) -> int:
+    """Add the engines that came after the active version of the registry was written, as a new version of it."""
+    active = await app_config.active(conn, REGISTRY_KEY)
+    if active is None:  # all versions are switched off: who did that knows why
+        return 0
+    registry = dict(active.value)
+    ours = tomllib.loads((_VERSION_1 / f"{REGISTRY_KEY}.toml").read_text())["providers"]
+    known = {entry.get("id") for entry in registry["providers"]}
+    new = [entry for entry in ours if entry["id"] not in known]
+    if new:
+        await _register(conn, registry, [*registry["providers"], *new])
+    return len(new)
 
 
 async def serve_every_engine_with(conn: Connection, adapter: str, **more: float) -> None:

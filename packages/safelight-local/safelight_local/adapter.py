@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+from collections.abc import Iterable
 from datetime import datetime
 from typing import ClassVar
 
@@ -25,7 +26,12 @@ REFERENCE_ROLE = "reference"  # of a model run: the product of a still, the firs
 TEXT_MOTION_MODEL = "darkroom-text-motion-1"  # draws the first frame of a film that has none
 RESULTS_MAX = 6
 # Settings of other adapters' models, with the value that asks for nothing.
-ASKS_FOR_NOTHING: Json = {"enhance_prompt": False, "sequential_image_generation": "disabled", "max_images": 1}
+ASKS_FOR_NOTHING: Json = {
+    "enhance_prompt": False,
+    "sequential_image_generation": "disabled",
+    "max_images": 1,
+    "quality": "medium",
+}
 
 
 class Desk:
@@ -72,6 +78,7 @@ class _LocalRenderer(_Local):
     """The base of the still and video providers: the handle holds the whole request, and `check` renders it."""
 
     settings_used: ClassVar[frozenset[str]]
+    reference_role: ClassVar[str]  # the part that the reference of a model run plays
 
     async def start(self, request: GenerationRequest) -> Operation:
         inject(self._fault, request.step_type)
@@ -87,7 +94,7 @@ class _LocalRenderer(_Local):
         }
         return Operation(handle, self._wait_seconds)
 
-    def _role(self, image: ReferenceImage) -> str:
+    def _role(self, image: base.ReferenceImage) -> str:
         return self.reference_role if image.role == REFERENCE_ROLE else image.role
 
     async def check(self, operation: Operation) -> base.Pending | base.Succeeded:
@@ -112,7 +119,7 @@ class _LocalRenderer(_Local):
 
     def _unused(self, handle: Json) -> list[str]:
         settings = handle["settings"]
-        told = handle.get("told", settings)
+        told: Iterable[str] = handle["told"] if "told" in handle else settings
         unused = {name: settings[name] for name in told if name not in self.settings_used}
         return [
             f"local: setting {name!r} is not known" for name in unused if unused[name] != ASKS_FOR_NOTHING.get(name)
