@@ -9,7 +9,7 @@ from safelight.config import Settings
 from safelight.db.connection.database import Database
 from safelight.db.connection.notifications import Notifier
 from safelight.db.operations.ops_outbox import OpsOutbox
-from safelight.domain.orders import Prices
+from safelight.domain.prices import Prices
 from safelight.media.decode import DECODE_BYTES_MAX
 from safelight.media.decoding_pool import MediaPool
 from safelight.ops.doctor import Doctor
@@ -19,14 +19,13 @@ from safelight.pipelines.engine.queue import Queue
 from safelight.pipelines.engine.reaper import HEARTBEATS_MISSED, Reaper
 from safelight.pipelines.engine.retry import RetryPolicy
 from safelight.pipelines.engine.sealing import Sealer
-from safelight.pipelines.import_inputs import InputImporter
+from safelight.pipelines.import_inputs import InputImporter, PictureImport
 from safelight.pipelines.inputs import Inputs
 from safelight.pipelines.provider_limits import ProviderLimits
 from safelight.pipelines.registry import Configuration
 from safelight.pipelines.runtime_overrides import RuntimeConfig
 from safelight.pipelines.serving import Serving
 from safelight.pipelines.settings import SettingsPolicy
-from safelight.pipelines.vendor_pictures import VendorPictures
 from safelight.pipelines.worker import Worker
 from safelight.providers.catalogue import ParameterTables
 from safelight.security.signing import Signer
@@ -35,6 +34,7 @@ from safelight.storage.assets import AssetStore
 from safelight.storage.buckets import Bucket, S3Keys, open_bucket
 from safelight.storage.fetch import GuardedFetcher
 from safelight.storage.spool import Spool
+from safelight.storage.vendor_pictures import VendorPictures
 
 
 class ProcessResources:
@@ -49,7 +49,7 @@ class ProcessResources:
         self.fetcher = GuardedFetcher(listed(settings.fetch_allow_hosts))
         self.parameter_tables = parameter_tables
         self.media_pool = MediaPool(DECODE_BYTES_MAX)
-        self.prices = Prices(still_credits=settings.still_credits, video_credits=settings.video_credits)
+        self.prices = Prices(settings.still_credits, settings.video_credits, settings.image_credits)
 
     @cached_property
     def assets(self) -> AssetStore:
@@ -163,12 +163,14 @@ class PoolResources:
         return InputImporter(
             db=self.db,
             notifier=self.notifier,
-            assets=process.assets,
-            fetcher=process.fetcher,
-            spool=process.file_spool,
-            sealer=process.sealer,
+            pictures=PictureImport(
+                process.assets,
+                process.fetcher,
+                process.file_spool,
+                process.sealer,
+                self._settings.input_fetch_seconds,
+            ),
             refuse=self.worker.refuse,
-            seconds_max=self._settings.input_fetch_seconds,
         )
 
     @cached_property

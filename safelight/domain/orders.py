@@ -1,17 +1,34 @@
 """Orders: requests of customers in the validated form that pipelines work with, one type for each flow."""
 
+import secrets
 from collections.abc import Mapping
-from dataclasses import dataclass
 from enum import StrEnum
 from typing import Annotated, Any, Literal, Self
+from uuid import UUID
 
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, model_validator
 from pydantic_core import to_json
 
-Mode = Literal["still", "video"]
+from safelight.domain.image_jobs import (
+    ATTEMPT_SECONDS,
+    ATTEMPT_SECONDS_DEFAULT,
+    ATTEMPTS,
+    NAME_CHARS_MAX,
+    POSITIONS_MAX,
+    PROMPT_CHARS_MAX,
+    SOURCES_MAX,
+    VARIANTS_MAX,
+    ImageSource,
+    Quality,
+)
+from safelight.domain.post_processing import SEED_MAX, AspectRatio, PostProcessing
+
+Mode = Literal["still", "video", "image_job"]
 
 # The engine that makes the result of a mode, by the name that the registry, settings and fields of the contract use.
-ENGINE_BY_MODE: Mapping[Mode, str] = {"still": "seedream", "video": "kling"}
+ENGINE_BY_MODE: Mapping[Mode, str] = {"still": "seedream", "video": "kling", "image_job": "image_edit"}
+# The modes whose result is a set of positions, which may be made in part.
+SET_MODES: frozenset[Mode] = frozenset({"image_job"})
 
 ASPECT_RATIOS = (
     "match_input_image", "9:16", "3:4", "2:3", "4:5", "1:1", "5:4", "4:3", "3:2", "16:9", "21:9",
@@ -28,10 +45,16 @@ class Flow(StrEnum):
     STILL_TWEAK = "still_tweak"
     VIDEO_ANIMATE = "video_animate"
     VIDEO_TWEAK = "video_tweak"
+    IMAGE_JOB = "image_job"
 
     @property
     def mode(self) -> Mode:
-        return "still" if self in (Flow.STILL_CREATE, Flow.STILL_TWEAK) else "video"
+        return _MODES[self]
+
+    @property
+    def is_set(self) -> bool:
+        """True if the result is a set of positions (docs/decisions/0040-image-sets.md)."""
+        return self.mode in SET_MODES
 
     @property
     def is_tweak(self) -> bool:
@@ -40,6 +63,15 @@ class Flow(StrEnum):
     @property
     def engine(self) -> str:
         return ENGINE_BY_MODE[self.mode]
+
+
+_MODES: Mapping[Flow, Mode] = {
+    Flow.STILL_CREATE: "still",
+    Flow.STILL_TWEAK: "still",
+    Flow.VIDEO_ANIMATE: "video",
+    Flow.VIDEO_TWEAK: "video",
+    Flow.IMAGE_JOB: "image_job",
+}
 
 
 class Frozen(BaseModel):
@@ -126,6 +158,7 @@ class BaseOrder(Frozen):
     style_history_csv: str | None = None
     attempts_max: int | None = None
     settings: dict[str, dict[str, Any]] = Field(default_factory=dict)
+    project_id: str | None = None
     informational: dict[str, Any] = Field(default_factory=dict)
     unused: dict[str, Any] = Field(default_factory=dict)
     warnings: tuple[str, ...] = ()
@@ -142,6 +175,11 @@ class BaseOrder(Frozen):
     def is_free(self) -> bool:
         """True for a suggestion alone (docs/contract/credits.md)."""
         return False
+
+    @property
+    def positions(self) -> int:
+        """The number of results, each of which has its price."""
+        return 1
 
     @property
     def like_window(self) -> int:
@@ -164,6 +202,14 @@ class BaseOrder(Frozen):
         absent = {name: default for name, (_, default) in FLOW_INPUTS.items()} | {"feedback": ""} | _NOT_STATED
         stated = absent | fields["unused"] | fields
         return to_json({name: stated[name] for name in HASHED})
+
+    def with_draws(self) -> Self:
+        """The order with what is drawn for it where the request does not state it. Its hash is that of the request."""
+        return self
+
+    def texts(self) -> dict[str, Any]:
+        """The order by its fields; those with texts for a model are sealed where a record may not show them."""
+        return self.model_dump(mode="json")
 
     def flow_inputs(self) -> dict[str, Any]:
         """The fields of FLOW_INPUTS by the names that the variable map has for them."""
@@ -262,8 +308,78 @@ class VideoTweak(BaseVideoOrder):
     feedback: str = ""
 
 
-# One generation as it was accepted. Another kind of flow adds its own type here.
-Order = StillCreate | StillTweak | VideoAnimate | VideoTweak
+class ImageJob(BaseOrder):
+    """Variants of a set of source pictures: each source is edited once, and each variant has a picture of each source.
+    The title is the name of the job. `prompt` is for the sources without one of their own."""
+
+    flow: Literal[Flow.IMAGE_JOB] = Flow.IMAGE_JOB
+    title: str = Field(min_length=1, max_length=NAME_CHARS_MAX)
+    sources: tuple[ImageSource, ...] = Field(min_length=1, max_length=SOURCES_MAX)
+    prompt: str = Field(default="", max_length=PROMPT_CHARS_MAX)
+    variants: int = Field(default=1, ge=1, le=VARIANTS_MAX)
+    aspect_ratio: AspectRatio = "auto"
+    quality: Quality | None = None  # None: as the engine's defaults say
+    post_processing: PostProcessing = PostProcessing()
+    attempts_max: int | None = Field(default=None, ge=ATTEMPTS[0], le=ATTEMPTS[1])
+    attempt_seconds: float = Field(default=ATTEMPT_SECONDS_DEFAULT, ge=ATTEMPT_SECONDS[0], le=ATTEMPT_SECONDS[1])
+    template_id: UUID | None = None
+    template_name: str | None = Field(default=None, max_length=NAME_CHARS_MAX)
+    project_id: str | None = Field(default=None, max_length=NAME_CHARS_MAX)
+    prompts: None = None  # those of the sources as they were written, where `restored` brings them
+
+    @model_validator(mode="before")
+    @classmethod
+    def _read_prompts(cls, stated: Any) -> Any:
+        """Take over the prompts that come beside the sources (`texts`)."""
+        given = dict(stated)
+        prompts = given.pop("prompts", None)
+        if prompts:
+            pairs = zip(given["sources"], prompts, strict=True)
+            given["sources"] = [dict(source) | {"prompt": prompt} for source, prompt in pairs]
+        return given
+
+    @model_validator(mode="after")
+    def _check_positions(self) -> Self:
+        if self.positions > POSITIONS_MAX:
+            count = f"{self.variants} variants x {len(self.sources)} sources"
+            raise ValueError(f"variants: {count} are {self.positions} pictures; a job has at most {POSITIONS_MAX}")
+        for number, source in enumerate(self.sources):
+            if not (source.prompt or self.prompt).strip():
+                raise ValueError(f"sources.{number}.prompt: state one, or a prompt for all sources")
+        return self
+
+    @property
+    def positions(self) -> int:
+        return self.variants * len(self.sources)
+
+    def prompt_of(self, source: int) -> str:
+        return self.sources[source].prompt or self.prompt
+
+    def with_draws(self) -> Self:
+        if self.post_processing.seed is not None:
+            return self
+        seed = secrets.randbelow(SEED_MAX + 1)
+        return self.model_copy(update={"post_processing": self.post_processing.model_copy(update={"seed": seed})})
+
+    def texts(self) -> dict[str, Any]:
+        return super().texts() | {"prompts": [source.prompt for source in self.sources]}
+
+    def hashed(self) -> bytes:
+        return self.model_dump_json(exclude={"session_id"}).encode()
+
+    def pictures(self) -> dict[str, str]:
+        return {f"sources.{number}.url": source.url for number, source in enumerate(self.sources)}
+
+    def with_pictures(self, urls: Mapping[str, str]) -> Self:
+        sources = [
+            source.model_copy(update={"url": urls.get(f"sources.{number}.url", source.url)})
+            for number, source in enumerate(self.sources)
+        ]
+        return self.model_copy(update={"sources": tuple(sources)})
+
+
+# One generation as it was accepted.
+Order = StillCreate | StillTweak | VideoAnimate | VideoTweak | ImageJob
 
 _ORDERS: TypeAdapter[Order] = TypeAdapter(Annotated[Order, Field(discriminator="flow")])
 
@@ -271,19 +387,6 @@ _ORDERS: TypeAdapter[Order] = TypeAdapter(Annotated[Order, Field(discriminator="
 def read_order(stored: Mapping[str, Any]) -> Order:
     """The order of the kind that its `flow` names."""
     return _ORDERS.validate_python(stored)
-
-
-@dataclass(frozen=True, slots=True)
-class Prices:
-    """Credits that each kind of generation costs. Operators may set others: ask for them when they are needed."""
-
-    still_credits: int
-    video_credits: int
-
-    def of(self, order: Order) -> int:
-        if order.is_free:
-            return 0
-        return self.still_credits if order.flow.mode == "still" else self.video_credits
 
 
 def aspect_ratio_of_platform(platform: str) -> str | None:

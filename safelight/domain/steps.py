@@ -32,15 +32,21 @@ class StepType(StrEnum):
     GPT_FEEDBACK_MOTION = "gpt_feedback_motion", Status.PROMPTING
     KLING_GENERATE_FEEDBACK = "kling_generate_feedback", Status.GENERATING
     POSTSCAN_OUTPUT_VIDEO_FEEDBACK = "postscan_output_video_feedback", Status.POSTSCAN
+    VALIDATION = "validation", Status.SCANNING
+    BASE_GENERATION = "base_generation", Status.GENERATING
+    VARIANT_CREATION = "variant_creation", Status.GENERATING
+    COMPLETION = "completion", Status.POSTSCAN
 
 
-# The engine whose result a step stores, by the name that public error codes use.
+# The engine whose work a step pays for and stores, by the name that public error codes use.
 GENERATE_STEPS: Mapping[str, str] = {
     StepType.SEEDREAM_GENERATE: "seedream",
     StepType.SEEDREAM_GENERATE_FEEDBACK: "seedream",
     StepType.KLING_GENERATE: "kling",
     StepType.KLING_GENERATE_FEEDBACK: "kling",
+    StepType.BASE_GENERATION: "image_edit",
 }
+PAID_STEPS = frozenset(GENERATE_STEPS)
 
 # The step that captions a result, by the step that made it: no result depends on it.
 LAST_LOOK_OF = {
@@ -49,3 +55,7 @@ LAST_LOOK_OF = {
     StepType.KLING_GENERATE: StepType.POSTSCAN_OUTPUT_VIDEO,
     StepType.KLING_GENERATE_FEEDBACK: StepType.POSTSCAN_OUTPUT_VIDEO_FEEDBACK,
 }
+# The steps that make the one result of a generation: once such a step has ended, the generation is delivered.
+RESULT_STEPS = frozenset(LAST_LOOK_OF)
+# The steps that make positions of a set; each names what it made in `output.slides`.
+POSITION_STEPS = frozenset({StepType.VARIANT_CREATION})

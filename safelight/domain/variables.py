@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from safelight.domain.orders import BaseVideoOrder, Order, StillTweak, VideoTweak
+from safelight.domain.orders import BaseVideoOrder, ImageJob, Order, StillTweak, VideoTweak
 
 Variables = dict[str, Any]
 
@@ -10,6 +10,29 @@ VARIABLES_VERSION = "2025-12-19"
 
 
 def initial(order: Order) -> Variables:
+    return _of_set(order) if isinstance(order, ImageJob) else _of_one_result(order)
+
+
+def _of_set(order: ImageJob) -> Variables:
+    """A set may have thousands of pictures: these, and the lines of the log, stand in rows of their own."""
+    return {
+        "version": VARIABLES_VERSION,
+        "mode": order.flow.mode,
+        "progress": {"bases": 0, "made": 0, "expected": order.positions},
+        "userMessages": {"final_line": None},
+        "settings": {order.flow.engine: {}},
+        "meta": {
+            "ctx_versions": {},
+            "settings_versions": {},
+            "flow": order.flow.value,
+            "session_id": order.session_id,
+            "platform": order.platform,
+            "title": order.title,
+        },
+    }
+
+
+def _of_one_result(order: Order) -> Variables:
     return {
         "version": VARIABLES_VERSION,
         "mode": order.flow.mode,

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from PIL import Image, ImageOps
 
 from safelight.domain.post_processing import Changes, PostProcessing
-from safelight.media import decode
+from safelight.media import decode, formats
 
 MEDIA_TYPES: Mapping[str, str] = {"jpeg": "image/jpeg", "webp": "image/webp"}
 _FORMATS = {"image/jpeg": "JPEG", "image/webp": "WEBP"}
@@ -18,8 +18,26 @@ _SOURCE_TYPE = "http://cv.iptc.org/newscodes/digitalsourcetype/trainedAlgorithmi
 ROWS_AT_ONCE = 256
 
 
+# Beside what decoding takes: the picture without transparency, its changed copy, and one with a border.
+_BYTES_PER_PIXEL = 12
+
+
+def bytes_to_process(head: bytes) -> int:
+    """Memory that `processed` may take beside the file, by the beginning of the file."""
+    size = formats.size_of_picture(head)
+    pixels = min(size[0] * size[1], decode.PIXELS_MAX) if size else 0
+    return min(decode.bytes_to_decode(head) + pixels * _BYTES_PER_PIXEL, decode.DECODE_BYTES_MAX)
+
+
 def processed(content: bytes, wanted: PostProcessing, changes: Changes, provenance: Mapping[str, str]) -> bytes:
-    """The picture of one position, in the format that the settings name.
+    """As `processed_with_size`, without the size."""
+    return processed_with_size(content, wanted, changes, provenance)[0]
+
+
+def processed_with_size(
+    content: bytes, wanted: PostProcessing, changes: Changes, provenance: Mapping[str, str]
+) -> tuple[bytes, tuple[int, int]]:
+    """The picture of one position, in the format that the settings name, and its size.
 
     `provenance` is written into the file as it is (job, variant, source, seed, model), beside the statement that the
     picture was made by a model. No other metadata is in the file.
@@ -38,7 +56,7 @@ def processed(content: bytes, wanted: PostProcessing, changes: Changes, provenan
     image = Image.fromarray(pixels)
     if changes.border_px:
         image = ImageOps.expand(image, changes.border_px, fill="white")
-    return _saved(image, MEDIA_TYPES[wanted.format], changes.quality, provenance)
+    return _saved(image, MEDIA_TYPES[wanted.format], changes.quality, provenance), image.size
 
 
 def _opened(content: bytes) -> Image.Image:

@@ -234,6 +234,9 @@ async def _complete_failure(conn: Connection, generation_id: str) -> int:
         failure = replace(failure, step_type=step.type, payload=payload)
     if failure.payload is not None and not failure.has_ops_row:
         await ops_rows.insert(conn, _ops_error(failure, failure.payload))
+    if failure.is_set:
+        missing = max(failure.overpaid, 0)
+        return await ledger.refund_part(conn, generation_id=generation_id, round_no=failure.round_no, credits=missing)
     return await ledger.refund(conn, generation_id=generation_id) if failure.status != "partial" else 0
 
 

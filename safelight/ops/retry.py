@@ -58,7 +58,8 @@ class GenerationRetry:
             ConfigError: another secret sealed them.
         """
         payload = row.payload or {}
-        pictures = payload.get("imports", {}).get("pictures", ())
+        imported = [picture for picture in payload.get("imported") or () if "error" in picture]
+        pictures = [*payload.get("imports", {}).get("pictures", ()), *imported]
         order = restored(self.sealer, payload["order"], payload.get(SEALED, {}))
         return read_order(order).with_pictures({picture["field"]: await self._url(picture) for picture in pictures})
 

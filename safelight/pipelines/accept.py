@@ -23,7 +23,8 @@ from safelight.domain.errors.retries import FreeSuggestionsUsedUp, TooManyInProg
 from safelight.domain.identities import ActingCustomer
 from safelight.domain.ids import new_id
 from safelight.domain.job_log import LogLine
-from safelight.domain.orders import Order, Prices
+from safelight.domain.orders import Order
+from safelight.domain.prices import Prices
 from safelight.pipelines.engine.queue import Queue
 from safelight.pipelines.inputs import Inputs
 from safelight.pipelines.settings import SettingsPolicy
@@ -56,11 +57,12 @@ class FreeSuggestions:
 
 @dataclass(frozen=True, slots=True)
 class Retry:
-    """The new generation is a retry of `generation_id`, as `operator` asked. With `is_free` nothing is charged."""
+    """The new generation is a retry of `generation_id`, as its customer asked, or `operator`. With `is_free` nothing is
+    charged."""
 
     generation_id: str
-    operator: Operator
-    is_free: bool
+    operator: Operator | None = None
+    is_free: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,7 +119,7 @@ class Acceptance:
         telemetry.info("🔍", telemetry.Tag.GENERATION, f"Starting credit check for user {order.pass_id}")
         telemetry.note(pass_id=order.pass_id)
         asked = _Asked(
-            order,
+            order.with_draws(),
             customer,
             new_id(),  # one for all tries: where a commit's answer was lost, the next try finds it
             hashlib.sha256(order.hashed()).hexdigest(),
@@ -125,6 +127,7 @@ class Acceptance:
             request,
             retry,
         )
+        order = asked.order
         if self.settings:
             await self.settings.check_order(order)
         accepted = await self.db.retry_transient(lambda conn: self._accept(conn, asked), seconds=ANSWER_SECONDS_MAX)
@@ -137,7 +140,8 @@ class Acceptance:
 
     async def _accept(self, conn: Connection, asked: _Asked) -> AcceptedOrder:
         order, generation_id, retry = asked.order, asked.generation_id, asked.retry
-        cost = 0 if retry and retry.is_free else self.prices().of(order)
+        prices = Prices(0, 0, 0) if retry and retry.is_free else self.prices()
+        cost = prices.of(order)
         async with conn.transaction():
             row = await self._locked_customer(conn, asked.customer)
             balance = row.credits
@@ -146,13 +150,13 @@ class Acceptance:
                 return _repeated(first, asked, balance)
             if balance < cost:
                 raise InsufficientCredits(required=cost, balance=balance)
-            in_progress = await self._in_progress(conn, order.pass_id)
+            in_progress = await self.check_in_progress(conn, order.pass_id)
             if order.is_free and balance <= 0 and retry is None:
                 await self._take_free_suggestion(conn, asked.customer)
             order, imports = self.inputs.noted(order, in_progress=in_progress) if self.inputs else (order, None)
             if retry:
                 await _record_retry(conn, retry, generation_id, cost)
-            await self._insert(conn, asked, order, imports, row, cost)
+            await self._insert(conn, asked, order, imports, row, prices)
             if cost:
                 balance = await ledger.charge(
                     conn,
@@ -168,8 +172,9 @@ class Acceptance:
                 await self.queue.defer(conn, generation_id)
         return AcceptedOrder(generation_id, cost, balance, repeated=False)
 
-    async def _in_progress(self, conn: Connection, pass_id: str) -> int:
-        """Count the unfinished generations of the customer, who is locked: no other order comes in between."""
+    async def check_in_progress(self, conn: Connection, pass_id: str) -> int:
+        """Count the unfinished generations of the customer, who is locked: no other order comes in between. Raises
+        TooManyInProgress."""
         found = await generations.in_progress(conn, pass_id)
         if self.in_progress_max and found >= self.in_progress_max:
             raise TooManyInProgress(self.in_progress_max, retry_after_seconds=IN_PROGRESS_RETRY_SECONDS)
@@ -196,7 +201,7 @@ class Acceptance:
                 raise FreeSuggestionsUsedUp(f"The {purpose}: all {most} of today", retry_after_seconds=left_seconds)
 
     async def _insert(
-        self, conn: Connection, asked: _Asked, order: Order, imports: Json | None, customer: CustomerRow, cost: int
+        self, conn: Connection, asked: _Asked, order: Order, imports: Json | None, customer: CustomerRow, prices: Prices
     ) -> None:
         """`order` is the one that was asked for, with addresses that may be stored."""
         named: Json = {
@@ -208,10 +213,13 @@ class Acceptance:
         flow, parent_id = order.flow, order.parent.generation_id if order.parent else None
         source = {"source": "mma", "flow": flow.value, "request_id": asked.request_id}
         await generations.insert_session(conn, **named, meta=source)
-        meta: Json = {"flow": flow.value, "cost": cost, "request": asked.request}
+        meta: Json = {"flow": flow.value, "cost": prices.of(order), "request": asked.request}
+        if flow.is_set:
+            meta["price_each"] = prices.each(order)
         as_written = self.inputs.as_written(order) if self.inputs else {}
         first = variables.initial(order)
-        first["userMessages"]["scan_lines"] = [{"index": 0, "text": ACCEPTED_LINE}]
+        if not flow.is_set:
+            first["userMessages"]["scan_lines"] = [{"index": 0, "text": ACCEPTED_LINE}]
         new = NewGeneration(
             **named,
             generation_id=asked.generation_id,
@@ -225,6 +233,7 @@ class Acceptance:
             idempotency_key=asked.key,
             request_hash=asked.fingerprint,
             start_within_seconds=self.start_within_seconds,
+            project_id=order.project_id,
         )
         await generations.insert(conn, new)
         await generations.insert_event(
@@ -241,6 +250,8 @@ class Acceptance:
 
 
 async def _record_retry(conn: Connection, retry: Retry, generation_id: str, cost: int) -> None:
+    if retry.operator is None:
+        return
     after = {"generation_id": generation_id, "credits": cost}
     await audit.record(conn, retry.operator, "generations.retry", target=retry.generation_id, before={}, after=after)
 

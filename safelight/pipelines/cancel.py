@@ -10,17 +10,18 @@ from dataclasses import dataclass
 
 from safelight.db.connection.database import Database
 from safelight.db.connection.notifications import Notifier
-from safelight.db.generations import generations, jobs, runs
+from safelight.db.generations import generations, jobs, rounds, runs
 from safelight.db.operations import audit
 from safelight.db.operations.audit import Operator
 from safelight.domain.errors.base import Cancelled, LeaseLost, NotFound
 from safelight.domain.identities import ActingCustomer
 from safelight.domain.statuses import Status
+from safelight.domain.steps import RESULT_STEPS
 from safelight.pipelines.engine.retry import RetryPolicy
 from safelight.pipelines.engine.run import Run
 from safelight.pipelines.engine.run_store import RunStore
 from safelight.pipelines.failures import fail
-from safelight.pipelines.worker import FLOWS, NEVER_LEASED
+from safelight.pipelines.worker import FLOWS
 
 ANSWER_SECONDS_MAX = 10.0
 LOOK_SECONDS = 0.2
@@ -70,11 +71,13 @@ async def _end_unbegun(db: Database, generation_id: str) -> None:
     """End the generation as cancelled, refunded, if no worker has begun it. The lease keeps a worker that begins it at
     this moment, and this process, from both writing."""
     async with db.connection() as conn:
-        leased = await runs.take_lease(conn, generation_id, FLOWS, if_lease_no=NEVER_LEASED)
+        lease_no = await rounds.unbegun_lease_no(conn, generation_id)
+        leased = await runs.take_lease(conn, generation_id, FLOWS, if_lease_no=lease_no)
         if leased is None:
             return
+        steps = await runs.checkpoints(conn, generation_id, RESULT_STEPS)
     notifier = Notifier(db)
-    store = RunStore(db, notifier, leased, steps=[])
+    store = RunStore(db, notifier, leased, steps)
     with suppress(LeaseLost):  # a worker took the generation over, and has seen the request
         await fail(Run(store, NO_RETRY, leased), Cancelled("stopped on request, before it began"))
     await notifier.drain()
@@ -88,6 +91,6 @@ async def _state(db: Database, generation_id: str) -> CancelOutcome:
     return CancelOutcome(
         status=status,
         too_late=not cancelled if status.is_terminal or row.has_result else None,
-        refunded_credits=row.cost or 0 if cancelled else 0,
+        refunded_credits=row.refunded if cancelled else 0,
         balance=row.balance,
     )

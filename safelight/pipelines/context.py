@@ -13,12 +13,12 @@ from safelight.pipelines.engine.sealing import Sealer
 from safelight.pipelines.provider_limits import ProviderLimits
 from safelight.pipelines.registry import Configuration, Engine
 from safelight.pipelines.settings import SettingsPolicy
-from safelight.pipelines.vendor_pictures import VendorPictures
 from safelight.providers.base import Adapter, MediaProvider, ReferenceImage, TextModel
 from safelight.redaction import excerpt
 from safelight.storage.assets import UPLOAD_BYTES_MAX, AssetStore
 from safelight.storage.fetch import GuardedFetcher
 from safelight.storage.spool import Spool
+from safelight.storage.vendor_pictures import VendorPictures
 
 
 class Adapters:

@@ -4,10 +4,12 @@ The mark comes first. If the storage is away after it, the same request again, o
 """
 
 from safelight.db.connection.database import Database
-from safelight.db.generations import deletions, generations
+from safelight.db.generations import deletions, generations, job_log
 from safelight.db.generations.deletions import Deletable
 from safelight.domain.errors.base import NotFound
 from safelight.domain.errors.retries import GenerationInProgress
+from safelight.domain.job_log import LogLine
+from safelight.domain.orders import SET_MODES
 from safelight.domain.statuses import Status
 from safelight.pipelines.results import withdraw
 from safelight.storage import results
@@ -46,7 +48,11 @@ async def _delete_files(db: Database, assets: AssetStore, row: Deletable) -> Non
     key = row.key or (assets.key_of(row.url) if row.url else None)
     named = [key] if key else []
     if row.is_ours:
-        await withdraw(db, assets, row.generation_id, row.mode, named)
+        deleted = await withdraw(db, assets, row.generation_id, row.mode, named)
+        if row.mode in SET_MODES:
+            line = LogLine("info", "cleanup", f"{len(deleted)} files were deleted.", {"deletedImages": len(deleted)})
+            async with db.connection() as conn:
+                await job_log.append(conn, row.generation_id, line)
         return
     await results.delete(assets, named)
     async with db.connection() as conn:

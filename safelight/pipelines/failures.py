@@ -11,12 +11,13 @@ from safelight.db.money import ledger
 from safelight.db.operations import ops_rows
 from safelight.db.operations.ops_rows import OpsError
 from safelight.domain.errors.base import Cancelled, SafelightError
-from safelight.domain.errors.codes import as_error, engine_of, public_code, type_name
+from safelight.domain.errors.codes import as_error, public_code
 from safelight.domain.job_log import LogLine
 from safelight.domain.statuses import Status
 from safelight.pipelines.engine.run import Run
 from safelight.pipelines.engine.step import Step
-from safelight.pipelines.flows.text_steps import TEXT_ENGINE
+from safelight.pipelines.flows.public_errors import public_error
+from safelight.pipelines.flows.set_endings import end_set
 
 Json = dict[str, Any]
 
@@ -24,11 +25,14 @@ REFUNDED = " Your credits were returned."
 
 
 async def fail(run: Run, cause: Exception) -> None:
-    """End the generation with an error, or as cancelled.
+    """End the generation with an error, or as cancelled; a set with what was made of it.
 
     Raises:
         LeaseLost: another worker has it; nothing was written.
     """
+    if run.order.flow.is_set:
+        await end_set(run, cause)
+        return
     error = as_error(cause)
     number = max(run.next_step_no, run.store.next_step_no)
     step = run.current or Step(number, "pipeline", run.store.clock)
@@ -52,7 +56,7 @@ def _ending(run: Run, step: Step, error: SafelightError, cause: Exception) -> En
         lines=[LogLine("info" if is_cancelled else "error", step.type, message)],
         error=message,
         model=step.model or run.model,
-        meta={"error": _public_error(step, error, cause, message)},
+        meta={"error": public_error(step, error, cause, message)},
     )
 
 
@@ -62,21 +66,6 @@ async def _write(conn: Connection, run: Run, step: Step, ending: Ending, ops: Op
     await ledger.refund(conn, generation_id=run.generation_id)
     await ops_rows.insert(conn, ops)
     return await runs.finish(conn, store.lease, ending, variables=store.with_lines(ending.lines))
-
-
-def _public_error(step: Step, error: SafelightError, cause: Exception, message: str) -> Json:
-    """The error context (docs/contract/failures-in-sql.md) without user and stack, as customers may read it."""
-    return {
-        "code": public_code(step.type, error),
-        "message": message,
-        "step": step.type,
-        "provider": engine_of(step.type) or (step.provider and TEXT_ENGINE),  # never who serves it
-        "type": type_name(cause),
-        "timestamp": step.payload.timing.ended_at,
-        "category": error.category.value,
-        "httpStatus": error.http_status,
-        "isRetryable": error.retryable,
-    }
 
 
 def _log(run: Run, step: Step, error: SafelightError, cause: Exception) -> None:

@@ -9,7 +9,7 @@ import asyncio
 from collections.abc import Awaitable, Callable
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
-from typing import Any, BinaryIO
+from typing import Any, BinaryIO, TypeVar
 
 from safelight import telemetry
 from safelight.db.connection.database import Connection, Database
@@ -38,6 +38,7 @@ from safelight.storage.spool import Spool
 
 Json = dict[str, Any]
 Refuse = Callable[[str, SafelightError], Awaitable[None]]
+Result = TypeVar("Result")
 Defer = Callable[[Connection, str], Awaitable[None]]
 
 KIND = "inputs"
@@ -46,17 +47,67 @@ STORAGE_PAUSE_SECONDS = 5.0
 
 
 @dataclass(frozen=True, slots=True)
-class InputImporter:
-    """`refuse` ends a generation that no worker began; `seconds_max` is for all pictures of an order together."""
+class PictureImport:
+    """Makes files of ours of pictures that orders name. `seconds_max` is for all pictures of an order together."""
 
-    db: Database
-    notifier: Notifier
     assets: AssetStore
     fetcher: GuardedFetcher
     spool: Spool
-    sealer: Sealer
-    refuse: Refuse
+    sealer: Sealer | None
     seconds_max: float
+
+    async def one(self, picture: Json, customer: str) -> str:
+        """Returns the address of our copy. `picture` is the note of it.
+
+        Raises:
+            AssetUnreachable: it cannot be had.
+            StorageError: it cannot be stored now.
+        """
+        if "key" in picture:
+            return await self.copied(picture, customer)
+        with await self.fetched(self.url(picture), picture["field"]) as file:
+            return await self.stored(file, picture["field"], customer)
+
+    def url(self, picture: Json) -> str:
+        if "sealed" not in picture or self.sealer is None:
+            return str(picture["url"])
+        try:
+            return self.sealer.unseal(picture["sealed"])
+        except ConfigError as error:
+            raise AssetUnreachable(picture["field"], str(error)) from error
+
+    async def fetched(self, url: str, field: str) -> BinaryIO:
+        try:
+            stream = self.fetcher.stream(url, bytes_max=UPLOAD_BYTES_MAX, seconds_max=self.seconds_max)
+            async with stream as chunks:
+                return await self.spool.receive(chunks)
+        except RemoteFileRefused as error:
+            raise AssetUnreachable(field, str(error)) from error
+
+    async def stored(self, file: BinaryIO, field: str, customer: str) -> str:
+        try:
+            stored = await self.assets.put_private_picture(file, kind=KIND, customer=customer)
+        except InvalidInput as error:
+            raise AssetUnreachable(field, str(error)) from error
+        return self.assets.private_address(stored.key)
+
+    async def copied(self, picture: Json, customer: str) -> str:
+        """Our own copy of a private file of somebody else, who gave out a URL for it."""
+        try:
+            stored = await self.assets.copy_private_picture(picture["key"], kind=KIND, customer=customer)
+        except InvalidInput as error:  # NotFound is one
+            raise AssetUnreachable(picture["field"], str(error)) from error
+        return self.assets.private_address(stored.key)
+
+
+@dataclass(frozen=True, slots=True)
+class InputImporter:
+    """`refuse` ends a generation that no worker began."""
+
+    db: Database
+    notifier: Notifier
+    pictures: PictureImport
+    refuse: Refuse
 
     async def run(self, generation_id: str, defer: Defer) -> None:
         """Import the pictures of the generation and hand it over to the workers with `defer`, or end it, refunded.
@@ -88,7 +139,7 @@ class InputImporter:
         self.notifier.notify(generation_id)
 
     async def _imported(self, pending: PendingImports) -> list[Json]:
-        """The pictures, each with the address of our copy.
+        """The pictures, each with the address of our copy. A set goes on without those that cannot be had.
 
         Raises:
             AssetUnreachable: one cannot be had.
@@ -100,60 +151,10 @@ class InputImporter:
             raise Cancelled("stopped on request")
         if pending.takeovers >= TAKEOVERS_MAX:
             raise WorkerLost(f"{TAKEOVERS_MAX} processes were lost while they imported the pictures")
-        urls = {picture["field"]: self._url(picture) for picture in pending.pictures if "key" not in picture}
-        fields = {url: field for field, url in reversed(urls.items())}  # a picture that is named twice is fetched once
+        is_set = read_order(pending.order).flow.is_set
+        batch = _Batch(self.pictures, pending.pass_id, goes_on=is_set)
         async with AsyncExitStack() as stack:
-            files = await self._fetched(fields, stack)
-            addresses = {url: await self._stored(files[url], field, pending.pass_id) for url, field in fields.items()}
-        imported = []
-        for picture in pending.pictures:
-            field = picture["field"]
-            address = addresses[urls[field]] if field in urls else await self._copied(picture, pending.pass_id)
-            imported.append({"field": field, "url": picture["url"], "address": address})
-        return imported
-
-    def _url(self, picture: Json) -> str:
-        if "sealed" not in picture:
-            return str(picture["url"])
-        try:
-            return self.sealer.unseal(picture["sealed"])
-        except ConfigError as error:
-            raise AssetUnreachable(picture["field"], str(error)) from error
-
-    async def _fetched(self, fields: dict[str, str], stack: AsyncExitStack) -> dict[str, BinaryIO]:
-        """The files by their URL, side by side, all within the time for one order."""
-        files: dict[str, BinaryIO] = {}
-
-        async def fetch(url: str, field: str) -> None:
-            try:
-                stream = self.fetcher.stream(url, bytes_max=UPLOAD_BYTES_MAX, seconds_max=self.seconds_max)
-                async with stream as chunks:
-                    files[url] = stack.enter_context(await self.spool.receive(chunks))
-            except RemoteFileRefused as error:
-                raise AssetUnreachable(field, str(error)) from error
-
-        try:
-            async with asyncio.TaskGroup() as group:
-                for url, field in fields.items():
-                    group.create_task(fetch(url, field))
-        except ExceptionGroup as group_of_errors:
-            raise group_of_errors.exceptions[0] from None
-        return files
-
-    async def _stored(self, file: BinaryIO, field: str, customer: str) -> str:
-        try:
-            stored = await self.assets.put_private_picture(file, kind=KIND, customer=customer)
-        except InvalidInput as error:
-            raise AssetUnreachable(field, str(error)) from error
-        return self.assets.private_address(stored.key)
-
-    async def _copied(self, picture: Json, customer: str) -> str:
-        """Our own copy of a private file of somebody else, who gave out a URL for it."""
-        try:
-            stored = await self.assets.copy_private_picture(picture["key"], kind=KIND, customer=customer)
-        except InvalidInput as error:  # NotFound is one
-            raise AssetUnreachable(picture["field"], str(error)) from error
-        return self.assets.private_address(stored.key)
+            return await batch.imported(pending.pictures, stack)
 
     async def _hand_over(
         self, conn: Connection, generation_id: str, order: Order, imported: list[Json], defer: Defer
@@ -165,9 +166,67 @@ class InputImporter:
                 conn,
                 generation_id,
                 order=order.model_dump(mode="json"),
-                variables={"assets": known["assets"], "inputs": known["inputs"]},
+                variables={name: known[name] for name in ("assets", "inputs") if name in known},
                 imported=imported,
                 message=IMPORTED_LINE,
             )
             if is_new:
                 await defer(conn, generation_id)
+
+
+class _Batch:
+    """The pictures of one order. With `goes_on`, one that cannot be had is noted, and the others are imported."""
+
+    def __init__(self, pictures: PictureImport, customer: str, *, goes_on: bool) -> None:
+        self._pictures, self._customer, self._goes_on = pictures, customer, goes_on
+        self._errors: dict[str, AssetUnreachable] = {}
+
+    async def imported(self, noted: list[Json], stack: AsyncExitStack) -> list[Json]:
+        """The notes with the addresses of our copies; of one that could not be had, with the error."""
+        urls = {one["field"]: self._pictures.url(one) for one in noted if "key" not in one}
+        fields = {url: field for field, url in reversed(urls.items())}  # a picture that is named twice is fetched once
+        files = await self._fetched(fields, stack)
+        addresses = {
+            url: await self._or_error(url, self._pictures.stored(file, fields[url], self._customer))
+            for url, file in files.items()
+        }
+        return [await self._note(one, urls, addresses) for one in noted]
+
+    async def _note(self, noted: Json, urls: dict[str, str], addresses: dict[str, str | None]) -> Json:
+        field = noted["field"]
+        if field in urls:
+            url = urls[field]
+            address = addresses.get(url)
+        else:
+            url = noted["key"]
+            address = await self._or_error(url, self._pictures.copied(noted, self._customer))
+        if address is None:
+            return noted | {"address": noted["url"], "error": str(self._errors[url])}
+        return {"field": field, "url": noted["url"], "address": address}
+
+    async def _fetched(self, fields: dict[str, str], stack: AsyncExitStack) -> dict[str, BinaryIO]:
+        """The files by their URL, side by side, all within the time for one order."""
+        files: dict[str, BinaryIO] = {}
+
+        async def fetch(url: str, field: str) -> None:
+            file = await self._or_error(url, self._pictures.fetched(url, field))
+            if file is not None:
+                files[url] = stack.enter_context(file)
+
+        try:
+            async with asyncio.TaskGroup() as group:
+                for url, field in fields.items():
+                    group.create_task(fetch(url, field))
+        except ExceptionGroup as group_of_errors:
+            raise group_of_errors.exceptions[0] from None
+        return files
+
+    async def _or_error(self, url: str, call: Awaitable[Result]) -> Result | None:
+        """None where it cannot be had, and the order goes on without it."""
+        try:
+            return await call
+        except AssetUnreachable as error:
+            if not self._goes_on:
+                raise
+            self._errors[url] = error
+            return None

@@ -17,7 +17,7 @@ Json = dict[str, Any]
 # What a model may be sent of an order as it is.
 TEXTS = (
     "brief", "style", "motion_brief", "movement_style", "negative_prompt", "feedback", "style_history_csv",
-    "preset_prompt", "settings",
+    "preset_prompt", "settings", "prompt", "prompts",
 )  # fmt: skip
 
 
@@ -45,7 +45,7 @@ class Inputs:
     def as_written(self, order: Order) -> Json:
         """The part that is stored beside the order, so that models get its texts as they were written. Pictures have
         a note of their own."""
-        return sealed_parts(self.sealer, order.model_dump(mode="json"), TEXTS)
+        return sealed_parts(self.sealer, order.texts(), TEXTS)
 
     def _address(self, url: str, customer: str) -> tuple[str, Json | None]:
         """The order's entry for a picture, and the import that it needs."""

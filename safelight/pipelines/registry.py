@@ -23,12 +23,14 @@ from safelight.providers.catalogue import ParameterTables
 CACHE_SECONDS = 5.0
 DEADLINE_SECONDS = 1800.0  # for a result, from its start, where the registry states no deadline_seconds
 REGISTRY_KEY = "mma.provider.registry"
+MODELS_KEY = "mma.provider.models"
+CREDITS_MAX = 1_000_000  # of one result
 PLACEHOLDER = re.compile(r"\{\{(.*?)\}\}", re.DOTALL)
 START_USD_MAX = Decimal(100)  # what the registry may say that one start costs
 SECOND_USD_MAX = Decimal(10)  # and each second of its result
 
-ENGINES = ("seedream", "kling")
-MODES = frozenset({"text", "still", "video"})
+ENGINES = ("seedream", "kling", "image_edit")
+MODES = frozenset({"text", "still", "video", "image_job"})
 # What each template may have filled: a version with another placeholder is refused when it is saved.
 _OF_MOTION = ("still_crt", "motion_brief", "movement_style", "avoid")
 PLACEHOLDERS: Mapping[str, Collection[str]] = {
@@ -38,6 +40,7 @@ PLACEHOLDERS: Mapping[str, Collection[str]] = {
     "mma.ctx.gpt_feedback_still": ("previous_prompt", "output_crt", "feedback", "avoid"),
     "mma.ctx.motion_suggestion": _OF_MOTION,
     "mma.ctx.gpt_reader_motion": _OF_MOTION,
+    "mma.ctx.image_edit": ("prompt",),
     "mma.ctx.gpt_feedback_motion": ("still_crt", "previous_prompt", "feedback", "avoid"),
 }
 
@@ -100,7 +103,7 @@ class Engine:
     usd: Decimal = Decimal(0)  # what one start costs
     usd_per_second: Decimal = Decimal(0)  # and each second of what is made
     fallback: Mapping[str, str] | None = None  # adapter and model, while its own adapter does not answer
-    modes: tuple[str, ...] = ()  # `text`, `still`, `video`; none stated: all
+    modes: tuple[str, ...] = ()  # of MODES; none stated: all
 
     def must_make(self, mode: str) -> None:
         """Raises ConfigError: the registry's `modes` say that it makes something else."""
@@ -114,6 +117,17 @@ class Engine:
     def instead(self, fallback: Mapping[str, str], limits: Limits | None) -> "Engine":
         """The engine as its fallback serves it."""
         return replace(self, adapter=fallback["adapter"], model=fallback["model"], limits=limits, fallback=None)
+
+
+@dataclass(frozen=True, slots=True)
+class OfferedModel:
+    """A model that customers may choose, with the credits of each result and the version that says so."""
+
+    id: str
+    name: str
+    credits: int
+    engine: Engine
+    version: Version
 
 
 class Configuration:
@@ -155,6 +169,20 @@ class Configuration:
                 model = at(await self._override(), f"models.{engine_id}")
                 return _engine(version, value, served | ({"model": model} if model else {}))
         raise ConfigError(f"{version.id}: no enabled provider serves {engine_id!r}")
+
+    async def offered_models(self) -> list[OfferedModel]:
+        """The models that customers may choose. Raises ConfigError if the row cannot be used."""
+        version, value = await self._active(MODELS_KEY)
+        _, registry = await self._active(REGISTRY_KEY)
+        entries = [entry for entry in value.get("models", ()) if entry.get("enabled", True)]
+        return [self._offered(version, registry, entry) for entry in entries]
+
+    def _offered(self, version: Version, registry: Row, entry: Row) -> OfferedModel:
+        engine = _engine(version, registry, entry | self._served_with_key(version, entry))
+        credits = entry.get("credits")
+        if not isinstance(credits, int) or isinstance(credits, bool) or not 0 <= credits <= CREDITS_MAX:
+            raise ConfigError(f"{version.id}: credits of {engine.id} must be a whole number from 0 to {CREDITS_MAX}")
+        return OfferedModel(engine.id, str(entry.get("name") or engine.id), credits, engine, version)
 
     def _served_with_key(self, version: Version, entry: Row) -> Row:
         try:
@@ -237,7 +265,21 @@ async def install_version_1(conn: Connection, tables: ParameterTables) -> int:
     await app_config.set_rules(conn, PLACEHOLDERS, tables.rules(ENGINES))
     files = sorted(_VERSION_1.glob("*.toml"))
     added = [await app_config.insert_version(conn, file.stem, 1, tomllib.loads(file.read_text())) for file in files]
-    return sum(added)
+    return sum(added) + await _add_new_engines(conn)
+
+
+async def _add_new_engines(conn: Connection) -> int:
+    """Add the engines that came after the active version of the registry was written, as a new version of it."""
+    active = await app_config.active(conn, REGISTRY_KEY)
+    if active is None:  # all versions are switched off: who did that knows why
+        return 0
+    registry = dict(active.value)
+    ours = tomllib.loads((_VERSION_1 / f"{REGISTRY_KEY}.toml").read_text())["providers"]
+    known = {entry.get("id") for entry in registry["providers"]}
+    new = [entry for entry in ours if entry["id"] not in known]
+    if new:
+        await _register(conn, registry, [*registry["providers"], *new])
+    return len(new)
 
 
 async def serve_every_engine_with(conn: Connection, adapter: str, **more: float) -> None:
@@ -245,6 +287,15 @@ async def serve_every_engine_with(conn: Connection, adapter: str, **more: float)
     registry = await _registry(conn)
     served = {"adapter": adapter, "with_key": []}
     await _register(conn, registry, [entry | served | more for entry in registry["providers"]])
+    await serve_models_with(conn, served | more)
+
+
+async def serve_models_with(conn: Connection, values: Row) -> None:
+    """Write a new version of the list of models in which each of them has these values, e.g. another adapter."""
+    row = await _registry(conn, MODELS_KEY)
+    version = int(row.get("version", 1)) + 1
+    models = [entry | values for entry in row["models"]]
+    await app_config.insert_version(conn, MODELS_KEY, version, row | {"version": version, "models": models})
 
 
 async def serve_engines_with(conn: Connection, changes: Mapping[str, Row], *, limits: Row | None = None) -> None:
@@ -260,10 +311,10 @@ async def serve_engines_with(conn: Connection, changes: Mapping[str, Row], *, li
     await _register(conn, registry, [entry | named.get(entry["id"], {}) for entry in registry["providers"]])
 
 
-async def _registry(conn: Connection) -> Row:
-    registered = await app_config.active(conn, REGISTRY_KEY)
+async def _registry(conn: Connection, key: str = REGISTRY_KEY) -> Row:
+    registered = await app_config.active(conn, key)
     if registered is None:
-        raise ConfigError(f"no enabled app_config row has the key {REGISTRY_KEY!r}")
+        raise ConfigError(f"no enabled app_config row has the key {key!r}")
     return dict(registered.value)
 
 

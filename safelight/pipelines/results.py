@@ -11,14 +11,16 @@ from dataclasses import replace
 from safelight import telemetry
 from safelight.db.connection.database import Database, Unwritable
 from safelight.db.generations import generations
-from safelight.domain.errors.base import SafelightError, StorageError
+from safelight.domain.errors.base import Cancelled, SafelightError, StorageError
 from safelight.domain.errors.codes import as_error
+from safelight.domain.statuses import Status
 from safelight.domain.steps import LAST_LOOK_OF, StepType
 from safelight.pipelines.context import PipelineContext
 from safelight.pipelines.engine.run import Run
 from safelight.pipelines.engine.step import Step
 from safelight.pipelines.failures import fail
 from safelight.pipelines.flows.media_steps import finish_done
+from safelight.pipelines.flows.set_endings import made_slides
 from safelight.redaction import excerpt
 from safelight.storage import results
 from safelight.storage.assets import AssetStore
@@ -49,8 +51,12 @@ async def _conclude(context: PipelineContext, run: Run, cause: Exception) -> Non
         await _deliver_anyway(run, run.result, cause)
         return
     await fail(run, cause)
-    if run.store.may_have_stored:
+    if not run.store.may_have_stored:
+        return
+    if not made_slides(run):
         await _withdraw_or_warn(context, run)
+    elif isinstance(cause, Cancelled):
+        await _delete_unnamed_or_warn(context, run)
 
 
 async def lease_lost(context: PipelineContext, run: Run) -> None:
@@ -59,8 +65,11 @@ async def lease_lost(context: PipelineContext, run: Run) -> None:
         return
     async with context.db.connection() as conn:
         is_over = await generations.ended_without_result(conn, run.generation_id)
+        status = (await generations.cancelling(conn, run.generation_id)).status
     if is_over:
         await _withdraw_or_warn(context, run)
+    elif status == Status.CANCELLED:
+        await _delete_unnamed_or_warn(context, run)
 
 
 async def withdraw(
@@ -77,6 +86,21 @@ async def withdraw(
     async with db.connection() as conn:
         await generations.note_withdrawn(conn, generation_id)
     return found
+
+
+async def _delete_unnamed_or_warn(context: PipelineContext, run: Run) -> None:
+    """Delete what a set that was stopped has stored beside the positions that it keeps. What is left is an orphan."""
+    try:
+        found = await results.stored(context.assets, run.order.flow.mode, run.generation_id)
+        async with context.db.connection() as conn:
+            unnamed = await generations.unnamed_keys(conn, dict.fromkeys(found, run.generation_id))
+        await results.delete(context.assets, sorted(unnamed))
+    except StorageError as error:
+        telemetry.warning(
+            telemetry.Tag.STORAGE_FILE,
+            f"Files beside the kept positions could not be deleted; safelight assets sweep does it: {error}",
+            generation_id=run.generation_id,
+        )
 
 
 async def _withdraw_or_warn(context: PipelineContext, run: Run) -> None:

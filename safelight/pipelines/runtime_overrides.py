@@ -10,7 +10,7 @@ from safelight.db.connection.database import Connection, Database
 from safelight.db.operations import audit
 from safelight.db.operations.audit import Operator
 from safelight.domain.errors.base import InvalidInput
-from safelight.domain.orders import Prices
+from safelight.domain.prices import Prices
 from safelight.domain.runtime_config import Tree, at, checked, effective, known, put, without
 from safelight.pipelines.registry import REGISTRY_KEY
 from safelight.pipelines.settings import SettingsPolicy
@@ -83,6 +83,7 @@ class RuntimeConfig:
         self.prices = Prices(
             self._stated.still_credits if image is None else image,
             self._stated.video_credits if motion is None else motion,
+            self._stated.image_credits,
         )
 
     async def defaults(self, conn: Connection) -> Tree:

@@ -12,7 +12,7 @@ from safelight.storage.addresses import is_public
 STAND_IN = "local"
 UNPAID = frozenset({STAND_IN, "simulated"})
 KEY_NAMES = {"openai": "OPENAI_API_KEY", "replicate": "REPLICATE_API_TOKEN", "fal": "FAL_KEY"}
-_MADE = {"text": "Texts", "still": "Stills", "video": "Videos"}
+_MADE = {"text": "Texts", "still": "Stills", "video": "Videos", "image_job": "Image jobs"}
 _PRIVATE_NAMES = (".local", ".localhost", ".internal", ".lan", ".home", ".test", ".invalid")
 
 

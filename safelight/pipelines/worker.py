@@ -5,15 +5,16 @@ from collections.abc import Awaitable, Callable, Mapping
 from safelight import telemetry
 from safelight.db.connection.database import TRANSIENT_ERRORS
 from safelight.db.connection.notifications import Notifier
-from safelight.db.generations import runs
+from safelight.db.generations import rounds, runs
 from safelight.domain.errors.base import LeaseLost, QueueTimeout, SafelightError
 from safelight.domain.orders import Flow
-from safelight.domain.steps import LAST_LOOK_OF
+from safelight.domain.steps import RESULT_STEPS
 from safelight.pipelines.context import PipelineContext
 from safelight.pipelines.engine.retry import RetryPolicy
 from safelight.pipelines.engine.run import Run
 from safelight.pipelines.engine.run_store import RunStore
 from safelight.pipelines.engine.snooze import Snooze
+from safelight.pipelines.flows.image_jobs import image_job
 from safelight.pipelines.flows.stills import still_create, still_tweak
 from safelight.pipelines.flows.videos import video_animate, video_tweak
 from safelight.pipelines.results import conclude, lease_lost
@@ -29,6 +30,7 @@ FLOWS: Mapping[int, Mapping[Flow, RunFlow]] = {
         Flow.STILL_TWEAK: still_tweak,
         Flow.VIDEO_ANIMATE: video_animate,
         Flow.VIDEO_TWEAK: video_tweak,
+        Flow.IMAGE_JOB: image_job,
     }
 }
 
@@ -56,7 +58,9 @@ class Worker:
 
     async def give_up(self, generation_id: str) -> None:
         """End a generation that no worker began before its deadline; leave it alone where one just did."""
-        await self._with_lease(generation_id, self._execute, if_lease_no=NEVER_LEASED)
+        async with self._context.db.connection() as conn:
+            lease_no = await rounds.unbegun_lease_no(conn, generation_id)
+        await self._with_lease(generation_id, self._execute, if_lease_no=lease_no)
 
     async def refuse(self, generation_id: str, error: SafelightError) -> None:
         """End a generation that no worker began, refunded; leave it alone where one just did."""
@@ -80,7 +84,7 @@ class Worker:
             leased = await runs.take_lease(conn, generation_id, self._flows, if_lease_no=if_lease_no)
             if leased is None:
                 return None
-            steps = await runs.checkpoints(conn, generation_id, LAST_LOOK_OF)
+            steps = await runs.checkpoints(conn, generation_id, RESULT_STEPS)
         telemetry.note(pass_id=leased.pass_id, request_id=leased.request.get("request_id"))
         run = Run(RunStore(self._context.db, self._notifier, leased, steps), self._policy, leased)
         if not steps:
@@ -90,7 +94,7 @@ class Worker:
     async def _execute(self, run: Run) -> None:
         try:
             run.restore(self._context.sealer)
-            if run.store.is_new and run.store.deadline_passed():
+            if run.store.next_step_no <= run.first_step_no and run.store.deadline_passed():
                 raise QueueTimeout("no worker had a free place before the deadline")
             await self._flows[run.pipeline_version][run.order.flow](self._context, run)
         except (Snooze, LeaseLost, *TRANSIENT_ERRORS):

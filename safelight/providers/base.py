@@ -141,7 +141,7 @@ class Adapter:
     video: MediaProvider | None = None
 
     def media(self, mode: Mode) -> MediaProvider | None:
-        return self.image if mode == "still" else self.video
+        return self.video if mode == "video" else self.image
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,6 +6,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
+from safelight.domain.errors.base import ConfigError
 from safelight.providers.parameters import Model, Models, Parameter
 
 _HERE = Path(__file__).parent
@@ -27,6 +28,14 @@ class ParameterTables:
         if adapter not in VENDORS:
             return self.of_engine(engine_id)
         return self._models(_HERE / adapter / "models").named(model.partition(":")[0])
+
+    def of_run(self, model_id: str) -> Model:
+        """The table of a model that customers may choose. Raises ConfigError if no vendor's files describe it."""
+        found = (self._models(_HERE / vendor / "models").get(model_id) for vendor in VENDORS)
+        table = next(filter(None, found), None)
+        if table is None:
+            raise ConfigError(f"no models file describes {model_id!r}")
+        return table
 
     def rules(self, engine_ids: Collection[str]) -> list[dict[str, Any]]:
         """The engines' tables as rows, one for each name of a setting."""

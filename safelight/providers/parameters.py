@@ -100,6 +100,9 @@ class Models:
         found = [Model.model_validate(tomllib.loads(path.read_text())) for path in sorted(folder.glob("*.toml"))]
         self._by_name = {model.name: model for model in found}
 
+    def get(self, name: str) -> Model | None:
+        return self._by_name.get(name)
+
     def named(self, name: str) -> Model:
         """Raises ConfigError if the model has no file."""
         if name not in self._by_name:
@@ -157,7 +160,7 @@ def _read(name: str, parameter: Parameter, stated: Any, warnings: list[str]) -> 
                 raise _refusal(name, f"must be true or false, not {stated!r}")
             return stated
         case "integer" | "number":
-            return _number(name, parameter, stated, warnings)
+            return nearest_number(name, parameter, stated, warnings)
 
 
 def _cut(name: str, parameter: Parameter, stated: str, warnings: list[str]) -> str:
@@ -181,7 +184,8 @@ def _word(name: str, parameter: Parameter, stated: Any, warnings: list[str]) -> 
     raise _refusal(name, f"must be one of {allowed}, not {word[:100]!r}")
 
 
-def _number(name: str, parameter: Parameter, stated: Any, warnings: list[str]) -> float | int:
+def nearest_number(name: str, parameter: Parameter, stated: Any, warnings: list[str]) -> float | int:
+    """The number nearest to the stated one that the model can take; another one is told."""
     wanted = finite_number(stated)
     if wanted is None:
         raise _refusal(name, f"must be a number, not {excerpt(str(stated), 100)!r}")
@@ -242,13 +246,24 @@ def allowed(name: str, parameter: Parameter, stated: Any, *, by_customer: bool) 
     """The value as it is stored, in our words, and warnings about it. Raises SettingRefused if it is of the wrong type,
     out of its bounds, or more than the price covers."""
     warnings: list[str] = []
+    single_value(parameter, stated)
+    value = _of_type(name, parameter, stated, warnings)
+    if by_customer:
+        allowed_choice(parameter, value)
+    return value, warnings
+
+
+def single_value(parameter: Parameter, stated: Any) -> None:
+    """Raises SettingRefused if more than one result would be made."""
     single = parameter.single_output
     if single is not None and stated != single and finite_number(stated) != single:
         raise SettingRefused(f"must be {_said(single)}: one result is made and paid for")
-    value = _of_type(name, parameter, stated, warnings)
-    if by_customer and parameter.customer_choices and value not in parameter.customer_choices:
+
+
+def allowed_choice(parameter: Parameter, value: Any) -> None:
+    """Raises SettingRefused if the price does not cover the value."""
+    if parameter.customer_choices and value not in parameter.customer_choices:
         raise SettingRefused(f"must be one of {', '.join(_said(one) for one in parameter.customer_choices)}")
-    return value, warnings
 
 
 def _of_type(name: str, parameter: Parameter, stated: Any, warnings: list[str]) -> Any:
@@ -284,7 +299,7 @@ def _within_bounds(name: str, parameter: Parameter, stated: Any, warnings: list[
         kind = "a whole number" if whole else "a number"
         span = "".join(f" {word} {end:g}" for word, end in (("from", minimum), ("to", maximum)) if end is not None)
         raise SettingRefused(f"must be {kind}{span}")
-    return _number(name, parameter, number, warnings)
+    return nearest_number(name, parameter, number, warnings)
 
 
 def _said(value: int | bool | str) -> str:

@@ -25,7 +25,7 @@ class GenerationReport:
     @property
     def outputs(self) -> Json:
         """The result, with its measures; empty until the generation is done."""
-        found: Json = self.generation.variables["outputs"] if self.status is Status.DONE else {}
+        found: Json = self.generation.variables.get("outputs", {}) if self.status is Status.DONE else {}
         return found
 
     @property

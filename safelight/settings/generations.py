@@ -13,6 +13,8 @@ class Credits(SettingsGroup):
     """Price of a still or a tweak of one, in credits."""
     video_credits: int = setting(5, ReadBy.API, ge=0, le=100)
     """Price of a video or a tweak of one, in credits."""
+    image_credits: int = setting(1, ReadBy.API, ge=0, le=100)
+    """Price of each picture of an image job (variants x sources), in credits."""
     signup_credits: int = setting(
         0, ReadBy.API, names=names("SIGNUP_CREDITS", f"{PREFIX}FREE_CREDITS"), ge=0, le=10_000
     )

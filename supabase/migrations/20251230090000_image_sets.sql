@@ -303,10 +303,16 @@ select
   coalesce(mg_error, mg_mma_vars #>> '{userMessages,final_line}') as message,
   (mg_payload #>> '{order,variants}')::integer as variants,
   jsonb_build_object(
-    'prompts', jsonb_path_query_array(mg_payload, '$.order.sources[*].prompt'),
-    'settings', coalesce(mg_payload #> '{order,settings}', '{}')
+    'prompts', (
+      select coalesce(jsonb_agg(coalesce(nullif(source->>'prompt', ''), mg_payload #>> '{order,prompt}') order by place), '[]')
+      from jsonb_array_elements(mg_payload #> '{order,sources}') with ordinality as listed (source, place)
+    ),
+    'settings', jsonb_strip_nulls(jsonb_build_object(
+      'aspect_ratio', mg_payload #> '{order,aspect_ratio}', 'quality', mg_payload #> '{order,quality}'))
   )::text as prompt,
-  coalesce(mg_payload #> '{order,settings}', '{}') as settings,
+  jsonb_strip_nulls(jsonb_build_object(
+    'aspect_ratio', mg_payload #> '{order,aspect_ratio}', 'quality', mg_payload #> '{order,quality}',
+    'post_processing', mg_payload #> '{order,post_processing}')) as settings,
   mg_created_at as created_at,
   mg_updated_at as updated_at,
   (mg_meta->>'completed_at')::timestamptz as completed_at,
@@ -326,7 +332,8 @@ select
   slide->>'key' as storage_path,
   (slide->>'width')::integer as width,
   (slide->>'height')::integer as height,
-  job.mg_payload #>> array['order', 'sources', slide->>'source', 'prompt'] as prompt_used,
+  coalesce(nullif(job.mg_payload #>> array['order', 'sources', slide->>'source', 'prompt'], ''),
+    job.mg_payload #>> '{order,prompt}') as prompt_used,
   step.mg_payload #> '{input,settings}' as settings_used,
   step.mg_updated_at as created_at,
   job.mg_user_id as user_id

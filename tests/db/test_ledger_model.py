@@ -15,17 +15,22 @@ from hypothesis import strategies as some
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule, run_state_machine_as_test
 
 from safelight import serve
+from safelight.domain.errors.base import InsufficientCredits
 from safelight.domain.ids import new_id
 from safelight.providers.simulated.faults import Faults
 from safelight.providers.simulated.server import Simulation
 from tests.conftest import Backend, Json, running
-from tests.support.simulated_provider import simulating
+from tests.support import image_jobs
+from tests.support.simulated_provider import looking_often, simulating
+
+__all__ = ["looking_often"]
 
 PRICES = {"still": 1, "video": 5}
 PATHS = {"still": "/mma/still/create", "video": "/mma/video/animate"}
 BRIEFS = ("a cup", "a vase")
 KEYS = ("k1", "k2")
-FINAL = ("done", "error", "cancelled")
+FINAL = ("done", "error", "cancelled", "partial")
+JOB_SOURCES, JOB_VARIANTS = 2, 2  # of an image job; each picture costs a credit
 CUSTOMERS = (0, 1)
 ANSWER_SECONDS_MAX = 60.0
 MONEY = (1, 2, 3)  # the invariants of docs/doctor.md about credits, refunds and failures
@@ -48,6 +53,7 @@ class Shop:
         self.backend: Backend
         self.simulation: Simulation
         self.photo: str
+        self.photos: list[str]
 
     async def live(self) -> None:
         async with (
@@ -55,6 +61,7 @@ class Shop:
             running(self._dsn, self._home, worker=False, **settings) as self.backend,
         ):
             self.photo = await self.backend.upload()
+            self.photos = [self.photo, await self.backend.upload(without_lines=1)]
             self._is_open.set()
             await self._closed.wait()
 
@@ -76,6 +83,21 @@ class Shop:
         body = {"passId": pass_id, "inputs": {"brief": brief}, "assets": {"start_image_url": self.photo}}
         headers = {"Idempotency-Key": key} if key else {}
         return await self.backend.client.post(PATHS[mode], json=body, headers=headers)
+
+    async def order_job(self, pass_id: str) -> str | None:
+        """The id of an image job; None if its customer cannot pay for it."""
+        job = image_jobs.job_of(self.backend, self.photos, variants=JOB_VARIANTS, pass_id=pass_id)
+        try:
+            return (await image_jobs.order(self.backend, job)).generation_id
+        except InsufficientCredits:
+            return None
+
+    async def complete(self, pass_id: str, job: str) -> int | None:
+        """The price of what is missing of a job; None if its customer cannot pay for it."""
+        try:
+            return (await image_jobs.complete(self.backend, job, pass_id=pass_id)).credits_cost
+        except InsufficientCredits:
+            return None
 
     async def order_at_once(self, times: int, *order: Any) -> list[httpx2.Response]:
         return await asyncio.gather(*(self.order(*order) for _ in range(times)))
@@ -123,6 +145,8 @@ class LedgerMachine(RuleBasedStateMachine):
         self.shop = shop
         self.accounts: list[Account] = []
         self.waiting: dict[str, tuple[Account, int]] = {}  # generation: whose it is, and its price
+        self.partial: dict[str, tuple[Account, int]] = {}  # image job that ended in part: whose, and what is missing
+        self.jobs: set[str] = set()
 
     @initialize()
     def open(self) -> None:
@@ -191,6 +215,39 @@ class LedgerMachine(RuleBasedStateMachine):
         for answer in accepted:
             self._charge(account, mode, answer)
 
+    @rule(who=some.sampled_from(CUSTOMERS))
+    def order_image_job(self, who: int) -> None:
+        account, price = self.accounts[who], JOB_SOURCES * JOB_VARIANTS
+        job = self.shop.run(self.shop.order_job(account.pass_id))
+        assert (job is None) == (account.balance < price)
+        if job:
+            account.entries.append((job, -price))
+            self.waiting[job] = (account, price)
+            self.jobs.add(job)
+
+    @rule()
+    def make_what_is_missing(self) -> None:
+        for job, (account, missing) in list(self.partial.items()):
+            price = self.shop.run(self.shop.complete(account.pass_id, job))
+            assert price == (missing if account.balance >= missing else None)
+            if price:
+                account.entries.append((job, -price))
+                self.waiting[job] = self.partial.pop(job)
+
+    def _end_job(self, job: str, status: str, refused: float) -> None:
+        """What was made of it, in all rounds, is paid for."""
+        account, price = self.waiting[job]
+        made = len(image_jobs.positions(self.shop.backend, job))
+        missing = JOB_SOURCES * JOB_VARIANTS - made
+        assert 0 <= missing <= price
+        if missing:
+            account.entries.append((job, missing))
+        if status == "partial":
+            self.partial[job] = (account, missing)
+        assert status == "cancelled" or (status, missing == 0) in (("done", True), ("partial", False), ("error", False))
+        assert refused != 0.0 or status in ("done", "cancelled")
+        assert (status == "error") <= (made == 0)
+
     @rule(refused=some.sampled_from((0.5, 0.0, 1.0)), stops=some.integers(1, 3))
     def work_off(self, refused: float, stops: int) -> None:
         """A finished generation is paid for; one that failed or was stopped is refunded."""
@@ -203,9 +260,14 @@ class LedgerMachine(RuleBasedStateMachine):
             status = self.shop.run(self.shop.backend.get(f"/mma/generations/{generation_id}"))["status"]
             if generation_id in stopped:
                 assert status == "cancelled"
+            elif generation_id in self.jobs:
+                self._end_job(generation_id, status, refused)
+                continue
             else:
                 assert status in (ends.values() if refused == 0.5 else [ends[refused == 1.0]])
-            if status != "done":
+            if generation_id in self.jobs:
+                self._end_job(generation_id, status, refused)
+            elif status != "done":
                 account.entries.append((generation_id, price))
         self.waiting.clear()
 
@@ -233,7 +295,7 @@ class LedgerMachine(RuleBasedStateMachine):
 
 
 @pytest.fixture
-def shop(dsn: str, tmp_path: Path) -> Iterator[Shop]:
+def shop(dsn: str, tmp_path: Path, looking_often: None) -> Iterator[Shop]:
     with Shop(dsn, tmp_path) as opened:
         yield opened
 

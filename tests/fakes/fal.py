@@ -62,7 +62,7 @@ class Fal(Wire):
         model = "{owner}/{name}".format(**request.path_params)
 
         def accept() -> tuple[int, Json]:
-            kind = "video" if "video" in model else "image"
+            kind = "video" if "video" in model or "veo" in model else "image"
             work = self.begin(str(uuid.uuid4()), kind, model, body, request.query_params.get("fal_webhook"))
             own = f"{self.url}/{'/'.join(model.split('/')[:2])}/requests/{work.id}"
             urls = {"response_url": own, "status_url": f"{own}/status", "cancel_url": f"{own}/cancel"}
@@ -130,7 +130,8 @@ class Fal(Wire):
         return "IN_PROGRESS" if self.begins else "IN_QUEUE"
 
     def _made(self, work: Work) -> Json:
-        url = self.file_url(work)
+        urls = self.file_urls(work)
         if work.kind == "video":
-            return {"video": {"url": url, "content_type": "video/mp4", "file_name": "output.mp4"}}
-        return {"images": [{"url": url, "content_type": "image/jpeg", "width": 512, "height": 512}], "seed": 7}
+            return {"video": {"url": urls[0], "content_type": "video/mp4", "file_name": "output.mp4"}}
+        images = [{"url": url, "content_type": "image/jpeg", "width": 512, "height": 512} for url in urls]
+        return {"images": images, "seed": 7}

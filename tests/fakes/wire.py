@@ -78,7 +78,9 @@ class Wire:
         self.work_seconds = work_seconds
         self.latency_seconds = 0.0
         self.fails_with: Any = None
+        self.makes_at_most = 100
         self.file_faults: deque[FileFault] = deque()
+        self.faults_of_files: dict[str, FileFault] = {}  # by the number of a file, from 2; the first has none
         self.announcing = Announcing()
         self.works: dict[str, Work] = {}
         self.calls: list[tuple[str, str]] = []
@@ -128,12 +130,14 @@ class Wire:
                     task.cancel()
 
     async def file(self, request: Request) -> Response:
-        work = self.works.get(request.path_params["id"])
+        name = request.path_params["id"]
+        work = self.works.get(name.partition("_")[0])
         if work is None:
             return Response("there is no such file", 404)
-        content = results.image(work.id) if work.kind == "image" else results.film(work.id)
+        content = results.image(name) if work.kind == "image" else results.film(name)
         media_type = "image/jpeg" if work.kind == "image" else "video/mp4"
         fault = self.file_faults.popleft() if self.file_faults else self._first_of("file", work.id)
+        fault = fault or self.faults_of_files.get(name.partition("_")[2])
         match fault:
             case "expired":
                 return Response("this file has expired", 404)
@@ -145,6 +149,12 @@ class Wire:
 
     def file_url(self, work: Work) -> str:
         return f"{self.url}/files/{work.id}.{'jpg' if work.kind == 'image' else 'mp4'}"
+
+    def file_urls(self, work: Work) -> list[str]:
+        """A URL for each picture that was asked for; `makes_at_most` of them."""
+        count = min(work.input.get("num_images", 1), self.makes_at_most)
+        url = self.file_url(work)
+        return [url, *(url.replace(work.id, f"{work.id}_{number}") for number in range(2, count + 1))]
 
     def begin(self, id: str, kind: str, model: str, input: Json, webhook: str | None) -> Work:
         work = Work(id, kind, model, input, webhook, time.time() + self.work_seconds, error=self.fails_with)

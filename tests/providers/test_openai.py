@@ -19,6 +19,7 @@ from tests.fakes import openai as fakes
 from tests.fakes.openai import KEY, failed, image_call, openai_serving, response
 from tests.pipelines.engine.test_resume import wait_for
 from tests.pipelines.flows.test_main_job import STILL_STEPS, TWEAK_STEPS, VIDEO_STEPS, VIDEO_TWEAK_STEPS, tell_story
+from tests.support import image_jobs
 
 Json = dict[str, Any]
 
@@ -245,6 +246,25 @@ async def test_reference_pictures_go_along_in_their_order(dsn: str, start: Start
     said = [part["text"] for part in content if part["type"] == "input_text"][1:]
     assert said == ["Picture 1: product", "Picture 2: logo", "Picture 3: inspiration", "Picture 4: inspiration"]
     assert [part["type"] for part in content[1:]] == ["input_text", "input_image"] * 4
+
+
+async def test_a_base_image_is_an_edit_of_its_source(dsn: str, start: StartBackend):
+    """The customer's text stands in our own instruction, and its quotation marks end nothing."""
+    async with openai_serving(dsn, image_edit="gpt-image-1") as (fake, settings):
+        backend = await start(**settings)
+        await backend.grant(2)
+        [url] = await image_jobs.photographs(backend, 1)
+        sources = [{"url": url, "prompt": 'a "blue" cup'}]
+        job = image_jobs.job_of(backend, [url], sources=sources, variants=2, quality="high")
+        accepted = await image_jobs.order(backend, job)
+        assert (await image_jobs.ended(backend, accepted.generation_id))["mg_mma_status"] == "done"
+    [asked] = fake.background()
+    tool = {"type": "image_generation", "model": "gpt-image-1", "size": "1536x1024", "quality": "high"}
+    assert asked["tools"] == [tool]
+    said = [part["text"] for part in asked["input"][0]["content"] if part["type"] == "input_text"]
+    assert said[0].startswith("Edit the picture that is given.")
+    assert said[0].endswith('The text: "a \\"blue\\" cup"')
+    assert said[1:] == ["Picture 1: source"]
 
 
 async def test_what_is_not_used_is_said(dsn: str, start: StartBackend):

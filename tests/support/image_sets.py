@@ -21,7 +21,7 @@ def make_set(
     order = {
         "flow": "image_job",
         "variants": variants,
-        "settings": {"aspect_ratio": "auto"},
+        "aspect_ratio": "auto",
         "sources": [{"url": f"https://shop.test/{source}.jpg", "prompt": "a cup"} for source in range(sources)],
     }
     with psycopg.connect(dsn) as conn:

@@ -1,14 +1,19 @@
 """A simulated provider for a test's database: the registry names it for every engine."""
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
 from typing import Any
+from unittest import mock
 
 import psycopg
-from starlette.types import ASGIApp, Receive, Scope, Send
+import pytest
+from starlette.requests import Request
+from starlette.responses import JSONResponse
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from safelight import serve
+from safelight.providers.simulated import adapter
 from safelight.providers.simulated.faults import Faults, Latency
 from safelight.providers.simulated.server import HangUpProtocol, Simulation
 
@@ -42,6 +47,43 @@ class Holding:
         return held
 
 
+@pytest.fixture
+def looking_often() -> Iterator[None]:
+    """Work at the provider is looked at so often that tests need not wait."""
+    with mock.patch.object(adapter, "CHECK_AFTER_SECONDS", 0.02):
+        yield
+
+
+class Refusing:
+    """Answers starts whose prompt holds a word of `words` with its status; each such answer is counted in `refused`."""
+
+    def __init__(self, **words: int) -> None:
+        self.words = words
+        self.refused = 0
+
+    def before(self, application: ASGIApp) -> ASGIApp:
+        async def looked_at(scope: Scope, receive: Receive, send: Send) -> None:
+            if scope["type"] != "http" or f"{scope['method']} {scope['path']}" != "POST /predictions":
+                await application(scope, receive, send)
+                return
+            body = await Request(scope, receive).body()
+            status = next((status for word, status in self.words.items() if word.encode() in body), None)
+            if status is None:
+                await application(scope, _again(body), send)
+                return
+            self.refused += 1
+            await JSONResponse({"detail": "refused"}, status)(scope, receive, send)
+
+        return looked_at
+
+
+def _again(body: bytes) -> Receive:
+    async def receive() -> Message:
+        return {"type": "http.request", "body": body, "more_body": False}
+
+    return receive
+
+
 @asynccontextmanager
 async def simulating(
     dsn: str,
@@ -50,7 +92,7 @@ async def simulating(
     pace: Latency | None = None,
     deadline_seconds: float = 600,
     check_every_seconds: float = 0,
-    holding: "Holding | None" = None,
+    holding: "Holding | Refusing | None" = None,
     **more: Any,
 ) -> AsyncIterator[tuple[Simulation, dict[str, str]]]:
     """The simulation, and the settings that let a backend reach it. `more` are faults, `faulty` and `looks_up`."""

@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+from collections.abc import Iterable
 from datetime import datetime
 from typing import ClassVar
 
@@ -21,8 +22,16 @@ REQUESTS_AT_ONCE = 2
 RENDER_BYTES = 300 * 1024 * 1024
 LOOK_BYTES = 64 * 1024 * 1024
 FILMED_ROLES = ("start_frame", "end_frame")
+REFERENCE_ROLE = "reference"  # of a model run: the product of a still, the first frame of a film
+TEXT_MOTION_MODEL = "darkroom-text-motion-1"  # draws the first frame of a film that has none
+RESULTS_MAX = 6
 # Settings of other adapters' models, with the value that asks for nothing.
-ASKS_FOR_NOTHING: Json = {"enhance_prompt": False, "sequential_image_generation": "disabled", "max_images": 1}
+ASKS_FOR_NOTHING: Json = {
+    "enhance_prompt": False,
+    "sequential_image_generation": "disabled",
+    "max_images": 1,
+    "quality": "medium",
+}
 
 
 class Desk:
@@ -69,6 +78,7 @@ class _LocalRenderer(_Local):
     """The base of the still and video providers: the handle holds the whole request, and `check` renders it."""
 
     settings_used: ClassVar[frozenset[str]]
+    reference_role: ClassVar[str]  # the part that the reference of a model run plays
 
     async def start(self, request: GenerationRequest) -> Operation:
         inject(self._fault, request.step_type)
@@ -77,11 +87,15 @@ class _LocalRenderer(_Local):
             "step_type": request.step_type,
             "model": request.model,
             "prompt": request.prompt,
-            "images": [{"role": image.role, "url": image.url} for image in request.images],
+            "images": [{"role": self._role(image), "url": image.url} for image in request.images],
             "settings": dict(request.settings),
+            "told": [name for name in request.settings if request.is_told_of(name)],
             "seed": request.seed,
         }
         return Operation(handle, self._wait_seconds)
+
+    def _role(self, image: base.ReferenceImage) -> str:
+        return self.reference_role if image.role == REFERENCE_ROLE else image.role
 
     async def check(self, operation: Operation) -> base.Pending | base.Succeeded:
         handle = operation.handle
@@ -89,10 +103,11 @@ class _LocalRenderer(_Local):
         if remaining > 0:
             return base.Pending(remaining)
         async with self._desk.place:
-            rendered = await self._render(handle)
-        output = base.OutputFile(rendered.media_type, content=rendered.content)
-        response = {"model": handle["model"], "width": rendered.width, "height": rendered.height}
-        return base.Succeeded((output,), response, (*rendered.warnings, *self._unused(handle["settings"])))
+            results = [await self._render(handle | {"seed": handle["seed"] + at}) for at in range(_count(handle))]
+        outputs = tuple(base.OutputFile(one.media_type, content=one.content) for one in results)
+        first = results[0]
+        response = {"model": handle["model"], "width": first.width, "height": first.height}
+        return base.Succeeded(outputs, response, (*first.warnings, *self._unused(handle)))
 
     async def cancel(self, operation: Operation) -> CancelResult:
         """Nothing runs between start and check, so whatever was begun is as good as stopped."""
@@ -102,8 +117,10 @@ class _LocalRenderer(_Local):
         """A start leaves nothing behind but its handle."""
         return None
 
-    def _unused(self, settings: Json) -> list[str]:
-        unused = {name: value for name, value in settings.items() if name not in self.settings_used}
+    def _unused(self, handle: Json) -> list[str]:
+        settings = handle["settings"]
+        told: Iterable[str] = handle["told"] if "told" in handle else settings
+        unused = {name: settings[name] for name in told if name not in self.settings_used}
         return [
             f"local: setting {name!r} is not known" for name in unused if unused[name] != ASKS_FOR_NOTHING.get(name)
         ]
@@ -117,7 +134,8 @@ class _LocalRenderer(_Local):
 
 
 class LocalImageProvider(_LocalRenderer):
-    settings_used = frozenset({"size", "aspect_ratio", "seed"})
+    settings_used = frozenset({"size", "aspect_ratio", "seed", "num_images"})
+    reference_role = "product"
 
     async def _render(self, handle: Json) -> Rendered:
         pictures = await self._pictures(handle)
@@ -139,15 +157,19 @@ class LocalImageProvider(_LocalRenderer):
 
 class LocalVideoProvider(_LocalRenderer):
     settings_used = frozenset({"mode", "duration", "aspect_ratio", "negative_prompt", "seed"})
+    reference_role = "start_frame"
 
     async def start(self, request: GenerationRequest) -> Operation:
-        if not any(image.role == "start_frame" for image in request.images):
+        has_start = any(self._role(image) == "start_frame" for image in request.images)
+        if not has_start and request.model != TEXT_MOTION_MODEL:
             raise ProviderRejected("local: a video needs a start_frame", code="MISSING_START_IMAGE_FOR_VIDEO")
         return await super().start(request)
 
     async def _render(self, handle: Json) -> Rendered:
         filmed = {**handle, "images": [image for image in handle["images"] if image["role"] in FILMED_ROLES]}
         frames = {picture.role: picture.content for picture in await self._pictures(filmed)}
+        if "start_frame" not in frames:
+            frames["start_frame"] = (await self._drawn_frame(handle)).content
         order = VideoOrder(
             prompt=handle["prompt"],
             settings=handle["settings"],
@@ -157,6 +179,16 @@ class LocalVideoProvider(_LocalRenderer):
             unused_roles=tuple(image["role"] for image in handle["images"] if image["role"] not in FILMED_ROLES),
         )
         return await self._desk.pool.run(RENDER_BYTES, lambda: film.film(order))
+
+    async def _drawn_frame(self, handle: Json) -> Rendered:
+        settings = {"size": "1K", "aspect_ratio": handle["settings"].get("aspect_ratio") or "16:9"}
+        order = StillOrder(handle["prompt"], settings, handle["seed"], (), {})
+        return await self._desk.pool.run(RENDER_BYTES, lambda: still.compose(order))
+
+
+def _count(handle: Json) -> int:
+    """The number of pictures that a model run asks for."""
+    return min(max(int(handle["settings"].get("num_images") or 1), 1), RESULTS_MAX)
 
 
 def _refuse_unusable(request: GenerationRequest) -> None:

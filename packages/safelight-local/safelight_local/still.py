@@ -1,6 +1,7 @@
 """Composes a still: a product, or shapes where there is none, in a scene the prompt describes."""
 
 import json
+import re
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
 from typing import Any
@@ -24,6 +25,7 @@ from safelight_local.scene.reader import read_scene
 from safelight_local.scene.scene import Scene
 
 PARENT = "parent_output"
+SOURCE = "source"  # of an edit: the picture stays as it is, but for what the prompt asks for
 RECIPE = "safelight-recipe"
 RECIPE_VERSION = 1
 SOURCES_MAX = 12
@@ -71,6 +73,9 @@ def source_urls(parent: bytes) -> list[str]:
 
 
 def compose(order: StillOrder) -> Rendered:
+    source = next((picture for picture in order.pictures if picture.role == SOURCE), None)
+    if source is not None:
+        return _edited(order, source)
     parent = next((picture for picture in order.pictures if picture.role == PARENT), None)
     if parent is None:
         return _made(order, _recipe_of(order), order.pictures)
@@ -275,6 +280,29 @@ def _recipe_in(parent: bytes) -> Recipe | None:
         return Recipe(str(shape["prompt"]), int(shape["seed"]), dict(shape["settings"]), images)
     except (ValueError, KeyError, TypeError):
         return None
+
+
+def _edited(order: StillOrder, source: Picture) -> Rendered:
+    """The source in the size that was asked for, retouched as the text in the outermost quotation marks says."""
+    pixels = _covering(decode.decode_image(source.content), str(order.settings.get("size") or ""))
+    quoted = re.search(r'"(.*)"', order.prompt, re.DOTALL)
+    result = retouch.retouched(pixels, quoted[1] if quoted else order.prompt)
+    height, width = result.shape[:2]
+    return Rendered(decode.encode_png(result), "image/png", width, height, ())
+
+
+def _covering(pixels: Pixels, size: str) -> Pixels:
+    """The middle of the picture, scaled to this size; unchanged if the size is not known."""
+    stated = re.fullmatch(r"([1-9]\d{2,3})x([1-9]\d{2,3})", size)
+    if stated is None:
+        return pixels
+    width, height = int(stated[1]), int(stated[2])
+    scale = max(width / pixels.shape[1], height / pixels.shape[0])
+    wide, high = max(width, round(pixels.shape[1] * scale)), max(height, round(pixels.shape[0] * scale))
+    shrinks = cv2.INTER_AREA if scale < 1 else cv2.INTER_LANCZOS4
+    scaled = cv2.resize(pixels, (wide, high), interpolation=shrinks)
+    left, top = (wide - width) // 2, (high - height) // 2
+    return np.ascontiguousarray(scaled[top : top + height, left : left + width], np.uint8)
 
 
 def _retouched(order: StillOrder, parent: Picture) -> Rendered:

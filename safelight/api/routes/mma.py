@@ -87,7 +87,7 @@ def _add_routes(flow: Flow) -> None:
         )
 
 
-for each_flow in Flow:
+for each_flow in (flow for flow in Flow if not flow.is_set):
     _add_routes(each_flow)
 
 

@@ -10,6 +10,7 @@ from safelight.db.connection.database import Connection, Row, load_queries
 from safelight.db.typed_rows import StoredRow, column, row_as, rows_as
 from safelight.domain.ids import generation_key
 from safelight.domain.orders import Mode
+from safelight.domain.steps import POSITION_STEPS
 
 _queries = load_queries(__file__)
 
@@ -38,6 +39,7 @@ class NewGeneration:
     idempotency_key: str | None
     request_hash: str
     start_within_seconds: float
+    project_id: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,8 +134,8 @@ class CancelState:
     """With `has_result` it is too late to cancel."""
 
     status: str
-    cost: int | None
     balance: int | None
+    refunded: int
     has_result: bool
 
 
@@ -149,7 +151,7 @@ class LikedItem:
 
 
 async def insert(conn: Connection, new: NewGeneration) -> None:
-    is_still = new.mode == "still"
+    is_video = new.mode == "video"
     await _queries.insert_generation(
         conn,
         **asdict(new)
@@ -157,8 +159,8 @@ async def insert(conn: Connection, new: NewGeneration) -> None:
         | {
             "generation_key": generation_key(new.generation_id),
             "parent_key": generation_key(new.parent_generation_id) if new.parent_generation_id else None,
-            "type": "image" if is_still else "motion",
-            "content_type": "image" if is_still else "video",
+            "type": "motion" if is_video else "image",
+            "content_type": "video" if is_video else "image",
         },
     )
 
@@ -218,7 +220,11 @@ async def cancelling(conn: Connection, generation_id: str) -> CancelState:
 
 
 async def ended_without_result(conn: Connection, generation_id: str) -> bool:
-    return bool(await _queries.ended_without_result(conn, generation_key=generation_key(generation_id)))
+    return bool(
+        await _queries.ended_without_result(
+            conn, generation_key=generation_key(generation_id), position_types=list(POSITION_STEPS)
+        )
+    )
 
 
 async def note_withdrawn(conn: Connection, generation_id: str) -> None:

@@ -2,12 +2,13 @@
 insert into mega_generations (
   mg_id, mg_record_type, mg_generation_id, mg_parent_id, mg_pass_id, mg_session_id, mg_platform, mg_title,
   mg_type, mg_content_type, mg_provider, mg_mma_mode, mg_mma_status, mg_status, mg_mma_vars, mg_meta, mg_payload,
-  mg_pipeline_version, mg_idempotency_key, mg_request_hash, mg_log_seq, mg_event_at, mg_source_system, mg_deadline_at
+  mg_pipeline_version, mg_idempotency_key, mg_request_hash, mg_log_seq, mg_event_at, mg_source_system, mg_deadline_at,
+  mg_project_id
 ) values (
   :generation_key, 'generation', :generation_id, :parent_key, :pass_id, :session_id, :platform, :title,
   :type, :content_type, :provider, :mode, 'queued', 'pending', :variables, :meta, :payload,
   :pipeline_version, :idempotency_key, :request_hash, 1, now(), 'safelight',
-  now() + make_interval(secs => :start_within_seconds)
+  now() + make_interval(secs => :start_within_seconds), :project_id
 );
 
 -- name: accepted_before^
@@ -55,7 +56,11 @@ order by mg_created_at, mg_generation_id;
 
 -- name: cancelling^
 -- What became of the request. A result that is stored is delivered, also before the generation is final.
-select generation.mg_mma_status as status, generation.mg_meta->'cost' as cost, customer.mg_credits as balance,
+select generation.mg_mma_status as status, customer.mg_credits as balance, (
+    select coalesce(sum(mg_delta), 0)::bigint from mega_generations refund
+    where refund.mg_record_type = 'credit_transaction' and refund.mg_ref_type = 'mma_refund'
+      and refund.mg_generation_id = :generation_id
+  ) as refunded,
   exists (
     select from mega_generations step
     where step.mg_record_type = 'mma_step' and step.mg_generation_id = :generation_id
@@ -66,7 +71,14 @@ left join mega_customers customer using (mg_pass_id)
 where generation.mg_id = :generation_key;
 
 -- name: ended_without_result$
-select mg_mma_status in ('error', 'cancelled') from mega_generations where mg_id = :generation_key;
+-- A set that was stopped keeps the positions that were made.
+select mg_mma_status in ('error', 'cancelled') and not exists (
+  select from mega_generations step
+  where step.mg_record_type = 'mma_step' and step.mg_step_type = any(:position_types)
+    and step.mg_generation_id = generation.mg_generation_id and step.mg_payload #> '{output,slides,0}' is not null
+)
+from mega_generations generation
+where mg_id = :generation_key;
 
 -- name: note_withdrawn!
 -- What the generation has stored is gone, and no row leads a customer to it.
@@ -215,7 +227,8 @@ where generation.mg_id = :generation_key and generation.mg_record_type = 'genera
 
 -- name: unnamed_keys
 -- A result is stored before the row that names it: while its generation runs, it is nobody's orphan. What a generation
--- has left that ended without a result, or was deleted, is one, whoever names it.
+-- has left that ended without a result, or was deleted, is one, whoever names it; a set that was stopped keeps what its
+-- steps name.
 select stored.key
 from unnest(:keys::text[], :generation_ids::text[]) as stored (key, generation_id)
 where not exists (
@@ -225,7 +238,10 @@ where not exists (
       named.mg_output_key = stored.key
       or named.mg_record_type = 'mma_step' and named.mg_payload #>> '{output,output_key}' = stored.key
       or named.mg_record_type = 'mma_step'
-        and named.mg_payload #> '{output,more_outputs}' @> jsonb_build_array(jsonb_build_object('key', stored.key))
+        and (
+          named.mg_payload #> '{output,more_outputs}' @> jsonb_build_array(jsonb_build_object('key', stored.key))
+          or named.mg_payload #> '{output,slides}' @> jsonb_build_array(jsonb_build_object('key', stored.key))
+        )
       or named.mg_record_type = 'generation'
         and named.mg_mma_status not in ('done', 'error', 'suggested', 'cancelled', 'partial')
     )
@@ -233,7 +249,10 @@ where not exists (
 or exists (
   select from mega_generations ended
   where ended.mg_id = 'generation:' || stored.generation_id and ended.mg_pipeline_version is not null
-    and (ended.mg_mma_status in ('error', 'cancelled') or ended.mg_deleted_at is not null)
+    and (
+      ended.mg_mma_status in ('error', 'cancelled') and ended.mg_mma_mode is distinct from 'image_job'
+      or ended.mg_deleted_at is not null
+    )
 );
 
 -- name: insert_feedback!

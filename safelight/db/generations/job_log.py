@@ -52,6 +52,12 @@ async def insert_first(conn: Connection, generation_id: str, user_id: UUID | Non
     )
 
 
+async def append(conn: Connection, generation_id: str, line: LogLine) -> None:
+    """Add a line from outside the engine: the database gives it the next number."""
+    more = line.to_json() | {"details": Jsonb(line.details)}
+    await _queries.append_line(conn, generation_key=generation_key(generation_id), **more)
+
+
 async def lines_after(conn: Connection, generation_id: str, after: int, limit: int = LINES_AT_ONCE) -> list[Row]:
     if not is_uuid(generation_id):
         return []

@@ -2,6 +2,12 @@
 insert into image_generation_logs (job_id, user_id, level, step, message, details, seq)
 values (:job_id, :user_id, :level, :step, :message, :details, :seq);
 
+-- name: append_line!
+insert into image_generation_logs (job_id, user_id, level, step, message, details)
+select mg_generation_id::uuid, mg_user_id, :level, :step, :message, :details
+from mega_generations
+where mg_id = :generation_key;
+
 -- name: lines_after
 select seq, level, step, message, details, created_at
 from image_generation_logs

@@ -60,12 +60,12 @@ on conflict do nothing
 returning queueing_lock as generation_id;
 
 -- name: expired_in_queue
--- Generations that no worker has touched before their deadline.
+-- Generations that no worker has touched before their deadline, since they were accepted or reopened.
 select generation.mg_generation_id as generation_id
 from mega_generations generation
 where generation.mg_record_type = 'generation' and generation.mg_pipeline_version is not null
   and generation.mg_mma_status in ('queued', 'scanning', 'prompting', 'generating', 'postscan')
-  and generation.mg_lease_no = 0
+  and generation.mg_lease_no = coalesce((generation.mg_meta #>> '{rounds,-1,lease_no}')::integer, 0)
   and generation.mg_deadline_at < now()
 order by generation.mg_created_at
 limit :limit;

@@ -119,6 +119,16 @@ class LeasedGeneration:
         """The caller's request, as far as it is on record."""
         return self.meta.get("request") or {}
 
+    @property
+    def rounds(self) -> list[Row]:
+        """The rounds after the first, in which a set makes what was missing (`pipelines/reopen.py`)."""
+        return self.meta.get("rounds") or []
+
+    @property
+    def first_step_no(self) -> int:
+        """The number of the first step of the current round."""
+        return int(self.rounds[-1]["first_step"]) if self.rounds else 0
+
 
 @dataclass(frozen=True, slots=True)
 class Checkpoint:

@@ -15,6 +15,7 @@ from safelight.db.schema.problems import OPS_FIELDS, PROBLEMS, Violation
 from safelight.db.typed_rows import row_as, rows_as
 from safelight.domain.errors.base import ConfigError
 from safelight.domain.ids import generation_key, step_key
+from safelight.domain.steps import PAID_STEPS
 
 _queries = load_queries(__file__)
 
@@ -55,7 +56,8 @@ class StoredResult:
 
 @dataclass(frozen=True, slots=True)
 class FailureRecord:
-    """All that is on record of a failed generation; the step is the one that failed, if there is one."""
+    """All that is on record of a failed generation; the step is the one that failed, if there is one. `overpaid` are
+    the credits that a set was charged beyond the positions that were made."""
 
     generation_id: str
     pass_id: str
@@ -69,6 +71,9 @@ class FailureRecord:
     read_at: datetime
     next_step_no: int
     has_ops_row: bool
+    is_set: bool
+    round_no: int
+    overpaid: int
 
 
 async def find(
@@ -83,6 +88,7 @@ async def find(
     parameters: dict[str, Any] = {
         "examples": examples,
         "fields": list(OPS_FIELDS),
+        "paid_types": list(PAID_STEPS),
         "accepted_seconds": accepted_seconds,
         "overdue_seconds": OVERDUE_SECONDS,
         "dead_after_seconds": dead_after_seconds,

@@ -142,7 +142,7 @@ with config as (
       select (value #>> '{}')::timestamptz from safelight.settings where name = 'history_sealed_since'
     ) as has_hashes,
     payload #>> '{timing,ended_at}' is not null and payload->>'error' is null as succeeded,
-    strpos(mg_step_type, '_generate') > 0 as generates,
+    mg_step_type = any(:paid_types) as generates,
     split_part(mg_step_type, '_', 1) in ('scan', 'postscan', 'gpt', 'motion')
       or mg_step_type = 'like_history' and not coalesce(payload->'input', '{}') ? 'source' as asks
   from (
@@ -154,7 +154,7 @@ with config as (
   offset 0
 ), violations as (
   select id, generation_key, array_remove(array[
-    -- 3: a failed step is one of a generation that failed, or one of many side by side
+    -- 3: a failed step is one of a generation that failed, or one of many side by side, or of an earlier round
     case when payload->>'error' is not null and not payload ? 'item' then 'failed_step_of_a_success' end,
     -- 5: after an attempt that succeeded there is no other
     case when payload #> '{attempts,1}' is not null and jsonb_path_exists(payload,
@@ -199,8 +199,13 @@ where problems <> '{}' and mg_pipeline_version is not null
 -- name: check_starts
 with start as (
   select value->>'attempt_key' as id, value->>'outcome' as outcome
-  from mega_generations, jsonb_path_query(mg_payload, '$.starts[*]') value
-  where mg_record_type = 'mma_step' and strpos(mg_step_type, '_generate') > 0
+  from (
+    select mg_payload from mega_generations
+    where mg_record_type = 'mma_step' and strpos(mg_step_type, '_generate') > 0
+    union all
+    select mg_payload from mega_generations
+    where mg_record_type = 'mma_step' and mg_step_type = 'base_generation'
+  ) paid, jsonb_path_query(mg_payload, '$.starts[*]') value
 ), violations as (
   select id, array_remove(array[
     -- 6: a provider accepts one request for an attempt key
@@ -284,7 +289,7 @@ with violations as (
   select ops.mg_id as id, array_remove(array[
     -- 3: what ended well has no failed step in the ops plane
     case when ops.mg_record_type = 'error' and ops.mg_detail->>'step_type' is not null
-        and generation.mg_mma_status = 'done'
+        and generation.mg_mma_status = 'done' and not generation.mg_meta ? 'rounds'
       then 'error_of_a_success' end,
     -- 9: whoever reads the row need not guess
     case when (ops.mg_source_system = 'safelight' or generation.mg_id is not null)
@@ -346,13 +351,21 @@ select generation.mg_generation_id as generation_id, generation.mg_mma_mode as m
   ) as keys
 from mega_generations generation
 where generation.mg_record_type = 'generation' and generation.mg_pipeline_version is not null
-  and (generation.mg_mma_status in ('error', 'cancelled') or generation.mg_deleted_at is not null)
+  and (
+    generation.mg_deleted_at is not null
+    or generation.mg_mma_status in ('error', 'cancelled') and not exists (
+      select from mega_generations step
+      where step.mg_record_type = 'mma_step' and step.mg_step_type = 'variant_creation'
+        and step.mg_generation_id = generation.mg_generation_id and step.mg_payload #> '{output,slides,0}' is not null
+    )
+  )
   and (
     num_nonnulls(generation.mg_output_url, generation.mg_output_key) > 0
     or jsonb_path_exists(generation.mg_mma_vars, '$.outputs.* ? (@ != null)')
     or (:withdrawn or not generation.mg_meta ? 'result_withdrawn_at') and exists (
       select from mega_generations step
-      where step.mg_record_type = 'mma_step' and strpos(step.mg_step_type, '_generate') > 0
+      where step.mg_record_type = 'mma_step'
+        and (strpos(step.mg_step_type, '_generate') > 0 or step.mg_step_type = 'base_generation')
         and step.mg_generation_id = generation.mg_generation_id
         and (step.mg_payload ? 'operation' or step.mg_payload #>> '{output,output_key}' is not null)
     )
@@ -361,6 +374,8 @@ order by generation.mg_created_at desc
 limit :limit;
 
 -- name: newest_files
+-- Those of sets are beside the others: so many of each.
+(
 select generation.mg_generation_id as generation_id, generation.mg_output_key as key,
   step.mg_payload #>> '{output,sha256}' as sha256
 from mega_generations generation
@@ -374,7 +389,18 @@ join lateral (
 where generation.mg_record_type = 'generation' and generation.mg_pipeline_version is not null
   and generation.mg_mma_status = 'done' and generation.mg_output_key is not null and generation.mg_deleted_at is null
 order by generation.mg_created_at desc
-limit :limit;
+limit :limit
+)
+union all
+(
+select step.mg_generation_id, slide->>'key', slide->>'sha256'
+from mega_generations step
+join mega_generations generation on generation.mg_id = step.mg_parent_id and generation.mg_deleted_at is null
+cross join lateral jsonb_array_elements(step.mg_payload #> '{output,slides}') slide
+where step.mg_record_type = 'mma_step' and step.mg_step_type = 'variant_creation'
+order by step.mg_created_at desc
+limit :limit
+);
 
 -- name: results_at_risk
 -- Made, paid for, and nowhere but at their provider, who forgets them at `lost_at`.
@@ -449,7 +475,18 @@ select generation.mg_generation_id as generation_id, generation.mg_pass_id as pa
     where mg_record_type in ('error', 'warn') and mg_detail->>'generation_id' = generation.mg_generation_id
       and mg_action is distinct from 'frontend.error'
       and (mg_record_type = 'error' or generation.mg_mma_status = 'cancelled')
-  ) as has_ops_row
+  ) as has_ops_row,
+  generation.mg_mma_mode in ('image_job', 'model_run') as is_set,
+  coalesce(jsonb_array_length(generation.mg_meta->'rounds'), 0) as round_no,
+  (
+    select coalesce(-sum(mg_delta), 0)::bigint from mega_generations
+    where mg_record_type = 'credit_transaction' and mg_ref_type in ('mma_charge', 'mma_refund')
+      and mg_generation_id = generation.mg_generation_id
+  ) - coalesce((generation.mg_meta->>'price_each')::bigint, 0) * (
+    select count(distinct (slide->>'variant', slide->>'source'))
+    from mega_generations made, jsonb_array_elements(made.mg_payload #> '{output,slides}') slide
+    where made.mg_record_type = 'mma_step' and made.mg_generation_id = generation.mg_generation_id
+  ) as overpaid
 from mega_generations generation
 left join lateral (
   select * from mega_generations failed

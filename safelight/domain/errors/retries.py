@@ -77,6 +77,13 @@ class GenerationInProgress(InvalidInput):
     code = "GENERATION_IN_PROGRESS"
 
 
+class NothingToRetry(InvalidInput):
+    """Nothing of the generation can be made again as it is asked for, or not yet."""
+
+    http_status = 409
+    code = "NOTHING_TO_RETRY"
+
+
 class DownloadFailed(SafelightError):
     """The storage does not deliver one of our files."""
 

@@ -1,6 +1,7 @@
 """Operations at a provider: a start that may cost money is never made twice without our knowing (docs/states.md)."""
 
 from dataclasses import replace
+from math import inf
 from typing import TYPE_CHECKING, Any
 
 from safelight.db.operations.ops_rows import OpsError
@@ -242,8 +243,11 @@ class OperationRun:
 
     # --- waiting and stopping -----------------------------------------------------------------------------------------
 
-    async def _wait(self, operation: Operation, seconds: float) -> Snooze:
-        """Until the operation is looked at again; past the model's deadline it is stopped instead."""
+    async def _wait(self, operation: Operation, seconds: float) -> Exception:
+        """Until the operation is looked at again; past the deadline of the attempt, or of the model, it is stopped
+        instead."""
+        if self._attempt_seconds_left <= 0:
+            return await self._stop_attempt(operation)
         if not self._store.deadline_passed(self._step):
             return self._until_next_look(seconds)
         if not self._payload.stopping:
@@ -254,8 +258,28 @@ class OperationRun:
 
     def _until_next_look(self, seconds: float) -> Snooze:
         """The pause until the next look: the model's deadline is one too."""
-        seconds, left = max(seconds, self._plan.check_every_seconds), self._store.seconds_left(self._step)
-        return Snooze(seconds if left is None else min(seconds, max(left, 0.0)))
+        seconds = max(seconds, self._plan.check_every_seconds)
+        left = min(self._store.seconds_left(self._step) or inf, self._attempt_seconds_left)
+        return Snooze(min(seconds, max(left, 0.0)))
+
+    @property
+    def _attempt_seconds_left(self) -> float:
+        """Seconds until the attempt has taken as long as it may; infinite where it cannot be stopped."""
+        if self._plan.attempt_seconds is None or self._payload.late_attempt:
+            return inf
+        return self._plan.attempt_seconds - self._step.seconds_since_start
+
+    async def _stop_attempt(self, operation: Operation) -> Exception:
+        """Stop an attempt that takes too long. Where the provider has stopped it, the next one may begin; else it goes
+        on until the model's deadline, since another start would be paid beside it."""
+        stopping = await self._cancel_at_provider(operation)
+        if stopping.answer != CancelResult.STOPPED:
+            self._payload.late_attempt = stopping
+            await self._store.write(self._step)
+            return Snooze(0)
+        self._step.last_start.outcome, self._payload.operation = StartOutcome.STOPPED, None
+        text = f"{self._plan.provider} was still at work after {self._plan.attempt_seconds:.0f} s"
+        return await self._run.after(self._step, ProviderTimeout(text))
 
     async def _stop_if_deadly(self, operation: Operation) -> None:
         """Stop the work at the provider before a step ends that keeps killing its worker."""

@@ -9,14 +9,14 @@ from typing import Any, Generic, TypeVar
 from safelight.db.connection.clock import DatabaseClock
 from safelight.db.connection.database import TRANSIENT_ERRORS
 from safelight.domain.errors.base import Cancelled, InvalidInput, LeaseLost
-from safelight.domain.steps import LAST_LOOK_OF, StepType
+from safelight.domain.steps import RESULT_STEPS, StepType
 from safelight.pipelines.engine.snooze import Snooze
 from safelight.pipelines.engine.step_payload import StepError
 
 Item = TypeVar("Item")
 Value = TypeVar("Value")
 
-ITEMS_MAX = 200  # of one list
+ITEMS_MAX = 500  # of one list
 STEPS_AT_ONCE_MAX = 16
 # From so many lost workers on, items go one by one: one that kills its worker must not take the others down for good.
 TAKEOVERS_TOGETHER_MAX = 2
@@ -38,7 +38,7 @@ def check_items(step_type: StepType, items: Sequence[Any], at_once: int) -> None
         raise InvalidInput(f"at_once must be between 1 and {STEPS_AT_ONCE_MAX}, not {at_once}")
     if len(items) > ITEMS_MAX:
         raise InvalidInput(f"at most {ITEMS_MAX} items can be made side by side, not {len(items)}")
-    if step_type in LAST_LOOK_OF:
+    if step_type in RESULT_STEPS:
         raise InvalidInput(f"{step_type} makes the one result of a generation, and is no step of many")
 
 

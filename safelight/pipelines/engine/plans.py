@@ -7,6 +7,8 @@ from typing import Any
 
 from safelight.db.connection.database import Connection
 from safelight.db.generations.runs import NO_USAGE, TextUsage
+from safelight.domain.errors.base import SafelightError
+from safelight.pipelines.engine.retry import CALL_SECONDS_MAX
 from safelight.providers.base import CancelResult, Operation, Pending, Succeeded
 
 Json = dict[str, Any]
@@ -15,18 +17,20 @@ Json = dict[str, Any]
 @dataclass(frozen=True, slots=True)
 class Outcome:
     """The outcome of a step. `variables` maps dotted paths of the variable map to their new values; `warnings` say
-    what was asked for and not used."""
+    what was asked for and not used. With an `error`, an item's step has failed, and has made what its output says."""
 
     output: Json
     variables: Json = field(default_factory=dict)
     line: str | None = None
     warnings: tuple[str, ...] = ()
     usage: TextUsage = NO_USAGE
+    error: SafelightError | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """A step about to begin. `effect` False: nothing outside our database happens, so one write records it all."""
+    """A step about to begin. `effect` False: nothing outside our database happens, so one write records it all. Its
+    attempts may take `seconds_max` each."""
 
     input: Json
     act: Callable[[], Awaitable[Outcome]]
@@ -34,6 +38,7 @@ class Plan:
     model: str | None = None
     begin_line: str | None = None
     effect: bool = True
+    seconds_max: float = CALL_SECONDS_MAX
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,8 +46,9 @@ class OperationPlan:
     """An operation about to begin, or to be looked at again. `provider` is the engine's name, `adapter` and `vendor`
     are who serves it. `start` and `look_up` take the key of one attempt, `look_up` also the time before which it was
     not sent; `seconds_max` is the model's deadline, from its start; it is looked at every `check_every_seconds`, or
-    less often where the provider says so. `admit` returns where a start may be made now, and raises where it may not;
-    `usd` is what an accepted one costs."""
+    less often where the provider says so. An attempt that is not at its end after `attempt_seconds` is stopped, and
+    begun again if the provider has stopped it. `admit` returns where a start may be made now, and raises where it may
+    not; `usd` is what an accepted one costs."""
 
     input: Json
     provider: str
@@ -57,5 +63,6 @@ class OperationPlan:
     check_every_seconds: float = 0.0
     admit: Callable[[Connection], Awaitable[None]] | None = None
     usd: str = "0"
+    attempt_seconds: float | None = None
     adapter: str | None = None
     vendor: str | None = None

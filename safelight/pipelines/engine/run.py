@@ -5,7 +5,6 @@ fenced by the lease's number; a worker that has lost the lease writes nothing mo
 """
 
 import asyncio
-import traceback
 from collections.abc import Awaitable, Callable, Sequence
 from copy import copy
 from dataclasses import replace
@@ -19,16 +18,17 @@ from safelight.db.operations.ops_rows import OpsError
 from safelight.domain.errors.base import (
     Cancelled,
     LeaseLost,
-    ProviderError,
     SafelightError,
     StorageError,
     WorkerLost,
 )
-from safelight.domain.errors.codes import as_error, engine_of, public_code
+from safelight.domain.errors.codes import as_error, public_code
 from safelight.domain.job_log import LogLine
 from safelight.domain.orders import BaseOrder, Order, read_order
 from safelight.domain.steps import StepType
+from safelight.pipelines.engine.lines import StepLines
 from safelight.pipelines.engine.operations import OperationRun
+from safelight.pipelines.engine.operator_rows import operator_row
 from safelight.pipelines.engine.parallel import (
     TAKEOVERS_TOGETHER_MAX,
     Item,
@@ -42,7 +42,7 @@ from safelight.pipelines.engine.retry import CALL_SECONDS_MAX, STEP_SECONDS_MAX,
 from safelight.pipelines.engine.run_store import RunStore
 from safelight.pipelines.engine.sealing import NOTE, SEALED, Sealer, restored, sealed_parts
 from safelight.pipelines.engine.snooze import Snooze, bounded
-from safelight.pipelines.engine.step import ERROR_MESSAGE_CHARS_MAX, MESSAGE_CHARS_MAX, TAKEOVERS_MAX, Step
+from safelight.pipelines.engine.step import MESSAGE_CHARS_MAX, TAKEOVERS_MAX, Step
 from safelight.pipelines.engine.step_payload import StepError
 from safelight.redaction import excerpt
 
@@ -57,8 +57,11 @@ class Run:
     """The verbs that a flow is written with, and what it may read: the order, the variables, the preferences.
 
     `current` is the step under way. `result` is the step that has made and stored the result: from then on it is
-    delivered. `_item_no` is the number of the one step that the run of an item of `each` has."""
+    delivered. A set that was reopened goes on with the steps from `first_step_no` on. `lines` says what the steps write
+    into the job log. `_item_no` is the number of the one step that the run
+    of an item of `each` has."""
 
+    lines = StepLines()
     _position = 0
     _item_no: int | None = None
 
@@ -73,9 +76,11 @@ class Run:
         self.preferences: Json = leased.preferences
         self.request: Json = leased.request
         self.price_credits: int = leased.meta.get("cost", 0)
+        self.meta: Json = leased.meta
         self.model: str | None = None
         self.current: Step | None = None
-        self.next_step_no = 0
+        self.round_no = len(leased.rounds)
+        self.next_step_no = self.first_step_no = leased.first_step_no
         self.result = store.result
         self._unwritten: Json = {}
 
@@ -112,7 +117,7 @@ class Run:
             await self.store.write(step, lines, deadline_seconds=STEP_SECONDS_MAX)
             self.raise_if_cancelled()
             lines = []
-        return await self._end(step, await self.attempt(step, planned.act()), lines)
+        return await self._end(step, await self.attempt(step, planned.act(), seconds=planned.seconds_max), lines)
 
     async def operation(self, step_type: StepType, plan: Callable[[Json | None], Awaitable[OperationPlan]]) -> Json:
         """Start work at a provider, or look at what was started. Returns the step's output once there is one.
@@ -144,7 +149,8 @@ class Run:
 
         Raises:
             Snooze: until the first of the items that wait is due; no other is under way.
-            Cancelled: on request; items that had ended stay as they are.
+            Cancelled: on request; items that had ended stay as they are, and those after the last that had begun have
+                no step.
         """
         check_items(step_type, items, at_once)
         runs = [self._run_of_item(position) for position in range(len(items))]
@@ -154,8 +160,18 @@ class Run:
             return await side_by_side(
                 calls, at_once if self.store.takeovers < TAKEOVERS_TOGETHER_MAX else 1, self.store.clock
             )
+        except Cancelled:
+            for run in runs:
+                await run._end_unbegun(step_type)
+            self.next_step_no = self.store.next_step_no
+            raise
         finally:
             self.model = self.model or next((run.model for run in runs if run.model), None)
+
+    @property
+    def imported(self) -> list[Json]:
+        """The pictures of the order that were on other servers, with what came of it."""
+        return self._payload.get("imported") or []
 
     @property
     def variables(self) -> Json:
@@ -197,7 +213,8 @@ class Run:
         self._open_attempt(step)
         self.log("🔍", f"Step {step.number} {step.type} begins")
         is_first = len(step.payload.attempts) == 1
-        return [LogLine("info", step.type, plan.begin_line)] if plan.begin_line and is_first else []
+        usual = [LogLine("info", step.type, plan.begin_line)] if plan.begin_line and is_first else []
+        return self.lines.begun(step, usual)
 
     def _open_attempt(self, step: Step) -> None:
         self.store.status = StepType(step.type).status
@@ -205,7 +222,8 @@ class Run:
         step.open_attempt()
 
     async def _end(self, step: Step, outcome: Outcome, lines: list[LogLine]) -> Json:
-        step.end(outcome.output)
+        failed = outcome.error
+        step.end(outcome.output, step.map_error(failed) if failed else None)
         step.usage = outcome.usage
         self._keep_as_written(step, "output")
         if step.payload.storage_away:
@@ -213,7 +231,8 @@ class Run:
         lines += [LogLine("warning", step.type, warning) for warning in outcome.warnings]
         if outcome.line:
             lines.append(LogLine("success", step.type, outcome.line))
-        await self.store.write(step, lines, variables=outcome.variables)
+        ops = self._item_row(step, failed, failed) if failed else None
+        await self.store.write(step, self.lines.ended(step, lines), variables=outcome.variables, ops=ops)
         self.log("✅", f"Step {step.number} {step.type} ended in {step.payload.timing.duration_ms} ms")
         return self._leave(step)
 
@@ -263,7 +282,8 @@ class Run:
         step.end_attempt(error)
         step.note_retry(seconds)
         self.log_warning(f"{step.type}: {details}: {error}")
-        await self.store.write(step, [LogLine("warning", step.type, text, details)])
+        usual = [LogLine("warning", step.type, text, details)]
+        await self.store.write(step, self.lines.retried(step, error, seconds, usual))
         return Snooze(seconds)
 
     async def _await_storage(self, step: Step, error: StorageError) -> Exception:
@@ -314,10 +334,18 @@ class Run:
                 return ItemResult(item, self._position, made)
             if isinstance(made, (Snooze, LeaseLost, *TRANSIENT_ERRORS)) or not isinstance(made, Exception):
                 raise made
+            if isinstance(made, Cancelled) and not step.payload.attempts and step.payload.writes == 0:
+                raise made
             error = await self._fail_item(step, step_type, made)
         if error.type == Cancelled.__name__:
             raise Cancelled("stopped on request")
         return ItemResult(item, self._position, error=error)
+
+    async def _end_unbegun(self, step_type: StepType) -> None:
+        """End the item's step as cancelled if it has no row, and one after it has: step numbers have no hole."""
+        number = self._item_no or 0
+        if number < self.store.next_step_no and not self.store.has_step(number):
+            await self._fail_item(self.store.step(number, step_type), step_type, Cancelled("stopped on request"))
 
     async def _fail_item(self, step: Step, step_type: StepType, cause: Exception) -> StepError:
         """End the item's step with an error, unless it has ended. Returns the error."""
@@ -326,8 +354,7 @@ class Run:
         error = as_error(cause)
         has_ended = self.current is None and self.next_step_no != step.number
         step = step if has_ended else self.current or self._enter(step_type)
-        row = self.ops_row(error, step=step, cause=cause, level="warn", extra={"item": self._position})
-        row = replace(row, id=f"{self.generation_id}:{step.number}:item")
+        row = self._item_row(step, error, cause)
         self.log_warning(f"{step.type}, item {self._position}: {error}")
         ended = step.map_error(error)
         if has_ended:
@@ -335,9 +362,13 @@ class Run:
             return ended
         step.end({}, ended)
         lines = [] if isinstance(error, Cancelled) else [LogLine("warning", step.type, error.safe_message)]
-        await self.store.write(step, lines, ops=row)
+        await self.store.write(step, self.lines.failed(step, error, lines), ops=row)
         self.current = None
         return ended
+
+    def _item_row(self, step: Step, error: SafelightError, cause: Exception) -> OpsError:
+        row = self.ops_row(error, step=step, cause=cause, level="warn", extra={"item": self._position})
+        return replace(row, id=f"{self.generation_id}:{step.number}:item")
 
     # --- what cannot be written, and what operators are told ----------------------------------------------------------
 
@@ -369,35 +400,14 @@ class Run:
         extra: Json | None = None,
     ) -> OpsError:
         """The row of the ops plane for something that went wrong in a step of this run."""
-        step, told = step or self.current, cause or error
-        step_type, given = (step.type, step.payload.input) if step else (None, {})
-        adapter = step and (step.adapter or given.get("adapter") or step.provider)
-        more: Json = {"adapter": adapter, "vendor": (step and step.vendor) or adapter}
-        if self._unwritten:
-            more["unwritten"] = self._unwritten
-        if isinstance(told, ProviderError) and told.details:  # by these, errors that nobody has explained are grouped
-            more["provider_error"] = told.details
-        return OpsError(
-            category=error.category,
-            code=f"MMA_{public_code(step_type, error)}",
-            message=excerpt(str(error), ERROR_MESSAGE_CHARS_MAX),
-            level=level,
-            action="mma.step",
-            request_id=self.request.get("request_id", ""),
-            route=self.request.get("route", "mma"),
-            method=self.request.get("method", "POST"),
-            http_status=error.http_status,
+        step = step or self.current
+        more = ({"unwritten": self._unwritten} if self._unwritten else {}) | (extra or {})
+        row = operator_row(error, cause or error, step, self.request, level=level, extra=more)
+        return replace(
+            row,
             pass_id=self.order.pass_id,
             generation_id=self.generation_id,
-            step_type=step_type,
-            provider=engine_of(step_type) or (step.provider if step else None),
-            model=step.model if step else None,
-            provider_http_status=getattr(error, "provider_http_status", None),
-            context=_reference(given, "ctx"),
-            settings=_reference(given, "settings"),
             retry={"attempt": step.tries if step else 1, "max": self.policy.attempts_max},
-            stack="".join(traceback.format_exception(told)),
-            extra=more | (extra or {}),
             at=self.store.clock.now(),
         )
 
@@ -409,9 +419,3 @@ class Run:
         told = StorageError(f"{where}, tried again until {away.until}: {error}", code=code)
         row = self.ops_row(told, step=step, cause=error, level="warn", extra={"storage_away": away.to_json()})
         return replace(row, id=f"{self.generation_id}:{step.number}:storage")
-
-
-def _reference(given: Json, name: str) -> Json | None:
-    if f"{name}_key" not in given:
-        return None
-    return {"key": given[f"{name}_key"], "version": given[f"{name}_version"], "id": given[f"{name}_id"]}

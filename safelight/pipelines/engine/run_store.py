@@ -72,17 +72,24 @@ class RunStore:
             number: step.deadline for number, step in self._written.items() if step.deadline and not step.has_ended
         }
 
-    # --- what was written when the lease was taken --------------------------------------------------------------------
-
-    @property
-    def is_new(self) -> bool:
-        """True if no step of the flow has begun."""
-        return not self._written
+    # --- what is written ----------------------------------------------------------------------------------------------
 
     @property
     def next_step_no(self) -> int:
-        """The number after those of all steps."""
+        """The number after those of all steps that are written."""
         return max(self._written, default=-1) + 1
+
+    def has_step(self, number: int) -> bool:
+        return number in self._written
+
+    def ended(self, *step_types: str, first: int = 0, before: int | None = None) -> list[Step]:
+        """The steps of these types that have ended, in the order of their numbers, from `first` on."""
+        steps = [step for number, step in sorted(self._written.items()) if number >= first]
+        return [
+            step
+            for step in steps
+            if step.type in step_types and step.has_ended and (before is None or step.number < before)
+        ]
 
     @property
     def result(self) -> Step | None:
@@ -215,6 +222,7 @@ class RunStore:
 
     def _count(self, step: Step) -> None:
         step.payload.writes += 1
+        self._written[step.number] = step
         if step.has_ended:
             self.takeovers = 0
             self._deadlines.pop(step.number, None)

@@ -8,7 +8,7 @@ from safelight.db.connection.clock import DatabaseClock
 from safelight.db.generations.runs import NO_USAGE, StepRow, TextUsage
 from safelight.domain.errors.base import SafelightError, WorkerLost
 from safelight.domain.errors.codes import public_code
-from safelight.domain.steps import LAST_LOOK_OF
+from safelight.domain.steps import RESULT_STEPS
 from safelight.pipelines.engine.step_payload import (
     Attempt,
     Start,
@@ -69,7 +69,7 @@ class Step:
     @property
     def is_result(self) -> bool:
         """True if the step has made the generation's result, and stored it."""
-        return self.type in LAST_LOOK_OF and self.has_ended and self.payload.error is None
+        return self.type in RESULT_STEPS and self.has_ended and self.payload.error is None
 
     @property
     def may_have_stored(self) -> bool:

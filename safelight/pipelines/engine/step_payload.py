@@ -17,6 +17,7 @@ class StartOutcome(StrEnum):
 
     ASKED = "asked"
     ACCEPTED = "accepted"
+    STOPPED = "stopped"  # accepted, and stopped since it took too long
     UNKNOWN = "unknown"
     REFUSED = "refused"
     NOT_ACCEPTED = "not_accepted"
@@ -101,7 +102,8 @@ class StorageOutage(StoredPart):
 
 class StepPayload(StoredPart):
     """`writes` counts how often the row was written; `item` is the position of a step that runs side by side with
-    others; `deadline_at` is its own deadline. `sealed` holds what `redacted` says is not shown."""
+    others; `deadline_at` is its own deadline. `late_attempt` is what the provider answered when an
+    attempt was to be stopped that took too long. `sealed` holds what `redacted` says is not shown."""
 
     input: Json = Field(default_factory=dict)
     output: Json = Field(default_factory=dict)
@@ -114,6 +116,7 @@ class StepPayload(StoredPart):
     starts: list[Start] = Field(default_factory=list)
     operation: StoredOperation | None = None
     stopping: StopAnswer | None = None
+    late_attempt: StopAnswer | None = None
     possible_double_spend: Json | None = None
     storage_away: StorageOutage | None = None
     degraded: Json | None = None

@@ -2,7 +2,8 @@
 our own storage before the step ends."""
 
 import zlib
-from dataclasses import asdict, dataclass
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, field
 from decimal import Decimal
 from typing import Any
 
@@ -17,7 +18,7 @@ from safelight.media.publishing import converted_text
 from safelight.pipelines.context import PipelineContext
 from safelight.pipelines.engine.plans import OperationPlan, Outcome
 from safelight.pipelines.engine.run import Run
-from safelight.pipelines.flows.ingest_outputs import ingest
+from safelight.pipelines.flows.ingest_outputs import Ingested, ingest, ingest_file
 from safelight.pipelines.flows.measure import differences
 from safelight.pipelines.registry import Engine
 from safelight.pipelines.serving import STAND_IN
@@ -36,7 +37,11 @@ FINAL_LINES = {"still": "Your picture is ready.", "video": "Your video is ready.
 class MediaRequest:
     """One file to be made. `requested` are the request's own settings, the last word in the merge. `inherited` lie
     below them: those of a tweak's parent, and what follows from something else of the request; `ordered` names
-    those of them that the customer once chose."""
+    those of them that the customer once chose.
+
+    `recorded` is noted with the step's input, `result` with its output. The file is stored under a key that begins with
+    `stem`, if there is one; it then is one of many, and the others that came with it are not kept. `attempt_seconds` is
+    the time for one attempt, if there is another bound than the model's deadline. `variables` are set when it ends."""
 
     engine_id: str
     prompt: str
@@ -46,12 +51,17 @@ class MediaRequest:
     begin_line: str
     end_line: str
     ordered: frozenset[str] = frozenset()
+    recorded: Json = field(default_factory=dict)
+    result: Json = field(default_factory=dict)
+    stem: str | None = None
+    attempt_seconds: float | None = None
+    variables: Callable[[], Json] = dict
 
 
 async def generate(context: PipelineContext, run: Run, step_type: StepType, wanted: MediaRequest) -> StoredFile:
     """Make the file and store it. Returns where it is."""
     return _stored_file(
-        await run.operation(step_type, lambda recorded: _plan(context, run, step_type, wanted, recorded))
+        await run.operation(step_type, lambda recorded: operation_plan(context, run, step_type, wanted, recorded))
     )
 
 
@@ -66,9 +76,10 @@ def _stored_file(output: Json) -> StoredFile:
     )
 
 
-async def _plan(
+async def operation_plan(
     context: PipelineContext, run: Run, step_type: StepType, wanted: MediaRequest, recorded: Json | None
 ) -> OperationPlan:
+    """The plan of the operation that makes the file; `recorded` is the input that a resumed step goes on with."""
     given = recorded or await _input(context, run, wanted)
     engine = await _engine(context, wanted.engine_id, given)
     usd = Decimal(given.get("usd", "0"))
@@ -96,6 +107,7 @@ async def _plan(
         admit=(lambda conn: limits.admit(conn, run, engine, usd)) if engine.limits else None,
         begin_line=wanted.begin_line,
         usd=str(usd),
+        attempt_seconds=wanted.attempt_seconds,
     )
 
 
@@ -138,6 +150,7 @@ async def _input(context: PipelineContext, run: Run, wanted: MediaRequest) -> Js
         "ordered": {name: resolved.get(name) for name in COMPARED if name in fitted.stated | wanted.ordered},
         "usd": str(fitted.usd),
         "seed": resolved.get("seed", zlib.crc32(run.generation_id.encode())),
+        **wanted.recorded,
     }
 
 
@@ -168,14 +181,7 @@ async def _store(context: PipelineContext, run: Run, wanted: MediaRequest, answe
     if not answer.outputs:
         raise ProviderContractBroken(f"{wanted.engine_id} succeeded without a file", code="NO_URL")
     telemetry.info("📦", telemetry.Tag.STORAGE, f"Starting storage process for generation {run.generation_id}")
-    mode = run.order.flow.mode
-    ingested = await ingest(
-        context,
-        answer.outputs[:OUTPUTS_MAX],
-        mode=mode,
-        generation_id=run.generation_id,
-        vendor=given["adapter"],
-    )
+    ingested = await _ingest(context, run, wanted, answer, given)
     first, *others = ingested.files
     sizes = [{name: getattr(copy, name) for name in SIZES} for copy in ingested.files]
     unlike = differences(given.get("ordered", {}), sizes[0])
@@ -192,10 +198,21 @@ async def _store(context: PipelineContext, run: Run, wanted: MediaRequest, answe
             "more_outputs": [asdict(other) for other in others],
             "response": answer.response,
             "warnings": list(warnings),
+            **(wanted.result | {"model": given["model"]} if wanted.result else {}),
         },
+        variables=wanted.variables(),
         line=wanted.end_line,
         warnings=warnings,
     )
+
+
+async def _ingest(context: PipelineContext, run: Run, wanted: MediaRequest, answer: Succeeded, given: Json) -> Ingested:
+    mode, vendor = run.order.flow.mode, given["adapter"]
+    if wanted.stem:
+        first = await ingest_file(context, answer.outputs[0], mode=mode, stem=wanted.stem, vendor=vendor)
+        return Ingested([first], [])
+    files = answer.outputs[:OUTPUTS_MAX]
+    return await ingest(context, files, mode=mode, generation_id=run.generation_id, vendor=vendor)
 
 
 def _conversions(files: list[StoredFile]) -> tuple[str, ...]:

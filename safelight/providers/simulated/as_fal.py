@@ -12,10 +12,11 @@ from starlette.routing import Route
 
 from safelight.providers.base import Json, Kind
 from safelight.providers.simulated.predictions import Prediction, PredictionStatus
-from safelight.providers.simulated.server import Simulation, WebhookTarget, file_url, nothing
+from safelight.providers.simulated.server import Simulation, WebhookTarget, file_urls, files_of, nothing
 
 PATH = "/fal"
 KEYS_PATH = f"{PATH}/.well-known/jwks.json"
+OF_VIDEOS = ("video", "veo")  # in the names of models
 STATUSES = {PredictionStatus.STARTING: "IN_QUEUE", PredictionStatus.PROCESSING: "IN_PROGRESS"}
 ENDS = {
     PredictionStatus.FAILED: {"error": "Runner failed", "error_type": "runner_server_error"},
@@ -40,11 +41,12 @@ class AsFal:
 
     async def submit(self, request: Request) -> Response:
         webhook = request.query_params["fal_webhook"]
-        attempt_key = webhook.rpartition("/")[2]
+        attempt_key, files = webhook.rpartition("/")[2], files_of(await request.json())
 
         def accept() -> Json:
-            kind: Kind = "video" if "video" in request.path_params["name"] else "image"
-            prediction = self._simulation.accept(attempt_key, kind, WebhookTarget(webhook, self._signed))
+            is_video = any(word in request.path_params["name"] for word in OF_VIDEOS)
+            kind: Kind = "video" if is_video else "image"
+            prediction = self._simulation.accept(attempt_key, kind, WebhookTarget(webhook, self._signed), files)
             return {"request_id": prediction.id, "queue_position": 0}
 
         return await self._simulation.answer(request, "start", attempt_key, accept)
@@ -94,5 +96,5 @@ def _state(prediction: Prediction) -> Json:
 
 
 def _made(prediction: Prediction, request: Request) -> Json:
-    file = {"url": file_url(prediction, request)}
-    return {"video": file} if prediction.kind == "video" else {"images": [file], "seed": 7}
+    files = [{"url": url} for url in file_urls(prediction, request)]
+    return {"video": files[0]} if prediction.kind == "video" else {"images": files, "seed": 7}

@@ -16,7 +16,7 @@ from starlette.routing import Route
 
 from safelight.providers.base import Json, Kind
 from safelight.providers.simulated.predictions import Prediction, PredictionStatus
-from safelight.providers.simulated.server import Simulation, WebhookTarget, file_url
+from safelight.providers.simulated.server import Simulation, WebhookTarget, file_urls
 
 PATH = "/replicate/v1"
 PAGE = 100
@@ -77,7 +77,7 @@ class AsReplicate:
         return {
             "id": prediction.id,
             "status": status,
-            "output": [file_url(prediction, request)] if status is PredictionStatus.SUCCEEDED else None,
+            "output": file_urls(prediction, request) if status is PredictionStatus.SUCCEEDED else None,
             "error": "Prediction failed" if status is PredictionStatus.FAILED else None,
             "webhook": self._webhooks[prediction.id],
         }

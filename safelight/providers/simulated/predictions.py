@@ -26,6 +26,7 @@ class Prediction:
     accepted_at: float
     ends_at: float
     will_fail: bool = False
+    files: int = 1
     cancelled_at: float | None = None
     webhooks_sent: int = 0
 
@@ -55,10 +56,10 @@ class Record:
         self._by_id: dict[str, Prediction] = {}
         self._by_attempt_key: dict[str, list[Prediction]] = {}
 
-    def accept(self, attempt_key: str, kind: Kind, *, seconds: float, will_fail: bool) -> Prediction:
+    def accept(self, attempt_key: str, kind: Kind, *, seconds: float, will_fail: bool, files: int = 1) -> Prediction:
         now = time.time()
         number = f"p{len(self._by_id) + 1:06d}"
-        prediction = Prediction(number, attempt_key, kind, now, now + seconds, will_fail)
+        prediction = Prediction(number, attempt_key, kind, now, now + seconds, will_fail, files)
         self._by_id[prediction.id] = prediction
         self._by_attempt_key.setdefault(attempt_key, []).append(prediction)
         return prediction

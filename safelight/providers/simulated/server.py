@@ -5,6 +5,7 @@ import time
 from collections.abc import AsyncIterator, Callable, Iterable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from typing import Any
 
 import httpx2
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
@@ -23,6 +24,7 @@ RETRY_AFTER_SECONDS = 1
 SILENT_SECONDS_MAX = 120.0
 WEBHOOK_SECONDS = 5.0
 HANG_UP = "simulated.hang_up"
+FILES_MAX = 6
 
 
 class HangUpProtocol(HttpToolsProtocol):
@@ -116,7 +118,8 @@ class Simulation:
     async def start(self, request: Request) -> Response:
         body = StartBody.model_validate_json(await request.body())
         told = WebhookTarget(self._webhook_url(body.attempt_key)) if self._webhook_url else None
-        accept = lambda: _shown(self.accept(body.attempt_key, body.kind, told), request)  # noqa: E731
+        files = files_of(body.request.get("settings"))
+        accept = lambda: _shown(self.accept(body.attempt_key, body.kind, told, files), request)  # noqa: E731
         return await self.answer(request, "start", body.attempt_key, accept, status=201)
 
     async def ask(self, request: Request) -> Response:
@@ -137,12 +140,13 @@ class Simulation:
         return await self.answer_for(request, "cancel", lambda prediction: _shown(prediction.cancel(), request))
 
     async def file(self, request: Request) -> Response:
-        prediction = self.record.get(request.path_params["id"])
+        name: str = request.path_params["id"]
+        prediction = self.record.get(name.partition("-")[0])
         if prediction is None or prediction.status is not PredictionStatus.SUCCEEDED:
             return nothing()
         if prediction.kind == "image":
-            return Response(results.image(prediction.id), media_type="image/jpeg")
-        return Response(results.film(prediction.id), media_type="video/mp4")
+            return Response(results.image(name), media_type="image/jpeg")
+        return Response(results.film(name), media_type="video/mp4")
 
     async def show_record(self, _: Request) -> Response:
         """All predictions, without faults."""
@@ -190,14 +194,14 @@ class Simulation:
                 return await _stay_silent(request)
         return None
 
-    def accept(self, key: str, kind: Kind, told: WebhookTarget | None) -> Prediction:
+    def accept(self, key: str, kind: Kind, told: WebhookTarget | None, files: int = 1) -> Prediction:
         dice, pace = self._dice, self._pace
         median = pace.image_seconds if kind == "image" else pace.video_seconds
         seconds = dice.seconds("work", key, median)
         if dice.draw("hangs", key) < self.faults.hangs:
             seconds = pace.hang_seconds
         will_fail = dice.draw("fails", key) < self.faults.fails
-        prediction = self.record.accept(key, kind, seconds=seconds, will_fail=will_fail)
+        prediction = self.record.accept(key, kind, seconds=seconds, will_fail=will_fail, files=files)
         if told:
             task = asyncio.create_task(self._announce(prediction, told))
             self._webhooks.add(task)
@@ -225,12 +229,19 @@ def _shown(prediction: Prediction, request: Request) -> Json:
     return {
         "id": prediction.id,
         "status": prediction.status,
-        "output": [file_url(prediction, request)] if ready else [],
+        "output": file_urls(prediction, request) if ready else [],
     }
 
 
-def file_url(prediction: Prediction, request: Request) -> str:
-    return f"{request.base_url}files/{prediction.id}.{'jpg' if prediction.kind == 'image' else 'mp4'}"
+def file_urls(prediction: Prediction, request: Request) -> list[str]:
+    names = [prediction.id, *(f"{prediction.id}-{number}" for number in range(2, prediction.files + 1))]
+    return [f"{request.base_url}files/{name}.{'jpg' if prediction.kind == 'image' else 'mp4'}" for name in names]
+
+
+def files_of(settings: Any) -> int:
+    """The number of pictures that a request asks for."""
+    stated = settings.get("num_images") if isinstance(settings, dict) else None
+    return min(max(stated, 1), FILES_MAX) if isinstance(stated, int) else 1
 
 
 def _problem(status: int, detail: str, headers: dict[str, str] | None = None) -> Response:

@@ -35,11 +35,13 @@ async def test_each_engine_says_who_serves_it_and_why(backend: Backend):
         "Texts: local stand-in (no OPENAI_API_KEY)",
         "Stills: local stand-in (no REPLICATE_API_TOKEN or FAL_KEY)",
         "Videos: local stand-in (no REPLICATE_API_TOKEN or FAL_KEY)",
+        "Image jobs: local stand-in (no OPENAI_API_KEY)",
     ]
     assert await lines(backend, replicate_token="r8_test", openai_api_key="sk-test") == [
         "Texts: openai, gpt-5.4-mini (paid)",
         "Stills: replicate, bytedance/seedream-4 (paid)",
         "Videos: replicate, kwaivgi/kling-v2.1 (paid)",
+        "Image jobs: openai, gpt-image-1 (paid)",
     ]
     assert (await lines(backend, fal_key="f"))[1] == "Stills: fal, fal-ai/bytedance/seedream/v4/edit (paid)"
 
@@ -93,7 +95,7 @@ def test_a_command_that_would_serve_with_it_ends_with_a_line(dsn: str, tmp_path:
 def test_the_command_lists_engines(dsn: str, tmp_path: Path):
     done = safelight(tmp_path, "providers", "--json", SAFELIGHT_DATABASE_URL=dsn)
     said = json.loads(done.stdout)
-    assert [engine["engine"] for engine in said["engines"]] == ["gpt", "seedream", "kling"]
+    assert [engine["engine"] for engine in said["engines"]] == ["gpt", "seedream", "kling", "image_edit"]
     assert said["providers"] == []
 
 

@@ -1,0 +1,49 @@
+"""The bounds of model runs: what a customer may state of a model's request before its table is asked."""
+
+import re
+from collections.abc import Mapping
+from typing import Any
+
+from pydantic_core import to_json
+
+MODEL_ID = re.compile(r"[A-Za-z0-9._/-]{1,100}")
+PROMPT_CHARS_MAX = 2_000
+NEGATIVE_PROMPT_CHARS_MAX = 1_000
+URL_CHARS_MAX = 2_048
+NAME_CHARS_MAX = 200
+RESULTS_MAX = 10
+PARAMETERS_MAX = 100
+PARAMETERS_CHARS_MAX = 10_000
+PARAMETER_NAME_CHARS_MAX = 100
+TEXT_CHARS_MAX = 1_000
+ITEMS_MAX = 100
+DEPTH_MAX = 4
+
+
+def check_parameters(parameters: Mapping[str, Any]) -> None:
+    """Hold parameters of any model to their bounds. Raises ValueError, whose message names the parameter."""
+    if len(parameters) > PARAMETERS_MAX:
+        raise ValueError(f"at most {PARAMETERS_MAX} parameters are allowed, not {len(parameters)}")
+    for name, value in parameters.items():
+        if not 0 < len(name) <= PARAMETER_NAME_CHARS_MAX:
+            raise ValueError(f"the name of a parameter has 1 to {PARAMETER_NAME_CHARS_MAX} characters")
+        _check_value(name, value, DEPTH_MAX)
+    chars = len(to_json(parameters, inf_nan_mode="constants").decode())
+    if chars > PARAMETERS_CHARS_MAX:
+        raise ValueError(f"parameters have at most {PARAMETERS_CHARS_MAX} characters as JSON, not {chars}")
+
+
+def _check_value(name: str, value: Any, depth: int) -> None:
+    match value:
+        case str() if len(value) > TEXT_CHARS_MAX:
+            raise ValueError(f"{name} has at most {TEXT_CHARS_MAX} characters, not {len(value)}")
+        case list() | dict() if len(value) > ITEMS_MAX:
+            raise ValueError(f"{name} has at most {ITEMS_MAX} items, not {len(value)}")
+        case list() | dict() if not depth:
+            raise ValueError(f"{name} is nested more than {DEPTH_MAX} levels deep")
+        case list():
+            for item in value:
+                _check_value(name, item, depth - 1)
+        case dict():
+            for item in value.values():
+                _check_value(name, item, depth - 1)

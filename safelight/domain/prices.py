@@ -1,0 +1,29 @@
+"""The prices of generations, in credits."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from safelight.domain.orders import Mode, Order
+
+
+@dataclass(frozen=True, slots=True)
+class Prices:
+    """Credits that each kind of generation costs. Operators may set others: ask for them when they are needed."""
+
+    still_credits: int
+    video_credits: int
+    image_credits: int = 1
+
+    def of(self, order: Order) -> int:
+        return self.each(order) * order.positions
+
+    def each(self, order: Order) -> int:
+        """The price of one result of the order."""
+        if order.is_free:
+            return 0
+        by_mode: Mapping[Mode, int] = {
+            "still": self.still_credits,
+            "video": self.video_credits,
+            "image_job": self.image_credits,
+        }
+        return by_mode[order.flow.mode]

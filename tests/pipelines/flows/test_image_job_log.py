@@ -1,0 +1,227 @@
+"""The job log of image jobs (docs/contract/job-log.md): each row of the table is found by running a job that says it."""
+
+import asyncio
+from contextlib import contextmanager
+from typing import Any
+from unittest import mock
+
+import pytest
+
+from safelight.domain.errors.base import AssetUnreadable
+from safelight.media import post_processing
+from safelight.pipelines.deletion import delete
+from safelight.pipelines.flows import image_jobs
+from safelight.providers.simulated.faults import Latency
+from tests.conftest import Backend, StartBackend
+from tests.support.image_jobs import complete, ended, job_of, lines, order, photographs, problems
+from tests.support.simulated_provider import Refusing, looking_often, simulating
+
+pytestmark = pytest.mark.usefixtures(looking_often.__name__)
+__all__ = ["looking_often"]
+
+Json = dict[str, Any]
+
+STEPS = {
+    "initialization", "validation", "base_generation", "variant_creation", "processing", "upload", "completion", "cleanup",
+}  # fmt: skip
+COUNTS = {"generatedCount", "totalExpected", "variantCount", "baseImagesGenerated", "baseImagesExpected", "status"}
+FAILURE = {"error", "errorCode", "elapsedMs"}
+
+
+def said(backend: Backend, job: str) -> list[tuple[str, str, set[str]]]:
+    """(step, level, names of the details) of each line, which all are of the eight steps and four levels."""
+    found = lines(backend, job)
+    assert {line["step"] for line in found} <= STEPS
+    assert {line["level"] for line in found} <= {"info", "success", "warning", "error"}
+    assert [line["seq"] for line in found] == list(range(1, len(found) + 1))
+    return [(line["step"], line["level"], set(line["details"] or ())) for line in found]
+
+
+def missing(found: list[tuple[str, str, set[str]]], *rows: tuple[str, str, set[str]]) -> list[Any]:
+    """Those rows that no line has."""
+    return [row for row in rows if not any(row[:2] == line[:2] and row[2] <= line[2] for line in found)]
+
+
+def sources(urls: list[str], *words: str) -> list[Json]:
+    return [{"url": url, "prompt": f"a {word} cup"} for url, word in zip(urls, words, strict=True)]
+
+
+async def test_a_job_that_makes_all_says_each_step(dsn: str, start: StartBackend):
+    async with simulating(dsn) as (_, settings):
+        backend = await start(**settings)
+        await backend.grant(4)
+        job = (await order(backend, job_of(backend, await photographs(backend, 2), variants=2))).generation_id
+        await ended(backend, job)
+        async with backend.app.database() as db:
+            await delete(db, backend.app.assets(), job, backend.pass_id)
+        of_slide = {"variantIndex", "imageIndex"}
+        assert not missing(
+            said(backend, job),
+            ("initialization", "info", {"jobName", "variants", "templateName"}),
+            ("validation", "info", {"sourceImages"}),
+            ("base_generation", "info", {"imageIndex", "sourceUrl", "prompt"}),
+            ("base_generation", "info", {"originalPrompt", "wrappedPrompt", "size"}),
+            ("base_generation", "info", {"attempt", "imageIndex"}),
+            ("base_generation", "success", {"attempt", "responseTime", "imageIndex"}),
+            ("base_generation", "success", {"imageIndex", "width", "height", "size"}),
+            ("base_generation", "success", {"totalCount"}),
+            ("variant_creation", "info", {"variantIndex", "variantId", "folderPath"}),
+            ("processing", "info", of_slide | {"settings"}),
+            ("upload", "success", of_slide | {"storagePath", "fileName"}),
+            ("completion", "success", COUNTS),
+            ("cleanup", "info", {"deletedImages"}),
+        )
+        attempts = [line["details"]["attempt"] for line in lines(backend, job) if "attempt" in (line["details"] or ())]
+        assert set(attempts) == {1}  # counted from 1 in each line
+
+
+async def test_a_job_whose_provider_refuses_says_why_and_what_it_tries(dsn: str, start: StartBackend):
+    async with simulating(dsn, holding=Refusing(wrong=400, denied=401, busy=503)) as (_, settings):
+        backend = await start(**settings)
+        await backend.grant(4)
+        urls = await photographs(backend, 4)
+        named = sources(urls, "wrong", "denied", "busy", "good")
+        job = (await order(backend, job_of(backend, urls, sources=named))).generation_id
+        await ended(backend, job)
+        assert not missing(
+            said(backend, job),
+            ("base_generation", "error", FAILURE | {"status", "imageIndex"}),
+            ("base_generation", "warning", FAILURE | {"attempt", "retryDelay", "status", "imageIndex"}),
+            ("base_generation", "error", FAILURE | {"imageIndex", "maxRetries"}),
+            ("base_generation", "warning", {"successCount", "totalCount", "failedCount"}),
+            ("completion", "warning", COUNTS | {"refundedCredits"}),
+        )
+        tried: dict[int, list[int]] = {}
+        for line in lines(backend, job):
+            if line["message"].startswith("Attempt "):
+                tried.setdefault(line["details"]["imageIndex"], []).append(line["details"]["attempt"])
+        assert tried == {0: [1], 1: [1], 2: [1, 2, 3], 3: [1]}
+        statuses = [line["details"]["status"] for line in lines(backend, job) if "status" in (line["details"] or ())]
+        assert {400, 401, 503} <= set(statuses)
+
+
+async def test_a_job_that_makes_nothing_ends_with_an_error(dsn: str, start: StartBackend):
+    async with simulating(dsn, holding=Refusing(cup=422)) as (_, settings):
+        backend = await start(**settings)
+        await backend.grant(4)
+        job = (await order(backend, job_of(backend, await photographs(backend, 2)))).generation_id
+        await ended(backend, job)
+        assert not missing(
+            said(backend, job),
+            ("base_generation", "error", {"attemptedCount"}),
+            ("completion", "error", COUNTS),
+        )
+
+
+async def test_an_attempt_that_takes_too_long_is_stopped_and_made_again(dsn: str, start: StartBackend):
+    """Its start is moved into the past, so that nobody has to wait for it."""
+    async with simulating(dsn, pace=Latency(0, 0.5, 0)) as (simulation, settings):
+        backend = await start(**settings)
+        await backend.grant(1)
+        job = job_of(backend, await photographs(backend, 1), attempt_seconds=100)
+        accepted = await order(backend, job)
+        late = (
+            "update mega_generations set mg_payload = jsonb_set(mg_payload, '{starts,0,at}',"
+            " to_jsonb((now() - interval '101 seconds')::text)) where mg_id = %s and mg_status = 'processing'"
+            " and mg_payload ? 'operation' and jsonb_array_length(mg_payload->'starts') = 1 returning mg_id"
+        )
+        while not backend.sql(late, f"mma_step:{accepted.generation_id}:1"):
+            await asyncio.sleep(0.01)
+        assert (await ended(backend, accepted.generation_id))["mg_mma_status"] == "done"
+        assert not missing(
+            said(backend, accepted.generation_id),
+            ("base_generation", "error", FAILURE | {"attempt", "imageIndex", "isTimeout"}),
+            ("base_generation", "info", {"retryDelay", "imageIndex"}),
+        )
+        [base] = [step for step in backend.steps(accepted.generation_id) if step["mg_step_type"] == "base_generation"]
+        assert [one["outcome"] for one in base["mg_payload"]["starts"]] == ["stopped", "accepted"]
+        first, second = [starts[0] for starts in simulation.record.by_attempt_key().values()]
+        assert first.cancelled_at is not None
+        assert second.cancelled_at is None
+        assert await problems(backend) == {}
+
+
+@contextmanager
+def failing(target: Any, name: str, error: Exception) -> Any:
+    with mock.patch.object(target, name, side_effect=error):
+        yield
+
+
+@pytest.mark.parametrize(
+    ("target", "name", "error", "row"),
+    [
+        (
+            post_processing,
+            "processed_with_size",
+            AssetUnreadable("cut"),
+            ("variant_creation", "error", {"variantIndex", "imageIndex", "error", "storagePath"}),
+        ),
+        (
+            post_processing,
+            "processed_with_size",
+            RuntimeError("a bug"),
+            ("variant_creation", "error", {"variantIndex", "error", "elapsedMs"}),
+        ),
+        (image_jobs, "escaped", RuntimeError("a bug"), ("base_generation", "error", {"imageIndex", "error"})),
+        (image_jobs, "VariantItem", RuntimeError("a bug"), ("processing", "error", {"error"})),
+    ],
+)
+async def test_what_nobody_expected_is_said_and_given_back(
+    dsn: str, start: StartBackend, target: Any, name: str, error: Exception, row: tuple[str, str, set[str]]
+):
+    async with simulating(dsn) as (_, settings):
+        backend = await start(**settings)
+        await backend.grant(2)
+        with failing(target, name, error):
+            job = (await order(backend, job_of(backend, await photographs(backend, 1), variants=2))).generation_id
+            found = await ended(backend, job)
+        assert found["mg_mma_status"] == "error"
+        assert not missing(said(backend, job), row, ("completion", "error", COUNTS))
+        assert "a bug" not in str(lines(backend, job))
+        assert backend.balance() == 2
+        assert await problems(backend) == {}
+
+
+async def test_a_job_without_sources_says_which_it_had(dsn: str, start: StartBackend):
+    async with simulating(dsn) as (_, settings):
+        backend = await start(**settings)
+        await backend.grant(1)
+        job = (
+            await order(backend, job_of(backend, [f"{backend.app.settings.base_url}/assets/a/gone.jpg"]))
+        ).generation_id
+        await ended(backend, job)
+        assert not missing(said(backend, job), ("validation", "error", {"templateDescription"}))
+
+
+async def test_of_many_variants_every_tenth_is_told(dsn: str, start: StartBackend):
+    async with simulating(dsn) as (_, settings):
+        backend = await start(**settings)
+        await backend.grant(60)
+        job = (await order(backend, job_of(backend, await photographs(backend, 1), variants=60))).generation_id
+        await ended(backend, job)
+        told = lines(backend, job)
+        begun = [line["details"]["variantIndex"] for line in told if "variantId" in (line["details"] or ())]
+        assert sorted(begun) == [0, 10, 20, 30, 40, 50]
+        done = [line["details"] for line in told if "completedVariants" in (line["details"] or ())]
+        assert [one["completedVariants"] for one in done] == [10, 20, 30, 40, 50, 60]
+        assert done[0] == {"completedVariants": 10, "totalVariants": 60, "percentComplete": 16}
+        assert len(told) < 60
+        assert len(backend.steps(job)) == 1 + 60 + 2
+
+
+async def test_a_later_round_goes_on_with_the_next_line(dsn: str, start: StartBackend):
+    poison = Refusing(bad=422)
+    async with simulating(dsn, holding=poison) as (_, settings):
+        backend = await start(**settings)
+        await backend.grant(8)
+        urls = await photographs(backend, 2)
+        job = (await order(backend, job_of(backend, urls, sources=sources(urls, "bad", "good")))).generation_id
+        await ended(backend, job)
+        before = len(lines(backend, job))
+        poison.words = {}
+        await complete(backend, job)
+        await ended(backend, job)
+        later = lines(backend, job)[before:]
+        assert [later[0]["seq"], later[0]["step"]] == [before + 1, "initialization"]
+        assert later[0]["details"] == {"round": 1, "missing": 1, "credits": 1}
+        assert {line["details"]["imageIndex"] for line in later if "imageIndex" in (line["details"] or ())} == {0}
