@@ -141,7 +141,7 @@ class ImageJobRound:
     async def make_bases(self, sources: Sequence[Json]) -> None:
         ended = self._run.store.ended(StepType.BASE_GENERATION, first=self._run.first_step_no)
         count = Counted(len(sources), len(ended), sum(step.payload.error is None for step in ended))
-        make = partial(self._make_base, len(self._bases()), count)
+        make = partial(self._make_base, len(self._bases(before=self._run.first_step_no)), count)
         await self._run.each(StepType.BASE_GENERATION, sources, make, BASES_AT_ONCE)
         self._run.set("progress.bases", len(self._bases()))
 
