@@ -43,7 +43,7 @@ def job(**more: Any) -> ImageJob:
 def test_what_is_not_allowed_is_named(change: Json, field: str, said: str):
     with pytest.raises(ValidationError) as refused:
         job(**change)
-    [problem] = refused.value.errors()
+    problem = refused.value.errors()[0]
     assert ".".join(map(str, problem["loc"])) == field
     assert said in problem["msg"]
 
