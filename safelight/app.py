@@ -23,9 +23,9 @@ from safelight.db.embedded.supervisor import Restarted, Supervisor
 from safelight.db.operations.ops_outbox import OpsOutbox
 from safelight.db.schema.migrate import MigrationBlocked
 from safelight.domain.errors.base import SafelightError
-from safelight.domain.prices import Prices
+from safelight.domain.money.prices import Prices
+from safelight.domain.money.shop_orders import Shop, credit_products
 from safelight.domain.shared_secrets import strong_secret
-from safelight.domain.shop_orders import Shop, credit_products
 from safelight.ops.doctor import Doctor, LatestFindings
 from safelight.ops.queue_watch import QueueWatch
 from safelight.ops.restarts import restart_row

@@ -18,7 +18,7 @@ from safelight.api.schemas.legacy_responses import Adjusted, Customer, Customers
 from safelight.api.schemas.requests import IdentityBody
 from safelight.db.connection.database import Connection
 from safelight.db.money import customers
-from safelight.domain.credit_amounts import credit_amount
+from safelight.domain.money.credit_amounts import credit_amount
 from safelight.ops.credits import Adjustment, adjust_credits
 from safelight.reports import totals
 

@@ -15,8 +15,8 @@ from safelight.db.connection.notifications import Notifier
 from safelight.db.money import customers, ledger
 from safelight.domain.identities import ActingCustomer
 from safelight.domain.ids import generation_key, new_id, step_key
+from safelight.domain.money.prices import Prices
 from safelight.domain.orders import Flow, StillCreate
-from safelight.domain.prices import Prices
 from safelight.domain.statuses import Status
 from safelight.domain.steps import StepType
 from safelight.pipelines.accept import PIPELINE_VERSION, Acceptance

@@ -6,8 +6,8 @@ import pytest
 from pydantic import ValidationError
 
 from safelight.domain.image_jobs import closest_ratio
+from safelight.domain.money.prices import Prices
 from safelight.domain.orders import ImageJob, read_order
-from safelight.domain.prices import Prices
 from tests.conftest import StartBackend
 from tests.support.image_jobs import job_of, order, photographs
 
