@@ -14,7 +14,7 @@ class EngineServed(ResponseModel):
     """The adapter and the model that serve an engine now."""
 
     engine: Annotated[str, Field(examples=["seedream"])]
-    mode: Annotated[str, Field(description="What it makes: text, still or video.", examples=["still"])]
+    mode: Annotated[str, Field(description="What it makes: text, still, video or image_job.", examples=["still"])]
     adapter: Annotated[str, Field(examples=["replicate"])]
     model: Annotated[str, Field(examples=["bytedance/seedream-4"])]
     paid: Annotated[bool, Field(description="Whether a vendor takes money for it.", examples=[True])]
