@@ -81,7 +81,7 @@ def _public_error(step: Step, error: SafelightError, cause: Exception, message: 
 
 def _log(run: Run, step: Step, error: SafelightError, cause: Exception) -> None:
     tag, code = telemetry.Tag.GENERATION_PROCESSING, f"MMA_{public_code(step.type, error)}"
-    fields = {"generation_id": run.generation_id, "step_type": step.type, "error_code": code}
+    fields: Json = {"generation_id": run.generation_id, "step_type": step.type, "error_code": code}
     category = error.category.value
     if isinstance(error, Cancelled):
         telemetry.info("🛑", tag, f"{step.type} was cancelled: {error}", category=category, **fields)
