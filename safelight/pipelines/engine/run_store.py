@@ -272,12 +272,11 @@ class RunStore:
         await self._db.retry_transient(lambda conn: ops_rows.insert(conn, row), seconds=OUTAGE_SECONDS_MAX)
 
     async def _send(self, write: Callable[[Connection], Awaitable[WriteOutcome]], lines: Sequence[LogLine]) -> None:
+        written = None
         try:
             written = await self._db.retry_transient(write, seconds=OUTAGE_SECONDS_MAX)
-        except BaseException:
-            self._log_unsure = True  # no answer came: the lines may be written all the same
-            raise
-        self._log_unsure = self._log_unsure or written.log_seq != self.log_seq + len(lines)
+        finally:  # without an answer, the lines may be written all the same
+            self._log_unsure |= written is None or written.log_seq != self.log_seq + len(lines)
         self.variables = self.with_lines(lines)
         self.log_seq, self.cancelling = written.log_seq, written.cancelling
         self.deadline = written.deadline_at
