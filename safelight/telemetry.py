@@ -90,12 +90,14 @@ class Tag(StrEnum):
     DB_STATUS = "DB-STATUS"
 
 
-def info(emoji: str, tag: Tag, message: str, **fields: Any) -> None:
-    _write(logging.INFO, emoji, tag, message, fields)
+def info(emoji: str, tag: Tag, message: str, *, above: int = 0, **fields: Any) -> None:
+    """The place of the line is that of the call, or so many callers above it."""
+    _write(logging.INFO, emoji, tag, message, fields, above=above)
 
 
-def warning(tag: Tag, message: str, **fields: Any) -> None:
-    _write(logging.WARNING, "⚠️", tag, message, fields)
+def warning(tag: Tag, message: str, *, above: int = 0, **fields: Any) -> None:
+    """As `info`."""
+    _write(logging.WARNING, "⚠️", tag, message, fields, above=above)
 
 
 def error(emoji: str, tag: Tag, message: str, cause: BaseException | None = None, **fields: Any) -> None:
@@ -104,9 +106,17 @@ def error(emoji: str, tag: Tag, message: str, cause: BaseException | None = None
 
 
 def _write(
-    level: int, emoji: str, tag: Tag, message: str, fields: dict[str, Any], cause: BaseException | None = None
+    level: int,
+    emoji: str,
+    tag: Tag,
+    message: str,
+    fields: dict[str, Any],
+    cause: BaseException | None = None,
+    *,
+    above: int = 0,
 ) -> None:
-    _logger.log(level, f"{emoji} [{tag}] {message}", extra={"fields": fields}, exc_info=cause, stacklevel=CALLER)
+    text = f"{emoji} [{tag}] {message}"
+    _logger.log(level, text, extra={"fields": fields}, exc_info=cause, stacklevel=CALLER + above)
 
 
 class PrivateFiles(logging.handlers.RotatingFileHandler):

@@ -70,7 +70,7 @@ async def _write(conn: Connection, run: Run, step: Step, ending: Ending, ops: Op
 
 def _log(run: Run, step: Step, error: SafelightError, cause: Exception) -> None:
     tag, code = telemetry.Tag.GENERATION_PROCESSING, f"MMA_{public_code(step.type, error)}"
-    fields = {"generation_id": run.generation_id, "step_type": step.type, "error_code": code}
+    fields: Json = {"generation_id": run.generation_id, "step_type": step.type, "error_code": code}
     category = error.category.value
     if isinstance(error, Cancelled):
         telemetry.info("🛑", tag, f"{step.type} was cancelled: {error}", category=category, **fields)

@@ -160,6 +160,7 @@ async def test_a_migration_that_cannot_have_a_table_says_who_has_it(
 async def test_a_migration_waits_for_another_for_a_while_and_says_so(
     dsn: str, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ):
+    caplog.set_level("WARNING", logger="safelight")  # whatever a test before has configured
     monkeypatch.setattr(migrations, "LOCK_SECONDS_MAX", 0.5)
     with psycopg.connect(dsn, autocommit=True, application_name="elsewhere") as other:
         other.execute("select pg_advisory_lock(%s)", [MIGRATION_LOCK])

@@ -127,7 +127,7 @@ async def test_no_line_says_that_telemetry_wrote_it(log_file: Path, start: Start
     await backend.finished(await backend.create())
     modules = {line["module"] for line in lines_of(log_file)}
     assert "telemetry" not in modules
-    assert {"accept", "attempts", "access_log"} <= modules
+    assert {"accept", "failures", "worker", "access_log"} <= modules
 
 
 # --- one line for each request ---------------------------------------------------------------------------------------

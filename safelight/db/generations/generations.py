@@ -203,6 +203,11 @@ async def retries_of(conn: Connection, generation_id: str, *, pass_id: str) -> l
     return await rows_as(GenerationStatus, _queries.retries_of(conn, generation_id=generation_id, pass_id=pass_id))
 
 
+async def wait_for_writes(conn: Connection, generation_id: str) -> None:
+    """Wait until no write of the generation is under way."""
+    await _queries.lock_generation(conn, generation_key=generation_key(generation_id))
+
+
 async def request_cancelling(conn: Connection, generation_id: str, *, pass_id: str | None, by: str) -> bool:
     """Note that somebody wants the generation stopped; one that is final, or has its result, stays as it is. Needs a
     transaction. `pass_id` None: whoever's it is. Returns whether there is such a generation."""

@@ -183,10 +183,10 @@ class Run:
 
     def log(self, emoji: str, text: str) -> None:
         """Say to operators what the run does."""
-        telemetry.info(emoji, telemetry.Tag.GENERATION_PROCESSING, text, generation_id=self.generation_id)
+        telemetry.info(emoji, telemetry.Tag.GENERATION_PROCESSING, text, above=1, generation_id=self.generation_id)
 
     def log_warning(self, text: str) -> None:
-        telemetry.warning(telemetry.Tag.GENERATION_PROCESSING, text, generation_id=self.generation_id)
+        telemetry.warning(telemetry.Tag.GENERATION_PROCESSING, text, above=1, generation_id=self.generation_id)
 
     # --- a step begins and ends ---------------------------------------------------------------------------------------
 

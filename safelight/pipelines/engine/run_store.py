@@ -61,6 +61,7 @@ class RunStore:
         self.cancelling: bool = leased.cancelling
         self.lease = Lease(self.generation_id, leased.lease_no, leased.user_id)
         self.log_seq: int = leased.log_seq
+        self._log_unsure = False  # whether the log may have other lines than we know of
         self.takeovers: int = leased.takeovers
         self._first_step_no = leased.first_step_no
         self._db = db
@@ -285,7 +286,11 @@ class RunStore:
         await self._db.retry_transient(lambda conn: ops_rows.insert(conn, row), seconds=OUTAGE_SECONDS_MAX)
 
     async def _send(self, write: Callable[[Connection], Awaitable[WriteOutcome]], lines: Sequence[LogLine]) -> None:
-        written = await self._db.retry_transient(write, seconds=OUTAGE_SECONDS_MAX)
+        written = None
+        try:
+            written = await self._db.retry_transient(write, seconds=OUTAGE_SECONDS_MAX)
+        finally:  # without an answer, the lines may be written all the same
+            self._log_unsure |= written is None or written.log_seq != self.log_seq + len(lines)
         self.variables = self.with_lines(lines)
         self.log_seq, self.cancelling = written.log_seq, written.cancelling
         self.deadline = written.deadline_at
@@ -295,21 +300,28 @@ class RunStore:
     # --- lines of the log that the variable map holds too -------------------------------------------------------------
 
     async def _read_missing_lines(self) -> None:
-        """Read the lines that were written without the map, if the map has a place for lines."""
+        """Read the lines that the map lacks, if it has a place for lines: those that were written without the map. If
+        the log is not known for sure, read all of them, once a write that is still under way has ended."""
         known = self.variables["userMessages"].get("scan_lines")
 
         async def read(conn: Connection) -> list[Json]:
+            if self._log_unsure:
+                await generations.wait_for_writes(conn, self.generation_id)
             return await job_log.lines_after(conn, self.generation_id, len(known))
 
-        while known is not None and len(known) < self.log_seq:
-            for line in await self._db.retry_transient(read, seconds=OUTAGE_SECONDS_MAX):
-                known.append({"index": line["seq"] - 1, "text": line["message"]})
+        if known is not None and self._log_unsure:
+            known.clear()
+        while known is not None and (self._log_unsure or len(known) < self.log_seq):
+            lines = await self._db.retry_transient(read, seconds=OUTAGE_SECONDS_MAX)
+            known.extend({"index": line["seq"] - 1, "text": line["message"]} for line in lines)
+            if not lines:
+                self.log_seq, self._log_unsure = len(known), False
 
     def with_lines(self, lines: Sequence[LogLine]) -> Json:
         """The variable map with these lines, if it has all lines before them."""
         messages = self.variables["userMessages"]
         known = messages.get("scan_lines")
-        if known is None or len(known) < self.log_seq:
+        if known is None or self._log_unsure or len(known) < self.log_seq:
             return self.variables
         more = [{"index": self.log_seq + no, "text": line.to_json()["message"]} for no, line in enumerate(lines)]
         return self.variables | {"userMessages": messages | {"scan_lines": known + more}}

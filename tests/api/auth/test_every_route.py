@@ -66,7 +66,13 @@ SHOWN_BY_ID = "GET /mma/generations/{generation_id}"
 # What operators may do to a customer, and how it changes the customer's credits; all else leaves a customer as they are.
 ACTS_ON_CUSTOMERS = {"POST /credits/add": 20, "POST /admin/credits/adjust": 10}
 # What shows operators what is a customer's.
-SHOWS_OPERATORS = (STREAM, SHOWN_BY_ID, "GET /api/admin/failed-generations", "GET /admin/customers")
+SHOWS_OPERATORS = (
+    STREAM,
+    SHOWN_BY_ID,
+    "POST /mma/generations/{generation_id}/cancel",
+    "GET /api/admin/failed-generations",
+    "GET /admin/customers",
+)
 # What answers also nobody with SAFELIGHT_AUTH=required; whoever states a pass id there is refused.
 ANSWERS_NOBODY = {
     "POST /sessions/start": "a session of nobody, of which nothing is stored",

@@ -113,6 +113,7 @@ async def test_trouble_with_the_database_is_waited_out(worker: Backend):
 
 async def test_somebody_who_leaves_is_not_waited_for(dsn: str, tmp_path: Path, caplog: pytest.LogCaptureFixture):
     """The still takes longer than the test, so that leaving alone can end the wait."""
+    caplog.set_level("WARNING", logger="safelight")  # whatever a test before has configured
     async with running(dsn, tmp_path, local_latency_seconds=WAIT_SECONDS * 2.0) as worker:
         await worker.grant(5)
         asking = asyncio.create_task(ask(worker.app.settings.base_url, worker, new_id()))

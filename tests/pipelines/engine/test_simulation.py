@@ -25,6 +25,8 @@ PARALLEL_SEEDS = amount(usual=120, all=10_000)
 ARRIVES_LATE = (199, 454, 1256, 1995)
 # Of the worlds with steps side by side: a start arrives later than any should, while the last look for it hangs.
 ARRIVES_LATER_THAN_ANY_SHOULD = (3013,)
+# And: a write is carried out, its answer is lost for longer than anybody waits, and another step writes after it.
+ANSWER_LOST_IN_AN_OUTAGE = (3749,)
 ONLY_THE_LAST_LOOK_TELLS = (115,)
 CANCELLED_SEEDS = (0, 1, 2, 5)
 LAST_LOOK_FAILS = (276, 313, 1090)
@@ -74,7 +76,7 @@ def test_a_customer_may_cancel_at_any_statement(is_parallel: bool):
     assert {world.status for world in worlds} >= {"done", "cancelled"}
 
 
-@pytest.mark.parametrize("seed", ARRIVES_LATER_THAN_ANY_SHOULD)
+@pytest.mark.parametrize("seed", ARRIVES_LATER_THAN_ANY_SHOULD + ANSWER_LOST_IN_AN_OUTAGE)
 def test_what_broke_once_holds(seed: int):
     world = simulate(seed, is_parallel=True)
     assert not world.broken, "\n".join(world.trace)
