@@ -21,6 +21,7 @@ from safelight.pipelines.engine.retry import RetryPolicy
 from safelight.pipelines.engine.sealing import Sealer
 from safelight.pipelines.import_inputs import InputImporter, PictureImport
 from safelight.pipelines.inputs import Inputs
+from safelight.pipelines.model_catalogue import ModelCatalogue
 from safelight.pipelines.provider_limits import ProviderLimits
 from safelight.pipelines.registry import Configuration
 from safelight.pipelines.runtime_overrides import RuntimeConfig
@@ -111,6 +112,11 @@ class PoolResources:
         return Serving(self.configuration, self._settings.keyed_adapters)
 
     @cached_property
+    def models(self) -> ModelCatalogue:
+        """The models that customers may choose."""
+        return ModelCatalogue(self.configuration, self._process.parameter_tables)
+
+    @cached_property
     def settings_policy(self) -> SettingsPolicy:
         return SettingsPolicy(self.configuration, self._process.parameter_tables)
 
@@ -129,6 +135,7 @@ class PoolResources:
             self.settings_policy,
             FreeSuggestions(settings.free_suggestions_per_day, settings.free_suggestions_per_address),
             settings.generations_in_progress_max,
+            self.models,
         )
 
     @cached_property
@@ -145,6 +152,7 @@ class PoolResources:
             process.file_spool,
             VendorPictures(process.assets),
             process.sealer,
+            self.models,
         )
 
     @cached_property
