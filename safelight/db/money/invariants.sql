@@ -190,10 +190,11 @@ with config as (
 )
 select problem, id
 from violations, unnest(problems) problem, lateral (
-  select mg_mma_status as status, mg_pipeline_version from mega_generations where mg_id = violations.generation_key offset 0
+  select mg_mma_status as status, mg_pipeline_version, mg_meta ? 'rounds' as had_rounds
+  from mega_generations where mg_id = violations.generation_key offset 0
 ) generation
 where problems <> '{}' and mg_pipeline_version is not null
-  and (problem <> 'failed_step_of_a_success' or status not in ('error', 'cancelled', 'partial'))
+  and (problem <> 'failed_step_of_a_success' or status not in ('error', 'cancelled', 'partial') and not had_rounds)
   and (problem <> 'result_without_hash' or status = 'done');
 
 -- name: check_starts

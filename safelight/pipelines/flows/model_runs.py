@@ -64,7 +64,9 @@ class ModelRunRound:
 
     async def validation(self) -> Plan:
         """Look at the picture before anything is paid for."""
-        return Plan({"model_id": self._order.model_id, "missing": self._missing}, self._validated, CHECK_LINE)
+        return Plan(
+            {"model_id": self._order.model_id, "missing": self._missing}, self._validated, begin_line=CHECK_LINE
+        )
 
     async def _validated(self) -> Outcome:
         url = self._order.reference_image_url
