@@ -147,8 +147,7 @@ class ModelRunRound:
             raise errors[0]
         lacking = len(missing) - len(slides)
         absent = lacking - len(errors)
-        if absent > 0:
-            errors.append(ProviderContractBroken(f"the model made {absent} results too few", code="TOO_FEW_RESULTS"))
+        errors += [ProviderContractBroken("the model made too few results", code="TOO_FEW_RESULTS")] * absent
         warnings = (*given["setting_warnings"], *answer.warnings, *self._count_warnings(missing, answer.outputs))
         first = slides[0]
         made = [*made_slides(self._run, before=self._run.first_step_no)]
@@ -166,7 +165,7 @@ class ModelRunRound:
                 "progress.made": len(made) + len(slides),
             },
             warnings=warnings,
-            error=SlidesMissing(errors, len(missing)) if lacking else None,
+            error=SlidesMissing(errors, len(missing), "results of this run") if lacking else None,
         )
 
     async def _slides(
