@@ -26,8 +26,8 @@ from safelight.db.operations.ops_rows import process_error
 from safelight.db.schema.migrate import MigrationBlocked
 from safelight.domain.errors.base import SafelightError
 from safelight.domain.errors.categories import Category
+from safelight.domain.money.shop_orders import Shop, credit_products
 from safelight.domain.shared_secrets import strong_secret
-from safelight.domain.shop_orders import Shop, credit_products
 from safelight.ops.doctor import LatestFindings
 from safelight.ops.queue_watch import QueueWatch
 from safelight.pipelines.engine.queue import Queue, WorkerOptions

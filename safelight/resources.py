@@ -9,7 +9,7 @@ from safelight.config import Settings
 from safelight.db.connection.database import Database
 from safelight.db.connection.notifications import Notifier
 from safelight.db.operations.ops_outbox import OpsOutbox
-from safelight.domain.prices import Prices
+from safelight.domain.money.prices import Prices
 from safelight.media.decode import DECODE_BYTES_MAX
 from safelight.media.decoding_pool import MediaPool
 from safelight.ops.doctor import Doctor

@@ -1,7 +1,7 @@
 """The fields of a model run and their bounds, which hold before the table of its model is asked."""
 
 from collections.abc import Mapping
-from typing import Any, Literal
+from typing import Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 from pydantic_core import to_json
@@ -36,6 +36,20 @@ class ModelRequest(BaseModel):
     values: dict[str, Any] = Field(default_factory=dict)
     results: int = Field(default=1, ge=1, le=RESULTS_MAX)
     price_each: int = Field(default=0, ge=0)
+
+    @property
+    def positions(self) -> int:
+        return self.results
+
+    @property
+    def makes(self) -> Literal["still", "video"]:
+        return "video" if self.kind == "video" else "still"
+
+    def pictures(self) -> dict[str, str]:
+        return {"reference_image_url": self.reference_image_url} if self.reference_image_url else {}
+
+    def with_pictures(self, urls: Mapping[str, str]) -> Self:
+        return self.model_copy(update={name: urls[name] for name in ("reference_image_url",) if name in urls})
 
     @field_validator("prompt", "negative_prompt", mode="before")
     @classmethod

@@ -28,11 +28,8 @@ Mode = Literal["still", "video", "image_job", "model_run"]
 
 # The engine that makes the result of a mode, by the name that the registry, settings and fields of the contract use.
 ENGINE_BY_MODE: Mapping[Mode, str] = {
-    "still": "seedream",
-    "video": "kling",
-    "image_job": "image_edit",
-    "model_run": "model",
-}
+    "still": "seedream", "video": "kling", "image_job": "image_edit", "model_run": "model",
+}  # fmt: skip
 # The modes whose result is a set of positions, which may be made in part.
 SET_MODES: frozenset[Mode] = frozenset({"image_job", "model_run"})
 
@@ -398,22 +395,8 @@ class ModelRun(ModelRequest, BaseOrder):
     title: str = Field(min_length=1, max_length=NAME_CHARS_MAX)
     project_id: str | None = Field(default=None, max_length=NAME_CHARS_MAX)
 
-    @property
-    def positions(self) -> int:
-        return self.results
-
-    @property
-    def makes(self) -> Literal["still", "video"]:
-        return "video" if self.kind == "video" else "still"
-
     def hashed(self) -> bytes:
         return self.model_dump_json(exclude={"session_id"}).encode()
-
-    def pictures(self) -> dict[str, str]:
-        return {"reference_image_url": self.reference_image_url} if self.reference_image_url else {}
-
-    def with_pictures(self, urls: Mapping[str, str]) -> Self:
-        return self.model_copy(update={name: urls[name] for name in ("reference_image_url",) if name in urls})
 
 
 # One generation as it was accepted.

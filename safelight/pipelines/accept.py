@@ -23,8 +23,8 @@ from safelight.domain.errors.retries import FreeSuggestionsUsedUp, TooManyInProg
 from safelight.domain.identities import ActingCustomer
 from safelight.domain.ids import new_id
 from safelight.domain.job_log import LogLine
+from safelight.domain.money.prices import Prices
 from safelight.domain.orders import ModelRun, Order
-from safelight.domain.prices import Prices
 from safelight.pipelines.engine.queue import Queue
 from safelight.pipelines.inputs import Inputs
 from safelight.pipelines.model_catalogue import ModelCatalogue

@@ -10,7 +10,7 @@ from safelight.db.connection.database import Connection, Database
 from safelight.db.operations import audit
 from safelight.db.operations.audit import Operator
 from safelight.domain.errors.base import InvalidInput
-from safelight.domain.prices import Prices
+from safelight.domain.money.prices import Prices
 from safelight.domain.runtime_config import Tree, at, checked, effective, known, put, without
 from safelight.pipelines.registry import REGISTRY_KEY
 from safelight.pipelines.settings import SettingsPolicy

@@ -96,7 +96,7 @@ class Worker:
     async def _execute(self, run: Run) -> None:
         try:
             run.restore(self._context.sealer)
-            if run.store.next_step_no <= run.first_step_no and run.store.deadline_passed():
+            if run.store.is_new and run.store.deadline_passed():
                 raise QueueTimeout("no worker had a free place before the deadline")
             await self._flows[run.pipeline_version][run.order.flow](self._context, run)
         except (Snooze, LeaseLost, *TRANSIENT_ERRORS):

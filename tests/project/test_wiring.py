@@ -9,7 +9,7 @@ import pytest
 
 from safelight import resources, serve
 from safelight.app import App
-from safelight.domain.prices import Prices
+from safelight.domain.money.prices import Prices
 from safelight.ops.doctor import Doctor
 from safelight.pipelines.context import Adapters
 from safelight.pipelines.engine.reaper import Reaper

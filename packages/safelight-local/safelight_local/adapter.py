@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+from collections.abc import Iterable
 from datetime import datetime
 from typing import ClassVar
 
@@ -118,7 +119,7 @@ class _LocalRenderer(_Local):
 
     def _unused(self, handle: Json) -> list[str]:
         settings = handle["settings"]
-        told = handle.get("told", list(settings))
+        told: Iterable[str] = handle.get("told", settings)
         unused = {name: settings[name] for name in told if name not in self.settings_used}
         return [
             f"local: setting {name!r} is not known" for name in unused if unused[name] != ASKS_FOR_NOTHING.get(name)

@@ -13,7 +13,7 @@ from safelight.api.http.rate_limits import RateLimiter
 from safelight.db.connection.database import Database
 from safelight.db.connection.notifications import Listener
 from safelight.db.operations.ops_outbox import OpsOutbox
-from safelight.domain.shop_orders import Shop
+from safelight.domain.money.shop_orders import Shop
 from safelight.ops.doctor import LatestFindings
 from safelight.ops.queue_watch import QueueWatch
 from safelight.pipelines.accept import Acceptance

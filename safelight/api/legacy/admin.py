@@ -18,7 +18,7 @@ from safelight.db.connection.database import Connection
 from safelight.db.money import customers
 from safelight.db.money.ledger import Origin
 from safelight.db.operations import statistics
-from safelight.domain.credit_amounts import credit_amount
+from safelight.domain.money.credit_amounts import credit_amount
 from safelight.ops.credits import Adjustment, adjust_credits
 
 router = APIRouter(route_class=StrictRoute, tags=["legacy"], dependencies=[ADMIN_ONLY_BY_KEY_TOO])

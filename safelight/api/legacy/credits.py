@@ -28,12 +28,13 @@ from safelight.db.money.ledger import Origin
 from safelight.db.money.shop_refunds import SHOP_ORDER, TakenBack
 from safelight.db.operations import ops_rows
 from safelight.db.operations.ops_rows import OpsError
-from safelight.domain import pass_ids, shop_orders
-from safelight.domain.credit_amounts import credit_amount
+from safelight.domain import pass_ids
 from safelight.domain.errors.base import InvalidInput, WebhookRefused
 from safelight.domain.errors.categories import Category
+from safelight.domain.money import shop_orders
+from safelight.domain.money.credit_amounts import credit_amount
+from safelight.domain.money.shop_orders import ShopOrder, ShopRefund
 from safelight.domain.shared_secrets import same_secret
-from safelight.domain.shop_orders import ShopOrder, ShopRefund
 from safelight.ops.credits import Adjustment, adjust_credits, good_until
 
 router = APIRouter(tags=["account"])

@@ -15,7 +15,7 @@ class EngineServed(ResponseModel):
     """The adapter and the model that serve an engine now."""
 
     engine: str = Field(examples=["seedream"])
-    mode: str = Field(description="What it makes: text, still or video.", examples=["still"])
+    mode: str = Field(description="What it makes: text, still, video or image_job.", examples=["still"])
     adapter: str = Field(examples=["replicate"])
     model: str = Field(examples=["bytedance/seedream-4"])
     paid: bool = Field(validation_alias="is_paid", description="Whether a vendor takes money for it.", examples=[True])

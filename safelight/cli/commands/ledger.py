@@ -11,9 +11,9 @@ from safelight.db.connection.database import Database
 from safelight.db.money.ledger import BalanceChange, Origin
 from safelight.db.operations import audit
 from safelight.domain import pass_ids
-from safelight.domain.credit_amounts import AMOUNT_MAX, credit_amount
 from safelight.domain.errors.base import InvalidInput, NotFound
 from safelight.domain.identities import TargetCustomer
+from safelight.domain.money.credit_amounts import AMOUNT_MAX, credit_amount
 from safelight.ops.credits import Adjustment, adjust_credits
 from safelight.redaction import DEFAULT_REDACTOR
 from safelight.reports import customer

@@ -36,7 +36,7 @@ class LockedSet:
 
 @dataclass(frozen=True, slots=True)
 class SetProgress:
-    """How many positions were made, and the number after that of the last step."""
+    """The number of positions that were made, and the number after that of the last step."""
 
     made: int
     next_step_no: int

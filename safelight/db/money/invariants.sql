@@ -58,11 +58,13 @@ with line as (
     and (strpos(mg_step_type, '_generate') > 0 or mg_step_type = 'variant_creation')
   group by mg_generation_id
 ), ledger as (
-  select mg_generation_id, sum(-mg_delta) filter (where mg_ref_type = 'mma_charge') as charged,
+  -- By the reference, `mma:<id>` or `mma:<id>:…`, which the index of the ledger holds.
+  select split_part(mg_ref_id, ':', 2) as mg_generation_id,
+    sum(-mg_delta) filter (where mg_ref_type = 'mma_charge') as charged,
     coalesce(sum(mg_delta) filter (where mg_ref_type = 'mma_refund'), 0) as refunded
   from mega_generations
   where mg_record_type = 'credit_transaction' and mg_ref_type in ('mma_charge', 'mma_refund')
-  group by mg_generation_id
+  group by 1
 ), generation as (
   select mg_generation_id as id, mg_mma_status as status, mg_output_key as output_key,
     (mg_meta->>'cost')::bigint as price, (mg_meta->>'price_each')::bigint as price_each,

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 from safelight.db.connection.database import Connection, load_queries
 from safelight.db.money import customers, ledger
-from safelight.domain.shop_orders import ShopRefund
+from safelight.domain.money.shop_orders import ShopRefund
 
 _queries = load_queries(__file__)
 

@@ -62,6 +62,7 @@ class RunStore:
         self.lease = Lease(self.generation_id, leased.lease_no, leased.user_id)
         self.log_seq: int = leased.log_seq
         self.takeovers: int = leased.takeovers
+        self._first_step_no = leased.first_step_no
         self._db = db
         self._notifier = notifier
         self._written = {one.number: self._step(one.number, one.type, one.payload) for one in steps}
@@ -73,6 +74,11 @@ class RunStore:
         }
 
     # --- what is written ----------------------------------------------------------------------------------------------
+
+    @property
+    def is_new(self) -> bool:
+        """True if no step of the flow, or of the current round of a set, has begun."""
+        return self.next_step_no <= self._first_step_no
 
     @property
     def next_step_no(self) -> int:

@@ -30,7 +30,7 @@ FINAL_STATUSES = (400, 401)  # of a provider's answer, after which no other atte
 
 @dataclass(slots=True)
 class Counted:
-    """How many of `total` steps have ended, and how many of these without an error."""
+    """Counts how many of `total` steps have ended, and how many of these without an error."""
 
     total: int
     ended: int
@@ -272,7 +272,7 @@ class VariantLines(StepLines):
 
 
 def failure_counts(steps: Iterable[Step]) -> dict[str, int]:
-    """How often each error ended one of these steps."""
+    """Count how often each error ended one of these steps."""
     return dict(Counter(step.payload.error.error_code.removeprefix("MMA_") for step in steps if step.payload.error))
 
 

@@ -32,7 +32,7 @@ Json = dict[str, Any]
 EDIT_CONTEXT = "mma.ctx.image_edit"
 BASES_AT_ONCE = 4
 VARIANTS_AT_ONCE = 4
-VALIDATION_SECONDS_MAX = 600.0
+VALIDATION_SECONDS_MAX = 900.0
 VARIANT_SECONDS_MAX = 900.0
 SLIDE_TRIES = 3
 IMPORT_SECONDS = 15.0  # of one source, in a later round
@@ -141,7 +141,7 @@ class ImageJobRound:
     async def make_bases(self, sources: Sequence[Json]) -> None:
         ended = self._run.store.ended(StepType.BASE_GENERATION, first=self._run.first_step_no)
         count = Counted(len(sources), len(ended), sum(step.payload.error is None for step in ended))
-        make = partial(self._make_base, len(self._bases()), count)
+        make = partial(self._make_base, len(self._bases(before=self._run.first_step_no)), count)
         await self._run.each(StepType.BASE_GENERATION, sources, make, BASES_AT_ONCE)
         self._run.set("progress.bases", len(self._bases()))
 
@@ -225,7 +225,9 @@ class VariantMaker:
         for source in item.sources:
             position = Position(item.variant, source)
             try:
-                slides.append(await self._slide(run, position, lines))
+                # Once a picture could not be stored, the storage may be away: the next ones show it at once.
+                tries = 1 if errors and not slides else SLIDE_TRIES
+                slides.append(await self._slide(run, position, lines, tries))
             except (AssetUnreadable, InvalidInput, StorageError) as error:
                 lines.slide_failed(position, self._key(position), error)
                 errors.append(error)
@@ -238,14 +240,14 @@ class VariantMaker:
             error=SlidesMissing(errors, len(item.sources)) if errors else None,
         )
 
-    async def _slide(self, run: Run, position: Position, lines: VariantLines) -> Json:
+    async def _slide(self, run: Run, position: Position, lines: VariantLines, tries: int) -> Json:
         """The record of the picture, once it is stored.
 
         Raises:
             AssetUnreadable, InvalidInput: the base image cannot be read.
-            StorageError: it could not be stored, in SLIDE_TRIES tries.
+            StorageError: it could not be stored, in so many tries.
         """
-        for attempt in range(1, SLIDE_TRIES):
+        for attempt in range(1, tries):
             try:
                 return await self._stored_slide(run, position, lines)
             except StorageError:

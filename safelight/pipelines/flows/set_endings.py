@@ -53,7 +53,7 @@ def _causes(run: Run) -> dict[str, int]:
 
 @dataclass(frozen=True, slots=True)
 class SetResult:
-    """What a set has come to when it ends; `cause` is what ended it, if it did not come to its own end."""
+    """The state of a set when it ends; `cause` is what ended it, if it did not come to its own end."""
 
     made: int
     expected: int

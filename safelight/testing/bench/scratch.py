@@ -20,8 +20,8 @@ from safelight.db.money import customers, ledger
 from safelight.domain.errors.base import SafelightError
 from safelight.domain.identities import ActingCustomer
 from safelight.domain.ids import new_id
+from safelight.domain.money.prices import Prices
 from safelight.domain.orders import StillCreate
-from safelight.domain.prices import Prices
 from safelight.pipelines.accept import Acceptance
 from safelight.pipelines.engine.queue import Queue
 

@@ -6,8 +6,8 @@ import pytest
 from pydantic import ValidationError
 
 from safelight.domain.image_jobs import closest_ratio
+from safelight.domain.money.prices import Prices
 from safelight.domain.orders import ImageJob, read_order
-from safelight.domain.prices import Prices
 from tests.conftest import StartBackend
 from tests.support.image_jobs import job_of, order, photographs
 
@@ -43,7 +43,7 @@ def job(**more: Any) -> ImageJob:
 def test_what_is_not_allowed_is_named(change: Json, field: str, said: str):
     with pytest.raises(ValidationError) as refused:
         job(**change)
-    [problem] = refused.value.errors()
+    problem = refused.value.errors()[0]
     assert ".".join(map(str, problem["loc"])) == field
     assert said in problem["msg"]
 

@@ -11,6 +11,7 @@ from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
 from safelight import serve
+from safelight.db.connection.notifications import Notifier
 from safelight.domain.errors.base import InsufficientCredits, NotFound
 from safelight.domain.errors.retries import NothingToRetry
 from safelight.domain.identities import ActingCustomer
@@ -323,6 +324,38 @@ async def test_all_of_a_job_is_made_again_as_a_new_one(dsn: str, start: StartBac
         row = await ended(backend, again.generation_id)
         assert (row["mg_mma_status"], row["mg_meta"]["retry_of"]) == ("done", job)
         assert again.generation_id != job
+        assert await problems(backend) == {}
+
+
+@pytest.mark.parametrize("status", ["partial", "cancelled"])
+async def test_a_round_that_nobody_begins_is_given_back(dsn: str, start: StartBackend, status: str):
+    """Its time in the queue is over, or it is stopped: what was made before stays, and stays paid."""
+    async with simulating(dsn, holding=Refusing(poisoned=422)) as (simulation, settings):
+        backend = await start(**settings)
+        await backend.grant(4)
+        urls = await photographs(backend, 2)
+        job = (await order(backend, job_of(backend, urls, sources=sources_of(urls), variants=2))).generation_id
+        await ended(backend, job)
+        await backend.stop_working()
+        await complete(backend, job)
+        if status == "cancelled":
+            assert (await cancelled(backend, job)).refunded_credits == 4
+        else:
+            late = "update mega_generations set mg_deadline_at = now() - interval '1 second' where mg_id = %s"
+            backend.sql(f"{late} returning mg_id", f"generation:{job}")
+            async with backend.app.database() as db:
+                await backend.app.reaper(db, Notifier(db)).reap()
+        row = await ended(backend, job)
+        assert row["mg_mma_status"] == status
+        assert positions(backend, job) == [(0, 0), (1, 0)]
+        assert money(backend, job) == {
+            "mma:<id>": -4,
+            "mma:<id>:refund:1": 2,
+            "mma:<id>:retry:1": -2,
+            "mma:<id>:refund:2": 2,
+        }
+        assert simulation.record.count() == 1
+        assert len(await files_of(backend, job)) == 3
         assert await problems(backend) == {}
 
 

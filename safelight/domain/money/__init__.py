@@ -1,0 +1,1 @@
+"""Credits: prices, amounts, and orders of the shop."""
