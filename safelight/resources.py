@@ -21,12 +21,11 @@ from safelight.pipelines.engine.retry import RetryPolicy
 from safelight.pipelines.engine.sealing import Sealer
 from safelight.pipelines.import_inputs import InputImporter, PictureImport
 from safelight.pipelines.inputs import Inputs
-from safelight.pipelines.model_catalogue import ModelCatalogue
 from safelight.pipelines.provider_limits import ProviderLimits
 from safelight.pipelines.registry import Configuration
 from safelight.pipelines.runtime_overrides import RuntimeConfig
 from safelight.pipelines.serving import Serving
-from safelight.pipelines.settings import SettingsPolicy
+from safelight.pipelines.settings import ModelCatalogue, SettingsPolicy
 from safelight.pipelines.worker import Worker
 from safelight.providers.catalogue import ParameterTables
 from safelight.security.signing import Signer

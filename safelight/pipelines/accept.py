@@ -27,8 +27,7 @@ from safelight.domain.money.prices import Prices
 from safelight.domain.orders import ModelRun, Order
 from safelight.pipelines.engine.queue import Queue
 from safelight.pipelines.inputs import Inputs
-from safelight.pipelines.model_catalogue import ModelCatalogue
-from safelight.pipelines.settings import SettingsPolicy
+from safelight.pipelines.settings import ModelCatalogue, SettingsPolicy
 from safelight.redaction import DEFAULT_REDACTOR
 
 Json = dict[str, Any]

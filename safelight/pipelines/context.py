@@ -10,10 +10,9 @@ from safelight.domain.errors.base import AssetUnreadable, ConfigError, InvalidIn
 from safelight.domain.orders import Mode
 from safelight.media import decode
 from safelight.pipelines.engine.sealing import Sealer
-from safelight.pipelines.model_catalogue import ModelCatalogue
 from safelight.pipelines.provider_limits import ProviderLimits
 from safelight.pipelines.registry import Configuration, Engine
-from safelight.pipelines.settings import SettingsPolicy
+from safelight.pipelines.settings import ModelCatalogue, SettingsPolicy
 from safelight.providers.base import Adapter, MediaProvider, ReferenceImage, TextModel
 from safelight.redaction import excerpt
 from safelight.storage.assets import UPLOAD_BYTES_MAX, AssetStore

@@ -4,8 +4,8 @@ from typing import Any
 
 import pytest
 
+from safelight.api.schemas.model_run_bodies import model_run_of
 from safelight.domain.errors.base import ConfigError, InvalidInput
-from safelight.pipelines.model_catalogue import model_run_of
 from safelight.providers.catalogue import ParameterTables
 from safelight.providers.run_parameters import CheckedRun, RunRequest, check_run, resolved
 from tests.support.model_runs import FLUX, HAILUO, IMAGEN, KLING, KONTEXT, VEO, WAN

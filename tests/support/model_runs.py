@@ -5,8 +5,8 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
 
+from safelight.api.schemas.model_run_bodies import model_run_of
 from safelight.pipelines.accept import AcceptedOrder, Quote
-from safelight.pipelines.model_catalogue import model_run_of
 from tests.conftest import WAIT_SECONDS, Backend, StartBackend
 from tests.fakes import fal
 from tests.fakes.vendors import settings_for
