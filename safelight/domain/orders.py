@@ -188,7 +188,7 @@ class BaseOrder(Frozen):
 
     @property
     def makes(self) -> Literal["still", "video"]:
-        """What each result is."""
+        """The kind of each result."""
         return "video" if self.flow.mode == "video" else "still"
 
     @property
