@@ -25,7 +25,7 @@ from safelight.pipelines.provider_limits import ProviderLimits
 from safelight.pipelines.registry import Configuration
 from safelight.pipelines.runtime_overrides import RuntimeConfig
 from safelight.pipelines.serving import Serving
-from safelight.pipelines.settings import SettingsPolicy
+from safelight.pipelines.settings import ModelCatalogue, SettingsPolicy
 from safelight.pipelines.worker import Worker
 from safelight.providers.catalogue import ParameterTables
 from safelight.security.signing import Signer
@@ -111,6 +111,11 @@ class PoolResources:
         return Serving(self.configuration, self._settings.keyed_adapters)
 
     @cached_property
+    def models(self) -> ModelCatalogue:
+        """The models that customers may choose."""
+        return ModelCatalogue(self.configuration, self._process.parameter_tables)
+
+    @cached_property
     def settings_policy(self) -> SettingsPolicy:
         return SettingsPolicy(self.configuration, self._process.parameter_tables)
 
@@ -129,6 +134,7 @@ class PoolResources:
             self.settings_policy,
             FreeSuggestions(settings.free_suggestions_per_day, settings.free_suggestions_per_address),
             settings.generations_in_progress_max,
+            self.models,
         )
 
     @cached_property
@@ -145,6 +151,7 @@ class PoolResources:
             process.file_spool,
             VendorPictures(process.assets),
             process.sealer,
+            self.models,
         )
 
     @cached_property

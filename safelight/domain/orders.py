@@ -21,14 +21,17 @@ from safelight.domain.image_jobs import (
     ImageSource,
     Quality,
 )
+from safelight.domain.model_runs import ModelRequest
 from safelight.domain.post_processing import SEED_MAX, AspectRatio, PostProcessing
 
-Mode = Literal["still", "video", "image_job"]
+Mode = Literal["still", "video", "image_job", "model_run"]
 
 # The engine that makes the result of a mode, by the name that the registry, settings and fields of the contract use.
-ENGINE_BY_MODE: Mapping[Mode, str] = {"still": "seedream", "video": "kling", "image_job": "image_edit"}
+ENGINE_BY_MODE: Mapping[Mode, str] = {
+    "still": "seedream", "video": "kling", "image_job": "image_edit", "model_run": "model",
+}  # fmt: skip
 # The modes whose result is a set of positions, which may be made in part.
-SET_MODES: frozenset[Mode] = frozenset({"image_job"})
+SET_MODES: frozenset[Mode] = frozenset({"image_job", "model_run"})
 
 ASPECT_RATIOS = (
     "match_input_image", "9:16", "3:4", "2:3", "4:5", "1:1", "5:4", "4:3", "3:2", "16:9", "21:9",
@@ -46,6 +49,7 @@ class Flow(StrEnum):
     VIDEO_ANIMATE = "video_animate"
     VIDEO_TWEAK = "video_tweak"
     IMAGE_JOB = "image_job"
+    MODEL_RUN = "model_run"
 
     @property
     def mode(self) -> Mode:
@@ -71,6 +75,7 @@ _MODES: Mapping[Flow, Mode] = {
     Flow.VIDEO_ANIMATE: "video",
     Flow.VIDEO_TWEAK: "video",
     Flow.IMAGE_JOB: "image_job",
+    Flow.MODEL_RUN: "model_run",
 }
 
 
@@ -180,6 +185,11 @@ class BaseOrder(Frozen):
     def positions(self) -> int:
         """The number of results, each of which has its price."""
         return 1
+
+    @property
+    def makes(self) -> Literal["still", "video"]:
+        """The kind of each result."""
+        return "video" if self.flow.mode == "video" else "still"
 
     @property
     def like_window(self) -> int:
@@ -378,8 +388,19 @@ class ImageJob(BaseOrder):
         return self.model_copy(update={"sources": tuple(sources)})
 
 
+class ModelRun(ModelRequest, BaseOrder):
+    """Results of one model that the customer chose, with parameters of that model. The title is the name of the run."""
+
+    flow: Literal[Flow.MODEL_RUN] = Flow.MODEL_RUN
+    title: str = Field(min_length=1, max_length=NAME_CHARS_MAX)
+    project_id: str | None = Field(default=None, max_length=NAME_CHARS_MAX)
+
+    def hashed(self) -> bytes:
+        return self.model_dump_json(exclude={"session_id"}).encode()
+
+
 # One generation as it was accepted.
-Order = StillCreate | StillTweak | VideoAnimate | VideoTweak | ImageJob
+Order = StillCreate | StillTweak | VideoAnimate | VideoTweak | ImageJob | ModelRun
 
 _ORDERS: TypeAdapter[Order] = TypeAdapter(Annotated[Order, Field(discriminator="flow")])
 

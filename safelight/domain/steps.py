@@ -36,6 +36,7 @@ class StepType(StrEnum):
     BASE_GENERATION = "base_generation", Status.GENERATING
     VARIANT_CREATION = "variant_creation", Status.GENERATING
     COMPLETION = "completion", Status.POSTSCAN
+    MODEL_GENERATE = "model_generate", Status.GENERATING
 
 
 # The engine whose work a step pays for and stores, by the name that public error codes use.
@@ -45,6 +46,7 @@ GENERATE_STEPS: Mapping[str, str] = {
     StepType.KLING_GENERATE: "kling",
     StepType.KLING_GENERATE_FEEDBACK: "kling",
     StepType.BASE_GENERATION: "image_edit",
+    StepType.MODEL_GENERATE: "model",
 }
 PAID_STEPS = frozenset(GENERATE_STEPS)
 
@@ -58,4 +60,4 @@ LAST_LOOK_OF = {
 # The steps that make the one result of a generation: once such a step has ended, the generation is delivered.
 RESULT_STEPS = frozenset(LAST_LOOK_OF)
 # The steps that make positions of a set; each names what it made in `output.slides`.
-POSITION_STEPS = frozenset({StepType.VARIANT_CREATION})
+POSITION_STEPS = frozenset({StepType.VARIANT_CREATION, StepType.MODEL_GENERATE})

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from safelight.domain.orders import BaseVideoOrder, ImageJob, Order, StillTweak, VideoTweak
+from safelight.domain.orders import BaseVideoOrder, ModelRun, Order, StillTweak, VideoTweak
 
 Variables = dict[str, Any]
 
@@ -10,11 +10,12 @@ VARIABLES_VERSION = "2025-12-19"
 
 
 def initial(order: Order) -> Variables:
-    return _of_set(order) if isinstance(order, ImageJob) else _of_one_result(order)
+    return _of_set(order) if order.flow.is_set else _of_one_result(order)
 
 
-def _of_set(order: ImageJob) -> Variables:
-    """A set may have thousands of pictures: these, and the lines of the log, stand in rows of their own."""
+def _of_set(order: Order) -> Variables:
+    """A set may have thousands of pictures: these, and the lines of the log, stand in rows of their own. The results of
+    a model run, which are few, are named here."""
     return {
         "version": VARIABLES_VERSION,
         "mode": order.flow.mode,
@@ -28,7 +29,9 @@ def _of_set(order: ImageJob) -> Variables:
             "session_id": order.session_id,
             "platform": order.platform,
             "title": order.title,
+            **({"model_id": order.model_id} if isinstance(order, ModelRun) else {}),
         },
+        **({"outputs": {"results": []}} if isinstance(order, ModelRun) else {}),
     }
 
 

@@ -24,10 +24,10 @@ from safelight.domain.identities import ActingCustomer
 from safelight.domain.ids import new_id
 from safelight.domain.job_log import LogLine
 from safelight.domain.money.prices import Prices
-from safelight.domain.orders import Order
+from safelight.domain.orders import ModelRun, Order
 from safelight.pipelines.engine.queue import Queue
 from safelight.pipelines.inputs import Inputs
-from safelight.pipelines.settings import SettingsPolicy
+from safelight.pipelines.settings import ModelCatalogue, SettingsPolicy
 from safelight.redaction import DEFAULT_REDACTOR
 
 Json = dict[str, Any]
@@ -44,6 +44,16 @@ class AcceptedOrder:
     credits_cost: int
     balance: int
     repeated: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Quote:
+    """`credits` is `price_each` for each of the positions. `warnings` are about what would not be done as stated."""
+
+    credits: int
+    price_each: int
+    positions: int
+    warnings: tuple[str, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,6 +106,7 @@ class Acceptance:
     settings: SettingsPolicy | None = None  # None: settings are taken as they are stated
     free_suggestions: FreeSuggestions = FreeSuggestions()
     in_progress_max: int = 0
+    models: ModelCatalogue | None = None  # None: model runs are taken as they are stated
 
     async def accept(
         self,
@@ -119,7 +130,7 @@ class Acceptance:
         telemetry.info("🔍", telemetry.Tag.GENERATION, f"Starting credit check for user {order.pass_id}")
         telemetry.note(pass_id=order.pass_id)
         asked = _Asked(
-            order.with_draws(),
+            await self._prepared(order),
             customer,
             new_id(),  # one for all tries: where a commit's answer was lost, the next try finds it
             hashlib.sha256(order.hashed()).hexdigest(),
@@ -127,9 +138,6 @@ class Acceptance:
             request,
             retry,
         )
-        order = asked.order
-        if self.settings:
-            await self.settings.check_order(order)
         accepted = await self.db.retry_transient(lambda conn: self._accept(conn, asked), seconds=ANSWER_SECONDS_MAX)
         telemetry.note(generation_id=accepted.generation_id)
         if accepted.credits_cost and not accepted.repeated:
@@ -138,9 +146,26 @@ class Acceptance:
         telemetry.info("✅", telemetry.Tag.DB_CREATE, f"Generation created successfully: {accepted.generation_id}")
         return accepted
 
+    async def quote(self, order: Order) -> Quote:
+        """The price of the order and the warnings that its acceptance would have; nothing is written.
+
+        Raises:
+            InvalidInput: it would not be accepted.
+        """
+        prepared, prices = await self._prepared(order), self.prices()
+        return Quote(prices.of(prepared), prices.each(prepared), prepared.positions, prepared.warnings)
+
+    async def _prepared(self, order: Order) -> Order:
+        """The order as it is stored. Raises InvalidInput if a setting or a parameter of it is not allowed."""
+        if self.settings:
+            await self.settings.check_order(order)
+        if isinstance(order, ModelRun) and self.models:
+            return await self.models.checked(order)
+        return order.with_draws()
+
     async def _accept(self, conn: Connection, asked: _Asked) -> AcceptedOrder:
         order, generation_id, retry = asked.order, asked.generation_id, asked.retry
-        prices = Prices(0, 0, 0) if retry and retry.is_free else self.prices()
+        prices = Prices(0, 0, 0, is_free=True) if retry and retry.is_free else self.prices()
         cost = prices.of(order)
         async with conn.transaction():
             row = await self._locked_customer(conn, asked.customer)

@@ -12,7 +12,7 @@ from safelight.media import decode
 from safelight.pipelines.engine.sealing import Sealer
 from safelight.pipelines.provider_limits import ProviderLimits
 from safelight.pipelines.registry import Configuration, Engine
-from safelight.pipelines.settings import SettingsPolicy
+from safelight.pipelines.settings import ModelCatalogue, SettingsPolicy
 from safelight.providers.base import Adapter, MediaProvider, ReferenceImage, TextModel
 from safelight.redaction import excerpt
 from safelight.storage.assets import UPLOAD_BYTES_MAX, AssetStore
@@ -67,10 +67,14 @@ class PipelineContext:
     spool: Spool
     vendor_pictures: VendorPictures
     sealer: Sealer | None = None  # None: what redaction changes in a record is not kept
+    models: ModelCatalogue | None = None  # None: no model runs are made
 
     async def serving(self, engine_id: str) -> Engine:
         """The adapter and model that serve the engine now: its fallback while its own adapter does not answer."""
-        engine = await self.configuration.engine(engine_id)
+        return await self.reachable(await self.configuration.engine(engine_id))
+
+    async def reachable(self, engine: Engine) -> Engine:
+        """The engine, or as its fallback serves it while its own adapter does not answer."""
         if engine.fallback and engine.limits and await self.limits.circuit_is_open(engine.adapter):
             limits = await self.configuration.limits(engine.fallback["adapter"])
             return engine.instead(engine.fallback, limits)

@@ -27,7 +27,7 @@ from safelight.domain.errors.base import (
     StorageError,
     WorkerLost,
 )
-from safelight.domain.orders import Order, read_order
+from safelight.domain.orders import ImageJob, Order, read_order
 from safelight.pipelines.engine.run_store import OUTAGE_SECONDS_MAX
 from safelight.pipelines.engine.sealing import Sealer
 from safelight.pipelines.engine.snooze import Snooze
@@ -139,7 +139,7 @@ class InputImporter:
         self.notifier.notify(generation_id)
 
     async def _imported(self, pending: PendingImports) -> list[Json]:
-        """The pictures, each with the address of our copy. A set goes on without those that cannot be had.
+        """The pictures, each with the address of our copy. An image job goes on without those that cannot be had.
 
         Raises:
             AssetUnreachable: one cannot be had.
@@ -151,8 +151,8 @@ class InputImporter:
             raise Cancelled("stopped on request")
         if pending.takeovers >= TAKEOVERS_MAX:
             raise WorkerLost(f"{TAKEOVERS_MAX} processes were lost while they imported the pictures")
-        is_set = read_order(pending.order).flow.is_set
-        batch = _Batch(self.pictures, pending.pass_id, goes_on=is_set)
+        is_image_job = isinstance(read_order(pending.order), ImageJob)
+        batch = _Batch(self.pictures, pending.pass_id, goes_on=is_image_job)
         async with AsyncExitStack() as stack:
             return await batch.imported(pending.pictures, stack)
 

@@ -17,7 +17,7 @@ Json = dict[str, Any]
 # What a model may be sent of an order as it is.
 TEXTS = (
     "brief", "style", "motion_brief", "movement_style", "negative_prompt", "feedback", "style_history_csv",
-    "preset_prompt", "settings", "prompt", "prompts",
+    "preset_prompt", "settings", "prompt", "prompts", "parameters", "values",
 )  # fmt: skip
 
 

@@ -30,7 +30,7 @@ START_USD_MAX = Decimal(100)  # what the registry may say that one start costs
 SECOND_USD_MAX = Decimal(10)  # and each second of its result
 
 ENGINES = ("seedream", "kling", "image_edit")
-MODES = frozenset({"text", "still", "video", "image_job"})
+MODES = frozenset({"text", "still", "video", "image_job", "model_run"})
 # What each template may have filled: a version with another placeholder is refused when it is saved.
 _OF_MOTION = ("still_crt", "motion_brief", "movement_style", "avoid")
 PLACEHOLDERS: Mapping[str, Collection[str]] = {

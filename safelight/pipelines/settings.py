@@ -14,10 +14,18 @@ from typing import Any
 
 from safelight import telemetry
 from safelight.domain.errors.base import ConfigError, InvalidInput
-from safelight.domain.orders import Order
-from safelight.pipelines.registry import Configuration, Engine
+from safelight.domain.orders import ModelRun, Order
+from safelight.pipelines.registry import Configuration, Engine, OfferedModel
+from safelight.providers.base import Kind
 from safelight.providers.catalogue import ParameterTables
-from safelight.providers.parameters import Model, SettingRefused, allowed
+from safelight.providers.parameters import Model, Parameter, SettingRefused, allowed
+from safelight.providers.run_parameters import (
+    NEGATIVE_PROMPT,
+    RunRequest,
+    check_run,
+    needs_reference,
+    takes_reference,
+)
 from safelight.redaction import excerpt
 
 Json = dict[str, Any]
@@ -113,3 +121,87 @@ def _kept(model: Model, stated: Mapping[str, Any], warnings: list[str], *, by_cu
 
 def _is_absent(value: Any) -> bool:
     return value is None or value == ""
+
+
+# --- models that customers choose ------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class ModelEntry:
+    """A model as customers see it; who serves it is not said."""
+
+    id: str
+    name: str
+    kind: Kind
+    credits: int
+    parameters: Mapping[str, Parameter]
+    takes_reference: bool
+    needs_reference: bool
+    takes_negative_prompt: bool
+
+
+class ModelCatalogue:
+    """The models that customers may choose: their ids, prices and parameters. A model run is checked here before it is
+    charged."""
+
+    def __init__(self, configuration: Configuration, tables: ParameterTables) -> None:
+        self._configuration = configuration
+        self._tables = tables
+
+    async def entries(self) -> list[ModelEntry]:
+        """The models that may be chosen, pictures first, the cheapest first. Raises ConfigError."""
+        found = [self._entry(offered) for offered in await self._configuration.offered_models()]
+        return sorted(found, key=lambda entry: (entry.kind, entry.credits, entry.id))
+
+    async def checked(self, order: ModelRun) -> ModelRun:
+        """The order with the parameters as the table of its model has them, the number of its results, its price and
+        the warnings.
+
+        Raises:
+            InvalidInput: the model cannot be chosen, or does not take what is stated; the message says what is allowed.
+        """
+        offered = await self._offered_to_customers(order.model_id)
+        table = self._tables.of_run(offered.id)
+        request = RunRequest(order.prompt, order.negative_prompt, bool(order.reference_image_url), order.parameters)
+        found = check_run(table, request)
+        return order.model_copy(
+            update={
+                "kind": table.kind,
+                "values": found.values,
+                "results": found.results,
+                "price_each": offered.credits,
+                "warnings": found.warnings,
+            }
+        )
+
+    async def offered(self, model_id: str) -> OfferedModel:
+        """Raises ConfigError if no model of this id is enabled."""
+        offered = await self._configuration.offered_models()
+        found = next((one for one in offered if one.id == model_id), None)
+        if found is None:
+            raise ConfigError(f"the model {model_id!r} is not enabled any more")
+        return found
+
+    def table(self, model_id: str) -> Model:
+        return self._tables.of_run(model_id)
+
+    async def _offered_to_customers(self, model_id: str) -> OfferedModel:
+        offered = await self._configuration.offered_models()
+        found = next((one for one in offered if one.id == model_id), None)
+        if found is None:
+            allowed = ", ".join(one.id for one in offered) or "none"
+            raise InvalidInput(f"model_id: {model_id} cannot be chosen; allowed: {allowed}.")
+        return found
+
+    def _entry(self, offered: OfferedModel) -> ModelEntry:
+        table = self._tables.of_run(offered.id)
+        return ModelEntry(
+            id=offered.id,
+            name=offered.name,
+            kind=table.kind,
+            credits=offered.credits,
+            parameters={name: one for name, one in table.parameters.items() if name != "prompt"},
+            takes_reference=takes_reference(table),
+            needs_reference=needs_reference(table),
+            takes_negative_prompt=NEGATIVE_PROMPT in table.parameters,
+        )

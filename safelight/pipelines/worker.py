@@ -15,6 +15,7 @@ from safelight.pipelines.engine.run import Run
 from safelight.pipelines.engine.run_store import RunStore
 from safelight.pipelines.engine.snooze import Snooze
 from safelight.pipelines.flows.image_jobs import image_job
+from safelight.pipelines.flows.model_runs import model_run
 from safelight.pipelines.flows.stills import still_create, still_tweak
 from safelight.pipelines.flows.videos import video_animate, video_tweak
 from safelight.pipelines.results import conclude, lease_lost
@@ -31,6 +32,7 @@ FLOWS: Mapping[int, Mapping[Flow, RunFlow]] = {
         Flow.VIDEO_ANIMATE: video_animate,
         Flow.VIDEO_TWEAK: video_tweak,
         Flow.IMAGE_JOB: image_job,
+        Flow.MODEL_RUN: model_run,
     }
 }
 

@@ -30,7 +30,7 @@ NAME_CHARS_SHOWN = 60
 
 @dataclass(frozen=True, slots=True)
 class RunRequest:
-    """What a customer states of a model's request."""
+    """The part of a model's request that a customer states."""
 
     prompt: str
     negative_prompt: str

@@ -33,7 +33,7 @@ Count = Annotated[int, Field(ge=0, examples=[1])]
 Credits = Annotated[int, Field(examples=[13])]
 Seconds = Annotated[int, Field(ge=0, examples=[3600])]
 Prompt = Annotated[str, Field(examples=[examples.PROMPT])]
-Mode = Literal["still", "video", "image_job"]
+Mode = Literal["still", "video", "image_job", "model_run"]
 CustomerId = Annotated[str, Field(description="A pass id, or `anonymous`.", examples=[examples.PASS])]
 
 StoredText = Annotated[Any, WithJsonSchema({"type": "string"})]

@@ -250,7 +250,7 @@ or exists (
   select from mega_generations ended
   where ended.mg_id = 'generation:' || stored.generation_id and ended.mg_pipeline_version is not null
     and (
-      ended.mg_mma_status in ('error', 'cancelled') and ended.mg_mma_mode is distinct from 'image_job'
+      ended.mg_mma_status in ('error', 'cancelled') and coalesce(ended.mg_mma_mode, '') not in ('image_job', 'model_run')
       or ended.mg_deleted_at is not null
     )
 );

@@ -192,10 +192,11 @@ with config as (
 )
 select problem, id
 from violations, unnest(problems) problem, lateral (
-  select mg_mma_status as status, mg_pipeline_version from mega_generations where mg_id = violations.generation_key offset 0
+  select mg_mma_status as status, mg_pipeline_version, mg_meta ? 'rounds' as had_rounds
+  from mega_generations where mg_id = violations.generation_key offset 0
 ) generation
 where problems <> '{}' and mg_pipeline_version is not null
-  and (problem <> 'failed_step_of_a_success' or status not in ('error', 'cancelled', 'partial'))
+  and (problem <> 'failed_step_of_a_success' or status not in ('error', 'cancelled', 'partial') and not had_rounds)
   and (problem <> 'result_without_hash' or status = 'done');
 
 -- name: check_starts
@@ -357,7 +358,7 @@ where generation.mg_record_type = 'generation' and generation.mg_pipeline_versio
     generation.mg_deleted_at is not null
     or generation.mg_mma_status in ('error', 'cancelled') and not exists (
       select from mega_generations step
-      where step.mg_record_type = 'mma_step' and step.mg_step_type = 'variant_creation'
+      where step.mg_record_type = 'mma_step' and step.mg_step_type in ('variant_creation', 'model_generate')
         and step.mg_generation_id = generation.mg_generation_id and step.mg_payload #> '{output,slides,0}' is not null
     )
   )
@@ -400,6 +401,16 @@ from mega_generations step
 join mega_generations generation on generation.mg_id = step.mg_parent_id and generation.mg_deleted_at is null
 cross join lateral jsonb_array_elements(step.mg_payload #> '{output,slides}') slide
 where step.mg_record_type = 'mma_step' and step.mg_step_type = 'variant_creation'
+order by step.mg_created_at desc
+limit :limit
+)
+union all
+(
+select step.mg_generation_id, slide->>'key', slide->>'sha256'
+from mega_generations step
+join mega_generations generation on generation.mg_id = step.mg_parent_id and generation.mg_deleted_at is null
+cross join lateral jsonb_array_elements(step.mg_payload #> '{output,slides}') slide
+where step.mg_record_type = 'mma_step' and step.mg_step_type = 'model_generate'
 order by step.mg_created_at desc
 limit :limit
 );

@@ -16,12 +16,12 @@ class NoSourceReadable(AssetUnreadable):
 
 
 class SlidesMissing(SafelightError):
-    """Some pictures of one variant could not be made or stored; the others are there."""
+    """Some pictures of one variant, or results of one model run, could not be made or stored; the others are there."""
 
     code = "SLIDES_MISSING"
 
-    def __init__(self, errors: Sequence[SafelightError], wanted: int) -> None:
-        text = f"{len(errors)} of {wanted} pictures of this variant could not be stored."
+    def __init__(self, errors: Sequence[SafelightError], wanted: int, of: str = "pictures of this variant") -> None:
+        text = f"{len(errors)} of {wanted} {of} could not be stored."
         super().__init__(f"{text} The first: {errors[0]}", safe_message=text)
         self.first = errors[0]
 

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from safelight.domain.orders import Mode, Order
+from safelight.domain.orders import Mode, ModelRun, Order
 
 
 @dataclass(frozen=True, slots=True)
@@ -13,14 +13,17 @@ class Prices:
     still_credits: int
     video_credits: int
     image_credits: int = 1
+    is_free: bool = False
 
     def of(self, order: Order) -> int:
         return self.each(order) * order.positions
 
     def each(self, order: Order) -> int:
         """The price of one result of the order."""
-        if order.is_free:
+        if order.is_free or self.is_free:
             return 0
+        if isinstance(order, ModelRun):  # that of its model, as it was when the order was accepted
+            return order.price_each
         by_mode: Mapping[Mode, int] = {
             "still": self.still_credits,
             "video": self.video_credits,

@@ -84,7 +84,7 @@ async def operation_plan(
     engine = await _engine(context, wanted.engine_id, given)
     usd = Decimal(given.get("usd", "0"))
     limits = context.limits
-    provider = context.adapters.media(engine, run.order.flow.mode)
+    provider = context.adapters.media(engine, run.order.makes)
 
     async def started(key: str) -> Operation:
         """The pictures are read only now: a look at what is under way needs none of them."""

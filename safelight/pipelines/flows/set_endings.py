@@ -16,7 +16,7 @@ from safelight.domain.errors.codes import as_error
 from safelight.domain.errors.results import PositionsMissing
 from safelight.domain.image_jobs import Slide
 from safelight.domain.job_log import Level, LogLine
-from safelight.domain.orders import ImageJob
+from safelight.domain.orders import ImageJob, Order
 from safelight.domain.statuses import Status
 from safelight.domain.steps import PAID_STEPS, POSITION_STEPS, StepType
 from safelight.pipelines.engine.run import Run
@@ -118,7 +118,7 @@ def _last_step(run: Run, result: SetResult) -> Step:
 
 
 def _ending(run: Run, step: Step, result: SetResult, refund: int) -> Ending:
-    message = _message(result, refund)
+    message = _message(run.order, result, refund)
     run.set("progress.made", result.made)
     run.set("userMessages.final_line", message)
     meta: Json = {"completed_at": step.payload.timing.ended_at, "warnings": list(run.order.warnings)}
@@ -130,15 +130,16 @@ def _ending(run: Run, step: Step, result: SetResult, refund: int) -> Ending:
     return Ending(result.status, lines, error=message if failed else None, model=run.model, meta=meta)
 
 
-def _message(result: SetResult, refund: int) -> str:
+def _message(order: Order, result: SetResult, refund: int) -> str:
+    noun = "video" if order.makes == "video" else "picture"
     returned = f" {refund} credits were returned." if refund else ""
     match result.status:
         case Status.DONE:
-            return f"All {result.made} pictures are ready."
+            return f"Your {noun} is ready." if result.made == 1 else f"All {result.made} {noun}s are ready."
         case Status.PARTIAL:
-            return f"{result.made} of {result.expected} pictures are ready; {result.missing} are missing.{returned}"
+            return f"{result.made} of {result.expected} {noun}s are ready; {result.missing} are missing.{returned}"
         case _ if result.error:
-            kept = f" {result.made} of {result.expected} pictures were made and are kept." if result.made else ""
+            kept = f" {result.made} of {result.expected} {noun}s were made and are kept." if result.made else ""
             return f"{result.error.safe_message}{kept}{returned}"
     return ""
 
@@ -161,7 +162,7 @@ def _lines(run: Run, result: SetResult, refund: int, message: str) -> list[LogLi
 def _lines_of_cause(run: Run, result: SetResult) -> list[LogLine]:
     if result.error is None or result.cause is None or isinstance(result.cause, Cancelled | PositionsMissing):
         return []
-    if run.current and run.current.type == StepType.VALIDATION:
+    if isinstance(run.order, ImageJob) and run.current and run.current.type == StepType.VALIDATION:
         return [no_sources_line(run)]
     told = {"error": result.error.safe_message, "errorCode": result.error.code}
     return [LogLine("error", "processing", f"The job cannot go on: {result.error.safe_message}", told)]
