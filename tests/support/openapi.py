@@ -123,7 +123,7 @@ def holding(base_url: str) -> Callable[[httpx2.Response], Awaitable[None]]:
         stated = route.operation["responses"].get(str(answer.status_code))
         assert stated, f"{route}: the document says nothing of {answer.status_code}"
         media_type = answer.headers.get("content-type", "").partition(";")[0]
-        if media_type == "application/json":
+        if media_type in ("application/json", "application/problem+json"):
             await answer.aread()
             assert media_type in stated.get("content", {}), f"{route}: {answer.status_code} is JSON"
             found = problems(stated["content"][media_type]["schema"], answer.json())

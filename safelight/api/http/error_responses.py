@@ -118,14 +118,14 @@ class Unauthorized(ResponseModel):
 
 MODELS = (
     Refusal, NotEnoughCredits, NotEnoughCreditsInDetail, ResultPendingBody, Sentence, SentenceNotOk, Unauthorized,
-    problems.Problem,
+    problems.ProblemDetails,
 )  # fmt: skip
 
 
 def models_of(route: str, status: int) -> tuple[type[ResponseModel], ...]:
     """The bodies of a status; `route` is a method and the path as it is declared."""
     if problems.is_of_v1(route.partition(" ")[2]):
-        return (problems.Problem,)
+        return (problems.ProblemDetails,)
     shape = error_formats.of(route)
     sentence = SentenceNotOk if shape.says_not_ok else Sentence
     if shape.is_operators and status in (401, 403):

@@ -144,7 +144,7 @@ async def stream(
                 yield ServerSentEvent(event="status", data={"status": status})
             case LogReset(last_seq):
                 yield ServerSentEvent(event="reset", data={"last_seq": last_seq})
-            case Ended(status, error):
+            case LogEnded(status, error):
                 yield ServerSentEvent(event="done", data={"status": status, **({"error": error} if error else {})})
 
 
@@ -156,7 +156,7 @@ class LogReset:
 
 
 @dataclass(frozen=True, slots=True)
-class Ended:
+class LogEnded:
     """The generation is final, and all of its lines were told. `error` is what its customer is told."""
 
     status: Status
@@ -165,7 +165,7 @@ class Ended:
 
 async def follow(
     services: Services, leaving: asyncio.Event, generation_id: str, after: int
-) -> AsyncIterator[StoredLine | Status | LogReset | Ended]:
+) -> AsyncIterator[StoredLine | Status | LogReset | LogEnded]:
     """The lines of the generation after `after`, its status whenever it changes, and its end."""
     shown: Status | None = None
     end_at = time.monotonic() + STREAM_SECONDS_MAX
@@ -193,7 +193,7 @@ async def follow(
                 shown = status
                 yield status
             if status.is_terminal:
-                yield Ended(status, now.error)
+                yield LogEnded(status, now.error)
                 return
             with suppress(TimeoutError):
                 await asyncio.wait_for(changed.wait(), POLL_SECONDS)

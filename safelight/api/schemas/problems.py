@@ -32,7 +32,7 @@ class FieldProblem(ResponseModel):
     allowed: list[str] = Field(examples=[["1:1", "4:5", "9:16"]])
 
 
-class Problem(ResponseModel):
+class ProblemDetails(ResponseModel):
     """Every error answer of this API. `code` is stable; `retryable` says whether the same request may succeed later."""
 
     type: str = Field(
@@ -102,9 +102,9 @@ def detail_of(found: Sequence[FieldProblem], otherwise: str) -> str:
 
 def problem(
     status: int, code: str, message: str, path: str, request_id: str, *, retryable: bool, error: Exception
-) -> Problem:
+) -> ProblemDetails:
     found = field_problems(error)
-    return Problem(
+    return ProblemDetails(
         type=NO_TYPE,
         title=HTTPStatus(status).phrase,
         status=status,

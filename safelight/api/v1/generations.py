@@ -53,7 +53,7 @@ class PricePreview(ResponseModel):
 
 
 class OrderPreview(ResponseModel):
-    """What an order would cost. `expected_seconds` is the median of the newest results of this kind, null where there
+    """The price of an order. `expected_seconds` is the median of the newest results of this kind, null where there
     are none yet."""
 
     cost: PricePreview

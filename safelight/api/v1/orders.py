@@ -53,7 +53,7 @@ Files = Annotated[
 
 
 class GenerationBody(ClosedModel):
-    """What every kind has. FILES are the fields with a file, each with the field for its address."""
+    """The fields that every kind has. FILES are the fields with a file, each with the field for its address."""
 
     FILES: ClassVar[Mapping[str, str]] = {}
 
@@ -149,7 +149,7 @@ OrderBody = Annotated[StillBody | VideoBody, Field(discriminator="kind")]
 
 @dataclass(frozen=True, slots=True)
 class OrderContext:
-    """What a builder of orders works with."""
+    """The connection, services and customer that a builder of orders works with."""
 
     conn: Connection
     services: Services

@@ -1,4 +1,4 @@
-"""What a generation is made of: its steps, and fresh addresses of its files."""
+"""The steps of a generation, and fresh addresses of its files."""
 
 from datetime import UTC, datetime, timedelta
 from typing import Annotated
@@ -26,7 +26,7 @@ router = APIRouter(route_class=v1_route(), tags=["v1"])
 StepCursor = Annotated[str | None, Query(max_length=20, description="`next_cursor` of the page before.")]
 
 
-class StepError(ResponseModel):
+class StepProblem(ResponseModel):
     code: str = Field(examples=["SEEDREAM_TIMEOUT"])
     message: str | None = Field(description="For operators; null for others.", examples=[None])
 
@@ -42,7 +42,7 @@ class GenerationStep(ResponseModel):
     ended_at: fields.Time | None
     seconds: float | None = Field(examples=[12.5])
     attempts: fields.Count
-    error: StepError | None = Field(examples=[None])
+    error: StepProblem | None = Field(examples=[None])
     provider: str | None = Field(examples=[None])
     model: str | None = Field(examples=[None])
     input: fields.Json | None = Field(examples=[None])
@@ -106,9 +106,9 @@ def _step(row: ListedStep, *, is_operators: bool) -> GenerationStep:
     )
 
 
-def _error(stored: fields.Json, *, is_operators: bool) -> StepError:
+def _error(stored: fields.Json, *, is_operators: bool) -> StepProblem:
     message = stored.get("message") if is_operators else None
-    return StepError(code=str(stored.get("error_code") or "UNKNOWN"), message=message)
+    return StepProblem(code=str(stored.get("error_code") or "UNKNOWN"), message=message)
 
 
 class MediaUrls(ResponseModel):

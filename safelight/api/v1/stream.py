@@ -14,7 +14,7 @@ from safelight.api.http.client_schemas import PLACE
 from safelight.api.http.error_responses import error_responses
 from safelight.api.http.services import FromApp
 from safelight.api.routes import stream
-from safelight.api.routes.stream import Ended, LastEventId, LogReset, NothingMore
+from safelight.api.routes.stream import LastEventId, LogEnded, LogReset, NothingMore
 from safelight.api.schemas import fields
 from safelight.api.schemas.problems import PREFIX, ClosedModel
 from safelight.api.schemas.responses import ResponseModel
@@ -127,7 +127,7 @@ async def follow(
                 yield ServerSentEvent(event="status", data={"status": public_status(status)})
             case LogReset(last_seq):
                 yield ServerSentEvent(event="reset", data={"last_seq": last_seq})
-            case Ended(status, error):
+            case LogEnded(status, error):
                 yield ServerSentEvent(event="done", data={"status": public_status(status), "error": _error(error)})
 
 

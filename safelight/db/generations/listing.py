@@ -194,7 +194,7 @@ async def set_favorite(conn: Connection, generation_id: str, pass_id: str, favor
 
 
 async def durations(conn: Connection, kind: str) -> Durations:
-    """How long the newest results of this kind took, of all customers."""
+    """The durations of the newest results of this kind, of all customers."""
     found: Any = row_as(Durations, await _queries.durations(conn, kind=kind, limit=DURATIONS_COUNTED))
     return Durations(found.count, found.median_ms)
 
