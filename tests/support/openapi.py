@@ -63,7 +63,9 @@ BODY_ROUTES = [route for route in ROUTES if "$ref" in str(route.operation.get("r
 
 
 def body_schema(route: Route) -> Json:
-    return resolved(route.operation["requestBody"]["content"]["application/json"]["schema"])
+    """Of bodies of several kinds, that of the first."""
+    schema = route.operation["requestBody"]["content"]["application/json"]["schema"]
+    return resolved(next(iter(schema.get("oneOf", [schema]))))
 
 
 def resolved(schema: Json) -> Json:

@@ -94,7 +94,7 @@ class StillBody(GenerationBody):
         "inspiration_images": "inspiration_image_urls",
     }
 
-    kind: Literal["still"]
+    kind: Literal["still"] = Field(examples=["still"])
     brief: Long = Field("", description="What the picture should be.", examples=["A calm morning on a stone table"])
     style: Short = Field("", description="A style in a few words.", examples=["editorial still life"])
     product_image_url: WebUrl | None = Field(None, description="The product's photo.", examples=[SAMPLE_URL])
@@ -123,7 +123,7 @@ class VideoBody(GenerationBody):
 
     FILES: ClassVar[Mapping[str, str]] = {"start_image": "start_image_url", "end_image": "end_image_url"}
 
-    kind: Literal["video"]
+    kind: Literal["video"] = Field(examples=["video"])
     motion: Long = Field("", description="How it should move.", examples=["A slow push-in"])
     movement_style: Short = Field("", description="A movement style.", examples=["slow push-in"])
     suggest_motion: Flag = Field(False, description="Have the movement suggested.", examples=[False])

@@ -372,7 +372,7 @@ async def _delete(services: Services, file_ids: Sequence[str], customer: ActingC
 
 class MoveBody(ClosedModel):
     file_ids: FileIds
-    project_id: Short | None = Field(description="A project of yours; null is none.", examples=[None])
+    project_id: Short | None = Field(None, description="A project of yours; null is none.", examples=[None])
 
 
 class FilesMoved(ResponseModel):
