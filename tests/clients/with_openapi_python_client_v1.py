@@ -7,12 +7,12 @@ from safelight_client import Client
 from safelight_client.api.v1 import create_api_v1_generations_post as create
 from safelight_client.api.v1 import read_api_v1_generations_generation_id_get as read
 from safelight_client.api.v1 import stats_api_v1_generations_stats_get as stats
-from safelight_client.models import GenerationResource, GenerationStats, StillBody, StillBodyKind
+from safelight_client.models import GenerationResource, GenerationStats, StillBody
 
 
 def main(base_url: str, pass_id: str, product: str) -> str:
     client = Client(base_url=base_url)
-    body = StillBody(kind=StillBodyKind.STILL, product_image_url=product, brief="on pale stone")
+    body = StillBody(kind="still", product_image_url=product, brief="on pale stone")
     accepted = create.sync(client=client, body=body, x_mina_pass_id=pass_id)
     assert isinstance(accepted, GenerationResource), accepted
     while True:

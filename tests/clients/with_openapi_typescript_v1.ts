@@ -11,7 +11,7 @@ if (!accepted || !("id" in accepted)) throw new Error(JSON.stringify(error));
 const params = { path: { generation_id: accepted.id }, header };
 for (;;) {
   const { data, error: problem } = await client.GET("/api/v1/generations/{generation_id}", { params });
-  if (!data) throw new Error(`${problem.code}: ${problem.detail}`);
+  if (!data) throw new Error(JSON.stringify(problem));
   if (data.status === "completed") {
     const { data: marked } = await client.POST("/api/v1/generations/{generation_id}/favorite", { params, body: { favorite: true } });
     const { data: page } = await client.GET("/api/v1/generations", { params: { query: { favorite: true }, header } });

@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from typing import Annotated, Literal
 
 from fastapi import APIRouter, Path, Query, Response
@@ -32,7 +33,7 @@ from safelight.db.connection.database import Connection
 from safelight.db.generations import files, projects
 from safelight.db.generations.files import FileRow, NewFile
 from safelight.db.money import customers
-from safelight.domain.errors.base import NotFound
+from safelight.domain.errors.base import NotFound, StorageError
 from safelight.domain.identities import ActingCustomer
 from safelight.domain.ids import new_id
 from safelight.pipelines.accept import ANSWER_SECONDS_MAX
@@ -40,6 +41,7 @@ from safelight.storage.assets import SIGNED_SECONDS, SIGNED_SECONDS_MAX, SIGNED_
 
 FILES_MAX = 10_000  # of one customer
 AT_ONCE_MAX = 100
+STORE_TRIES = 3
 VERIFIED_AT_ONCE = 4
 DUPLICATES_MAX = 100
 
@@ -127,31 +129,41 @@ class KeptFileId(ResponseModel):
 
 
 async def _store(services: Services, body: FileUploadBody, customer: ActingCustomer) -> KeptFileId:
+    """Raises StorageError: the same content was deleted each time while it was stored."""
     content = await services.bodies.work(lambda given: decode_data_url(given, "file"), body.file)
-    stored = await services.assets.put_private(content, kind=body.folder, customer=customer.pass_id, name=body.name)
     file_id = new_id()  # one for all tries
-    row = await services.db.retry_transient(
-        lambda conn: _keep(conn, stored, body, customer, file_id), seconds=ANSWER_SECONDS_MAX
-    )
-    return KeptFileId(id=row.file_id)
+    for _ in range(STORE_TRIES):
+        stored = await services.assets.put_private(content, kind=body.folder, customer=customer.pass_id, name=body.name)
+        keep = partial(_keep, services, stored, body, customer, file_id)
+        row = await services.db.retry_transient(keep, seconds=ANSWER_SECONDS_MAX)
+        if row:
+            return KeptFileId(id=row.file_id)
+    raise StorageError("A file was deleted each time while the same content was stored.")
 
 
 async def _keep(
-    conn: Connection, stored: StoredFile, body: FileUploadBody, customer: ActingCustomer, file_id: str
-) -> FileRow:
+    services: Services,
+    stored: StoredFile,
+    body: FileUploadBody,
+    customer: ActingCustomer,
+    file_id: str,
+    conn: Connection,
+) -> FileRow | None:
+    """The file's row, which may be there already. None: its file was deleted in the meantime."""
     async with conn.transaction():
         await customers.ensure(conn, customer.pass_id, welcome=customer.welcome)
-        await customers.lock(conn, customer.pass_id)
+        await customers.lock(conn, customer.pass_id)  # deletions wait for it
         known = await files.of_key(conn, stored.key, customer.pass_id)
-        if known is None and await files.count(conn, customer.pass_id) >= FILES_MAX:
+        if known or not await services.assets.private.has(stored.key):
+            return known
+        if await files.count(conn, customer.pass_id) >= FILES_MAX:
             raise invalid("file", f"You have {FILES_MAX} files, which are as many as there may be.")
         facts = {name: getattr(stored, name) for name in ("bytes", "sha256", "width", "height", "seconds")}
         meta = {"bucket": "private", "folder": body.folder, **facts}
-        new = NewFile(file_id, customer.pass_id, body.name, stored.media_type, stored.key, body.project_id, meta)
-        row = known or await files.insert(conn, new)
-    if row is None:
-        raise NotFound("There is no such file of yours.")
-    return row
+        return await files.insert(
+            conn,
+            NewFile(file_id, customer.pass_id, body.name, stored.media_type, stored.key, body.project_id, meta),
+        )
 
 
 async def _require_project(services: Services, project_id: str | None, customer: ActingCustomer) -> None:
@@ -232,7 +244,7 @@ async def sign_url(services: FromApp, customer: CustomerByHeader, body: FileUrlB
 
 
 class StorageStats(ResponseModel):
-    """Files that the customer stored; results of generations are counted with these."""
+    """Files that the customer stored; results of generations are not counted."""
 
     file_count: fields.Count
     total_bytes: fields.Count
@@ -361,11 +373,12 @@ async def delete(services: FromApp, customer: CustomerByHeader, file_id: FilePat
 
 async def _delete(services: Services, file_ids: Sequence[str], customer: ActingCustomer) -> FilesDeleted:
     """The rows are marked first: if the storage is away after that, the same request deletes the files."""
-    async with services.db.transaction() as conn:
-        await customers.lock(conn, customer.pass_id)  # no upload of the same content comes in between
+    async with services.db.connection() as conn:
         marked = await files.mark_deleted(conn, file_ids, customer.pass_id)
-        used = await files.keys_in_use(conn, [one.key for one in marked])
-        await services.assets.private.delete([one.key for one in marked if one.key not in used])
+        async with conn.transaction():
+            await customers.lock(conn, customer.pass_id)  # the same content may be stored again just now
+            used = await files.keys_in_use(conn, [one.key for one in marked])
+            await services.assets.private.delete([one.key for one in marked if one.key not in used])
     found = [one.file_id for one in marked]
     return FilesDeleted(deleted=found, not_found=_others(file_ids, found))
 
