@@ -211,7 +211,8 @@ class BaseOrder(Frozen):
         fields = self.model_dump(mode="json")
         absent = {name: default for name, (_, default) in FLOW_INPUTS.items()} | {"feedback": ""} | _NOT_STATED
         stated = absent | fields["unused"] | fields
-        return to_json({name: stated[name] for name in HASHED})
+        project = {"project_id": self.project_id} if self.project_id else {}  # orders of before had none
+        return to_json({name: stated[name] for name in HASHED} | project)
 
     def with_draws(self) -> Self:
         """The order with what is drawn for it where the request does not state it. Its hash is that of the request."""

@@ -179,8 +179,8 @@ class Acceptance:
             if order.is_free and balance <= 0 and retry is None:
                 await self._take_free_suggestion(conn, asked.customer)
             order, imports = self.inputs.noted(order, in_progress=in_progress) if self.inputs else (order, None)
-            if retry:
-                await _record_retry(conn, retry, generation_id, cost)
+            if retry and retry.operator:
+                await _record_retry(conn, retry, retry.operator, generation_id, cost)
             await self._insert(conn, asked, order, imports, row, prices)
             if cost:
                 balance = await ledger.charge(
@@ -274,11 +274,9 @@ class Acceptance:
         await job_log.insert_first(conn, asked.generation_id, customer.user_id, line)
 
 
-async def _record_retry(conn: Connection, retry: Retry, generation_id: str, cost: int) -> None:
-    if retry.operator is None:
-        return
+async def _record_retry(conn: Connection, retry: Retry, operator: Operator, generation_id: str, cost: int) -> None:
     after = {"generation_id": generation_id, "credits": cost}
-    await audit.record(conn, retry.operator, "generations.retry", target=retry.generation_id, before={}, after=after)
+    await audit.record(conn, operator, "generations.retry", target=retry.generation_id, before={}, after=after)
 
 
 def _repeated(first: AcceptedGeneration, asked: _Asked, balance: int) -> AcceptedOrder:
