@@ -106,7 +106,13 @@ def error(emoji: str, tag: Tag, message: str, cause: BaseException | None = None
 def _write(
     level: int, emoji: str, tag: Tag, message: str, fields: dict[str, Any], cause: BaseException | None = None
 ) -> None:
-    _logger.log(level, f"{emoji} [{tag}] {message}", extra={"fields": fields}, exc_info=cause, stacklevel=CALLER)
+    _logger.log(
+        level,
+        f"{emoji} [{tag}] {message}",
+        extra={"tag": tag.value, "fields": fields},
+        exc_info=cause,
+        stacklevel=CALLER,
+    )
 
 
 class PrivateFiles(logging.handlers.RotatingFileHandler):
@@ -144,6 +150,7 @@ class _JsonLines(logging.Formatter):
         line = {
             "timestamp": datetime.fromtimestamp(record.created, UTC).isoformat(),
             "level": record.levelname,
+            "tag": getattr(record, "tag", None),
             "logger": record.name,
             "message": record.getMessage(),
             "module": record.module,
