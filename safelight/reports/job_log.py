@@ -37,7 +37,7 @@ class LogQuery:
     that are for operators."""
 
     generation_id: str
-    wanted: LineFilter = LineFilter()
+    wanted: LineFilter
     cursor: int | None = None
     newest_first: bool = False
     internal: bool = False
