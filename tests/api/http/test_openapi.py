@@ -119,6 +119,7 @@ def test_errors_are_ours_and_never_the_frameworks():
         "POST /webhooks/{adapter}/{attempt}",
         "POST /api/assets/signed-url",
         "POST /admin/config/runtime/reload",
+        "POST /api/v1/generations/{generation_id}/stream-token",
     }
     assert keyed == {str(route) for route in ROUTES if str(route).startswith("POST ")} - reads_or_has_ids_of_its_own
 
