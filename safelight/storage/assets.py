@@ -7,7 +7,6 @@ import time
 from collections.abc import AsyncIterable, Callable, Collection
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import BinaryIO, TypeVar
 from urllib.parse import parse_qsl, quote, unquote, urlsplit
@@ -88,7 +87,13 @@ class AssetStore:
     async def expiring_url_of(self, key: str, seconds: int) -> str:
         """A URL of a public file that is good for `seconds` at least: signed where the store checks signatures, else
         the permanent one."""
-        return await self.public.signed_url("GET", key, seconds) or self.url_of(key)
+        file_log.url_wanted()
+        signed = await self.public.signed_url("GET", key, seconds)
+        if signed is None:
+            file_log.url_is_permanent()
+            return self.url_of(key)
+        file_log.url_created(signed, seconds)
+        return signed
 
     def key_of(self, url: str) -> str | None:
         """The key of one of our own URLs; None for a foreign URL, and for anything but a plain http or https URL."""
@@ -176,7 +181,7 @@ class AssetStore:
         """Store a client's file under a new key; content that this customer sent before keeps its key. `customer` is
         None for an unknown visitor. Raises InvalidInput if it is empty, too large, or not a picture or video by its
         bytes."""
-        _upload_begins(content, customer=customer, name=name, bucket="public")
+        file_log.content_begins(content, customer=customer, name=name, bucket="public")
         return await self._put_new(self.public, await self.checked(content), kind=kind, customer=customer, name=name)
 
     def upload_key(self, kind: str, customer: str | None, name: str, media_type: str) -> str:
@@ -198,19 +203,19 @@ class AssetStore:
 
     async def put_received(self, file: BinaryIO, *, kind: str, customer: str | None, name: str) -> StoredFile:
         """As `put_upload`, from an open file."""
-        _file_begins(file, customer=customer, name=name, bucket="public")
+        file_log.file_begins(file, customer=customer, name=name, bucket="public")
         async with self._room(file):
             ours = await self.pool.do(lambda: checked(file.read()))
             return await self._put_new(self.public, ours, kind=kind, customer=customer, name=name)
 
     async def put_private(self, content: bytes, *, kind: str, customer: str, name: str) -> StoredFile:
         """As `put_upload`, for a private file. The URL is valid for an hour."""
-        _upload_begins(content, customer=customer, name=name, bucket="private")
+        file_log.content_begins(content, customer=customer, name=name, bucket="private")
         return await self._put_new(self.private, await self.checked(content), kind=kind, customer=customer, name=name)
 
     async def put_private_picture(self, file: BinaryIO, *, kind: str, customer: str) -> StoredFile:
         """As `put_private`, from an open file. Raises InvalidInput also if it is not a picture."""
-        _file_begins(file, customer=customer, name="", bucket="private")
+        file_log.file_begins(file, customer=customer, name="", bucket="private")
         async with self._room(file):
             ours = await self.pool.do(lambda: checked_picture(file.read()))
             return await self._put_new(self.private, ours, kind=kind, customer=customer, name="")
@@ -301,8 +306,7 @@ class AssetStore:
     async def _signed_url(self, key: str, seconds: int) -> str:
         store_url = await self.private.signed_url("GET", key, seconds)
         url = store_url or self._signed("GET", f"{self._base_url}{PRIVATE_ROUTE}", key, seconds)
-        expires_at = datetime.now(UTC) + timedelta(seconds=seconds)
-        file_log.url_created(url, expires_at.isoformat(timespec="seconds"))
+        file_log.url_created(url, seconds)
         return url
 
     async def passing_url(self, key: str, method: str = "GET") -> str | None:
@@ -394,16 +398,6 @@ def checked_picture(content: bytes) -> Published:
     if media_type.startswith("video/"):
         raise InvalidInput(f"The file is {media_type}, no picture.", code="UNSUPPORTED_MEDIA_TYPE")
     return checked(content)
-
-
-def _upload_begins(content: bytes, *, customer: str | None, name: str, bucket: str) -> None:
-    media_type = sniff(content[:HEAD_BYTES])
-    file_log.upload_begins(customer, name=name, size=len(content), media_type=media_type, bucket=bucket)
-
-
-def _file_begins(file: BinaryIO, *, customer: str | None, name: str, bucket: str) -> None:
-    media_type = sniff(head_of(file, HEAD_BYTES))
-    file_log.upload_begins(customer, name=name, size=size_of(file), media_type=media_type, bucket=bucket)
 
 
 def _with_facts(stored: StoredFile, ours: Published) -> StoredFile:

@@ -117,7 +117,10 @@ class Console:
 
 
 def _of_json(text: str) -> Line:
-    line = json.loads(text)
+    try:
+        line = json.loads(text)
+    except ValueError:
+        raise AssertionError(repr(text)) from None
     assert {"timestamp", "level", "tag", "message", "generation_id", "request_id"} <= line.keys()
     if line["tag"]:
         assert f"[{line['tag']}]" in line["message"]
