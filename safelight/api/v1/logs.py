@@ -34,7 +34,7 @@ class LogEntry(ResponseModel):
     that is not the stage itself."""
 
     seq: fields.Count
-    created_at: fields.Time
+    created_at: str = Field(json_schema_extra={"format": "date-time"}, examples=["2025-12-19T08:00:00.000Z"])
     level: Level
     step: Stage
     message: str = Field(examples=["Looking closely at your product."])
@@ -96,12 +96,12 @@ async def read_log(
     ] = None,
     order: Annotated[Literal["asc", "desc"], Query(description="`asc`: the oldest first.")] = "asc",
     limit: Annotated[int, Query(ge=1, le=LINES_AT_ONCE, description="The most lines of one page.")] = LINES_DEFAULT,
-    format: Annotated[  # noqa: A002 - the name of the parameter
+    format: Annotated[
         Literal["json", "jsonl", "csv"], Query(description="`jsonl` and `csv`: all lines as a file, without `limit`.")
     ] = "json",
 ) -> LogEntries | Response:
-    """Of every kind of generation, also while it runs. In CSV, a cell that a spreadsheet would take for a formula begins
-    with an apostrophe."""
+    """Of every kind of generation, also while it runs. In CSV, a cell that a spreadsheet would take for a
+    formula begins with an apostrophe."""
     await visible_generation(services, generation_id, by, made_max=0)
     query = LogQuery(generation_id, wanted, cursor, order == "desc", isinstance(by, Operator))
     if export := _EXPORTS.get(format):
