@@ -185,5 +185,13 @@ def configure(
         rotating = PrivateFiles(log_file, maxBytes=FILE_BYTES_MAX, backupCount=FILES_KEPT, encoding="utf-8")
         rotating.setFormatter(_JsonLines(redactor))
         handlers.append(rotating)
+    if as_json:
+        logging.captureWarnings(True)
     logging.basicConfig(level=logging.WARNING, handlers=handlers or [logging.NullHandler()], force=True)
     _logger.setLevel(level.upper() if handlers else NOTHING)
+
+
+def console_is_json() -> bool:
+    """True if standard error is for log lines as JSON alone."""
+    consoles = [one for one in logging.getLogger().handlers if type(one) is logging.StreamHandler]
+    return _logger.isEnabledFor(logging.ERROR) and any(isinstance(one.formatter, _JsonLines) for one in consoles)

@@ -143,12 +143,12 @@ async def test_a_wrong_parameter_is_named(quiet: Backend, query: str):
 
 async def test_only_the_owner_and_operators_read_a_log(quiet: Backend):
     generation_id = await ordered(quiet)
-    operator = {"Authorization": f"Bearer {ADMIN}"}
+    operator = {"x-admin-secret": ADMIN}
     assert (await asked(quiet, generation_id)).status_code == 200
     assert (await asked(quiet, generation_id, **operator)).status_code == 200
     assert (await asked(quiet, generation_id, **{HEADER: "pass:user:somebody-else"})).status_code == 404
     assert (await asked(quiet, generation_id, "?format=csv", **{HEADER: "pass:user:somebody-else"})).status_code == 404
-    assert (await asked(quiet, generation_id, **{"Accept": "*/*"})).status_code == 401
+    assert (await asked(quiet, generation_id, Accept="*/*")).status_code == 401
     assert (await asked(quiet, new_id())).status_code == 404
 
 
@@ -156,7 +156,7 @@ async def test_internal_details_are_for_operators(quiet: Backend):
     generation_id = await ordered(quiet)
     add(quiet, generation_id, "retried", details={"attempt": 1, "attempt_key": "k", "vendor": "v", "stack": "s"})
     [mine] = await items(quiet, generation_id, "?step=upload")
-    [theirs] = await items(quiet, generation_id, "?step=upload", Authorization=f"Bearer {ADMIN}")
+    [theirs] = await items(quiet, generation_id, "?step=upload", **{"x-admin-secret": ADMIN})
     assert mine["details"] == {"attempt": 1}
     assert theirs["details"] == {"attempt": 1, "attempt_key": "k", "vendor": "v", "stack": "s"}
 
@@ -199,10 +199,10 @@ def own_settings(quiet: Backend, monkeypatch: pytest.MonkeyPatch) -> Backend:
 
 async def test_a_job_logger_adds_numbered_redacted_lines(own_settings: Backend):
     generation_id, user_id = await ordered(own_settings), uuid4()
-    async with JobLogger(generation_id, user_id) as log:
-        assert await log.info("base_generation", "Starting image generation", {"imageCount": 5}) == 2
-        await log.success("upload", "Stored\x00.")
-        await log.warning("mine", "Bearer abcdefghijklmnopqrstuvwxyz")
+    async with JobLogger(generation_id, user_id) as lines:
+        assert await lines.info("base_generation", "Starting image generation", {"imageCount": 5}) == 2
+        await lines.success("upload", "Stored\x00.")
+        await lines.warning("mine", "Bearer abcdefghijklmnopqrstuvwxyz")
     await JobLogger(generation_id).error("upload", "Failed", {"password": "hunter2hunter2", "path": "jobs/1.jpg"})
     rows = own_settings.sql("select * from image_generation_logs where job_id = %s order by seq", generation_id)
     assert [(row["seq"], row["level"]) for row in rows[1:]] == [
@@ -221,10 +221,10 @@ async def test_a_job_logger_adds_numbered_redacted_lines(own_settings: Backend):
 async def test_a_job_logger_writes_on_a_connection_of_the_callers_own(quiet: Backend):
     generation_id = await ordered(quiet)
     async with await psycopg.AsyncConnection.connect(quiet.dsn) as conn:
-        log = JobLogger(generation_id, connection=conn)
-        await log.info("upload", "kept")
+        lines = JobLogger(generation_id, connection=conn)
+        await lines.info("upload", "kept")
         await conn.commit()
-        await log.info("upload", "taken back, Bearer abcdefghijklmnopqrstuvwxyz")
+        await lines.info("upload", "taken back, Bearer abcdefghijklmnopqrstuvwxyz")
         await conn.rollback()
     assert [one["message"] for one in await items(quiet, generation_id, "?step=upload")] == ["kept"]
 
