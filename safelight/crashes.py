@@ -20,6 +20,8 @@ def report_crashes(app: DatabaseApp) -> None:
     def uncaught(kind: type[BaseException], error: BaseException, trace: Any) -> None:
         if issubclass(kind, Exception):
             _write_crash(app, Category.UNCAUGHT_EXCEPTION, "process.uncaughtException", error)
+        if telemetry.console_is_json():  # it has the traceback, and takes nothing but JSON
+            return
         text = "".join(traceback.format_exception(kind, error, trace))
         sys.stderr.write(printable_lines(app.redactor.text(text)) + "\n")
 

@@ -115,8 +115,8 @@ def _write(
     *,
     above: int = 0,
 ) -> None:
-    text = f"{emoji} [{tag}] {message}"
-    _logger.log(level, text, extra={"fields": fields}, exc_info=cause, stacklevel=CALLER + above)
+    text, extra = f"{emoji} [{tag}] {message}", {"tag": tag.value, "fields": fields}
+    _logger.log(level, text, extra=extra, exc_info=cause, stacklevel=CALLER + above)
 
 
 class PrivateFiles(logging.handlers.RotatingFileHandler):
@@ -154,6 +154,7 @@ class _JsonLines(logging.Formatter):
         line = {
             "timestamp": datetime.fromtimestamp(record.created, UTC).isoformat(),
             "level": record.levelname,
+            "tag": getattr(record, "tag", None),
             "logger": record.name,
             "message": record.getMessage(),
             "module": record.module,
@@ -188,5 +189,13 @@ def configure(
         rotating = PrivateFiles(log_file, maxBytes=FILE_BYTES_MAX, backupCount=FILES_KEPT, encoding="utf-8")
         rotating.setFormatter(_JsonLines(redactor))
         handlers.append(rotating)
+    if as_json:
+        logging.captureWarnings(True)
     logging.basicConfig(level=logging.WARNING, handlers=handlers or [logging.NullHandler()], force=True)
     _logger.setLevel(level.upper() if handlers else NOTHING)
+
+
+def console_is_json() -> bool:
+    """True if standard error is for log lines as JSON alone."""
+    consoles = [one for one in logging.getLogger().handlers if type(one) is logging.StreamHandler]
+    return _logger.isEnabledFor(logging.ERROR) and any(isinstance(one.formatter, _JsonLines) for one in consoles)

@@ -49,6 +49,7 @@ from safelight.api.schemas import examples, problems
 from safelight.api.v1 import account as v1_account
 from safelight.api.v1 import catalogue as v1_catalogue
 from safelight.api.v1 import generations as v1_generations
+from safelight.api.v1 import logs as v1_logs
 from safelight.api.v1 import projects as v1_projects
 from safelight.api.v1 import results as v1_results
 from safelight.api.v1 import statistics as v1_statistics
@@ -66,7 +67,7 @@ DESCRIPTION = (
 ROUTE_MODULES = (
     front_page, mma, stream, customers, failures, service, webhooks, metrics, sign_in, credits, billing, generate,
     feedback, history, statistics, client_errors, admin, runtime_config, files, remote_files,
-    v1_statistics, v1_generations, v1_results, v1_stream, v1_projects, v1_account, v1_templates, v1_storage,
+    v1_statistics, v1_generations, v1_results, v1_stream, v1_logs, v1_projects, v1_account, v1_templates, v1_storage,
     v1_catalogue,
 )  # fmt: skip
 

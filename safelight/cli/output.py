@@ -20,6 +20,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from rich.table import Table
 from rich.text import Text
 
+from safelight import telemetry
 from safelight.domain.untrusted.text import json_text, printable
 from safelight.redaction import DEFAULT_REDACTOR
 
@@ -105,7 +106,10 @@ def show_count(text: str) -> None:
 
 def end_with(problem: str, exit_code: int = 1) -> NoReturn:
     """End the process with a one-line message on standard error."""
-    sys.stderr.write(f"safelight: {printable(DEFAULT_REDACTOR.text(problem))}\n")
+    if telemetry.console_is_json():
+        telemetry.error("❌", telemetry.Tag.API, problem)
+    else:
+        sys.stderr.write(f"safelight: {printable(DEFAULT_REDACTOR.text(problem))}\n")
     sys.exit(exit_code)
 
 

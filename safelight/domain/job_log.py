@@ -5,7 +5,12 @@ from typing import Any, Literal
 
 Level = Literal["info", "success", "warning", "error"]
 
-LINE_CHARS_MAX = 500
+LINE_CHARS_MAX = 500  # of a line of the engine
+
+# The bounds of a line that anybody writes, which the database holds too.
+MESSAGE_CHARS_MAX = 4000
+STEP_CHARS_MAX = 100
+DETAILS_BYTES_MAX = 64 * 1024
 
 
 @dataclass(frozen=True, slots=True)

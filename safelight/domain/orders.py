@@ -144,6 +144,7 @@ HASHED = (
     *list(FLOW_INPUTS)[6:], "feedback", "vision_intelligence", "style_history_csv", "preset_prompt", "attempts_max",
     "settings", "informational",
 )  # fmt: skip
+PROMPT_FIELDS = ("preset_prompt", "brief", "motion_brief", "feedback", "prompt")
 _NOT_STATED = {"kling_mode": None, "style_history_csv": None, "preset_prompt": None, "attempts_max": None}
 
 
@@ -190,6 +191,11 @@ class BaseOrder(Frozen):
     def makes(self) -> Literal["still", "video"]:
         """The kind of each result."""
         return "video" if self.flow.mode == "video" else "still"
+
+    @property
+    def prompt_chars(self) -> int:
+        """The length of what the customer wrote for this order."""
+        return next((len(text) for name in PROMPT_FIELDS if (text := getattr(self, name, None))), 0)
 
     @property
     def like_window(self) -> int:

@@ -25,6 +25,7 @@ from safelight.domain.ids import new_id
 from safelight.domain.job_log import LogLine
 from safelight.domain.money.prices import Prices
 from safelight.domain.orders import ModelRun, Order
+from safelight.domain.statuses import Status
 from safelight.pipelines.engine.queue import Queue
 from safelight.pipelines.inputs import Inputs
 from safelight.pipelines.settings import ModelCatalogue, SettingsPolicy
@@ -92,6 +93,9 @@ class _Asked:
     def request_id(self) -> str | None:
         return self.request.get("request_id")
 
+    def log(self, emoji: str, tag: telemetry.Tag, message: str) -> None:
+        telemetry.info(emoji, tag, message, pass_id=self.order.pass_id, generation_id=self.generation_id)
+
 
 @dataclass(frozen=True, slots=True)
 class Acceptance:
@@ -127,7 +131,6 @@ class Acceptance:
             TooManyInProgress: nothing was written.
             IdempotencyConflict: the key was used for another request.
         """
-        telemetry.info("🔍", telemetry.Tag.GENERATION, f"Starting credit check for user {order.pass_id}")
         telemetry.note(pass_id=order.pass_id)
         asked = _Asked(
             await self._prepared(order),
@@ -138,12 +141,17 @@ class Acceptance:
             request,
             retry,
         )
+        asked.log("🔍", telemetry.Tag.GENERATION, f"Starting credit check for user {order.pass_id}")
         accepted = await self.db.retry_transient(lambda conn: self._accept(conn, asked), seconds=ANSWER_SECONDS_MAX)
         telemetry.note(generation_id=accepted.generation_id)
-        if accepted.credits_cost and not accepted.repeated:
+        if accepted.repeated:
+            text = f"The same order was accepted before: {accepted.generation_id}"
+            telemetry.info("🔍", telemetry.Tag.GENERATION, text)
+            return accepted
+        if accepted.credits_cost:
             text = f"Successfully deducted {accepted.credits_cost} credits"
-            telemetry.info("💳", telemetry.Tag.GENERATION, text, pass_id=order.pass_id)
-        telemetry.info("✅", telemetry.Tag.DB_CREATE, f"Generation created successfully: {accepted.generation_id}")
+            asked.log("💳", telemetry.Tag.GENERATION, text)
+        asked.log("✅", telemetry.Tag.DB_CREATE, f"Generation created successfully: {accepted.generation_id}")
         return accepted
 
     async def quote(self, order: Order) -> Quote:
@@ -175,6 +183,7 @@ class Acceptance:
                 return _repeated(first, asked, balance)
             if balance < cost:
                 raise InsufficientCredits(required=cost, balance=balance)
+            asked.log("✅", telemetry.Tag.GENERATION, f"Credit check passed for user {order.pass_id}")
             in_progress = await self.check_in_progress(conn, order.pass_id)
             if order.is_free and balance <= 0 and retry is None:
                 await self._take_free_suggestion(conn, asked.customer)
@@ -260,6 +269,9 @@ class Acceptance:
             start_within_seconds=self.start_within_seconds,
             project_id=order.project_id,
         )
+        asked.log("➕", telemetry.Tag.DB_CREATE, "Creating new generation record in database")
+        data = f"user_id={order.pass_id}, model_id={flow.engine}, status={Status.QUEUED}"
+        asked.log("🔍", telemetry.Tag.DB_CREATE, f"Generation data: {data}")
         await generations.insert(conn, new)
         await generations.insert_event(
             conn,

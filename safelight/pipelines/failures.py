@@ -44,8 +44,9 @@ async def fail(run: Run, cause: Exception) -> None:
         async with conn.transaction():
             return await _write(conn, run, step, ending, ops)
 
-    await run.store.end(write, ending.lines)
-    _log(run, step, error, cause)
+    _log_before(run, step, error, cause)
+    await run.store.end(write, ending)
+    _log_after(run, step, error)
 
 
 def _ending(run: Run, step: Step, error: SafelightError, cause: Exception) -> Ending:
@@ -68,16 +69,30 @@ async def _write(conn: Connection, run: Run, step: Step, ending: Ending, ops: Op
     return await runs.finish(conn, store.lease, ending, variables=store.with_lines(ending.lines))
 
 
-def _log(run: Run, step: Step, error: SafelightError, cause: Exception) -> None:
-    tag, code = telemetry.Tag.GENERATION_PROCESSING, f"MMA_{public_code(step.type, error)}"
-    fields: Json = {"generation_id": run.generation_id, "step_type": step.type, "error_code": code}
-    category = error.category.value
+def _log_before(run: Run, step: Step, error: SafelightError, cause: Exception) -> None:
+    tag, fields = telemetry.Tag.GENERATION_PROCESSING, _fields(run, step, error)
     if isinstance(error, Cancelled):
-        telemetry.info("🛑", tag, f"{step.type} was cancelled: {error}", category=category, **fields)
-    else:
-        unexpected = None if isinstance(cause, SafelightError) else cause
-        telemetry.error("❌", tag, f"{step.type} failed: {error}", unexpected, category=category, **fields)
-        telemetry.info("🔄", tag, f"Marked generation {run.generation_id} as failed", **fields)
+        return
+    text = f"Critical error processing generation {run.generation_id}: {step.type} failed: {error}"
+    telemetry.error("❌", tag, text, **fields)
+    telemetry.error("💥", tag, f"Full traceback provided: {type(cause).__name__}", cause, **fields)
+    telemetry.info("🔄", tag, f"Marking generation {run.generation_id} as failed", **fields)
+
+
+def _log_after(run: Run, step: Step, error: SafelightError) -> None:
+    fields = _fields(run, step, error)
+    if isinstance(error, Cancelled):
+        text = f"{step.type} was cancelled: {error}"
+        telemetry.info("🛑", telemetry.Tag.GENERATION_PROCESSING, text, **fields)
     if run.price_credits:
         text = f"Refunded {run.price_credits} credits to {run.order.pass_id}"
         telemetry.info("💳", telemetry.Tag.CREDIT, text, **fields)
+
+
+def _fields(run: Run, step: Step, error: SafelightError) -> Json:
+    return {
+        "generation_id": run.generation_id,
+        "step_type": step.type,
+        "error_code": f"MMA_{public_code(step.type, error)}",
+        "category": error.category.value,
+    }

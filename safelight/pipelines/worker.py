@@ -91,6 +91,7 @@ class Worker:
         run = Run(RunStore(self._context.db, self._notifier, leased, steps), self._policy, leased)
         if not steps:
             run.log("🚀", f"Starting background processing for generation {generation_id}")
+            run.log("🔍", f"Model: {run.order.flow.engine}, Prompt length: {run.order.prompt_chars}")
         return run
 
     async def _execute(self, run: Run) -> None:

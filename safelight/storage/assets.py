@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import BinaryIO, TypeVar
 from urllib.parse import parse_qsl, quote, unquote, urlsplit
 
-from safelight import telemetry
 from safelight.domain.errors.base import AlreadyStored, AssetUnreadable, InvalidInput, NotFound, RemoteUrlInvalid
 from safelight.domain.shared_secrets import same_secret
 from safelight.media import decode, inspection, publishing
@@ -19,7 +18,7 @@ from safelight.media.decoding_pool import MediaPool
 from safelight.media.formats import HEAD_BYTES, MediaFacts, sniff
 from safelight.media.publishing import Published
 from safelight.security.signing import Signer
-from safelight.storage import keys
+from safelight.storage import file_log, keys
 from safelight.storage.addresses import plain_url
 from safelight.storage.buckets import Bucket
 from safelight.storage.spool import head_of, size_of
@@ -88,7 +87,13 @@ class AssetStore:
     async def expiring_url_of(self, key: str, seconds: int) -> str:
         """A URL of a public file that is good for `seconds` at least: signed where the store checks signatures, else
         the permanent one."""
-        return await self.public.signed_url("GET", key, seconds) or self.url_of(key)
+        file_log.url_wanted()
+        signed = await self.public.signed_url("GET", key, seconds)
+        if signed is None:
+            file_log.url_is_permanent()
+            return self.url_of(key)
+        file_log.url_created(signed, seconds)
+        return signed
 
     def key_of(self, url: str) -> str | None:
         """The key of one of our own URLs; None for a foreign URL, and for anything but a plain http or https URL."""
@@ -114,16 +119,20 @@ class AssetStore:
 
     async def put(self, key: str, content: bytes, media_type: str) -> StoredFile:
         """Store the bytes atomically; an existing file is replaced. Raises StorageError if nothing was stored."""
-        telemetry.info("☁️", telemetry.Tag.STORAGE, f"Storing {key} ({len(content)} bytes, {media_type})")
+        digest = await asyncio.to_thread(_sha256, content)
+        file_log.hashed(digest)
+        file_log.path_generated(key)
+        file_log.uploading(self.public.service)
         await self.public.put(key, content, media_type)
-        telemetry.info("✅", telemetry.Tag.STORAGE, f"Successfully stored {key}")
-        return StoredFile(key, self.url_of(key), media_type, len(content), await asyncio.to_thread(_sha256, content))
+        file_log.uploaded(self.public.service, len(content))
+        return StoredFile(key, self.url_of(key), media_type, len(content), digest)
 
     async def put_picture(self, stem: str, file: BinaryIO) -> StoredFile:
         """Store a vendor's picture from an open file, once it is decoded whole: as it is published, under a key that
         begins with `stem`. Raises AssetUnreadable if it is not a picture, or is truncated."""
         async with self._room(file):
             picture = await self.pool.do(lambda: publishing.published(file.read(), publishing.DELIVERED_AS))
+            file_log.validated()
             key = f"{stem}.{keys.EXTENSIONS[picture.media_type]}"
             return _with_facts(await self.put(key, picture.content, picture.media_type), picture)
 
@@ -144,9 +153,11 @@ class AssetStore:
 
     async def put_stream(self, key: str, chunks: AsyncIterable[bytes], media_type: str) -> StoredFile:
         """As `put`, from a stream. An error of `chunks` leaves nothing behind."""
-        telemetry.info("☁️", telemetry.Tag.STORAGE, f"Storing {key} as it arrives ({media_type})")
+        file_log.path_generated(key)
+        file_log.uploading(self.public.service)
         received = await self.public.put_stream(key, chunks, media_type)
-        telemetry.info("✅", telemetry.Tag.STORAGE, f"Successfully stored {key} ({received.bytes} bytes)")
+        file_log.hashed(received.sha256)
+        file_log.uploaded(self.public.service, received.bytes)
         return StoredFile(key, self.url_of(key), media_type, received.bytes, received.sha256)
 
     async def use_film(self, key: str, work: Callable[[BinaryIO], Result]) -> Result:
@@ -170,31 +181,41 @@ class AssetStore:
         """Store a client's file under a new key; content that this customer sent before keeps its key. `customer` is
         None for an unknown visitor. Raises InvalidInput if it is empty, too large, or not a picture or video by its
         bytes."""
+        file_log.content_begins(content, customer=customer, name=name, bucket="public")
         return await self._put_new(self.public, await self.checked(content), kind=kind, customer=customer, name=name)
 
     def upload_key(self, kind: str, customer: str | None, name: str, media_type: str) -> str:
         """A new key for a public file that a client sends."""
-        return keys.upload_key(kind, self.names.owner(customer), name, keys.EXTENSIONS[media_type])
+        key = keys.upload_key(kind, self.names.owner(customer), name, keys.EXTENSIONS[media_type])
+        file_log.path_generated(key)
+        return key
 
     async def put_promised(self, key: str, content: bytes, media_type: str) -> StoredFile:
         """Store the file that is sent to a signed upload URL. Raises AlreadyStored if the URL was used."""
         if await self.public.has(key):  # not every S3 service supports conditional writes
             raise AlreadyStored(f"The key {key!r} has a file already.")
+        digest = await asyncio.to_thread(_sha256, content)
+        file_log.hashed(digest)
+        file_log.uploading(self.public.service)
         await self.public.create(key, content, media_type)
-        return StoredFile(key, self.url_of(key), media_type, len(content), await asyncio.to_thread(_sha256, content))
+        file_log.uploaded(self.public.service, len(content))
+        return StoredFile(key, self.url_of(key), media_type, len(content), digest)
 
     async def put_received(self, file: BinaryIO, *, kind: str, customer: str | None, name: str) -> StoredFile:
         """As `put_upload`, from an open file."""
+        file_log.file_begins(file, customer=customer, name=name, bucket="public")
         async with self._room(file):
             ours = await self.pool.do(lambda: checked(file.read()))
             return await self._put_new(self.public, ours, kind=kind, customer=customer, name=name)
 
     async def put_private(self, content: bytes, *, kind: str, customer: str, name: str) -> StoredFile:
         """As `put_upload`, for a private file. The URL is valid for an hour."""
+        file_log.content_begins(content, customer=customer, name=name, bucket="private")
         return await self._put_new(self.private, await self.checked(content), kind=kind, customer=customer, name=name)
 
     async def put_private_picture(self, file: BinaryIO, *, kind: str, customer: str) -> StoredFile:
         """As `put_private`, from an open file. Raises InvalidInput also if it is not a picture."""
+        file_log.file_begins(file, customer=customer, name="", bucket="private")
         async with self._room(file):
             ours = await self.pool.do(lambda: checked_picture(file.read()))
             return await self._put_new(self.private, ours, kind=kind, customer=customer, name="")
@@ -203,6 +224,8 @@ class AssetStore:
         """A copy of a private file, for this customer. Raises as `put_private_picture`, and NotFound."""
         entry = await self.private.entry(key)
         head = await self.private.use(key, lambda file: head_of(file, HEADER_BYTES))
+        media_type = sniff(head[:HEAD_BYTES])
+        file_log.upload_begins(customer, name="", size=entry.bytes, media_type=media_type, bucket="private")
         async with self.pool.room(COPIES * entry.bytes + publishing.bytes_to_publish(head)):
             ours = await self.pool.do(lambda: checked_picture(self.private.read_now(key)))
             return await self._put_new(self.private, ours, kind=kind, customer=customer, name="")
@@ -230,16 +253,22 @@ class AssetStore:
     async def _put_new(
         self, bucket: Bucket, ours: Published, *, kind: str, customer: str | None, name: str
     ) -> StoredFile:
+        file_log.validated()
         is_public, digest = bucket is self.public, await asyncio.to_thread(_sha256, ours.content)
+        file_log.hashed(digest)
         note = self.names.same_content("public" if is_public else "private", customer, kind, digest)
         key = await self._known(bucket, note)
-        if key is None:
+        if key is not None:
+            file_log.known_already(key)
+        else:
             make_key = keys.upload_key if is_public else keys.private_key
             key = make_key(kind, self.names.owner(customer), name, keys.EXTENSIONS[ours.media_type])
-            size = f"{len(ours.content)} bytes, {ours.media_type}"
-            telemetry.info("☁️", telemetry.Tag.STORAGE, f"Storing {key} ({size})")
+            file_log.path_generated(key)
+            file_log.uploading(bucket.service)
             await bucket.put(key, ours.content, ours.media_type)
+            file_log.uploaded(bucket.service, len(ours.content))
             await self.private.put(note, key.encode(), "text/plain")
+            file_log.metadata_created(digest)
         url = self.url_of(key) if is_public else await self.signed_url(key, SIGNED_SECONDS)
         return _with_facts(StoredFile(key, url, ours.media_type, len(ours.content), digest), ours)
 
@@ -260,8 +289,25 @@ class AssetStore:
 
     async def signed_url(self, key: str, seconds: int) -> str:
         """A URL under which a private file can be read for a limited time."""
+        file_log.url_wanted()
+        return await self._signed_url(key, seconds)
+
+    async def signed_url_of_own(self, key: str, customers: Collection[str], seconds: int) -> str:
+        """As `signed_url`, for a file of these customers, who are one person. Raises NotFound if they have no private
+        file of this key."""
+        file_log.url_wanted()
+        file_log.checking_owner()
+        if not keys.is_valid_key(key) or not self._is_owned(key, customers):
+            raise NotFound(f"You have no file {key!r}.")
+        await self.private.entry(key)
+        file_log.owner_verified()
+        return await self._signed_url(key, seconds)
+
+    async def _signed_url(self, key: str, seconds: int) -> str:
         store_url = await self.private.signed_url("GET", key, seconds)
-        return store_url or self._signed("GET", f"{self._base_url}{PRIVATE_ROUTE}", key, seconds)
+        url = store_url or self._signed("GET", f"{self._base_url}{PRIVATE_ROUTE}", key, seconds)
+        file_log.url_created(url, seconds)
+        return url
 
     async def passing_url(self, key: str, method: str = "GET") -> str | None:
         """The signed URL for GET or HEAD of a public file that is not on this machine. Raises NotFound."""
@@ -279,7 +325,14 @@ class AssetStore:
     async def presign(self, url: str, customers: Collection[str]) -> str:
         """The URL; for the plain address of a private file of one of these customers, a signed URL of limited time."""
         key = None if "?" in url else self._private_key(url)
-        return await self.signed_url(key, SIGNED_SECONDS) if key and self._is_owned(key, customers) else url
+        if key is None:
+            return url
+        file_log.url_wanted()
+        file_log.checking_owner()
+        if not self._is_owned(key, customers):
+            return url
+        file_log.owner_verified()
+        return await self._signed_url(key, SIGNED_SECONDS)
 
     def is_private_address(self, url: str) -> bool:
         """True if the URL is the plain address of a private file, which gives no access."""
@@ -304,12 +357,6 @@ class AssetStore:
             return self.public, key
         private_key = None if "?" in url else self._private_key(url)
         return (self.private, private_key) if private_key and self._is_owned(private_key, customers) else None
-
-    async def owned(self, key: str, customers: Collection[str]) -> None:
-        """`customers` are the pass ids of one person. Raises NotFound if they have no private file of this key."""
-        if not keys.is_valid_key(key) or not self._is_owned(key, customers):
-            raise NotFound(f"You have no file {key!r}.")
-        await self.private.entry(key)
 
     def _is_owned(self, key: str, customers: Collection[str]) -> bool:
         return any(self.names.is_owner(customer, key) for customer in customers)

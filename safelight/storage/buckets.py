@@ -70,7 +70,10 @@ class S3Keys:
 
 
 class Bucket:
-    """Every call raises StorageError if the store fails, and NotFound if a file to be read does not exist."""
+    """Every call raises StorageError if the store fails, and NotFound if a file to be read does not exist. `service`
+    names the store in log lines."""
+
+    service = "local storage"
 
     def __init__(self, store: LocalStore | S3Store) -> None:
         self._store = store
@@ -274,8 +277,9 @@ class LocalBucket(Bucket):
 class S3Bucket(Bucket):
     """With `is_public` browsers and caches may keep its files without end."""
 
-    def __init__(self, store: S3Store, *, is_public: bool) -> None:
+    def __init__(self, store: S3Store, *, is_public: bool, service: str = "S3 storage") -> None:
         super().__init__(store)
+        self.service = service
         self._cache_control = IMMUTABLE if is_public else "private, no-store"
         self._signing_store = store
 
@@ -316,7 +320,12 @@ def open_bucket(url: str, s3_keys: S3Keys, *, is_public: bool, setting: str) -> 
         },
         retry_config={"max_retries": S3_RETRIES, "retry_timeout": timedelta(seconds=S3_RETRY_SECONDS)},
     )
-    return S3Bucket(store, is_public=is_public)
+    return S3Bucket(store, is_public=is_public, service=_service_at(endpoint))
+
+
+def _service_at(endpoint: str | None) -> str:
+    host = urlsplit(endpoint or "").hostname or ""
+    return "Supabase Storage" if host.endswith((".supabase.co", ".supabase.in")) else "S3 storage"
 
 
 def _open_folder(path: Path, *, is_public: bool, setting: str) -> LocalBucket:

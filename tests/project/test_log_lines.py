@@ -59,7 +59,7 @@ async def test_every_line_about_a_generation_names_it_its_customer_and_its_reque
         work = [line for line in mine if re.search(r"\[(GENERATION-PROCESSING|STORAGE)\]", line["message"])]
         assert len(work) > 8
         assert {(line["pass_id"], line["request_id"]) for line in work} == {(backend.pass_id, request_id)}
-        [created] = [line for line in mine if "[DB-CREATE]" in line["message"]]
+        [created] = [line for line in mine if "[DB-CREATE] Generation created" in line["message"]]
         assert created["request_id"] == request_id
     assert all(set(telemetry.IDS) <= line.keys() for line in lines_of(log_file))
 

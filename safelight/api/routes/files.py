@@ -8,7 +8,6 @@ from typing import Annotated
 from fastapi import APIRouter, Query, Request, Response
 from fastapi.responses import RedirectResponse, StreamingResponse
 
-from safelight import telemetry
 from safelight.api.auth.principals import IdentifiedByBody, no_identity
 from safelight.api.http.bodies.json import StrictUploadRequest
 from safelight.api.http.error_responses import error_responses
@@ -26,7 +25,7 @@ from safelight.domain.errors.base import AlreadyStored, AuthError, InvalidInput,
 from safelight.domain.errors.retries import DownloadFailed
 from safelight.domain.identities import ActingCustomer
 from safelight.media import publishing
-from safelight.storage import assets, keys, thumbnails
+from safelight.storage import assets, file_log, keys, thumbnails
 from safelight.storage.buckets import IMMUTABLE
 
 URL_CHARS_MAX = 600  # of ours; encoded, it still fits into a request
@@ -68,7 +67,6 @@ async def upload(services: FromApp, once: OnceForKey, body: UploadBody, owner: I
     data_url = body.data_url
     if data_url is None:
         return await _upload_ticket(services, once, body, owner)
-    telemetry.info("📤", telemetry.Tag.STORAGE_FILE, f"Starting file upload for user {_pass_id(owner) or keys.NOBODY}")
     kept = await once.outside(owner, responses.KeptFile, lambda: _store(services, body, owner, data_url))
     stored = kept.model_dump()
     if body.private:
@@ -187,10 +185,9 @@ async def sign_url(services: FromApp, body: SignedUrlBody, owner: IdentifiedByBo
     services.rates.check_customer(RateLimitGroup.WRITES, owner)
     async with services.db.connection() as conn:
         pass_ids = await customers.pass_ids_of(conn, _require_customer(owner).pass_id)
-    await services.assets.owned(body.key, pass_ids)
     return responses.SignedUrl(
         key=body.key,
-        url=await services.assets.signed_url(body.key, body.expires_in),
+        url=await services.assets.signed_url_of_own(body.key, pass_ids, body.expires_in),
         expiresIn=body.expires_in,
         expiresAt=datetime.now(UTC) + timedelta(seconds=body.expires_in),
     )
@@ -228,9 +225,13 @@ async def write_asset(
     if not keys.is_valid_key(key) or not services.assets.is_valid_signature("PUT", key, expires, signature):
         raise UrlRefused("This upload URL is not valid, or no longer.", code="UPLOAD_URL_INVALID")
     promised = keys.media_type_of_key(key)
-    ours = await services.assets.checked(await services.bodies.read(request, assets.UPLOAD_BYTES_MAX), promised)
+    content = await services.bodies.read(request, assets.UPLOAD_BYTES_MAX)
+    name = key.rpartition("/")[2]
+    file_log.upload_begins(None, name=name, size=len(content), media_type=promised, bucket="public")
+    ours = await services.assets.checked(content, promised)
     if ours.media_type != promised:
         raise InvalidInput(f"The URL is for {promised}, the file is {ours.media_type}.")
+    file_log.validated()
     try:
         stored = await services.assets.put_promised(key, ours.content, promised)
     except AlreadyStored as error:

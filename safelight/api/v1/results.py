@@ -17,6 +17,7 @@ from safelight.api.v1.routing import GenerationPath, v1_route, visible_generatio
 from safelight.db.generations import listing
 from safelight.db.generations.listing import ListedStep
 from safelight.db.operations.audit import Operator
+from safelight.storage import file_log
 from safelight.storage.assets import SIGNED_SECONDS, SIGNED_SECONDS_MAX, SIGNED_SECONDS_MIN
 
 STEPS_DEFAULT, STEPS_MAX = 100, 500
@@ -145,7 +146,11 @@ async def media_urls(
     files = [file for _, file in files_of(row)]
     stored = [str(file["key"]) for file in files if file.get("key")]
     foreign = [str(file["url"]) for file in files if not file.get("key")]
+    if stored:
+        file_log.primary_url_wanted()
     signed = [await services.assets.expiring_url_of(key, expires_in) for key in stored]
+    if signed:
+        file_log.primary_url_generated(is_signed=signed[0] != services.assets.url_of(stored[0]))
     thumbnails = [services.assets.thumbnail_url_of(key, THUMBNAIL_SIZE) for key in stored]
     return MediaUrls(
         generation_id=generation_id,

@@ -1,6 +1,7 @@
 """`/api/v1/generations/{id}/stream`: the live log of a generation, and tokens for browsers' EventSource."""
 
 from collections.abc import AsyncIterable
+from dataclasses import asdict
 from datetime import UTC, datetime, timedelta
 from typing import Annotated, Any
 
@@ -23,7 +24,9 @@ from safelight.api.v1.routing import GenerationPath, path_of, v1_route, visible_
 from safelight.db.connection.database import Database
 from safelight.db.generations import job_log
 from safelight.db.generations.job_log import StoredLine
+from safelight.db.operations.audit import Operator
 from safelight.domain.statuses import Status, public_status
+from safelight.reports.job_log import entry
 
 router = APIRouter(route_class=v1_route(), tags=["v1"])
 
@@ -114,15 +117,18 @@ _EVENT_STREAM: dict[str, Any] = {
     },
 )
 async def follow(
-    request: Request, services: FromApp, generation_id: GenerationPath, after: Annotated[int, Depends(stream.cursor)]
+    request: Request,
+    services: FromApp,
+    generation_id: GenerationPath,
+    by: V1Follower,
+    after: Annotated[int, Depends(stream.cursor)],
 ) -> AsyncIterable[ServerSentEvent]:
     """Ends before its time when this process ends, or after an hour: the client goes on with a new one."""
     async for event in stream.follow(services, request.app.state.leaving, generation_id, after):
         match event:
             case StoredLine() as line:
-                data = {name: getattr(line, name) for name in ("seq", "level", "step", "message", "details")}
-                data["created_at"] = line.created_at.isoformat()
-                yield ServerSentEvent(id=str(line.seq), event="log", data=data)
+                shown = asdict(entry(line, internal=isinstance(by, Operator)))
+                yield ServerSentEvent(id=str(line.seq), event="log", data=shown)
             case Status() as status:
                 yield ServerSentEvent(event="status", data={"status": public_status(status)})
             case LogReset(last_seq):

@@ -1,20 +1,25 @@
 """The job log: lines a waiting person reads. `seq` counts from 1 without a hole within a job."""
 
+from collections.abc import Collection
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 from uuid import UUID
 
+from psycopg import AsyncConnection
+from psycopg.rows import tuple_row
 from psycopg.types.json import Jsonb
 
 from safelight.db.connection.database import Connection, Row, load_queries
 from safelight.db.typed_rows import rows_as, values_as
 from safelight.domain.ids import generation_key, is_uuid
-from safelight.domain.job_log import LogLine
+from safelight.domain.job_log import Level, LogLine
+from safelight.domain.stages import NAMED_STEPS, OTHER_STAGE, Stage, steps_of
 
 _queries = load_queries(__file__)
 
 LINES_AT_ONCE = 500
+SEQ_MAX = 2**31 - 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,6 +32,24 @@ class StoredLine:
     message: str
     details: Row | None
     created_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class LineFilter:
+    """Which lines of a log are wanted: of one of these levels and stages, with this text in the message whatever its
+    case. What is empty matches every line."""
+
+    levels: Collection[Level] = ()
+    stages: Collection[Stage] = ()
+    text: str = ""
+
+    def to_sql(self) -> Row:
+        return {
+            "levels": list(self.levels) or None,
+            "steps": steps_of(self.stages) if self.stages else None,
+            "named_steps": list(NAMED_STEPS) if OTHER_STAGE in self.stages else None,
+            "text": self.text or None,
+        }
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,3 +109,34 @@ async def tail(conn: Connection, generation_id: str, after: int) -> Tail | None:
 def _line(*, created_at: str, **more: Any) -> StoredLine:
     """A line whose time is a text, as JSON has it."""
     return StoredLine(created_at=datetime.fromisoformat(created_at), **more)
+
+
+async def page(
+    conn: Connection, generation_id: str, wanted: LineFilter, *, cursor: int | None, newest_first: bool, limit: int
+) -> list[StoredLine]:
+    """The first `limit` lines beyond the one whose `seq` is `cursor`, in the given order."""
+    if not is_uuid(generation_id):
+        return []
+    query = _queries.newest_lines if newest_first else _queries.oldest_lines
+    at = cursor if cursor is not None else SEQ_MAX if newest_first else 0
+    return await rows_as(StoredLine, query(conn, job_id=generation_id, cursor=at, limit=limit, **wanted.to_sql()))
+
+
+async def add(
+    conn: AsyncConnection[Any],
+    *,
+    job_id: UUID,
+    user_id: UUID | None,
+    level: Level,
+    step: str,
+    message: str,
+    details: Row | None,
+) -> int:
+    """Add a line beside those of the engine, on a connection of whatever settings. The database numbers it and wakes
+    those who follow the log. Returns its `seq`."""
+    line = {"level": level, "step": step, "message": message, "details": None if details is None else Jsonb(details)}
+    async with conn.cursor(row_factory=tuple_row) as cursor:
+        await cursor.execute(_queries.add_line.sql, line | {"job_id": job_id, "user_id": user_id})
+        row = await cursor.fetchone()
+    assert row is not None  # an insert that returns its number
+    return int(row[0])

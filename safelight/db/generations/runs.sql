@@ -110,7 +110,7 @@ with held as (
   set mg_mma_status = :status,
       mg_status = :record_status,
       mg_error = :error,
-      mg_meta = mg_meta || :meta,
+      mg_meta = mg_meta || jsonb_build_object('completed_at', now()) || :meta,
       mg_mma_vars = :variables,
       mg_prompt = coalesce(:prompt, mg_prompt),
       mg_output_url = :output_url,

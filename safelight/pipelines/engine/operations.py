@@ -7,11 +7,13 @@ from typing import TYPE_CHECKING, Any
 from safelight.db.operations.ops_rows import OpsError
 from safelight.domain.errors.base import (
     Cancelled,
+    ContentRefused,
     DeadlineExceeded,
     LeaseLost,
     LookupUnsupported,
     OutcomeUnknown,
     ProviderError,
+    ProviderRejected,
     ProviderTimeout,
     SafelightError,
     WorkerLost,
@@ -61,10 +63,14 @@ class OperationRun:
 
     async def _outcome(self) -> Outcome:
         operation = await self._operation()
-        answer = await self._run.attempt(self._step, self._plan.check(operation))
+        try:
+            answer = await self._run.attempt(self._step, self._plan.check(operation))
+        except (ProviderRejected, ContentRefused):
+            self._run.log("🎯", f"{self._plan.service} result received: status=failed")
+            raise
         if isinstance(answer, Pending):
             raise await self._wait(operation, answer.check_after_seconds)
-        self._run.log("🎯", f"{self._plan.provider} result received: {len(answer.outputs)} file(s)")
+        self._run.log("🎯", f"{self._plan.service} result received: status=completed ({len(answer.outputs)} files)")
         return await self._run.attempt(self._step, self._plan.complete(answer), seconds=None)
 
     async def _operation(self) -> Operation:
@@ -99,7 +105,7 @@ class OperationRun:
         seconds = self._policy.start_seconds - self._step.seconds_since_start
         if seconds <= 0:  # held up so long that another worker may start it by now
             raise Snooze(0)
-        self._run.log("🤖", f"Submitting to {self._plan.provider} ({self._plan.model})")
+        self._run.log("🤖", f"Submitting to {self._plan.service} service ({self._plan.model})")
         try:
             return await self._ask(key, seconds)
         except LeaseLost:

@@ -13,6 +13,8 @@ from safelight.providers.base import CancelResult, Operation, Pending, Succeeded
 
 Json = dict[str, Any]
 
+SERVICE_NAMES = {"fal": "FAL.ai", "replicate": "Replicate", "openai": "OpenAI"}
+
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
@@ -66,3 +68,9 @@ class OperationPlan:
     attempt_seconds: float | None = None
     adapter: str | None = None
     vendor: str | None = None
+
+    @property
+    def service(self) -> str:
+        """The name of who serves it, for operators."""
+        name = self.vendor or self.provider
+        return SERVICE_NAMES.get(name, name)

@@ -21,6 +21,7 @@ from safelight.domain import variables as variable_map
 from safelight.domain.errors.base import LeaseLost, SafelightError
 from safelight.domain.job_log import LogLine
 from safelight.domain.statuses import Status
+from safelight.pipelines.engine import write_log
 from safelight.pipelines.engine.sealing import Sealer, restored
 from safelight.pipelines.engine.step import Step
 from safelight.pipelines.engine.step_payload import StepPayload
@@ -56,7 +57,7 @@ class RunStore:
         self.generation_id: str = leased.generation_id
         self.clock = DatabaseClock(leased.taken_at)
         self.variables: Json = leased.variables
-        self.status = Status(leased.status)
+        self.status = self._written_status = Status(leased.status)
         self.deadline: datetime | None = leased.deadline_at
         self.cancelling: bool = leased.cancelling
         self.lease = Lease(self.generation_id, leased.lease_no, leased.user_id)
@@ -222,7 +223,10 @@ class RunStore:
                     await ops_rows.insert(conn, ops)
                 return await write_rows(conn)
 
-        await self._send(write_with_more if ops or admit else write_rows, lines)
+        status = self.status
+        with write_log.status_change(self.generation_id, self._written_status, status):
+            await self._send(write_with_more if ops or admit else write_rows, lines)
+        self._written_status = status
         for write in writes:
             write.settle()
             self._count(write.step)
@@ -252,13 +256,14 @@ class RunStore:
         async def write(conn: Connection) -> WriteOutcome:
             return await runs.finish(conn, self.lease, ending, variables=self.with_lines(ending.lines))
 
-        await self.end(write, ending.lines)
+        await self.end(write, ending)
 
-    async def end(self, write: Callable[[Connection], Awaitable[WriteOutcome]], lines: Sequence[LogLine]) -> None:
-        """Do the write that gives the generation its final status and adds these lines. It may be done twice."""
+    async def end(self, write: Callable[[Connection], Awaitable[WriteOutcome]], ending: Ending) -> None:
+        """Do the write that gives the generation its final status and adds its last lines. It may be done twice."""
         async with self._writing:
             await self._read_missing_lines()
-            await self._send(write, lines)
+            with write_log.end(self.generation_id, ending):
+                await self._send(write, ending.lines)
 
     async def written_step(self, step: Step) -> Step:
         """The step as it is written now, whoever has the lease; an empty one if it is not."""

@@ -19,9 +19,12 @@ from safelight.domain.errors.base import (
 from safelight.media.formats import HEAD_BYTES, sniff
 from safelight.pipelines.context import PipelineContext
 from safelight.providers.base import OutputFile
+from safelight.storage import file_log
 from safelight.storage.assets import StoredFile
 from safelight.storage.keys import EXTENSIONS
+from safelight.storage.spool import size_of
 
+UPLOAD = telemetry.Tag.STORAGE_UPLOAD
 IMAGE_BYTES_MAX = 50 * 1024 * 1024
 VIDEO_BYTES_MAX = 4 * 1024 * 1024 * 1024
 
@@ -44,17 +47,30 @@ async def ingest(
         ProviderError: none can be had.
     """
     ingested, errors = Ingested([], []), []
-    folder = context.assets.names.result_folder(mode, generation_id)
+    folder, total = context.assets.names.result_folder(mode, generation_id), len(files)
+    _log("📦", "Starting upload of generation results", generation_id)
     for number, file in enumerate(files, 1):
+        _log("📥", f"Processing file {number}/{total}", generation_id)
         try:
             ingested.files.append(await ingest_file(context, file, mode=mode, stem=f"{folder}/{number}", vendor=vendor))
         except ProviderError as error:
-            ingested.failed.append(f"File {number} of {len(files)} could not be kept ({error.code}).")
+            ingested.failed.append(f"File {number} of {total} could not be kept ({error.code}).")
             telemetry.warning(telemetry.Tag.STORAGE_FILE, f"{folder}/{number}: {error}", generation_id=generation_id)
             errors.append(error)
     if not ingested.files:
+        telemetry.error(
+            "❌", UPLOAD, f"Critical failure with full traceback: {errors[0]}", errors[0], generation_id=generation_id
+        )
         raise errors[0]
+    stored = f"{len(ingested.files)}/{total} files"
+    _log("🎉", f"Upload process completed: {stored}", generation_id)
+    if ingested.failed:
+        telemetry.warning(UPLOAD, f"Partial upload success warning: {stored}", generation_id=generation_id)
     return ingested
+
+
+def _log(emoji: str, message: str, generation_id: str) -> None:
+    telemetry.info(emoji, UPLOAD, message, generation_id=generation_id)
 
 
 async def ingest_file(context: PipelineContext, file: OutputFile, *, mode: str, stem: str, vendor: str) -> StoredFile:
@@ -85,6 +101,7 @@ async def _arriving(context: PipelineContext, file: OutputFile, mode: str) -> As
         yield _at_once(file.content)
         return
     bytes_max = VIDEO_BYTES_MAX if mode == "video" else IMAGE_BYTES_MAX
+    telemetry.info("⬇️", UPLOAD, "Downloading file from external URL")
     async with context.fetcher.stream(file.url or "", bytes_max=bytes_max) as chunks:
         yield chunks
 
@@ -100,9 +117,13 @@ async def _stored(context: PipelineContext, chunks: AsyncIterator[bytes], stem: 
     media_type = sniff(head) or ""
     if not media_type.startswith("video/" if mode == "video" else "image/"):
         raise ProviderContractBroken(f"the provider sent {media_type or 'unknown bytes'} for a {mode}")
+    name = stem.rpartition("/")[2]
     if mode == "video":
+        file_log.upload_begins(None, name=name, size=None, media_type=media_type, bucket="public")
+        file_log.validated()
         return await _stored_video(context, _again(head, chunks), f"{stem}.{EXTENSIONS[media_type]}", media_type)
     with await context.spool.receive(_again(head, chunks)) as file:
+        file_log.upload_begins(None, name=name, size=size_of(file), media_type=media_type, bucket="public")
         return await context.assets.put_picture(stem, file)
 
 

@@ -180,16 +180,21 @@ def _request(
 async def _store(context: PipelineContext, run: Run, wanted: MediaRequest, answer: Succeeded, given: Json) -> Outcome:
     if not answer.outputs:
         raise ProviderContractBroken(f"{wanted.engine_id} succeeded without a file", code="NO_URL")
-    telemetry.info("📦", telemetry.Tag.STORAGE, f"Starting storage process for generation {run.generation_id}")
+    _log_storage("📦", f"Starting storage process for generation {run.generation_id}", run)
+    _log_storage("☁️", f"Uploading generation results to {context.assets.public.service}", run)
     ingested = await _ingest(context, run, wanted, answer, given)
+    _log_storage("✅", f"Successfully uploaded {len(ingested.files)} files", run)
     first, *others = ingested.files
+    _log_storage("🔗", "Generating primary URL for media access", run)
+    primary_url = context.assets.url_of(first.key)
+    _log_storage("✅", "Primary URL generated", run)
     sizes = [{name: getattr(copy, name) for name in SIZES} for copy in ingested.files]
     unlike = differences(given.get("ordered", {}), sizes[0])
     converted = _conversions(ingested.files)
     warnings = (*given.get("setting_warnings", []), *answer.warnings, *ingested.failed, *converted, *unlike)
     return Outcome(
         output={
-            "output_url": first.url,
+            "output_url": primary_url,
             "output_key": first.key,
             "media_type": first.media_type,
             "bytes": first.bytes,
@@ -213,6 +218,10 @@ async def _ingest(context: PipelineContext, run: Run, wanted: MediaRequest, answ
         return Ingested([first], [])
     files = answer.outputs[:OUTPUTS_MAX]
     return await ingest(context, files, mode=mode, generation_id=run.generation_id, vendor=vendor)
+
+
+def _log_storage(emoji: str, message: str, run: Run) -> None:
+    telemetry.info(emoji, telemetry.Tag.STORAGE, message, generation_id=run.generation_id)
 
 
 def _conversions(files: list[StoredFile]) -> tuple[str, ...]:

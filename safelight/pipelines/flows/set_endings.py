@@ -100,7 +100,7 @@ async def end_set(run: Run, cause: Exception | None = None) -> Status:
                 await ops_rows.insert(conn, ops)
             return await runs.finish(conn, run.store.lease, ending, variables=run.store.with_lines(ending.lines))
 
-    await run.store.end(write, ending.lines)
+    await run.store.end(write, ending)
     _log(run, result, refund)
     return result.status
 
