@@ -31,7 +31,7 @@ from safelight.domain.shared_secrets import strong_secret
 from safelight.ops.doctor import LatestFindings
 from safelight.ops.queue_watch import QueueWatch
 from safelight.ops.retry import GenerationRetry
-from safelight.pipelines.engine.queue import Queue, WorkerOptions
+from safelight.pipelines.engine.queue import WorkerOptions
 from safelight.private_files import open_home
 from safelight.process.tasks import end_tasks
 from safelight.reports.totals import CustomerCount
@@ -102,7 +102,7 @@ class App(DatabaseApp):
         await asyncio.to_thread(self.secret)  # it asks the database, once
         async with pool as db:
             on, resources, settings = self.on(db), self.resources, self.settings
-            queue, listener, findings = Queue(db), Listener(self.dsn), LatestFindings(on.doctor)
+            queue, listener, findings = on.queue(), Listener(self.dsn), LatestFindings(on.doctor)
             acceptance = on.acceptance(queue)
             queues = QueueWatch(db, dead_after_seconds=resources.dead_after_seconds)
             bodies = RequestBodies(settings.body_buffer_mb * MEGABYTE, address_of, resources.file_spool)
@@ -220,7 +220,7 @@ class App(DatabaseApp):
         await asyncio.to_thread(self.secret)
         async with self.database(self.settings.worker_pool_size) as db:
             on = self.on(db)
-            queue = Queue(db, on.worker.run, on.importer.run)
+            queue = on.queue(on.worker.run, on.importer.run)
             await queue.open()
             working = asyncio.create_task(queue.work(self._worker_options()))
             reaping = asyncio.create_task(on.reaper.run())

@@ -3,6 +3,7 @@ connections (the API has one, and the worker another)."""
 
 from collections.abc import Callable
 from functools import cached_property
+from typing import Any
 
 from safelight.adapters import adapters_of
 from safelight.config import Settings
@@ -123,6 +124,9 @@ class PoolResources:
     def runtime(self) -> RuntimeConfig:
         return RuntimeConfig(self.db, self._process.prices, self.settings_policy)
 
+    def queue(self, handler: Any = None, importer: Any = None) -> Queue:
+        return Queue(self.db, handler, importer, places_max=self._settings.generations_at_once_per_customer)
+
     def acceptance(self, queue: Queue) -> Acceptance:
         settings = self._settings
         return Acceptance(
@@ -182,7 +186,13 @@ class PoolResources:
 
     @cached_property
     def reaper(self) -> Reaper:
-        return Reaper(self.db, self.worker.give_up, heartbeat_seconds=self._settings.worker_heartbeat_seconds)
+        settings = self._settings
+        return Reaper(
+            self.db,
+            self.worker.give_up,
+            heartbeat_seconds=settings.worker_heartbeat_seconds,
+            places_max=settings.generations_at_once_per_customer,
+        )
 
     @cached_property
     def doctor(self) -> Doctor:

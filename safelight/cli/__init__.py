@@ -29,6 +29,7 @@ COMMANDS: dict[str, str | Group] = {
             "list": "generations",
             "show": "generations",
             "logs": "generations",
+            "receipt": "generations",
             "cancel": "generation_changes",
             "retry": "generation_changes",
         },
@@ -48,7 +49,13 @@ COMMANDS: dict[str, str | Group] = {
     "chaos": "experiments",
     "bench": Group(
         "Benchmarks, as ratios to a baseline that is measured in the same run.",
-        {"engine": "experiments", "doctor": "experiments", "waiting": "experiments", "store": "experiments"},
+        {
+            "engine": "experiments",
+            "doctor": "experiments",
+            "fairness": "experiments",
+            "waiting": "experiments",
+            "store": "experiments",
+        },
     ),
 }
 

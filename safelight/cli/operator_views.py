@@ -9,6 +9,7 @@ from safelight.db.generations.queue_status import QueueStatus
 from safelight.db.money.ledger import LedgerEntry
 from safelight.reports.customer import CustomerLedger
 from safelight.reports.failures import FailureReport, ReportedFailure, email_of, name_of
+from safelight.reports.receipt import Receipt, ReceiptLine, ReceiptStep
 
 Json = dict[str, Any]
 
@@ -70,6 +71,31 @@ def _entry(entry: LedgerEntry) -> Sequence[Any]:
     reference = f"{entry.ref_type}:{entry.ref_id}"
     at = entry.at.isoformat(timespec="milliseconds")
     return (at, f"{entry.delta:+d}", entry.balance, entry.reason, entry.source, entry.generation_id, reference)
+
+
+def show_receipt(receipt: Receipt) -> None:
+    columns = ("at", "kind", "credits", "positions", "reason", "reference")
+    show_list(columns, map(_receipt_line, receipt.lines), ids=("at", "reference"))
+    steps = ("step", "type", "status", "attempts", "seconds", "provider", "model", "usd", "error")
+    show_list(steps, map(_receipt_step, receipt.steps))
+    facts = {
+        "delivered": f"{receipt.positions_delivered} of {receipt.positions_ordered}, {receipt.status}",
+        "credits": f"{receipt.charged} charged, {receipt.refunded} refunded, {receipt.paid} paid",
+        "provider": f"{receipt.provider_usd} USD",
+    }
+    if receipt.possible_usd:
+        facts["provider"] += f", and perhaps {receipt.possible_usd} USD of starts whose answer was lost"
+    show_facts(facts, width=11)
+
+
+def _receipt_line(entry: ReceiptLine) -> Sequence[Any]:
+    at = entry.at.isoformat(timespec="milliseconds")
+    return (at, entry.kind, f"{entry.credits:+d}", entry.positions, entry.reason, entry.reference)
+
+
+def _receipt_step(step: ReceiptStep) -> Sequence[Any]:
+    stated = (step.seconds, step.provider, step.model, step.provider_usd, step.error_code)
+    return (step.number, step.type, step.status, step.attempts, *("" if one is None else one for one in stated))
 
 
 def show_status(status: QueueStatus, *, as_json: bool) -> None:

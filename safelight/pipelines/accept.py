@@ -13,6 +13,7 @@ from safelight import telemetry
 from safelight.db.connection.database import Connection, Database
 from safelight.db.generations import generations, job_log
 from safelight.db.generations.generations import AcceptedGeneration, NewGeneration
+from safelight.db.generations.jobs import Turn
 from safelight.db.money import customers, ledger
 from safelight.db.money.customers import CustomerRow
 from safelight.db.operations import audit, daily_counts
@@ -184,10 +185,10 @@ class Acceptance:
             if balance < cost:
                 raise InsufficientCredits(required=cost, balance=balance)
             asked.log("✅", telemetry.Tag.GENERATION, f"Credit check passed for user {order.pass_id}")
-            in_progress = await self.check_in_progress(conn, order.pass_id)
+            turn = await self.turn(conn, generation_id, order.pass_id)
             if order.is_free and balance <= 0 and retry is None:
                 await self._take_free_suggestion(conn, asked.customer)
-            order, imports = self.inputs.noted(order, in_progress=in_progress) if self.inputs else (order, None)
+            order, imports = self.inputs.noted(order, in_progress=turn.unfinished) if self.inputs else (order, None)
             if retry and retry.operator:
                 await _record_retry(conn, retry, retry.operator, generation_id, cost)
             await self._insert(conn, asked, order, imports, row, prices)
@@ -201,18 +202,18 @@ class Acceptance:
                     request_id=asked.request_id,
                 )
             if imports:
-                await self.queue.defer_import(conn, generation_id, lock=imports["lock"])
+                await self.queue.defer_import(conn, generation_id, lock=imports["lock"], turn=turn)
             else:
-                await self.queue.defer(conn, generation_id)
+                await self.queue.defer(conn, generation_id, customer=order.pass_id, turn=turn)
         return AcceptedOrder(generation_id, cost, balance, repeated=False)
 
-    async def check_in_progress(self, conn: Connection, pass_id: str) -> int:
-        """Count the unfinished generations of the customer, who is locked: no other order comes in between. Raises
+    async def turn(self, conn: Connection, generation_id: str, pass_id: str) -> Turn:
+        """The place in the queue of the generation's job. Its customer is locked: no other order comes in between. Raises
         TooManyInProgress."""
-        found = await generations.in_progress(conn, pass_id)
-        if self.in_progress_max and found >= self.in_progress_max:
+        turn = await self.queue.turn(conn, generation_id, pass_id)
+        if self.in_progress_max and turn.unfinished >= self.in_progress_max:
             raise TooManyInProgress(self.in_progress_max, retry_after_seconds=IN_PROGRESS_RETRY_SECONDS)
-        return found
+        return turn
 
     async def _locked_customer(self, conn: Connection, customer: ActingCustomer) -> CustomerRow:
         """The customer's row, locked until the transaction ends; a new one is made on the way."""

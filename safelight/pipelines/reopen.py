@@ -141,7 +141,7 @@ async def _reopen(
                     generation_id, earlier["round"], earlier["expected"], earlier["cost"], customer.credits, True
                 )
         _check(row)
-        await acceptance.check_in_progress(conn, row.pass_id)
+        turn = await acceptance.turn(conn, generation_id, row.pass_id)
         made = await rounds.progress(conn, generation_id)
         missing = read_order((row.payload or {})["order"]).positions - made.made
         cost = missing * row.price_each
@@ -166,7 +166,7 @@ async def _reopen(
             await audit.record(
                 conn, by, "generations.retry_missing", target=generation_id, before={"status": row.status}, after=after
             )
-        await acceptance.queue.defer(conn, generation_id)
+        await acceptance.queue.defer(conn, generation_id, customer=row.pass_id, turn=turn)
     return Reopened(generation_id, round_no, missing, cost, balance, repeated=False)
 
 

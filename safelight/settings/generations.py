@@ -42,6 +42,9 @@ class Generations(SettingsGroup):
 
     generations_in_progress_max: int = setting(20, ReadBy.API, ge=0, le=10_000)
     """Unfinished generations of one customer; further orders get 429. 0 disables the limit."""
+    generations_at_once_per_customer: int = setting(0, ge=0, le=10_000)
+    """Generations of one customer that all workers together have begun at the same time; further ones wait until one of
+    them ends. 0 disables the limit."""
     queue_timeout_seconds: float = setting(
         3600.0, ReadBy.API, names=names("QUEUE_TIMEOUT_SECONDS", f"{PREFIX}START_WITHIN_SECONDS"), gt=0, le=604_800
     )

@@ -23,6 +23,7 @@ ENGINE_RATIO_TO_REACH = 0.75
 PARALLEL_RATIO_TO_REACH = 1.5
 WAITING_MB_TO_REACH = 150
 STORE_MB_TO_REACH = 64
+FAIRNESS_RATIO_TO_REACH = 2
 
 Result = TypeVar("Result")
 
@@ -76,6 +77,28 @@ def bench_doctor(
         f"{result.generations} generations, {result.rows} rows, {result.database_bytes / 1e9:.1f} GB"
         f" (filled in {result.fill_seconds:.0f} s)",
         f"one run: {result.seconds:.1f} s, {result.rows_per_second} rows/s",
+        as_json=as_json,
+    )
+
+
+@commands.command("fairness")
+def bench_fairness(
+    orders: Annotated[
+        int, typer.Option(min=100, max=1_000_000, help="Orders of one customer that are in the queue.")
+    ] = 100_000,
+    as_json: AsJson = False,
+) -> None:
+    """Measure the wait of customers with one order while another has --orders. Baseline: the wait without these."""
+    result = _measure(bench.fairness, orders)
+    rows = (
+        ("nothing else to do", result.idle, ""),
+        (f"behind {result.orders} orders", result.behind, f"ratio {result.ratio}"),
+        ("the same, bounded per customer", result.bounded, f"ratio {result.ratio_bounded}"),
+    )
+    _show(
+        result,
+        *(f"{name:32} p95: begun {one.begun:6.3f} s, done {one.done:6.3f} s  {told}" for name, one, told in rows),
+        f"target: {FAIRNESS_RATIO_TO_REACH}",
         as_json=as_json,
     )
 

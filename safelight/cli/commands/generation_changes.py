@@ -15,7 +15,6 @@ from safelight.db.operations import audit
 from safelight.ops.retry import GenerationRetry
 from safelight.pipelines import cancel as cancellation
 from safelight.pipelines.accept import AcceptedOrder
-from safelight.pipelines.engine.queue import Queue
 
 commands = command_list()
 
@@ -46,7 +45,8 @@ def retry(
 
 
 async def _retry(app: App, db: Database, generation_id: str, *, is_free: bool) -> AcceptedOrder:
-    queue, on = Queue(db), app.on(db)
+    on = app.on(db)
+    queue = on.queue()
     await on.runtime.reload()
     await queue.open()
     try:

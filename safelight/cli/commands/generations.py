@@ -5,12 +5,12 @@ from typing import Annotated, TypeVar
 
 import typer
 
-from safelight.cli import output
+from safelight.cli import operator_views, output
 from safelight.cli.shared import AsJson, command_list, read_database
 from safelight.db.generations import generations
 from safelight.domain.errors.base import NotFound
 from safelight.domain.statuses import Status
-from safelight.reports import generation
+from safelight.reports import generation, receipt
 
 GENERATIONS_SHOWN_MAX = 500
 
@@ -53,6 +53,17 @@ def logs(generation_id: str, as_json: AsJson = False) -> None:
         output.print_json([asdict(line) for line in lines])
         return
     output.show_lines(lines)
+
+
+@commands.command("receipt")
+def show_receipt(generation_id: str, as_json: AsJson = False) -> None:
+    """Show each charge and refund of a generation with its reason, and what its steps cost at their providers."""
+    found = read_database(lambda conn: receipt.find(conn, generation_id, for_operator=True))
+    told = _required(found, generation_id)
+    if as_json:
+        output.print_json(asdict(told) | {"paid": told.paid})
+        return
+    operator_views.show_receipt(told)
 
 
 def _required(found: Found | None, generation_id: str) -> Found:

@@ -16,7 +16,6 @@ _queries = load_queries(__file__)
 
 HISTORY_ROWS_MAX = 500
 HISTORY_BYTES_MAX = 8 * 1024 * 1024  # of the rows of one page
-IN_PROGRESS_COUNTED_MAX = 10_000
 FEEDBACK_COUNTED_MAX = 50
 
 
@@ -171,11 +170,6 @@ async def accepted_before(
     """The generation that was accepted under the idempotency key, or under this id."""
     row = await _queries.accepted_before(conn, generation_key=generation_key(generation_id), pass_id=pass_id, key=key)
     return row_as(AcceptedGeneration, row)
-
-
-async def in_progress(conn: Connection, pass_id: str) -> int:
-    """Count the customer's unfinished generations, up to IN_PROGRESS_COUNTED_MAX."""
-    return int(await _queries.in_progress(conn, pass_id=pass_id, limit=IN_PROGRESS_COUNTED_MAX))
 
 
 async def get(conn: Connection, generation_id: str) -> GenerationRow | None:

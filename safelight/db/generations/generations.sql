@@ -22,16 +22,6 @@ from mega_generations
 where mg_record_type = 'generation' and mg_pass_id = :pass_id and mg_idempotency_key = :key
 limit 1;
 
--- name: in_progress$
--- Counted no further than anybody's limit needs it.
-select count(*) from (
-  select from mega_generations
-  where mg_record_type = 'generation' and mg_pipeline_version is not null
-    and mg_mma_status in ('queued', 'scanning', 'prompting', 'generating', 'postscan')
-    and mg_pass_id = :pass_id
-  limit :limit
-) unfinished;
-
 -- name: by_id^
 select mg_generation_id as generation_id, mg_parent_id as parent_id, mg_pass_id as pass_id, mg_session_id as session_id,
   mg_platform as platform, mg_title as title, mg_mma_mode as mode, mg_mma_status as status, mg_mma_vars as variables,

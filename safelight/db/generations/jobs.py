@@ -8,6 +8,9 @@ from safelight.domain.ids import generation_key
 
 _queries = load_queries(__file__)
 
+TURNS_COUNTED_MAX = 10_000
+PRIORITY_MIN = -2_000_000_000
+
 
 @dataclass(frozen=True, slots=True)
 class QueuedTask:
@@ -15,6 +18,16 @@ class QueuedTask:
 
     queue_name: str
     task_name: str
+
+
+@dataclass(frozen=True, slots=True)
+class Turn:
+    """The place of a customer's next job in the queue: behind the `unfinished` generations that the customer has, and
+    among the jobs of others (docs/operating.md). A job that `is_held` waits until one of the customer's ends."""
+
+    unfinished: int
+    priority: int
+    is_held: bool
 
 
 async def requeue_stalled(
@@ -52,6 +65,44 @@ async def enqueue_orphaned(
 async def expired_in_queue(conn: Connection, *, limit: int) -> list[str]:
     """Generations that no worker has touched before their deadline."""
     return [row["generation_id"] async for row in _queries.expired_in_queue(conn, limit=limit)]
+
+
+async def turn(conn: Connection, generation_id: str, *, customer: str | None = None, places_max: int = 0) -> Turn:
+    """Find the place of a generation's job. With `places_max`, so many of a customer's jobs may be begun: needs a
+    transaction then. `customer` None: the one that the generation's row names."""
+    owner = customer or await customer_of(conn, generation_id)
+    if places_max:
+        await _queries.lock_customer(conn, customer=owner)
+    row = await _queries.turn(
+        conn,
+        generation_id=generation_id,
+        customer=owner,
+        places_max=places_max,
+        priority_min=PRIORITY_MIN,
+        limit=TURNS_COUNTED_MAX,
+    )
+    return Turn(**row)
+
+
+async def customer_of(conn: Connection, generation_id: str) -> str:
+    return str(await _queries.customer_of(conn, generation_key=generation_key(generation_id)))
+
+
+async def release(conn: Connection, customer: str, *, places_max: int) -> list[str]:
+    """Let jobs of the customer that are held be begun, as many as there are free places. Returns their generations."""
+    async with conn.transaction():
+        await _queries.lock_customer(conn, customer=customer)
+        rows = _queries.release(conn, customer=customer, places_max=places_max)
+        return [row["generation_id"] async for row in rows]
+
+
+async def release_forgotten(conn: Connection, *, places_max: int) -> None:
+    """Release what a worker that was killed, or another bound, left held; all of it if `places_max` is 0."""
+    if not places_max:
+        await _queries.release_all(conn)
+        return
+    for customer in [row["customer"] async for row in _queries.customers_held(conn)]:
+        await release(conn, customer, places_max=places_max)
 
 
 async def put_back(conn: Connection, job_id: int, *, seconds: float) -> None:

@@ -34,18 +34,19 @@ with dead as (
   )
 )
 insert into procrastinate_jobs (queue_name, task_name, queueing_lock, lock, args, attempts, priority)
-select queue_name, task_name, queueing_lock, lock, args, attempts + 1, priority + 1 from dead
+select queue_name, task_name, queueing_lock, lock, args, attempts + 1, greatest(priority, 0) + 1 from dead
 on conflict do nothing
 returning queueing_lock as generation_id;
 
 -- name: enqueue_orphaned
--- An unfinished generation that no job will come back for gets one.
-insert into procrastinate_jobs (queue_name, task_name, queueing_lock, lock, args)
+-- An unfinished generation that no job will come back for gets one. Customers take turns, the oldest of each first.
+insert into procrastinate_jobs (queue_name, task_name, queueing_lock, lock, args, priority)
 select
   case when generation.mg_payload ? 'imports' then :import_queue_name else :queue_name end,
   case when generation.mg_payload ? 'imports' then :import_task_name else :task_name end,
   generation.mg_generation_id, generation.mg_payload #>> '{imports,lock}',
-  jsonb_build_object('generation_id', generation.mg_generation_id)
+  jsonb_build_object('generation_id', generation.mg_generation_id),
+  1 - row_number() over (partition by generation.mg_pass_id order by generation.mg_created_at)
 from mega_generations generation
 where generation.mg_record_type = 'generation' and generation.mg_pipeline_version is not null
   and generation.mg_mma_status in ('queued', 'scanning', 'prompting', 'generating', 'postscan')
@@ -83,3 +84,59 @@ with woken as (
   where queueing_lock = :generation_id and status = 'todo'
 )
 select exists (select from mega_generations where mg_id = :generation_key);
+
+-- name: lock_customer$
+-- Held until the transaction ends: nobody else takes or gives a place of this customer meanwhile.
+select pg_advisory_xact_lock(hashtextextended('places of ' || :customer, 0));
+
+-- name: turn^
+-- The number of the customer's other unfinished generations, and the priority of the next one: so many turns after the
+-- job that is first in the queue. With a `places_max` it must wait until one of the customer's jobs ends, if these are
+-- all taken, or if others wait so already.
+select unfinished.count as unfinished,
+  greatest(:priority_min, coalesce(queue.front, 0) - unfinished.count)::integer as priority,
+  :places_max > 0 and (
+    exists (select from procrastinate_jobs where lock = 'held:' || :customer and status = 'todo')
+    or (
+      select count(*) from procrastinate_jobs
+      where args->>'customer' = :customer and args ? 'customer' and lock is null and status in ('todo', 'doing')
+        and queueing_lock <> :generation_id
+    ) >= :places_max
+  ) as is_held
+from (
+  select count(*) from (
+    select from mega_generations
+    where mg_record_type = 'generation' and mg_pipeline_version is not null
+      and mg_mma_status in ('queued', 'scanning', 'prompting', 'generating', 'postscan')
+      and mg_pass_id = :customer and mg_generation_id <> :generation_id
+    limit :limit
+  ) other
+) unfinished, (
+  select max(priority) as front from procrastinate_jobs where status = 'todo' and priority <= 0
+) queue;
+
+-- name: customer_of$
+select mg_pass_id from mega_generations where mg_id = :generation_key;
+
+-- name: release
+-- Jobs of the customer that are held may be begun, as many as there are free places.
+with place as (
+  select job.id from procrastinate_jobs job
+  where job.lock = 'held:' || :customer and job.status = 'todo'
+  order by job.priority desc, job.id
+  limit greatest(0, :places_max - (
+    select count(*) from procrastinate_jobs
+    where args->>'customer' = :customer and args ? 'customer' and lock is null and status in ('todo', 'doing')
+  ))
+)
+update procrastinate_jobs job set lock = null, scheduled_at = null
+from place where job.id = place.id
+returning job.queueing_lock as generation_id;
+
+-- name: release_all!
+-- There is no bound any more.
+update procrastinate_jobs set lock = null, scheduled_at = null where lock is not null and starts_with(lock, 'held:') and status = 'todo';
+
+-- name: customers_held
+select distinct substr(lock, 6) as customer from procrastinate_jobs
+where lock is not null and starts_with(lock, 'held:') and status = 'todo';

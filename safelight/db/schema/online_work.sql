@@ -5,7 +5,8 @@ select statement, reason from safelight.online_work order by noted_at, statement
 delete from safelight.online_work where statement = :statement;
 
 -- name: left_over
--- The halves of indexes that a rebuilding left which was interrupted.
+-- The halves of indexes that were left when their making was interrupted.
 select quote_ident(nspname) || '.' || quote_ident(relname) as name
 from pg_index join pg_class on pg_class.oid = indexrelid join pg_namespace on pg_namespace.oid = relnamespace
-where not indisvalid and nspname in ('public', 'safelight') and relname ~ '_ccnew\d*$';
+where not indisvalid and nspname in ('public', 'safelight', 'procrastinate')
+  and relname ~ '_ccnew\d*$|^safelight_|_step_times$';

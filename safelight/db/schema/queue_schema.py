@@ -71,6 +71,7 @@ async def upgrade(conn: Connection) -> list[str]:
         async with conn.transaction():
             await conn.execute(sql.SQL("create schema if not exists {}").format(sql.Identifier(QUEUE_SCHEMA)))
             await _apply(conn, SchemaManager.get_schema(), shipped())
+        await _add_indexes(conn)
         return []
     applied = []
     known = set(await _recorded(conn)) or await _record_found(conn)
@@ -78,7 +79,15 @@ async def upgrade(conn: Connection) -> list[str]:
         if migration.name not in known:
             await _apply(conn, migration.text, [migration])
             applied.append(f"{PACKAGE} {migration.name}")
+    await _add_indexes(conn)
     return applied
+
+
+async def _add_indexes(conn: Connection) -> None:
+    """Add what jobs are found quickly by, however many there are; nobody who writes waits for it."""
+    await _queries.add_index_of_held_jobs(conn)
+    await _queries.add_index_of_places(conn)
+    await _queries.fetch_by_index(conn)
 
 
 async def _recorded(conn: Connection) -> list[str]:

@@ -2,7 +2,10 @@
 are to be imported first, it begins in a queue of its own."""
 
 import asyncio
+from collections.abc import Mapping
 from dataclasses import dataclass
+from datetime import UTC, datetime
+from functools import partial
 from typing import Any
 
 import procrastinate
@@ -16,7 +19,7 @@ from procrastinate.worker import Worker
 from safelight import telemetry
 from safelight.db.connection.database import TRANSIENT_ERRORS, Connection, Database
 from safelight.db.generations import jobs
-from safelight.db.generations.jobs import QueuedTask
+from safelight.db.generations.jobs import QueuedTask, Turn
 from safelight.pipelines.engine.snooze import Snooze
 
 WORK = QueuedTask("generations", "run_generation")
@@ -24,6 +27,7 @@ IMPORTS = QueuedTask("inputs", "import_inputs")
 DATABASE_RETRY_SECONDS = 2.0
 # A paused worker keeps its registration, so that it can go on when it wakes; takeover does not wait for this.
 STALLED_WORKER_SECONDS = 86_400.0
+HELD_UNTIL = datetime(9000, 1, 1, tzinfo=UTC)  # a job that is held is due when it is released
 
 
 class Later(RetryDecision):
@@ -62,9 +66,10 @@ class _PersistentWorker(Worker):
     """Writes a job's end down through a database outage, and lets go of a job that was taken over; one that is to stop
     does not wait for the database, since its jobs get taken over."""
 
-    def __init__(self, db: Database, **more: Any) -> None:
+    def __init__(self, db: Database, places_max: int, **more: Any) -> None:
         super().__init__(**more)
         self._db = db
+        self._places_max = places_max
 
     async def _persist_job_status(
         self,
@@ -80,6 +85,7 @@ class _PersistentWorker(Worker):
                     await self._put_back(job, retry_decision.seconds)
                 else:
                     await super()._persist_job_status(job, status, retry_decision, context, job_result)
+                    await self._release(job.task_kwargs)
             except (ConnectorException, psycopg.Error) as error:
                 cause = error.__cause__ if isinstance(error, ConnectorException) else error
                 if isinstance(cause, TRANSIENT_ERRORS) and not self._stop_event.is_set():
@@ -91,6 +97,12 @@ class _PersistentWorker(Worker):
                 )
             return
 
+    async def _release(self, arguments: Mapping[str, Any]) -> None:
+        """Let the next job of the customer be begun, if this one took one of a bounded number of places."""
+        if self._places_max and (customer := arguments.get("customer")):
+            async with self._db.connection() as conn:
+                await jobs.release(conn, customer, places_max=self._places_max)
+
     async def _put_back(self, job: Job, seconds: float) -> None:
         assert job.id is not None  # it was fetched
         async with self._db.connection() as conn:
@@ -100,19 +112,21 @@ class _PersistentWorker(Worker):
 
 class Queue:
     """`handler` and `importer` are what a worker calls with a generation's id; the API process has none. The importer
-    also gets what puts the generation's job into the queue of the workers."""
+    also gets what puts the generation's job into the queue of the workers. `places_max` is how many generations of one
+    customer may be begun at once; 0 is no limit."""
 
-    def __init__(self, db: Database, handler: Any = None, importer: Any = None) -> None:
+    def __init__(self, db: Database, handler: Any = None, importer: Any = None, *, places_max: int = 0) -> None:
         self.app = procrastinate.App(connector=PsycopgConnector())
         self._db = db
+        self._places_max = places_max
 
         @self.app.task(name=WORK.task_name, queue=WORK.queue_name, retry=SnoozeRetryStrategy())
-        async def run_generation(generation_id: str) -> None:
+        async def run_generation(generation_id: str, customer: str | None = None) -> None:
             await handler(generation_id)
 
-        @self.app.task(name=IMPORTS.task_name, queue=IMPORTS.queue_name, retry=SnoozeRetryStrategy())
-        async def import_inputs(generation_id: str) -> None:
-            await importer(generation_id, self.defer)
+        @self.app.task(name=IMPORTS.task_name, queue=IMPORTS.queue_name, retry=SnoozeRetryStrategy(), pass_context=True)
+        async def import_inputs(context: JobContext, generation_id: str) -> None:
+            await importer(generation_id, partial(self.defer, priority=context.job.priority))
 
         self._task, self._import_task = run_generation, import_inputs
         self._workers: dict[str, Worker] = {}
@@ -124,18 +138,40 @@ class Queue:
     async def close(self) -> None:
         await self.app.close_async()
 
-    async def defer(self, conn: Connection, generation_id: str) -> None:
-        """Put the generation's job into the queue, in the transaction of `conn`. The database's errors are its own."""
-        await self._defer(self._task, conn, generation_id, None)
+    async def turn(self, conn: Connection, generation_id: str, customer: str) -> Turn:
+        """The place of the customer's next job, as `defer` takes it. Needs a transaction."""
+        return await jobs.turn(conn, generation_id, customer=customer, places_max=self._places_max)
 
-    async def defer_import(self, conn: Connection, generation_id: str, *, lock: str) -> None:
+    async def defer(
+        self,
+        conn: Connection,
+        generation_id: str,
+        *,
+        customer: str | None = None,
+        turn: Turn | None = None,
+        priority: int | None = None,
+    ) -> None:
+        """Put the generation's job into the queue, in the transaction of `conn`. The database's errors are its own.
+        Customers take turns; a customer with all places taken waits for one of these. `priority` is that of a job
+        which this one goes on from."""
+        if self._places_max and customer is None:
+            customer = await jobs.customer_of(conn, generation_id)
+        turn = turn or await jobs.turn(conn, generation_id, customer=customer, places_max=self._places_max)
+        held = {"lock": f"held:{customer}", "schedule_at": HELD_UNTIL} if turn.is_held else {}
+        more = {"customer": customer} if self._places_max else {}
+        priority = turn.priority if priority is None else priority
+        await self._defer(self._task, conn, generation_id, more, priority=priority, **held)
+
+    async def defer_import(self, conn: Connection, generation_id: str, *, lock: str, turn: Turn) -> None:
         """As `defer`, where pictures are to be imported first. Imports that share a lock are done one by one."""
-        await self._defer(self._import_task, conn, generation_id, lock)
+        await self._defer(self._import_task, conn, generation_id, {}, priority=turn.priority, lock=lock)
 
-    async def _defer(self, task: Any, conn: Connection, generation_id: str, lock: str | None) -> None:
+    async def _defer(
+        self, task: Any, conn: Connection, generation_id: str, more: Mapping[str, Any], **options: Any
+    ) -> None:
         try:
-            await task.configure(queueing_lock=generation_id, lock=lock, connection=conn).defer_async(
-                generation_id=generation_id
+            await task.configure(queueing_lock=generation_id, connection=conn, **options).defer_async(
+                generation_id=generation_id, **more
             )
         except ConnectorException as error:
             raise error.__cause__ or error from error
@@ -153,6 +189,7 @@ class Queue:
         while not self._stopping:
             worker = self._workers[queue_name] = _PersistentWorker(
                 self._db,
+                self._places_max,
                 app=self.app,
                 queues=[queue_name],
                 concurrency=concurrency,

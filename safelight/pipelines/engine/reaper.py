@@ -44,10 +44,12 @@ def stuck_thresholds(heartbeat_seconds: float) -> StuckThresholds:
 
 class Reaper:
     """`heartbeat_seconds` is how often a living worker says so; it counts as dead after HEARTBEATS_MISSED of them.
-    `give_up` ends a generation that is too late to be begun."""
+    `give_up` ends a generation that is too late to be begun. `places_max` is how many generations of one customer may
+    be begun at once; 0 is no limit."""
 
-    def __init__(self, db: Database, give_up: GiveUp, *, heartbeat_seconds: float) -> None:
+    def __init__(self, db: Database, give_up: GiveUp, *, heartbeat_seconds: float, places_max: int = 0) -> None:
         self._db = db
+        self._places_max = places_max
         self._give_up = give_up
         self._heartbeat_seconds = heartbeat_seconds
         self.thresholds = stuck_thresholds(heartbeat_seconds)
@@ -77,6 +79,7 @@ class Reaper:
                 older_than_seconds=self.thresholds.grace_seconds,
                 limit=ADOPTED_AT_ONCE,
             )
+            await jobs.release_forgotten(conn, places_max=self._places_max)
             expired_in_queue = await jobs.expired_in_queue(conn, limit=GIVEN_UP_AT_ONCE)
             alive = await queue_status.alive_workers(
                 conn, queue_names=QUEUE_NAMES, dead_after_seconds=self.thresholds.dead_after_seconds

@@ -68,13 +68,13 @@ async def give_credits(db: Database, credits: int) -> None:
         await ledger.adjust(conn, CUSTOMER, credits, ledger.Origin("bench", "system", ("bench", "1")))
 
 
-async def order_many(db: Database, generations: int) -> list[str]:
+async def order_many(db: Database, generations: int, pass_id: str = CUSTOMER) -> list[str]:
     """Accept so many stills, each with a job. Returns their ids."""
     queue, prices = Queue(db), Prices(still_credits=1, video_credits=5)
     await queue.open()
     acceptance = Acceptance(db, queue, lambda: prices, start_within_seconds=QUEUE_SECONDS)
-    order = StillCreate(pass_id=CUSTOMER, session_id=new_id(), platform="web", title="bench", brief="a cup")
-    customer = ActingCustomer(CUSTOMER)
+    order = StillCreate(pass_id=pass_id, session_id=new_id(), platform="web", title="bench", brief="a cup")
+    customer = ActingCustomer(pass_id)
     accepted = [await acceptance.accept(order, customer, idempotency_key=None, request={}) for _ in range(generations)]
     await queue.close()
     return [one.generation_id for one in accepted]
