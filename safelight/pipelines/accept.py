@@ -208,8 +208,8 @@ class Acceptance:
         return AcceptedOrder(generation_id, cost, balance, repeated=False)
 
     async def turn(self, conn: Connection, generation_id: str, pass_id: str) -> Turn:
-        """The place in the queue of the generation's job. Its customer is locked: no other order comes in between. Raises
-        TooManyInProgress."""
+        """The place in the queue of the generation's job, of a customer who is locked: no other order comes in between.
+        Raises TooManyInProgress."""
         turn = await self.queue.turn(conn, generation_id, pass_id)
         if self.in_progress_max and turn.unfinished >= self.in_progress_max:
             raise TooManyInProgress(self.in_progress_max, retry_after_seconds=IN_PROGRESS_RETRY_SECONDS)
