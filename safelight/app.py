@@ -30,6 +30,7 @@ from safelight.domain.shared_secrets import strong_secret
 from safelight.domain.shop_orders import Shop, credit_products
 from safelight.ops.doctor import LatestFindings
 from safelight.ops.queue_watch import QueueWatch
+from safelight.ops.retry import GenerationRetry
 from safelight.pipelines.engine.queue import WorkerOptions
 from safelight.private_files import open_home
 from safelight.process.tasks import end_tasks
@@ -102,6 +103,7 @@ class App(DatabaseApp):
         async with pool as db:
             on, resources, settings = self.on(db), self.resources, self.settings
             queue, listener, findings = on.queue(), Listener(self.dsn), LatestFindings(on.doctor)
+            acceptance = on.acceptance(queue)
             queues = QueueWatch(db, dead_after_seconds=resources.dead_after_seconds)
             bodies = RequestBodies(settings.body_buffer_mb * MEGABYTE, address_of, resources.file_spool)
             rates = {
@@ -121,7 +123,7 @@ class App(DatabaseApp):
                 yield Services(
                     db=db,
                     spool=self.ops_outbox,
-                    acceptance=on.acceptance(queue),
+                    acceptance=acceptance,
                     listener=listener,
                     assets=resources.assets,
                     remote_files=RemoteFiles(resources.assets, resources.fetcher, resources.file_spool),
@@ -142,6 +144,9 @@ class App(DatabaseApp):
                     bodies=bodies,
                     streams=InFlightLimit("live streams", total_max=streams_max, per_address_max=streams_per_address),
                     serving=on.serving,
+                    retries=GenerationRetry(db, acceptance, resources.assets, resources.sealer),
+                    configuration=on.configuration,
+                    tables=self.parameter_tables,
                 )
             finally:
                 bodies.close()

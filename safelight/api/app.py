@@ -45,7 +45,17 @@ from safelight.api.routes import (
     stream,
     webhooks,
 )
-from safelight.api.schemas import examples
+from safelight.api.schemas import examples, problems
+from safelight.api.v1 import account as v1_account
+from safelight.api.v1 import catalogue as v1_catalogue
+from safelight.api.v1 import generations as v1_generations
+from safelight.api.v1 import projects as v1_projects
+from safelight.api.v1 import receipt as v1_receipt
+from safelight.api.v1 import results as v1_results
+from safelight.api.v1 import statistics as v1_statistics
+from safelight.api.v1 import storage as v1_storage
+from safelight.api.v1 import stream as v1_stream
+from safelight.api.v1 import templates as v1_templates
 from safelight.db.connection.database import TRANSIENT_ERRORS
 from safelight.domain.errors.base import SafelightError
 
@@ -57,6 +67,8 @@ DESCRIPTION = (
 ROUTE_MODULES = (
     front_page, mma, stream, customers, failures, service, webhooks, metrics, sign_in, credits, billing, generate,
     feedback, history, statistics, client_errors, admin, runtime_config, files, remote_files,
+    v1_statistics, v1_generations, v1_results, v1_stream, v1_projects, v1_account, v1_templates, v1_storage,
+    v1_catalogue, v1_receipt,
 )  # fmt: skip
 
 StartServices = Callable[[], AbstractAsyncContextManager[Services]]
@@ -132,5 +144,5 @@ def _complete(headers: MutableHeaders, state: Mapping[str, Any]) -> None:
     media_type = headers.get("content-type", "").partition(";")[0]
     if media_type == "text/event-stream":
         headers["Cache-Control"] = "no-cache, no-transform"
-    elif media_type == "application/json":
+    elif media_type in ("application/json", problems.MEDIA_TYPE):
         headers.setdefault("Cache-Control", "no-store")

@@ -126,6 +126,7 @@ class BaseOrder(Frozen):
     style_history_csv: str | None = None
     attempts_max: int | None = None
     settings: dict[str, dict[str, Any]] = Field(default_factory=dict)
+    project_id: str | None = None
     informational: dict[str, Any] = Field(default_factory=dict)
     unused: dict[str, Any] = Field(default_factory=dict)
     warnings: tuple[str, ...] = ()
@@ -163,7 +164,8 @@ class BaseOrder(Frozen):
         fields = self.model_dump(mode="json")
         absent = {name: default for name, (_, default) in FLOW_INPUTS.items()} | {"feedback": ""} | _NOT_STATED
         stated = absent | fields["unused"] | fields
-        return to_json({name: stated[name] for name in HASHED})
+        project = {"project_id": self.project_id} if self.project_id else {}  # orders of before had none
+        return to_json({name: stated[name] for name in HASHED} | project)
 
     def flow_inputs(self) -> dict[str, Any]:
         """The fields of FLOW_INPUTS by the names that the variable map has for them."""

@@ -31,3 +31,17 @@ class Status(StrEnum):
 
 
 TERMINAL = frozenset({Status.DONE, Status.ERROR, Status.SUGGESTED, Status.CANCELLED, Status.PARTIAL})
+
+# The words of `/api/v1`; the database's `generation_status()` says the same.
+_PUBLIC = {
+    Status.QUEUED: "queued",
+    Status.DONE: "completed",
+    Status.SUGGESTED: "completed",
+    Status.ERROR: "failed",
+    Status.CANCELLED: "cancelled",
+    Status.PARTIAL: "completed_partial",
+}
+
+
+def public_status(status: Status) -> str:
+    return _PUBLIC.get(status, "processing")

@@ -1,4 +1,5 @@
-"""Retries, by an operator, of generations that ended without a result: a new generation for the same order."""
+"""Retries, by an operator or their owner, of generations that ended without a result: a new generation for the same
+order."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -28,27 +29,29 @@ class GenerationRetry:
     assets: AssetStore
     sealer: Sealer
 
-    async def retry(self, generation_id: str, operator: Operator, *, is_free: bool) -> AcceptedOrder:
+    async def retry(
+        self, generation_id: str, by: Operator | ActingCustomer, *, is_free: bool = False, request: Json | None = None
+    ) -> AcceptedOrder:
         """Order again what the generation was to be, for its customer, who is charged today's price unless it is free.
         The new generation names the first as `retry_of`. Two retries at the same moment make one.
 
         Raises:
-            NotFound: there is no such generation.
+            NotFound: there is no such generation, or it is another customer's.
             InvalidInput: it did not end without a result, or a retry of it has not either.
             InsufficientCredits: nothing was written.
         """
         async with self.db.connection() as conn:
             row = await generations.get(conn, generation_id)
-            if row is None:
+            if row is None or (isinstance(by, ActingCustomer) and by.pass_id != row.pass_id):
                 raise NotFound(f"there is no generation {generation_id!r}")
             earlier = await generations.retries_of(conn, generation_id, pass_id=row.pass_id)
         _check(row, earlier)
         return await self.acceptance.accept(
             await self._order(row),
-            ActingCustomer(row.pass_id),
+            by if isinstance(by, ActingCustomer) else ActingCustomer(row.pass_id),
             idempotency_key=f"retry:{generation_id}:{len(earlier) + 1}",
-            request={"request_id": operator.request_id, "route": operator.route, "method": operator.method},
-            retry=Retry(generation_id, operator, is_free),
+            request=request or _origin(by),
+            retry=Retry(generation_id, by if isinstance(by, Operator) else None, is_free),
         )
 
     async def _order(self, row: GenerationRow) -> Order:
@@ -66,6 +69,12 @@ class GenerationRetry:
         if "key" in picture:
             return await self.assets.signed_url(picture["key"], COPY_SECONDS)
         return self.sealer.unseal(picture["sealed"]) if "sealed" in picture else str(picture["url"])
+
+
+def _origin(by: Operator | ActingCustomer) -> Json:
+    if isinstance(by, ActingCustomer):
+        return {}
+    return {"request_id": by.request_id, "route": by.route, "method": by.method}
 
 
 def _check(row: GenerationRow, earlier: list[GenerationStatus]) -> None:

@@ -57,10 +57,11 @@ class FreeSuggestions:
 
 @dataclass(frozen=True, slots=True)
 class Retry:
-    """The new generation is a retry of `generation_id`, as `operator` asked. With `is_free` nothing is charged."""
+    """The new generation is a retry of `generation_id`, as `operator` asked, or its owner. With `is_free` nothing is
+    charged."""
 
     generation_id: str
-    operator: Operator
+    operator: Operator | None
     is_free: bool
 
 
@@ -151,8 +152,8 @@ class Acceptance:
             if order.is_free and balance <= 0 and retry is None:
                 await self._take_free_suggestion(conn, asked.customer)
             order, imports = self.inputs.noted(order, in_progress=turn.unfinished) if self.inputs else (order, None)
-            if retry:
-                await _record_retry(conn, retry, generation_id, cost)
+            if retry and retry.operator:
+                await _record_retry(conn, retry, retry.operator, generation_id, cost)
             await self._insert(conn, asked, order, imports, row, cost)
             if cost:
                 balance = await ledger.charge(
@@ -226,6 +227,7 @@ class Acceptance:
             idempotency_key=asked.key,
             request_hash=asked.fingerprint,
             start_within_seconds=self.start_within_seconds,
+            project_id=order.project_id,
         )
         await generations.insert(conn, new)
         await generations.insert_event(
@@ -241,9 +243,9 @@ class Acceptance:
         await job_log.insert_first(conn, asked.generation_id, customer.user_id, line)
 
 
-async def _record_retry(conn: Connection, retry: Retry, generation_id: str, cost: int) -> None:
+async def _record_retry(conn: Connection, retry: Retry, operator: Operator, generation_id: str, cost: int) -> None:
     after = {"generation_id": generation_id, "credits": cost}
-    await audit.record(conn, retry.operator, "generations.retry", target=retry.generation_id, before={}, after=after)
+    await audit.record(conn, operator, "generations.retry", target=retry.generation_id, before={}, after=after)
 
 
 def _repeated(first: AcceptedGeneration, asked: _Asked, balance: int) -> AcceptedOrder:

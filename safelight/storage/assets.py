@@ -81,6 +81,15 @@ class AssetStore:
     def url_of(self, key: str) -> str:
         return f"{self._public_url}/{quote(key)}"
 
+    def thumbnail_url_of(self, key: str, size: int) -> str:
+        """The address that makes and shows a small picture of a public file."""
+        return f"{self._base_url}/thumbnails/{size}/{quote(key)}"
+
+    async def expiring_url_of(self, key: str, seconds: int) -> str:
+        """A URL of a public file that is good for `seconds` at least: signed where the store checks signatures, else
+        the permanent one."""
+        return await self.public.signed_url("GET", key, seconds) or self.url_of(key)
+
     def key_of(self, url: str) -> str | None:
         """The key of one of our own URLs; None for a foreign URL, and for anything but a plain http or https URL."""
         for prefix in (self._public_url, f"{self._base_url}{ROUTE}"):

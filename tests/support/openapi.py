@@ -63,7 +63,9 @@ BODY_ROUTES = [route for route in ROUTES if "$ref" in str(route.operation.get("r
 
 
 def body_schema(route: Route) -> Json:
-    return resolved(route.operation["requestBody"]["content"]["application/json"]["schema"])
+    """Of bodies of several kinds, that of the first."""
+    schema = route.operation["requestBody"]["content"]["application/json"]["schema"]
+    return resolved(next(iter(schema.get("oneOf", [schema]))))
 
 
 def resolved(schema: Json) -> Json:
@@ -123,7 +125,7 @@ def holding(base_url: str) -> Callable[[httpx2.Response], Awaitable[None]]:
         stated = route.operation["responses"].get(str(answer.status_code))
         assert stated, f"{route}: the document says nothing of {answer.status_code}"
         media_type = answer.headers.get("content-type", "").partition(";")[0]
-        if media_type == "application/json":
+        if media_type in ("application/json", "application/problem+json"):
             await answer.aread()
             assert media_type in stated.get("content", {}), f"{route}: {answer.status_code} is JSON"
             found = problems(stated["content"][media_type]["schema"], answer.json())

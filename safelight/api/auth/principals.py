@@ -3,7 +3,8 @@
 `ActingByBody`, `ActingByQuery`, `IdentifiedByBody`, `IdentifiedByQuery`, `CustomerOrAnonymous` and `CustomerOfPath`
 give an `ActingCustomer`, who may spend, read and change what is theirs. `Target` gives a `TargetCustomer`, on whom an
 operator (`admin.py`) acts.
-`ByIdViewer`, `Follower` and `CustomerOrOperator` are for what has an id. `no_identity` says that nobody is looked at.
+`ByIdViewer`, `Follower` and `CustomerOrOperator` are for what has an id. `CustomerByHeader`, `VisitorByHeader`,
+`OwnerOrOperator` and `V1Follower` are those of `/api/v1`. `no_identity` says that nobody is looked at.
 """
 
 from dataclasses import dataclass
@@ -21,7 +22,7 @@ from safelight.api.schemas.requests import IdentityBody
 from safelight.db.connection.database import TRANSIENT_ERRORS, Connection
 from safelight.db.money.customers import Account
 from safelight.db.operations.audit import Operator
-from safelight.domain.errors.base import InvalidInput, NotFound
+from safelight.domain.errors.base import AuthError, InvalidInput, NotFound
 from safelight.domain.identities import ActingCustomer, TargetCustomer
 from safelight.security.jwt import TokenUser
 
@@ -210,6 +211,65 @@ async def customer_or_operator(request: Request, services: FromApp, stated: Stat
 ByIdViewer = Annotated[Viewer, Depends(by_id_viewer)]
 Follower = Annotated[Viewer | None, Depends(follower)]
 CustomerOrOperator = Annotated[ActingCustomer | Operator, Depends(customer_or_operator)]
+
+
+# --- who asks `/api/v1`: a token, or the header ----------------------------------------------------------------------
+
+SAY_WHO = f"Say who you are: an access token (`Authorization: Bearer TOKEN`), or the header `{HEADER}`."
+
+
+async def acting_by_header(request: Request, header: PassIdHeader = None) -> ActingCustomer | None:
+    """The customer whom the token names, else the header; None if they name nobody. Raises as `identity.acting`."""
+    return await identity.acting(Stated(header=header), is_write=request.method != "GET")
+
+
+ActingByHeader = Annotated[ActingCustomer | None, Depends(acting_by_header)]
+
+
+async def customer_by_header(customer: ActingByHeader) -> ActingCustomer:
+    """As `acting_by_header`. Raises AuthError, if they name nobody."""
+    identity.current_caller().require_identity(customer)
+    if customer is None:
+        raise AuthError(SAY_WHO)
+    return customer
+
+
+async def visitor_by_header(customer: ActingByHeader) -> ActingCustomer:
+    """As `acting_by_header`; nobody becomes a new anonymous visitor. Raises AuthError, where only a token counts."""
+    identity.current_caller().require_identity(customer)
+    return customer or identity.new_visitor()
+
+
+async def owner_or_operator(
+    request: Request, services: FromApp, header: PassIdHeader = None
+) -> ActingCustomer | Operator:
+    """An operator, whomever the request states; else the customer. Raises AuthError, if it is nobody."""
+    operator = await optional_operator(request, services)
+    return operator or await customer_by_header(await acting_by_header(request, header))
+
+
+CustomerByHeader = Annotated[ActingCustomer, Depends(customer_by_header)]
+VisitorByHeader = Annotated[ActingCustomer, Depends(visitor_by_header)]
+OwnerOrOperator = Annotated[ActingCustomer | Operator, Depends(owner_or_operator)]
+
+
+async def v1_follower(
+    request: Request,
+    services: FromApp,
+    generation_id: Annotated[str, Path(max_length=200)],
+    token: Annotated[
+        str | None,
+        Query(max_length=stream_urls.TOKEN_CHARS_MAX, description="Of `POST /generations/{id}/stream-token`."),
+    ] = None,
+    header: PassIdHeader = None,
+) -> ActingCustomer | Operator | None:
+    """As `owner_or_operator`; None if the token says that the stream may be followed: then nobody is looked at."""
+    if token and services.signer.holds(stream_urls.V1_PURPOSE, generation_id, token):
+        return None
+    return await owner_or_operator(request, services, header)
+
+
+V1Follower = Annotated[ActingCustomer | Operator | None, Depends(v1_follower)]
 
 
 # --- who is acted on ------------------------------------------------------------------------------------------------

@@ -10,6 +10,8 @@ from safelight.domain.identities import ActingCustomer
 
 PURPOSE = "stream"
 SECONDS = 3600
+V1_PURPOSE = "stream of /api/v1"
+V1_SECONDS = 300  # of a token that a client fetches just before it connects
 TOKEN_CHARS_MAX = 200
 
 StreamToken = Annotated[

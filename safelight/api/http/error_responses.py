@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 from pydantic import MISSING, Field
 
 from safelight.api.http import error_formats
-from safelight.api.schemas import fields
+from safelight.api.schemas import fields, problems
 from safelight.api.schemas.fields import Json
 from safelight.api.schemas.responses import ResponseModel
 
@@ -116,11 +116,16 @@ class Unauthorized(ResponseModel):
     error: Literal["Unauthorized"] = "Unauthorized"
 
 
-MODELS = (Refusal, NotEnoughCredits, NotEnoughCreditsInDetail, ResultPendingBody, Sentence, SentenceNotOk, Unauthorized)
+MODELS = (
+    Refusal, NotEnoughCredits, NotEnoughCreditsInDetail, ResultPendingBody, Sentence, SentenceNotOk, Unauthorized,
+    problems.ProblemDetails,
+)  # fmt: skip
 
 
 def models_of(route: str, status: int) -> tuple[type[ResponseModel], ...]:
     """The bodies of a status; `route` is a method and the path as it is declared."""
+    if problems.is_of_v1(route.partition(" ")[2]):
+        return (problems.ProblemDetails,)
     shape = error_formats.of(route)
     sentence = SentenceNotOk if shape.says_not_ok else Sentence
     if shape.is_operators and status in (401, 403):
@@ -134,3 +139,8 @@ def models_of(route: str, status: int) -> tuple[type[ResponseModel], ...]:
     if status == shape.away_status and shape.sentence_when_away:
         return (sentence, Refusal)
     return (Refusal,)
+
+
+def media_type_of(route: str) -> str:
+    """The media type of the error answers of a route."""
+    return problems.MEDIA_TYPE if problems.is_of_v1(route.partition(" ")[2]) else "application/json"

@@ -1,8 +1,9 @@
 """One table from errors to answers, and to the ops plane.
 
-Every error body is `{ok:false, error, message, requestId}`, but for what `error_formats.py` says of the legacy routes;
-402 adds the keys of docs/contract/http.md. A row is written to the ops plane for every answer of 5xx, for refused
-access, and for requests that change something and were wrong.
+Every error body is `{ok:false, error, message, requestId}`, but for what `error_formats.py` says of the legacy routes,
+and for `/api/v1`, whose errors are problem details (`schemas/problems.py`). 402 adds the keys of docs/contract/http.md.
+A row is written to the ops plane for every answer of 5xx, for refused access, and for requests that change something
+and were wrong.
 """
 
 import math
@@ -20,6 +21,7 @@ from safelight import telemetry
 from safelight.api.http import error_formats
 from safelight.api.http.request_ids import origin, request_id
 from safelight.api.http.services import Services, services_of
+from safelight.api.schemas import problems
 from safelight.db.connection.database import TRANSIENT_ERRORS
 from safelight.db.operations import ops_rows
 from safelight.db.operations.ops_rows import OpsError
@@ -94,6 +96,8 @@ def _unroutable(request: Request, error: HTTPException) -> ErrorResponse:
 
 async def exception_handler(request: Request, error: Exception) -> JSONResponse:
     response = await report(request, error)
+    if problems.is_of_v1(request.url.path):
+        return _problem(request, response, error)
     body = {
         "ok": False,
         "error": response.code,
@@ -105,6 +109,25 @@ async def exception_handler(request: Request, error: Exception) -> JSONResponse:
         body[error_formats.RETRY] = int(response.headers["Retry-After"])
     shaped = _format(request).body(body, response.status, database_unavailable=response.database_unavailable)
     return JSONResponse(shaped, response.status, response.headers)
+
+
+def _problem(request: Request, response: ErrorResponse, error: Exception) -> JSONResponse:
+    """The answer of `/api/v1`."""
+    retryable = response.database_unavailable or bool(getattr(error, "retryable", False))
+    content = problems.problem(
+        response.status,
+        response.code,
+        response.message,
+        request.url.path,
+        request_id(),
+        retryable=retryable or "Retry-After" in response.headers,
+        error=error,
+    ).model_dump(mode="json")
+    if "Retry-After" in response.headers:
+        content[error_formats.RETRY] = int(response.headers["Retry-After"])
+    if isinstance(error, base.InsufficientCredits):
+        content |= {"required_credits": error.required, "balance": error.balance}
+    return JSONResponse(content, response.status, response.headers, media_type=problems.MEDIA_TYPE)
 
 
 async def report(request: Request, error: Exception) -> ErrorResponse:
@@ -132,7 +155,7 @@ def _insufficient(request: Request, error: base.InsufficientCredits) -> ErrorRes
         "currentCredits": error.balance,
         "passId": getattr(request.state, "pass_id", None),
     }
-    if _named_route(request) in error_formats.WAIT_FOR_RESULT:
+    if _named_route(request) in error_formats.WAIT_FOR_RESULT or problems.is_of_v1(request.url.path):
         needed = "1 credit" if error.required == 1 else f"{error.required} credits"
         return ErrorResponse(402, error.code, f"This needs {needed}, and you have {error.balance}.", more=more)
     details = {"required": error.required, "needed": error.required, "balance": error.balance}

@@ -17,7 +17,7 @@ from pydantic.json_schema import models_json_schema
 from safelight.api.http import client_schemas, error_responses
 from safelight.api.http.bodies.json import StrictRoute
 from safelight.api.http.client_schemas import PLACE
-from safelight.api.schemas import generation_responses
+from safelight.api.schemas import generation_responses, stream_events
 from safelight.api.schemas.examples import SERVER
 from safelight.api.schemas.fields import Json
 
@@ -43,7 +43,11 @@ def install_openapi(app: FastAPI, server: Callable[[], str], is_anonymous: Calla
 
 def _patch_schema(app: FastAPI, document: Json, is_anonymous: Callable[[APIRoute], bool]) -> Json:
     schemas = document["components"]["schemas"]
-    models: list[type[BaseModel]] = [*error_responses.MODELS, *generation_responses.EVENTS.values()]
+    models: list[type[BaseModel]] = [
+        *error_responses.MODELS,
+        *generation_responses.EVENTS.values(),
+        *stream_events.V1_EVENTS.values(),
+    ]
     _, own = models_json_schema([(model, "serialization") for model in models], ref_template=PLACE + "{model}")
     schemas |= own["$defs"]
     for model in error_responses.MODELS:
@@ -75,7 +79,8 @@ def _complete(operation: Json, stated_responses: error_responses.Responses, name
         if int(status) >= 400:
             refs = [{"$ref": PLACE + model.__name__} for model in error_responses.models_of(name, int(status))]
             schema = refs[0] if len(refs) == 1 else {"anyOf": refs}  # of objects that fix their keys, no two can hold
-            response["content"] = stated.get("content") or {JSON: {"schema": schema}}
+            media_type = error_responses.media_type_of(name)
+            response["content"] = stated.get("content") or {media_type: {"schema": schema}}
         if status in (429, 503):
             response["headers"] = RETRY_AFTER
     for status, response in operation["responses"].items():

@@ -16,10 +16,13 @@ from safelight.db.operations.ops_outbox import OpsOutbox
 from safelight.domain.shop_orders import Shop
 from safelight.ops.doctor import LatestFindings
 from safelight.ops.queue_watch import QueueWatch
+from safelight.ops.retry import GenerationRetry
 from safelight.pipelines.accept import Acceptance
 from safelight.pipelines.engine.reaper import Reaper
+from safelight.pipelines.registry import Configuration
 from safelight.pipelines.runtime_overrides import RuntimeConfig
 from safelight.pipelines.serving import Serving
+from safelight.providers.catalogue import ParameterTables
 from safelight.reports.totals import CustomerCount
 from safelight.security.jwt import TokenCheck
 from safelight.security.signing import Signer
@@ -64,6 +67,9 @@ class Services:
     bodies: RequestBodies
     streams: InFlightLimit
     serving: Serving
+    retries: GenerationRetry
+    configuration: Configuration
+    tables: ParameterTables
     allowances: Allowances = field(default_factory=Allowances)
 
 

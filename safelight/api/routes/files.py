@@ -82,7 +82,7 @@ async def _store(
     services: Services, body: UploadBody, owner: ActingCustomer | None, data_url: str
 ) -> responses.KeptFile:
     """Store the file and return the answer but for its URLs: a signed one is made fresh each time, and never kept."""
-    content, named = await services.bodies.work(_decode, data_url), {"kind": body.kind, "name": body.filename}
+    content, named = await services.bodies.work(decode_data_url, data_url), {"kind": body.kind, "name": body.filename}
     if body.private:
         stored = await services.assets.put_private(content, customer=_require_customer(owner).pass_id, **named)
     else:
@@ -253,17 +253,19 @@ def _require_customer(owner: ActingCustomer | None) -> ActingCustomer:
     return owner
 
 
-def _decode(data_url: str) -> bytes:
+def decode_data_url(data_url: str, field: str = "dataUrl") -> bytes:
     """Raises InvalidInput where it is no base64 data URL, or larger than a file may be."""
     if len(data_url) > DATA_URL_CHARS_MAX:
         raise PayloadTooLarge(f"A file may have at most {assets.UPLOAD_BYTES_MAX} bytes.")
     head, comma, encoded = data_url.partition(",")
     if not (head.startswith("data:") and head.endswith(";base64") and comma):
-        raise InvalidInput("dataUrl: it must begin with data:<type>;base64, and hold the file.", code="MISSING_DATAURL")
+        raise InvalidInput(
+            f"{field}: it must begin with data:<type>;base64, and hold the file.", code="MISSING_DATAURL"
+        )
     try:
         return b"".join(_decoded_parts(encoded))
     except ValueError as error:  # binascii.Error, or letters beyond ASCII
-        raise InvalidInput(f"dataUrl: it is not base64 ({error}).", code="MISSING_DATAURL") from error
+        raise InvalidInput(f"{field}: it is not base64 ({error}).", code="MISSING_DATAURL") from error
 
 
 def _decoded_parts(encoded: str) -> Iterator[bytes]:

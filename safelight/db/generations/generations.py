@@ -37,6 +37,7 @@ class NewGeneration:
     idempotency_key: str | None
     request_hash: str
     start_within_seconds: float
+    project_id: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,12 +2,13 @@
 insert into mega_generations (
   mg_id, mg_record_type, mg_generation_id, mg_parent_id, mg_pass_id, mg_session_id, mg_platform, mg_title,
   mg_type, mg_content_type, mg_provider, mg_mma_mode, mg_mma_status, mg_status, mg_mma_vars, mg_meta, mg_payload,
-  mg_pipeline_version, mg_idempotency_key, mg_request_hash, mg_log_seq, mg_event_at, mg_source_system, mg_deadline_at
+  mg_pipeline_version, mg_idempotency_key, mg_request_hash, mg_log_seq, mg_event_at, mg_source_system, mg_deadline_at,
+  mg_project_id
 ) values (
   :generation_key, 'generation', :generation_id, :parent_key, :pass_id, :session_id, :platform, :title,
   :type, :content_type, :provider, :mode, 'queued', 'pending', :variables, :meta, :payload,
   :pipeline_version, :idempotency_key, :request_hash, 1, now(), 'safelight',
-  now() + make_interval(secs => :start_within_seconds)
+  now() + make_interval(secs => :start_within_seconds), :project_id
 );
 
 -- name: accepted_before^

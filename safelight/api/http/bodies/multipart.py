@@ -1,4 +1,4 @@
-"""Bodies of the type `multipart/form-data` (RFC 7578): fields, and at most one file."""
+"""Bodies of the type `multipart/form-data` (RFC 7578): fields, and files."""
 
 import base64
 from collections.abc import Iterator
@@ -20,6 +20,7 @@ BOUNDARY_CHARS_MAX = 70  # RFC 2046, section 5.1.1
 class FilePart:
     """A file of a form, by the name that it has at the client's."""
 
+    field: str
     name: str
     content: bytes
 
@@ -28,25 +29,25 @@ class FilePart:
         return f"data:application/octet-stream;base64,{base64.b64encode(self.content).decode()}"
 
 
-def read_parts(content: bytes, content_type: str) -> tuple[list[tuple[str, str]], FilePart | None]:
-    """Return the fields, by name, and the file.
+def read_parts(content: bytes, content_type: str, *, files_max: int) -> tuple[list[tuple[str, str]], list[FilePart]]:
+    """Return the fields, by name, and the files.
 
     Raises:
         InvalidInput: INVALID_FORM, with the reason.
     """
     fields: list[tuple[str, str]] = []
-    file: FilePart | None = None
+    files: list[FilePart] = []
     for head, start, end in _parts(content, _boundary(content_type)):
         name, file_name = _parameter(head, "name"), _parameter(head, "filename")
         if name is None:
             raise _invalid("a part has no name")
         if file_name is None:
             fields.append((name, _text(name, content[start:end])))
-        elif file is not None:
-            raise _invalid("it has more than one file")
+        elif len(files) == files_max:
+            raise _invalid("it has more than one file" if files_max == 1 else f"it has more than {files_max} files")
         else:
-            file = FilePart(file_name, content[start:end])
-    return fields, file
+            files.append(FilePart(name, file_name, content[start:end]))
+    return fields, files
 
 
 def _boundary(content_type: str) -> bytes:
