@@ -7,9 +7,9 @@ from typing import Any
 from safelight.db.connection.database import Connection
 from safelight.db.generations import generations, step_times
 from safelight.db.generations.step_times import GenerationWork
-from safelight.domain import estimates
-from safelight.domain.estimates import Estimate, StepTimes, Wait
-from safelight.domain.expected_steps import Stage, expected_stages, without_ended
+from safelight.domain.estimates import remaining_time as estimates
+from safelight.domain.estimates.expected_steps import ExpectedStage, expected_stages, without_ended
+from safelight.domain.estimates.remaining_time import Estimate, StepTimes, Wait
 from safelight.domain.orders import BaseOrder, read_order
 from safelight.domain.steps import StepType
 from safelight.pipelines.engine.queue import WORK
@@ -20,7 +20,7 @@ BASES_PERCENT = 30  # of a set; its positions are the rest
 
 
 @dataclass(frozen=True, slots=True)
-class Progress:
+class ProgressReport:
     """`done` and `expected` count results. `eta_seconds` is the p80 of the remaining time, None if too little is known;
     `queue_position` is 1 for the job that is next, None once a worker has begun. `stalled`: the step under way takes
     longer than 99 of 100 recent ones."""
@@ -53,7 +53,7 @@ class Estimates:
         known = await self._read(conn)
         return estimates.remaining_time(known.times, stages) if stages else None
 
-    async def progress(self, conn: Connection, generation_id: str) -> Progress | None:
+    async def progress(self, conn: Connection, generation_id: str) -> ProgressReport | None:
         """None if there is no such generation, or an older backend made it without a pipeline."""
         row = await generations.get(conn, generation_id)
         report = row and GenerationReport(row)
@@ -77,7 +77,7 @@ class Estimates:
         return self._known
 
 
-def _remaining(known: _Known, left: tuple[Stage, ...] | None, work: GenerationWork) -> Estimate | None:
+def _remaining(known: _Known, left: tuple[ExpectedStage, ...] | None, work: GenerationWork) -> Estimate | None:
     """None also where it is not known when a worker begins: pictures are imported first, or another generation of the
     customer must end."""
     if not left or work.is_held or work.is_importing:
@@ -86,7 +86,7 @@ def _remaining(known: _Known, left: tuple[Stage, ...] | None, work: GenerationWo
     return estimates.remaining_time(known.times, left, running=work.running, wait=wait)
 
 
-def _count(stages: tuple[Stage, ...]) -> int:
+def _count(stages: tuple[ExpectedStage, ...]) -> int:
     return sum(stage.count for stage in stages)
 
 
@@ -97,10 +97,10 @@ def _progress(
     share: float,
     *,
     stalled: bool = False,
-) -> Progress:
+) -> ProgressReport:
     done, expected = _results(report)
     is_waiting = work is not None and work.is_due and not work.ended and not work.running
-    return Progress(
+    return ProgressReport(
         percent=_percent(report, share, done, expected),
         done=done,
         expected=expected,

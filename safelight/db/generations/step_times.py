@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from safelight.db.connection.database import Connection, load_queries
 from safelight.db.typed_rows import rows_as, values_as
-from safelight.domain.estimates import RunningStep, StepTimes
+from safelight.domain.estimates.remaining_time import RunningStep, StepTimes
 
 _queries = load_queries(__file__)
 

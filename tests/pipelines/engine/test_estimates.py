@@ -7,7 +7,8 @@ from typing import Any
 import psycopg
 import pytest
 
-from safelight.domain.estimates import (
+from safelight.domain.estimates.expected_steps import ExpectedStage, expected_stages, without_ended
+from safelight.domain.estimates.remaining_time import (
     SAMPLES_TO_SAY_STALLED,
     Estimate,
     RunningStep,
@@ -17,7 +18,6 @@ from safelight.domain.estimates import (
     percentile,
     remaining_time,
 )
-from safelight.domain.expected_steps import Stage, expected_stages, without_ended
 from safelight.domain.orders import read_order
 from safelight.reports.progress import Estimates
 from tests.conftest import Backend, StartBackend
@@ -43,7 +43,7 @@ def history(chance: random.Random, count: int = 200) -> StepTimes:
     return StepTimes(seconds, dict.fromkeys(STEPS, "m"))
 
 
-STAGES = tuple(Stage(step) for step in STEPS)
+STAGES = tuple(ExpectedStage(step) for step in STEPS)
 
 
 def share_below_p80(estimate: Estimated, truth: Truth) -> float:
@@ -69,7 +69,7 @@ def test_the_true_time_of_a_whole_run_is_below_the_p80_in_four_of_five():
 @pytest.mark.parametrize("elapsed", [5.0, 15.0, 30.0])
 def test_so_it_is_in_the_middle_of_a_step(elapsed: float):
     """A step that has taken so long already takes as long as those that took at least so long."""
-    left = [Stage("seedream_generate"), Stage("gpt_reader")]
+    left = [ExpectedStage("seedream_generate"), ExpectedStage("gpt_reader")]
     running = [RunningStep("seedream_generate", "m", elapsed)]
 
     def truth(chance: random.Random) -> float | None:
@@ -80,7 +80,7 @@ def test_so_it_is_in_the_middle_of_a_step(elapsed: float):
 
 
 def test_so_it_is_of_steps_side_by_side():
-    stages = [Stage("scan_product", 6, at_once=3), Stage("gpt_reader")]
+    stages = [ExpectedStage("scan_product", 6, at_once=3), ExpectedStage("gpt_reader")]
 
     def truth(chance: random.Random) -> float:
         places = [0.0] * 3
@@ -114,7 +114,7 @@ def test_percentiles_say_what_the_next_one_is_below(seconds: Any, p50: float, p8
     [
         (StepTimes({}, {}), STAGES, {}),
         (history(random.Random(1), 4), STAGES, {}),
-        (history(random.Random(1)), [*STAGES, Stage("postscan_output_still")], {}),
+        (history(random.Random(1)), [*STAGES, ExpectedStage("postscan_output_still")], {}),
         (history(random.Random(1)), STAGES, {"wait": Wait(3, None)}),
         (history(random.Random(1)), STAGES, {"running": [RunningStep("scan_product", "m", 1e6)]}),
     ],
@@ -134,8 +134,8 @@ def test_a_step_is_stalled_past_its_p99_and_only_where_enough_is_known():
 
 
 def test_steps_that_have_ended_are_no_longer_to_be_done():
-    stages = [Stage("scan_inspiration", 3), Stage("gpt_reader"), Stage("seedream_generate")]
-    assert without_ended(stages, {"scan_inspiration": 2}) == (Stage("scan_inspiration"), *stages[1:])
+    stages = [ExpectedStage("scan_inspiration", 3), ExpectedStage("gpt_reader"), ExpectedStage("seedream_generate")]
+    assert without_ended(stages, {"scan_inspiration": 2}) == (ExpectedStage("scan_inspiration"), *stages[1:])
     assert without_ended(stages, {"scan_inspiration": 3, "gpt_reader": 1}) == (stages[2],)
     assert without_ended(stages, {"scan_inspiration": 9, "gpt_reader": 1, "seedream_generate": 1}) == ()
 

@@ -11,7 +11,7 @@ from bisect import bisect_right
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
-from safelight.domain.expected_steps import Stage
+from safelight.domain.estimates.expected_steps import ExpectedStage
 
 SAMPLES_MIN = 5
 SAMPLES_TO_SAY_STALLED = 50  # fewer do not show a p99
@@ -72,7 +72,7 @@ def is_stalled(times: StepTimes, running: RunningStep) -> bool:
 
 
 def remaining_time(
-    times: StepTimes, stages: Sequence[Stage], *, running: Iterable[RunningStep] = (), wait: Wait | None = None
+    times: StepTimes, stages: Sequence[ExpectedStage], *, running: Iterable[RunningStep] = (), wait: Wait | None = None
 ) -> Estimate | None:
     """Estimate the time until all steps have ended: those of `stages`, some of which are `running`. None: too little
     is known of one of them, or a step under way takes longer than all recent ones."""
@@ -98,7 +98,9 @@ def _left(times: StepTimes, step: RunningStep) -> Sequence[float]:
     return [one - step.elapsed_seconds for one in seconds[bisect_right(seconds, step.elapsed_seconds) :]]
 
 
-def _drawn(chance: random.Random, stage: Stage, begun: Sequence[Sequence[float]], seconds: Sequence[float]) -> float:
+def _drawn(
+    chance: random.Random, stage: ExpectedStage, begun: Sequence[Sequence[float]], seconds: Sequence[float]
+) -> float:
     """A time that the stage may take: each step goes to the place that is free first."""
     lengths = [chance.choice(left) for left in begun[: stage.count]]
     lengths += [chance.choice(seconds) for _ in range(stage.count - len(lengths))]
