@@ -51,6 +51,7 @@ from safelight.api.v1 import catalogue as v1_catalogue
 from safelight.api.v1 import generations as v1_generations
 from safelight.api.v1 import logs as v1_logs
 from safelight.api.v1 import projects as v1_projects
+from safelight.api.v1 import receipt as v1_receipt
 from safelight.api.v1 import results as v1_results
 from safelight.api.v1 import statistics as v1_statistics
 from safelight.api.v1 import storage as v1_storage
@@ -68,7 +69,7 @@ ROUTE_MODULES = (
     front_page, mma, stream, customers, failures, service, webhooks, metrics, sign_in, credits, billing, generate,
     feedback, history, statistics, client_errors, admin, runtime_config, files, remote_files,
     v1_statistics, v1_generations, v1_results, v1_stream, v1_logs, v1_projects, v1_account, v1_templates, v1_storage,
-    v1_catalogue,
+    v1_catalogue, v1_receipt,
 )  # fmt: skip
 
 StartServices = Callable[[], AbstractAsyncContextManager[Services]]

@@ -56,7 +56,7 @@ class Estimates:
     async def progress(self, conn: Connection, generation_id: str) -> ProgressReport | None:
         """None if there is no such generation, or an older backend made it without a pipeline."""
         row = await generations.get(conn, generation_id)
-        report = row and GenerationReport(row)
+        report = GenerationReport(row) if row else None
         if report is None or report.status is None or "order" not in (report.generation.payload or {}):
             return None
         if report.status.is_terminal:

@@ -119,7 +119,7 @@ class _LocalRenderer(_Local):
 
     def _unused(self, handle: Json) -> list[str]:
         settings = handle["settings"]
-        told: Iterable[str] = handle.get("told", settings)
+        told: Iterable[str] = handle["told"] if "told" in handle else settings
         unused = {name: settings[name] for name in told if name not in self.settings_used}
         return [
             f"local: setting {name!r} is not known" for name in unused if unused[name] != ASKS_FOR_NOTHING.get(name)

@@ -36,7 +36,7 @@ Cursor = Annotated[
 
 
 class V1Request(StrictRequest):
-    media_types = (bodies.JSON,)
+    media_types: tuple[str, ...] = (bodies.JSON,)
 
 
 class V1UploadRequest(StrictUploadRequest):

@@ -101,7 +101,11 @@ async def _resource(services: Services, row: FileRow, seconds: int = SIGNED_SECO
         created_at=row.created_at,
         url=await services.assets.signed_url(row.key, seconds),
         url_expires_at=datetime.now(UTC) + timedelta(seconds=seconds),
-        **{name: meta.get(name) for name in ("bytes", "sha256", "width", "height", "seconds")},
+        bytes=meta["bytes"],
+        sha256=meta["sha256"],
+        width=meta.get("width"),
+        height=meta.get("height"),
+        seconds=meta.get("seconds"),
     )
 
 

@@ -181,7 +181,8 @@ def _ops_row(run: Run, step: Step, result: SetResult) -> OpsError | None:
 
 
 def _log(run: Run, result: SetResult, refund: int) -> None:
-    tag, fields = telemetry.Tag.GENERATION_PROCESSING, {"generation_id": run.generation_id}
+    tag = telemetry.Tag.GENERATION_PROCESSING
+    fields: Json = {"generation_id": run.generation_id}
     text = f"Generation {run.generation_id} is {result.status}: {result.made} of {result.expected} pictures"
     match result.status:
         case Status.DONE:

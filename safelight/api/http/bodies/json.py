@@ -91,7 +91,7 @@ class SmallRequest(StrictRequest):
 class StrictUploadRequest(StrictRequest):
     bytes_max = UPLOAD_JSON_BYTES_MAX
     keeps_room = True
-    media_types = (JSON, FORM, MULTIPART)
+    media_types: tuple[str, ...] = (JSON, FORM, MULTIPART)
 
 
 def parse(content: bytes | bytearray, *, bytes_max: int = UPLOAD_JSON_BYTES_MAX) -> Any:
