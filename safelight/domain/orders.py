@@ -2,14 +2,14 @@
 
 import secrets
 from collections.abc import Mapping
-from enum import StrEnum
 from typing import Annotated, Any, Literal, Self
 from uuid import UUID
 
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, model_validator
 from pydantic_core import to_json
 
-from safelight.domain.image_jobs import (
+from safelight.domain.flows import Flow, Mode
+from safelight.domain.sets.image_jobs import (
     ATTEMPT_SECONDS,
     ATTEMPT_SECONDS_DEFAULT,
     ATTEMPTS,
@@ -21,17 +21,8 @@ from safelight.domain.image_jobs import (
     ImageSource,
     Quality,
 )
-from safelight.domain.model_runs import ModelRequest
-from safelight.domain.post_processing import SEED_MAX, AspectRatio, PostProcessing
-
-Mode = Literal["still", "video", "image_job", "model_run"]
-
-# The engine that makes the result of a mode, by the name that the registry, settings and fields of the contract use.
-ENGINE_BY_MODE: Mapping[Mode, str] = {
-    "still": "seedream", "video": "kling", "image_job": "image_edit", "model_run": "model",
-}  # fmt: skip
-# The modes whose result is a set of positions, which may be made in part.
-SET_MODES: frozenset[Mode] = frozenset({"image_job", "model_run"})
+from safelight.domain.sets.model_runs import ModelRequest
+from safelight.domain.sets.post_processing import SEED_MAX, AspectRatio, PostProcessing
 
 ASPECT_RATIOS = (
     "match_input_image", "9:16", "3:4", "2:3", "4:5", "1:1", "5:4", "4:3", "3:2", "16:9", "21:9",
@@ -39,44 +30,6 @@ ASPECT_RATIOS = (
 LIKE_WINDOW_WITH_VISION = 5
 LIKE_WINDOW_WITHOUT_VISION = 20
 INSPIRATIONS_SCANNED_MAX = 4
-
-
-class Flow(StrEnum):
-    """The pipelines, by the name that `mg_mma_vars.meta.flow` holds."""
-
-    STILL_CREATE = "still_create"
-    STILL_TWEAK = "still_tweak"
-    VIDEO_ANIMATE = "video_animate"
-    VIDEO_TWEAK = "video_tweak"
-    IMAGE_JOB = "image_job"
-    MODEL_RUN = "model_run"
-
-    @property
-    def mode(self) -> Mode:
-        return _MODES[self]
-
-    @property
-    def is_set(self) -> bool:
-        """True if the result is a set of positions (docs/decisions/0040-image-sets.md)."""
-        return self.mode in SET_MODES
-
-    @property
-    def is_tweak(self) -> bool:
-        return self in (Flow.STILL_TWEAK, Flow.VIDEO_TWEAK)
-
-    @property
-    def engine(self) -> str:
-        return ENGINE_BY_MODE[self.mode]
-
-
-_MODES: Mapping[Flow, Mode] = {
-    Flow.STILL_CREATE: "still",
-    Flow.STILL_TWEAK: "still",
-    Flow.VIDEO_ANIMATE: "video",
-    Flow.VIDEO_TWEAK: "video",
-    Flow.IMAGE_JOB: "image_job",
-    Flow.MODEL_RUN: "model_run",
-}
 
 
 class Frozen(BaseModel):

@@ -1,4 +1,4 @@
-"""Makes the picture of one position from its base image (safelight/domain/post_processing.py draws the changes)."""
+"""Makes the picture of one position from its base image (domain/sets/post_processing.py draws the changes)."""
 
 import io
 from collections.abc import Mapping
@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageOps
 
-from safelight.domain.post_processing import Changes, PostProcessing
+from safelight.domain.sets.post_processing import Changes, PostProcessing
 from safelight.media import decode, formats
 
 MEDIA_TYPES: Mapping[str, str] = {"jpeg": "image/jpeg", "webp": "image/webp"}

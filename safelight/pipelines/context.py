@@ -7,7 +7,7 @@ from typing import TypeVar
 from safelight.db.connection.database import Database
 from safelight.db.money import customers
 from safelight.domain.errors.base import AssetUnreadable, ConfigError, InvalidInput
-from safelight.domain.orders import Mode
+from safelight.domain.flows import Mode
 from safelight.media import decode
 from safelight.pipelines.engine.sealing import Sealer
 from safelight.pipelines.provider_limits import ProviderLimits

@@ -8,8 +8,8 @@ from safelight.db.generations import deletions, generations, job_log
 from safelight.db.generations.deletions import Deletable
 from safelight.domain.errors.base import NotFound
 from safelight.domain.errors.retries import GenerationInProgress
+from safelight.domain.flows import SET_MODES
 from safelight.domain.job_log import LogLine
-from safelight.domain.orders import SET_MODES
 from safelight.domain.statuses import Status
 from safelight.pipelines.results import withdraw
 from safelight.storage import results

@@ -7,7 +7,7 @@ from safelight.db.connection.database import TRANSIENT_ERRORS
 from safelight.db.connection.notifications import Notifier
 from safelight.db.generations import rounds, runs
 from safelight.domain.errors.base import LeaseLost, QueueTimeout, SafelightError
-from safelight.domain.orders import Flow
+from safelight.domain.flows import Flow
 from safelight.domain.steps import RESULT_STEPS
 from safelight.pipelines.context import PipelineContext
 from safelight.pipelines.engine.retry import RetryPolicy

@@ -12,7 +12,7 @@ from datetime import datetime
 from enum import StrEnum
 from typing import Any, Literal, Protocol
 
-from safelight.domain.orders import Mode
+from safelight.domain.flows import Mode
 from safelight.media.decoding_pool import MediaPool
 from safelight.providers.fault_injection import Fault
 

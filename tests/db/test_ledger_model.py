@@ -235,7 +235,7 @@ class LedgerMachine(RuleBasedStateMachine):
                 self.waiting[job] = self.partial.pop(job)
 
     def _end_job(self, job: str, status: str, refused: float) -> None:
-        """What was made of it, in all rounds, is paid for."""
+        """The positions that were made, in all rounds, are paid for."""
         account, price = self.waiting[job]
         made = len(image_jobs.positions(self.shop.backend, job))
         missing = JOB_SOURCES * JOB_VARIANTS - made

@@ -10,7 +10,7 @@ from PIL import Image
 from pydantic import ValidationError
 
 from safelight.domain.errors.base import AssetUnreadable
-from safelight.domain.post_processing import PostProcessing
+from safelight.domain.sets.post_processing import PostProcessing
 from safelight.media.post_processing import processed
 
 PHOTO = (Path(__file__).parents[2] / "safelight" / "samples" / "coffee.jpg").read_bytes()

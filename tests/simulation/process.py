@@ -5,7 +5,7 @@ from datetime import timedelta
 from typing import TYPE_CHECKING
 
 from safelight.db.connection.database import TRANSIENT_ERRORS
-from safelight.domain.orders import Flow
+from safelight.domain.flows import Flow
 from safelight.pipelines.engine.queue import Later, SnoozeRetryStrategy
 from safelight.pipelines.engine.reaper import Reaper
 from safelight.pipelines.engine.retry import RetryPolicy

@@ -79,7 +79,7 @@ def made(backend: Backend, generation_id: str) -> list[Json]:
 
 
 async def problems(backend: Backend) -> dict[str, int]:
-    """What the doctor finds."""
+    """The doctor's findings, by problem."""
     async with backend.app.database() as db:
         report = await backend.app.on(db).doctor.check(files=50)
     return {violation.problem.name: violation.count for violation in report.violations}
@@ -111,7 +111,7 @@ def positions(backend: Backend, generation_id: str) -> list[tuple[int, int]]:
 
 
 def money(backend: Backend, generation_id: str) -> dict[str, int]:
-    """What moved for the job, by its reference."""
+    """The credits that moved for the job, by their reference."""
     rows = backend.sql(
         "select mg_ref_id, mg_delta from mega_generations"
         " where mg_record_type = 'credit_transaction' and mg_generation_id = %s order by mg_id",

@@ -10,7 +10,7 @@ import psycopg
 
 from safelight.app import App
 from safelight.config import Settings
-from safelight.domain.orders import Flow
+from safelight.domain.flows import Flow
 from safelight.pipelines.worker import FLOWS
 from safelight.providers.simulated import adapter
 

@@ -9,7 +9,7 @@ from unittest import mock
 
 import psycopg
 
-from safelight.domain.orders import Flow
+from safelight.domain.flows import Flow
 from safelight.domain.statuses import Status
 from safelight.domain.steps import StepType
 from safelight.pipelines.engine.parallel import ItemResult

@@ -2,9 +2,8 @@
 
 import asyncio
 import json
-from collections.abc import Iterable
 from datetime import datetime
-from typing import ClassVar
+from typing import Any, ClassVar
 
 from safelight.domain.errors.base import ProviderRejected, SafelightError
 from safelight.media.decode import DECODE_BYTES_MAX
@@ -119,10 +118,12 @@ class _LocalRenderer(_Local):
 
     def _unused(self, handle: Json) -> list[str]:
         settings = handle["settings"]
-        told: Iterable[str] = handle["told"] if "told" in handle else settings
-        unused = {name: settings[name] for name in told if name not in self.settings_used}
+        asked: Any = handle.get("told", settings)
+        told = set(asked) - set(self.settings_used)
         return [
-            f"local: setting {name!r} is not known" for name in unused if unused[name] != ASKS_FOR_NOTHING.get(name)
+            f"local: setting {name!r} is not known"
+            for name, value in settings.items()
+            if name in told and value != ASKS_FOR_NOTHING.get(name)
         ]
 
     async def _render(self, handle: Json) -> Rendered:

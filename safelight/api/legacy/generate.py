@@ -21,7 +21,8 @@ from safelight.api.schemas.legacy_responses import (
     VideoMade,
 )
 from safelight.domain.errors.base import InvalidInput
-from safelight.domain.orders import Flow, aspect_ratio_of_platform
+from safelight.domain.flows import Flow
+from safelight.domain.orders import aspect_ratio_of_platform
 from safelight.domain.statuses import Status
 
 RATIO_OF_OTHER_PLATFORMS = "2:3"

@@ -23,7 +23,7 @@ from safelight.db.connection.database import TRANSIENT_ERRORS
 from safelight.db.generations import generations, job_log
 from safelight.db.generations.generations import GenerationRow
 from safelight.domain.errors.base import GenerationFailed, GenerationRejected, ResultPending
-from safelight.domain.orders import Flow
+from safelight.domain.flows import Flow
 from safelight.domain.statuses import Status
 from safelight.domain.style_presets import STYLE_PRESETS, StylePreset
 

@@ -27,8 +27,8 @@ from safelight.db.generations import generations
 from safelight.db.money import customers
 from safelight.domain import preferences
 from safelight.domain.errors.base import NotFound
+from safelight.domain.flows import Flow
 from safelight.domain.identities import ActingCustomer
-from safelight.domain.orders import Flow
 from safelight.domain.statuses import Status
 from safelight.pipelines import cancel as cancellation
 from safelight.redaction import DEFAULT_REDACTOR

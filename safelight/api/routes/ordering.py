@@ -12,7 +12,8 @@ from safelight.api.http.request_ids import request_id
 from safelight.api.http.services import FromApp
 from safelight.api.schemas.order_builder import OrderBuilder
 from safelight.api.schemas.requests import CreateBody
-from safelight.domain.orders import Flow, Order
+from safelight.domain.flows import Flow
+from safelight.domain.orders import Order
 from safelight.pipelines.accept import AcceptedOrder
 
 IdempotencyKey = Annotated[

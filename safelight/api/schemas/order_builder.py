@@ -8,13 +8,12 @@ from safelight.db.connection.database import Connection
 from safelight.db.generations import generations
 from safelight.db.generations.generations import GenerationRow
 from safelight.domain.errors.base import InvalidInput, NotFound, RemoteFileRefused
+from safelight.domain.flows import ENGINE_BY_MODE, Flow
 from safelight.domain.ids import is_uuid, new_id
 from safelight.domain.orders import (
     ASPECT_RATIOS,
-    ENGINE_BY_MODE,
     Assets,
     BaseVideoOrder,
-    Flow,
     Order,
     Parent,
     StillCreate,

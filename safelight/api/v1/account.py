@@ -13,7 +13,7 @@ from safelight.api.schemas import examples, fields
 from safelight.api.schemas.problems import PREFIX
 from safelight.api.schemas.responses import ResponseModel
 from safelight.api.v1.routing import PAGE_DEFAULT, Cursor, Limit, cursor_of, position_of, v1_route
-from safelight.db.generations.listing import Position
+from safelight.db.generations.listing import PagePlace
 from safelight.db.money import customers, ledger
 from safelight.db.money.ledger import ListedEntry
 from safelight.reports import customer as report
@@ -112,7 +112,7 @@ async def transactions(
             conn, customer.pass_id, before_at=after.created_at, before_key=after.key, limit=limit + 1
         )
     shown = rows[:limit]
-    last = Position(shown[-1].created_at.isoformat(), shown[-1].key) if len(rows) > limit else None
+    last = PagePlace(shown[-1].created_at.isoformat(), shown[-1].key) if len(rows) > limit else None
     return CreditTransactions(items=[_transaction(row) for row in shown], next_cursor=cursor_of(last))
 
 

@@ -19,8 +19,9 @@ from safelight.api.schemas.problems import ClosedModel, invalid
 from safelight.api.schemas.requests import INSPIRATIONS_MAX, CreateBody, SettingsBody
 from safelight.db.connection.database import Connection
 from safelight.db.generations import projects
+from safelight.domain.flows import Flow
 from safelight.domain.identities import ActingCustomer
-from safelight.domain.orders import Flow, Order
+from safelight.domain.orders import Order
 from safelight.pipelines.engine.retry import ATTEMPTS_MAX
 
 Json = dict[str, Any]

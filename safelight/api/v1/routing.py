@@ -18,7 +18,7 @@ from safelight.api.http.rate_limits import RateLimitGroup, limited_route
 from safelight.api.http.services import FromApp, Services
 from safelight.api.schemas.problems import PREFIX, invalid, unknown_parameters
 from safelight.db.generations import listing
-from safelight.db.generations.listing import GenerationListing, Position
+from safelight.db.generations.listing import GenerationListing, PagePlace
 from safelight.db.operations.audit import Operator
 from safelight.domain.errors.base import NotFound
 from safelight.domain.identities import ActingCustomer
@@ -81,20 +81,20 @@ def path_of(generation_id: str, *more: str) -> str:
 # --- cursors --------------------------------------------------------------------------------------------------------
 
 
-def cursor_of(position: Position | None) -> str | None:
+def cursor_of(position: PagePlace | None) -> str | None:
     if position is None:
         return None
     content = json.dumps([position.created_at, position.key], separators=(",", ":")).encode()
     return base64.urlsafe_b64encode(content).decode().rstrip("=")
 
 
-def position_of(cursor: str | None) -> Position:
+def position_of(cursor: str | None) -> PagePlace:
     """The place that a cursor names. Raises InvalidInput: it is none of ours."""
     if cursor is None:
-        return Position()
+        return PagePlace()
     try:
         created_at, key = json.loads(base64.urlsafe_b64decode(cursor + "=" * (-len(cursor) % 4)))
-        return Position(_time_of(created_at), _text(key))
+        return PagePlace(_time_of(created_at), _text(key))
     except (ValueError, TypeError, binascii.Error) as error:
         raise invalid("cursor", "It is no `next_cursor` of this list.", code="INVALID_CURSOR") from error
 

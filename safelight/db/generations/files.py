@@ -7,7 +7,7 @@ from datetime import datetime
 from psycopg.types.json import Jsonb
 
 from safelight.db.connection.database import Connection, Row, load_queries
-from safelight.db.generations.listing import Position
+from safelight.db.generations.listing import PagePlace
 from safelight.db.typed_rows import row_as, rows_as
 
 _queries = load_queries(__file__)
@@ -37,8 +37,8 @@ class FileRow:
     created_at: datetime
 
     @property
-    def position(self) -> Position:
-        return Position(self.created_at.isoformat(), f"file:{self.file_id}")
+    def position(self) -> PagePlace:
+        return PagePlace(self.created_at.isoformat(), f"file:{self.file_id}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,7 +87,9 @@ async def of_ids(conn: Connection, file_ids: Collection[str], pass_id: str) -> l
     return await rows_as(FileRow, _queries.files_of_ids(conn, keys=_keys(file_ids), pass_id=pass_id))
 
 
-async def page(conn: Connection, pass_id: str, *, project_id: str | None, after: Position, limit: int) -> list[FileRow]:
+async def page(
+    conn: Connection, pass_id: str, *, project_id: str | None, after: PagePlace, limit: int
+) -> list[FileRow]:
     rows = _queries.files(
         conn,
         pass_id=pass_id,

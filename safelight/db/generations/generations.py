@@ -8,8 +8,8 @@ from psycopg.types.json import Jsonb
 
 from safelight.db.connection.database import Connection, Row, load_queries
 from safelight.db.typed_rows import StoredRow, column, row_as, rows_as
+from safelight.domain.flows import Mode
 from safelight.domain.ids import generation_key
-from safelight.domain.orders import Mode
 from safelight.domain.steps import POSITION_STEPS
 
 _queries = load_queries(__file__)

@@ -36,8 +36,8 @@ class StoredLine:
 
 @dataclass(frozen=True, slots=True)
 class LineFilter:
-    """Which lines of a log are wanted: of one of these levels and stages, with this text in the message whatever its
-    case. What is empty matches every line."""
+    """A choice of lines: of one of these levels and stages, with this text in the message whatever its case. An empty
+    field matches every line."""
 
     levels: Collection[Level] = ()
     stages: Collection[Stage] = ()

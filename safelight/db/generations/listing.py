@@ -18,7 +18,7 @@ NEWEST = "infinity"
 
 
 @dataclass(frozen=True, slots=True)
-class Position:
+class PagePlace:
     """The place in a list, newest first, after which a page begins."""
 
     created_at: str = NEWEST
@@ -78,7 +78,7 @@ class ListedPage:
     """`next` is where the next page begins; None on the last one."""
 
     items: list[GenerationListing]
-    next: Position | None
+    next: PagePlace | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,12 +116,12 @@ class _Key:
 
 
 async def page(
-    conn: Connection, pass_id: str, filters: Filters, *, after: Position, limit: int, made_max: int
+    conn: Connection, pass_id: str, filters: Filters, *, after: PagePlace, limit: int, made_max: int
 ) -> ListedPage:
     """The page after the position. It may be shorter than `limit` although there is a next one: rows that no index
     finds are looked at in windows of a bounded size."""
     found: list[str] = []
-    at: Position | None = after
+    at: PagePlace | None = after
     for _ in range(WINDOWS_MAX):
         if at is None or len(found) >= limit:
             break
@@ -135,15 +135,15 @@ async def page(
     return ListedPage(await of_keys(conn, found, made_max=made_max), at)
 
 
-def _next(window: Sequence[_Key], matching: Sequence[str], wanted: int, *, has_more: bool) -> Position | None:
+def _next(window: Sequence[_Key], matching: Sequence[str], wanted: int, *, has_more: bool) -> PagePlace | None:
     """After the last row that was taken if some are left over, else after the window."""
     if len(matching) > wanted:
         last = next(one for one in window if one.key == matching[wanted - 1])
-        return Position(last.created_at.isoformat(), last.key)
-    return Position(window[-1].created_at.isoformat(), window[-1].key) if has_more else None
+        return PagePlace(last.created_at.isoformat(), last.key)
+    return PagePlace(window[-1].created_at.isoformat(), window[-1].key) if has_more else None
 
 
-async def _keys(conn: Connection, pass_id: str, filters: Filters, at: Position, limit: int) -> list[_Key]:
+async def _keys(conn: Connection, pass_id: str, filters: Filters, at: PagePlace, limit: int) -> list[_Key]:
     """The keys of the window, by the index that leaves the fewest."""
     bounds = {"pass_id": pass_id, "before_at": at.created_at, "before_key": at.key, "limit": limit}
     match filters:

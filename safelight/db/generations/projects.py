@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from safelight.db.connection.database import Connection, load_queries
-from safelight.db.generations.listing import Position
+from safelight.db.generations.listing import PagePlace
 from safelight.db.typed_rows import row_as, rows_as
 
 _queries = load_queries(__file__)
@@ -18,8 +18,8 @@ class ProjectRow:
     updated_at: datetime
 
     @property
-    def position(self) -> Position:
-        return Position(self.created_at.isoformat(), f"project:{self.project_id}")
+    def position(self) -> PagePlace:
+        return PagePlace(self.created_at.isoformat(), f"project:{self.project_id}")
 
 
 async def insert(conn: Connection, project_id: str, pass_id: str, name: str) -> None:
@@ -34,7 +34,7 @@ async def is_theirs(conn: Connection, project_id: str, pass_id: str) -> bool:
     return await get(conn, project_id, pass_id) is not None
 
 
-async def page(conn: Connection, pass_id: str, *, after: Position, limit: int) -> list[ProjectRow]:
+async def page(conn: Connection, pass_id: str, *, after: PagePlace, limit: int) -> list[ProjectRow]:
     rows = _queries.projects(conn, pass_id=pass_id, before_at=after.created_at, before_key=after.key, limit=limit)
     return await rows_as(ProjectRow, rows)
 

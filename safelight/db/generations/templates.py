@@ -6,7 +6,7 @@ from datetime import datetime
 from psycopg.types.json import Jsonb
 
 from safelight.db.connection.database import Connection, Row, load_queries
-from safelight.db.generations.listing import Position
+from safelight.db.generations.listing import PagePlace
 from safelight.db.typed_rows import row_as, rows_as
 
 _queries = load_queries(__file__)
@@ -22,8 +22,8 @@ class TemplateRow:
     created_at: datetime
 
     @property
-    def position(self) -> Position:
-        return Position(self.created_at.isoformat(), f"template:{self.template_id}")
+    def position(self) -> PagePlace:
+        return PagePlace(self.created_at.isoformat(), f"template:{self.template_id}")
 
 
 async def insert(conn: Connection, template_id: str, pass_id: str, name: str, meta: Row) -> None:
@@ -35,7 +35,7 @@ async def get(conn: Connection, template_id: str, pass_id: str) -> TemplateRow |
 
 
 async def page(
-    conn: Connection, pass_id: str, *, favorite: bool | None, after: Position, limit: int
+    conn: Connection, pass_id: str, *, favorite: bool | None, after: PagePlace, limit: int
 ) -> list[TemplateRow]:
     rows = _queries.templates(
         conn, pass_id=pass_id, favorite=favorite, before_at=after.created_at, before_key=after.key, limit=limit

@@ -4,7 +4,8 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from safelight.domain.orders import INSPIRATIONS_SCANNED_MAX, Flow
+from safelight.domain.flows import Flow
+from safelight.domain.orders import INSPIRATIONS_SCANNED_MAX
 from safelight.domain.steps import LAST_LOOK_OF, StepType
 
 

@@ -3,7 +3,8 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from safelight.domain.orders import Mode, ModelRun, Order
+from safelight.domain.flows import Mode
+from safelight.domain.orders import ModelRun, Order
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,7 +4,7 @@ import traceback
 from typing import Any, Literal
 
 from safelight.db.operations.ops_rows import OpsError
-from safelight.domain.errors.base import ProviderError, SafelightError
+from safelight.domain.errors.base import ProviderError, SafelightError, StorageError
 from safelight.domain.errors.codes import engine_of, public_code
 from safelight.pipelines.engine.step import ERROR_MESSAGE_CHARS_MAX, Step
 from safelight.redaction import excerpt
@@ -46,6 +46,16 @@ def operator_row(
         stack="".join(traceback.format_exception(cause)),
         extra=more | extra,
     )
+
+
+def storage_away(step: Step, error: StorageError) -> tuple[StorageError, Json]:
+    """The error and the details of the row for a storage that the step waits for."""
+    away = step.payload.storage_away
+    assert away  # it was noted just now
+    where = "The result is only at the provider" if step.may_have_stored else "A file cannot be read"
+    code = "ASSET_AT_RISK" if step.may_have_stored else "STORAGE_AWAY"
+    told = StorageError(f"{where}, tried again until {away.until}: {error}", code=code)
+    return told, {"storage_away": away.to_json()}
 
 
 def _reference(given: Json, name: str) -> Json | None:

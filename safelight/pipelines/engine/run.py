@@ -28,7 +28,7 @@ from safelight.domain.orders import BaseOrder, Order, read_order
 from safelight.domain.steps import StepType
 from safelight.pipelines.engine.lines import StepLines
 from safelight.pipelines.engine.operations import OperationRun
-from safelight.pipelines.engine.operator_rows import operator_row
+from safelight.pipelines.engine.operator_rows import operator_row, storage_away
 from safelight.pipelines.engine.parallel import (
     TAKEOVERS_TOGETHER_MAX,
     Item,
@@ -412,10 +412,6 @@ class Run:
         )
 
     def _storage_row(self, step: Step, error: StorageError) -> OpsError:
-        away = step.payload.storage_away
-        assert away  # it was noted just now
-        where = "The result is only at the provider" if step.may_have_stored else "A file cannot be read"
-        code = "ASSET_AT_RISK" if step.may_have_stored else "STORAGE_AWAY"
-        told = StorageError(f"{where}, tried again until {away.until}: {error}", code=code)
-        row = self.ops_row(told, step=step, cause=error, level="warn", extra={"storage_away": away.to_json()})
+        told, extra = storage_away(step, error)
+        row = self.ops_row(told, step=step, cause=error, level="warn", extra=extra)
         return replace(row, id=f"{self.generation_id}:{step.number}:storage")

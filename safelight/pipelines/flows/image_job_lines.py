@@ -10,9 +10,9 @@ from typing import Any
 
 from safelight.domain.errors.base import Cancelled, ProviderError, ProviderTimeout, SafelightError
 from safelight.domain.errors.codes import public_code
-from safelight.domain.image_jobs import Position, variant_id
 from safelight.domain.job_log import Level, LogLine
 from safelight.domain.orders import ImageJob
+from safelight.domain.sets.image_jobs import Position, variant_id
 from safelight.domain.steps import StepType
 from safelight.pipelines.engine.lines import Lines, StepLines
 from safelight.pipelines.engine.run import Run

@@ -8,11 +8,11 @@ from functools import partial
 from typing import Any
 
 from safelight.db.money import customers
-from safelight.domain import image_jobs
 from safelight.domain.errors.base import AssetUnreachable, AssetUnreadable, InvalidInput, SafelightError, StorageError
 from safelight.domain.errors.results import NoSourceReadable, SlidesMissing
-from safelight.domain.image_jobs import SIZES, Position, closest_ratio
 from safelight.domain.orders import ImageJob
+from safelight.domain.sets import image_jobs
+from safelight.domain.sets.image_jobs import SIZES, Position, closest_ratio
 from safelight.domain.steps import StepType
 from safelight.media import decode, post_processing
 from safelight.pipelines.context import PipelineContext

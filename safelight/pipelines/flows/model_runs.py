@@ -19,8 +19,8 @@ from safelight.domain.errors.base import (
     StorageError,
 )
 from safelight.domain.errors.results import SlidesMissing
-from safelight.domain.image_jobs import positions
 from safelight.domain.orders import ModelRun
+from safelight.domain.sets.image_jobs import positions
 from safelight.domain.steps import StepType
 from safelight.media import decode
 from safelight.pipelines.context import PipelineContext

@@ -14,9 +14,9 @@ from safelight.db.operations.ops_rows import OpsError
 from safelight.domain.errors.base import Cancelled, SafelightError
 from safelight.domain.errors.codes import as_error
 from safelight.domain.errors.results import PositionsMissing
-from safelight.domain.image_jobs import Slide
 from safelight.domain.job_log import Level, LogLine
 from safelight.domain.orders import ImageJob, Order
+from safelight.domain.sets.image_jobs import Slide
 from safelight.domain.statuses import Status
 from safelight.domain.steps import PAID_STEPS, POSITION_STEPS, StepType
 from safelight.pipelines.engine.run import Run

@@ -11,8 +11,8 @@ from psycopg.types.json import Jsonb
 from safelight.app import App
 from safelight.db.connection.database import Database
 from safelight.db.connection.notifications import Notifier
+from safelight.domain.flows import Flow
 from safelight.domain.ids import generation_key, step_key
-from safelight.domain.orders import Flow
 from safelight.domain.statuses import Status
 from safelight.domain.steps import StepType
 from safelight.pipelines.accept import PIPELINE_VERSION

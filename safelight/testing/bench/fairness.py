@@ -12,8 +12,8 @@ from safelight.db.connection.database import Database, load_queries
 from safelight.db.connection.notifications import Notifier
 from safelight.db.money import customers, ledger
 from safelight.domain.errors.base import SafelightError
+from safelight.domain.flows import Flow
 from safelight.domain.ids import new_id, step_key
-from safelight.domain.orders import Flow
 from safelight.domain.statuses import Status
 from safelight.domain.steps import StepType
 from safelight.pipelines.accept import PIPELINE_VERSION

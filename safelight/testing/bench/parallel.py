@@ -7,7 +7,7 @@ from typing import Any
 from safelight.app import App
 from safelight.db.connection.database import Database
 from safelight.db.connection.notifications import Notifier
-from safelight.domain.orders import Flow
+from safelight.domain.flows import Flow
 from safelight.domain.statuses import Status
 from safelight.domain.steps import StepType
 from safelight.pipelines.accept import PIPELINE_VERSION

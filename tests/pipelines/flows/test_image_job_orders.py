@@ -5,9 +5,9 @@ from typing import Any
 import pytest
 from pydantic import ValidationError
 
-from safelight.domain.image_jobs import closest_ratio
 from safelight.domain.money.prices import Prices
 from safelight.domain.orders import ImageJob, read_order
+from safelight.domain.sets.image_jobs import closest_ratio
 from tests.conftest import StartBackend
 from tests.support.image_jobs import job_of, order, photographs
 
