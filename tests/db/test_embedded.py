@@ -4,6 +4,7 @@ import asyncio
 import json
 import os
 import pwd
+import re
 import shutil
 import signal
 import stat
@@ -516,7 +517,7 @@ def test_up_lives_through_the_death_of_its_database_and_says_so(place: Path):
         up = subprocess.Popen([*COMMAND, "up"], env=environment, stdout=output, stderr=output)
     try:
         until(lambda: "Admin" in log.read_text())
-        base = log.read_text().split()[1]
+        base = re.findall(r"^API +(\S+)", log.read_text(), re.M)[0]
         os.kill(pid_of(place), signal.SIGKILL)
         until(lambda: "The embedded database runs again" in log.read_text())
         until(lambda: health(base)["supabase"])

@@ -20,8 +20,10 @@ async def finish(conn: Connection) -> None:
     """Run what is noted, in the order in which it was noted. The connection must be in no transaction."""
     for row in [row async for row in _queries.left_over(conn)]:
         await conn.execute(sql.SQL("drop index if exists " + cast(LiteralString, row["name"])))
+    is_new = not await _queries.has_generations(conn)  # then it is done at once, and nothing need be said of it
     for row in [row async for row in _queries.noted(conn)]:
-        telemetry.info("🔄", telemetry.Tag.DB_UPDATE, f"{row['reason']}: {row['statement']}")
+        if not is_new:
+            telemetry.info("🔄", telemetry.Tag.DB_UPDATE, f"{row['reason']}: {row['statement']}")
         try:
             await conn.execute(sql.SQL(row["statement"]))
         except psycopg.errors.CheckViolation as error:  # old rows stay as they are, and the doctor names the check

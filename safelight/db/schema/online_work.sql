@@ -1,6 +1,9 @@
 -- name: noted
 select statement, reason from safelight.online_work order by noted_at, statement;
 
+-- name: has_generations$
+select exists (select from public.mega_generations);
+
 -- name: forget!
 delete from safelight.online_work where statement = :statement;
 

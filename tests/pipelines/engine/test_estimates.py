@@ -145,6 +145,7 @@ def test_steps_that_have_ended_are_no_longer_to_be_done():
 
 def record(backend: Backend, step_type: str, seconds: float, count: int = 60, model: str | None = "m") -> None:
     with psycopg.connect(backend.dsn) as conn:
+        conn.execute("insert into mega_customers (mg_pass_id) values ('pass:user:past') on conflict do nothing")
         conn.execute(
             "insert into mega_generations (mg_id, mg_record_type, mg_generation_id, mg_pass_id, mg_step_no,"
             " mg_step_type, mg_status, mg_model, mg_latency_ms, mg_payload)"
@@ -163,11 +164,13 @@ async def test_the_steps_of_each_flow_are_those_that_are_expected(backend: Backe
     await backend.grant(20)
     made = await backend.finished(await backend.create())
     tweaked = await backend.finished(
-        await backend.post("/mma/still/tweak", {"parent_id": made["generation_id"], "inputs": {"feedback": "warmer"}})
+        await backend.post(
+            "/mma/still/tweak", {"parent_generation_id": made["generation_id"], "inputs": {"feedback": "warmer"}}
+        )
     )
-    video = {"parent_id": made["generation_id"], "inputs": {"motion_user_brief": "steam"}}
+    video = {"parent_generation_id": made["generation_id"], "inputs": {"motion_user_brief": "steam"}}
     filmed = await backend.finished(await backend.post("/mma/video/animate", video))
-    idea = {"parent_id": made["generation_id"], "inputs": {"suggest_only": True}}
+    idea = {"parent_generation_id": made["generation_id"], "inputs": {"suggest_only": True}}
     suggested = await backend.finished(await backend.post("/mma/video/animate", idea))
     for one in (made, tweaked, filmed, suggested):
         row = backend.sql(

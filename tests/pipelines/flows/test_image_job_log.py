@@ -53,7 +53,7 @@ async def test_a_job_that_makes_all_says_each_step(dsn: str, start: StartBackend
         job = (await order(backend, job_of(backend, await photographs(backend, 2), variants=2))).generation_id
         await ended(backend, job)
         async with backend.app.database() as db:
-            await delete(db, backend.app.assets(), job, backend.pass_id)
+            await delete(db, backend.app.resources.assets, job, backend.pass_id)
         of_slide = {"variantIndex", "imageIndex"}
         assert not missing(
             said(backend, job),

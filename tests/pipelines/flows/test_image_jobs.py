@@ -11,7 +11,6 @@ from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
 from safelight import serve
-from safelight.db.connection.notifications import Notifier
 from safelight.domain.errors.base import InsufficientCredits, NotFound
 from safelight.domain.errors.retries import NothingToRetry
 from safelight.domain.identities import ActingCustomer
@@ -259,8 +258,8 @@ async def test_a_slide_that_cannot_be_stored_is_missing(dsn: str, start: StartBa
         backend = await start(worker=False, **settings)
         await backend.grant(12)
         job = (await order(backend, job_of(backend, await photographs(backend, 2), variants=2))).generation_id
-        folder = backend.app.assets().names.result_folder("image_job", job)
-        path = backend.app.assets().public.root / f"{folder}/variant-002/001.jpg"  # type: ignore[attr-defined]
+        folder = backend.app.resources.assets.names.result_folder("image_job", job)
+        path = backend.app.resources.assets.public.root / f"{folder}/variant-002/001.jpg"  # type: ignore[attr-defined]
         path.mkdir(parents=True)
         working = await start(**settings)
         row = await ended(working, job)
@@ -286,7 +285,7 @@ async def test_deleting_a_job_deletes_all_its_files_and_keeps_its_history(dsn: s
         await ended(backend, job)
         assert len(await files_of(backend, job)) == 6 + 2
         async with backend.app.database() as db:
-            await delete(db, backend.app.assets(), job, backend.pass_id)
+            await delete(db, backend.app.resources.assets, job, backend.pass_id)
         assert await files_of(backend, job) == []
         last = lines(backend, job)[-1]
         assert (last["level"], last["step"], last["details"]) == ("info", "cleanup", {"deletedImages": 8})
@@ -344,7 +343,7 @@ async def test_a_round_that_nobody_begins_is_given_back(dsn: str, start: StartBa
             late = "update mega_generations set mg_deadline_at = now() - interval '1 second' where mg_id = %s"
             backend.sql(f"{late} returning mg_id", f"generation:{job}")
             async with backend.app.database() as db:
-                await backend.app.reaper(db, Notifier(db)).reap()
+                await backend.app.on(db).reaper.reap()
         row = await ended(backend, job)
         assert row["mg_mma_status"] == status
         assert positions(backend, job) == [(0, 0), (1, 0)]
