@@ -55,7 +55,7 @@ class EngineResult(BenchResult):
 
 async def engine(app: App, pipelines: int) -> EngineResult:
     """Seven no-op steps with a 1 KB audit row each, ten pipelines at a time: the engine beside a hand-written
-    loop that writes the same rows with plain psycopg, one transaction a step; in turn, round by round."""
+    loop that writes the same rows with plain psycopg, one transaction a step; pair by pair, each first in turn."""
     async with scratch.scratch_database(app), app.database(AT_ONCE + 2) as db:
         await scratch.give_credits(db, 2 * (ROUNDS + 1) * pipelines)
         rates = await scratch.compared(
@@ -64,12 +64,11 @@ async def engine(app: App, pipelines: int) -> EngineResult:
     return EngineResult(pipelines, ROUNDS, AT_ONCE, *rates)
 
 
-async def _timed(db: Database, pipelines: int, run: Callable[[Database, list[str]], Awaitable[None]]) -> float:
-    """Pipelines per second, from the moment all are accepted until all are done."""
+async def _timed(db: Database, pipelines: int, run: Callable[[Database, list[str]], Awaitable[float]]) -> float:
+    """Pipelines per second, from the moment all are accepted until all are done, which is when `run` says."""
     ids = await scratch.order_many(db, pipelines)
     started = time.perf_counter()
-    await run(db, ids)
-    return pipelines / (time.perf_counter() - started)
+    return pipelines / (await run(db, ids) - started)
 
 
 # --- the engine ------------------------------------------------------------------------------------------------------
@@ -90,7 +89,7 @@ async def _noop() -> Outcome:
     return Outcome(output={"ok": True})
 
 
-async def _run_with_engine(db: Database, ids: list[str]) -> None:
+async def _run_with_engine(db: Database, ids: list[str]) -> float:
     notifier = Notifier(db)
     flows = {PIPELINE_VERSION: {Flow.STILL_CREATE: _noop_story}}
     done, waiting = asyncio.Event(), set(ids)
@@ -106,10 +105,12 @@ async def _run_with_engine(db: Database, ids: list[str]) -> None:
     await queue.open()
     working = asyncio.create_task(queue.work(HOURS))
     await done.wait()
+    ended = time.perf_counter()
     queue.stop()
     await working
     await notifier.drain()
     await queue.close()
+    return ended
 
 
 def empty_context(db: Database) -> PipelineContext:
@@ -121,7 +122,7 @@ def empty_context(db: Database) -> PipelineContext:
 # --- the baseline ---------------------------------------------------------------------------------------------------
 
 
-async def _write_by_hand(db: Database, ids: list[str]) -> None:
+async def _write_by_hand(db: Database, ids: list[str]) -> float:
     waiting = list(ids)
 
     async def work() -> None:
@@ -129,8 +130,10 @@ async def _write_by_hand(db: Database, ids: list[str]) -> None:
             await _write_pipeline(db, waiting.pop())
 
     await asyncio.gather(*(work() for _ in range(AT_ONCE)))
+    ended = time.perf_counter()
     async with db.connection() as conn:
         await conn.execute("delete from procrastinate_jobs where queueing_lock = any(%s)", [ids])
+    return ended
 
 
 async def _write_pipeline(db: Database, generation_id: str) -> None:
