@@ -24,7 +24,7 @@ from safelight.domain.orders import Prices, StillCreate
 from safelight.pipelines.accept import Acceptance
 from safelight.pipelines.engine.queue import Queue
 
-CUSTOMER = "pass:anon:bench"
+CUSTOMER, SESSION, PLATFORM = "pass:anon:bench", "bench", "web"
 ROUNDS = 15
 QUEUE_SECONDS = 3 * 3600  # that an order may wait for a worker
 
@@ -72,7 +72,7 @@ async def order_many(db: Database, generations: int) -> list[str]:
     queue, prices = Queue(db), Prices(still_credits=1, video_credits=5)
     await queue.open()
     acceptance = Acceptance(db, queue, lambda: prices, start_within_seconds=QUEUE_SECONDS)
-    order = StillCreate(pass_id=CUSTOMER, session_id=new_id(), platform="web", title="bench", brief="a cup")
+    order = StillCreate(pass_id=CUSTOMER, session_id=SESSION, platform=PLATFORM, title="bench", brief="a cup")
     customer = ActingCustomer(CUSTOMER)
     accepted = [await acceptance.accept(order, customer, idempotency_key=None, request={}) for _ in range(generations)]
     await queue.close()
