@@ -29,7 +29,7 @@ from safelight.testing.bench.scratch import CUSTOMER, PLATFORM, ROUNDS, SESSION,
 
 AT_ONCE = 10
 AUDIT_BYTES = 1024
-HOURS = WorkerOptions(concurrency=AT_ONCE, imports=1, poll_seconds=0.05, shutdown_seconds=0, heartbeat_seconds=5)
+HOURS = WorkerOptions(concurrency=AT_ONCE, imports=1, poll_seconds=1, shutdown_seconds=0, heartbeat_seconds=3)
 STEPS = (
     StepType.SCAN_PRODUCT,
     StepType.SCAN_LOGO,
