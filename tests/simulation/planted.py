@@ -53,7 +53,8 @@ def _last_look(stand_in: Callable[[OperationRun], Any]) -> AbstractContextManage
 
 PLANTED = {
     "believes-too-soon": PlantedFault(
-        "2 starts accepted, and the service could be asked", lambda: mock.patch.object(RetryPolicy, "arrival_seconds", 0.0)
+        "2 starts accepted, and the service could be asked",
+        lambda: mock.patch.object(RetryPolicy, "arrival_seconds", 0.0),
     ),
     "no-last-look": PlantedFault("nothing says so", lambda: _last_look(_no_last_look), is_parallel=True),
     "silent-last-look": PlantedFault("nothing says so", lambda: _last_look(_silent_last_look), is_parallel=True),

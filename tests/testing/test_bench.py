@@ -34,7 +34,9 @@ async def _rows(db: Database, generation_id: str) -> list[dict[str, Any]]:
             " order by mg_step_no nulls first",
             [generation_id],
         )
-        lines = await conn.execute("select * from image_generation_logs where job_id = %s order by seq", [generation_id])
+        lines = await conn.execute(
+            "select * from image_generation_logs where job_id = %s order by seq", [generation_id]
+        )
         return [_comparable(row) for row in [*await found.fetchall(), *await lines.fetchall()]]
 
 
