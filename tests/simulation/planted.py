@@ -7,11 +7,9 @@ from dataclasses import dataclass
 from typing import Any
 from unittest import mock
 
-from safelight.domain.errors.base import ProviderError
 from safelight.pipelines.engine.operations import OperationRun
-from safelight.pipelines.engine.retry import CALL_SECONDS_MAX, RetryPolicy
+from safelight.pipelines.engine.retry import RetryPolicy
 from safelight.pipelines.engine.run_store import RunStore
-from safelight.pipelines.engine.snooze import bounded
 from safelight.pipelines.failures import fail
 
 
@@ -36,17 +34,6 @@ class _Never:
 async def _no_last_look(operation: OperationRun) -> None: ...
 
 
-async def _silent_last_look(operation: OperationRun) -> None:
-    for start in operation._step.given_up_starts:
-        try:
-            found = await bounded(operation._plan.look_up(start.attempt_key, start.noted_at), CALL_SECONDS_MAX)
-        except ProviderError:
-            continue
-        if found:
-            row = await operation._cancel_orphaned_operation(start.attempt_key, found)
-            await operation._store.write(operation._step, ops=row)
-
-
 def _last_look(stand_in: Callable[[OperationRun], Any]) -> AbstractContextManager[Any]:
     return mock.patch.object(OperationRun, "_recheck_abandoned_starts", stand_in)
 
@@ -57,7 +44,6 @@ PLANTED = {
         lambda: mock.patch.object(RetryPolicy, "arrival_seconds", 0.0),
     ),
     "no-last-look": PlantedFault("nothing says so", lambda: _last_look(_no_last_look), is_parallel=True),
-    "silent-last-look": PlantedFault("nothing says so", lambda: _last_look(_silent_last_look), is_parallel=True),
     "answer-not-missed": PlantedFault(
         "the variable map tells other lines than the log",
         lambda: mock.patch.object(RunStore, "_log_unsure", _Never(), create=True),
