@@ -1,6 +1,6 @@
 """Lines of the job log, which the waiting customer reads."""
 
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import Any, Literal
 
 Level = Literal["info", "success", "warning", "error"]
@@ -22,5 +22,10 @@ class LogLine:
     message: str
     details: dict[str, Any] | None = None
 
+    @property
+    def text(self) -> str:
+        """The message as it is stored."""
+        return self.message[:LINE_CHARS_MAX]
+
     def to_json(self) -> dict[str, Any]:
-        return asdict(self) | {"message": self.message[:LINE_CHARS_MAX]}
+        return {"level": self.level, "step": self.step, "message": self.text, "details": self.details}

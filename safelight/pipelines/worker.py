@@ -21,6 +21,7 @@ from safelight.pipelines.flows.videos import video_animate, video_tweak
 from safelight.pipelines.results import conclude, lease_lost
 
 NEVER_LEASED = 0  # the lease number of a generation that no worker has had
+FIRST_LEASE = 1  # no step has been written before it
 
 RunFlow = Callable[[PipelineContext, Run], Awaitable[None]]
 
@@ -86,7 +87,8 @@ class Worker:
             leased = await runs.take_lease(conn, generation_id, self._flows, if_lease_no=if_lease_no)
             if leased is None:
                 return None
-            steps = await runs.checkpoints(conn, generation_id, RESULT_STEPS)
+            is_first = leased.lease_no == FIRST_LEASE
+            steps = [] if is_first else await runs.checkpoints(conn, generation_id, RESULT_STEPS)
         telemetry.note(pass_id=leased.pass_id, request_id=leased.request.get("request_id"))
         run = Run(RunStore(self._context.db, self._notifier, leased, steps), self._policy, leased)
         if not steps:

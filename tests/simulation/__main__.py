@@ -1,9 +1,11 @@
-"""Tells the story of one seed, or looks for seeds that break something."""
+"""Tells the story of one seed, or looks for seeds that break something, by themselves or with a planted fault."""
 
 import argparse
 import sys
 import time
+from collections.abc import Iterable
 
+from tests.simulation.planted import PLANTED
 from tests.simulation.scenario import in_simulation, simulate
 from tests.simulation.seam import simulated
 
@@ -15,7 +17,10 @@ def main() -> None:
     parser.add_argument("--parallel", action="store_true", help="with eight steps side by side")
     parser.add_argument("--first", type=int, default=0, help="look from this one on")
     parser.add_argument("--count", type=int, default=1000, help="at so many")
+    parser.add_argument("--find", choices=PLANTED, help="print those in which this fault of the runner shows")
     asked = parser.parse_args()
+    if asked.find:
+        sys.exit(find(asked.find, range(asked.first, asked.first + asked.count)))
     if asked.seed is not None:
         sys.exit(tell(asked.seed, asked.cancel_at, is_parallel=asked.parallel))
     sys.exit(look(asked.first, asked.count, is_parallel=asked.parallel))
@@ -26,6 +31,23 @@ def tell(seed: int, cancel_at: int | None, *, is_parallel: bool) -> int:
     print(*told.trace, sep="\n")  # noqa: T201
     print(f"seed {seed}: {told.status} after {told.seconds:.1f} s; {told.broken or 'everything holds'}")  # noqa: T201
     return bool(told.broken)
+
+
+def find(name: str, seeds: Iterable[int]) -> int:
+    """Print the seeds that break as the planted fault makes them, and only with it."""
+    planted = PLANTED[name]
+
+    def is_broken(seed: int) -> bool:
+        told = in_simulation(seed, is_parallel=planted.is_parallel)
+        return any(planted.sentence in one for one in told.broken)
+
+    with simulated():
+        for seed in seeds:
+            with planted.plant():
+                shows = is_broken(seed)
+            if shows and not is_broken(seed):
+                print(seed, flush=True)  # noqa: T201
+    return 0
 
 
 def look(first: int, count: int, *, is_parallel: bool) -> int:

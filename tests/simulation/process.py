@@ -21,6 +21,7 @@ from tests.simulation.story import parallel_story, story
 if TYPE_CHECKING:
     from tests.simulation.scenario import World
 
+MOMENT = 1e-6  # a timer that is due sooner is due now, and the time would stand still
 HEARTBEAT_SECONDS = 5.0
 POLL_SECONDS = 1.0
 RETRY_BASE_SECONDS = 2.0
@@ -68,7 +69,7 @@ class Process:
     async def _stand_still(self) -> None:
         if self.is_dead:
             await asyncio.get_running_loop().create_future()
-        await asyncio.sleep(self.paused_until - clock.seconds())
+        await asyncio.sleep(max(self.paused_until - clock.seconds(), MOMENT))
 
     def _meet_fate(self) -> None:
         match self.weather.fate():

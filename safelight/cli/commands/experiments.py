@@ -32,7 +32,7 @@ commands = command_list()
 
 @commands.command("engine")
 def bench_engine(
-    pipelines: Annotated[int, typer.Option(min=10, max=100_000, help="Pipelines per round.")] = 200,
+    pipelines: Annotated[int, typer.Option(min=10, max=100_000, help="Pipelines per round.")] = 100,
     parallel: Annotated[
         int | None,
         typer.Option(

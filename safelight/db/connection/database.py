@@ -140,8 +140,7 @@ class Database:
     async def connection(self) -> AsyncIterator[Connection]:
         conn = await self._take()
         try:
-            async with conn:
-                yield conn
+            yield conn
             self._moved_at = time.monotonic()
         finally:
             await self.pool.putconn(conn)

@@ -15,7 +15,7 @@ _ACTIVE = re.compile(
     "\U000e0000-\U000e007f]"
 )
 _UNSTORABLE = re.compile("[\x00\ud800-\udfff]")
-_MAY_BE_UNSTORABLE = re.compile(r"\\u0000|\\ud[89a-f]|NaN|Infinity")  # in JSON; most JSON has none and is not traversed
+_MAY_BE_UNSTORABLE = (r"\u0000", r"\ud", "NaN", "Infinity")  # in JSON; most JSON has none and is not traversed
 
 
 def printable(text: str) -> str:
@@ -58,4 +58,4 @@ def storable(value: Any) -> Any:
 def storable_json(value: Any) -> str:
     """JSON that a database accepts: see `storable`."""
     text = json.dumps(value)
-    return json.dumps(storable(value)) if _MAY_BE_UNSTORABLE.search(text) else text
+    return json.dumps(storable(value)) if any(sign in text for sign in _MAY_BE_UNSTORABLE) else text

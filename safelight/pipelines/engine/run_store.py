@@ -328,5 +328,5 @@ class RunStore:
         known = messages.get("scan_lines")
         if known is None or self._log_unsure or len(known) < self.log_seq:
             return self.variables
-        more = [{"index": self.log_seq + no, "text": line.to_json()["message"]} for no, line in enumerate(lines)]
+        more = [{"index": self.log_seq + no, "text": line.text} for no, line in enumerate(lines)]
         return self.variables | {"userMessages": messages | {"scan_lines": known + more}}

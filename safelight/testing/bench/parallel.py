@@ -20,7 +20,7 @@ from safelight.testing.bench.engine import empty_context, noop_plan
 from safelight.testing.bench.scratch import ROUNDS, BenchResult, compared, give_credits, order_many, scratch_database
 
 STEPS_OF_GENERATION = 64
-GENERATIONS = 10  # a round, one at a time
+GENERATIONS = 4  # a round, one at a time
 CONNECTIONS = 4
 
 
