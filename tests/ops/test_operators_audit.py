@@ -21,10 +21,10 @@ NO_DEEDS = {
     "demo": "is a customer of its own, whose credits are in the ledger",
     "db dump": "reads", "db restore": "fills a database that is empty, its records too",
     "db url": "reads", "db status": "reads", "db stop": "stops a server, whose database it does not touch",
-    "generations list": "reads", "generations show": "reads", "generations logs": "reads",
+    "generations list": "reads", "generations show": "reads", "generations receipt": "reads", "generations logs": "reads",
     "credits ledger": "reads", "status": "reads",
     "failures": "reads", "stuck": "reads", "providers": "reads", "assets verify": "reads", "recipes": "reads",
-    "bench engine": "has a database of its own", "bench doctor": "has a database of its own",
+    "bench fairness": "has a database of its own", "bench engine": "has a database of its own", "bench doctor": "has a database of its own",
     "bench waiting": "has a database of its own", "bench store": "has a database of its own",
     "chaos": "has a database of its own",
 }  # fmt: skip

@@ -102,7 +102,7 @@ def test_unknown_settings_and_pictures_without_a_place_are_left_out_and_this_is_
         (SEEDREAM, (), {"enhance_prompt": "yes"}, "enhance_prompt must be true or false, not 'yes'"),
         (SEEDREAM, (), {"max_images": "many"}, "max_images must be a number, not 'many'"),
         (SEEDREAM, (), {"max_images": True}, "max_images must be a number, not 'True'"),
-        (KLING, (), {}, "start_image is missing: it takes a picture that is a start_frame"),
+        (KLING, (), {}, "start_image is missing: it takes a picture that is a start_frame or a reference"),
         (SEEDREAM, (), {"prompt": ""}, "prompt is missing"),
     ],
 )

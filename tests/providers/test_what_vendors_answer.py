@@ -184,6 +184,7 @@ async def test_a_data_uri_is_delivered_with_its_measures_and_its_shape_compared(
     facts = backend.value(
         "select mg_meta->'result' from mega_generations where mg_id = %s", f"generation:{still['generation_id']}"
     )
+    assert len(facts.pop("sha256")) == 64
     assert facts | {"bytes": 0} == {"media_type": "image/png", "bytes": 0, "width": 64, "height": 64, "seconds": None}
     said = backend.sql(
         "select message from image_generation_logs where job_id = %s and level = 'warning'", still["generation_id"]

@@ -7,7 +7,7 @@ from unittest import mock
 
 from safelight import telemetry
 from safelight.db.connection import clock, database
-from safelight.db.generations import generations, job_log, jobs, queue_status, runs
+from safelight.db.generations import generations, job_log, jobs, queue_status, rounds, runs
 from safelight.db.money import ledger
 from safelight.db.operations import ops_rows
 from safelight.pipelines import cancel
@@ -32,6 +32,7 @@ REPLACED: list[tuple[Any, str, Any]] = [
     (ledger, "_queries", statements.LedgerStatements()),
     (ops_rows, "_queries", statements.OpsStatements()),
     (generations, "_queries", statements.GenerationStatements()),
+    (rounds, "_queries", statements.RoundStatements()),
     (jobs, "_queries", statements.JobStatements()),
     (queue_status, "_queries", statements.QueueStatements()),
     (database, "time", virtual_time),

@@ -180,6 +180,9 @@ class LedgerStatements:
 
         return await conn.ask(f"insert_entry {ref_type} {delta:+}", act, writes=ROWS)
 
+    async def lock_balance(self, conn: Connection, **_: Any) -> int:
+        return await conn.ask("lock_balance", lambda tables: tables.rows.credits, writes=ROWS)
+
     async def give_credits(self, conn: Connection, *, pass_id: str, credits: int, expires_at: None) -> int:
         def act(tables: Tables) -> int:
             tables.rows.credits += credits
@@ -217,10 +220,9 @@ class GenerationStatements:
 
     async def cancelling(self, conn: Connection, **_: Any) -> Row:
         def act(tables: Tables) -> Row:
-            status, meta = tables.rows.generation["mg_mma_status"], json.loads(tables.rows.generation["mg_meta"])
             return {
-                "status": status,
-                "cost": meta["cost"],
+                "status": tables.rows.generation["mg_mma_status"],
+                "refunded": sum(delta for (kind, _), delta in tables.rows.entries.items() if kind == "mma_refund"),
                 "balance": tables.rows.credits,
                 "has_result": _has_result(tables.rows),
             }
@@ -249,6 +251,12 @@ class QueueStatements:
         return sum(at > alive_after for at in conn.server.tables.workers.values())
 
 
+class RoundStatements:
+    async def unbegun_lease_no(self, conn: Connection, **_: Any) -> int:
+        """The generation is no set: it has no second round."""
+        return await conn.ask("unbegun_lease_no", lambda _: 0)
+
+
 class JobStatements:
     async def wake(self, conn: Connection, *, generation_id: str, **_: Any) -> bool:
         def act(tables: Tables) -> bool:
@@ -258,6 +266,10 @@ class JobStatements:
             return True
 
         return await conn.ask("wake", act, writes=JOBS)
+
+    async def release_all(self, conn: Connection) -> None:
+        """No customer here has a bound of the generations begun at once."""
+        await conn.ask("release_all", lambda _: None)
 
     async def requeue_stalled(
         self, conn: Connection, *, dead_after_seconds: float, hung_after_seconds: float, **_: Any

@@ -24,6 +24,7 @@ ROCKET = decode.encode_jpeg(skimage.data.rocket())
 CONTEXTS = {
     path.name.removesuffix(".toml"): tomllib.loads(path.read_text())
     for path in sorted((PACKAGE / "pipelines" / "prompts").glob("mma.ctx.*.toml"))
+    if path.stem != "mma.ctx.image_edit"  # that one is for an image model
 }
 
 

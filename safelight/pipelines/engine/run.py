@@ -334,7 +334,7 @@ class Run:
                 return ItemResult(item, self._position, made)
             if isinstance(made, (Snooze, LeaseLost, *TRANSIENT_ERRORS)) or not isinstance(made, Exception):
                 raise made
-            if isinstance(made, Cancelled) and not step.payload.attempts and step.payload.writes == 0:
+            if isinstance(made, Cancelled) and not self.store.has_step(step.number):
                 raise made
             error = await self._fail_item(step, step_type, made)
         if error.type == Cancelled.__name__:

@@ -135,7 +135,7 @@ def test_a_provider_that_denies_what_it_accepted_is_noticed():
 
 def test_a_runner_that_forgets_what_it_finished_is_noticed(monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr(Step, "has_ended", False)
-    monkeypatch.setattr("safelight.pipelines.worker.LAST_LOOK_OF", list(StepType))  # their steps are read whole
+    monkeypatch.setattr("safelight.pipelines.worker.RESULT_STEPS", list(StepType))  # their steps are read whole
     assert "the generation is still" in broken(told(range(10)))  # the fence lets no ended step be written again
 
 

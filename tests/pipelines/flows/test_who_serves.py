@@ -177,8 +177,8 @@ REFUSED_MODES = {
         ["text", "video"],
         "the registry says that it makes text, video, and not still",
     ),
-    "no list": ("seedream", "still", "modes must be a list of image_job, still, text, video"),
-    "an unknown word": ("seedream", ["picture"], "modes must be a list of image_job, still, text, video"),
+    "no list": ("seedream", "still", "modes must be a list of image_job, model_run, still, text, video"),
+    "an unknown word": ("seedream", ["picture"], "modes must be a list of image_job, model_run, still, text, video"),
     "no word": ("seedream", [{"still": True}], "cannot be used"),
     "no texts": ("gpt", ["still"], "the registry says that it makes still, and not text"),
 }
