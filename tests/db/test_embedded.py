@@ -25,9 +25,10 @@ from safelight.db.embedded.supervisor import Restarted, Supervisor
 from safelight.db.operations.ops_outbox import OpsOutbox
 from safelight.private_files import open_home
 from safelight.storage.buckets import LocalBucket
+from tests.conftest import memory_folder
 from tests.db.test_database_outage import KEPT
+from tests.support.commands import Started, run_safelight
 
-COMMAND = [sys.executable, "-m", "safelight"]
 WAIT_SECONDS = 60
 IS_ROOT = os.geteuid() == 0
 USE_AND_WAIT = "import pathlib, sys, time; from safelight.db import embedded; print(embedded.start(pathlib.Path(sys.argv[1])), flush=True); time.sleep(600)"
@@ -36,7 +37,7 @@ USE_AND_WAIT = "import pathlib, sys, time; from safelight.db import embedded; pr
 @pytest.fixture(scope="module")
 def home() -> Iterator[Path]:
     """A home whose server the tests of this file share; each leaves it as it likes, and starts it first."""
-    with tempfile.TemporaryDirectory(prefix="sl") as folder:
+    with tempfile.TemporaryDirectory(prefix="sl", dir=memory_folder()) as folder:
         home = Path(folder) / "home"
         with connect(home) as conn:
             conn.execute("create table kept (value int)")
@@ -48,7 +49,7 @@ def home() -> Iterator[Path]:
 @pytest.fixture
 def place() -> Iterator[Path]:
     """An empty folder with a short path, for a home that is soon gone."""
-    with tempfile.TemporaryDirectory(prefix="sl") as folder:
+    with tempfile.TemporaryDirectory(prefix="sl", dir=memory_folder()) as folder:
         yield Path(folder)
 
 
@@ -64,8 +65,7 @@ def kept(home: Path) -> int:
 def safelight(home: Path, *arguments: str, **more: str) -> subprocess.CompletedProcess[str]:
     environment = {name: value for name, value in os.environ.items() if not name.startswith("SAFELIGHT_")}
     environment |= {"SAFELIGHT_HOME": str(home), "COLUMNS": "300", **more}
-    command = [*COMMAND, *arguments]
-    return subprocess.run(command, env=environment, capture_output=True, text=True, timeout=120, check=False)
+    return run_safelight(*arguments, environment=environment)
 
 
 def pid_of(home: Path) -> int:
@@ -512,10 +512,9 @@ async def test_a_server_that_does_not_come_back_is_given_up(place: Path, monkeyp
 def test_up_lives_through_the_death_of_its_database_and_says_so(place: Path):
     environment = os.environ | {"SAFELIGHT_HOME": str(place), "SAFELIGHT_PORT": "0", "COLUMNS": "300"}
     log = place / "up.log"
-    with log.open("wb") as output:
-        up = subprocess.Popen([*COMMAND, "up"], env=environment, stdout=output, stderr=output)
+    up = Started("up", environment=environment, log=log)
     try:
-        until(lambda: "Admin" in log.read_text())
+        until(lambda: log.exists() and "Admin" in log.read_text())
         base = log.read_text().split()[1]
         os.kill(pid_of(place), signal.SIGKILL)
         until(lambda: "The embedded database runs again" in log.read_text())

@@ -14,6 +14,7 @@ from typing import Any
 import psutil
 import pytest
 
+from tests.conftest import memory_folder
 from tests.support.commands import run_safelight
 from tests.support.scope import LONG, amount
 
@@ -31,7 +32,7 @@ def scaled_rehearsal(test: Callable[..., None]) -> Callable[..., None]:
 @pytest.fixture(scope="module")
 def folder() -> Iterator[Path]:
     """A short path that the database's own user may enter."""
-    with tempfile.TemporaryDirectory(prefix="sl") as name:
+    with tempfile.TemporaryDirectory(prefix="sl", dir=memory_folder()) as name:
         yield Path(name)
 
 
