@@ -47,8 +47,18 @@ SERVER_SETTINGS = (
     "fsync = off", "synchronous_commit = off", "full_page_writes = off", "autovacuum = off", "max_wal_size = '128MB'",
 )  # fmt: skip
 MEMORY_FOLDER = Path("/dev/shm")
-MEMORY_FREE_BYTES_MIN = 2 * 1024**3
+MEMORY_FREE_BYTES_MIN = 4 * 1024**3
+
+
+def memory_folder() -> str | None:
+    """A folder whose files lie in memory, if there is room for the servers and the files of all pytest processes."""
+    has_room = MEMORY_FOLDER.is_dir() and shutil.disk_usage(MEMORY_FOLDER).free >= MEMORY_FREE_BYTES_MIN
+    return str(MEMORY_FOLDER) if has_room else None
+
+
 quick_starts.install()
+if _memory := memory_folder():
+    os.environ.setdefault("PYTEST_DEBUG_TEMPROOT", _memory)  # files of tests need not wait for a disk
 pytest.register_assert_rewrite("safelight.testing.adapter_contract")
 
 
@@ -70,12 +80,6 @@ def postgres() -> Iterator[str]:
             conn.execute("select pg_reload_conf()")
         yield dsn
         embedded.stop(Path(folder))
-
-
-def memory_folder() -> str | None:
-    """A folder whose files lie in memory, if there is room for the servers of all pytest processes."""
-    has_room = MEMORY_FOLDER.is_dir() and shutil.disk_usage(MEMORY_FOLDER).free >= MEMORY_FREE_BYTES_MIN
-    return str(MEMORY_FOLDER) if has_room else None
 
 
 def dsn_of(server: str, database: str) -> str:

@@ -19,7 +19,7 @@ from tests.support.commands import run_safelight
 from tests.support.scope import LONG, amount
 
 COMMAND = [str(Path(sys.executable).with_name("safelight")), "chaos"]
-GENERATIONS = amount(usual=40, all=300)
+GENERATIONS = amount(usual=24, all=300)
 MINUTES_MAX = amount(usual=4, all=20)
 QUICK = {"SAFELIGHT_WORKER_HEARTBEAT_SECONDS": "1", "SAFELIGHT_WORKER_POLL_SECONDS": "0.2"}
 
