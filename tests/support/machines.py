@@ -252,9 +252,7 @@ class Site:
             "SAFELIGHT_RATE_LIMIT_PUBLIC_PER_MINUTE": "0",
         }
         part = name.partition("-")[0]
-        self.nodes[name] = Node(
-            Started(part, environment=os.environ | settings, log=log, network=place.network), log
-        )
+        self.nodes[name] = Node(Started(part, environment=os.environ | settings, log=log, network=place.network), log)
 
     async def until(self, query: str, *values: object) -> None:
         async with asyncio.timeout(WAIT_SECONDS):

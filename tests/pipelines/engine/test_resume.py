@@ -32,7 +32,9 @@ async def test_waiting_for_a_provider_holds_no_worker(start: StartBackend):
     await backend.grant(6)
     photo = await backend.upload()
     accepted = [await backend.create(product=photo) for _ in range(6)]
-    under_way = "select count(*) from mega_generations where mg_step_type = 'seedream_generate' and mg_payload ? 'operation'"
+    under_way = (
+        "select count(*) from mega_generations where mg_step_type = 'seedream_generate' and mg_payload ? 'operation'"
+    )
     await wait_for(backend, f"select ({under_way}) = 6 and count(*) = 6 from procrastinate_jobs where status = 'todo'")
     long_ago = datetime.now(UTC) - timedelta(seconds=2 * WHOLE_STORY_SECONDS)
     backend.sql(
@@ -43,7 +45,12 @@ async def test_waiting_for_a_provider_holds_no_worker(start: StartBackend):
     backend.sql("update procrastinate_jobs set scheduled_at = null")
     made = await asyncio.gather(*(backend.finished(one) for one in accepted))
     assert {one["status"] for one in made} == {"done"}
-    waits = [step for one in made for step in backend.steps(one["generation_id"]) if step["mg_step_type"] == "seedream_generate"]
+    waits = [
+        step
+        for one in made
+        for step in backend.steps(one["generation_id"])
+        if step["mg_step_type"] == "seedream_generate"
+    ]
     assert len(waits) == 6
     for step in waits:
         assert len(step["mg_payload"]["attempts"]) == 1
