@@ -9,8 +9,8 @@ PYTHON ?= $(shell for p in python3.13 python3.12 python3.11 python3; do \
 UV_VERSION = 0.13.8
 # Modules are compiled once, not by each process that a test starts.
 export PYTHONDONTWRITEBYTECODE =
-# Tests wait for databases and for processes of their own more than half of the time: three workers to a processor.
-TEST_WORKERS ?= $(shell .venv/bin/python -c 'import os; print((os.cpu_count() or 2) * 3)')
+# Tests wait for databases and for processes of their own about half of the time: two workers to a processor.
+TEST_WORKERS ?= $(shell .venv/bin/python -c 'import os; print((os.cpu_count() or 2) * 2)')
 # A file's tests stay together. The slowest files begin first (tests/support/scope.py), not those with the most tests.
 PYTEST = .venv/bin/pytest -n $(TEST_WORKERS) --dist loadfile --no-loadscope-reorder --durations=20
 # How much `make test-long` runs: `all`, or `ci`, which takes every variant once and a few mutations.

@@ -1,4 +1,4 @@
-"""Who calls in tests of identity: customers, users with a token, operators."""
+"""Callers in tests of identity: customers, users with a token, operators."""
 
 from typing import Any
 
