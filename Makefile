@@ -7,6 +7,8 @@
 PYTHON ?= $(shell for p in python3.13 python3.12 python3.11 python3; do \
 	command -v $$p >/dev/null 2>&1 && $$p -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo $$p && break; done)
 UV_VERSION = 0.13.8
+# Modules are compiled once, not by each process that a test starts.
+export PYTHONDONTWRITEBYTECODE =
 # Tests wait for databases and for processes of their own about half of the time: two workers to a processor.
 TEST_WORKERS ?= $(shell .venv/bin/python -c 'import os; print((os.cpu_count() or 2) * 2)')
 # A file's tests stay together. The slowest files begin first (tests/support/scope.py), not those with the most tests.

@@ -2,16 +2,14 @@
 
 import asyncio
 import base64
-import importlib.metadata
 import os
 import pwd
 import shutil
 import subprocess
-import sys
 import tempfile
+import time
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
-from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -29,7 +27,7 @@ from safelight.db import embedded
 from safelight.domain.ids import new_id
 from safelight.media import decode
 from safelight.storage.buckets import S3Keys
-from tests.support import openapi, scope
+from tests.support import openapi, quick_starts, scope
 from tests.support.drafts import drafts
 from tests.support.queries import Queries
 from tests.support.s3_servers import seaweedfs
@@ -44,21 +42,23 @@ for _key in ("OPENAI_API_KEY", "REPLICATE_API_TOKEN", "FAL_KEY"):
 os.environ["SAFELIGHT_STAND_IN"] = "allow"  # tests have databases of their own, and no vendor
 POSTGRES_15 = Path(os.environ.get("POSTGRES_15_BIN", "/usr/lib/postgresql/15/bin"))
 WAIT_SECONDS = 120
+CLOSING_LOOKS_MAX, CLOSING_LOOK_SECONDS = 20, 0.002
 SERVER_SETTINGS = (
     "fsync = off", "synchronous_commit = off", "full_page_writes = off", "autovacuum = off", "max_wal_size = '128MB'",
 )  # fmt: skip
 MEMORY_FOLDER = Path("/dev/shm")
-MEMORY_FREE_BYTES_MIN = 2 * 1024**3
-_entry_points = importlib.metadata.entry_points
+MEMORY_FREE_BYTES_MIN = 4 * 1024**3
 
 
-@lru_cache
-def _entry_points_on(path: tuple[str, ...], **wanted: Any) -> Any:
-    return _entry_points(**wanted)
+def memory_folder() -> str | None:
+    """A folder whose files lie in memory, if there is room for the servers and the files of all pytest processes."""
+    has_room = MEMORY_FOLDER.is_dir() and shutil.disk_usage(MEMORY_FOLDER).free >= MEMORY_FREE_BYTES_MIN
+    return str(MEMORY_FOLDER) if has_room else None
 
 
-# Each App looks for installed adapters: to read the metadata of all packages takes a third of its start.
-importlib.metadata.entry_points = lambda **wanted: _entry_points_on(tuple(sys.path), **wanted)  # type: ignore[assignment]
+quick_starts.install()
+if _memory := memory_folder():
+    os.environ.setdefault("PYTEST_DEBUG_TEMPROOT", _memory)  # files of tests need not wait for a disk
 pytest.register_assert_rewrite("safelight.testing.adapter_contract")
 
 
@@ -80,12 +80,6 @@ def postgres() -> Iterator[str]:
             conn.execute("select pg_reload_conf()")
         yield dsn
         embedded.stop(Path(folder))
-
-
-def memory_folder() -> str | None:
-    """A folder whose files lie in memory, if there is room for the servers of all pytest processes."""
-    has_room = MEMORY_FOLDER.is_dir() and shutil.disk_usage(MEMORY_FOLDER).free >= MEMORY_FREE_BYTES_MIN
-    return str(MEMORY_FOLDER) if has_room else None
 
 
 def dsn_of(server: str, database: str) -> str:
@@ -125,7 +119,16 @@ def _database(server: str, template: str) -> Iterator[str]:
         copy = sql.SQL("create database {} template {} strategy file_copy")
         conn.execute(copy.format(sql.Identifier(name), sql.Identifier(template)))
         yield dsn_of(server, name)
-        conn.execute(sql.SQL("drop database {} with (force)").format(sql.Identifier(name)))
+        _drop(conn, name)
+
+
+def _drop(conn: psycopg.Connection, name: str) -> None:
+    """The server looks every 100 ms for connections that are about to close: look more often, and force what stays."""
+    for _ in range(CLOSING_LOOKS_MAX):
+        if conn.execute("select from pg_stat_activity where datname = %s", [name]).rowcount == 0:
+            break
+        time.sleep(CLOSING_LOOK_SECONDS)
+    conn.execute(sql.SQL("drop database {} with (force)").format(sql.Identifier(name)))
 
 
 @pytest.fixture(scope="session")
@@ -172,7 +175,7 @@ def blank_database(request: pytest.FixtureRequest) -> Iterator[str]:
         conn.execute(sql.SQL("create database {} template template0").format(sql.Identifier(name)))
         head, _, options = server.partition("?")
         yield f"{head.rsplit('/', 1)[0]}/{name}?{options}"
-        conn.execute(sql.SQL("drop database {} with (force)").format(sql.Identifier(name)))
+        _drop(conn, name)
 
 
 @pytest.fixture(params=["embedded", "15"])

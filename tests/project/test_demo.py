@@ -7,6 +7,7 @@ import re
 import signal
 import subprocess
 import sys
+import time
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
@@ -19,22 +20,20 @@ from psycopg.rows import dict_row
 
 from safelight.db import embedded
 from tests.conftest import COFFEE, Backend, running
+from tests.support.commands import Started, run_safelight
 
 COMMAND = str(Path(sys.executable).with_name("safelight"))
 SEED_000 = (Path(__file__).parents[1] / "seeds" / "000.sql").read_text()
 BLOCKS = dict(re.findall(r"^-- (\d\.\d) [^\n]*\n(.*?)(?=^-- \d\.\d|\Z)", SEED_000, re.M | re.S))
 
 
+def environment_of(home: Path, **settings: str) -> dict[str, str]:
+    plain = {name: value for name, value in os.environ.items() if not name.startswith("SAFELIGHT_")}
+    return plain | {"SAFELIGHT_HOME": str(home), "SAFELIGHT_PORT": "0", "COLUMNS": "200"} | settings
+
+
 def safelight(home: Path, *arguments: str, **settings: str) -> subprocess.CompletedProcess[str]:
-    environment = {name: value for name, value in os.environ.items() if not name.startswith("SAFELIGHT_")}
-    return subprocess.run(
-        [COMMAND, *arguments],
-        env=environment | {"SAFELIGHT_HOME": str(home), "SAFELIGHT_PORT": "0", "COLUMNS": "200"} | settings,
-        capture_output=True,
-        text=True,
-        timeout=240,
-        check=False,
-    )
+    return run_safelight(*arguments, environment=environment_of(home, **settings))
 
 
 @pytest.fixture(scope="module")
@@ -56,7 +55,9 @@ async def live(module_dsn: str, home: Path) -> AsyncIterator[Backend]:
 def report(home: Path, live: Backend) -> dict:
     before = everything_in(live)
     settings = {"SAFELIGHT_DATABASE_URL": live.dsn, "SAFELIGHT_PORT": str(live.app.settings.port)}
-    done = safelight(home.parent, "demo", "--json", **settings)
+    command = [COMMAND, "demo", "--json"]  # from nothing, and at full size
+    environment = environment_of(home.parent, **settings)
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=240, check=False)
     assert done.returncode == 0, done.stderr[-3000:]
     assert everything_in(live) == before
     return json.loads(done.stdout)
@@ -110,19 +111,17 @@ def test_a_refusal_is_shown_and_ends_the_demo(tmp_path: Path):
 
 
 def test_ctrl_c_ends_the_demo_with_a_line(tmp_path: Path):
-    with subprocess.Popen(
-        [sys.executable, "-m", "safelight", "demo"],
-        env=os.environ | {"SAFELIGHT_HOME": str(tmp_path)},
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-    ) as demo:
-        assert demo.stdout
-        assert demo.stderr
-        next(line for line in demo.stdout if "seedream_generate" in line)
+    log = tmp_path / "demo.log"
+    demo = Started("demo", environment=environment_of(tmp_path / "home"), log=log)
+    try:
+        while not log.exists() or "seedream_generate" not in log.read_text():
+            assert demo.poll() is None, log.read_text()
+            time.sleep(0.05)
         demo.send_signal(signal.SIGINT)
         assert demo.wait(timeout=30) == 130  # 2.5 s at most of which are ours; the rest is for a machine that is busy
-        assert demo.stderr.read().count("the demo was interrupted") == 1
+        assert log.read_text().count("the demo was interrupted") == 1
+    finally:
+        demo.kill()
 
 
 @pytest.fixture(scope="module")

@@ -6,6 +6,7 @@ command takes. That a command starts from nothing is tested where that is the ma
 README, the installation, the embedded database and the machines."""
 
 import atexit
+import ctypes
 import multiprocessing
 import os
 import sys
@@ -14,11 +15,14 @@ from collections.abc import Mapping
 from pathlib import Path
 from subprocess import CompletedProcess, TimeoutExpired
 
+from tests.support.drafts import drafts
+
 SECONDS_MAX = 120.0
 # Not the command line itself: what it prints on is made when it is imported, with the environment of the command.
 PRELOADED = [
     "tests.support.killed_worker",
     "tests.support.parallel_flow",
+    "tests.support.drafts",
     "safelight.ops.doctor",
     "safelight.serve",
     "safelight_local.adapter",
@@ -56,11 +60,15 @@ def run_safelight(
 
 
 class Started:
-    """A `safelight` that runs beside the test, with the methods of a `subprocess.Popen`. Nothing of its output is kept."""
+    """A `safelight` that runs beside the test, with the methods of a `subprocess.Popen`. What it says is kept in the file
+    `log`, if there is one. `network` is the name of the namespace in which its network is."""
 
-    def __init__(self, *arguments: str, environment: Mapping[str, str]) -> None:
-        nowhere = Path(os.devnull)
-        self._process = forked_processes().Process(target=_main, args=(arguments, dict(environment), nowhere, nowhere))
+    def __init__(
+        self, *arguments: str, environment: Mapping[str, str], log: Path | None = None, network: str | None = None
+    ) -> None:
+        said = log or Path(os.devnull)
+        options = (arguments, dict(environment), said, said, network)
+        self._process = forked_processes().Process(target=_main, args=options)
         self._process.start()
 
     @property
@@ -86,16 +94,28 @@ class Started:
         return self._process.exitcode
 
 
-def _main(arguments: tuple[str, ...], environment: dict[str, str], output: Path, errors: Path) -> None:
+def _main(
+    arguments: tuple[str, ...], environment: dict[str, str], output: Path, errors: Path, network: str | None = None
+) -> None:
     os.environ.clear()
     os.environ.update(environment)
     for number, path in ((1, output), (2, errors)):
-        with path.open("wb") as file:
+        with path.open("ab") as file:
             os.dup2(file.fileno(), number)
+    if network:
+        _enter(network)
     sys.argv = ["safelight", *arguments]
     from safelight.cli import main  # noqa: PLC0415 - it looks at the environment, which is another one now
 
     try:
-        main()
+        with drafts():
+            main()
     finally:
         atexit._run_exitfuncs()  # multiprocessing ends a process without them
+
+
+def _enter(network: str) -> None:
+    """Move into a namespace that `ip netns` has made."""
+    with Path(f"/run/netns/{network}").open() as namespace:
+        if ctypes.CDLL(None, use_errno=True).setns(namespace.fileno(), 0) != 0:
+            raise OSError(ctypes.get_errno(), f"the network {network} cannot be entered")

@@ -1,9 +1,10 @@
-"""Backends of tests draw small pictures: no test depends on their content, and drawing them was most of the work.
+"""Backends of tests, and the commands that are forked for them, draw small pictures: no test depends on their content,
+and drawing them was most of the work.
 
-The renderer itself is tested at the sizes customers get, as are the demo, the README and every command that a test runs
-as a process: only backends that live in the process of a test are told to draw drafts.
+The renderer itself is tested at the sizes customers get, as are the demo and the README.
 """
 
+import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from functools import lru_cache
@@ -13,19 +14,23 @@ import numpy as np
 
 from safelight.media.decode import Pixels
 from safelight_local import film, sight, still
+from safelight_local.picture import Rendered, StillOrder
 from safelight_local.product import cutout
 from safelight_local.raster import Field
 from safelight_local.scene import backdrop, materials
 
-# The long edge by the size that an order names. 4K stays as it is: tests order it where a step shall take its time.
-STILLS = {"1K": 256, "2K": 320}
-FILMS = {"standard": 160, "std": 160}
+# The long edge by the size that an order names.
+STILLS = {"1K": 128, "2K": 160, "4K": 160}
+FILMS = {"standard": 128, "std": 128}
 CUT_OUT_EDGE = 64  # of the copy on which the product is told from its ground
-LOOKING_EDGE = 192  # of the copy that is described in words
-TILE = 128  # the edge of a piece of stone, wood or linen
+LOOKING_EDGE = 96  # of the copy that is described in words
+TILE = 64  # the edge of a piece of stone, wood or linen
 CUTS_KEPT_MAX = 64
+# Tests order a still of this size if its step shall keep a worker at work: it takes its time, but no processor.
+SLOW_SIZE, SLOW_SECONDS = "4K", 3.0
 
 _cut_out = cutout._grab
+_compose = still.compose
 
 
 @lru_cache(CUTS_KEPT_MAX)
@@ -35,9 +40,15 @@ def _known(shape: tuple[int, ...], small: bytes, marks: bytes) -> Field:
     )
 
 
-def _cut_out_once(small: Pixels, marks: Pixels) -> Field:
+def cut_out_once(small: Pixels, marks: Pixels) -> Field:
     """The same photo is ordered in hundreds of tests; telling its product from the ground takes longer than the still."""
     return _known(small.shape, small.tobytes(), marks.tobytes()).copy()
+
+
+def _compose_slowly(order: StillOrder) -> Rendered:
+    if order.settings.get("size") == SLOW_SIZE:
+        time.sleep(SLOW_SECONDS)
+    return _compose(order)
 
 
 @contextmanager
@@ -46,8 +57,9 @@ def drafts() -> Iterator[None]:
     with ExitStack() as stack:
         stack.enter_context(patch.dict(still.LONG_EDGE, STILLS))
         stack.enter_context(patch.dict(film.LONG_EDGE, FILMS))
+        stack.enter_context(patch.object(still, "compose", _compose_slowly))
         stack.enter_context(patch.object(cutout, "WORKING_EDGE", CUT_OUT_EDGE))
-        stack.enter_context(patch.object(cutout, "_grab", _cut_out_once))
+        stack.enter_context(patch.object(cutout, "_grab", cut_out_once))
         stack.enter_context(patch.object(sight, "LOOKING_EDGE", LOOKING_EDGE))
         for module in (materials, backdrop):
             stack.enter_context(patch.object(module, "TILE", TILE))

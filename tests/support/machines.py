@@ -9,7 +9,6 @@ import os
 import shutil
 import socket
 import subprocess
-import sys
 from collections.abc import AsyncIterator, Iterator, Sequence
 from contextlib import AsyncExitStack, ExitStack, asynccontextmanager, contextmanager
 from dataclasses import dataclass, field
@@ -23,6 +22,7 @@ from safelight.config import Settings
 from safelight.db import embedded
 from safelight.pipelines.engine.queue import IMPORTS, WORK
 from tests.conftest import WAIT_SECONDS, Backend
+from tests.support.commands import Started
 
 API_NAMES = ("api-1", "api-2")
 WORKER_NAMES = ("worker-1", "worker-2")
@@ -34,9 +34,9 @@ CHUNK_BYTES = 65_536
 
 @dataclass(frozen=True)
 class Place:
-    """The place of a node: the prefix of its command, the address of its database, and its own."""
+    """The place of a node: the namespace of its network, the address of its database, and its own."""
 
-    command_prefix: tuple[str, ...]
+    network: str | None
     database: str
     host: str
     port: int
@@ -97,7 +97,7 @@ class Links:
         link, our_address, _ = self._link(namespace, 2 * number + 1)
         self._database_links[name] = link
         self.postgres_addresses.append(our_address)
-        self.places[name] = Place(("ip", "netns", "exec", namespace), f"{our_address}:{port}", its_address, 8787)
+        self.places[name] = Place(namespace, f"{our_address}:{port}", its_address, 8787)
 
     def _link(self, namespace: str, number: int) -> tuple[str, str, str]:
         """Its name at our end, and the addresses of our end and of the node's."""
@@ -172,7 +172,7 @@ class Proxies:
         server = await asyncio.start_server(proxy.accept, "127.0.0.1", 0)
         made.callback(server.close)
         database = f"127.0.0.1:{server.sockets[0].getsockname()[1]}"
-        self.places[name] = Place((), database, "127.0.0.1", free_port())
+        self.places[name] = Place(None, database, "127.0.0.1", free_port())
 
 
 @asynccontextmanager
@@ -211,7 +211,7 @@ def postgres_on(addresses: Sequence[str], port: int, home: Path) -> Iterator[str
 
 @dataclass
 class Node:
-    process: subprocess.Popen[bytes]
+    process: Started
     log: Path
 
     def has_said(self, text: str) -> bool:
@@ -220,7 +220,9 @@ class Node:
     async def stop(self) -> int:
         """Proxies go on meanwhile: they are ours."""
         self.process.terminate()
-        return await asyncio.to_thread(self.process.wait, WAIT_SECONDS)
+        code = await asyncio.to_thread(self.process.wait, WAIT_SECONDS)
+        assert code is not None
+        return code
 
     def kill(self) -> None:
         self.process.kill()
@@ -249,10 +251,8 @@ class Site:
             "SAFELIGHT_RATE_LIMIT_WRITES_PER_MINUTE": "0",
             "SAFELIGHT_RATE_LIMIT_PUBLIC_PER_MINUTE": "0",
         }
-        command = [*place.command_prefix, sys.executable, "-m", "safelight", name.partition("-")[0]]
-        with log.open("wb") as output:
-            process = subprocess.Popen(command, env=os.environ | settings, stdout=output, stderr=output)
-        self.nodes[name] = Node(process, log)
+        part = name.partition("-")[0]
+        self.nodes[name] = Node(Started(part, environment=os.environ | settings, log=log, network=place.network), log)
 
     async def until(self, query: str, *values: object) -> None:
         async with asyncio.timeout(WAIT_SECONDS):
@@ -296,7 +296,8 @@ async def site(way: str, home: Path) -> AsyncIterator[Site]:
             made.apis[name] = await stack.enter_async_context(_client_of(app, network.places[name]))
             made.apis[name].pass_id = made.apis[API_NAMES[0]].pass_id
             made.start(name)
-            await _answers(made.apis[name])
+        for api in made.apis.values():
+            await _answers(api)
         yield made
 
 

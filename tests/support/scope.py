@@ -21,10 +21,11 @@ LONG = pytest.mark.long
 # The files that take longest, the longest first: begun at the end, they would keep one processor busy and the others
 # waiting. A name that fits no file is an error of tests/project/test_tidy.py.
 SLOWEST = (
-    "test_every_route", "test_several_machines", "test_resume", "test_embedded", "test_demo", "test_local_studio",
-    "test_provider_faults", "test_killed_anywhere", "test_memory", "test_wrong_clocks", "test_schema", "test_simulation",
-    "test_chaos", "test_generated_clients", "test_readme", "test_planted_secrets", "test_cut_commits", "test_backfill",
-    "test_doctor", "test_connection_limits", "test_database_outage", "test_delivered_results",
+    "test_several_machines", "test_demo", "test_every_route", "test_database_outage", "test_resume", "test_embedded",
+    "test_provider_faults", "test_memory", "test_connection_limits", "test_embedded_files", "test_own_copy", "test_chaos", "test_schema",
+    "test_wrong_clocks", "test_killed_anywhere", "test_generated_clients", "test_local_studio", "test_simulation",
+    "test_readme", "test_limits", "test_planted_secrets", "test_ledger_model", "test_cut_commits", "test_backfill",
+    "test_doctor", "test_delivered_results", "test_local_motion", "test_failures", "test_credits_routes", "test_create",
 )  # fmt: skip
 
 

@@ -14,11 +14,12 @@ from typing import Any
 import psutil
 import pytest
 
+from tests.conftest import memory_folder
 from tests.support.commands import run_safelight
 from tests.support.scope import LONG, amount
 
 COMMAND = [str(Path(sys.executable).with_name("safelight")), "chaos"]
-GENERATIONS = amount(usual=40, all=300)
+GENERATIONS = amount(usual=24, all=300)
 MINUTES_MAX = amount(usual=4, all=20)
 QUICK = {"SAFELIGHT_WORKER_HEARTBEAT_SECONDS": "1", "SAFELIGHT_WORKER_POLL_SECONDS": "0.2"}
 
@@ -31,7 +32,7 @@ def scaled_rehearsal(test: Callable[..., None]) -> Callable[..., None]:
 @pytest.fixture(scope="module")
 def folder() -> Iterator[Path]:
     """A short path that the database's own user may enter."""
-    with tempfile.TemporaryDirectory(prefix="sl") as name:
+    with tempfile.TemporaryDirectory(prefix="sl", dir=memory_folder()) as name:
         yield Path(name)
 
 

@@ -5,6 +5,7 @@ import json
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
+from unittest.mock import patch
 
 import av
 import cv2
@@ -19,6 +20,7 @@ from safelight.media import decode, inspection
 from safelight.providers.base import GenerationRequest, Pending, ReferenceImage, Succeeded
 from safelight.providers.fault_injection import Fault
 from safelight_local.adapter import LocalImageProvider, LocalVideoProvider
+from safelight_local.film import LONG_EDGE
 
 COFFEE = (Path(safelight.__file__).parent / "samples" / "coffee.jpg").read_bytes()
 PHOTOS = {
@@ -27,6 +29,7 @@ PHOTOS = {
     "astronaut": decode.encode_jpeg(skimage.data.astronaut()),
     "rocket": decode.encode_jpeg(skimage.data.rocket()),
 }
+HALF_EDGE = LONG_EDGE["standard"] // 2
 MORNING = "A calm morning on a glossy acrylic table, soft light from the left."
 RATIOS = {
     f"{wide}:{high}": wide / high for wide, high in ((9, 16), (3, 4), (2, 3), (4, 5), (1, 1), (3, 2), (4, 3), (16, 9))
@@ -74,7 +77,9 @@ async def still(prompt: str, *images: tuple[str, str], shelf: Shelf | None = Non
 
 
 async def video(prompt: str, *images: tuple[str, str], shelf: Shelf | None = None, **settings: Any) -> bytes:
-    result = await made(LocalVideoProvider((shelf or Shelf()).read), video_request(prompt, *images, **settings))
+    """A film of half its size, if no other `mode` is stated."""
+    with patch.dict(LONG_EDGE, standard=HALF_EDGE):
+        result = await made(LocalVideoProvider((shelf or Shelf()).read), video_request(prompt, *images, **settings))
     return result.outputs[0].content or b""
 
 
@@ -242,7 +247,7 @@ async def test_a_tweak_whose_product_is_gone_is_a_retouch():
 
 
 async def test_a_video_plays_at_once_and_everywhere():
-    content = await video("Slow push-in", ("start_frame", "coffee"), duration=3)
+    content = await video("Slow push-in", ("start_frame", "coffee"), duration=3, mode="std")
     with av.open(io.BytesIO(content)) as container:
         [stream] = container.streams.video
         assert (stream.codec_context.name, stream.frames) == ("h264", 72)
@@ -260,13 +265,13 @@ async def test_the_same_video_is_the_same_bytes():
 @pytest.mark.parametrize(
     ("prompt", "grows", "moves"),
     [
-        ("The camera pushes in", (1.08, 1.3), (-9, 9)),
-        ("The camera pulls out slowly", (0.75, 0.93), (-9, 9)),
-        ("Pan left to right", (0.98, 1.02), (-200, -40)),
-        ("Pan right to left", (0.98, 1.02), (40, 200)),
-        ("Pan right to left. Revision: other direction", (0.98, 1.02), (-200, -40)),
-        ("Push in. Revision: stop the camera", (0.995, 1.005), (-1, 1)),
-        ("fix_camera: light sweeps", (0.995, 1.005), (-1, 1)),
+        ("The camera pushes in", (1.08, 1.3), (-5, 5)),
+        ("The camera pulls out slowly", (0.75, 0.93), (-5, 5)),
+        ("Pan left to right", (0.98, 1.02), (-100, -20)),
+        ("Pan right to left", (0.98, 1.02), (20, 100)),
+        ("Pan right to left. Revision: other direction", (0.98, 1.02), (-100, -20)),
+        ("Push in. Revision: stop the camera", (0.995, 1.005), (-0.5, 0.5)),
+        ("fix_camera: light sweeps", (0.995, 1.005), (-0.5, 0.5)),
     ],
 )
 async def test_the_camera_does_what_the_words_say(prompt, grows, moves):
@@ -298,7 +303,7 @@ async def test_a_fixed_camera_still_lives():
 async def test_a_movement_is_even():
     content = await video("Pan left to right", ("start_frame", "astronaut"), duration=2)
     steps = [growth_and_shift(content, at / 8, (at + 1) / 8)[1] for at in range(7)]
-    assert all(step < -2 for step in steps)
+    assert all(step < -1 for step in steps)
     assert np.abs(np.diff(steps)).max() < 0.5 * abs(float(np.mean(steps)))
 
 

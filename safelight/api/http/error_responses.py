@@ -33,6 +33,8 @@ STILL_MAKING_MEANS = "It goes on; ask again with the same idempotency key, or lo
 # A path that is no text, and an address that stated too many wrong admin tokens: refused before a route is looked for.
 ANYWHERE = (400, 429, 500)
 IDENTIFIED = (401, 403, 503)
+# Whoever cannot be signed in, for whatever reason, is told with 200 that nobody is.
+NEVER_SENT = {"POST /auth/shopify-sync": (401, 503)}
 
 
 def error_responses(*statuses: int, described: Mapping[int, str] | None = None) -> Responses:
@@ -47,7 +49,7 @@ def implied_responses(name: str, operation: Json, *, is_anonymous: bool, is_stri
     has_key = any(parameter["name"] == "Idempotency-Key" for parameter in operation.get("parameters", ()))
     found = error_responses(
         *ANYWHERE,
-        *(() if is_anonymous else IDENTIFIED),
+        *(() if is_anonymous else [status for status in IDENTIFIED if status not in NEVER_SENT.get(name, ())]),
         *((413,) if content else ()),
         *((415,) if is_strict and "application/json" in content else ()),
         *((422,) if has_key else ()),

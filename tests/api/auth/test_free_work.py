@@ -9,8 +9,8 @@ import pytest
 from safelight.api.auth import visitors
 from safelight.domain.ids import new_id
 from safelight.security.signing import Signer
-from tests.api.auth.test_identity import BRIEF
 from tests.conftest import Backend, Json, StartBackend
+from tests.support.callers import BRIEF
 from tests.support.sign_in import SIGNED_BY_SECRET, bearer, token
 
 PROXY = {"trusted_proxies": "127.0.0.1"}

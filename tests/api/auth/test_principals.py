@@ -19,9 +19,9 @@ from safelight.domain.identities import ActingCustomer, TargetCustomer
 from safelight.domain.ids import new_id
 from safelight.redaction import DEFAULT_REDACTOR
 from safelight.security.signing import Signer
-from tests.api.auth.test_identity import BRIEF, customer, me
 from tests.api.routes.test_files import data_url
 from tests.conftest import Backend, Json, StartBackend
+from tests.support.callers import BRIEF, customer, me
 from tests.support.route_matrix import _routes
 from tests.support.sign_in import SIGNED_BY_SECRET, bearer, token
 

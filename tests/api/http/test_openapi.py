@@ -146,6 +146,20 @@ def test_a_refusal_has_the_manners_of_its_route(name: str, status: int, models: 
     assert [part["title"] for part in parts(schema)] == models
 
 
+@pytest.mark.parametrize(
+    ("name", "status"),
+    [
+        ("POST /auth/shopify-sync", 401),
+        ("POST /auth/shopify-sync", 503),
+        ("POST /api/log-error", 401),
+        ("GET /health", 503),
+    ],
+)
+def test_a_status_that_a_route_never_sends_is_not_in_the_document(name: str, status: int):
+    [route] = [route for route in ROUTES if str(route) == name]
+    assert str(status) not in route.operation["responses"]
+
+
 def test_a_body_that_is_sent_is_in_the_document():
     with_body = {str(route): list(route.operation.get("requestBody", {}).get("content", {})) for route in ROUTES}
     without = {name for name, found in with_body.items() if not found and not name.startswith("GET ")}

@@ -13,10 +13,10 @@ import pytest
 from safelight.app import App
 from safelight.config import Settings
 from safelight.db import embedded
-from tests.api.legacy.test_credits_routes import SHOP_SECRET, order, signature
 from tests.api.routes.test_files import data_url, site
 from tests.conftest import COFFEE, Backend, StartBackend, running
 from tests.support import route_matrix
+from tests.support.credit_orders import SHOP_SECRET, order, signature
 from tests.support.legacy_routes import ATTACHMENT, ROUTES, Failure, Route, differences
 from tests.support.sign_in import SIGNED_BY_SECRET, bearer, token
 

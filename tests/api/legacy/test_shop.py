@@ -6,8 +6,8 @@ from typing import Any
 import pytest
 
 from safelight.domain.ids import new_id
-from tests.api.legacy.test_credits_routes import SETTINGS, deliver, entries, order, settled
 from tests.conftest import Backend, Json, StartBackend
+from tests.support.credit_orders import SETTINGS, deliver, entries, order, settled
 from tests.support.sign_in import SIGNED_BY_SECRET, bearer, token
 
 ROW = "pass:shopify:8812345"

@@ -13,7 +13,7 @@ import httpx2
 import psycopg
 import pytest
 
-from tests.conftest import WAIT_SECONDS, Backend
+from tests.conftest import WAIT_SECONDS, Backend, memory_folder
 from tests.db.test_database_outage import BRIEF, accepted_again, refused
 from tests.pipelines.engine.test_resume import STILL_STEPS, slow_step_begun
 from tests.support.machines import API_NAMES, WAYS, WORKER_NAMES, Site, other, site
@@ -25,7 +25,7 @@ LATE_WRITE_REFUSED = "is no longer ours, or it is final"
 
 @pytest.fixture(params=[next(iter(WAYS)), *(pytest.param(way, marks=LONG) for way in list(WAYS)[1:])])
 async def machines(request: pytest.FixtureRequest) -> AsyncIterator[Site]:
-    with tempfile.TemporaryDirectory(prefix="sl") as folder:
+    with tempfile.TemporaryDirectory(prefix="sl", dir=memory_folder()) as folder:
         async with site(request.param, Path(folder)) as started:
             yield started
 

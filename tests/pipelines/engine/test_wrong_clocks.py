@@ -14,9 +14,9 @@ import httpx2
 import pytest
 
 from safelight.testing.adapter_contract import new_key
-from tests.api.legacy.test_credits_routes import SHOP_SECRET, order, signature
 from tests.conftest import Backend, StartBackend
 from tests.contracts.test_adapters import on_replicate
+from tests.support.credit_orders import SHOP_SECRET, order, signature
 from tests.support.machines import free_port
 from tests.support.scope import LONG
 
