@@ -235,6 +235,11 @@ class GenerationStatements:
 
         return await conn.ask("ended_without_result", act)
 
+    async def unnamed_keys(self, conn: Connection, *, keys: list[str], **_: Any) -> AsyncIterator[Row]:
+        """Each file belongs to the one result, which a withdrawn generation does not name."""
+        for key in await conn.ask("unnamed_keys", lambda _: keys):
+            yield {"key": key}
+
     async def note_withdrawn(self, conn: Connection, **_: Any) -> None:
         def act(tables: Tables) -> None:
             meta = json.loads(tables.rows.generation["mg_meta"])
