@@ -134,9 +134,8 @@ async def test_tables_of_another_system_keep_their_names_until_they_are_renamed(
     with connection(blank) as conn:
         conn.execute(f"create table public.{name} (id uuid primary key, name text)")
         conn.execute(f"insert into public.{name} values (gen_random_uuid(), 'theirs')")
-    with pytest.raises(psycopg.errors.DuplicateTable, match=f"public.{name}") as refused:
+    with pytest.raises(migrating.NamesTaken, match=rf"public.{name}[.] Rename each, .* rename to"):
         await App(Settings(database_url=blank)).migrate()
-    assert "rename to" in str(refused.value.diag.message_hint)
     assert value(blank, f"select name from public.{name}") == "theirs"
     with connection(blank) as conn:
         conn.execute(f"alter table public.{name} rename to {name}_before_safelight")

@@ -24,7 +24,7 @@ from safelight.pipelines.engine.run import Run
 from safelight.pipelines.engine.step import Step
 from safelight.pipelines.engine.write_log import Delivered
 from safelight.pipelines.flows.failure_log import log_failure
-from safelight.pipelines.flows.image_job_lines import failure_counts, no_sources_line
+from safelight.pipelines.flows.image_job_lines import failure_counts, failure_details, no_sources_line
 from safelight.pipelines.flows.public_errors import public_error
 
 Json = dict[str, Any]
@@ -138,7 +138,7 @@ def _ending(run: Run, step: Step, result: SetResult, refund: int) -> Ending:
         meta["error"] = public_error(step, result.error, result.cause or result.error, message)
         meta["error"]["causes"] = result.causes
     failed = result.status in (Status.ERROR, Status.CANCELLED)
-    lines = _lines(run, result, refund, message)
+    lines = _lines(run, step, result, refund, message)
     return Ending(result.status, lines, error=message if failed else None, model=run.model, meta=meta)
 
 
@@ -156,7 +156,7 @@ def _message(order: Order, result: SetResult, refund: int) -> str:
     return ""
 
 
-def _lines(run: Run, result: SetResult, refund: int, message: str) -> list[LogLine]:
+def _lines(run: Run, step: Step, result: SetResult, refund: int, message: str) -> list[LogLine]:
     order = run.order
     details: Json = {"generatedCount": result.made, "totalExpected": result.expected}
     if isinstance(order, ImageJob):
@@ -168,16 +168,16 @@ def _lines(run: Run, result: SetResult, refund: int, message: str) -> list[LogLi
         }
     details |= {"status": result.status, "refundedCredits": refund}
     last = LogLine(_LEVELS[result.status], StepType.COMPLETION, message, details)
-    return [*_lines_of_cause(run, result), last]
+    return [*_lines_of_cause(run, step, result), last]
 
 
-def _lines_of_cause(run: Run, result: SetResult) -> list[LogLine]:
+def _lines_of_cause(run: Run, step: Step, result: SetResult) -> list[LogLine]:
     if result.error is None or result.cause is None or isinstance(result.cause, Cancelled | PositionsMissing):
         return []
     if isinstance(run.order, ImageJob) and run.current and run.current.type == StepType.VALIDATION:
-        return [no_sources_line(run)]
-    told = {"error": result.error.safe_message, "errorCode": result.error.code}
-    return [LogLine("error", "processing", f"The job cannot go on: {result.error.safe_message}", told)]
+        return [no_sources_line(run, step, result.error)]
+    text = f"The job cannot go on: {result.error.safe_message}"
+    return [LogLine("error", "processing", text, failure_details(step, result.error))]
 
 
 def _ops_row(run: Run, step: Step, result: SetResult) -> OpsError | None:

@@ -295,7 +295,6 @@ async def test_a_connection_of_the_callers_own_is_used(own: tuple[Backend, str])
         ("upload", "x" * 4001, None, "message"),
         ("upload", "x", {"text": "x" * 65_536}, "details"),
         ("upload", "x", {"at": object()}, "details"),
-        ("upload", "x", {"figure": float("nan")}, "details"),
     ],
 )
 async def test_a_line_that_does_not_fit_is_refused(
