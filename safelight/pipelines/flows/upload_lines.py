@@ -23,15 +23,15 @@ class UploadLines:
 
     def end(self, stored: int, errors: Sequence[Exception] = ()) -> None:
         """`errors` are those of the files that are not stored."""
-        named = {"generation_id": self._generation_id}
         if not stored:
             text = f"Critical failure with full traceback: {errors[0]}"
-            telemetry.error("❌", Tag.STORAGE_UPLOAD, text, errors[0], **named)
+            telemetry.error("❌", Tag.STORAGE_UPLOAD, text, errors[0], generation_id=self._generation_id)
             return
         counted = f"{stored}/{self._total} files"
         self._info("🎉", Tag.STORAGE_UPLOAD, f"Upload process completed: {counted}")
         if stored < self._total:
-            telemetry.warning(Tag.STORAGE_UPLOAD, f"Partial upload success warning: {counted}", **named)
+            text = f"Partial upload success warning: {counted}"
+            telemetry.warning(Tag.STORAGE_UPLOAD, text, generation_id=self._generation_id)
         self._info("✅", Tag.STORAGE, f"Successfully uploaded {stored} files")
 
     def primary_url(self) -> None:

@@ -163,7 +163,7 @@ async def test_an_attempt_that_takes_too_long_is_stopped_and_made_again(dsn: str
 
 
 @pytest.mark.parametrize("fault", ["closed_before", "unavailable", "rate_limited"])
-async def test_a_service_that_cannot_be_reached_is_tried_three_times(dsn: str, start: StartBackend, fault: str):
+async def test_a_service_that_does_not_answer_is_asked_again(dsn: str, start: StartBackend, fault: str):
     async with simulating(dsn, **{fault: 1.0}) as (_, settings):
         backend = await start(**settings)
         await backend.grant(1)
@@ -175,18 +175,20 @@ async def test_a_service_that_cannot_be_reached_is_tried_three_times(dsn: str, s
         for line in told
         if line["message"].startswith("Attempt ") and "of" in line["message"]
     ]
-    assert tried == [1, 2, 3]
+    is_unknown = fault == "closed_before"  # whether it began is not known, so it is begun again once only
+    assert tried == ([1, 2] if is_unknown else [1, 2, 3])
     again = [line for line in told if "retryDelay" in (line["details"] or ())]
     assert [line["details"]["retryDelay"] > 0 for line in again] == [True, True]
     [last] = [line for line in told if "maxRetries" in (line["details"] or ())]
-    assert (last["level"], last["details"]["maxRetries"], last["details"]["isTimeout"]) == ("error", 3, False)
-    if fault == "closed_before":  # no HTTP status: the failure and the pause are lines of their own
+    assert (last["level"], last["details"]["maxRetries"], last["details"]["isTimeout"]) == ("error", 3, is_unknown)
+    if is_unknown:  # no HTTP status: the failure and the pause are lines of their own
         failed = [line for line in told if "isTimeout" in (line["details"] or ()) and line is not last]
         assert [(line["level"], line["details"]["attempt"]) for line in failed] == [("error", 1), ("error", 2)]
         assert {line["level"] for line in again} == {"info"}
     else:
         assert [(line["level"], line["details"]["attempt"]) for line in again] == [("warning", 1), ("warning", 2)]
-        assert {line["details"]["status"] for line in again} == {503 if fault == "unavailable" else 429}
+        statuses = {500, 502, 503, 504} if fault == "unavailable" else {429}
+        assert {line["details"]["status"] for line in again} <= statuses
 
 
 async def test_a_picture_that_cannot_be_stored_is_told_where_it_was_to_be(dsn: str, start: StartBackend):
