@@ -12,6 +12,7 @@ import pytest
 
 from safelight.app import App
 from safelight.config import Settings
+from safelight.db.money import invariants
 from safelight.db.schema import migrate as migrating
 from safelight.db.schema import online_work
 from safelight.domain.ids import new_id
@@ -78,6 +79,12 @@ async def an_old_snapshot(dsn: str) -> AsyncIterator[None]:
         await conn.rollback()
 
 
+async def warnings_of(dsn: str) -> list[str]:
+    """What the doctor says of the schema."""
+    async with App(Settings(database_url=dsn)).database() as db, db.connection() as conn:
+        return list(await invariants.schema_warnings(conn))
+
+
 async def until(dsn: str, query: str) -> None:
     async with asyncio.timeout(WAIT_SECONDS):
         while not value(dsn, query):
@@ -125,8 +132,10 @@ async def test_what_was_interrupted_is_done_again(of_before: str):
         with pytest.raises(psycopg.OperationalError):
             await asyncio.wait_for(migrate, WAIT_SECONDS)
     assert value(of_before, LEFT) > 0
+    assert "after a migration there is work left" in "".join(await warnings_of(of_before))
     assert await App(Settings(database_url=of_before)).migrate() == []
     assert_up_to_date(of_before, partial=40)
+    assert await warnings_of(of_before) == []
 
 
 @pytest.mark.parametrize("name", ["image_generation_jobs", "generated_images", "file_metadata", "credit_transactions"])

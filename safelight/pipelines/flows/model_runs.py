@@ -179,7 +179,8 @@ class ModelRunRound:
         """The records of the files that could be stored, and an error for each other one."""
         slides: list[Json] = []
         errors: list[SafelightError] = []
-        upload = UploadLines(self._run.generation_id, self._context.assets.public.service, len(files))
+        total = min(len(missing), len(files))
+        upload = UploadLines(self._run.generation_id, self._context.assets.public.service, total)
         upload.begin()
         for number, (source, file) in enumerate(zip(missing, files, strict=False), 1):
             upload.file(number)
