@@ -342,18 +342,22 @@ select
   step.mg_generation_id::uuid as job_id,
   (slide->>'variant')::integer as carousel_index,
   (slide->>'source')::integer as image_index,
-  job.mg_payload #>> array['order', 'sources', slide->>'source', 'url'] as source_image_url,
+  read.sources #>> array[slide->>'source', 'url'] as source_image_url,
   slide->>'url' as generated_image_url,
   slide->>'key' as storage_path,
   (slide->>'width')::integer as width,
   (slide->>'height')::integer as height,
-  coalesce(nullif(job.mg_payload #>> array['order', 'sources', slide->>'source', 'prompt'], ''),
-    job.mg_payload #>> '{order,prompt}') as prompt_used,
+  coalesce(nullif(read.sources #>> array[slide->>'source', 'prompt'], ''), read.prompt) as prompt_used,
   step.mg_payload #> '{input,settings}' as settings_used,
   step.mg_updated_at as created_at,
-  job.mg_user_id as user_id
+  job.mg_user_id as user_id,
+  (step.mg_payload #>> '{input,variant_id}')::uuid as variant_id
 from public.mega_generations step
 join public.mega_generations job on job.mg_id = step.mg_parent_id and job.mg_deleted_at is null
+-- Read once for each variant, not for each of its pictures: an order may be large.
+cross join lateral (
+  select job.mg_payload #> '{order,sources}' as sources, job.mg_payload #>> '{order,prompt}' as prompt offset 0
+) read
 cross join lateral jsonb_array_elements(step.mg_payload #> '{output,slides}') slide
 where step.mg_record_type = 'mma_step' and step.mg_step_type = 'variant_creation'
   and step.mg_payload #>> '{timing,ended_at}' is not null;

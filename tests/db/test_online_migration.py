@@ -80,7 +80,7 @@ async def an_old_snapshot(dsn: str) -> AsyncIterator[None]:
 
 
 async def warnings_of(dsn: str) -> list[str]:
-    """What the doctor says of the schema."""
+    """The doctor's warnings about the schema."""
     async with App(Settings(database_url=dsn)).database() as db, db.connection() as conn:
         return list(await invariants.schema_warnings(conn))
 

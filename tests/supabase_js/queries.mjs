@@ -1,5 +1,5 @@
-// Queries of the front ends of seeds 002 to 004, as supabase-js writes them (`supabase.from` is this client), and seed
-// 002's logger. `node queries.mjs` runs all on URL with TOKEN, and prints what each answered, by name.
+// Queries of front ends of the older schemas, as supabase-js writes them (`supabase.from` is this client), and the logger
+// of image jobs. `node queries.mjs` runs all on URL with TOKEN, and prints what each answered, by name.
 
 import { PostgrestClient } from "@supabase/postgrest-js";
 
@@ -55,9 +55,9 @@ const QUERIES = {
   logs_newest: () => supabase.from("image_generation_logs").select("seq").eq("job_id", job).order("seq", { ascending: false }).limit(1).maybeSingle(),
   // generations
   generations: () => supabase.from("generations").select("*").eq("user_id", user).order("created_at", { ascending: false }).range(0, 19),
-  generation: () => supabase.from("generations").select("id,model_id,status,media_url,storage_size,media_type,completed_at,cost").eq("id", generation).maybeSingle(),
+  generation: () => supabase.from("generations").select("id,model_id,status,media_url:output_url,updated_at").eq("id", generation).maybeSingle(),
   generations_ended: () => supabase.from("generations").select("id,status").in("status", ["completed", "completed_partial"]).order("created_at"),
-  generations_failed: () => supabase.from("generations").select("id,error_message,why:parameters->errorContext->>type").or("status.eq.failed,status.eq.cancelled"),
+  generations_failed: () => supabase.from("generations").select("id,error_message:parameters->>error,why:parameters->errorContext->>type").or("status.eq.failed,status.eq.cancelled"),
   generations_not_done: () => supabase.from("generations").select("id").not("status", "in", "(completed,failed)"),
   failures: () => supabase.from("failed_generations_view").select("*").gte("created_at", new Date(0).toISOString()).order("created_at", { ascending: false }),
   // files
@@ -68,7 +68,7 @@ const QUERIES = {
   credits: () => supabase.from("credit_transactions").select("*").order("created_at", { ascending: false }).limit(10),
   credits_used: () => supabase.from("credit_transactions").select("amount,metadata->>generation_id").eq("transaction_type", "usage").order("amount"),
   credits_returned: () => supabase.from("credit_transactions").select("amount,balance_after").eq("transaction_type", "refund"),
-  // seed 002's logger, with its two examples
+  // the logger, with its two examples
   logger_info: () => ImageGenerationLogger.info(job, user, "base_generation", "Starting image generation", { imageCount: 5 }),
   logger_error: () => ImageGenerationLogger.error(job, user, "upload", "Failed to upload image", { error: error.message, path: storagePath }),
   logger_warning: () => ImageGenerationLogger.warning(job, user, "cleanup", "Old files are left"),

@@ -1,4 +1,4 @@
-"""What PostgREST does with a request, for the part of its language that tests speak: columns, filters, order, ranges,
+"""Answers requests as PostgREST does, for the part of its language that tests speak: columns, filters, order, ranges,
 counts and inserts. It sends the statements of PostgREST 12, in a transaction with the role and the claims of the token.
 
 PostgREST itself is not packaged for Debian, npm or PyPI (docs/testing.md).

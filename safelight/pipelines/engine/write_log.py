@@ -25,8 +25,8 @@ def status_change(generation_id: str, before: Status, after: Status) -> Iterator
 
 @dataclass(frozen=True, slots=True)
 class Delivered:
-    """What a generation ends with: the URL of its first file, and the bytes of all. `record_id` is the row that the
-    write adds to the view `file_metadata`, if it adds one."""
+    """The files that a generation ends with: the URL of the first, and the bytes of all. `record_id` is the row that
+    the write adds to the view `file_metadata`, if it adds one."""
 
     url: str
     bytes: int | None

@@ -80,7 +80,7 @@ class ValidationLines(StepLines):
 
 
 def failure_details(step: Step, error: SafelightError) -> Json:
-    """What each line of a failure says of it."""
+    """The details that each line of a failure has."""
     return {"error": error.safe_message, "errorCode": error.code, "elapsedMs": _elapsed_ms(step)}
 
 

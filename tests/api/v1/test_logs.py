@@ -1,5 +1,5 @@
 """The job log of each kind of generation: pages, filters, order, files, and the live stream, in which no line is lost
-or told twice, whoever writes it. Flows of one's own write by JobLogger, as seed 002's logger."""
+or told twice, whoever writes it. Flows of one's own write by JobLogger."""
 
 import asyncio
 import csv
@@ -252,7 +252,7 @@ def stored(backend: Backend, generation_id: str) -> list[tuple[Any, ...]]:
     return [tuple(row.values()) for row in rows][1:]
 
 
-async def test_the_examples_of_seed_002(own: tuple[Backend, str]):
+async def test_the_examples_of_the_logger(own: tuple[Backend, str]):
     backend, job_id = own
     user_id = new_id()
     follower = Follower(backend, {"links": {"stream": f"/api/v1/generations/{job_id}/stream"}})

@@ -111,7 +111,7 @@ class ProcessLog:
         return found
 
     def has_in_order(self, *wanted: int) -> bool:
-        """Whether these lines are there in this order; others may stand between them."""
+        """True if these lines are there in this order; others may stand between them."""
         found = iter(self.numbers())
         return all(number in found for number in wanted)
 
@@ -123,7 +123,7 @@ def assert_in_order(log: ProcessLog, *parts: Sequence[int]) -> None:
 
 
 def searched(path: Path, pattern: str) -> list[str]:
-    """What `grep` finds, as the document writes the command."""
+    """The lines that `grep` finds, as the document writes the command."""
     return subprocess.run(
         ["bash", "-c", f'grep "{pattern}" {path.name}'], cwd=path.parent, capture_output=True, text=True, check=True
     ).stdout.splitlines()  # fmt: skip
