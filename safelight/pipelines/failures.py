@@ -11,11 +11,12 @@ from safelight.db.money import ledger
 from safelight.db.operations import ops_rows
 from safelight.db.operations.ops_rows import OpsError
 from safelight.domain.errors.base import Cancelled, SafelightError
-from safelight.domain.errors.codes import as_error, public_code
+from safelight.domain.errors.codes import as_error
 from safelight.domain.job_log import LogLine
 from safelight.domain.statuses import Status
 from safelight.pipelines.engine.run import Run
 from safelight.pipelines.engine.step import Step
+from safelight.pipelines.flows.failure_log import fields_of, log_failure
 from safelight.pipelines.flows.public_errors import public_error
 from safelight.pipelines.flows.set_endings import end_set
 
@@ -44,7 +45,8 @@ async def fail(run: Run, cause: Exception) -> None:
         async with conn.transaction():
             return await _write(conn, run, step, ending, ops)
 
-    _log_before(run, step, error, cause)
+    if not isinstance(error, Cancelled):
+        log_failure(run, step, error, cause)
     await run.store.end(write, ending)
     _log_after(run, step, error)
 
@@ -69,30 +71,11 @@ async def _write(conn: Connection, run: Run, step: Step, ending: Ending, ops: Op
     return await runs.finish(conn, store.lease, ending, variables=store.with_lines(ending.lines))
 
 
-def _log_before(run: Run, step: Step, error: SafelightError, cause: Exception) -> None:
-    tag, fields = telemetry.Tag.GENERATION_PROCESSING, _fields(run, step, error)
-    if isinstance(error, Cancelled):
-        return
-    text = f"Critical error processing generation {run.generation_id}: {step.type} failed: {error}"
-    telemetry.error("❌", tag, text, **fields)
-    telemetry.error("💥", tag, f"Full traceback provided: {type(cause).__name__}", cause, **fields)
-    telemetry.info("🔄", tag, f"Marking generation {run.generation_id} as failed", **fields)
-
-
 def _log_after(run: Run, step: Step, error: SafelightError) -> None:
-    fields = _fields(run, step, error)
+    fields = fields_of(run, step, error)
     if isinstance(error, Cancelled):
         text = f"{step.type} was cancelled: {error}"
         telemetry.info("🛑", telemetry.Tag.GENERATION_PROCESSING, text, **fields)
     if run.price_credits:
         text = f"Refunded {run.price_credits} credits to {run.order.pass_id}"
         telemetry.info("💳", telemetry.Tag.CREDIT, text, **fields)
-
-
-def _fields(run: Run, step: Step, error: SafelightError) -> Json:
-    return {
-        "generation_id": run.generation_id,
-        "step_type": step.type,
-        "error_code": f"MMA_{public_code(step.type, error)}",
-        "category": error.category.value,
-    }

@@ -61,6 +61,8 @@ async def retry_missing(
     reopened = await acceptance.db.retry_transient(
         lambda conn: _reopen(acceptance, conn, generation_id, by, key, request), seconds=ANSWER_SECONDS_MAX
     )
+    if reopened.credits_cost and not reopened.repeated:
+        _log("💳", f"Successfully deducted {reopened.credits_cost} credits", generation_id)
     telemetry.info(
         "🔄",
         telemetry.Tag.GENERATION,
@@ -141,12 +143,14 @@ async def _reopen(
                     generation_id, earlier["round"], earlier["expected"], earlier["cost"], customer.credits, True
                 )
         _check(row)
+        _log("🔍", f"Starting credit check for user {row.pass_id}", generation_id)
         turn = await acceptance.turn(conn, generation_id, row.pass_id)
         made = await rounds.progress(conn, generation_id)
         missing = read_order((row.payload or {})["order"]).positions - made.made
         cost = missing * row.price_each
         if customer.credits < cost:
             raise InsufficientCredits(required=cost, balance=customer.credits)
+        _log("✅", f"Credit check passed for user {row.pass_id}", generation_id)
         round_no = len(row.rounds) + 1
         noted = {"round": round_no, "key": key, "expected": missing, "cost": cost, "lease_no": row.lease_no}
         await _write(acceptance, conn, generation_id, row, noted | {"first_step": made.next_step_no}, request)
@@ -168,6 +172,10 @@ async def _reopen(
             )
         await acceptance.queue.defer(conn, generation_id, customer=row.pass_id, turn=turn)
     return Reopened(generation_id, round_no, missing, cost, balance, repeated=False)
+
+
+def _log(emoji: str, message: str, generation_id: str) -> None:
+    telemetry.info(emoji, telemetry.Tag.GENERATION, message, generation_id=generation_id)
 
 
 def _check(row: LockedSet) -> None:

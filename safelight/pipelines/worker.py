@@ -91,7 +91,7 @@ class Worker:
             steps = [] if is_first else await runs.checkpoints(conn, generation_id, RESULT_STEPS)
         telemetry.note(pass_id=leased.pass_id, request_id=leased.request.get("request_id"))
         run = Run(RunStore(self._context.db, self._notifier, leased, steps), self._policy, leased)
-        if not steps:
+        if run.store.is_new:
             run.log("🚀", f"Starting background processing for generation {generation_id}")
             run.log("🔍", f"Model: {run.order.flow.engine}, Prompt length: {run.order.prompt_chars}")
         return run

@@ -3,6 +3,22 @@
 
 set local lock_timeout = '10s';
 
+-- Views of these names are made below. Tables of another system keep theirs, under another name.
+do $$
+declare
+  taken text;
+begin
+  select string_agg(format('public.%I', relname), ', ' order by relname) into taken
+  from pg_catalog.pg_class
+  where relnamespace = 'public'::regnamespace and relkind in ('r', 'p', 'f', 'm') and relname in (
+    'image_generation_jobs', 'generated_images', 'generated_carousel_images', 'file_metadata', 'credit_transactions');
+  if taken is not null then
+    raise exception 'there are tables where Safelight shows views: %', taken
+      using errcode = 'duplicate_table',
+        hint = 'Rename each, then migrate again: alter table public.NAME rename to NAME_before_safelight';
+  end if;
+end $$;
+
 -- ---------------------------------------------------------------------------------------------------------------
 -- A final status is final, but for one way out: a set that ended in part is reopened to make what is missing.
 -- ---------------------------------------------------------------------------------------------------------------
@@ -93,20 +109,10 @@ begin
   return new;
 end $$;
 
-create or replace function pg_temp.replace_check(table_name text, check_name text, condition text) returns void
-language plpgsql as $$
-begin
-  execute format('alter table public.%I drop constraint if exists %I', table_name, check_name);
-  execute format('alter table public.%I add constraint %I check (%s) not valid', table_name, check_name, condition);
-  execute format('alter table public.%I validate constraint %I', table_name, check_name);
-exception when check_violation then
-  execute format('alter table public.%I drop constraint if exists %I', table_name, check_name);
-  execute format('alter table public.%I add constraint %I check (%s) not valid', table_name, check_name, condition);
-  raise warning '%: some old rows do not meet %; new rows must', table_name, check_name;
-end $$;
-
-select pg_temp.replace_check('image_generation_logs', 'image_generation_logs_sizes_check',
-  $check$char_length(message) <= 4000 and char_length(step) <= 100 and octet_length(details::text) <= 65536$check$);
+alter table public.image_generation_logs drop constraint if exists image_generation_logs_sizes_check;
+alter table public.image_generation_logs add constraint image_generation_logs_sizes_check check (
+  char_length(message) <= 4000 and char_length(step) <= 100 and octet_length(details::text) <= 65536
+) not valid;
 
 -- A signed-in user reads the lines of their own generations, and may add some in their own name.
 alter table safelight.guarded
@@ -212,23 +218,32 @@ alter table public.mega_generations add constraint mega_generations_mg_record_ty
   mg_record_type in ('generation', 'session', 'feedback', 'credit_transaction', 'mma_step', 'mma_event', 'project',
     'template', 'file')
 ) not valid;
-insert into safelight.online_work (statement, reason) values (
-  'alter table public.mega_generations validate constraint mega_generations_mg_record_type_check',
-  'the list of record types was extended'
-) on conflict (statement) do nothing;
+insert into safelight.online_work (statement, reason) values
+  ('alter table public.mega_generations validate constraint mega_generations_mg_record_type_check',
+    'the list of record types was extended'),
+  ('alter table public.image_generation_logs validate constraint image_generation_logs_sizes_check',
+    'lines of the job log have a greatest size')
+on conflict (statement) do nothing;
 
 alter table public.mega_generations add column if not exists mg_project_id text;
 
-create index if not exists mega_generations_of_project on public.mega_generations (mg_project_id, mg_created_at desc)
-  where mg_project_id is not null;
-create index if not exists mega_generations_favorites on public.mega_generations (mg_pass_id, mg_created_at desc)
-  where mg_record_type = 'generation' and mg_meta->>'favorite' = 'true';
-create index if not exists mega_generations_projects on public.mega_generations (substr(mg_id, 9))
-  where mg_record_type = 'project';
-create index if not exists mega_generations_image_jobs on public.mega_generations ((mg_generation_id::uuid))
-  where mg_record_type = 'generation' and mg_mma_mode = 'image_job';
-create index if not exists mega_generations_variants on public.mega_generations ((mg_generation_id::uuid))
-  where mg_record_type = 'mma_step' and mg_step_type = 'variant_creation';
+insert into safelight.online_work (statement, reason) values
+  ($$create index concurrently if not exists mega_generations_of_project on public.mega_generations (mg_project_id, mg_created_at desc)
+  where mg_project_id is not null$$,
+    'sets, projects and favorites are found by indexes'),
+  ($$create index concurrently if not exists mega_generations_favorites on public.mega_generations (mg_pass_id, mg_created_at desc)
+  where mg_record_type = 'generation' and mg_meta->>'favorite' = 'true'$$,
+    'sets, projects and favorites are found by indexes'),
+  ($$create index concurrently if not exists mega_generations_projects on public.mega_generations (substr(mg_id, 9))
+  where mg_record_type = 'project'$$,
+    'sets, projects and favorites are found by indexes'),
+  ($$create index concurrently if not exists mega_generations_image_jobs on public.mega_generations ((mg_generation_id::uuid))
+  where mg_record_type = 'generation' and mg_mma_mode = 'image_job'$$,
+    'sets, projects and favorites are found by indexes'),
+  ($$create index concurrently if not exists mega_generations_variants on public.mega_generations ((mg_generation_id::uuid))
+  where mg_record_type = 'mma_step' and mg_step_type = 'variant_creation'$$,
+    'sets, projects and favorites are found by indexes')
+on conflict (statement) do nothing;
 
 -- Like the rows that belong to a user by their customer: sessions and generations.
 create or replace trigger mega_generations_set_user before insert or update of mg_pass_id on public.mega_generations
@@ -327,18 +342,22 @@ select
   step.mg_generation_id::uuid as job_id,
   (slide->>'variant')::integer as carousel_index,
   (slide->>'source')::integer as image_index,
-  job.mg_payload #>> array['order', 'sources', slide->>'source', 'url'] as source_image_url,
+  read.sources #>> array[slide->>'source', 'url'] as source_image_url,
   slide->>'url' as generated_image_url,
   slide->>'key' as storage_path,
   (slide->>'width')::integer as width,
   (slide->>'height')::integer as height,
-  coalesce(nullif(job.mg_payload #>> array['order', 'sources', slide->>'source', 'prompt'], ''),
-    job.mg_payload #>> '{order,prompt}') as prompt_used,
+  coalesce(nullif(read.sources #>> array[slide->>'source', 'prompt'], ''), read.prompt) as prompt_used,
   step.mg_payload #> '{input,settings}' as settings_used,
   step.mg_updated_at as created_at,
-  job.mg_user_id as user_id
+  job.mg_user_id as user_id,
+  (step.mg_payload #>> '{input,variant_id}')::uuid as variant_id
 from public.mega_generations step
 join public.mega_generations job on job.mg_id = step.mg_parent_id and job.mg_deleted_at is null
+-- Read once for each variant, not for each of its pictures: an order may be large.
+cross join lateral (
+  select job.mg_payload #> '{order,sources}' as sources, job.mg_payload #>> '{order,prompt}' as prompt offset 0
+) read
 cross join lateral jsonb_array_elements(step.mg_payload #> '{output,slides}') slide
 where step.mg_record_type = 'mma_step' and step.mg_step_type = 'variant_creation'
   and step.mg_payload #>> '{timing,ended_at}' is not null;

@@ -2,39 +2,55 @@
 
 set local lock_timeout = '10s';
 
-create index if not exists mega_generations_listed
+insert into safelight.online_work (statement, reason) values
+  ($$create index concurrently if not exists mega_generations_listed
   on public.mega_generations (mg_pass_id, mg_created_at desc, mg_id desc)
-  where mg_record_type = 'generation' and mg_deleted_at is null;
-create index if not exists mega_generations_listed_by_status
+  where mg_record_type = 'generation' and mg_deleted_at is null$$,
+    'each page of a list is read from an index'),
+  ($$create index concurrently if not exists mega_generations_listed_by_status
   on public.mega_generations (
     mg_pass_id, public.generation_status(mg_mma_status, mg_status), mg_created_at desc, mg_id desc
   )
-  where mg_record_type = 'generation' and mg_deleted_at is null;
-create index if not exists mega_generations_listed_by_kind
+  where mg_record_type = 'generation' and mg_deleted_at is null$$,
+    'each page of a list is read from an index'),
+  ($$create index concurrently if not exists mega_generations_listed_by_kind
   on public.mega_generations (
     mg_pass_id, coalesce(mg_mma_mode, case when mg_content_type = 'video' then 'video' else 'still' end),
     mg_created_at desc, mg_id desc
   )
-  where mg_record_type = 'generation' and mg_deleted_at is null;
+  where mg_record_type = 'generation' and mg_deleted_at is null$$,
+    'each page of a list is read from an index')
+on conflict (statement) do nothing;
 
 -- All of a customer's generations are counted without their rows.
-create index if not exists mega_generations_counted
+insert into safelight.online_work (statement, reason) values
+  ($$create index concurrently if not exists mega_generations_counted
   on public.mega_generations (mg_pass_id)
   include (mg_mma_status, mg_status, mg_mma_mode, mg_content_type, mg_model)
-  where mg_record_type = 'generation' and mg_deleted_at is null;
+  where mg_record_type = 'generation' and mg_deleted_at is null$$,
+    'each page of a list is read from an index')
+on conflict (statement) do nothing;
 
 -- How long results took, the newest first.
-create index if not exists mega_generations_durations
+insert into safelight.online_work (statement, reason) values
+  ($$create index concurrently if not exists mega_generations_durations
   on public.mega_generations (mg_mma_mode, mg_created_at desc) include (mg_latency_ms)
-  where mg_record_type = 'generation' and mg_mma_status = 'done' and mg_pipeline_version is not null;
+  where mg_record_type = 'generation' and mg_mma_status = 'done' and mg_pipeline_version is not null$$,
+    'each page of a list is read from an index')
+on conflict (statement) do nothing;
 
 -- Projects, templates and files of a customer, and each file by its content and by its key.
-create index if not exists mega_generations_kept
+insert into safelight.online_work (statement, reason) values
+  ($$create index concurrently if not exists mega_generations_kept
   on public.mega_generations (mg_pass_id, mg_record_type, mg_created_at desc, mg_id desc)
-  where mg_record_type in ('project', 'template', 'file') and mg_deleted_at is null;
-create index if not exists mega_generations_file_contents
+  where mg_record_type in ('project', 'template', 'file') and mg_deleted_at is null$$,
+    'each page of a list is read from an index'),
+  ($$create index concurrently if not exists mega_generations_file_contents
   on public.mega_generations (mg_pass_id, (mg_meta->>'sha256'))
-  where mg_record_type = 'file' and mg_deleted_at is null;
-create unique index if not exists mega_generations_file_keys
+  where mg_record_type = 'file' and mg_deleted_at is null$$,
+    'each page of a list is read from an index'),
+  ($$create unique index concurrently if not exists mega_generations_file_keys
   on public.mega_generations (mg_output_key)
-  where mg_record_type = 'file' and mg_deleted_at is null;
+  where mg_record_type = 'file' and mg_deleted_at is null$$,
+    'each page of a list is read from an index')
+on conflict (statement) do nothing;

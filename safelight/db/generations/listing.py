@@ -13,6 +13,7 @@ _queries = load_queries(__file__)
 
 FILTERED_AT_ONCE = 500  # rows that are held to the filters which no index serves
 WINDOWS_MAX = 4  # of so many rows, for one page
+MADE_AT_ONCE = 100  # steps whose outputs one statement reads
 DURATIONS_COUNTED = 200
 NEWEST = "infinity"
 
@@ -175,9 +176,19 @@ async def of_keys(conn: Connection, keys: Sequence[str], *, made_max: int) -> li
 
 
 async def find(conn: Connection, generation_id: str, *, made_max: int) -> GenerationListing | None:
-    """Deleted ones too."""
-    found = await of_keys(conn, [generation_key(generation_id)], made_max=made_max)
-    return found[0] if found else None
+    """Deleted ones too. What many steps made is read some at a time, so that no statement takes long."""
+    found = await of_keys(conn, [generation_key(generation_id)], made_max=0)
+    if not found:
+        return None
+    made, after = found[0].made, -1
+    while made_max > len(made):
+        limit = min(MADE_AT_ONCE, made_max - len(made))
+        rows = [row async for row in _queries.made_after(conn, generation_id=generation_id, after=after, limit=limit)]
+        made += [row["output"] for row in rows]
+        if len(rows) < limit:
+            break
+        after = rows[-1]["number"]
+    return found[0]
 
 
 async def steps_of(

@@ -55,7 +55,8 @@ order by mg_created_at desc, mg_id desc
 limit :limit;
 
 -- name: by_keys
--- `made` are the outputs of the steps that leave files, at most `made_max` of each generation.
+-- `made` are the outputs of the steps that leave files, at most `made_max` of each generation. A step that could not
+-- make all of its positions has failed, and leaves the others.
 select generation.mg_id as key, generation.mg_generation_id as generation_id, generation.mg_pass_id as pass_id,
   coalesce(generation.mg_mma_mode, case when generation.mg_content_type = 'video' then 'video' else 'still' end) as kind,
   generation.mg_mma_status as mma_status,
@@ -79,7 +80,7 @@ select generation.mg_id as key, generation.mg_generation_id as generation_id, ge
       from mega_generations step
       where step.mg_generation_id = generation.mg_generation_id and step.mg_record_type = 'mma_step'
         and (strpos(step.mg_step_type, '_generate') > 0 or step.mg_step_type = 'variant_creation')
-        and step.mg_status = 'succeeded'
+        and (step.mg_status = 'succeeded' or step.mg_payload #> '{output,slides,0}' is not null)
       order by step.mg_step_no
       limit :made_max
     ) steps
@@ -99,6 +100,16 @@ left join mega_generations project
   on project.mg_id = 'project:' || generation.mg_project_id and project.mg_deleted_at is null
 where generation.mg_id = any(:keys) and generation.mg_record_type = 'generation'
 order by generation.mg_created_at desc, generation.mg_id desc;
+
+-- name: made_after
+-- As `made` of `by_keys`, of one generation, beyond the step `after`.
+select mg_step_no as number, (mg_payload->'output') - array['response', 'warnings', 'more_outputs'] as output
+from mega_generations
+where mg_generation_id = :generation_id and mg_record_type = 'mma_step' and mg_step_no > :after
+  and (strpos(mg_step_type, '_generate') > 0 or mg_step_type = 'variant_creation')
+  and (mg_status = 'succeeded' or mg_payload #> '{output,slides,0}' is not null)
+order by mg_step_no
+limit :limit;
 
 -- name: steps_of
 -- `input` and `error` are for operators: prompts and vendors' words.

@@ -22,7 +22,9 @@ _queries = load_queries(__file__)
 STATEMENT_SECONDS_MAX = 900
 WORK_MEGABYTES = 256  # for each sort or hash of a statement
 OVERDUE_SECONDS = 300.0  # after a deadline, for whoever watches deadlines
-_INDEX = re.compile(r"^\s*(create unique|create|drop) index if (?:not )?exists (?:public\.)?(\w+)", re.M)
+_INDEX = re.compile(
+    r"^\s*\(?(?:\$\$|')?(create unique|create|drop) index (?:concurrently )?if (?:not )?exists (?:public\.)?(\w+)", re.M
+)
 _TRIGGER = re.compile(r"^\s*(create|drop) (?:or replace |constraint )*trigger (?:if exists )?(\w+)", re.M)
 _ALWAYS = re.compile(r"^\s*enable always trigger (\w+)", re.M)
 

@@ -440,7 +440,7 @@ from unnest(:indexes::text[]) name
 where not exists (
   select from pg_class join pg_namespace on pg_namespace.oid = relnamespace
   where relkind = 'i' and relname = name and nspname in ('public', 'safelight')
-)
+) and not exists (select from safelight.online_work where strpos(statement, 'if not exists ' || name) > 0)
 union all
 select 'the index ' || relation.relname || ' is not valid; run: reindex index public.' || relation.relname
 from pg_index join ours on ours.oid = indrelid join relation on relation.oid = indexrelid

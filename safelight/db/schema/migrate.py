@@ -50,6 +50,10 @@ class MigrationBlocked(SafelightError):
     """Another session holds a lock that the migration needs; the message says which."""
 
 
+class NamesTaken(SafelightError):
+    """Tables of another system have the names of ours; the message says which, and what to do."""
+
+
 async def migrate(dsn: str) -> list[str]:
     """Bring the database up to date. Returns the names of the migrations that were applied now, those of the queue's
     schema among them.
@@ -57,6 +61,7 @@ async def migrate(dsn: str) -> list[str]:
     Raises:
         TransactionPooler: the address is that of a pooler in transaction mode; nothing was touched.
         MigrationBlocked: another session holds a lock that is needed.
+        NamesTaken: another system's tables have our names; the migration that met them changed nothing.
         QueueSchemaMismatch: the queue's schema is newer than what is installed; nothing was touched.
     """
     async with connected(dsn) as conn:
@@ -109,6 +114,9 @@ async def _apply_once(conn: Connection, migration: Migration) -> bool:
         is_new = await _queries.record(
             conn, version=migration.version, name=migration.name, statements=migration.statements
         )
-        if is_new:
-            await conn.execute(sql.SQL(migration.text))
+        try:
+            if is_new:
+                await conn.execute(sql.SQL(migration.text))
+        except psycopg.errors.DuplicateTable as error:
+            raise NamesTaken(f"{error.diag.message_primary}. {error.diag.message_hint or ''}".strip()) from error
         return bool(is_new)

@@ -1,5 +1,6 @@
 """The bounds of image jobs, and the places of their pictures: a position is a variant and a source, both from 0."""
 
+import hashlib
 import uuid
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -74,6 +75,12 @@ def by_variant(wanted: Iterable[Position]) -> dict[int, list[int]]:
 def closest_ratio(width: int, height: int) -> str:
     """The ratio of MEASURED_RATIOS that a picture of this size comes closest to."""
     return min(MEASURED_RATIOS, key=lambda ratio: abs(SIZES[ratio][0] / SIZES[ratio][1] - width / height))
+
+
+def file_id(generation_id: str, position: Position) -> str:
+    """The id of the position's file in the view `file_metadata`."""
+    named = f"{generation_id}:{position.variant}:{position.source}"
+    return hashlib.md5(named.encode(), usedforsecurity=False).hexdigest()
 
 
 def variant_id(generation_id: str, variant: int) -> str:

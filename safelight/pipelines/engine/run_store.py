@@ -25,6 +25,7 @@ from safelight.pipelines.engine import write_log
 from safelight.pipelines.engine.sealing import Sealer, restored
 from safelight.pipelines.engine.step import Step
 from safelight.pipelines.engine.step_payload import StepPayload
+from safelight.pipelines.engine.write_log import Delivered
 
 Json = dict[str, Any]
 
@@ -256,13 +257,19 @@ class RunStore:
         async def write(conn: Connection) -> WriteOutcome:
             return await runs.finish(conn, self.lease, ending, variables=self.with_lines(ending.lines))
 
-        await self.end(write, ending)
+        delivered = None
+        if ending.output_url:
+            size = ending.meta.get("result", {}).get("bytes")
+            delivered = Delivered(ending.output_url, size, self.generation_id if ending.output_key else None)
+        await self.end(write, ending, delivered)
 
-    async def end(self, write: Callable[[Connection], Awaitable[WriteOutcome]], ending: Ending) -> None:
+    async def end(
+        self, write: Callable[[Connection], Awaitable[WriteOutcome]], ending: Ending, delivered: Delivered | None = None
+    ) -> None:
         """Do the write that gives the generation its final status and adds its last lines. It may be done twice."""
         async with self._writing:
             await self._read_missing_lines()
-            with write_log.end(self.generation_id, ending):
+            with write_log.end(self.generation_id, ending.status, delivered):
                 await self._send(write, ending.lines)
 
     async def written_step(self, step: Step) -> Step:

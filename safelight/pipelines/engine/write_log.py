@@ -2,9 +2,9 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 
 from safelight import telemetry
-from safelight.db.generations.runs import Ending
 from safelight.domain.statuses import Status
 
 
@@ -23,24 +23,33 @@ def status_change(generation_id: str, before: Status, after: Status) -> Iterator
         _log("✅", telemetry.Tag.GENERATION_PROCESSING, "Status updated successfully", generation_id)
 
 
+@dataclass(frozen=True, slots=True)
+class Delivered:
+    """The files that a generation ends with: the URL of the first, and the bytes of all. `record_id` is the row that
+    the write adds to the view `file_metadata`, if it adds one."""
+
+    url: str
+    bytes: int | None
+    record_id: str | None = None
+
+
 @contextmanager
-def end(generation_id: str, ending: Ending) -> Iterator[None]:
-    """A write inside this context ends the generation. With its output it has its row in the view `file_metadata`."""
+def end(generation_id: str, status: Status, delivered: Delivered | None) -> Iterator[None]:
+    """A write inside this context ends the generation."""
     tag = telemetry.Tag.DB_UPDATE
     _log("📝", tag, f"Updating generation {generation_id} in database", generation_id)
-    _log("🔄", tag, f"Status update: {ending.status}", generation_id)
-    if ending.output_url:
-        _log("🖼️", tag, f"Media URL update: {ending.output_url}", generation_id)
-    size = ending.meta.get("result", {}).get("bytes")
-    if size is not None:
-        _log("📊", tag, f"Storage size: {size} bytes", generation_id)
+    _log("🔄", tag, f"Status update: {status}", generation_id)
+    if delivered:
+        _log("🖼️", tag, f"Media URL update: {delivered.url}", generation_id)
+        if delivered.bytes is not None:
+            _log("📊", tag, f"Storage size: {delivered.bytes} bytes", generation_id)
     tag = telemetry.Tag.DB_STATUS
-    _log("🔄", tag, f"Updating generation {generation_id} status to: {ending.status}", generation_id)
+    _log("🔄", tag, f"Updating generation {generation_id} status to: {status}", generation_id)
     _log("🕰️", tag, "Adding completion timestamp", generation_id)
     yield
     _log("✅", telemetry.Tag.DB_STATUS, "Status update completed", generation_id)
-    if ending.output_key:
-        _log("📁", telemetry.Tag.STORAGE_FILE, f"File metadata created: ID={generation_id}", generation_id)
+    if delivered and delivered.record_id:
+        _log("📁", telemetry.Tag.STORAGE_FILE, f"File metadata created: ID={delivered.record_id}", generation_id)
 
 
 def _log(emoji: str, tag: telemetry.Tag, message: str, generation_id: str) -> None:

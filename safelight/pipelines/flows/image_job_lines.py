@@ -64,19 +64,32 @@ class ValidationLines(StepLines):
         found = step.payload.output["sources"]
         readable = sum("error" not in source for source in found)
         lines = [LogLine("info", step.type, f"Found {readable} source pictures.", {"sourceImages": readable})]
-        return [*usual, *lines, *map(self._unreadable, (source for source in found if "error" in source))]
+        unreadable = [self._unreadable(source, _elapsed_ms(step)) for source in found if "error" in source]
+        return [*usual, *lines, *unreadable]
 
-    def _unreadable(self, source: Json) -> LogLine:
-        number = source["source"]
-        details = {"imageIndex": number, "sourceUrl": self._order.sources[number].url, **source["error"]}
+    def _unreadable(self, source: Json, elapsed_ms: int | None) -> LogLine:
+        number, error = source["source"], source["error"]
+        details = {
+            "imageIndex": number,
+            "sourceUrl": self._order.sources[number].url,
+            "error": error["message"],
+            "errorCode": error["code"],
+            "elapsedMs": elapsed_ms,
+        }
         return LogLine("error", StepType.VALIDATION, f"Source {number + 1} cannot be read.", details)
 
 
-def no_sources_line(run: Run) -> LogLine:
+def failure_details(step: Step, error: SafelightError) -> Json:
+    """The details that each line of a failure has."""
+    return {"error": error.safe_message, "errorCode": error.code, "elapsedMs": _elapsed_ms(step)}
+
+
+def no_sources_line(run: Run, step: Step, error: SafelightError) -> LogLine:
     """The line of a job that has no source that can be read."""
     order = run.order_as(ImageJob)
     described = json.dumps({"source_images": [source.url for source in order.sources]})
     details = {"templateDescription": excerpt(described, PROMPT_CHARS_MAX), "sourceImages": 0}
+    details |= failure_details(step, error)
     return LogLine("error", StepType.VALIDATION, "No source picture can be read.", details)
 
 

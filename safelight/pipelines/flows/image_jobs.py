@@ -12,7 +12,7 @@ from safelight.domain.errors.base import AssetUnreachable, AssetUnreadable, Inva
 from safelight.domain.errors.results import NoSourceReadable, SlidesMissing
 from safelight.domain.orders import ImageJob
 from safelight.domain.sets import image_jobs
-from safelight.domain.sets.image_jobs import SIZES, Position, closest_ratio
+from safelight.domain.sets.image_jobs import SIZES, Position, Slide, closest_ratio
 from safelight.domain.steps import StepType
 from safelight.media import decode, post_processing
 from safelight.pipelines.context import PipelineContext
@@ -21,8 +21,10 @@ from safelight.pipelines.engine.run import Run
 from safelight.pipelines.flows.image_job_lines import BaseLines, Counted, ValidationLines, VariantLines
 from safelight.pipelines.flows.media_steps import MediaRequest, operation_plan
 from safelight.pipelines.flows.set_endings import end_set, made_slides, must_have_made
+from safelight.pipelines.flows.upload_lines import UploadLines
 from safelight.pipelines.import_inputs import PictureImport
 from safelight.providers.base import ReferenceImage
+from safelight.storage import file_log
 from safelight.storage.assets import HEADER_BYTES
 from safelight.storage.buckets import Bucket
 from safelight.storage.keys import EXTENSIONS
@@ -205,7 +207,10 @@ class VariantMaker:
         folder = f"{self._folder}/variant-{item.variant + 1:03}"
         lines = VariantLines(run, item.variant, self._order.variants, folder, self._count)
         run.lines = lines
-        return await run.step(StepType.VARIANT_CREATION, partial(self._plan, run, item, lines))
+        output = await run.step(StepType.VARIANT_CREATION, partial(self._plan, run, item, lines))
+        for slide in output["slides"]:  # the step is written, so each has its row in `file_metadata`
+            file_log.metadata_created(image_jobs.file_id(run.generation_id, Slide.read(slide).position))
+        return output
 
     async def _plan(self, run: Run, item: VariantItem, lines: VariantLines) -> Plan:
         given = {
@@ -222,8 +227,11 @@ class VariantMaker:
         slides: list[Json] = []
         errors: list[SafelightError] = []
         lines.forget()
-        for source in item.sources:
+        upload = UploadLines(run.generation_id, self._context.assets.public.service, len(item.sources))
+        upload.begin()
+        for number, source in enumerate(item.sources, 1):
             position = Position(item.variant, source)
+            upload.file(number)
             try:
                 # Once a picture could not be stored, the storage may be away: the next ones show it at once.
                 tries = 1 if errors and not slides else SLIDE_TRIES
@@ -233,6 +241,7 @@ class VariantMaker:
                 errors.append(error)
         if not slides and all(isinstance(error, StorageError) for error in errors):
             raise errors[0]
+        upload.end(len(slides), errors)
         self._made += len(slides)
         return Outcome(
             {"variant": item.variant, "slides": slides},
@@ -274,6 +283,8 @@ class VariantMaker:
                 assets.public.read_now(base["output_key"]), wanted, changes, provenance
             ),
         )
+        file_log.content_begins(content, customer=None, name=key.rpartition("/")[2], bucket="public")
+        file_log.validated()  # it was made from a picture that was decoded
         stored = await assets.put(key, content, post_processing.MEDIA_TYPES[wanted.format])
         lines.slide_stored(position, key)
         return {

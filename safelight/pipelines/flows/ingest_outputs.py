@@ -18,13 +18,13 @@ from safelight.domain.errors.base import (
 )
 from safelight.media.formats import HEAD_BYTES, sniff
 from safelight.pipelines.context import PipelineContext
+from safelight.pipelines.flows.upload_lines import UploadLines
 from safelight.providers.base import OutputFile
 from safelight.storage import file_log
 from safelight.storage.assets import StoredFile
 from safelight.storage.keys import EXTENSIONS
 from safelight.storage.spool import size_of
 
-UPLOAD = telemetry.Tag.STORAGE_UPLOAD
 IMAGE_BYTES_MAX = 50 * 1024 * 1024
 VIDEO_BYTES_MAX = 4 * 1024 * 1024 * 1024
 
@@ -38,9 +38,16 @@ class Ingested:
 
 
 async def ingest(
-    context: PipelineContext, files: Sequence[OutputFile], *, mode: str, generation_id: str, vendor: str
+    context: PipelineContext,
+    files: Sequence[OutputFile],
+    *,
+    mode: str,
+    generation_id: str,
+    vendor: str,
+    stem: str | None = None,
 ) -> Ingested:
-    """Copy all, or as many as can be had, but one at least. Copying again replaces what was copied before.
+    """Copy all, or as many as can be had, but one at least. Copying again replaces what was copied before. `stem` is
+    that of a file which is the only one.
 
     Raises:
         StorageError: not now; the provider may still have them later.
@@ -48,29 +55,22 @@ async def ingest(
     """
     ingested, errors = Ingested([], []), []
     folder, total = context.assets.names.result_folder(mode, generation_id), len(files)
-    _log("📦", "Starting upload of generation results", generation_id)
+    upload = UploadLines(generation_id, context.assets.public.service, total)
+    upload.begin()
     for number, file in enumerate(files, 1):
-        _log("📥", f"Processing file {number}/{total}", generation_id)
+        upload.file(number)
+        place = stem or f"{folder}/{number}"
         try:
-            ingested.files.append(await ingest_file(context, file, mode=mode, stem=f"{folder}/{number}", vendor=vendor))
+            ingested.files.append(await ingest_file(context, file, mode=mode, stem=place, vendor=vendor))
         except ProviderError as error:
             ingested.failed.append(f"File {number} of {total} could not be kept ({error.code}).")
-            telemetry.warning(telemetry.Tag.STORAGE_FILE, f"{folder}/{number}: {error}", generation_id=generation_id)
+            telemetry.warning(telemetry.Tag.STORAGE_FILE, f"{place}: {error}", generation_id=generation_id)
             errors.append(error)
+    upload.end(len(ingested.files), errors)
     if not ingested.files:
-        telemetry.error(
-            "❌", UPLOAD, f"Critical failure with full traceback: {errors[0]}", errors[0], generation_id=generation_id
-        )
         raise errors[0]
-    stored = f"{len(ingested.files)}/{total} files"
-    _log("🎉", f"Upload process completed: {stored}", generation_id)
-    if ingested.failed:
-        telemetry.warning(UPLOAD, f"Partial upload success warning: {stored}", generation_id=generation_id)
+    upload.primary_url()
     return ingested
-
-
-def _log(emoji: str, message: str, generation_id: str) -> None:
-    telemetry.info(emoji, UPLOAD, message, generation_id=generation_id)
 
 
 async def ingest_file(context: PipelineContext, file: OutputFile, *, mode: str, stem: str, vendor: str) -> StoredFile:
@@ -101,7 +101,7 @@ async def _arriving(context: PipelineContext, file: OutputFile, mode: str) -> As
         yield _at_once(file.content)
         return
     bytes_max = VIDEO_BYTES_MAX if mode == "video" else IMAGE_BYTES_MAX
-    telemetry.info("⬇️", UPLOAD, "Downloading file from external URL")
+    telemetry.info("⬇️", telemetry.Tag.STORAGE_UPLOAD, "Downloading file from external URL")
     async with context.fetcher.stream(file.url or "", bytes_max=bytes_max) as chunks:
         yield chunks
 

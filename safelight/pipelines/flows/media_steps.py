@@ -7,7 +7,6 @@ from dataclasses import asdict, dataclass, field
 from decimal import Decimal
 from typing import Any
 
-from safelight import telemetry
 from safelight.db.generations.runs import Ending
 from safelight.domain.errors.base import ProviderContractBroken
 from safelight.domain.job_log import LogLine
@@ -18,7 +17,7 @@ from safelight.media.publishing import converted_text
 from safelight.pipelines.context import PipelineContext
 from safelight.pipelines.engine.plans import OperationPlan, Outcome
 from safelight.pipelines.engine.run import Run
-from safelight.pipelines.flows.ingest_outputs import Ingested, ingest, ingest_file
+from safelight.pipelines.flows.ingest_outputs import ingest
 from safelight.pipelines.flows.measure import differences
 from safelight.pipelines.registry import Engine
 from safelight.pipelines.serving import STAND_IN
@@ -180,21 +179,17 @@ def _request(
 async def _store(context: PipelineContext, run: Run, wanted: MediaRequest, answer: Succeeded, given: Json) -> Outcome:
     if not answer.outputs:
         raise ProviderContractBroken(f"{wanted.engine_id} succeeded without a file", code="NO_URL")
-    _log_storage("📦", f"Starting storage process for generation {run.generation_id}", run)
-    _log_storage("☁️", f"Uploading generation results to {context.assets.public.service}", run)
-    ingested = await _ingest(context, run, wanted, answer, given)
-    _log_storage("✅", f"Successfully uploaded {len(ingested.files)} files", run)
+    files = answer.outputs[: 1 if wanted.stem else OUTPUTS_MAX]
+    named = {"mode": run.order.flow.mode, "generation_id": run.generation_id, "vendor": given["adapter"]}
+    ingested = await ingest(context, files, **named, stem=wanted.stem)
     first, *others = ingested.files
-    _log_storage("🔗", "Generating primary URL for media access", run)
-    primary_url = context.assets.url_of(first.key)
-    _log_storage("✅", "Primary URL generated", run)
     sizes = [{name: getattr(copy, name) for name in SIZES} for copy in ingested.files]
     unlike = differences(given.get("ordered", {}), sizes[0])
     converted = _conversions(ingested.files)
     warnings = (*given.get("setting_warnings", []), *answer.warnings, *ingested.failed, *converted, *unlike)
     return Outcome(
         output={
-            "output_url": primary_url,
+            "output_url": context.assets.url_of(first.key),
             "output_key": first.key,
             "media_type": first.media_type,
             "bytes": first.bytes,
@@ -209,19 +204,6 @@ async def _store(context: PipelineContext, run: Run, wanted: MediaRequest, answe
         line=wanted.end_line,
         warnings=warnings,
     )
-
-
-async def _ingest(context: PipelineContext, run: Run, wanted: MediaRequest, answer: Succeeded, given: Json) -> Ingested:
-    mode, vendor = run.order.flow.mode, given["adapter"]
-    if wanted.stem:
-        first = await ingest_file(context, answer.outputs[0], mode=mode, stem=wanted.stem, vendor=vendor)
-        return Ingested([first], [])
-    files = answer.outputs[:OUTPUTS_MAX]
-    return await ingest(context, files, mode=mode, generation_id=run.generation_id, vendor=vendor)
-
-
-def _log_storage(emoji: str, message: str, run: Run) -> None:
-    telemetry.info(emoji, telemetry.Tag.STORAGE, message, generation_id=run.generation_id)
 
 
 def _conversions(files: list[StoredFile]) -> tuple[str, ...]:

@@ -20,7 +20,7 @@ from safelight.domain.errors.base import (
 )
 from safelight.domain.errors.results import SlidesMissing
 from safelight.domain.orders import ModelRun
-from safelight.domain.sets.image_jobs import positions
+from safelight.domain.sets.image_jobs import Slide, file_id, positions
 from safelight.domain.steps import StepType
 from safelight.media import decode
 from safelight.pipelines.context import PipelineContext
@@ -29,9 +29,11 @@ from safelight.pipelines.engine.run import Run
 from safelight.pipelines.flows.ingest_outputs import ingest_file
 from safelight.pipelines.flows.media_steps import MediaRequest, operation_plan
 from safelight.pipelines.flows.set_endings import end_set, made_slides, must_have_made
+from safelight.pipelines.flows.upload_lines import UploadLines
 from safelight.pipelines.serving import STAND_IN
 from safelight.providers.base import OutputFile, ReferenceImage, Succeeded
 from safelight.providers.run_parameters import COUNT, REFERENCE_ROLE, resolved
+from safelight.storage import file_log
 
 Json = dict[str, Any]
 
@@ -46,6 +48,7 @@ async def model_run(context: PipelineContext, run: Run) -> None:
     making = ModelRunRound(context, run)
     await run.step(StepType.VALIDATION, making.validation)
     await run.operation(StepType.MODEL_GENERATE, making.operation)
+    making.say_what_is_recorded()
     must_have_made(run)
     await end_set(run)
 
@@ -59,6 +62,7 @@ class ModelRunRound:
         self._folder = context.assets.names.result_folder(order.flow.mode, run.generation_id)
         made = {slide.position for slide in made_slides(run, before=run.first_step_no)}
         self._missing = [one.source for one in positions(1, order.results) if one not in made]
+        self._stored_now: list[Json] = []
 
     # --- validation ---------------------------------------------------------------------------------------------------
 
@@ -145,6 +149,7 @@ class ModelRunRound:
         slides, errors = await self._slides(missing, answer.outputs, given["adapter"])
         if not slides:
             raise errors[0]
+        self._stored_now = slides
         lacking = len(missing) - len(slides)
         absent = lacking - len(errors)
         errors += [ProviderContractBroken("the model made too few results", code="TOO_FEW_RESULTS")] * absent
@@ -174,13 +179,21 @@ class ModelRunRound:
         """The records of the files that could be stored, and an error for each other one."""
         slides: list[Json] = []
         errors: list[SafelightError] = []
-        for source, file in zip(missing, files, strict=False):
+        total = min(len(missing), len(files))
+        upload = UploadLines(self._run.generation_id, self._context.assets.public.service, total)
+        upload.begin()
+        for number, (source, file) in enumerate(zip(missing, files, strict=False), 1):
+            upload.file(number)
             try:
                 slides.append(await self._slide(source, file, vendor))
             except (StorageError, ProviderError) as error:
                 text = f"Result {source + 1} could not be kept: {error}"
                 telemetry.warning(telemetry.Tag.STORAGE_FILE, text, generation_id=self._run.generation_id)
                 errors.append(error)
+        if slides or not isinstance(errors[0], StorageError):  # the storage may be back when the step is tried again
+            upload.end(len(slides), errors)
+        if slides:
+            upload.primary_url()
         return slides, errors
 
     async def _slide(self, source: int, file: OutputFile, vendor: str) -> Json:
@@ -209,6 +222,11 @@ class ModelRunRound:
             "bytes": stored.bytes,
             "sha256": stored.sha256,
         }
+
+    def say_what_is_recorded(self) -> None:
+        """The step is written, so each result that it stored has its row in `file_metadata`."""
+        for slide in self._stored_now:
+            file_log.metadata_created(file_id(self._run.generation_id, Slide.read(slide).position))
 
     def _count_warnings(self, missing: Sequence[int], files: Sequence[OutputFile]) -> tuple[str, ...]:
         if len(files) == len(missing):

@@ -1,6 +1,7 @@
 """The end of a set of positions: done, in part, with nothing, or stopped. Each position that was made is kept and paid;
 the refund of the others, the last step and both planes are written in one transaction."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -21,7 +22,9 @@ from safelight.domain.statuses import Status
 from safelight.domain.steps import PAID_STEPS, POSITION_STEPS, StepType
 from safelight.pipelines.engine.run import Run
 from safelight.pipelines.engine.step import Step
-from safelight.pipelines.flows.image_job_lines import failure_counts, no_sources_line
+from safelight.pipelines.engine.write_log import Delivered
+from safelight.pipelines.flows.failure_log import log_failure
+from safelight.pipelines.flows.image_job_lines import failure_counts, failure_details, no_sources_line
 from safelight.pipelines.flows.public_errors import public_error
 
 Json = dict[str, Any]
@@ -86,7 +89,8 @@ async def end_set(run: Run, cause: Exception | None = None) -> Status:
     Raises:
         LeaseLost: another worker has it; nothing was written.
     """
-    result = SetResult(len(made_slides(run)), run.order.positions, cause, _causes(run))
+    slides = made_slides(run)
+    result = SetResult(len(slides), run.order.positions, cause, _causes(run))
     step = _last_step(run, result)
     refund = result.missing * int(run.meta.get("price_each", 0))
     ops = _ops_row(run, step, result)
@@ -100,9 +104,17 @@ async def end_set(run: Run, cause: Exception | None = None) -> Status:
                 await ops_rows.insert(conn, ops)
             return await runs.finish(conn, run.store.lease, ending, variables=run.store.with_lines(ending.lines))
 
-    await run.store.end(write, ending)
-    _log(run, result, refund)
+    _log_before(run, step, result)
+    await run.store.end(write, ending, _delivered(slides))
+    _log_after(run, result, refund)
     return result.status
+
+
+def _delivered(slides: Sequence[Slide]) -> Delivered | None:
+    if not slides:
+        return None
+    records = [slide.record for slide in slides]
+    return Delivered(records[0]["url"], sum(record["bytes"] for record in records))
 
 
 def _last_step(run: Run, result: SetResult) -> Step:
@@ -126,7 +138,7 @@ def _ending(run: Run, step: Step, result: SetResult, refund: int) -> Ending:
         meta["error"] = public_error(step, result.error, result.cause or result.error, message)
         meta["error"]["causes"] = result.causes
     failed = result.status in (Status.ERROR, Status.CANCELLED)
-    lines = _lines(run, result, refund, message)
+    lines = _lines(run, step, result, refund, message)
     return Ending(result.status, lines, error=message if failed else None, model=run.model, meta=meta)
 
 
@@ -144,7 +156,7 @@ def _message(order: Order, result: SetResult, refund: int) -> str:
     return ""
 
 
-def _lines(run: Run, result: SetResult, refund: int, message: str) -> list[LogLine]:
+def _lines(run: Run, step: Step, result: SetResult, refund: int, message: str) -> list[LogLine]:
     order = run.order
     details: Json = {"generatedCount": result.made, "totalExpected": result.expected}
     if isinstance(order, ImageJob):
@@ -156,16 +168,16 @@ def _lines(run: Run, result: SetResult, refund: int, message: str) -> list[LogLi
         }
     details |= {"status": result.status, "refundedCredits": refund}
     last = LogLine(_LEVELS[result.status], StepType.COMPLETION, message, details)
-    return [*_lines_of_cause(run, result), last]
+    return [*_lines_of_cause(run, step, result), last]
 
 
-def _lines_of_cause(run: Run, result: SetResult) -> list[LogLine]:
+def _lines_of_cause(run: Run, step: Step, result: SetResult) -> list[LogLine]:
     if result.error is None or result.cause is None or isinstance(result.cause, Cancelled | PositionsMissing):
         return []
     if isinstance(run.order, ImageJob) and run.current and run.current.type == StepType.VALIDATION:
-        return [no_sources_line(run)]
-    told = {"error": result.error.safe_message, "errorCode": result.error.code}
-    return [LogLine("error", "processing", f"The job cannot go on: {result.error.safe_message}", told)]
+        return [no_sources_line(run, step, result.error)]
+    text = f"The job cannot go on: {result.error.safe_message}"
+    return [LogLine("error", "processing", text, failure_details(step, result.error))]
 
 
 def _ops_row(run: Run, step: Step, result: SetResult) -> OpsError | None:
@@ -180,17 +192,17 @@ def _ops_row(run: Run, step: Step, result: SetResult) -> OpsError | None:
     return replace(row, id=f"{run.generation_id}:round:{run.round_no}")
 
 
-def _log(run: Run, result: SetResult, refund: int) -> None:
-    tag = telemetry.Tag.GENERATION_PROCESSING
+def _log_before(run: Run, step: Step, result: SetResult) -> None:
+    if result.status is Status.ERROR and result.error:
+        log_failure(run, step, result.error, result.cause or result.error)
+
+
+def _log_after(run: Run, result: SetResult, refund: int) -> None:
     fields: Json = {"generation_id": run.generation_id}
     text = f"Generation {run.generation_id} is {result.status}: {result.made} of {result.expected} pictures"
-    match result.status:
-        case Status.DONE:
-            telemetry.info("🎉", tag, text, **fields)
-        case Status.ERROR:
-            unexpected = result.cause if not isinstance(result.cause, SafelightError) else None
-            telemetry.error("❌", tag, f"{text}: {result.error}", unexpected, **fields)
-        case _:
-            telemetry.info("🛑", tag, f"{text}: {result.error}", **fields)
+    if result.status is Status.DONE:
+        telemetry.info("🎉", telemetry.Tag.GENERATION_PROCESSING, text, **fields)
+    else:
+        telemetry.info("🛑", telemetry.Tag.GENERATION_PROCESSING, f"{text}: {result.error}", **fields)
     if refund:
         telemetry.info("💳", telemetry.Tag.CREDIT, f"Refunded {refund} credits to {run.order.pass_id}", **fields)

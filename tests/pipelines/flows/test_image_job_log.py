@@ -7,13 +7,15 @@ from unittest import mock
 
 import pytest
 
-from safelight.domain.errors.base import AssetUnreadable
+from safelight.api.auth.identity import HEADER
+from safelight.domain.errors.base import AssetUnreadable, StorageError
 from safelight.media import post_processing
 from safelight.pipelines.deletion import delete
 from safelight.pipelines.flows import image_jobs
 from safelight.providers.simulated.faults import Latency
+from safelight.storage.assets import AssetStore
 from tests.conftest import Backend, StartBackend
-from tests.support.image_jobs import complete, ended, job_of, lines, order, photographs, problems
+from tests.support.image_jobs import cancelled, complete, ended, job_of, lines, order, photographs, problems
 from tests.support.simulated_provider import Refusing, looking_often, simulating
 
 pytestmark = pytest.mark.usefixtures(looking_often.__name__)
@@ -46,6 +48,24 @@ def sources(urls: list[str], *words: str) -> list[Json]:
     return [{"url": url, "prompt": f"a {word} cup"} for url, word in zip(urls, words, strict=True)]
 
 
+def assert_told_in_order(told: list[Json]) -> None:
+    """The job begins and ends; each base image, variant and picture is told from its beginning to its end."""
+    assert [told[at]["step"] for at in (0, 1, -2, -1)] == ["initialization", "initialization", "completion", "cleanup"]
+    details = [(line["step"], line["details"] or {}) for line in told]
+    for source in (0, 1):
+        of_base = [set(one) for step, one in details if step == "base_generation" and one.get("imageIndex") == source]
+        marks = ("sourceUrl", "wrappedPrompt", "attempt", "responseTime", "width")
+        assert [next(mark for mark in marks[::-1] if mark in one) for one in of_base] == list(marks)
+    last_base = max(number for number, (step, _) in enumerate(details) if step == "base_generation")
+    first_variant = min(number for number, (step, _) in enumerate(details) if step == "variant_creation")
+    assert last_base < first_variant
+    for variant in (0, 1):
+        of_variant = [(step, one.get("imageIndex")) for step, one in details if one.get("variantIndex") == variant]
+        assert of_variant == [
+            ("variant_creation", None), ("processing", 0), ("upload", 0), ("processing", 1), ("upload", 1),
+        ]  # fmt: skip
+
+
 async def test_a_job_that_makes_all_says_each_step(dsn: str, start: StartBackend):
     async with simulating(dsn) as (_, settings):
         backend = await start(**settings)
@@ -71,6 +91,7 @@ async def test_a_job_that_makes_all_says_each_step(dsn: str, start: StartBackend
             ("completion", "success", COUNTS),
             ("cleanup", "info", {"deletedImages"}),
         )
+        assert_told_in_order(lines(backend, job))
         attempts = [line["details"]["attempt"] for line in lines(backend, job) if "attempt" in (line["details"] or ())]
         assert set(attempts) == {1}  # counted from 1 in each line
 
@@ -141,6 +162,71 @@ async def test_an_attempt_that_takes_too_long_is_stopped_and_made_again(dsn: str
         assert await problems(backend) == {}
 
 
+@pytest.mark.parametrize("fault", ["closed_before", "unavailable", "rate_limited"])
+async def test_a_service_that_does_not_answer_is_asked_again(dsn: str, start: StartBackend, fault: str):
+    async with simulating(dsn, **{fault: 1.0}) as (_, settings):
+        backend = await start(**settings)
+        await backend.grant(1)
+        job = (await order(backend, job_of(backend, await photographs(backend, 1)))).generation_id
+        assert (await ended(backend, job))["mg_mma_status"] == "error"
+    told = lines(backend, job)
+    tried = [
+        line["details"]["attempt"]
+        for line in told
+        if line["message"].startswith("Attempt ") and "of" in line["message"]
+    ]
+    is_unknown = fault == "closed_before"  # whether it began is not known, so it is begun again once only
+    assert tried == ([1, 2] if is_unknown else [1, 2, 3])
+    again = [line for line in told if "retryDelay" in (line["details"] or ())]
+    assert [line["details"]["retryDelay"] > 0 for line in again] == [True, True]
+    [last] = [line for line in told if "maxRetries" in (line["details"] or ())]
+    assert (last["level"], last["details"]["maxRetries"], last["details"]["isTimeout"]) == ("error", 3, is_unknown)
+    if is_unknown:  # no HTTP status: the failure and the pause are lines of their own
+        failed = [line for line in told if "isTimeout" in (line["details"] or ()) and line is not last]
+        assert [(line["level"], line["details"]["attempt"]) for line in failed] == [("error", 1), ("error", 2)]
+        assert {line["level"] for line in again} == {"info"}
+    else:
+        assert [(line["level"], line["details"]["attempt"]) for line in again] == [("warning", 1), ("warning", 2)]
+        statuses = {500, 502, 503, 504} if fault == "unavailable" else {429}
+        assert {line["details"]["status"] for line in again} <= statuses
+
+
+async def test_a_picture_that_cannot_be_stored_is_told_where_it_was_to_be(dsn: str, start: StartBackend):
+    put = AssetStore.put
+
+    async def refusing(assets: AssetStore, key: str, *content: Any) -> Any:
+        if key.endswith("variant-001/002.jpg"):
+            raise StorageError("the disk is full")
+        return await put(assets, key, *content)
+
+    async with simulating(dsn) as (_, settings):
+        backend = await start(**settings)
+        await backend.grant(4)
+        with mock.patch.object(AssetStore, "put", refusing):
+            job = (await order(backend, job_of(backend, await photographs(backend, 2), variants=2))).generation_id
+            assert (await ended(backend, job))["mg_mma_status"] == "partial"
+        [line] = [line for line in lines(backend, job) if (line["step"], line["level"]) == ("upload", "error")]
+        assert FAILURE | {"variantIndex", "imageIndex", "storagePath"} <= line["details"].keys()
+        assert (line["details"]["variantIndex"], line["details"]["imageIndex"]) == (0, 1)
+        assert line["details"]["storagePath"].endswith("variant-001/002.jpg")
+        assert line["details"]["elapsedMs"] >= 0
+        shown = await backend.get(f"/api/v1/generations/{job}", headers={HEADER: backend.pass_id})
+        assert [one["position"] for one in shown["results"]] == [[0, 0], [1, 0], [1, 1]]
+
+
+async def test_a_job_that_is_cancelled_says_what_is_kept(dsn: str, start: StartBackend):
+    async with simulating(dsn, hangs=1.0) as (simulation, settings):
+        backend = await start(**settings)
+        await backend.grant(2)
+        job = (await order(backend, job_of(backend, await photographs(backend, 2)))).generation_id
+        async with asyncio.timeout(60):
+            while not simulation.record.count():
+                await asyncio.sleep(0.01)
+        await cancelled(backend, job)
+        assert (await ended(backend, job))["mg_mma_status"] == "cancelled"
+        assert not missing(said(backend, job), ("completion", "info", COUNTS | {"refundedCredits"}))
+
+
 @contextmanager
 def failing(target: Any, name: str, error: Exception) -> Any:
     with mock.patch.object(target, name, side_effect=error):
@@ -163,7 +249,7 @@ def failing(target: Any, name: str, error: Exception) -> Any:
             ("variant_creation", "error", {"variantIndex", "error", "elapsedMs"}),
         ),
         (image_jobs, "escaped", RuntimeError("a bug"), ("base_generation", "error", {"imageIndex", "error"})),
-        (image_jobs, "VariantItem", RuntimeError("a bug"), ("processing", "error", {"error"})),
+        (image_jobs, "VariantItem", RuntimeError("a bug"), ("processing", "error", FAILURE)),
     ],
 )
 async def test_what_nobody_expected_is_said_and_given_back(
@@ -190,7 +276,20 @@ async def test_a_job_without_sources_says_which_it_had(dsn: str, start: StartBac
             await order(backend, job_of(backend, [f"{backend.app.settings.base_url}/assets/a/gone.jpg"]))
         ).generation_id
         await ended(backend, job)
-        assert not missing(said(backend, job), ("validation", "error", {"templateDescription"}))
+        assert not missing(said(backend, job), ("validation", "error", FAILURE | {"templateDescription"}))
+
+
+async def test_a_source_that_cannot_be_read_is_told_with_its_number(dsn: str, start: StartBackend):
+    async with simulating(dsn) as (_, settings):
+        backend = await start(**settings)
+        await backend.grant(2)
+        [good] = await photographs(backend, 1)
+        gone = f"{backend.app.settings.base_url}/assets/a/gone.jpg"
+        job = (await order(backend, job_of(backend, [good, gone]))).generation_id
+        await ended(backend, job)
+        [line] = [line for line in lines(backend, job) if (line["step"], line["level"]) == ("validation", "error")]
+        assert line["details"].keys() == FAILURE | {"imageIndex", "sourceUrl"}
+        assert (line["details"]["imageIndex"], line["details"]["sourceUrl"]) == (1, gone)
 
 
 async def test_of_many_variants_every_tenth_is_told(dsn: str, start: StartBackend):
