@@ -4,207 +4,31 @@ Another kind adds its body to `OrderBody`, its files to the body, and its builde
 """
 
 from collections.abc import Awaitable, Callable, Mapping
-from dataclasses import dataclass
-from typing import Annotated, Any, ClassVar, Literal
+from typing import Annotated, Any
 
-from pydantic import BeforeValidator, Field, field_validator, model_validator
+from pydantic import Field
 
-from safelight.api.http.bodies.json import FormText, parse
 from safelight.api.http.services import Services
 from safelight.api.routes.files import decode_data_url
-from safelight.api.schemas.aliases import Flag, Long, Short, WebUrl
 from safelight.api.schemas.examples import PARENT, SAMPLE_URL
-from safelight.api.schemas.order_builder import DURATION_SECONDS_MAX, DURATION_SECONDS_MIN, OrderBuilder
-from safelight.api.schemas.problems import ClosedModel, invalid
-from safelight.api.schemas.requests import INSPIRATIONS_MAX, CreateBody, SettingsBody
-from safelight.db.connection.database import Connection
+from safelight.api.schemas.problems import invalid
+from safelight.api.v1.order_fields import OrderContext
+from safelight.api.v1.set_bodies import ImageJobBody, ModelRunBody, image_job_of, model_run_order_of
+from safelight.api.v1.still_bodies import StillBody, VideoBody, still_of, video_of
 from safelight.db.generations import projects
-from safelight.domain.flows import Flow
 from safelight.domain.identities import ActingCustomer
 from safelight.domain.orders import Order
-from safelight.pipelines.engine.retry import ATTEMPTS_MAX
 
 Json = dict[str, Any]
 
-AspectRatio = Literal[
-    "auto", "match_input_image", "9:16", "3:4", "2:3", "4:5", "1:1", "5:4", "4:3", "3:2", "16:9", "21:9"
-]
 DRY_RUN_KEY = "dry-run/picture.png"
-
-
-def object_of_form(value: Any) -> Any:
-    """The object that a form's text writes out as JSON; anything else as it is. Raises InvalidInput."""
-    return parse(value.encode()) if isinstance(value, FormText) else value
-
-
-def list_of_form(value: Any) -> Any:
-    """A form's field that is there once is a list of one."""
-    return [value] if isinstance(value, FormText) else value
-
-
-File = Annotated[
-    str | None,
-    Field(description="The file itself: a part of a multipart form, or in JSON a base64 data URL.", examples=[None]),
-]
-Files = Annotated[
-    list[str],
-    BeforeValidator(list_of_form),
-    Field(max_length=INSPIRATIONS_MAX, description="As `product_image`, at most 8.", examples=[[]]),
-]
-
-
-class GenerationBody(ClosedModel):
-    """The fields that every kind has. FILES are the fields with a file, each with the field for its address."""
-
-    FILES: ClassVar[Mapping[str, str]] = {}
-
-    name: Short | None = Field(None, description="A name for lists.", examples=["Spring"])
-    project_id: Short | None = Field(None, description="A project of yours.", examples=[None])
-    parent_id: Short | None = Field(None, description="The generation to go on from.", examples=[None])
-    feedback: Long = Field("", description="What to change in the parent.", examples=[""])
-    prompt: Long | None = Field(None, description="A prompt to use as it is.", examples=[None])
-    platform: Short | None = Field(None, description="Where it will be shown.", examples=["instagram-post"])
-    aspect_ratio: AspectRatio | None = Field(None, description="Width to height.", examples=["4:5"])
-    settings: Annotated[Json, BeforeValidator(object_of_form)] = Field(
-        {}, description="Settings of the model; `GET /models` lists them.", examples=[{}]
-    )
-    attempts_max: int | None = Field(
-        None, ge=1, le=ATTEMPTS_MAX, description="How often a failing call is tried.", examples=[3]
-    )
-    learn_from_likes: Flag = Field(True, description="Use what this customer liked.", examples=[True])
-
-    @field_validator("settings")
-    @classmethod
-    def is_small(cls, value: Json) -> Json:
-        return SettingsBody.is_small(value)
-
-    @model_validator(mode="after")
-    def has_a_parent_to_change(self) -> "GenerationBody":
-        if self.feedback and not self.parent_id:
-            raise ValueError("parent_id: `feedback` changes a generation; say which")
-        return self
-
-
-class StillBody(GenerationBody):
-    """A picture: of a product, a brief, or both; or a change of an earlier one, by `parent_id` and `feedback`."""
-
-    FILES: ClassVar[Mapping[str, str]] = {
-        "product_image": "product_image_url",
-        "logo_image": "logo_image_url",
-        "style_hero_image": "style_hero_image_url",
-        "inspiration_images": "inspiration_image_urls",
-    }
-
-    kind: Literal["still"] = Field(examples=["still"])
-    brief: Long = Field("", description="What the picture should be.", examples=["A calm morning on a stone table"])
-    style: Short = Field("", description="A style in a few words.", examples=["editorial still life"])
-    product_image_url: WebUrl | None = Field(None, description="The product's photo.", examples=[SAMPLE_URL])
-    logo_image_url: WebUrl | None = Field(None, description="A logo.", examples=[None])
-    style_hero_image_url: WebUrl | None = Field(None, description="One picture whose style leads.", examples=[None])
-    inspiration_image_urls: Annotated[list[WebUrl], BeforeValidator(list_of_form)] = Field(
-        [], max_length=INSPIRATIONS_MAX, description="Pictures whose mood to take up.", examples=[[]]
-    )
-    product_image: File = None
-    logo_image: File = None
-    style_hero_image: File = None
-    inspiration_images: Files = Field(default=[])
-
-    @model_validator(mode="after")
-    def says_what_to_make(self) -> "StillBody":
-        if self.parent_id and not self.feedback:
-            raise ValueError("feedback: a change of a still needs to say what to change")
-        if not (self.parent_id or self.brief or self.product_image_url or self.product_image or self.prompt):
-            raise ValueError("brief or product_image_url: a still needs a brief or a product photo")
-        return self
-
-
-class VideoBody(GenerationBody):
-    """A video that begins with a picture; with `parent_id` with that of a still, or with `feedback` a change of an
-    earlier video."""
-
-    FILES: ClassVar[Mapping[str, str]] = {"start_image": "start_image_url", "end_image": "end_image_url"}
-
-    kind: Literal["video"] = Field(examples=["video"])
-    motion: Long = Field("", description="How it should move.", examples=["A slow push-in"])
-    movement_style: Short = Field("", description="A movement style.", examples=["slow push-in"])
-    suggest_motion: Flag = Field(False, description="Have the movement suggested.", examples=[False])
-    start_image_url: WebUrl | None = Field(None, description="The first frame.", examples=[SAMPLE_URL])
-    end_image_url: WebUrl | None = Field(None, description="The last frame.", examples=[None])
-    negative_prompt: Long = Field("", description="What it must not show.", examples=[""])
-    duration_seconds: float | None = Field(
-        None, ge=DURATION_SECONDS_MIN, le=DURATION_SECONDS_MAX, allow_inf_nan=False, examples=[5]
-    )
-    quality: Literal["standard", "pro"] | None = Field(None, description="The model's mode.", examples=["standard"])
-    start_image: File = None
-    end_image: File = None
-
-    @model_validator(mode="after")
-    def says_where_to_begin(self) -> "VideoBody":
-        if not (self.parent_id or self.start_image_url or self.start_image):
-            raise ValueError("start_image_url or parent_id: a video needs a frame to begin with")
-        return self
-
-
-OrderBody = Annotated[StillBody | VideoBody, Field(discriminator="kind")]
-
-
-@dataclass(frozen=True, slots=True)
-class OrderContext:
-    """The connection, services and customer that a builder of orders works with."""
-
-    conn: Connection
-    services: Services
-    customer: ActingCustomer
-
-
-async def _still(context: OrderContext, body: StillBody) -> Order:
-    flow = Flow.STILL_TWEAK if body.parent_id else Flow.STILL_CREATE
-    pictures = (
-        "product_image_url", "logo_image_url", "style_hero_image_url", "inspiration_image_urls",
-    )  # fmt: skip
-    stated = {
-        "assets": {name: getattr(body, name) for name in pictures},
-        "inputs": {"brief": body.brief, "style": body.style},
-        "feedback": {"still_feedback": body.feedback},
-        "prompts": {"clean_prompt": body.prompt},
-        "settings": {"seedream": body.settings},
-    }
-    return await _order(context, flow, body, stated)
-
-
-async def _video(context: OrderContext, body: VideoBody) -> Order:
-    flow = Flow.VIDEO_TWEAK if body.parent_id and body.feedback else Flow.VIDEO_ANIMATE
-    inputs = {
-        "motion_user_brief": body.motion,
-        "movement_style": body.movement_style,
-        "type_for_me": body.suggest_motion,
-        "duration": body.duration_seconds,
-        "negative_prompt": body.negative_prompt,
-        "kling_mode": body.quality,
-    }
-    stated = {
-        "assets": {name: getattr(body, name) for name in ("start_image_url", "end_image_url")},
-        "inputs": inputs,
-        "feedback": {"motion_feedback": body.feedback},
-        "prompts": {"motion_prompt": body.prompt},
-        "settings": {"kling": body.settings},
-    }
-    return await _order(context, flow, body, stated)
-
-
-async def _order(context: OrderContext, flow: Flow, body: GenerationBody, stated: Json) -> Order:
-    """The order of the application code that the other routes share."""
-    stated["inputs"] |= {"aspect_ratio": body.aspect_ratio, "vision": body.learn_from_likes}
-    stated["settings"]["attempts_max"] = body.attempts_max
-    envelope = CreateBody.model_validate(
-        stated | {"title": body.name, "platform": body.platform, "parent_generation_id": body.parent_id}
-    )
-    assets, pass_id = context.services.assets, context.customer.pass_id
-    order = await OrderBuilder(context.conn, assets, flow, envelope, pass_id, None).order()
-    return order.model_copy(update={"project_id": body.project_id})
-
-
-BUILDERS: Mapping[str, Callable[[OrderContext, Any], Awaitable[Order]]] = {"still": _still, "video": _video}
+OrderBody = Annotated[StillBody | VideoBody | ImageJobBody | ModelRunBody, Field(discriminator="kind")]
+BUILDERS: Mapping[str, Callable[[OrderContext, Any], Awaitable[Order]]] = {
+    "still": still_of,
+    "video": video_of,
+    "image_job": image_job_of,
+    "model_run": model_run_order_of,
+}
 
 
 async def order_of(services: Services, body: Any, customer: ActingCustomer) -> Order:
@@ -221,15 +45,13 @@ async def order_of(services: Services, body: Any, customer: ActingCustomer) -> O
 async def with_stored_files(services: Services, body: Any, customer: ActingCustomer, *, dry_run: bool) -> Any:
     """The body with addresses in place of its files, which are stored as private files of the customer; with `dry_run`
     they are only checked."""
-    changes: Json = {}
-    for field, target in body.FILES.items():
+    for field in body.FILES:
         stated = getattr(body, field)
-        if isinstance(stated, list):
-            urls = [await _address(services, field, one, customer, dry_run=dry_run) for one in stated]
-            changes |= {field: [], target: [*getattr(body, target), *urls][:INSPIRATIONS_MAX]} if urls else {}
-        elif stated:
-            changes |= {field: None, target: await _address(services, field, stated, customer, dry_run=dry_run)}
-    return body.model_copy(update=changes) if changes else body
+        files = stated if isinstance(stated, list) else [stated] if stated else []
+        if files:
+            urls = [await _address(services, field, one, customer, dry_run=dry_run) for one in files]
+            body = body.with_addresses(field, urls)
+    return body
 
 
 async def _address(services: Services, field: str, data_url: str, customer: ActingCustomer, *, dry_run: bool) -> str:
@@ -246,5 +68,16 @@ EXAMPLES: Json = {
         "value": {"kind": "still", "product_image_url": SAMPLE_URL, "brief": "On pale stone", "aspect_ratio": "4:5"}
     },
     "a video": {"value": {"kind": "video", "start_image_url": SAMPLE_URL, "motion": "A slow push-in"}},
+    "an image job": {
+        "value": {
+            "kind": "image_job",
+            "name": "Spring",
+            "sources": [{"url": SAMPLE_URL, "prompt": "A cup of blue glass"}],
+            "variants": 4,
+        }
+    },
+    "a model run": {
+        "value": {"kind": "model_run", "model_id": "fal-ai/flux-pro/v1.1-ultra", "prompt": "A cup on pale stone"}
+    },
     "a change": {"value": {"kind": "still", "parent_id": PARENT, "feedback": "A darker background"}},
 }
