@@ -1,4 +1,4 @@
-"""`/api/v1/generations/{id}`: rename, mark, cancel and delete a generation, order it again, and make what is missing."""
+"""`/api/v1/generations/{id}`: rename, mark, cancel, delete a generation, order it again, and make what is missing."""
 
 from typing import Annotated
 
@@ -137,14 +137,12 @@ class RenameBody(ClosedModel):
 
 @router.patch(f"{PREFIX}/generations/{{generation_id}}", summary="Rename a generation", responses=error_responses(404))
 async def rename(
-    services: FromApp, generation_id: GenerationPath, customer: CustomerByHeader, once: OnceForKey, body: RenameBody
+    services: FromApp, generation_id: GenerationPath, customer: CustomerByHeader, body: RenameBody
 ) -> GenerationResource:
-    async def work(conn: Connection) -> GenerationResource:
+    async with services.db.transaction() as conn:
         if not await listing.rename(conn, generation_id, customer.pass_id, body.name):
             raise NotFound(f"There is no generation {generation_id!r}.")
         return await _changed(services, conn, generation_id)
-
-    return await once.in_transaction(customer, GenerationResource, work, retries=True)
 
 
 async def _changed(services: Services, conn: Connection, generation_id: str) -> GenerationResource:
