@@ -536,7 +536,7 @@ async def test_an_operator_may_use_every_route_of_operators(world: World):
         assert min(statuses) == 200, route
     customers = await world.backend.get("/admin/customers", headers=ADMIN)
     assert EMAIL in str(customers)
-    for generation_id in world.values["generation_id"]:
+    for generation_id in world.values["generation_id"][:-1]:  # the last is a set, which MMA shows without its prompts
         assert "planted-brief" in str(await world.backend.get(f"/mma/generations/{generation_id}", headers=ADMIN))
 
 

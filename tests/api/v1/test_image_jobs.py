@@ -5,6 +5,8 @@ from typing import Any
 
 import pytest
 
+from safelight.api.auth.identity import HEADER
+from tests.api.v1.test_collections import PHOTO
 from tests.api.v1.test_generations import ADMIN, ADMIN_TOKEN, GENERATIONS, V1, V1Client
 from tests.conftest import COFFEE, Backend, Json, StartBackend
 from tests.support.image_jobs import files_of, money, photographs, positions, problems
@@ -24,6 +26,12 @@ def job_of(urls: list[str], **more: Any) -> Json:
 
 async def ordered(customer: V1Client, body: Json, **more: Any) -> Json:
     return await customer.ask("POST", GENERATIONS, json=body, status=202, **more)
+
+
+async def stranger(backend: Backend) -> V1Client:
+    """Another customer."""
+    visit = await backend.get("/me")
+    return V1Client(backend, {HEADER: str(visit["passId"])})
 
 
 def form_of(files: int, **fields: str) -> tuple[bytes, dict[str, str]]:
@@ -82,6 +90,27 @@ async def test_two_poisoned_sources_of_four_are_made_later_for_exactly_what_was_
         stats = await customer.ask("GET", f"{GENERATIONS}/stats")
         assert (stats["total_credits_used"], stats["type_breakdown"]) == (12, {"image_job": 1})
         assert await problems(backend) == {}
+
+
+async def test_a_source_that_cannot_be_read_leaves_out_its_results_alone(backend: Backend):
+    """Neither does it where it is another customer's, nor is anything of that told."""
+    await backend.grant(20)
+    customer, other = V1Client(backend), await stranger(backend)
+    theirs = await other.ask("POST", f"{V1}/storage/upload", json={"file": PHOTO, "name": "planted.jpg"}, status=201)
+    [there] = await photographs(backend, 1)
+    base = backend.app.settings.base_url
+    for missing in (
+        f"{base}/assets/none.jpg",
+        "https://example.invalid/a.png",
+        f"{base}/private-assets/{theirs['storage_path']}",
+        theirs["url"].replace("signature=", "signature=0"),
+    ):
+        job = await customer.finished(await ordered(customer, job_of([there, missing], variants=1)))
+        assert (job["status"], [one["position"] for one in job["results"]]) == ("completed_partial", [[0, 0]]), missing
+        assert (job["error"]["code"], job["cost"]["refunded"]) == ("POSITIONS_MISSING", 1), missing
+        assert "planted" not in str(job)
+    assert backend.balance() == backend.ledger_sum() == 16
+    assert await problems(backend) == {}
 
 
 async def test_results_are_paged_by_their_positions_with_fresh_addresses(dsn: str, start: StartBackend):
