@@ -37,7 +37,7 @@ const { error: refused } = await client.POST("/api/v1/generations/{generation_id
 if (renamed?.name !== "Summer" || refused?.code !== "NOTHING_TO_RETRY") throw new Error("the job is not as it should be");
 const { data: kept } = await client.POST("/api/v1/templates", { params: { header }, body: { generation_id: job.id } });
 const { data: log } = await client.GET("/api/v1/generations/{generation_id}/logs", { params });
-if (kept?.kind !== "image_job" || !log?.items.length) throw new Error("the template or the log is missing");
+if (kept?.kind !== "image_job" || !log || typeof log === "string" || !log.items.length) throw new Error("the template or the log is missing");
 
 const marking = { params: { path: { generation_id: run.id }, header }, body: { favorite: true } };
 const { data: marked } = await client.POST("/api/v1/generations/{generation_id}/favorite", marking);

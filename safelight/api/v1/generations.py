@@ -14,9 +14,9 @@ from safelight.api.routes.ordering import IdempotencyKey
 from safelight.api.schemas import fields
 from safelight.api.schemas.problems import PREFIX
 from safelight.api.schemas.responses import ResponseModel
-from safelight.api.v1 import orders
 from safelight.api.v1.generation_answers import answer_of, answers_of
 from safelight.api.v1.generation_models import GenerationResource, Kind, PublicStatus
+from safelight.api.v1.orders import kinds
 from safelight.api.v1.routing import (
     PAGE_DEFAULT,
     RESULTS_LISTED_MAX,
@@ -80,7 +80,7 @@ async def create(
     response: Response,
     services: FromApp,
     customer: VisitorByHeader,
-    body: Annotated[orders.OrderBody, Body(openapi_examples=orders.EXAMPLES)],
+    body: Annotated[kinds.OrderBody, Body(openapi_examples=kinds.EXAMPLES)],
     key: IdempotencyKey = None,
     dry_run: Annotated[bool, Query(description="Only say what it would cost.")] = False,
 ) -> GenerationResource | JSONResponse:
@@ -88,8 +88,8 @@ async def create(
     `style_hero_image`, `inspiration_images`; `start_image`, `end_image`; `source_images`; `reference_image`. Lists and
     objects are written out as JSON."""
     services.rates.check_customer(RateLimitGroup.WRITES, customer)
-    body = await orders.with_stored_files(services, body, customer, dry_run=dry_run)
-    order = await orders.order_of(services, body, customer)
+    body = await kinds.with_stored_files(services, body, customer, dry_run=dry_run)
+    order = await kinds.order_of(services, body, customer)
     if dry_run:
         return JSONResponse((await _preview(services, order)).model_dump(mode="json"))
     accepted = await services.acceptance.accept(order, customer, idempotency_key=key, request=origin_of(request))

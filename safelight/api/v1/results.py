@@ -153,7 +153,7 @@ class MediaUrls(ResponseModel):
 
 
 @dataclass(frozen=True, slots=True)
-class _Page:
+class _ResultPage:
     """Files of one page, and the sums of all."""
 
     row: GenerationListing
@@ -212,17 +212,17 @@ def _place(cursor: str | None) -> ResultPlace:
     return ResultPlace(int(variant), int(source))
 
 
-async def _page(services: Services, row: GenerationListing, after: ResultPlace, limit: int) -> _Page:
+async def _page(services: Services, row: GenerationListing, after: ResultPlace, limit: int) -> _ResultPage:
     files = list(files_of(row))
     if row.kind not in SET_MODES or not files:
         size = sum(file.get("bytes") or 0 for _, file in files)
-        return _Page(row, files if after == FIRST else [], None, ResultSums(len(files), size))
+        return _ResultPage(row, files if after == FIRST else [], None, ResultSums(len(files), size))
     async with services.db.connection() as conn:
         found = await listing.results_of(conn, row.generation_id, after=after, limit=limit + 1)
         sums = await listing.result_sums(conn, row.generation_id)
     shown = list(files_of(replace(row, made=[{"slides": found[:limit]}])))
     next_cursor = "{}.{}".format(*shown[-1][0]) if len(found) > limit else None
-    return _Page(row, shown, next_cursor, sums)
+    return _ResultPage(row, shown, next_cursor, sums)
 
 
 async def _item(

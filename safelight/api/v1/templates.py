@@ -17,10 +17,10 @@ from safelight.api.schemas.aliases import Flag, Short
 from safelight.api.schemas.problems import PREFIX, ClosedModel, invalid
 from safelight.api.schemas.responses import ResponseModel
 from safelight.api.v1.generation_models import THUMBNAIL_SIZE, files_of
-from safelight.api.v1.orders import OrderBody
+from safelight.api.v1.orders.kinds import OrderBody
+from safelight.api.v1.orders.sets import body_of_image_job, body_of_model_run
+from safelight.api.v1.orders.stills import body_of_still, body_of_video
 from safelight.api.v1.routing import PAGE_DEFAULT, Cursor, Limit, cursor_of, position_of, v1_route
-from safelight.api.v1.set_bodies import body_of_image_job, body_of_model_run
-from safelight.api.v1.still_bodies import body_of_still, body_of_video
 from safelight.db.connection.database import Connection
 from safelight.db.generations import generations, listing, templates
 from safelight.db.generations.templates import TemplateRow

@@ -1,5 +1,6 @@
 """Image jobs of `/api/v1`: ordered, followed, completed, made again, renamed, kept as templates and deleted."""
 
+import asyncio
 import json
 from typing import Any
 
@@ -9,8 +10,8 @@ from safelight.api.auth.identity import HEADER
 from tests.api.v1.test_collections import PHOTO
 from tests.api.v1.test_generations import ADMIN, ADMIN_TOKEN, GENERATIONS, V1, V1Client
 from tests.conftest import COFFEE, Backend, Json, StartBackend
-from tests.support.image_jobs import files_of, money, photographs, positions, problems
-from tests.support.sign_in import SIGNED_BY_SECRET
+from tests.support.image_jobs import LOOK_SECONDS, files_of, money, photographs, positions, problems
+from tests.support.sign_in import SIGNED_BY_SECRET, bearer, token
 from tests.support.simulated_provider import Holding, Refusing, looking_often, simulating
 
 pytestmark = pytest.mark.usefixtures(looking_often.__name__)
@@ -110,6 +111,33 @@ async def test_a_source_that_cannot_be_read_leaves_out_its_results_alone(backend
         assert (job["error"]["code"], job["cost"]["refunded"]) == ("POSITIONS_MISSING", 1), missing
         assert "planted" not in str(job)
     assert backend.balance() == backend.ledger_sum() == 16
+    assert await problems(backend) == {}
+
+
+async def test_where_only_tokens_count_a_job_is_ordered_followed_and_completed_by_its_owner(start: StartBackend):
+    backend = await start(auth="required", admin_token=ADMIN_TOKEN, **SIGNED_BY_SECRET)
+    mine, other, nobody = V1Client(backend, bearer(token())), V1Client(backend, bearer(token())), V1Client(backend, {})
+    me = await mine.ask("GET", f"{V1}/me")
+    await backend.client.get("/me", headers=mine.headers)
+    await backend.grant(9, me["pass_id"])
+    picture = await mine.ask("POST", f"{V1}/storage/upload", json={"file": PHOTO}, status=201)
+    missing = f"{backend.app.settings.base_url}/assets/none.jpg"
+    body = job_of([picture["url"], missing], variants=1)
+    await nobody.ask("POST", GENERATIONS, json=body, status=401)
+    job = await ordered(mine, body)
+    access = await mine.ask("POST", f"{job['links']['self']}/stream-token")
+    events = await nobody.events(access["url"])
+    assert events[-1][2]["status"] == "completed_partial"
+    path = job["links"]["self"]
+    for method, part in (("POST", "/retry-missing"), ("POST", "/retry"), ("GET", "/logs"), ("GET", "/media-urls")):
+        await nobody.ask(method, path + part, status=401)
+        await other.ask(method, path + part, status=404)
+    reopened = await mine.ask("POST", f"{path}/retry-missing", status=202)
+    assert (reopened["id"], reopened["cost"]) == (job["id"], {"credits": 2, "charged": 3, "refunded": 1})
+    assert (await mine.finished(reopened))["cost"] == {"credits": 2, "charged": 3, "refunded": 2}
+    operator = await V1Client(backend, ADMIN).ask("POST", f"{path}/retry-missing", status=202)
+    assert (await mine.finished(operator))["cost"] == {"credits": 2, "charged": 4, "refunded": 3}
+    assert backend.value("select count(*) from mega_admin where mg_action = 'generations.retry_missing'") == 1
     assert await problems(backend) == {}
 
 
@@ -247,6 +275,8 @@ async def test_what_was_made_before_a_stop_is_kept_and_paid(dsn: str, start: Sta
         customer = V1Client(backend)
         job = await ordered(customer, job_of(await photographs(backend, 2), variants=2, attempts_max=1))
         await holding.is_holding.wait()
+        while (await customer.ask("GET", job["links"]["self"]))["progress"]["percent"] != 15:  # of 30 for both bases
+            await asyncio.sleep(LOOK_SECONDS)
         await customer.ask("POST", f"{job['links']['self']}/cancel")
         holding.released.set()
         ended = await customer.finished(job)

@@ -10,7 +10,7 @@ from safelight.api.schemas.aliases import Short, WebUrl
 from safelight.api.schemas.examples import SAMPLE_URL
 from safelight.api.schemas.model_run_bodies import model_run_of
 from safelight.api.schemas.problems import ClosedModel, invalid
-from safelight.api.v1.order_fields import File, FormList, FormObject, OrderContext, OrderedBody
+from safelight.api.v1.orders.fields import File, FormList, FormObject, OrderContext, OrderedBody
 from safelight.db.generations import templates
 from safelight.domain.ids import new_id
 from safelight.domain.orders import ImageJob, ModelRun

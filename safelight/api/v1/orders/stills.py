@@ -9,7 +9,7 @@ from safelight.api.schemas.aliases import Flag, Long, Short, WebUrl
 from safelight.api.schemas.examples import SAMPLE_URL
 from safelight.api.schemas.order_builder import DURATION_SECONDS_MAX, DURATION_SECONDS_MIN, OrderBuilder
 from safelight.api.schemas.requests import INSPIRATIONS_MAX, CreateBody, SettingsBody
-from safelight.api.v1.order_fields import File, FormList, FormObject, OrderContext, OrderedBody
+from safelight.api.v1.orders.fields import File, FormList, FormObject, OrderContext, OrderedBody
 from safelight.domain.flows import Flow
 from safelight.domain.orders import Order, StillCreate, VideoAnimate
 from safelight.pipelines.engine.retry import ATTEMPTS_MAX

@@ -12,9 +12,9 @@ from safelight.api.http.services import Services
 from safelight.api.routes.files import decode_data_url
 from safelight.api.schemas.examples import PARENT, SAMPLE_URL
 from safelight.api.schemas.problems import invalid
-from safelight.api.v1.order_fields import OrderContext
-from safelight.api.v1.set_bodies import ImageJobBody, ModelRunBody, image_job_of, model_run_order_of
-from safelight.api.v1.still_bodies import StillBody, VideoBody, still_of, video_of
+from safelight.api.v1.orders.fields import OrderContext
+from safelight.api.v1.orders.sets import ImageJobBody, ModelRunBody, image_job_of, model_run_order_of
+from safelight.api.v1.orders.stills import StillBody, VideoBody, still_of, video_of
 from safelight.db.generations import projects
 from safelight.domain.identities import ActingCustomer
 from safelight.domain.orders import Order
