@@ -48,6 +48,7 @@ from safelight.api.routes import (
 from safelight.api.schemas import examples, problems
 from safelight.api.v1 import account as v1_account
 from safelight.api.v1 import catalogue as v1_catalogue
+from safelight.api.v1 import generation_changes as v1_generation_changes
 from safelight.api.v1 import generations as v1_generations
 from safelight.api.v1 import logs as v1_logs
 from safelight.api.v1 import projects as v1_projects
@@ -68,8 +69,8 @@ DESCRIPTION = (
 ROUTE_MODULES = (
     front_page, mma, stream, customers, failures, service, webhooks, metrics, sign_in, credits, billing, generate,
     feedback, history, statistics, client_errors, admin, runtime_config, files, remote_files,
-    v1_statistics, v1_generations, v1_results, v1_stream, v1_logs, v1_projects, v1_account, v1_templates, v1_storage,
-    v1_catalogue, v1_receipt,
+    v1_statistics, v1_generations, v1_generation_changes, v1_results, v1_stream, v1_logs, v1_projects, v1_account,
+    v1_templates, v1_storage, v1_catalogue, v1_receipt,
 )  # fmt: skip
 
 StartServices = Callable[[], AbstractAsyncContextManager[Services]]

@@ -128,7 +128,7 @@ def _is_absent(value: Any) -> bool:
 
 @dataclass(frozen=True, slots=True)
 class ModelEntry:
-    """A model as customers see it; who serves it is not said."""
+    """A model as customers see it. They are not told which adapter serves it."""
 
     id: str
     name: str
@@ -138,6 +138,7 @@ class ModelEntry:
     takes_reference: bool
     needs_reference: bool
     takes_negative_prompt: bool
+    adapter: str
 
 
 class ModelCatalogue:
@@ -204,4 +205,5 @@ class ModelCatalogue:
             takes_reference=takes_reference(table),
             needs_reference=needs_reference(table),
             takes_negative_prompt=NEGATIVE_PROMPT in table.parameters,
+            adapter=offered.engine.adapter,
         )

@@ -11,6 +11,7 @@ from safelight.domain.estimates import remaining_time as estimates
 from safelight.domain.estimates.expected_steps import ExpectedStage, expected_stages, without_ended
 from safelight.domain.estimates.remaining_time import Estimate, StepTimes, Wait
 from safelight.domain.orders import BaseOrder, read_order
+from safelight.domain.statuses import Status
 from safelight.domain.steps import StepType
 from safelight.pipelines.engine.queue import WORK
 from safelight.reports.generation import GenerationReport
@@ -117,10 +118,15 @@ def _results(report: GenerationReport) -> tuple[int, int]:
     return int(counted.get("made", bool(report.outputs))), int(counted.get("expected", 1))
 
 
+def final_percent(status: Status, done: int) -> int:
+    """Only a result makes what is final whole."""
+    return 100 if done or status.record_status == "succeeded" else 0
+
+
 def _percent(report: GenerationReport, share: float, done: int, expected: int) -> int:
-    """A set counts its bases and positions, others their steps. Only a result makes it whole."""
+    """A set counts its bases and positions, others their steps."""
     if report.status and report.status.is_terminal:
-        return 100 if done or report.status.record_status == "succeeded" else 0
+        return final_percent(report.status, done)
     counted: dict[str, Any] = report.generation.variables.get("progress") or {}
     sources = len(((report.generation.payload or {}).get("order") or {}).get("sources") or ())
     if counted and sources:

@@ -153,10 +153,10 @@ def test_links_of_documents_lead_somewhere(document: Path):
 def test_every_route_returns_a_model_or_a_response():
     """A dictionary would be described a second time in the document, and checked by nobody."""
     from safelight.api.app import create_api  # noqa: PLC0415
-    from tests.support.route_matrix import _routes  # noqa: PLC0415
+    from tests.support.route_matrix import api_routes  # noqa: PLC0415
 
     app = create_api(None, cors_origins=[])  # type: ignore[arg-type]
-    routes = [one for one in _routes(app.routes) if one.endpoint.__module__.startswith("safelight.")]
+    routes = [one for one in api_routes(app.routes) if one.endpoint.__module__.startswith("safelight.")]
     assert len(routes) > 40
     for route in routes:
         stated = get_type_hints(route.endpoint)["return"]

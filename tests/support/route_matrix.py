@@ -35,18 +35,18 @@ def _handlers(app: FastAPI) -> dict[str, str]:
     """Route → module and function that answer it."""
     return {
         f"{method} {route.path}": f"{route.endpoint.__module__.removeprefix('safelight.api.')}.{route.endpoint.__name__}"
-        for route in _routes(app.routes)
+        for route in api_routes(app.routes)
         for method in route.methods
     }
 
 
-def _routes(found: Iterable[Any]) -> Iterator[APIRoute]:
+def api_routes(found: Iterable[Any]) -> Iterator[APIRoute]:
     """Those of included routers too, which the application holds whole; none has a prefix."""
     for each in found:
         if isinstance(each, APIRoute):
             yield each
         elif router := getattr(each, "original_router", None):
-            yield from _routes(router.routes)
+            yield from api_routes(router.routes)
 
 
 def _line(route: Route, handler: str | None) -> str:

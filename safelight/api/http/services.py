@@ -23,6 +23,7 @@ from safelight.pipelines.registry import Configuration
 from safelight.pipelines.runtime_overrides import RuntimeConfig
 from safelight.pipelines.serving import Serving
 from safelight.providers.catalogue import ParameterTables
+from safelight.reports.progress import Estimates
 from safelight.reports.totals import CustomerCount
 from safelight.security.jwt import TokenCheck
 from safelight.security.signing import Signer
@@ -71,6 +72,7 @@ class Services:
     configuration: Configuration
     tables: ParameterTables
     allowances: Allowances = field(default_factory=Allowances)
+    estimates: Estimates = field(default_factory=Estimates)
 
 
 def services_of(request: Request) -> Services:

@@ -3,6 +3,7 @@
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from http import HTTPStatus
 from typing import Any
+from urllib.parse import quote
 
 from fastapi.exceptions import RequestValidationError
 from pydantic import MISSING, BaseModel, ConfigDict, Field, model_validator
@@ -20,6 +21,7 @@ ERRORS_SHOWN = 20
 ALLOWED_SHOWN = 100
 NAME_CHARS_MAX = 100
 UNKNOWN = "unknown_field"
+PATH_CHARS = "/:@!$&'()*+,;="  # of a path, beside letters and digits (RFC 3986)
 PLACES = ("body", "query", "path", "header")
 KINDS = ("still", "video", "image_job", "model_run")  # tags of bodies, which stand in the place of an error
 
@@ -109,7 +111,7 @@ def problem(
         title=HTTPStatus(status).phrase,
         status=status,
         detail=DEFAULT_REDACTOR.text(detail_of(found, message)),
-        instance=DEFAULT_REDACTOR.text(path),
+        instance=quote(DEFAULT_REDACTOR.text(path), safe=PATH_CHARS),
         code=code,
         retryable=retryable,
         request_id=request_id,

@@ -1,6 +1,7 @@
-"""`/api/v1/models`: what makes stills and videos, at which price, with which settings."""
+"""`/api/v1/models`: what makes each kind of generation, at which price, with which settings."""
 
-from typing import Any
+from collections.abc import Mapping
+from typing import Any, Literal
 
 from fastapi import APIRouter
 from pydantic import Field
@@ -13,10 +14,12 @@ from safelight.api.schemas.problems import PREFIX
 from safelight.api.schemas.responses import ResponseModel
 from safelight.api.v1.generation_models import Kind
 from safelight.api.v1.routing import v1_route
-from safelight.pipelines.serving import ServedEngine
+from safelight.pipelines.serving import STAND_IN, ServedEngine
+from safelight.pipelines.settings import ModelEntry
 from safelight.providers.parameters import Model, Parameter
+from safelight.providers.run_parameters import NEGATIVE_PROMPT
 
-KIND_OF_MODE: dict[str, Kind] = {"still": "still", "video": "video"}
+KIND_OF_MODE: Mapping[str, Kind] = {"still": "still", "video": "video", "image_job": "image_job"}
 
 router = APIRouter(route_class=v1_route(), tags=["v1"])
 
@@ -36,14 +39,21 @@ class ModelParameter(ResponseModel):
 
 
 class ModelResource(ResponseModel):
-    """`model_id` is what makes this kind now; `engine` is its name in messages and settings."""
+    """`model_id` is what makes this kind now, or a model that a `model_run` may choose. `credits` is the price of each
+    result. `engine` is its name in messages and settings, and `provider` who serves it; both are null for models that
+    may be chosen."""
 
     model_id: str = Field(examples=["bytedance/seedream-4.5"])
-    engine: str = Field(examples=["seedream"])
+    name: str = Field(examples=["Seedream 4.5"])
+    engine: str | None = Field(examples=["seedream"])
     kind: Kind
-    provider: str = Field(examples=["replicate"])
+    makes: Literal["image", "video"] = Field(examples=["image"])
+    provider: str | None = Field(examples=["replicate"])
     credits: fields.Count
     stand_in: bool = Field(description="Whether it is the offline stand-in.")
+    takes_reference: bool = Field(description="Whether a `model_run` of it takes a reference image.", examples=[False])
+    needs_reference: bool = Field(examples=[False])
+    takes_negative_prompt: bool = Field(examples=[False])
     parameters: list[ModelParameter]
 
 
@@ -53,28 +63,51 @@ class ModelList(ResponseModel):
 
 @router.get(
     f"{PREFIX}/models",
-    summary="What makes stills and videos, with prices and settings",
+    summary="The models, with prices and settings",
     dependencies=[
         per_address(RateLimitGroup.PUBLIC),
         no_identity("Prices and settings are the same for everybody."),
     ],
 )
 async def models(services: FromApp) -> ModelList:
-    engines = await services.serving.engines()
-    return ModelList(items=[_model(services, one) for one in engines if one.mode in KIND_OF_MODE])
+    served = [_served(services, one) for one in await services.serving.engines() if one.mode in KIND_OF_MODE]
+    catalogue = services.acceptance.models
+    offered = [_offered(one) for one in await catalogue.entries()] if catalogue else []
+    return ModelList(items=[*served, *offered])
 
 
-def _model(services: Services, served: ServedEngine) -> ModelResource:
+def _served(services: Services, served: ServedEngine) -> ModelResource:
     table: Model = services.tables.of_model(served.engine, served.adapter, served.model)
-    prices = services.acceptance.prices()
     return ModelResource(
         model_id=served.model,
+        name=served.model,
         engine=served.engine,
         kind=KIND_OF_MODE[served.mode],
+        makes="video" if served.mode == "video" else "image",
         provider=served.adapter,
-        credits=prices.still_credits if served.mode == "still" else prices.video_credits,
+        credits=services.acceptance.prices().of_mode(served.mode),
         stand_in=served.is_stand_in,
+        takes_reference=False,
+        needs_reference=False,
+        takes_negative_prompt=NEGATIVE_PROMPT in table.parameters,
         parameters=[_parameter(name, one) for name, one in table.parameters.items() if name != "prompt"],
+    )
+
+
+def _offered(entry: ModelEntry) -> ModelResource:
+    return ModelResource(
+        model_id=entry.id,
+        name=entry.name,
+        engine=None,
+        kind="model_run",
+        makes=entry.kind,
+        provider=None,
+        credits=entry.credits,
+        stand_in=entry.adapter == STAND_IN,
+        takes_reference=entry.takes_reference,
+        needs_reference=entry.needs_reference,
+        takes_negative_prompt=entry.takes_negative_prompt,
+        parameters=[_parameter(name, one) for name, one in entry.parameters.items()],
     )
 
 

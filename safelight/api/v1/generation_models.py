@@ -2,16 +2,17 @@
 
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
+from itertools import islice
 from typing import Annotated, Any, Literal
 
 from pydantic import Field
 
-from safelight.api.http.services import Services
 from safelight.api.schemas import examples, fields
 from safelight.api.schemas.responses import ResponseModel
 from safelight.api.v1.routing import path_of
 from safelight.db.generations.listing import GenerationListing
 from safelight.domain.statuses import Status
+from safelight.reports.progress import ProgressReport, final_percent
 from safelight.storage import keys
 from safelight.storage.assets import AssetStore
 
@@ -19,13 +20,8 @@ Json = dict[str, Any]
 
 Kind = Literal["still", "video", "image_job", "model_run"]
 PublicStatus = Literal["queued", "processing", "completed", "completed_partial", "failed", "cancelled"]
-STATUSES: tuple[PublicStatus, ...] = ("queued", "processing", "completed", "completed_partial", "failed", "cancelled")
-KINDS: tuple[Kind, ...] = ("still", "video", "image_job", "model_run")
 FINAL = ("completed", "completed_partial", "failed", "cancelled")
 THUMBNAIL_SIZE = 512
-# The stages that a still or a video passes; its percentage counts those that are behind it.
-STAGES = (Status.SCANNING, Status.PROMPTING, Status.GENERATING, Status.POSTSCAN)
-BASES_PERCENT, POSITIONS_PERCENT = 30, 70  # of an image job
 Place = Annotated[list[int], Field(min_length=2, max_length=2, examples=[[0, 0]])]
 GenerationUri = Annotated[
     str,
@@ -48,16 +44,24 @@ class GenerationResult(ResponseModel):
 
 
 class GenerationProgress(ResponseModel):
-    """Counted work: `done` of `expected` results are there. `missing` are the positions that a partial one lacks."""
+    """Counted work: `done` of `expected` results are there; `missing` are those that `retry-missing` would make. The
+    base images of an image job are 30 %, its results 70 %. `eta_seconds` is the time within which 4 of 5 like it are
+    final, null while too little is known; `queue_position` is 1 for the next, null once it has begun."""
 
     percent: int = Field(ge=0, le=100, examples=[100])
     done: fields.Count
     expected: fields.Count
-    missing: list[Place] = Field(examples=[[]])
+    missing: fields.Count = Field(examples=[0])
+    eta_seconds: float | None = Field(examples=[None])
+    queue_position: int | None = Field(ge=1, examples=[None])
+    stalled: bool = Field(
+        description="Whether the step under way takes longer than 99 of 100 recent ones.", examples=[False]
+    )
 
 
 class GenerationCost(ResponseModel):
-    """`credits` is the price of the order, null where an older backend made it. `charged - refunded` was paid."""
+    """`credits` is the price of the order, null where an older backend made it. `charged - refunded` was paid, over
+    all rounds of a set."""
 
     credits: fields.Count | None
     charged: fields.Count
@@ -75,10 +79,13 @@ class GenerationLinks(ResponseModel):
     stream: GenerationUri
     steps: GenerationUri
     media_urls: GenerationUri
+    logs: GenerationUri
+    receipt: GenerationUri
 
 
 class GenerationResource(ResponseModel):
-    """One generation. Lists show at most 4 results of each; `progress` counts all."""
+    """One generation. At most 100 results of a set are shown, in lists 4, by their positions; `progress` counts all,
+    and `/media-urls` has all, page by page."""
 
     id: fields.GenerationId
     kind: Kind
@@ -106,8 +113,11 @@ class GenerationResource(ResponseModel):
     links: GenerationLinks
 
 
-def resource_of(services: Services, row: GenerationListing) -> GenerationResource:
-    results = list(_results(services.assets, row))
+def resource_of(
+    assets: AssetStore, row: GenerationListing, live: ProgressReport | None, *, results_max: int
+) -> GenerationResource:
+    """`live` is the progress of what is not final."""
+    results = list(islice(_results(assets, row), results_max))
     first = results[0] if results else None
     return GenerationResource(
         id=row.generation_id,
@@ -124,7 +134,7 @@ def resource_of(services: Services, row: GenerationListing) -> GenerationResourc
         created_at=row.created_at,
         started_at=datetime.fromisoformat(row.started_at) if row.started_at else None,
         completed_at=_completed_at(row),
-        progress=_progress(row, results),
+        progress=_progress(row, results, live),
         results=results,
         result_urls=[one.url for one in results],
         thumbnail_urls=[one.thumbnail_url for one in results if one.thumbnail_url],
@@ -138,6 +148,8 @@ def resource_of(services: Services, row: GenerationListing) -> GenerationResourc
             stream=path_of(row.generation_id, "stream"),
             steps=path_of(row.generation_id, "steps"),
             media_urls=path_of(row.generation_id, "media-urls"),
+            logs=path_of(row.generation_id, "logs"),
+            receipt=path_of(row.generation_id, "receipt"),
         ),
     )
 
@@ -194,24 +206,31 @@ def _results(assets: AssetStore, row: GenerationListing) -> Iterator[GenerationR
         )
 
 
-def _progress(row: GenerationListing, results: list[GenerationResult]) -> GenerationProgress:
-    if row.progress and "expected" in row.progress:
-        return _progress_of_set(row, row.progress, results)
-    if row.status in ("completed", "completed_partial"):
-        done = min(len(results), 1)
-        return GenerationProgress(percent=100, done=done, expected=1, missing=[])
-    behind = STAGES.index(Status(row.mma_status)) if row.mma_status in STAGES else 0
-    return GenerationProgress(percent=100 * behind // len(STAGES), done=0, expected=1, missing=[])
-
-
-def _progress_of_set(row: GenerationListing, counted: Json, results: list[GenerationResult]) -> GenerationProgress:
-    """The row counts what is made, and says what is missing once it has ended."""
-    expected, made = int(counted["expected"]), int(counted.get("made", 0))
-    bases, sources = int(counted.get("bases", 0)), int(counted.get("sources") or counted.get("bases") or 1)
-    percent = BASES_PERCENT * bases // max(sources, 1) + POSITIONS_PERCENT * made // max(expected, 1)
+def _progress(
+    row: GenerationListing, results: list[GenerationResult], live: ProgressReport | None
+) -> GenerationProgress:
+    counted = row.progress or {}
+    expected = int(counted.get("expected", 1))
+    if live is None:
+        done = int(counted.get("made", bool(results)))
+        status = Status(row.mma_status) if row.mma_status else Status.DONE
+        percent = final_percent(status, done) if row.status in FINAL else 0
+        missing = expected - done if row.status == "completed_partial" else 0
+        return GenerationProgress(
+            percent=percent,
+            done=done,
+            expected=expected,
+            missing=missing,
+            eta_seconds=None,
+            queue_position=None,
+            stalled=False,
+        )
     return GenerationProgress(
-        percent=100 if row.status in FINAL else min(percent, 99),
-        done=made,
-        expected=expected,
-        missing=counted.get("missing") or [],
+        percent=live.percent,
+        done=live.done,
+        expected=live.expected,
+        missing=0,
+        eta_seconds=live.eta_seconds,
+        queue_position=live.queue_position,
+        stalled=live.stalled,
     )

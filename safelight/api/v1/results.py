@@ -1,5 +1,7 @@
 """The steps of a generation, and fresh addresses of its files."""
 
+import re
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from typing import Annotated
 
@@ -8,20 +10,23 @@ from pydantic import Field
 
 from safelight.api.auth.principals import OwnerOrOperator
 from safelight.api.http.error_responses import error_responses
-from safelight.api.http.services import FromApp
+from safelight.api.http.services import FromApp, Services
 from safelight.api.schemas import fields
 from safelight.api.schemas.problems import PREFIX, invalid
 from safelight.api.schemas.responses import ResponseModel
 from safelight.api.v1.generation_models import FINAL, THUMBNAIL_SIZE, files_of
 from safelight.api.v1.routing import GenerationPath, v1_route, visible_generation
 from safelight.db.generations import listing
-from safelight.db.generations.listing import ListedStep
+from safelight.db.generations.listing import FIRST, GenerationListing, ListedStep, ResultPlace, ResultSums
 from safelight.db.operations.audit import Operator
-from safelight.storage import file_log
-from safelight.storage.assets import SIGNED_SECONDS, SIGNED_SECONDS_MAX, SIGNED_SECONDS_MIN
+from safelight.domain.flows import SET_MODES
+from safelight.storage import file_log, keys
+from safelight.storage.assets import SIGNED_SECONDS, SIGNED_SECONDS_MAX, SIGNED_SECONDS_MIN, AssetStore
 
 STEPS_DEFAULT, STEPS_MAX = 100, 500
+FILES_DEFAULT, FILES_MAX = 100, 1000
 MEGABYTE = 1024 * 1024
+CURSOR = re.compile(r"[0-9]{1,6}\.[0-9]{1,6}")
 
 router = APIRouter(route_class=v1_route(), tags=["v1"])
 StepCursor = Annotated[str | None, Query(max_length=20, description="`next_cursor` of the page before.")]
@@ -112,11 +117,29 @@ def _error(stored: fields.Json, *, is_operators: bool) -> StepProblem:
     return StepProblem(code=str(stored.get("error_code") or "UNKNOWN"), message=message)
 
 
+class MediaFile(ResponseModel):
+    """A result. `number` counts the places of the set from 1: those of results that are missing are left out."""
+
+    variant: fields.Count = Field(examples=[0])
+    source: fields.Count = Field(examples=[0])
+    number: int = Field(ge=1, examples=[1])
+    url: fields.Uri
+    thumbnail_url: fields.Uri | None
+    media_type: str | None = Field(examples=["image/png"])
+    width: int | None = Field(examples=[1024])
+    height: int | None = Field(examples=[1280])
+    seconds: float | None = Field(examples=[None])
+    bytes: int | None = Field(examples=[79975])
+    storage_path: fields.Key | None
+
+
 class MediaUrls(ResponseModel):
-    """Fresh addresses of the results, in the order of `storage_paths`. They are good for `expires_in` seconds at least;
-    where the storage knows no signatures they are permanent."""
+    """Fresh addresses of one page of the results, by their positions. They are good for `expires_in` seconds at least;
+    where the storage knows no signatures they are permanent. `file_count` and `total_size_mb` count all pages."""
 
     generation_id: fields.GenerationId
+    items: list[MediaFile]
+    next_cursor: str | None = Field(examples=[None])
     signed_urls: list[fields.Uri]
     thumbnail_urls: list[fields.Uri]
     primary_url: fields.Uri | None
@@ -127,6 +150,16 @@ class MediaUrls(ResponseModel):
     storage_paths: list[str] = Field(examples=[["mma/still/…/1.png"]])
     has_thumbnails: bool
     is_fully_processed: bool = Field(description="Whether the generation is final.")
+
+
+@dataclass(frozen=True, slots=True)
+class _ResultPage:
+    """Files of one page, and the sums of all."""
+
+    row: GenerationListing
+    files: list[tuple[list[int], fields.Json]]
+    next_cursor: str | None
+    sums: ResultSums
 
 
 @router.get(
@@ -141,27 +174,70 @@ async def media_urls(
     expires_in: Annotated[
         int, Query(ge=SIGNED_SECONDS_MIN, le=SIGNED_SECONDS_MAX, description="Seconds.")
     ] = SIGNED_SECONDS,
+    limit: Annotated[int, Query(ge=1, le=FILES_MAX, description="The most results of one page.")] = FILES_DEFAULT,
+    cursor: Annotated[str | None, Query(max_length=20, description="`next_cursor` of the page before.")] = None,
 ) -> MediaUrls:
-    row = await visible_generation(services, generation_id, by)
-    files = [file for _, file in files_of(row)]
-    stored = [str(file["key"]) for file in files if file.get("key")]
-    foreign = [str(file["url"]) for file in files if not file.get("key")]
-    if stored:
+    after = _place(cursor)
+    row = await visible_generation(services, generation_id, by, made_max=1)
+    page = await _page(services, row, after, limit)
+    items = [await _item(services.assets, page.row, one, expires_in) for one in page.files]
+    if items and items[0].storage_path:
         file_log.primary_url_wanted()
-    signed = [await services.assets.expiring_url_of(key, expires_in) for key in stored]
-    if signed:
-        file_log.primary_url_generated(is_signed=signed[0] != services.assets.url_of(stored[0]))
-    thumbnails = [services.assets.thumbnail_url_of(key, THUMBNAIL_SIZE) for key in stored]
+        file_log.primary_url_generated(is_signed=items[0].url != services.assets.url_of(items[0].storage_path))
+    thumbnails = [one.thumbnail_url for one in items if one.thumbnail_url]
     return MediaUrls(
         generation_id=generation_id,
-        signed_urls=[*signed, *foreign],
+        items=items,
+        next_cursor=page.next_cursor,
+        signed_urls=[one.url for one in items],
         thumbnail_urls=thumbnails,
-        primary_url=next(iter([*signed, *foreign]), None),
+        primary_url=items[0].url if items else None,
         expires_in=expires_in,
         expires_at=datetime.now(UTC) + timedelta(seconds=expires_in),
-        file_count=len(files),
-        total_size_mb=round(sum(file.get("bytes") or 0 for file in files) / MEGABYTE, 3),
-        storage_paths=stored,
+        file_count=page.sums.count,
+        total_size_mb=round(page.sums.bytes / MEGABYTE, 3),
+        storage_paths=[one.storage_path for one in items if one.storage_path],
         has_thumbnails=bool(thumbnails),
         is_fully_processed=row.status in FINAL,
+    )
+
+
+def _place(cursor: str | None) -> ResultPlace:
+    """The position that a cursor names. Raises InvalidInput: it is none of ours."""
+    if cursor is None:
+        return FIRST
+    if not CURSOR.fullmatch(cursor):
+        raise invalid("cursor", "It is no `next_cursor` of this list.", code="INVALID_CURSOR")
+    variant, _, source = cursor.partition(".")
+    return ResultPlace(int(variant), int(source))
+
+
+async def _page(services: Services, row: GenerationListing, after: ResultPlace, limit: int) -> _ResultPage:
+    files = list(files_of(row))
+    if row.kind not in SET_MODES or not files:
+        size = sum(file.get("bytes") or 0 for _, file in files)
+        return _ResultPage(row, files if after == FIRST else [], None, ResultSums(len(files), size))
+    async with services.db.connection() as conn:
+        found = await listing.results_of(conn, row.generation_id, after=after, limit=limit + 1)
+        sums = await listing.result_sums(conn, row.generation_id)
+    shown = list(files_of(replace(row, made=[{"slides": found[:limit]}])))
+    next_cursor = "{}.{}".format(*shown[-1][0]) if len(found) > limit else None
+    return _ResultPage(row, shown, next_cursor, sums)
+
+
+async def _item(
+    assets: AssetStore, row: GenerationListing, file: tuple[list[int], fields.Json], expires_in: int
+) -> MediaFile:
+    (variant, source), record = file
+    key = record.get("key")
+    media_type = record.get("media_type") or (keys.media_type_of_key(key) if key else None)
+    return MediaFile(
+        variant=variant,
+        source=source,
+        number=variant * max(row.source_count, 1) + source + 1,
+        url=await assets.expiring_url_of(key, expires_in) if key else record["url"],
+        thumbnail_url=assets.thumbnail_url_of(key, THUMBNAIL_SIZE) if key else None,
+        media_type=media_type,
+        storage_path=key,
+        **{name: record.get(name) for name in ("width", "height", "seconds", "bytes")},
     )

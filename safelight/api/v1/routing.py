@@ -11,11 +11,11 @@ from typing import Annotated, Any
 from fastapi import Path, Query, Request, Response
 from fastapi.dependencies.models import Dependant
 
-from safelight.api.auth.principals import OwnerOrOperator
 from safelight.api.http.bodies import json as bodies
 from safelight.api.http.bodies.json import Handler, StrictRequest, StrictRoute, StrictUploadRequest
 from safelight.api.http.rate_limits import RateLimitGroup, limited_route
-from safelight.api.http.services import FromApp, Services
+from safelight.api.http.request_ids import request_id
+from safelight.api.http.services import Services
 from safelight.api.schemas.problems import PREFIX, invalid, unknown_parameters
 from safelight.db.generations import listing
 from safelight.db.generations.listing import GenerationListing, PagePlace
@@ -26,7 +26,7 @@ from safelight.domain.identities import ActingCustomer
 CURSOR_CHARS_MAX = 400
 PAGE_DEFAULT, PAGE_MAX = 20, 100
 RESULTS_LISTED_MAX = 4  # of each generation of a list
-RESULTS_MAX = 5000
+RESULTS_SHOWN_MAX = 100  # of one generation
 
 GenerationPath = Annotated[str, Path(max_length=200, description="The generation's id.")]
 Limit = Annotated[int, Query(ge=1, le=PAGE_MAX, description="The most items of one page.")]
@@ -78,6 +78,11 @@ def path_of(generation_id: str, *more: str) -> str:
     return "/".join((f"{PREFIX}/generations/{generation_id}", *more))
 
 
+def origin_of(request: Request) -> dict[str, Any]:
+    """The place an order came from, for the ops plane."""
+    return {"request_id": request_id(), "route": request.scope["route"].path, "method": request.method}
+
+
 # --- cursors --------------------------------------------------------------------------------------------------------
 
 
@@ -117,7 +122,7 @@ def _text(stated: Any) -> str:
 
 
 async def visible_generation(
-    services: Services, generation_id: str, by: ActingCustomer | Operator | None, *, made_max: int = RESULTS_MAX
+    services: Services, generation_id: str, by: ActingCustomer | Operator | None, *, made_max: int = RESULTS_SHOWN_MAX
 ) -> GenerationListing:
     """The generation, if it is the customer's; operators, and who has a token for it, see any.
 
@@ -131,10 +136,3 @@ async def visible_generation(
     if row is None or not is_theirs or is_gone:
         raise NotFound(f"There is no generation {generation_id!r}.")
     return row
-
-
-async def generation_of_path(
-    services: FromApp, generation_id: GenerationPath, by: OwnerOrOperator
-) -> GenerationListing:
-    """As `visible_generation`, for routes."""
-    return await visible_generation(services, generation_id, by)

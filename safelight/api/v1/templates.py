@@ -1,10 +1,12 @@
 """`/api/v1/templates`: orders that a customer keeps to order again."""
 
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Path, Query, Response
-from pydantic import Field
+from fastapi.exceptions import RequestValidationError
+from pydantic import Field, TypeAdapter, ValidationError
 
 from safelight.api.auth.principals import CustomerByHeader
 from safelight.api.http.error_responses import error_responses
@@ -14,14 +16,17 @@ from safelight.api.schemas import examples, fields
 from safelight.api.schemas.aliases import Flag, Short
 from safelight.api.schemas.problems import PREFIX, ClosedModel, invalid
 from safelight.api.schemas.responses import ResponseModel
-from safelight.api.v1.generation_models import THUMBNAIL_SIZE
+from safelight.api.v1.generation_models import THUMBNAIL_SIZE, files_of
+from safelight.api.v1.orders.kinds import OrderBody
+from safelight.api.v1.orders.sets import body_of_image_job, body_of_model_run
+from safelight.api.v1.orders.stills import body_of_still, body_of_video
 from safelight.api.v1.routing import PAGE_DEFAULT, Cursor, Limit, cursor_of, position_of, v1_route
 from safelight.db.connection.database import Connection
-from safelight.db.generations import generations, templates
+from safelight.db.generations import generations, listing, templates
 from safelight.db.generations.templates import TemplateRow
 from safelight.db.money import customers
 from safelight.domain.errors.base import NotFound
-from safelight.domain.orders import Order, StillCreate, VideoAnimate, read_order
+from safelight.domain.orders import ImageJob, ModelRun, Order, StillCreate, VideoAnimate, read_order
 
 Json = dict[str, Any]
 
@@ -77,38 +82,13 @@ def _resource(services: Services, row: TemplateRow) -> TemplateResource:
 
 # --- the body that orders it again ----------------------------------------------------------------------------------
 
-
-def _still(order: StillCreate) -> Json:
-    assets = order.assets
-    return {
-        "brief": order.brief,
-        "style": order.style,
-        "product_image_url": assets.product,
-        "logo_image_url": assets.logo,
-        "style_hero_image_url": assets.style_hero,
-        "inspiration_image_urls": list(assets.inspirations),
-        "settings": order.stated_settings,
-    }
-
-
-def _video(order: VideoAnimate) -> Json:
-    return {
-        "motion": order.motion_brief,
-        "movement_style": order.movement_style,
-        "suggest_motion": order.type_for_me or None,
-        "start_image_url": order.start_url,
-        "end_image_url": order.end_url,
-        "negative_prompt": order.negative_prompt,
-        "duration_seconds": order.duration_seconds,
-        "quality": order.kling_mode,
-        "settings": order.stated_settings,
-    }
-
-
 BODIES: Mapping[type, tuple[str, Callable[[Any], Json]]] = {
-    StillCreate: ("still", _still),
-    VideoAnimate: ("video", _video),
+    StillCreate: ("still", body_of_still),
+    VideoAnimate: ("video", body_of_video),
+    ImageJob: ("image_job", body_of_image_job),
+    ModelRun: ("model_run", body_of_model_run),
 }
+_ORDER_BODY: TypeAdapter[Any] = TypeAdapter(OrderBody)
 
 
 def _body(order: Order) -> Json:
@@ -116,14 +96,26 @@ def _body(order: Order) -> Json:
     if type(order) not in BODIES:
         raise invalid("generation_id", "A change of another generation cannot be a template.")
     kind, build = BODIES[type(order)]
-    stated = {
-        "kind": kind,
-        "prompt": getattr(order, "preset_prompt", None),
-        "aspect_ratio": order.aspect_ratio,
-        "platform": order.platform,
-        **build(order),
-    }
+    return _without_empty({"kind": kind} | build(order))
+
+
+def _without_empty(stated: Json) -> Json:
     return {name: value for name, value in stated.items() if value not in (None, "", [], {})}
+
+
+def _overridden(row: TemplateRow, overrides: Json) -> Json:
+    """The template's body with other fields in place of its own. Raises RequestValidationError: it is no body then."""
+    body = _without_empty(row.meta["body"] | overrides)
+    if body["kind"] != row.meta["kind"]:
+        raise invalid("overrides.kind", "It cannot be changed.", [row.meta["kind"]])
+    if row.meta["kind"] == "image_job":
+        body["template_id"] = row.template_id
+    try:
+        _ORDER_BODY.validate_python(body)
+    except ValidationError as error:
+        wrong = [one | {"loc": ("body", *one["loc"])} for one in error.errors(include_url=False)]
+        raise RequestValidationError(wrong) from error
+    return body
 
 
 # --- routes ---------------------------------------------------------------------------------------------------------
@@ -150,7 +142,7 @@ async def make(
         if await templates.count(conn, customer.pass_id) >= TEMPLATES_MAX:
             raise invalid("name", f"You have {TEMPLATES_MAX} templates, which are as many as there may be.")
         order = read_order((row.payload or {})["order"])
-        key = services.assets.key_of(row.output_url) if row.output_url else None
+        key = await _picture_of(conn, services, body.generation_id)
         meta = {"kind": row.mode, "generation_id": row.generation_id, "thumbnail_key": key, "body": _body(order)}
         name = body.name or row.title or "Template"
         await templates.insert(conn, template_id, customer.pass_id, name, meta | {"favorite": False, "usage_count": 0})
@@ -159,6 +151,13 @@ async def make(
     answer = await once.in_transaction(customer, TemplateResource, work, retries=True)
     response.headers["Location"] = f"{PREFIX}/templates/{answer.id}"
     return answer
+
+
+async def _picture_of(conn: Connection, services: Services, generation_id: str) -> str | None:
+    """The key of its first result."""
+    row = await listing.find(conn, generation_id, made_max=1)
+    _, file = next(files_of(row), (None, {})) if row else (None, {})
+    return file.get("key") or (services.assets.key_of(file["url"]) if file.get("url") else None)
 
 
 async def _own(conn: Connection, services: Services, template_id: str, pass_id: str) -> TemplateResource:
@@ -212,13 +211,18 @@ async def mark(
 
 
 class TemplateUseBody(ClosedModel):
-    """A body without fields; it may be left out."""
+    """It may be left out."""
+
+    overrides: fields.Json = Field(
+        {}, description="Fields in place of those of the template's `body`; null takes one out.", examples=[{}]
+    )
 
 
 @router.post(
     f"{PREFIX}/templates/{{template_id}}/use",
     summary="Take the body of a template, to order with it",
-    description="Counts the use, and charges nothing: change `body` as you like, and post it to `/generations`.",
+    description="Counts the use, and charges nothing: post the `body` of the answer to `/generations`. It has the"
+    " `overrides`, which are checked.",
     responses=error_responses(404),
 )
 async def use(
@@ -230,7 +234,11 @@ async def use(
 ) -> TemplateResource:
     async def work(conn: Connection) -> TemplateResource:
         await templates.count_use(conn, template_id, customer.pass_id)
-        return await _own(conn, services, template_id, customer.pass_id)
+        row = await templates.get(conn, template_id, customer.pass_id)
+        if row is None:
+            raise NotFound(f"There is no template {template_id!r}.")
+        used = replace(row, meta=row.meta | {"body": _overridden(row, body.overrides)})
+        return _resource(services, used)
 
     return await once.in_transaction(customer, TemplateResource, work)
 

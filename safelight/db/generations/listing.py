@@ -1,20 +1,18 @@
 """A customer's generations as lists show them: page by page, by filter, each with its results, charges and times."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
-from typing import Any
 
 from safelight.db.connection.database import Connection, Row, load_queries
-from safelight.db.typed_rows import row_as, rows_as
+from safelight.db.typed_rows import rows_as
+from safelight.domain.flows import SET_MODES
 from safelight.domain.ids import generation_key
 
 _queries = load_queries(__file__)
 
 FILTERED_AT_ONCE = 500  # rows that are held to the filters which no index serves
 WINDOWS_MAX = 4  # of so many rows, for one page
-MADE_AT_ONCE = 100  # steps whose outputs one statement reads
-DURATIONS_COUNTED = 200
 NEWEST = "infinity"
 
 
@@ -69,6 +67,7 @@ class GenerationListing:
     created_at: datetime
     deleted_at: datetime | None
     started_at: str | None
+    source_count: int
     made: list[Row]
     charged: int
     refunded: int
@@ -97,9 +96,20 @@ class ListedStep:
 
 
 @dataclass(frozen=True, slots=True)
-class Durations:
+class ResultPlace:
+    """The position in a set after which a page of results begins."""
+
+    variant: int = -1
+    source: int = -1
+
+
+FIRST = ResultPlace()
+
+
+@dataclass(frozen=True, slots=True)
+class ResultSums:
     count: int
-    median_ms: float | None
+    bytes: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -176,19 +186,31 @@ async def of_keys(conn: Connection, keys: Sequence[str], *, made_max: int) -> li
 
 
 async def find(conn: Connection, generation_id: str, *, made_max: int) -> GenerationListing | None:
-    """Deleted ones too. What many steps made is read some at a time, so that no statement takes long."""
-    found = await of_keys(conn, [generation_key(generation_id)], made_max=0)
-    if not found:
-        return None
-    made, after = found[0].made, -1
-    while made_max > len(made):
-        limit = min(MADE_AT_ONCE, made_max - len(made))
-        rows = [row async for row in _queries.made_after(conn, generation_id=generation_id, after=after, limit=limit)]
-        made += [row["output"] for row in rows]
-        if len(rows) < limit:
-            break
-        after = rows[-1]["number"]
-    return found[0]
+    """Deleted ones too. Of a set, `made` are the first results by their positions."""
+    found = await of_keys(conn, [generation_key(generation_id)], made_max=made_max)
+    row = found[0] if found else None
+    if row is None or row.kind not in SET_MODES or not made_max:
+        return row
+    slides = await results_of(conn, generation_id, after=FIRST, limit=made_max)
+    return replace(row, made=[{"slides": slides}])
+
+
+async def results_of(conn: Connection, generation_id: str, *, after: ResultPlace, limit: int) -> list[Row]:
+    """The records of the results of a set, by their positions."""
+    rows = _queries.results_of(
+        conn, generation_id=generation_id, variant=after.variant, source=after.source, limit=limit
+    )
+    return [row["record"] async for row in rows]
+
+
+async def result_sums(conn: Connection, generation_id: str) -> ResultSums:
+    """Of all results of a set."""
+    return ResultSums(**await _queries.result_sums(conn, generation_id=generation_id))
+
+
+async def rename(conn: Connection, generation_id: str, pass_id: str, name: str) -> bool:
+    """Returns whether the customer has such a generation."""
+    return bool(await _queries.rename(conn, key=generation_key(generation_id), pass_id=pass_id, name=name))
 
 
 async def steps_of(
@@ -202,12 +224,6 @@ async def set_favorite(conn: Connection, generation_id: str, pass_id: str, favor
     """Returns whether the customer has such a generation."""
     key = generation_key(generation_id)
     return bool(await _queries.set_favorite(conn, key=key, pass_id=pass_id, favorite=favorite))
-
-
-async def durations(conn: Connection, kind: str) -> Durations:
-    """The durations of the newest results of this kind, of all customers."""
-    found: Any = row_as(Durations, await _queries.durations(conn, kind=kind, limit=DURATIONS_COUNTED))
-    return Durations(found.count, found.median_ms)
 
 
 async def counts(conn: Connection, pass_id: str) -> list[GenerationCount]:

@@ -55,8 +55,8 @@ order by mg_created_at desc, mg_id desc
 limit :limit;
 
 -- name: by_keys
--- `made` are the outputs of the steps that leave files, at most `made_max` of each generation. A step that could not
--- make all of its positions has failed, and leaves the others.
+-- `made` are the outputs of the steps that leave files, at most `made_max` of each generation, and of a set at most so
+-- many results of each step. A step that could not make all of its positions has failed, and leaves the others.
 select generation.mg_id as key, generation.mg_generation_id as generation_id, generation.mg_pass_id as pass_id,
   coalesce(generation.mg_mma_mode, case when generation.mg_content_type = 'video' then 'video' else 'still' end) as kind,
   generation.mg_mma_status as mma_status,
@@ -73,10 +73,14 @@ select generation.mg_id as key, generation.mg_generation_id as generation_id, ge
     where step.mg_generation_id = generation.mg_generation_id and step.mg_record_type = 'mma_step'
       and step.mg_step_no = 0
   ) as started_at,
+  jsonb_array_length(coalesce(generation.mg_payload #> '{order,sources}', '[]')) as source_count,
   (
     select coalesce(jsonb_agg(output order by step_no), '[]') from (
       select step.mg_step_no as step_no,
-        (step.mg_payload->'output') - array['response', 'warnings', 'more_outputs'] as output
+        (step.mg_payload->'output') - array['response', 'warnings', 'more_outputs', 'slides']
+          || case when step.mg_payload->'output' ? 'slides' then jsonb_build_object('slides', jsonb_path_query_array(
+            step.mg_payload->'output', '$.slides[0 to $most]', jsonb_build_object('most', greatest(:made_max - 1, 0))))
+            else '{}' end as output
       from mega_generations step
       where step.mg_generation_id = generation.mg_generation_id and step.mg_record_type = 'mma_step'
         and (strpos(step.mg_step_type, '_generate') > 0 or step.mg_step_type = 'variant_creation')
@@ -101,15 +105,25 @@ left join mega_generations project
 where generation.mg_id = any(:keys) and generation.mg_record_type = 'generation'
 order by generation.mg_created_at desc, generation.mg_id desc;
 
--- name: made_after
--- As `made` of `by_keys`, of one generation, beyond the step `after`.
-select mg_step_no as number, (mg_payload->'output') - array['response', 'warnings', 'more_outputs'] as output
-from mega_generations
-where mg_generation_id = :generation_id and mg_record_type = 'mma_step' and mg_step_no > :after
-  and (strpos(mg_step_type, '_generate') > 0 or mg_step_type = 'variant_creation')
-  and (mg_status = 'succeeded' or mg_payload #> '{output,slides,0}' is not null)
-order by mg_step_no
+-- name: results_of
+-- Of a set, by their positions.
+select slide.value as record
+from mega_generations step, jsonb_array_elements(step.mg_payload #> '{output,slides}') slide
+where step.mg_generation_id = :generation_id and step.mg_record_type = 'mma_step'
+  and step.mg_step_type in ('variant_creation', 'model_generate')
+  and ((slide.value->>'variant')::integer, (slide.value->>'source')::integer) > (:variant::integer, :source::integer)
+order by (slide.value->>'variant')::integer, (slide.value->>'source')::integer
 limit :limit;
+
+-- name: result_sums^
+select count(*) as count, coalesce(sum((slide.value->>'bytes')::bigint), 0)::bigint as bytes
+from mega_generations step, jsonb_array_elements(step.mg_payload #> '{output,slides}') slide
+where step.mg_generation_id = :generation_id and step.mg_record_type = 'mma_step'
+  and step.mg_step_type in ('variant_creation', 'model_generate');
+
+-- name: rename!
+update mega_generations set mg_title = :name
+where mg_id = :key and mg_pass_id = :pass_id and mg_record_type = 'generation' and mg_deleted_at is null;
 
 -- name: steps_of
 -- `input` and `error` are for operators: prompts and vendors' words.
@@ -125,17 +139,6 @@ limit :limit;
 -- name: set_favorite!
 update mega_generations set mg_meta = mg_meta || jsonb_build_object('favorite', :favorite::boolean)
 where mg_id = :key and mg_pass_id = :pass_id and mg_record_type = 'generation' and mg_deleted_at is null;
-
--- name: durations^
--- Of the newest results of this kind: how many, and the time that half of them took.
-select count(*) as count, percentile_cont(0.5) within group (order by mg_latency_ms) as median_ms
-from (
-  select mg_latency_ms from mega_generations
-  where mg_record_type = 'generation' and mg_mma_status = 'done' and mg_pipeline_version is not null
-    and mg_mma_mode = :kind
-  order by mg_created_at desc
-  limit :limit
-) newest;
 
 -- name: counts
 select public.generation_status(mg_mma_status, mg_status) as status,

@@ -3,7 +3,6 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from safelight.domain.flows import Mode
 from safelight.domain.orders import ModelRun, Order
 
 
@@ -25,9 +24,13 @@ class Prices:
             return 0
         if isinstance(order, ModelRun):  # that of its model, as it was when the order was accepted
             return order.price_each
-        by_mode: Mapping[Mode, int] = {
+        return self.of_mode(order.flow.mode)
+
+    def of_mode(self, mode: str) -> int:
+        """The price of one result, of a mode whose results have one price."""
+        by_mode: Mapping[str, int] = {
             "still": self.still_credits,
             "video": self.video_credits,
             "image_job": self.image_credits,
         }
-        return by_mode[order.flow.mode]
+        return by_mode[mode]

@@ -118,10 +118,11 @@ def _delivered(slides: Sequence[Slide]) -> Delivered | None:
 
 
 def _last_step(run: Run, result: SetResult) -> Step:
-    """The step in which the set ends: the one under way, if that failed, else a step of its own."""
+    """The step in which the set ends: the one under way, if that failed, else a step of its own. That has the error
+    where no other step has: a source that could not be read fails none."""
     number = max(run.next_step_no, run.store.next_step_no)
     step = run.current or Step(number, StepType.COMPLETION, run.store.clock)
-    is_failed = result.cause is not None or result.made == 0
+    is_failed = result.cause is not None or result.made == 0 or not result.causes
     error = step.map_error(result.error) if result.error and is_failed else None
     counts = {"status": result.status, "made": result.made, "expected": result.expected}
     step.end(counts if step.type == StepType.COMPLETION else {}, error)

@@ -12,6 +12,7 @@ from tests.support.sign_in import SIGNED_BY_SECRET, bearer, token
 
 PHOTO = "data:image/jpeg;base64," + base64.b64encode(COFFEE.read_bytes()).decode()
 FILES = f"{V1}/storage/files"
+JOB: Json = {"kind": "image_job", "sources": [{"url": "https://example.com/a.png", "prompt": "x"}]}
 
 
 @pytest.fixture
@@ -119,7 +120,8 @@ async def test_credits_and_figures_are_those_of_the_ledger_and_the_rows(idle: Ba
     sums = await customer.ask("GET", f"{V1}/credits/stats")
     assert (sums["balance"], sums["total_charged"], sums["total_refunded"], sums["total_bonus"]) == (8, 3, 1, 10)
     found = await customer.ask("GET", f"{V1}/models")
-    assert {one["kind"]: one["credits"] for one in found["items"]} == {"still": 1, "video": 5}
+    prices = {one["kind"]: one["credits"] for one in found["items"] if one["kind"] != "model_run"}
+    assert prices == {"still": 1, "video": 5, "image_job": 1}
     assert any(one["name"] == "size" for one in found["items"][0]["parameters"])
 
 
@@ -135,8 +137,10 @@ async def belongings(idle: Backend, owner: V1Client) -> list[tuple[str, str, Jso
     of_generation, of_template = f"{GENERATIONS}/{generation['id']}", f"{V1}/templates/{template['id']}"
     return [
         ("GET", of_generation, None),
-        *(("GET", f"{of_generation}/{part}", None) for part in ("steps", "media-urls", "stream")),
+        *(("GET", f"{of_generation}/{part}", None) for part in ("steps", "media-urls", "stream", "logs", "receipt")),
         *(("POST", f"{of_generation}/{part}", {}) for part in ("cancel", "retry", "favorite", "stream-token")),
+        ("POST", f"{of_generation}/retry-missing", {}),
+        ("PATCH", of_generation, {"name": "mine"}),
         ("DELETE", of_generation, None),
         ("POST", f"{V1}/templates", {"generation_id": generation["id"]}),
         *((method, f"{V1}/projects/{project['id']}", None) for method in ("GET", "DELETE")),
@@ -148,6 +152,8 @@ async def belongings(idle: Backend, owner: V1Client) -> list[tuple[str, str, Jso
         ("POST", f"{V1}/storage/signed-url", {"file_id": file["id"]}),
         ("POST", GENERATIONS, STILL | {"parent_id": generation["id"], "feedback": "x"}),
         ("POST", GENERATIONS, {"kind": "video", "parent_id": generation["id"]}),
+        ("POST", GENERATIONS, JOB | {"template_id": template["id"]}),
+        ("POST", GENERATIONS, JOB | {"project_id": project["id"]}),
     ]
 
 
@@ -169,11 +175,12 @@ async def test_nobody_else_sees_or_changes_what_is_the_owners(start: StartBacken
     for method, path, body in calls:
         more: dict[str, Any] = {} if body is None else {"json": body}
         refused = await other.raw(method, path, **more)
-        assert (refused.status_code, "planted" in refused.text) == (404, False), (method, path, refused.text)
+        expected = 400 if body and body.get("kind") == "image_job" else 404
+        assert (refused.status_code, "planted" in refused.text) == (expected, False), (method, path, refused.text)
         for nobody in ({}, {"X-Mina-Pass-Id": owners}):
             answer = await V1Client(backend, nobody).raw(method, path, **more)
-            expected = (401, 404) if path == GENERATIONS and auth == "optional" and not nobody else (401,)
-            assert answer.status_code in expected, (method, path, answer.text)
+            allowed = (401, expected) if path == GENERATIONS and auth == "optional" and not nobody else (401,)
+            assert answer.status_code in allowed, (method, path, answer.text)
     for path in LISTS:
         assert "planted" not in (await other.raw("GET", path)).text
         assert (await V1Client(backend, {}).raw("GET", path)).status_code == 401
@@ -184,7 +191,7 @@ async def test_nobody_else_sees_or_changes_what_is_the_owners(start: StartBacken
         assert found["not_found"] == ids["file_ids"]
     assert backend.value(rows, owners) == before
     operator = V1Client(backend, ADMIN)
-    for part in ("", "/steps", "/media-urls"):
+    for part in ("", "/steps", "/media-urls", "/logs", "/receipt"):
         assert (await operator.raw("GET", calls[0][1] + part)).status_code == 200
     assert (await operator.raw("GET", GENERATIONS)).status_code == 401
     speaking = V1Client(backend, ADMIN | {"X-Mina-Pass-Id": owners})

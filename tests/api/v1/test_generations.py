@@ -14,6 +14,7 @@ V1 = "/api/v1"
 GENERATIONS = f"{V1}/generations"
 STILL: Json = {"kind": "still", "brief": "on pale stone", "aspect_ratio": "1:1", "settings": {"size": "1K"}}
 ADMIN_TOKEN = "the-operators-token-0123456789abcdef"
+ESTIMATED: Json = {"eta_seconds": None, "queue_position": None, "stalled": False}
 ADMIN = {"x-admin-secret": ADMIN_TOKEN}
 
 
@@ -83,7 +84,7 @@ async def test_a_still_and_a_video_are_ordered_followed_changed_and_read(backend
     assert (still["status"], still["name"], still["project_id"]) == ("completed", "Cups", project["id"])
     assert (result["position"], result["bytes"], result["media_type"]) == ([0, 0], len(stored), "image/png")
     assert len(result["sha256"]) == 64 and result["width"] == still["width"]
-    assert still["progress"] == {"percent": 100, "done": 1, "expected": 1, "missing": []}
+    assert still["progress"] == {"percent": 100, "done": 1, "expected": 1, "missing": 0} | ESTIMATED
     assert still["created_at"] <= still["started_at"] <= still["completed_at"]
     assert (await backend.client.get(result["thumbnail_url"])).status_code == 307
     video = await customer.finished(
@@ -113,7 +114,7 @@ async def test_pictures_come_as_files_of_a_form_and_are_private(backend: Backend
         settings='{"size": "1K"}',
     )
     dry = await customer.ask("POST", GENERATIONS, content=content, headers=headers, params={"dry_run": "true"})
-    assert dry["cost"] == {"credits": 1}
+    assert dry["cost"] == {"credits": 1, "price_each": 1, "results": 1}
     assert backend.value("select count(*) from mega_generations where mg_record_type = 'generation'") == 0
     assert not list((backend.app.home / "private-assets").rglob("*.jpg"))
     first = await customer.ask(
@@ -140,7 +141,8 @@ async def test_a_dry_run_says_what_it_costs_and_writes_nothing(idle: Backend):
     customer = V1Client(idle)
     for body, credits in ((STILL, 1), ({"kind": "video", "start_image_url": "https://example.com/a.png"}, 5)):
         found = await customer.ask("POST", GENERATIONS, json=body, params={"dry_run": True})
-        assert found == {"cost": {"credits": credits}, "warnings": [], "expected_seconds": None}
+        cost = {"credits": credits, "price_each": credits, "results": 1}
+        assert found == {"cost": cost, "warnings": [], "expected_seconds": None}
     assert idle.value("select count(*) from mega_generations") == 0
     refused = await customer.ask("POST", GENERATIONS, json=STILL, status=402)
     assert (refused["code"], refused["required_credits"], refused["balance"]) == ("INSUFFICIENT_CREDITS", 1, 0)

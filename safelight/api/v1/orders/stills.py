@@ -1,27 +1,17 @@
-"""Orders of `/api/v1`: one body for each kind of generation, and the order that is made of it.
+"""Orders of a still or a video: their bodies, and the order that is made of each."""
 
-Another kind adds its body to `OrderBody`, its files to the body, and its builder to `BUILDERS`.
-"""
-
-from collections.abc import Awaitable, Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping
 from typing import Annotated, Any, ClassVar, Literal
 
-from pydantic import BeforeValidator, Field, field_validator, model_validator
+from pydantic import Field, field_validator, model_validator
 
-from safelight.api.http.bodies.json import FormText, parse
-from safelight.api.http.services import Services
-from safelight.api.routes.files import decode_data_url
 from safelight.api.schemas.aliases import Flag, Long, Short, WebUrl
-from safelight.api.schemas.examples import PARENT, SAMPLE_URL
+from safelight.api.schemas.examples import SAMPLE_URL
 from safelight.api.schemas.order_builder import DURATION_SECONDS_MAX, DURATION_SECONDS_MIN, OrderBuilder
-from safelight.api.schemas.problems import ClosedModel, invalid
 from safelight.api.schemas.requests import INSPIRATIONS_MAX, CreateBody, SettingsBody
-from safelight.db.connection.database import Connection
-from safelight.db.generations import projects
+from safelight.api.v1.orders.fields import File, FormList, FormObject, OrderContext, OrderedBody
 from safelight.domain.flows import Flow
-from safelight.domain.identities import ActingCustomer
-from safelight.domain.orders import Order
+from safelight.domain.orders import Order, StillCreate, VideoAnimate
 from safelight.pipelines.engine.retry import ATTEMPTS_MAX
 
 Json = dict[str, Any]
@@ -29,49 +19,32 @@ Json = dict[str, Any]
 AspectRatio = Literal[
     "auto", "match_input_image", "9:16", "3:4", "2:3", "4:5", "1:1", "5:4", "4:3", "3:2", "16:9", "21:9"
 ]
-DRY_RUN_KEY = "dry-run/picture.png"
-
-
-def object_of_form(value: Any) -> Any:
-    """The object that a form's text writes out as JSON; anything else as it is. Raises InvalidInput."""
-    return parse(value.encode()) if isinstance(value, FormText) else value
-
-
-def list_of_form(value: Any) -> Any:
-    """A form's field that is there once is a list of one."""
-    return [value] if isinstance(value, FormText) else value
-
-
-File = Annotated[
-    str | None,
-    Field(description="The file itself: a part of a multipart form, or in JSON a base64 data URL.", examples=[None]),
-]
 Files = Annotated[
     list[str],
-    BeforeValidator(list_of_form),
+    FormList,
     Field(max_length=INSPIRATIONS_MAX, description="As `product_image`, at most 8.", examples=[[]]),
 ]
 
 
-class GenerationBody(ClosedModel):
-    """The fields that every kind has. FILES are the fields with a file, each with the field for its address."""
+class GenerationBody(OrderedBody):
+    """The fields that a still and a video have."""
 
-    FILES: ClassVar[Mapping[str, str]] = {}
-
-    name: Short | None = Field(None, description="A name for lists.", examples=["Spring"])
-    project_id: Short | None = Field(None, description="A project of yours.", examples=[None])
     parent_id: Short | None = Field(None, description="The generation to go on from.", examples=[None])
     feedback: Long = Field("", description="What to change in the parent.", examples=[""])
     prompt: Long | None = Field(None, description="A prompt to use as it is.", examples=[None])
     platform: Short | None = Field(None, description="Where it will be shown.", examples=["instagram-post"])
     aspect_ratio: AspectRatio | None = Field(None, description="Width to height.", examples=["4:5"])
-    settings: Annotated[Json, BeforeValidator(object_of_form)] = Field(
+    settings: Annotated[Json, FormObject] = Field(
         {}, description="Settings of the model; `GET /models` lists them.", examples=[{}]
     )
     attempts_max: int | None = Field(
         None, ge=1, le=ATTEMPTS_MAX, description="How often a failing call is tried.", examples=[3]
     )
     learn_from_likes: Flag = Field(True, description="Use what this customer liked.", examples=[True])
+
+    @classmethod
+    def files_max(cls, field: str) -> int:
+        return INSPIRATIONS_MAX
 
     @field_validator("settings")
     @classmethod
@@ -101,7 +74,7 @@ class StillBody(GenerationBody):
     product_image_url: WebUrl | None = Field(None, description="The product's photo.", examples=[SAMPLE_URL])
     logo_image_url: WebUrl | None = Field(None, description="A logo.", examples=[None])
     style_hero_image_url: WebUrl | None = Field(None, description="One picture whose style leads.", examples=[None])
-    inspiration_image_urls: Annotated[list[WebUrl], BeforeValidator(list_of_form)] = Field(
+    inspiration_image_urls: Annotated[list[WebUrl], FormList] = Field(
         [], max_length=INSPIRATIONS_MAX, description="Pictures whose mood to take up.", examples=[[]]
     )
     product_image: File = None
@@ -145,19 +118,10 @@ class VideoBody(GenerationBody):
         return self
 
 
-OrderBody = Annotated[StillBody | VideoBody, Field(discriminator="kind")]
+# --- the orders -----------------------------------------------------------------------------------------------------
 
 
-@dataclass(frozen=True, slots=True)
-class OrderContext:
-    """The connection, services and customer that a builder of orders works with."""
-
-    conn: Connection
-    services: Services
-    customer: ActingCustomer
-
-
-async def _still(context: OrderContext, body: StillBody) -> Order:
+async def still_of(context: OrderContext, body: StillBody) -> Order:
     flow = Flow.STILL_TWEAK if body.parent_id else Flow.STILL_CREATE
     pictures = (
         "product_image_url", "logo_image_url", "style_hero_image_url", "inspiration_image_urls",
@@ -172,7 +136,7 @@ async def _still(context: OrderContext, body: StillBody) -> Order:
     return await _order(context, flow, body, stated)
 
 
-async def _video(context: OrderContext, body: VideoBody) -> Order:
+async def video_of(context: OrderContext, body: VideoBody) -> Order:
     flow = Flow.VIDEO_TWEAK if body.parent_id and body.feedback else Flow.VIDEO_ANIMATE
     inputs = {
         "motion_user_brief": body.motion,
@@ -204,47 +168,37 @@ async def _order(context: OrderContext, flow: Flow, body: GenerationBody, stated
     return order.model_copy(update={"project_id": body.project_id})
 
 
-BUILDERS: Mapping[str, Callable[[OrderContext, Any], Awaitable[Order]]] = {"still": _still, "video": _video}
+# --- bodies that order the same again -------------------------------------------------------------------------------
 
 
-async def order_of(services: Services, body: Any, customer: ActingCustomer) -> Order:
-    """Raises InvalidInput and NotFound, as `OrderBuilder.order` does; also where the project is not theirs."""
-    async with services.db.connection() as conn:
-        if body.project_id and not await projects.is_theirs(conn, body.project_id, customer.pass_id):
-            raise invalid("project_id", f"You have no project {body.project_id!r}.", code="PROJECT_NOT_FOUND")
-        return await BUILDERS[body.kind](OrderContext(conn, services, customer), body)
+def body_of_still(order: StillCreate) -> Json:
+    assets = order.assets
+    return {
+        "prompt": order.preset_prompt,
+        "aspect_ratio": order.aspect_ratio,
+        "platform": order.platform,
+        "brief": order.brief,
+        "style": order.style,
+        "product_image_url": assets.product,
+        "logo_image_url": assets.logo,
+        "style_hero_image_url": assets.style_hero,
+        "inspiration_image_urls": list(assets.inspirations),
+        "settings": order.stated_settings,
+    }
 
 
-# --- files that came with an order ----------------------------------------------------------------------------------
-
-
-async def with_stored_files(services: Services, body: Any, customer: ActingCustomer, *, dry_run: bool) -> Any:
-    """The body with addresses in place of its files, which are stored as private files of the customer; with `dry_run`
-    they are only checked."""
-    changes: Json = {}
-    for field, target in body.FILES.items():
-        stated = getattr(body, field)
-        if isinstance(stated, list):
-            urls = [await _address(services, field, one, customer, dry_run=dry_run) for one in stated]
-            changes |= {field: [], target: [*getattr(body, target), *urls][:INSPIRATIONS_MAX]} if urls else {}
-        elif stated:
-            changes |= {field: None, target: await _address(services, field, stated, customer, dry_run=dry_run)}
-    return body.model_copy(update=changes) if changes else body
-
-
-async def _address(services: Services, field: str, data_url: str, customer: ActingCustomer, *, dry_run: bool) -> str:
-    content = await services.bodies.work(lambda given: decode_data_url(given, field), data_url)
-    if dry_run:
-        await services.assets.checked(content)
-        return services.assets.private_address(DRY_RUN_KEY)
-    stored = await services.assets.put_private(content, kind=field, customer=customer.pass_id, name="")
-    return services.assets.private_address(stored.key)
-
-
-EXAMPLES: Json = {
-    "a still": {
-        "value": {"kind": "still", "product_image_url": SAMPLE_URL, "brief": "On pale stone", "aspect_ratio": "4:5"}
-    },
-    "a video": {"value": {"kind": "video", "start_image_url": SAMPLE_URL, "motion": "A slow push-in"}},
-    "a change": {"value": {"kind": "still", "parent_id": PARENT, "feedback": "A darker background"}},
-}
+def body_of_video(order: VideoAnimate) -> Json:
+    return {
+        "prompt": order.preset_prompt,
+        "aspect_ratio": order.aspect_ratio,
+        "platform": order.platform,
+        "motion": order.motion_brief,
+        "movement_style": order.movement_style,
+        "suggest_motion": order.type_for_me or None,
+        "start_image_url": order.start_url,
+        "end_image_url": order.end_url,
+        "negative_prompt": order.negative_prompt,
+        "duration_seconds": order.duration_seconds,
+        "quality": order.kling_mode,
+        "settings": order.stated_settings,
+    }
