@@ -9,7 +9,7 @@ from safelight.testing.bench.engine import run_with_engine, write_by_hand
 OWN = ("mg_id", "mg_generation_id", "mg_parent_id", "mg_latency_ms", "mg_row_hash", "id", "job_id", "row_hash")
 TIMES = ("mg_created_at", "mg_updated_at", "mg_event_at", "created_at")
 OF_THE_LEASE = ("mg_lease_no",)
-TIMES_OF_PAYLOAD = {"started_at", "ended_at", "duration_ms"}
+TIMES_OF_PAYLOAD = {"started_at", "ended_at", "duration_ms", "completed_at"}
 
 
 async def test_the_floor_of_the_engine_benchmark_writes_the_rows_that_the_engine_writes(dsn: str):

@@ -173,12 +173,13 @@ async def _write_pipeline(db: Database, generation_id: str) -> None:
             "update mega_generations set mg_mma_status = 'done', mg_status = %s, mg_prompt = %s, mg_deadline_at = null,"
             " mg_latency_ms = (extract(epoch from now() - mg_created_at) * 1000)::integer, mg_log_seq = %s,"
             " mg_mma_vars = jsonb_set(jsonb_set(mg_mma_vars, '{userMessages,scan_lines}', %s),"
-            " '{userMessages,final_line}', %s) where mg_id = %s",
+            " '{userMessages,final_line}', %s), mg_meta = mg_meta || %s where mg_id = %s",
             [
                 Status.DONE.record_status,
                 PROMPT,
                 *_with_line(lines, FINAL_LINE),
                 Jsonb(FINAL_LINE),
+                Jsonb({"completed_at": datetime.now(UTC).isoformat()}),
                 generation_key(generation_id),
             ],
         )
