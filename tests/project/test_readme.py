@@ -85,7 +85,7 @@ def test_the_commands_make_a_still(said: str, folder: Path):
 
 
 def test_the_commands_show_what_they_promise(said: str):
-    assert "event: scan_line" in said
+    assert "event: log" in said
     assert "event: done" in said
     assert "gpt_reader" in said
     assert '"generations":[]' in said.replace(" ", "")

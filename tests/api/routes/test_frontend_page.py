@@ -103,7 +103,7 @@ async def test_a_cancelled_order_ends_without_a_result_and_is_refunded(page: Pag
 
 def test_the_calls_of_the_documentation_are_those_of_the_page():
     shown, page = (ROOT / "docs" / "frontend.md").read_text(), (ROOT / "examples" / "frontend.html").read_text()
-    for route in ("/api/r2/upload-signed", "/mma/still/create", "/cancel", "/history/pass/", "/me"):
+    for route in ("/api/v1/generations", "/stream-token", "/cancel", "/api/v1/me", "/me"):
         assert route in shown and route in page
     for event in re.findall(r'addEventListener\("(\w+)"', shown):
         assert f'addEventListener("{event}"' in page
