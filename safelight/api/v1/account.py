@@ -34,7 +34,7 @@ class MeV1(ResponseModel):
     """The customer who asks."""
 
     pass_id: fields.PassId
-    signed_in: bool = Field(description="Whether an access token says who it is.")
+    signed_in: bool = Field(description="True if an access token says who it is.")
     is_operator: bool = Field(examples=[False])
     balance: fields.Credits
     expires_at: datetime | None = Field(description="When the credits expire.", examples=[None])

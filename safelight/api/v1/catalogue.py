@@ -50,8 +50,8 @@ class ModelResource(ResponseModel):
     makes: Literal["image", "video"] = Field(examples=["image"])
     provider: str | None = Field(examples=["replicate"])
     credits: fields.Count
-    stand_in: bool = Field(description="Whether it is the offline stand-in.")
-    takes_reference: bool = Field(description="Whether a `model_run` of it takes a reference image.", examples=[False])
+    stand_in: bool = Field(description="True for the offline stand-in.")
+    takes_reference: bool = Field(description="True if a `model_run` of it takes a reference image.", examples=[False])
     needs_reference: bool = Field(examples=[False])
     takes_negative_prompt: bool = Field(examples=[False])
     parameters: list[ModelParameter]

@@ -152,7 +152,7 @@ async def _changed(services: Services, conn: Connection, generation_id: str) -> 
 
 
 class FavoriteBody(ClosedModel):
-    favorite: Flag = Field(True, description="Whether it is a favorite.", examples=[True])
+    favorite: Flag = Field(True, description="True for a favorite.", examples=[True])
 
 
 @router.post(

@@ -55,7 +55,7 @@ class GenerationProgress(ResponseModel):
     eta_seconds: float | None = Field(examples=[None])
     queue_position: int | None = Field(ge=1, examples=[None])
     stalled: bool = Field(
-        description="Whether the step under way takes longer than 99 of 100 recent ones.", examples=[False]
+        description="True if the step under way takes longer than 99 of 100 recent ones.", examples=[False]
     )
 
 
@@ -97,7 +97,7 @@ class GenerationResource(ResponseModel):
     retry_of: str | None = Field(examples=[None])
     favorite: bool
     model: str | None = Field(description="The model that made it.", examples=["seedream-4.5"])
-    stand_in: bool = Field(description="Whether the offline stand-in made it, not a vendor's model.")
+    stand_in: bool = Field(description="True if the offline stand-in made it, not a vendor's model.")
     created_at: fields.Time
     started_at: fields.Time | None
     completed_at: fields.Time | None

@@ -149,7 +149,7 @@ class MediaUrls(ResponseModel):
     total_size_mb: float = Field(description="Of the files whose size is known.", examples=[1.25])
     storage_paths: list[str] = Field(examples=[["mma/still/…/1.png"]])
     has_thumbnails: bool
-    is_fully_processed: bool = Field(description="Whether the generation is final.")
+    is_fully_processed: bool = Field(description="True if the generation is final.")
 
 
 @dataclass(frozen=True, slots=True)

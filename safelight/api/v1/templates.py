@@ -42,7 +42,7 @@ class TemplateBody(ClosedModel):
 
 
 class TemplateFavoriteBody(ClosedModel):
-    favorite: Flag = Field(True, description="Whether it is a favorite.", examples=[True])
+    favorite: Flag = Field(True, description="True for a favorite.", examples=[True])
 
 
 class TemplateResource(ResponseModel):
