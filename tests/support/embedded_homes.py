@@ -14,7 +14,13 @@ from tests.support.commands import run_safelight
 
 WAIT_SECONDS = 60
 IS_ROOT = os.geteuid() == 0
-USE_AND_WAIT = "import pathlib, sys, time; from safelight.db import embedded; print(embedded.start(pathlib.Path(sys.argv[1])), flush=True); time.sleep(600)"
+USE_AND_WAIT = """
+import pathlib, signal, sys, time
+from safelight.db import embedded
+signal.signal(signal.SIGINT, signal.default_int_handler)  # a run in the background ignores it, and so would its children
+print(embedded.start(pathlib.Path(sys.argv[1])), flush=True)
+time.sleep(600)
+"""
 
 
 def connect(home: Path) -> psycopg.Connection:

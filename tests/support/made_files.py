@@ -46,6 +46,7 @@ def film(kind: str = "mp4", codec: str = "libx264", *, shape: Fraction | None = 
     with av.open(out, "w", format=kind, options=options) as container:
         stream = container.add_stream(codec, rate=12)
         stream.width, stream.height, stream.pix_fmt = WIDTH, HEIGHT, "yuv420p"
+        stream.codec_context.thread_count = 1  # then the bytes are the same each time
         if shape:
             stream.codec_context.sample_aspect_ratio = shape
         pixels = np.asarray(noise()).copy()

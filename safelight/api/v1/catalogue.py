@@ -7,7 +7,6 @@ from fastapi import APIRouter
 from pydantic import Field
 
 from safelight.api.auth.principals import no_identity
-from safelight.api.http.rate_limits import RateLimitGroup, per_address
 from safelight.api.http.services import FromApp, Services
 from safelight.api.schemas import fields
 from safelight.api.schemas.problems import PREFIX
@@ -64,10 +63,7 @@ class ModelList(ResponseModel):
 @router.get(
     f"{PREFIX}/models",
     summary="The models, with prices and settings",
-    dependencies=[
-        per_address(RateLimitGroup.PUBLIC),
-        no_identity("Prices and settings are the same for everybody."),
-    ],
+    dependencies=[no_identity("Prices and settings are the same for everybody.")],
 )
 async def models(services: FromApp) -> ModelList:
     served = [_served(services, one) for one in await services.serving.engines() if one.mode in KIND_OF_MODE]

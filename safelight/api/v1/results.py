@@ -180,10 +180,12 @@ async def media_urls(
     after = _place(cursor)
     row = await visible_generation(services, generation_id, by, made_max=1)
     page = await _page(services, row, after, limit)
-    items = [await _item(services.assets, page.row, one, expires_in) for one in page.files]
-    if items and items[0].storage_path:
+    first_key = page.files[0][1].get("key") if page.files else None
+    if first_key:
         file_log.primary_url_wanted()
-        file_log.primary_url_generated(is_signed=items[0].url != services.assets.url_of(items[0].storage_path))
+    items = [await _item(services.assets, page.row, one, expires_in) for one in page.files]
+    if first_key:
+        file_log.primary_url_generated(is_signed=items[0].url != services.assets.url_of(first_key))
     thumbnails = [one.thumbnail_url for one in items if one.thumbnail_url]
     return MediaUrls(
         generation_id=generation_id,

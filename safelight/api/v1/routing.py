@@ -13,7 +13,7 @@ from fastapi.dependencies.models import Dependant
 
 from safelight.api.http.bodies import json as bodies
 from safelight.api.http.bodies.json import Handler, StrictRequest, StrictRoute, StrictUploadRequest
-from safelight.api.http.rate_limits import RateLimitGroup, limited_route
+from safelight.api.http.rate_limits import RateLimitGroup, check_address, limited_route
 from safelight.api.http.request_ids import request_id
 from safelight.api.http.services import Services
 from safelight.api.schemas.problems import PREFIX, invalid, unknown_parameters
@@ -50,14 +50,18 @@ class V1UploadRequest(StrictUploadRequest):
 
 
 def v1_route(body: type[StrictRequest] = V1Request) -> type[StrictRoute]:
-    """The class of routes that also refuse query parameters they do not have."""
+    """The class of routes that also refuse query parameters they do not have. Reading is limited by address, except of
+    one generation, which pages that wait read often."""
 
     class V1Route(limited_route(RateLimitGroup.WRITES, body)):  # type: ignore[misc]
         def get_route_handler(self) -> Handler:
             handle = super().get_route_handler()
             known = sorted(set(_query_parameters(self.dependant)))
+            is_limited = "GET" in self.methods and "{generation_id}" not in self.path
 
             async def with_known_parameters(request: Request) -> Response:
+                if is_limited:
+                    check_address(request, RateLimitGroup.PUBLIC)
                 if unknown := [name for name in request.query_params if name not in known]:
                     raise unknown_parameters(unknown, known)
                 answer: Response = await handle(request)

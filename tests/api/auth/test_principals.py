@@ -22,7 +22,7 @@ from safelight.security.signing import Signer
 from tests.api.routes.test_files import data_url
 from tests.conftest import Backend, Json, StartBackend
 from tests.support.callers import BRIEF, customer, me
-from tests.support.route_matrix import _routes
+from tests.support.route_matrix import api_routes
 from tests.support.sign_in import SIGNED_BY_SECRET, bearer, token
 
 ADMIN_TOKEN = "the-operators-token-0123456789abcdef"
@@ -66,7 +66,7 @@ def dependencies(dependant: Dependant) -> Iterator[Any]:
 
 def test_every_route_declares_who_acts_or_that_nobody_does():
     app = create_api(None, cors_origins=[])  # type: ignore[arg-type]
-    routes: list[APIRoute] = [one for one in _routes(app.routes) if one.endpoint.__module__.startswith("safelight.")]
+    routes: list[APIRoute] = [one for one in api_routes(app.routes) if one.endpoint.__module__.startswith("safelight.")]
     for route in routes:
         calls = list(dependencies(route.dependant))
         by_nobody = [call for call in calls if isinstance(call, principals.NoIdentity)]

@@ -27,7 +27,7 @@ FREE = (
     "GET /api/admin/", "POST /api/admin/", "GET /admin/", "POST /admin/", "POST /credits/add",  # operators only
     "POST /webhooks/", "POST /api/credits/shopify-order",  # signed
     "GET /health", "GET /api/health", "GET /metrics",  # monitors ask often
-    "GET /mma/generations/", "GET /mma/stream/", "GET /mma/errors", "GET /assets/", "GET /private-assets/",
+    "GET /mma/generations/", "GET /api/v1/generations/{", "GET /mma/stream/", "GET /mma/errors", "GET /assets/", "GET /private-assets/",
 )  # fmt: skip
 
 
