@@ -53,6 +53,12 @@ async def accepted_again(backend: Backend) -> dict:
             await asyncio.sleep(0.2)
 
 
+def kept_for_operators(backend: Backend) -> list[Path]:
+    """The rows on disk that tell of requests; a worker may have one of its own, if it was writing just then."""
+    rows = (backend.app.home / "ops-spool").glob("*.json")
+    return [row for row in rows if "NO_SUPABASE" in row.read_text()]
+
+
 async def test_while_the_database_is_away_the_api_answers_and_keeps_what_operators_must_know(own: Backend):
     await asyncio.to_thread(embedded.halt, own.app.home)
     body = {"passId": own.pass_id, **BRIEF}
@@ -61,13 +67,15 @@ async def test_while_the_database_is_away_the_api_answers_and_keeps_what_operato
     await refused(own, "GET", "/mma/generations/none")
     await refused(own, "GET", f"/credits/balance?passId={own.pass_id}")
     assert (await own.get("/health"))["supabase"] is False
-    assert len(list((own.app.home / "ops-spool").glob("*.json"))) == 4
+    assert len(kept_for_operators(own)) == 4
     await asyncio.to_thread(embedded.start, own.app.home)
     made = await own.finished(await accepted_again(own))
     assert made["status"] == "done"
     kept = "select count(*) from mega_admin where mg_detail->>'error_code' = 'NO_SUPABASE' and mg_record_type = 'error'"
     await wait_for(own, kept + " having count(*) >= 4")
-    assert not list((own.app.home / "ops-spool").iterdir())
+    async with asyncio.timeout(60):
+        while kept_for_operators(own):  # a file goes once its row is written
+            await asyncio.sleep(0.05)
 
 
 async def test_a_worker_that_is_stopped_while_the_database_is_away_ends_and_its_job_is_taken_over(tmp_path: Path):
